@@ -1,0 +1,1 @@
+"""What happened: the rules of a job, and the log that every change of a job is appended to."""

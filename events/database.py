@@ -1,0 +1,108 @@
+"""The connections to PostgreSQL: a pool for ordinary queries, and connections held by one owner for the hot path.
+
+Every connection gives up by itself: the server ends a statement, a wait for a lock or an idle transaction that takes too long
+(a frozen process must not hold its row locks), and the client ends a call that gets no answer at all.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+
+import asyncpg
+import databases
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Row = Mapping[str, Any]
+
+STATEMENT_TIMEOUT = 30  # seconds; also how long a client waits for an answer, plus a margin
+SERVER_SETTINGS = {
+    "application_name": "rireki",
+    "timezone": "UTC",
+    "statement_timeout": f"{STATEMENT_TIMEOUT}s",
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "5s",
+}
+
+AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+"""What is raised while PostgreSQL is away or going away: the statement may or may not have been carried out."""
+
+
+class Database:
+    """One PostgreSQL database. `fetch_*` and `execute` take SQL with `:name` parameters; ids come back as text.
+
+    Beware (`databases`): a `:word` in a SQL comment counts as a parameter, and a connection belongs to the asyncio task that
+    opened it, so no task is started inside a transaction.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+        self.url = url
+        self._pool = databases.Database(
+            "postgresql://",
+            dsn=url,
+            min_size=1,
+            max_size=pool_size,
+            init=_set_codecs,
+            server_settings=SERVER_SETTINGS,
+            command_timeout=STATEMENT_TIMEOUT + 5,
+            timeout=10,
+        )
+
+    async def connect(self) -> None:
+        await self._pool.connect()
+
+    async def disconnect(self) -> None:
+        await self._pool.disconnect()
+
+    async def fetch_all(self, query: str, values: dict[str, Any] | None = None) -> Sequence[Row]:
+        return await self._pool.fetch_all(query, values)  # type: ignore[return-value]
+
+    async def fetch_one(self, query: str, values: dict[str, Any] | None = None) -> Row | None:
+        return await self._pool.fetch_one(query, values)  # type: ignore[return-value]
+
+    async def fetch_val(self, query: str, values: dict[str, Any] | None = None) -> Any:
+        return await self._pool.fetch_val(query, values)
+
+    async def execute(self, query: str, values: dict[str, Any] | None = None) -> Any:
+        return await self._pool.execute(query, values)
+
+    @asynccontextmanager
+    async def transaction(self, **options: Any) -> AsyncIterator[None]:
+        """A transaction around the queries of this task. Keep it short: no network call and no new task inside it.
+        `options`: `isolation="repeatable_read"`, `readonly=True`."""
+        async with self._pool.transaction(**options):
+            yield
+
+    @asynccontextmanager
+    async def raw(self) -> AsyncIterator[Connection]:
+        """asyncpg's own connection, from the pool, for bulk statements and cursors (`$1` parameters)."""
+        async with self._pool.connection() as connection:
+            yield connection.raw_connection
+
+    async def hold(self, **settings: str) -> Connection:
+        """A connection outside the pool for one owner, who closes it. `settings` are PostgreSQL's, for this session."""
+        return await connect(self.url, **settings)
+
+
+async def connect(url: str, **settings: str) -> Connection:
+    """One connection with our timeouts and codecs."""
+    connection = await asyncpg.connect(
+        url, server_settings=SERVER_SETTINGS | settings, command_timeout=STATEMENT_TIMEOUT + 5, timeout=10
+    )
+    await _set_codecs(connection)
+    return connection
+
+
+async def _set_codecs(connection: Connection) -> None:
+    # Ids are text in Python: they go into JSON, Redis keys and dictionaries, and asyncpg's own UUID class into none of them.
+    await connection.set_type_codec("uuid", schema="pg_catalog", encoder=str, decoder=str, format="text")

@@ -1,0 +1,364 @@
+"""The rules of a job: what may happen to it, and what it then is.
+
+Everything here is pure: no clock, no I/O, no randomness. A decision (`start`, `cancel`, …) takes a job as its caller last saw
+it and returns the events to append, or raises `NotAllowed`; `evolve` folds one event into the job. The live view, time travel,
+the rebuild and the verification all run this one `evolve`, so a stored word ("queued", "willRetry") never changes its meaning.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, Literal, assert_never
+
+JSON = Any
+"""What JSON holds: dict, list, str, int, float, bool or None."""
+
+Reason = Literal["new", "retry", "manual_retry", "worker_lost", "worker_shutdown"]
+NO_DELAY = timedelta(0)
+
+
+class Status(StrEnum):
+    QUEUED = "queued"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
+ACTIVE = frozenset({Status.QUEUED, Status.PROCESSING})
+RETRYABLE = frozenset({Status.FAILED, Status.CANCELED})
+ENDED = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELED})
+
+
+@dataclass(frozen=True, slots=True)
+class JobError:
+    """Why an attempt failed, as people and programs read it."""
+
+    name: str
+    message: str
+    stack: str | None = None
+
+    def to_json(self) -> dict[str, JSON]:
+        return {"name": self.name, "message": self.message, "stack": self.stack}
+
+
+# The six events ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """An attempt may be run from `delay` after this event. `type`, `payload` and `user_id` are set at seq 1 only."""
+
+    reason: Reason
+    max_attempts: int
+    delay: timedelta = NO_DELAY
+    type: str | None = None
+    payload: JSON = None
+    user_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    result: JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    result: JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    error: JobError
+    will_retry: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Canceled:
+    reason: str
+
+
+Event = Queued | Started | Progress | Completed | Failed | Canceled
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An event with its place in a job's history: one row of `job_events`."""
+
+    job_id: str
+    seq: int
+    attempt: int
+    event: Event
+    actor: str
+    at: datetime
+    position: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The state of a job after its event number `seq`: one row of the view `jobs`."""
+
+    id: str
+    type: str
+    status: Status
+    payload: JSON
+    result: JSON
+    error: JobError | None
+    user_id: str | None
+    attempt: int
+    max_attempts: int
+    worker: str | None
+    seq: int
+    run_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
+# Decisions --------------------------------------------------------------------------------------------------------------------
+
+
+class NotAllowed(Exception):
+    """The job's state forbids what was asked. `job` is the job as it is."""
+
+    def __init__(self, action: str, job: Job) -> None:
+        super().__init__(f"cannot {action} job {job.id}: it is {job.status} in attempt {job.attempt}")
+        self.action = action
+        self.job = job
+
+
+def queue(*, type: str, payload: JSON, user_id: str | None, max_attempts: int, delay: timedelta = NO_DELAY) -> list[Event]:
+    """A new job's first event."""
+    return [Queued("new", max_attempts, delay, type, payload, user_id)]
+
+
+def start(job: Job, *, attempt: int, worker: str) -> list[Event]:
+    if job.status is not Status.QUEUED or job.attempt != attempt:
+        raise NotAllowed("start", job)
+    return [Started(worker)]
+
+
+def progress(job: Job, *, attempt: int, worker: str, result: JSON) -> list[Event]:
+    _must_run_this_attempt("report progress of", job, attempt, worker)
+    return [Progress(result)]
+
+
+def complete(job: Job, *, attempt: int, worker: str, result: JSON) -> list[Event]:
+    _must_run_this_attempt("complete", job, attempt, worker)
+    return [Completed(result)]
+
+
+def fail(job: Job, *, attempt: int, worker: str, error: JobError, retry_in: timedelta | None) -> list[Event]:
+    """The attempt failed. With `retry_in` and an attempt left, the next one is queued in the same breath, so that nobody
+    ever sees a failure that is already being retried as the end."""
+    _must_run_this_attempt("fail", job, attempt, worker)
+    return _failed(job, error, retry_in, "retry")
+
+
+def cancel(job: Job, *, reason: str) -> list[Event]:
+    """Somebody asked for the end of the job, whichever attempt it is in."""
+    if job.status not in ACTIVE:
+        raise NotAllowed("cancel", job)
+    return [Canceled(reason)]
+
+
+def give_up(job: Job, *, attempt: int, worker: str, reason: str) -> list[Event]:
+    """The running attempt itself asks for the job to be canceled."""
+    _must_run_this_attempt("cancel", job, attempt, worker)
+    return [Canceled(reason)]
+
+
+def retry(job: Job) -> list[Event]:
+    """Somebody asked for one more attempt of a job that has ended. It is given on top of those the type allows."""
+    if job.status not in RETRYABLE:
+        raise NotAllowed("retry", job)
+    return [Queued("manual_retry", job.max_attempts + 1)]
+
+
+def hand_back(job: Job, *, attempt: int, worker: str) -> list[Event]:
+    """The worker is stopping: another one takes the job over at once, and no attempt is spent."""
+    _must_run_this_attempt("hand back", job, attempt, worker)
+    return [Queued("worker_shutdown", job.max_attempts + 1)]
+
+
+def rescue(job: Job, *, attempt: int, worker: str, error: JobError, retry_in: timedelta | None) -> list[Event]:
+    """The worker of this attempt is gone. `retry_in` is None where the job type says that a lost worker is the end."""
+    _must_run_this_attempt("rescue", job, attempt, worker)
+    return _failed(job, error, retry_in, "worker_lost")
+
+
+def force_fail(job: Job, *, error: JobError) -> list[Event]:
+    """An admin ends an attempt that will not end by itself."""
+    if job.status is not Status.PROCESSING:
+        raise NotAllowed("force-fail", job)
+    return [Failed(error, will_retry=False)]
+
+
+def _must_run_this_attempt(action: str, job: Job, attempt: int, worker: str) -> None:
+    """The fence: a worker speaks only for the attempt that it started, and only until that attempt ends."""
+    if job.status is not Status.PROCESSING or job.attempt != attempt or job.worker != worker:
+        raise NotAllowed(action, job)
+
+
+def _failed(job: Job, error: JobError, retry_in: timedelta | None, reason: Reason) -> list[Event]:
+    if retry_in is None or job.attempt >= job.max_attempts:
+        return [Failed(error, will_retry=False)]
+    return [Failed(error, will_retry=True), Queued(reason, job.max_attempts, retry_in)]
+
+
+# The fold ---------------------------------------------------------------------------------------------------------------------
+
+
+class BrokenHistory(Exception):
+    """A recorded event that no decision could have made after the events before it."""
+
+
+def evolve(job: Job | None, recorded: Recorded) -> Job:
+    """The job after one more event. `job` is None before the first. Raises `BrokenHistory`."""
+    event, at = recorded.event, recorded.at
+    if job is None:
+        return _created(recorded)
+    _must_follow(job, recorded)
+    match event:
+        case Queued():
+            return replace(
+                job, status=Status.QUEUED, result=None, worker=None, attempt=recorded.attempt, max_attempts=event.max_attempts,
+                run_at=at + event.delay, started_at=None, finished_at=None, seq=recorded.seq, updated_at=at,
+            )  # fmt: skip
+        case Started():
+            return replace(job, status=Status.PROCESSING, worker=event.worker, started_at=at, seq=recorded.seq, updated_at=at)
+        case Progress():
+            return replace(job, result=event.result, seq=recorded.seq, updated_at=at)
+        case Completed():
+            return replace(
+                job, status=Status.COMPLETED, result=event.result, error=None, worker=None, finished_at=at, seq=recorded.seq,
+                updated_at=at,
+            )  # fmt: skip
+        case Failed():
+            return replace(
+                job, status=Status.FAILED, error=event.error, worker=None, finished_at=None if event.will_retry else at,
+                seq=recorded.seq, updated_at=at,
+            )  # fmt: skip
+        case Canceled():
+            return replace(job, status=Status.CANCELED, worker=None, finished_at=at, seq=recorded.seq, updated_at=at)
+        case _:
+            assert_never(event)
+
+
+def fold(history: Iterable[Recorded]) -> Job | None:
+    """The job after all of `history`, which is in order of seq; None for no events at all."""
+    job: Job | None = None
+    for recorded in history:
+        job = evolve(job, recorded)
+    return job
+
+
+def _created(recorded: Recorded) -> Job:
+    event = recorded.event
+    if not isinstance(event, Queued) or event.type is None or (recorded.seq, recorded.attempt) != (1, 1):
+        raise BrokenHistory(f"job {recorded.job_id} begins with {word(event)} at seq {recorded.seq}")
+    return Job(
+        id=recorded.job_id, type=event.type, status=Status.QUEUED, payload=event.payload, result=None, error=None,
+        user_id=event.user_id, attempt=1, max_attempts=event.max_attempts, worker=None, seq=1,
+        run_at=recorded.at + event.delay, started_at=None, finished_at=None, created_at=recorded.at, updated_at=recorded.at,
+    )  # fmt: skip
+
+
+MAY_FOLLOW: dict[Status, tuple[type[Event], ...]] = {
+    Status.QUEUED: (Started, Canceled),
+    Status.PROCESSING: (Queued, Progress, Completed, Failed, Canceled),
+    Status.FAILED: (Queued,),
+    Status.CANCELED: (Queued,),
+    Status.COMPLETED: (),
+}
+"""The table of states and events (docs/architecture.md). What is not listed is refused."""
+
+
+def _must_follow(job: Job, recorded: Recorded) -> None:
+    event = recorded.event
+    next_attempt = job.attempt + 1 if isinstance(event, Queued) else job.attempt
+    if (
+        recorded.seq != job.seq + 1
+        or recorded.attempt != next_attempt
+        or not isinstance(event, MAY_FOLLOW[job.status])
+        or recorded.at < job.updated_at
+        or (job.status is Status.PROCESSING and isinstance(event, Queued) and event.reason != "worker_shutdown")
+    ):
+        raise BrokenHistory(
+            f"job {job.id}: {word(event)} (seq {recorded.seq}, attempt {recorded.attempt}) may not follow"
+            f" {job.status} (seq {job.seq}, attempt {job.attempt})"
+        )
+
+
+# Events as they are stored ----------------------------------------------------------------------------------------------------
+
+_WORDS: dict[type[Event], str] = {
+    Queued: "queued",
+    Started: "started",
+    Progress: "progress",
+    Completed: "completed",
+    Failed: "failed",
+    Canceled: "canceled",
+}
+EVENT_TYPES = tuple(_WORDS.values())
+
+
+def word(event: Event) -> str:
+    """The event's type as it is stored: one of `EVENT_TYPES`."""
+    return _WORDS[type(event)]
+
+
+def event_data(event: Event, at: datetime) -> dict[str, JSON]:
+    """The event's `data` as it is stored: docs/architecture.md lists the keys."""
+    match event:
+        case Queued():
+            data = {"reason": event.reason, "runAt": rfc3339(at + event.delay), "maxAttempts": event.max_attempts}
+            if event.type is not None:
+                data |= {"type": event.type, "payload": event.payload, "userId": event.user_id}
+            return data
+        case Started():
+            return {"worker": event.worker}
+        case Progress() | Completed():
+            return {"result": event.result}
+        case Failed():
+            return {"error": event.error.to_json(), "willRetry": event.will_retry}
+        case Canceled():
+            return {"reason": event.reason}
+        case _:
+            assert_never(event)
+
+
+def event_from(type: str, data: dict[str, JSON], at: datetime) -> Event:
+    """The event as it was before it was stored. Raises `BrokenHistory` for what was never stored by us."""
+    try:
+        match type:
+            case "queued":
+                delay = datetime.fromisoformat(data["runAt"]) - at
+                return Queued(
+                    data["reason"], data["maxAttempts"], delay, data.get("type"), data.get("payload"), data.get("userId")
+                )
+            case "started":
+                return Started(data["worker"])
+            case "progress":
+                return Progress(data["result"])
+            case "completed":
+                return Completed(data["result"])
+            case "failed":
+                return Failed(JobError(**data["error"]), data["willRetry"])
+            case "canceled":
+                return Canceled(data["reason"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BrokenHistory(f"data of a {type} event that nobody could have written: {error!r}") from error
+    raise BrokenHistory(f"unknown event type {type!r}")
+
+
+def rfc3339(time: datetime) -> str:
+    """RFC 3339 in UTC with microseconds, always: "2026-11-23T09:00:00.000000Z"."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

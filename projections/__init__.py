@@ -1,0 +1,1 @@
+"""What people look at: tables that can be thrown away and built again from the log."""

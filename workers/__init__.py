@@ -1,0 +1,1 @@
+"""Doing the work: delivery, attempts, rescue, and the job types themselves."""
