@@ -6,18 +6,22 @@ Every connection gives up by itself: the server ends a statement, a wait for a l
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import databases
 
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+if TYPE_CHECKING:
+    Connection = asyncpg.Connection[asyncpg.Record]
+else:
+    Connection = asyncpg.Connection
 Row = Mapping[str, Any]
 
 STATEMENT_TIMEOUT = 30  # seconds; also how long a client waits for an answer, plus a margin
 SERVER_SETTINGS = {
     "application_name": "rireki",
     "timezone": "UTC",
+    "jit": "off",
     "statement_timeout": f"{STATEMENT_TIMEOUT}s",
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "5s",
@@ -38,6 +42,11 @@ AWAY = (
 """What is raised while PostgreSQL is away or going away: the statement may or may not have been carried out."""
 
 
+def is_away(error: Exception) -> bool:
+    # asyncpg's error for an argument that it cannot encode is an InterfaceError too, and a ValueError.
+    return isinstance(error, AWAY) and not isinstance(error, ValueError)
+
+
 class Database:
     """One PostgreSQL database. `fetch_*` and `execute` take SQL with `:name` parameters; ids come back as text.
 
@@ -50,6 +59,7 @@ class Database:
         self._pool = databases.Database(
             "postgresql://",
             dsn=url,
+            database=None,  # what `databases` reads from its own URL would win over the real one
             min_size=1,
             max_size=pool_size,
             init=_set_codecs,

@@ -4,8 +4,8 @@ Three `flock`s tell the truth, because the kernel forgets the dead; pid files on
 
 - `start.lock`: held by whoever decides to start or stop the server, while deciding.
 - `use.lock`: held shared by each process that uses the server; who can get it exclusively is the last one out.
-- `server.lock`: held by the server itself, inherited by all of its processes (and by an `initdb` under way). Free means: nothing
-  of it lives, and what its pid file says is stale.
+- `server.lock`: held by the server itself, inherited by all of its processes (and by an `initdb` under way). Free means:
+  nothing of it lives, and what its pid file says is stale.
 """
 
 import errno
@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from events.embedded_binaries import EmbeddedError, Programs, last_line, prepare_programs
+from events.embedded_binaries import EmbeddedError, Programs, prepare_programs
 
 __all__ = ["EmbeddedError", "EmbeddedPostgres"]
 
@@ -30,7 +30,7 @@ CREATE_DATABASE = r"""
 select 'create database rireki' where not exists (select from pg_database where datname = 'rireki') \gexec
 """
 
-# For a developer's machine of two cores. The socket's folder is relative to the data folder, so no path is too long for the server.
+# For a developer's machine of two cores. The socket's folder is relative to the data folder: no path is too long for the server.
 SETTINGS = {
     "listen_addresses": "",
     "unix_socket_directories": ".",
@@ -79,10 +79,14 @@ class EmbeddedPostgres:
         with _explaining(home):
             folder = _prepare_folder(home, version)
             start_lock = _open_lock(folder / "start.lock")
-            with _held(start_lock):
-                programs = prepare_programs(folder, version=version)
-                server = cls(folder, programs, version=version, durable=_durable, start_lock=start_lock)
-                server._join()
+            try:
+                with _held(start_lock):
+                    programs = prepare_programs(folder, version=version)
+                    server = cls(folder, programs, version=version, durable=_durable, start_lock=start_lock)
+                    server._join()
+            except BaseException:
+                os.close(start_lock)
+                raise
             return server
 
     def url(self, database: str = "rireki") -> str:
@@ -111,14 +115,11 @@ class EmbeddedPostgres:
 
     def _leave(self) -> None:
         assert self._use_lock is not None
-        try:
-            fcntl.flock(self._use_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if self._process is not None:
-                # It stays for the others: nobody waits for it here, and Popen shall not complain.
-                self._process.returncode = 0
-        else:
+        if _try_exclusively(self._use_lock):
             self._stop()
+        elif self._process is not None:
+            # It stays for the others. Nobody waits for it here any more, and Popen shall not complain of that.
+            self._process.returncode = 0
         os.close(self._use_lock)
         self._use_lock = None
         if self._data_descriptor is not None:
@@ -134,7 +135,7 @@ class EmbeddedPostgres:
                 if server_lock is not None and self._process is None:
                     self._launch(server_lock)
                 elif server_lock is not None:
-                    raise EmbeddedError(self._failure("did not start", self._last_fatal()))
+                    raise EmbeddedError(self._failure("did not start", self._reason_in_log()))
             if self._pid_file()[1] in ("starting", "stopping"):
                 patient_until = time.monotonic() + PATIENCE
             elif time.monotonic() > patient_until:
@@ -153,10 +154,7 @@ class EmbeddedPostgres:
         """Hold the server's lock, if none of its processes does: the descriptor for the next server to inherit, else None."""
         server_lock = _open_lock(self._folder / "server.lock")
         try:
-            fcntl.flock(server_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield server_lock
-        except BlockingIOError:
-            yield None
+            yield server_lock if _try_exclusively(server_lock) else None
         finally:
             # Closed, never unlocked: unlocking would take it from the server too, which holds the same open file.
             os.close(server_lock)
@@ -189,8 +187,10 @@ class EmbeddedPostgres:
         status, output = self._programs.run("initdb", "-D", str(fresh), *options, cwd=self._folder, pass_fds=[server_lock])
         if status != 0:
             shutil.rmtree(fresh, ignore_errors=True)
-            complaints = [line for line in output.splitlines() if "error" in line or "FATAL" in line or "could not" in line]
-            raise EmbeddedError(f"the embedded PostgreSQL could not be laid down in {self._folder}: {last_line(complaints[0] if complaints else output)}")
+            raise EmbeddedError(
+                f"the embedded PostgreSQL could not be laid down in {self._folder} ({_gravest_line(output)}): "
+                "set RIREKI_HOME to another folder, or DATABASE_URL to a server of yours"
+            )
         fresh.rename(self._data)
 
     def _check_data(self) -> None:
@@ -249,12 +249,10 @@ class EmbeddedPostgres:
         self._data_descriptor = os.open(self._data, os.O_RDONLY | os.O_DIRECTORY)
         self.socket_directory = f"/proc/{os.getpid()}/fd/{self._data_descriptor}"
 
-    def _last_fatal(self) -> str:
+    def _reason_in_log(self) -> str:
         with self._log.open("rb") as log:
             log.seek(self._log_offset)
-            lines = log.read().decode(errors="replace").splitlines()
-        grave = [line for line in lines if "FATAL: " in line or "PANIC: " in line]
-        return last_line("\n".join(grave or lines))
+            return _gravest_line(log.read().decode(errors="replace"))
 
     def _failure(self, what: str, reason: str) -> str:
         return f"the embedded PostgreSQL in {self._folder} {what} ({reason}; see {self._log.name} there): {self._begin_anew()}"
@@ -291,8 +289,26 @@ def _user_name(uid: int) -> str:
         return f"user {uid}"
 
 
+def _gravest_line(output: str) -> str:
+    """The first line that says why PostgreSQL gave up; what follows it is mostly consequence."""
+    lines = output.splitlines()
+    for mark in ("PANIC: ", "FATAL: ", "error: "):
+        for line in lines:
+            if mark in line:
+                return line.partition(mark)[2].strip()
+    return lines[-1].strip() if lines else "it gave no reason"
+
+
 def _open_lock(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _try_exclusively(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextmanager
@@ -313,5 +329,6 @@ def _explaining(home: Path) -> Iterator[None]:
         remedy = "free some space there" if error.errno == errno.ENOSPC else "make that folder writable for you"
         where = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         raise EmbeddedError(
-            f"the embedded PostgreSQL can't use {home} ({where}): {remedy}, set RIREKI_HOME to another, or DATABASE_URL to a server of yours"
+            f"the embedded PostgreSQL can't use {home} ({where}): {remedy}, set RIREKI_HOME to another, "
+            "or DATABASE_URL to a server of yours"
         ) from error

@@ -62,9 +62,10 @@ class Programs:
 
     def query(self, sql: str, *, socket_directory: str) -> str | None:
         """Ask the server as ourselves. None where all went well, else the reason."""
-        psql = [str(self.bin / "psql"), "-XqAt", "-v", "ON_ERROR_STOP=1", "-h", socket_directory, "-U", "rireki", "-d", "postgres"]
+        options = ["-XqAt", "-v", "ON_ERROR_STOP=1", "-h", socket_directory, "-U", "rireki", "-d", "postgres"]
+        psql = [str(self.bin / "psql"), *options]
         asked = subprocess.run(psql, input=sql.encode(), capture_output=True, env=_environment(), check=False)
-        return last_line(asked.stderr.decode(errors="replace")) if asked.returncode else None
+        return None if asked.returncode == 0 else asked.stderr.decode(errors="replace").strip().replace("\n", " ")
 
 
 def prepare_programs(folder: Path, *, version: int) -> Programs:
@@ -79,10 +80,6 @@ def prepare_programs(folder: Path, *, version: int) -> Programs:
         f"PostgreSQL does not run as root, and the user nobody may not enter {folder}: set RIREKI_HOME to a folder that "
         "other users may enter, or run Rireki as an ordinary user"
     )
-
-
-def last_line(output: str) -> str:
-    return output.strip().rpartition("\n")[2] or "it gave no reason"
 
 
 def _installed(version: int) -> Path:

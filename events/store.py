@@ -1,0 +1,482 @@
+"""The log: the one write, and how a job's events and the whole log are read.
+
+Whoever writes holds a `Job` as it last saw it and a decision. The decision names the events, `evolve` folds them into the next
+`Job`, and one SQL statement inserts the events and moves the view's row, only where its `seq` is still the one the decision was
+made on. That guard is the concurrency control, the fence against late workers and the detection of a cancel: a write that does
+not match reads the row again and decides again, and then the decision itself says what has happened.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import orjson
+
+from events.bus import Bus, Change
+from events.database import Connection, Database, Row
+from events.group_commit import GroupCommit
+from events.job import (
+    JSON,
+    NO_DELAY,
+    Event,
+    Job,
+    JobError,
+    Recorded,
+    Status,
+    event_data,
+    event_from,
+    evolve,
+    queue,
+    word,
+)
+
+Decision = Callable[[Job], list[Event]]
+
+JOB_COLUMNS = (
+    "id, type, status, payload, result, error, user_id, attempt, max_attempts, worker, seq, run_at, started_at, finished_at,"
+    " created_at, updated_at"
+)
+"""The view's columns in the order of `Job`'s fields; `job_from` reads them."""
+
+MOVE_JOBS = """
+with asked as materialized (
+    select * from unnest(
+        $1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[], $6::int[], $7::int[], $8::text[], $9::int[],
+        $10::timestamptz[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[]
+    ) as a(
+        id, expected_seq, status, result, error, attempt, max_attempts, worker, seq, run_at, started_at, finished_at, updated_at
+    )
+), held as materialized (
+    select j.id from jobs j join asked a on a.id = j.id order by j.id for no key update of j
+), moved as (
+    update jobs j
+    set status = a.status, result = a.result::json, error = a.error::json, attempt = a.attempt,
+        max_attempts = a.max_attempts, worker = a.worker, seq = a.seq, run_at = a.run_at, started_at = a.started_at,
+        finished_at = a.finished_at, updated_at = a.updated_at
+    from asked a join held h on h.id = a.id
+    where j.id = a.id and j.seq = a.expected_seq
+    returning j.id
+), written as (
+    insert into job_events (job_id, seq, attempt, type, data, salt, actor, request_id, at)
+    select e.job_id, e.seq, e.attempt, e.type, e.data::json, e.salt, e.actor, e.request_id, e.at
+    from unnest(
+        $14::uuid[], $15::int[], $16::int[], $17::text[], $18::text[], $19::bytea[], $20::text[], $21::text[],
+        $22::timestamptz[]
+    ) as e(job_id, seq, attempt, type, data, salt, actor, request_id, at)
+    where e.job_id in (select id from moved)
+)
+select id from moved
+"""
+
+CREATE_JOBS = """
+with asked as materialized (
+    select * from unnest(
+        $1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::int[], $6::timestamptz[], $7::timestamptz[], $8::text[],
+        $9::text[], $10::text[]
+    ) as a(id, type, payload, user_id, max_attempts, run_at, at, unique_key, idempotency_key, request_hash)
+), created as (
+    insert into jobs (
+        id, type, status, payload, user_id, attempt, max_attempts, seq, run_at, created_at, updated_at, unique_key
+    )
+    select a.id, a.type, 'queued', a.payload::json, a.user_id, 1, a.max_attempts, 1, a.run_at, a.at, a.at, a.unique_key
+    from asked a
+    where a.idempotency_key is null or not exists (
+        select from idempotency_keys k where k.user_id = a.user_id and k.key = a.idempotency_key
+    )
+    order by a.unique_key, a.id
+    on conflict do nothing
+    returning id
+), keyed as (
+    insert into idempotency_keys (user_id, key, request_hash, job_id)
+    select a.user_id, a.idempotency_key, a.request_hash, a.id
+    from asked a join created c on c.id = a.id
+    where a.idempotency_key is not null
+    order by a.user_id, a.idempotency_key
+), written as (
+    insert into job_events (job_id, seq, attempt, type, data, salt, actor, request_id, at)
+    select e.job_id, e.seq, e.attempt, e.type, e.data::json, e.salt, e.actor, e.request_id, e.at
+    from unnest(
+        $11::uuid[], $12::int[], $13::int[], $14::text[], $15::text[], $16::bytea[], $17::text[], $18::text[],
+        $19::timestamptz[]
+    ) as e(job_id, seq, attempt, type, data, salt, actor, request_id, at)
+    where e.job_id in (select id from created)
+)
+select id from created
+"""
+
+SALTS = """
+select e.job_id, e.salt from job_events e
+join unnest($1::uuid[], $2::int[]) as a(job_id, seq) on e.job_id = a.job_id and e.seq = a.seq
+"""
+
+JOB = f"select {JOB_COLUMNS} from jobs where id = $1"
+
+ACTIVE_JOB = """
+select id from jobs where unique_key = :unique_key and status in ('queued', 'processing')
+"""
+
+HISTORY = """
+select e.job_id, e.seq, e.attempt, e.type, e.data, e.actor, e.at, l.position
+from job_events e left join job_event_log l on l.event_id = e.event_id
+where e.job_id = :job_id and e.seq > :after
+order by e.seq
+limit :limit
+"""
+
+LOG = """
+select e.job_id, e.seq, e.attempt, e.type, e.data, e.actor, e.at, l.position
+from job_event_log l join job_events e on e.event_id = l.event_id
+where l.position > :after
+order by l.position
+limit :limit
+"""
+
+HISTORIES = """
+select e.job_id, e.seq, e.attempt, e.type, e.data, e.actor, e.at, null::bigint as position
+from job_events e
+where $1::uuid[] is null or e.job_id = any($1)
+order by e.job_id, e.seq
+"""
+
+KEY = "select job_id, request_hash from idempotency_keys where user_id = :user_id and key = :key"
+
+BIND_KEY = """
+insert into idempotency_keys (user_id, key, request_hash, job_id)
+values (:user_id, :key, :request_hash, :job_id)
+on conflict do nothing
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """A client's `Idempotency-Key`, and the hash of the request it came with."""
+
+    key: str
+    request_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job to be queued. `payload` is JSON; of one `unique_key` at most one job is active; an `idempotency` needs a user."""
+
+    type: str
+    payload: JSON
+    user_id: str | None
+    max_attempts: int
+    delay: timedelta = NO_DELAY
+    unique_key: str | None = None
+    idempotency: Idempotency | None = None
+
+
+class AlreadyActive(Exception):
+    """A job with the same unique key is queued or processing: `job_id`."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"job {job_id} of the same kind is active")
+        self.job_id = job_id
+
+
+class KeyTaken(Exception):
+    """The idempotency key belongs to a job already: `job_id`, made by the request with `request_hash`."""
+
+    def __init__(self, job_id: str, request_hash: str) -> None:
+        super().__init__(f"the idempotency key belongs to job {job_id}")
+        self.job_id = job_id
+        self.request_hash = request_hash
+
+
+@dataclass(slots=True, eq=False)
+class _Write:
+    """Events on their way into the log. By its events' `salts` a write is recognised after a broken connection."""
+
+    job_id: str
+    before: Job | None
+    events: list[Event]
+    actor: str
+    request_id: str | None
+    new: NewJob | None = None
+    salts: list[bytes] = field(default_factory=list)
+    recorded: list[Recorded] = field(default_factory=list)
+    after: Job | None = None
+    answer: asyncio.Future[bool] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    @property
+    def key(self) -> str:
+        return self.job_id
+
+    @property
+    def kind(self) -> bool:
+        return self.new is not None
+
+
+class Store:
+    """The log of one database. Open it with `start`; every append waits until it is durable."""
+
+    def __init__(self, database: Database, bus: Bus) -> None:
+        self._database = database
+        self._bus = bus
+        self._clock = DatabaseClock()
+        self._commits = GroupCommit[_Write](self._connect, self._send)
+
+    async def start(self) -> None:
+        self._commits.start()
+
+    async def stop(self) -> None:
+        await self._commits.stop()
+
+    async def create(self, new: NewJob, *, actor: str, request_id: str | None = None) -> Job:
+        """Queues a new job. Raises `AlreadyActive` or `KeyTaken`."""
+        decided = queue(type=new.type, payload=new.payload, user_id=new.user_id, max_attempts=new.max_attempts, delay=new.delay)
+        while True:
+            write = _Write(new_job_id(), None, decided, actor, request_id, new)
+            try:
+                created = await self._write(write)
+            except asyncpg.UniqueViolationError as error:
+                # Two requests with one key at the same moment: this one lost.
+                if error.constraint_name != "one_key_of_one_user_is_one_job":
+                    raise
+                created = False
+            if created and write.after is not None:
+                return write.after
+            await self._say_why_not_created(new)
+
+    async def append(self, job: Job, decide: Decision, *, actor: str, request_id: str | None = None) -> Job:
+        """Appends what `decide` decides and returns the job after it. `job` is the job as last seen: where it has changed
+        since, the decision is made again on what it is now. Raises what `decide` raises (`NotAllowed`), `AlreadyActive`."""
+        while True:
+            events = decide(job)
+            if not events:
+                return job
+            write = _Write(job.id, job, events, actor, request_id)
+            try:
+                if await self._write(write) and write.after is not None:
+                    return write.after
+            except asyncpg.UniqueViolationError as error:
+                await self._say_who_is_active(job, error)
+            job = await self._read(job.id)
+
+    async def history(self, job_id: str, *, after: int = 0, limit: int | None = None) -> list[Recorded]:
+        """A job's events in order of seq, from `after` (exclusive) on. Empty for an unknown job."""
+        rows = await self._database.fetch_all(HISTORY, {"job_id": job_id, "after": after, "limit": limit})
+        return [recorded_from(row) for row in rows]
+
+    async def log(self, *, after: int = 0, limit: int = 1000) -> list[Recorded]:
+        """The whole log in order of position, from `after` (exclusive) on, as far as positions are given (`seal.py`)."""
+        rows = await self._database.fetch_all(LOG, {"after": after, "limit": limit})
+        return [recorded_from(row) for row in rows]
+
+    async def job_of_key(self, user_id: str, key: str) -> tuple[str, str] | None:
+        """The job that a user's idempotency key belongs to, and the hash of the request that made it."""
+        row = await self._database.fetch_one(KEY, {"user_id": user_id, "key": key})
+        return None if row is None else (row["job_id"], row["request_hash"])
+
+    async def bind_key(self, user_id: str, idempotency: Idempotency, job_id: str) -> None:
+        """Gives a key to a job that is there already. Raises `KeyTaken` where it belongs to another."""
+        values = {"user_id": user_id, "key": idempotency.key, "request_hash": idempotency.request_hash, "job_id": job_id}
+        await self._database.execute(BIND_KEY, values)
+        owner = await self.job_of_key(user_id, idempotency.key)
+        if owner is not None and owner != (job_id, idempotency.request_hash):
+            raise KeyTaken(*owner)
+
+    async def _write(self, write: _Write) -> bool:
+        """Whether the write was carried out; False where the job has moved on, or was not free to be created."""
+        write.salts = [os.urandom(16) for _ in write.events]
+        self._commits.write(write)
+        return await write.answer
+
+    async def _read(self, job_id: str) -> Job:
+        async with self._database.raw() as connection:
+            row = await connection.fetchrow(JOB, job_id)
+        if row is None:
+            raise LookupError(f"job {job_id} is not in the view")
+        return job_from(row)
+
+    async def _say_why_not_created(self, new: NewJob) -> None:
+        if new.idempotency is not None and new.user_id is not None:
+            owner = await self.job_of_key(new.user_id, new.idempotency.key)
+            if owner is not None:
+                raise KeyTaken(*owner)
+        active = await self._database.fetch_val(ACTIVE_JOB, {"unique_key": new.unique_key})
+        if active is not None:
+            raise AlreadyActive(active)
+        # Whoever was in the way has ended meanwhile: the caller tries again.
+
+    async def _say_who_is_active(self, job: Job, error: asyncpg.UniqueViolationError) -> None:
+        """A retry that would make a second active job of one kind."""
+        if error.constraint_name != "only_one_active_job_of_this_kind":
+            raise error
+        active = await self._database.fetch_val(
+            "select a.id from jobs a join jobs j using (unique_key) where j.id = :id and a.status in ('queued', 'processing')",
+            {"id": job.id},
+        )
+        if active is not None:
+            raise AlreadyActive(active) from error
+
+    async def _connect(self) -> Connection:
+        # A plan made while the tables were empty would scan them for ever.
+        connection = await self._database.hold(enable_seqscan="off")
+        await self._clock.measure(connection)
+        return connection
+
+    async def _send(self, connection: Connection, batch: Sequence[_Write], again: bool) -> None:
+        if self._clock.is_old:
+            await self._clock.measure(connection)
+        now = self._clock.now()
+        for write in batch:
+            if not (again and write.recorded):
+                _stamp(write, now)
+        # Rows go in job-id order: two processes locking the same jobs in different orders would deadlock.
+        batch = sorted(batch, key=lambda write: write.job_id)
+        statement, columns = (CREATE_JOBS, _creations(batch)) if batch[0].new is not None else (MOVE_JOBS, _moves(batch))
+        done = {row["id"] for row in await connection.fetch(statement, *columns, *_event_columns(batch))}
+        if again and len(done) < len(batch):
+            done |= await _already_written(connection, [write for write in batch if write.job_id not in done])
+        self._bus.announce([Change.of(write.after) for write in batch if write.job_id in done and write.after is not None])
+        for write in batch:
+            if not write.answer.done():
+                write.answer.set_result(write.job_id in done)
+
+
+class DatabaseClock:
+    """The database's clock as seen from here: events are stamped with it, whatever this machine's clock says."""
+
+    MEASURED_EVERY = 30.0  # seconds
+
+    def __init__(self) -> None:
+        self._offset = timedelta(0)
+        self._measured = float("-inf")
+
+    @property
+    def is_old(self) -> bool:
+        return time.monotonic() - self._measured > self.MEASURED_EVERY
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self._offset
+
+    async def measure(self, connection: Connection) -> None:
+        best = timedelta.max
+        for _ in range(3):
+            asked = datetime.now(UTC)
+            theirs = await connection.fetchval("select clock_timestamp()")
+            answered = datetime.now(UTC)
+            if answered - asked < best:
+                best = answered - asked
+                self._offset = theirs - (asked + best / 2)
+        self._measured = time.monotonic()
+
+
+def new_job_id() -> str:
+    """A UUIDv7 (RFC 9562): 48 bits of Unix milliseconds, then 74 random ones, so that ids are made in order of time."""
+    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    return str(UUID(int=value))
+
+
+def job_from(row: Row | asyncpg.Record) -> Job:
+    """A `Job` from a row of `JOB_COLUMNS`."""
+    error = _load(row["error"])
+    return Job(
+        id=row["id"],
+        type=row["type"],
+        status=Status(row["status"]),
+        payload=_load(row["payload"]),
+        result=_load(row["result"]),
+        error=None if error is None else JobError(**error),
+        user_id=row["user_id"],
+        attempt=row["attempt"],
+        max_attempts=row["max_attempts"],
+        worker=row["worker"],
+        seq=row["seq"],
+        run_at=row["run_at"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )
+
+
+def recorded_from(row: Row | asyncpg.Record) -> Recorded:
+    """An event from its row. Raises `BrokenHistory` for a row that nobody could have written."""
+    event = event_from(row["type"], orjson.loads(row["data"]), row["at"])
+    return Recorded(row["job_id"], row["seq"], row["attempt"], event, row["actor"], row["at"], row["position"])
+
+
+async def histories(connection: Connection, job_ids: Sequence[str] | None = None) -> AsyncIterator[Recorded]:
+    """All events of all jobs (or of these), job by job in order of id, each job's in order of seq. Inside a transaction."""
+    async for row in connection.cursor(HISTORIES, job_ids, prefetch=2000):
+        yield recorded_from(row)
+
+
+def _stamp(write: _Write, now: datetime) -> None:
+    """Gives the events their place and time, never earlier than the event before them, and folds them into the next job."""
+    job = write.before
+    at = now if job is None else max(now, job.updated_at)
+    write.recorded = []
+    for event in write.events:
+        seq = 1 if job is None else job.seq + 1
+        attempt = 1 if job is None else job.attempt + (word(event) == "queued")
+        recorded = Recorded(write.job_id, seq, attempt, event, write.actor, at)
+        job = evolve(job, recorded)
+        write.recorded.append(recorded)
+    write.after = job
+
+
+def _moves(batch: Sequence[_Write]) -> list[list[Any]]:
+    """The columns $1 … $13 of `MOVE_JOBS`."""
+    rows = [
+        (
+            job.id, before.seq, job.status, _dump(job.result), _dump(job.error and job.error.to_json()), job.attempt,
+            job.max_attempts, job.worker, job.seq, job.run_at, job.started_at, job.finished_at, job.updated_at,
+        )
+        for before, job in ((write.before, write.after) for write in batch)
+        if before is not None and job is not None
+    ]  # fmt: skip
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _creations(batch: Sequence[_Write]) -> list[list[Any]]:
+    """The columns $1 … $10 of `CREATE_JOBS`."""
+    rows = [
+        (
+            job.id, job.type, orjson.dumps(job.payload).decode(), job.user_id, job.max_attempts, job.run_at, job.created_at,
+            new.unique_key, new.idempotency and new.idempotency.key, new.idempotency and new.idempotency.request_hash,
+        )
+        for new, job in ((write.new, write.after) for write in batch)
+        if new is not None and job is not None
+    ]  # fmt: skip
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _event_columns(batch: Sequence[_Write]) -> list[list[Any]]:
+    rows = [
+        (
+            event.job_id, event.seq, event.attempt, word(event.event),
+            orjson.dumps(event_data(event.event, event.at)).decode(), salt, event.actor, write.request_id, event.at,
+        )
+        for write in batch
+        for event, salt in zip(write.recorded, write.salts, strict=True)
+    ]  # fmt: skip
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+async def _already_written(connection: Connection, writes: Sequence[_Write]) -> set[str]:
+    """Of writes that were refused when they were sent again: those that the first try had carried out."""
+    salts = {write.job_id: write.salts[0] for write in writes}
+    firsts = [write.recorded[0].seq for write in writes]
+    rows = await connection.fetch(SALTS, [write.job_id for write in writes], firsts)
+    return {row["job_id"] for row in rows if row["salt"] == salts[row["job_id"]]}
+
+
+def _dump(value: JSON) -> str | None:
+    return None if value is None else orjson.dumps(value).decode()
+
+
+def _load(text: str | None) -> JSON:
+    return None if text is None else orjson.loads(text)

@@ -1,0 +1,90 @@
+"""A server of each kind for the whole run, and a database of its own for each test, cloned from a migrated template."""
+
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+import uvloop
+
+from events.bus import Bus
+from events.database import Database
+from events.store import Store
+from migrations.run import migrate
+from tests.servers import postgres_server, redis_server
+
+
+@pytest.fixture(scope="session")
+def event_loop_policy() -> uvloop.EventLoopPolicy:
+    return uvloop.EventLoopPolicy()
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    with postgres_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    with redis_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def template(postgres_url: str) -> Iterator[str]:
+    """The name of a migrated database with nothing in it."""
+    name = f"rireki_template_{secrets.token_hex(4)}"
+    _administer(postgres_url, f"create database {name}")
+    migrate(with_database(postgres_url, name))
+    yield name
+    _administer(postgres_url, f"drop database if exists {name} with (force)")
+
+
+@pytest.fixture
+def database_url(postgres_url: str, template: str) -> Iterator[str]:
+    """A migrated database of the test's own."""
+    name = f"rireki_test_{secrets.token_hex(4)}"
+    # A copy of the files is faster than writing all of them through the log, and the template is small.
+    _administer(postgres_url, f"create database {name} template {template}")
+    yield with_database(postgres_url, name)
+    _administer(postgres_url, f"drop database if exists {name} with (force)")
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = Database(database_url)
+    await database.connect()
+    yield database
+    await database.disconnect()
+
+
+@pytest.fixture
+def bus() -> Bus:
+    return Bus()
+
+
+@pytest.fixture
+async def store(database: Database, bus: Bus) -> AsyncIterator[Store]:
+    store = Store(database, bus)
+    await store.start()
+    yield store
+    await store.stop()
+
+
+def with_database(url: str, name: str) -> str:
+    parts = urlsplit(url)
+    # `urlunsplit` drops an empty host ("postgresql://user@/name"), which a socket's URL has.
+    return urlunsplit(parts._replace(path=f"/{name}"))
+
+
+def _administer(url: str, statement: str) -> None:
+    async def run() -> None:
+        connection = await asyncpg.connect(url, timeout=10)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    uvloop.run(run())
