@@ -289,7 +289,8 @@ def _must_follow(job: Job, recorded: Recorded) -> None:
         or recorded.attempt != next_attempt
         or not isinstance(event, MAY_FOLLOW[job.status])
         or recorded.at < job.updated_at
-        or (job.status is Status.PROCESSING and isinstance(event, Queued) and event.reason != "worker_shutdown")
+        or (isinstance(event, Queued) and recorded.attempt > event.max_attempts)
+        or (isinstance(event, Queued) and job.status is Status.PROCESSING and event.reason != "worker_shutdown")
     ):
         raise BrokenHistory(
             f"job {job.id}: {word(event)} (seq {recorded.seq}, attempt {recorded.attempt}) may not follow"

@@ -7,7 +7,7 @@ from alembic.config import Config
 
 
 def migrate(url: str) -> None:
-    """Brings the database at `url` to the newest schema. Two at once take turns; a database that is up to date is left alone."""
+    """Brings the database at `url` to the newest schema. Two at once take turns; an up-to-date database is left alone."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.attributes["url"] = url

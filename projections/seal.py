@@ -1,0 +1,86 @@
+"""The order of the whole log: every event gets the next `position`, shortly after it was appended.
+
+An identity column is no order to read by: a transaction may commit after one that took a later number, and a reader that asks
+for what came after the last would never see it. So one sealer at a time takes the events of transactions that are older than
+every one still running, in the order (transaction, event id): nothing can come before them any more.
+"""
+
+from events.database import Connection, Database
+
+SEALING = 0x7365616C  # "seal": the advisory lock's key
+MOST_AT_ONCE = 10_000
+
+TRY_LOCK = "select pg_try_advisory_xact_lock($1)"
+WAIT_FOR_LOCK = "select pg_advisory_xact_lock($1)"
+
+# After a restore into another cluster the stored transaction ids mean nothing beside the new ones. Then everything that has
+# no position yet is taken, whatever its transaction, and the cursor starts again below every transaction still running.
+READ_CURSOR = """
+select c.xid::text as xid, c.event_id, c.position, s.system_identifier = c.system_identifier as same_cluster
+from pg_control_system() s left join job_event_log_cursor c on true
+"""
+
+SEAL = """
+with fresh as (
+    select e.event_id, e.xid, row_number() over (order by e.xid, e.event_id) as place
+    from job_events e
+    where (e.xid, e.event_id) > ($1::text::xid8, $2) and e.xid < pg_snapshot_xmin(pg_current_snapshot())
+    and not exists (select from job_event_log l where l.event_id = e.event_id)
+    order by e.xid, e.event_id
+    limit $4
+), placed as (
+    insert into job_event_log (position, event_id) select $3 + place, event_id from fresh order by place
+), moved as (
+    insert into job_event_log_cursor as c (system_identifier, xid, event_id, position)
+    select s.system_identifier, f.xid, f.event_id, $3 + f.place from fresh f, pg_control_system() s
+    order by f.place desc limit 1
+    on conflict (only_row) do update
+    set system_identifier = excluded.system_identifier, xid = excluded.xid, event_id = excluded.event_id,
+        position = excluded.position
+)
+select count(*) from fresh
+"""
+
+SEAL_WHAT_WAS_RESTORED = """
+with fresh as (
+    select e.event_id, row_number() over (order by e.xid, e.event_id) as place
+    from job_events e
+    where not exists (select from job_event_log l where l.event_id = e.event_id)
+), placed as (
+    insert into job_event_log (position, event_id) select $1 + place, event_id from fresh order by place
+)
+insert into job_event_log_cursor as c (system_identifier, xid, event_id, position)
+select s.system_identifier, pg_snapshot_xmin(pg_current_snapshot()), 0, $1 + (select count(*) from fresh)
+from pg_control_system() s
+on conflict (only_row) do update
+set system_identifier = excluded.system_identifier, xid = excluded.xid, event_id = excluded.event_id,
+    position = excluded.position
+"""
+
+
+async def seal(database: Database, *, wait: bool = False) -> int:
+    """Gives positions to at most `MOST_AT_ONCE` events and returns to how many. While another process is at it: 0 at once, or
+    with `wait` after it. Runs on the primary."""
+    async with database.raw() as connection, connection.transaction():
+        if wait:
+            await connection.execute(WAIT_FOR_LOCK, SEALING)
+        elif not await connection.fetchval(TRY_LOCK, SEALING):
+            return 0
+        return await _seal(connection)
+
+
+async def seal_everything(database: Database) -> None:
+    """Gives positions to all that was committed before the call, as far as no older transaction is still running."""
+    while await seal(database, wait=True) == MOST_AT_ONCE:
+        pass
+
+
+async def _seal(connection: Connection) -> int:
+    cursor = await connection.fetchrow(READ_CURSOR)
+    assert cursor is not None
+    if cursor["same_cluster"] is False:
+        await connection.execute(SEAL_WHAT_WAS_RESTORED, cursor["position"])
+        cursor = await connection.fetchrow(READ_CURSOR)
+        assert cursor is not None
+    after = (cursor["xid"] or "0", cursor["event_id"] or 0, cursor["position"] or 0)
+    return int(await connection.fetchval(SEAL, *after, MOST_AT_ONCE))
