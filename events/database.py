@@ -41,6 +41,9 @@ AWAY = (
 )
 """What is raised while PostgreSQL is away or going away: the statement may or may not have been carried out."""
 
+DATABASE_ERRORS = (*AWAY, asyncpg.PostgresError)
+"""Whatever a database may answer. For loops that must go on."""
+
 
 def is_away(error: Exception) -> bool:
     # asyncpg's error for an argument that it cannot encode is an InterfaceError too, and a ValueError.

@@ -66,9 +66,9 @@ group by type, status
 
 DUE = """
 select id, type, attempt, run_at from jobs
-where type = :type and status = 'queued' and run_at <= now()
+where type = $1 and status = 'queued' and run_at <= now()
 order by run_at, id
-limit :limit
+limit $2
 """
 
 NEXT_DUE = """
@@ -166,8 +166,8 @@ class JobsView:
 
     async def due(self, type: str, *, limit: int) -> list[Due]:
         """Attempts of one type that may be run now, those that have waited longest first."""
-        rows = await self._database.fetch_all(DUE, {"type": type, "limit": limit})
-        return [Due(row["id"], row["type"], row["attempt"], row["run_at"]) for row in rows]
+        async with self._database.raw() as connection:
+            return [Due(*row) for row in await connection.fetch(DUE, type, limit)]
 
     async def next_due(self, types: Iterable[str]) -> float | None:
         """Seconds until the next delayed attempt may be run, None if there is none."""

@@ -1,7 +1,7 @@
 """Builds the jobs view anew beside the live one and swaps them, while the service runs.
 
 First every job is folded from one snapshot of the log; then, round after round, those that had events since, until few are
-left. These few are folded under a lock that keeps writers waiting for a moment, in the transaction that swaps the two tables. An
+left. These few are folded under a lock that keeps writers waiting for a moment, in the transaction that swaps the tables. An
 append writes `job_events` and `jobs` in one statement, so whoever holds the lock on `jobs` knows that no event is on its way.
 """
 

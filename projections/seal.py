@@ -5,10 +5,17 @@ for what came after the last would never see it. So one sealer at a time takes t
 every one still running, in the order (transaction, event id): nothing can come before them any more.
 """
 
-from events.database import Connection, Database
+import asyncio
+
+import structlog
+
+from events.database import DATABASE_ERRORS, Connection, Database
+
+log = structlog.get_logger(__name__)
 
 SEALING = 0x7365616C  # "seal": the advisory lock's key
 MOST_AT_ONCE = 10_000
+SEAL_EVERY = 0.5  # seconds
 
 TRY_LOCK = "select pg_try_advisory_xact_lock($1)"
 WAIT_FOR_LOCK = "select pg_advisory_xact_lock($1)"
@@ -73,6 +80,17 @@ async def seal_everything(database: Database) -> None:
     """Gives positions to all that was committed before the call, as far as no older transaction is still running."""
     while await seal(database, wait=True) == MOST_AT_ONCE:
         pass
+
+
+async def keep_sealing(database: Database) -> None:
+    """Seals until cancelled. Every process does; they take turns."""
+    while True:
+        try:
+            busy = await seal(database) == MOST_AT_ONCE
+        except DATABASE_ERRORS as error:
+            log.warning("nothing was sealed", error=repr(error))
+            busy = False
+        await asyncio.sleep(0 if busy else SEAL_EVERY)
 
 
 async def _seal(connection: Connection) -> int:

@@ -69,7 +69,7 @@ async def verify(database: Database, *, job_id: str | None = None) -> Verified:
 async def _side_by_side(
     connection: Connection, job_ids: list[str] | None
 ) -> AsyncIterator[tuple[str, list[asyncpg.Record], asyncpg.Record | None]]:
-    """Each job's id, and its rows of the log beside its row of the view; one of the two may be missing. Both are read in order of id and a
+    """Each job's id, its rows of the log, and its row of the view; either may be missing. Both are read in order of id and a
     little at a time, since a log is larger than memory."""
     view = aiter(connection.cursor(VIEW, job_ids, prefetch=1000))
     shown = await anext(view, None)

@@ -1,0 +1,188 @@
+"""The worker, assembled: what takes jobs from the wire, runs them, beats, rescues and delivers, in one process.
+
+Over Redis the loop that takes jobs is arq's. What arq would do with a job beyond that (its retries, results, aborts, timeouts,
+hooks) is switched off: attempts and their ends are ours, in the log.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
+from functools import partial
+from typing import Any, Never
+
+import arq
+import arq.worker
+import structlog
+from redis.exceptions import RedisError
+
+from events.bus import Bus
+from events.database import DATABASE_ERRORS, Database
+from events.job import Status
+from events.store import Store
+from projections.jobs import JobsView
+from projections.seal import keep_sealing
+from workers.deliver import Delivery, Wire
+from workers.job_type import JobType
+from workers.redis_wire import RedisWire
+from workers.rescue import Heart, new_worker_id, present_types
+from workers.resources import Resources
+from workers.run import Runner
+
+log = structlog.get_logger(__name__)
+
+
+class Worker:
+    """Runs jobs until it is stopped. `slots` jobs at a time."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        store: Store,
+        bus: Bus,
+        wire: Wire,
+        resources: Resources,
+        job_types: Mapping[str, JobType[Any]],
+        slots: int = 100,
+    ) -> None:
+        self._database = database
+        self._wire = wire
+        self._view = JobsView(database)
+        self._job_types = job_types
+        self.runner = Runner(
+            store=store, bus=bus, resources=resources, job_types=job_types, worker_id=new_worker_id(), slots=slots
+        )
+        self._heart = Heart(database=database, store=store, view=self._view, runner=self.runner, job_types=job_types)
+        self._delivery = Delivery(database, self._view, wire, self._present_types)
+        self.broken: asyncio.Future[Never] = asyncio.get_running_loop().create_future()
+        """Gets the error by which a part of the worker has ended. Whoever runs the worker ends the process then."""
+        self._stopping = asyncio.Event()
+        self._taking: asyncio.Task[None] | None = None
+        self._background: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        await self._heart.start()
+        self._background = [
+            self._keep(self._heart.run(), "heartbeat"),
+            self._keep(self._delivery.run(), "delivery"),
+            self._keep(keep_sealing(self._database), "sealer"),
+        ]
+        self._taking = self._keep(self._take_jobs(), "taking jobs")
+        log.info("worker started", worker=self.runner.worker_id, job_types=list(self._job_types), slots=self.runner.slots)
+
+    async def stop(self, *, grace: float) -> None:
+        """Takes no more, waits up to `grace` seconds for what runs, hands the rest back, says goodbye. The heart beats on
+        until then."""
+        self._stopping.set()
+        if self._taking is not None:
+            await asyncio.wait({self._taking})
+        await self.runner.stop(grace=grace)
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        with contextlib.suppress(*DATABASE_ERRORS):
+            await self._heart.stop()
+        log.info("worker stopped", worker=self.runner.worker_id)
+
+    async def _take_jobs(self) -> None:
+        """Until stopping. A Redis that is away ends nothing: what runs goes on, and taking is tried again."""
+        while not self._stopping.is_set():
+            try:
+                if isinstance(self._wire, RedisWire):
+                    await ArqLoop(self._wire, self._job_types, self._take_some, self._stopping).main()
+                else:
+                    await self._take_some()
+            except _Stopping:
+                return
+            except (RedisError, *DATABASE_ERRORS) as error:
+                log.warning("cannot take jobs, trying again", error=repr(error))
+                await _either(self._stopping.wait(), asyncio.sleep(0.5))
+
+    async def _take_some(self) -> None:
+        """Fills the free slots; where there is less to do than slots, waits for more."""
+        if not self.runner.free:
+            await _either(self._stopping.wait(), self.runner.slot_freed())
+            return
+        free = self.runner.free
+        if await self._take(free) < free:
+            await _either(self._stopping.wait(), self._wire.wait())
+
+    async def _take(self, most: int) -> int:
+        claimed = await self._wire.claim(most)
+        jobs = {job.id: job for job in await self._view.get_many([id.job_id for id in claimed])} if claimed else {}
+        for id in claimed:
+            job = jobs.get(id.job_id)
+            if job is None or job.type not in self._job_types or (job.status, job.attempt) != (Status.QUEUED, id.attempt):
+                self._wire.settle(id)
+            else:
+                self.runner.run(job, started=partial(self._wire.settle, id))
+        return len(claimed)
+
+    async def _present_types(self) -> Collection[str]:
+        """The wire inside a process reaches this process only."""
+        return await present_types(self._database) if isinstance(self._wire, RedisWire) else self._job_types
+
+    def _keep(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._report_if_broken)
+        return task
+
+    def _report_if_broken(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        log.critical("a part of the worker has ended by an error", part=task.get_name(), exc_info=error)
+        if not self.broken.done():
+            self.broken.set_exception(error)
+
+
+class ArqLoop(arq.Worker):
+    """arq's worker, whose poll is our claim: one Lua call for all free slots instead of five round trips for each job, woken by
+    a push instead of a timer. Its health key is kept, so that `arq --check` tells the truth."""
+
+    def __init__(
+        self,
+        wire: RedisWire,
+        job_types: Mapping[str, JobType[Any]],
+        take_some: Callable[[], Awaitable[None]],
+        stopping: asyncio.Event,
+    ) -> None:
+        super().__init__(
+            functions=[arq.func(_runs_elsewhere, name=name) for name in job_types],
+            redis_pool=wire.redis,
+            handle_signals=False,
+            retry_jobs=False,
+            allow_abort_jobs=False,
+            keep_result=0,
+            max_tries=1_000_000,
+            poll_delay=0,
+            health_check_interval=30,
+        )
+        self._take_some = take_some
+        self._stopping = stopping
+
+    async def _poll_iteration(self) -> None:
+        if self._stopping.is_set():
+            raise _Stopping
+        await self._take_some()
+        await self.record_health()
+
+
+class _Stopping(Exception):
+    pass
+
+
+async def _runs_elsewhere(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> Never:
+    """arq wants a function for every name. Ours are run by `Runner`, which is handed the job by `_take_some`."""
+    raise RuntimeError("this function is never called by arq")
+
+
+async def _either(*waits: Coroutine[Any, Any, Any]) -> None:
+    """Waits for the first, and cancels the others."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()

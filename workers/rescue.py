@@ -1,0 +1,170 @@
+"""Liveness: heartbeats, and jobs whose worker is gone.
+
+A worker is gone when it has been silent for a lease, by the database's clock. That is said once and for ever (`gone_at`),
+before any of its jobs is touched; a worker that comes back finds it said, stops its tasks and registers under a new id. Silence
+counts only while the database could be written: a rescuer waits a full lease after its own heartbeats have become regular, and
+after the start of PostgreSQL, or a restart of the database would rescue the whole fleet.
+"""
+
+import asyncio
+import os
+import secrets
+import socket
+import time
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import structlog
+
+from events import job as rules
+from events.database import DATABASE_ERRORS, Database
+from events.job import Job, JobError, NotAllowed
+from events.store import JOB_COLUMNS, Store, job_from
+from projections.jobs import JobsView
+from workers.job_type import JobType
+from workers.run import Interruption, Runner
+
+log = structlog.get_logger(__name__)
+
+HEARTBEAT = 3.0  # seconds
+LEASE = 10.0  # seconds
+MOST_AT_ONCE = 500
+
+REGISTER = """
+insert into workers (id, host, pid, job_types, slots) values (:id, :host, :pid, cast(:job_types as text[]), :slots)
+"""
+
+BEAT = "update workers set last_seen = now() where id = :id and gone_at is null returning id"
+
+LEAVE = "update workers set gone_at = now() where id = :id and gone_at is null"
+
+PRESENT_TYPES = """
+select distinct unnest(job_types) as type from workers
+where gone_at is null and last_seen > now() - make_interval(secs => :lease)
+"""
+
+DECLARE_GONE = """
+update workers set gone_at = now()
+where gone_at is null and last_seen < now() - make_interval(secs => :lease)
+and pg_postmaster_start_time() < now() - make_interval(secs => :lease)
+returning id
+"""
+
+LEFT_BEHIND = f"""
+select {JOB_COLUMNS} from jobs j
+where status = 'processing' and not exists (select from workers w where w.id = j.worker and w.gone_at is null)
+limit {MOST_AT_ONCE}
+"""
+
+
+class Heart:
+    """The heartbeat of the worker in this process, and its rescue of others. It beats in the loop that does the work: a
+    blocked event loop is a dead worker."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        store: Store,
+        view: JobsView,
+        runner: Runner,
+        job_types: Mapping[str, JobType[Any]],
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._view = view
+        self._runner = runner
+        self._job_types = job_types
+        self._last_beat: float | None = None
+        self._regular_since = time.monotonic()
+        self._unknown: set[str] = set()
+
+    async def start(self) -> None:
+        await self._register()
+
+    async def stop(self) -> None:
+        """Says goodbye, after everything was handed back."""
+        await self._database.execute(LEAVE, {"id": self._runner.worker_id})
+
+    async def run(self) -> None:
+        """Beats until cancelled."""
+        while True:
+            await asyncio.sleep(HEARTBEAT)
+            try:
+                await self.beat()
+                await self.rescue()
+            except DATABASE_ERRORS as error:
+                log.warning("heartbeat missed", worker=self._runner.worker_id, error=repr(error))
+                self._last_beat = None
+
+    async def beat(self) -> None:
+        now = time.monotonic()
+        seen = await self._database.fetch_val(BEAT, {"id": self._runner.worker_id})
+        if self._last_beat is None or now - self._last_beat > 2 * HEARTBEAT:
+            self._regular_since = time.monotonic()
+        self._last_beat = time.monotonic()
+        if seen is None:
+            log.error("this worker was declared gone: it stops what it runs", worker=self._runner.worker_id)
+            self._runner.lose(new_worker_id())
+            await self._register()
+            return
+        await self._reconcile()
+
+    async def rescue(self) -> None:
+        """Declares silent workers gone, and gives what they ran to others. Two rescuers at once do no harm."""
+        if time.monotonic() - self._regular_since > LEASE:
+            for row in await self._database.fetch_all(DECLARE_GONE, {"lease": LEASE}):
+                log.warning("worker declared gone", worker=row["id"])
+        for row in await self._database.fetch_all(LEFT_BEHIND):
+            await rescue_job(self._store, self._job_types, job_from(row))
+
+    async def _register(self) -> None:
+        values = {
+            "id": self._runner.worker_id,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "job_types": list(self._job_types),
+            "slots": self._runner.slots,
+        }
+        await self._database.execute(REGISTER, values)
+
+    async def _reconcile(self) -> None:
+        """Compares what the log says this worker runs with what it has in hand. A cancel that was missed stops here; a job
+        that is not in hand for two beats was started by a write whose answer never came, and is rescued."""
+        # What is started while the list is being read is on neither side of the comparison.
+        in_hand = self._runner.started()
+        listed = {job.id: job for job in await self._view.held_by(self._runner.worker_id)}
+        for id, attempt in in_hand.items():
+            if id not in listed or listed[id].attempt != attempt.number:
+                attempt.interrupt(Interruption.OVER)
+        unknown = {id for id in listed if id not in self._runner.attempts}
+        for id in unknown & self._unknown:
+            await rescue_job(self._store, self._job_types, listed[id])
+        self._unknown = unknown
+
+
+async def present_types(database: Database) -> Collection[str]:
+    """The job types that some live worker knows."""
+    return [row["type"] for row in await database.fetch_all(PRESENT_TYPES, {"lease": LEASE})]
+
+
+async def rescue_job(store: Store, job_types: Mapping[str, JobType[Any]], job: Job) -> None:
+    """The job's worker is gone: it is retried, or has failed, as its type says."""
+    job_type = job_types.get(job.type)
+    retry_in = job_type.backoff.after(job.attempt) if job_type is not None and job_type.retry_when_worker_lost else None
+    worker, attempt = job.worker or "", job.attempt
+    error = JobError("WorkerLost", f"worker {worker} disappeared while it ran attempt {attempt}")
+    try:
+        job = await store.append(
+            job,
+            lambda job: rules.rescue(job, attempt=attempt, worker=worker, error=error, retry_in=retry_in),
+            actor="system:rescue",
+        )
+    except NotAllowed:
+        return  # It ended by itself, or somebody else rescued it.
+    log.warning("job rescued", job_id=job.id, attempt=attempt, worker=worker, status=job.status)
+
+
+def new_worker_id() -> str:
+    """Readable, and never given twice."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"

@@ -1,0 +1,367 @@
+"""One attempt of a job, from start to end.
+
+Invariants: nothing runs before its `started` is durable; a handler's word counts only while the job has this attempt and this
+worker (every append is guarded by `seq`, every effect by `Context.store`); whatever a handler does, its attempt ends in the log
+and its slot is free again. An attempt that is not recorded as ended by us is ended by somebody else: a cancel, a rescue.
+"""
+
+import asyncio
+import contextlib
+import time
+import traceback
+from collections.abc import AsyncIterator, Callable, Mapping
+from enum import StrEnum
+from typing import Any
+
+import orjson
+import structlog
+from pydantic import ValidationError
+
+from events import job as rules
+from events.bus import Bus, Change
+from events.database import Database
+from events.job import JSON, Job, JobError, NotAllowed, Status
+from events.store import Decision, Store
+from workers.job_type import AttemptOver, Final, GiveUp, JobType
+from workers.resources import Resources
+
+log = structlog.get_logger(__name__)
+
+PROGRESS_EVERY = 1.0  # seconds between two progress events of a job, after the first two
+PATIENCE = 2.0  # seconds that a canceled handler has to stop, before it counts as stuck
+HAND_BACK_WITHIN = 10.0  # seconds; what could not be handed back by then is rescued by somebody else
+LONGEST_MESSAGE = 2_000  # characters of an error's message that are kept
+LONGEST_STACK = 16_000
+
+STILL_MINE = """
+select 1 from jobs where id = :job_id and attempt = :attempt and worker = :worker and status = 'processing'
+"""
+
+
+class Interruption(StrEnum):
+    """Why a running handler is stopped from outside, in the order in which they count."""
+
+    OVER = "canceled, or moved on to another attempt"
+    TIMEOUT = "the deadline of the attempt has passed"
+    STOPPING = "the worker is stopping"
+    LOST = "the worker was declared gone"
+
+
+class Runner:
+    """Runs attempts, at most `slots` at a time, under one worker id."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        bus: Bus,
+        resources: Resources,
+        job_types: Mapping[str, JobType[Any]],
+        worker_id: str,
+        slots: int,
+    ) -> None:
+        self.store = store
+        self.resources = resources
+        self.job_types = job_types
+        self.worker_id = worker_id
+        self.slots = slots
+        self.attempts: dict[str, Attempt] = {}
+        self.stuck: set[asyncio.Task[JSON]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._freed = asyncio.Event()
+        self._stop_listening = bus.listen(self._hear)
+
+    @property
+    def free(self) -> int:
+        return self.slots - len(self._tasks)
+
+    async def slot_freed(self) -> None:
+        """Returns when there is a free slot."""
+        while self.free <= 0:
+            self._freed.clear()
+            await self._freed.wait()
+
+    def run(self, job: Job, *, started: Callable[[], None]) -> None:
+        """Runs the attempt that `job` is queued for. Calls `started` as soon as its `started` is durable or refused: from
+        then on nobody needs to be told that the job waits."""
+        other = self.attempts.get(job.id)
+        if other is not None and other.number == job.attempt:
+            # A second delivery. Redis excludes nobody, so this happens.
+            started()
+            return
+        attempt = self.attempts[job.id] = Attempt(self, job)
+        if other is not None:
+            other.interrupt(Interruption.OVER)
+        task = asyncio.create_task(self._run(attempt, started), name=f"{job.id}:{job.attempt}")
+        self._tasks.add(task)
+        task.add_done_callback(self._free)
+
+    async def stop(self, *, grace: float) -> None:
+        """Waits up to `grace` seconds for what runs, then hands it back. Nothing new may be run meanwhile."""
+        await self._all_ended(within=grace)
+        for attempt in list(self.attempts.values()):
+            attempt.interrupt(Interruption.STOPPING)
+        await self._all_ended(within=PATIENCE + HAND_BACK_WITHIN)
+        self._stop_listening()
+
+    def started(self) -> dict[str, "Attempt"]:
+        """The attempts whose `started` is durable, by job id."""
+        return {id: attempt for id, attempt in self.attempts.items() if attempt.job.status is Status.PROCESSING}
+
+    def lose(self, new_worker_id: str) -> None:
+        """This worker was declared gone: others run what it ran. Stops it all; what comes next runs under a new id."""
+        for attempt in list(self.attempts.values()):
+            attempt.interrupt(Interruption.LOST)
+        self.worker_id = new_worker_id
+
+    def _hear(self, change: Change) -> None:
+        attempt = self.attempts.get(change.job_id)
+        if attempt is not None and (change.attempt, change.status) != (attempt.number, Status.PROCESSING):
+            attempt.interrupt_if_older_than(change)
+
+    async def _all_ended(self, *, within: float) -> None:
+        if self._tasks and within > 0:
+            await asyncio.wait(set(self._tasks), timeout=within)
+
+    def _free(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._freed.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("attempt not recorded: it will be rescued", attempt=task.get_name(), exc_info=error)
+
+    async def _run(self, attempt: "Attempt", started: Callable[[], None]) -> None:
+        """The story of an attempt: start, do, record."""
+        facts = log.bind(job_id=attempt.job.id, attempt=attempt.number, type=attempt.job.type)
+        try:
+            try:
+                await attempt.start()
+            finally:
+                started()
+            facts.info("attempt started")
+            ended = await attempt.run()
+            facts.info("attempt ended", status=ended.status, error=ended.error and ended.error.name)
+        except NotAllowed as refusal:
+            facts.info("attempt is over", status=refusal.job.status, now_in_attempt=refusal.job.attempt)
+        except Lost:
+            facts.warning("attempt lost: the worker was declared gone")
+        finally:
+            if self.attempts.get(attempt.job.id) is attempt:
+                del self.attempts[attempt.job.id]
+
+
+class Lost(Exception):
+    """Nothing may be recorded: the worker was declared gone."""
+
+
+class Attempt:
+    """One attempt in this process's hands. `job` is the job as last written here."""
+
+    def __init__(self, runner: Runner, job: Job) -> None:
+        self.runner = runner
+        self.job = job
+        self.number = job.attempt
+        self.worker = runner.worker_id
+        self._type = runner.job_types[job.type]
+        self._interrupted: asyncio.Future[Interruption] = asyncio.get_running_loop().create_future()
+
+    def interrupt(self, why: Interruption) -> None:
+        """Stops the handler. The first reason stands."""
+        if not self._interrupted.done():
+            self._interrupted.set_result(why)
+
+    def interrupt_if_older_than(self, change: Change) -> None:
+        """Somebody else moved the job on. Our own events come back over the bus too, and they are not newer than we know."""
+        if change.seq > self.job.seq:
+            self.interrupt(Interruption.OVER)
+
+    async def append(self, decide: Decision) -> Job:
+        self.job = await self.runner.store.append(self.job, decide, actor=f"worker:{self.worker}")
+        return self.job
+
+    async def start(self) -> None:
+        """Raises `NotAllowed` where the job does not wait for this attempt any more."""
+        await self.append(lambda job: rules.start(job, attempt=self.number, worker=self.worker))
+
+    async def run(self) -> Job:
+        """Runs the handler and records how it ended. Raises `NotAllowed` where somebody else has ended the attempt."""
+        progress = ProgressReports(self)
+        context = RunContext(self, progress)
+        handler: asyncio.Task[JSON] = asyncio.create_task(self._handle(context))
+        why = await self._wait_for(handler)
+        if not await _stopped(handler):
+            self._report_stuck(handler)
+        if why is Interruption.LOST:
+            raise Lost
+        await progress.finish()
+        match why:
+            case Interruption.STOPPING:
+                return await self.append(lambda job: rules.hand_back(job, attempt=self.number, worker=self.worker))
+            case Interruption.TIMEOUT:
+                message = f"the attempt did not end within {self._type.deadline:g} seconds"
+                return await self._fail(JobError("Timeout", message), retry=True)
+            case _:
+                return await self._record(handler)
+
+    async def _handle(self, context: "RunContext") -> JSON:
+        try:
+            payload = self._type.payload.model_validate(self.job.payload)
+        except ValidationError as error:
+            raise InvalidPayload(str(error)) from error
+        try:
+            return as_json(await self._type.run(context, payload))
+        except (SystemExit, KeyboardInterrupt) as error:
+            # asyncio would let these end the whole worker.
+            raise TriedToExit(f"the handler raised {error!r}") from error
+
+    async def _wait_for(self, handler: asyncio.Task[JSON]) -> Interruption | None:
+        """Why the handler was stopped; None if it ended by itself."""
+        done, _ = await asyncio.wait(
+            {handler, self._interrupted}, timeout=self._type.deadline, return_when=asyncio.FIRST_COMPLETED
+        )
+        if handler in done and not self._interrupted.done():
+            return None
+        handler.cancel()
+        return self._interrupted.result() if self._interrupted.done() else Interruption.TIMEOUT
+
+    async def _record(self, handler: asyncio.Task[JSON]) -> Job:
+        """How the handler ended becomes the attempt's end. After a cancel this is refused, which is how we learn of it."""
+        if not handler.done() or handler.cancelled():
+            return await self._fail(JobError("CancelledError", "the handler was cancelled from within"), retry=True)
+        error = handler.exception()
+        match error:
+            case None:
+                result = handler.result()
+                return await self.append(
+                    lambda job: rules.complete(job, attempt=self.number, worker=self.worker, result=result)
+                )
+            case GiveUp():
+                reason = str(error)
+                return await self.append(lambda job: rules.give_up(job, attempt=self.number, worker=self.worker, reason=reason))
+            case _:
+                return await self._fail(error_from(error), retry=not isinstance(error, Final))
+
+    async def _fail(self, error: JobError, *, retry: bool) -> Job:
+        retry_in = self._type.backoff.after(self.number) if retry else None
+        return await self.append(
+            lambda job: rules.fail(job, attempt=self.number, worker=self.worker, error=error, retry_in=retry_in)
+        )
+
+    def _report_stuck(self, handler: asyncio.Task[JSON]) -> None:
+        log.error("handler swallows its cancellation", job_id=self.job.id, attempt=self.number, type=self.job.type)
+        self.runner.stuck.add(handler)
+        handler.add_done_callback(self.runner.stuck.discard)
+
+
+class RunContext:
+    """The `Context` that a handler is handed."""
+
+    def __init__(self, attempt: Attempt, progress: "ProgressReports") -> None:
+        self.job_id = attempt.job.id
+        self.attempt = attempt.number
+        self.user_id = attempt.job.user_id
+        self.resources = attempt.runner.resources
+        self._worker = attempt.worker
+        self._progress = progress
+
+    @property
+    def database(self) -> Database:
+        return self.resources.database
+
+    async def progress(self, result: JSON) -> None:
+        await self._progress.report(result)
+
+    @contextlib.asynccontextmanager
+    async def store(self) -> AsyncIterator[None]:
+        async with self.database.transaction():
+            yield
+            values = {"job_id": self.job_id, "attempt": self.attempt, "worker": self._worker}
+            if await self.database.fetch_val(STILL_MINE, values) is None:
+                raise AttemptOver(f"attempt {self.attempt} of job {self.job_id} is over: its effects were not stored")
+
+
+class ProgressReports:
+    """Progress on its way into the log: the first report and the first change at once, then at most one a second, and always
+    the last. One append at a time."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        self._unsent: list[JSON] = []  # at most one: the newest
+        self._appended = 0
+        self._last_append = 0.0
+        self._appending = asyncio.Lock()
+        self._later: asyncio.Task[None] | None = None
+
+    async def report(self, result: JSON) -> None:
+        self._unsent[:] = [as_json(result)]
+        wait = self._last_append + PROGRESS_EVERY - time.monotonic()
+        if self._appended < 2 or wait <= 0:
+            await self._append()
+        elif self._later is None or self._later.done():
+            self._later = asyncio.create_task(self._append_after(wait))
+
+    async def finish(self) -> None:
+        """Appends what is left. A refusal is left to whoever records the end."""
+        if self._later is not None:
+            self._later.cancel()
+            await asyncio.wait({self._later})
+        await self._append()
+
+    async def _append_after(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        await self._append()
+
+    async def _append(self) -> None:
+        async with self._appending:
+            if not self._unsent:
+                return
+            result = self._unsent.pop()
+            attempt = self._attempt
+            try:
+                await attempt.append(
+                    lambda job: rules.progress(job, attempt=attempt.number, worker=attempt.worker, result=result)
+                )
+            except NotAllowed:
+                attempt.interrupt(Interruption.OVER)
+            self._appended += 1
+            self._last_append = time.monotonic()
+
+
+class InvalidPayload(Final):
+    """The stored payload is not one of this job type: it was queued by another version."""
+
+
+class TriedToExit(Final):
+    """A handler does not decide that the process ends."""
+
+
+class NotJSON(Final):
+    """A handler's result or progress that JSON cannot hold."""
+
+
+def as_json(value: Any) -> JSON:
+    """A copy of `value` that holds only what JSON holds. Raises `NotJSON`."""
+    try:
+        return orjson.loads(orjson.dumps(value))
+    except (TypeError, ValueError) as error:
+        raise NotJSON(f"{type(value).__name__} is not JSON: {error}") from error
+
+
+def error_from(error: BaseException) -> JobError:
+    """An exception as it is kept: cut to a readable length, and only characters that PostgreSQL takes."""
+    stack = "".join(traceback.format_exception(error))
+    try:
+        message = str(error)
+    except Exception as unprintable:
+        message = f"its message cannot be printed: {type(unprintable).__name__}"
+    return JobError(type(error).__name__, _readable(message, LONGEST_MESSAGE), _readable(stack, LONGEST_STACK))
+
+
+def _readable(text: str, longest: int) -> str:
+    text = text.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
+    return text if len(text) <= longest else f"{text[: longest - 20]} … ({len(text)} characters)"
+
+
+async def _stopped(handler: asyncio.Task[JSON]) -> bool:
+    """Waits for a handler that ended or was told to. False for one that does not listen."""
+    done, _ = await asyncio.wait({handler}, timeout=PATIENCE)
+    return bool(done)
