@@ -41,6 +41,9 @@ AWAY = (
 )
 """What is raised while PostgreSQL is away or going away: the statement may or may not have been carried out."""
 
+NoSuchTable = asyncpg.UndefinedTableError
+"""The database has no schema yet, or an old one."""
+
 DATABASE_ERRORS = (*AWAY, asyncpg.PostgresError)
 """Whatever a database may answer. For loops that must go on."""
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from events.bus import Change
 from events.database import Database
 from events.job import Job, Status
 from events.store import JOB_COLUMNS, job_from
@@ -173,6 +174,11 @@ class JobsView:
         """Seconds until the next delayed attempt may be run, None if there is none."""
         seconds = await self._database.fetch_val(NEXT_DUE, {"types": list(types)})
         return None if seconds is None else float(seconds)
+
+    async def seqs(self, job_ids: Sequence[str]) -> list[Change]:
+        """Where these jobs stand now: what the bus should have told by now."""
+        async with self._database.raw() as connection:
+            return [Change(*row) for row in await connection.fetch(SEQS, job_ids)]
 
     async def held_by(self, worker: str) -> list[Job]:
         """What a worker is running, as far as the log knows."""

@@ -11,7 +11,7 @@ import uvloop
 from events.bus import Bus
 from events.database import Database
 from events.store import Store
-from migrations.run import migrate
+from migrations.migrate import migrate
 from tests.servers import postgres_server, redis_server
 
 
@@ -46,7 +46,6 @@ def template(postgres_url: str) -> Iterator[str]:
 def database_url(postgres_url: str, template: str) -> Iterator[str]:
     """A migrated database of the test's own."""
     name = f"rireki_test_{secrets.token_hex(4)}"
-    # A copy of the files is faster than writing all of them through the log, and the template is small.
     _administer(postgres_url, f"create database {name} template {template}")
     yield with_database(postgres_url, name)
     _administer(postgres_url, f"drop database if exists {name} with (force)")
@@ -74,9 +73,7 @@ async def store(database: Database, bus: Bus) -> AsyncIterator[Store]:
 
 
 def with_database(url: str, name: str) -> str:
-    parts = urlsplit(url)
-    # `urlunsplit` drops an empty host ("postgresql://user@/name"), which a socket's URL has.
-    return urlunsplit(parts._replace(path=f"/{name}"))
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
 def _administer(url: str, statement: str) -> None:

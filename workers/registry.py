@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from events.job import JSON
 from workers.chatwork.messages_sync import CHATWORK_MESSAGES_SYNC
 from workers.chatwork.rooms_sync import CHATWORK_ROOMS_SYNC
 from workers.job_type import JobType
@@ -15,3 +16,9 @@ JOB_TYPES: dict[str, JobType[Any]] = {
         SUMMARY_DRAFT,
     )
 }
+
+
+def unique_key(type: str, payload: JSON, user_id: str | None) -> str | None:
+    """What at most one active job may have in common with this one; None for any number, and for a type that is no more."""
+    job_type = JOB_TYPES.get(type)
+    return None if job_type is None else job_type.unique_key(payload, user_id)

@@ -1,0 +1,57 @@
+# Everything is relative to this folder, whose path may hold spaces: never use $(CURDIR) as a file name here.
+PYTHON ?= python3
+VENV := .venv/bin/python
+READY := .venv/ready
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_USER := 0
+
+# A virtual environment knows its own absolute path: in a folder that was moved or copied it is made anew.
+ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
+.PHONY: $(READY)
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run demo test check bench lock clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 10
+
+setup: $(READY) ## prepare .venv from requirements.lock; start nothing
+	@echo "Ready: make run, make test or make demo"
+
+run: $(READY) ## the service, on http://127.0.0.1:8000
+	@.venv/bin/rireki serve
+
+demo: $(READY) ## the main job from end to end, with no hands
+	@.venv/bin/rireki demo
+
+test: $(READY) ## every test, with real servers
+	@$(VENV) -m pytest
+
+check: $(READY) ## lint, format and types
+	@$(VENV) -m ruff check .
+	@$(VENV) -m ruff format --check .
+	@$(VENV) -m mypy
+
+bench: $(READY) ## measure
+	@$(VENV) -m bench
+
+lock: ## write requirements.lock anew from pyproject.toml (needs uv)
+	@uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header --quiet --output-file requirements.lock
+
+clean: ## remove what was prepared; the data in .rireki stays
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -name node_modules -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is the last thing written, so what was interrupted is done again, from nothing.
+$(READY): requirements.lock pyproject.toml
+	@command -v "$(PYTHON)" >/dev/null || { echo "Rireki needs Python 3.11 or newer, and there is no $(PYTHON) here: install it, or run make PYTHON=/path/to/python3" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Rireki needs Python 3.11 or newer, and $(PYTHON) is $$("$(PYTHON)" -V 2>&1): run make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) lacks its venv module: run apt-get install $$("$(PYTHON)" -c 'import sys; print("python3.%d-venv" % sys.version_info[1])') as root, or make PYTHON=/path/to/another/python3" >&2; exit 1; }
+	@echo "Preparing .venv from requirements.lock (a minute or two the first time)"
+	@if [ "$$(cat $(READY) 2>/dev/null)" = "$$PWD" ] && $(VENV) -c '' 2>/dev/null; then rm $(READY); else rm -rf .venv && "$(PYTHON)" -m venv .venv; fi
+	@$(VENV) -m pip install -qq --require-hashes -r requirements.lock
+	@$(VENV) -m pip install -qq --no-deps --no-build-isolation -e .
+	@printf '%s' "$$PWD" > $(READY)

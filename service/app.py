@@ -1,0 +1,163 @@
+"""The web application, assembled from its parts, and what every request passes through."""
+
+import contextlib
+import re
+import time
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import structlog
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service import audit, auth, chatwork, companies, health, jobs
+from service.endpoint import routes
+from service.health import Metrics
+from service.openapi import openapi_routes
+from service.parts import Parts
+from service.problems import answer_problem
+
+log = structlog.get_logger("rireki.http")
+
+ENDPOINTS = (
+    *auth.ENDPOINTS,
+    *jobs.ENDPOINTS,
+    *audit.ENDPOINTS,
+    *chatwork.ENDPOINTS,
+    *companies.ENDPOINTS,
+    *health.ENDPOINTS,
+)
+
+
+def create_app(parts: Parts) -> Starlette:
+    """The application. It serves once its lifespan has begun; `parts.live.close()` comes before its end."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with parts.live.running():
+            yield
+
+    measured = Metrics(parts.metrics)
+    app = Starlette(
+        routes=[Route("/", _home), Route("/home.css", _home_style), *openapi_routes(ENDPOINTS), *routes(ENDPOINTS)],
+        middleware=[Middleware(Passage, metrics=measured, secure=parts.settings.production)],
+        exception_handlers={HTTPException: answer_problem},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    app.state.parts = parts
+    app.state.metrics = measured
+    return app
+
+
+# What every request passes through --------------------------------------------------------------------------------------------
+
+SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
+
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}
+
+
+class Passage:
+    """Gives a request its id, an answer its headers, the log its line, and an error its problem."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, *, secure: bool) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._headers = HEADERS | ({"Strict-Transport-Security": "max-age=31536000"} if secure else {})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        request_id = _request_id(request)
+        request.state.request_id = request_id
+        began, status = time.perf_counter(), 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = request_id
+                for name, value in self._headers.items():
+                    headers.setdefault(name, value)
+                self._metrics.seconds.labels(scope["method"], _route(scope)).observe(time.perf_counter() - began)
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, send_with_headers)
+            except ClientDisconnect:
+                status = status or 499
+            except Exception as error:
+                # Here an error ends: as an answer, or, once one has begun, as one that breaks off and shows it.
+                response = await answer_problem(request, error)
+                if status:
+                    raise
+                await response(scope, receive, send_with_headers)
+            finally:
+                self._metrics.requests.labels(scope["method"], _route(scope), str(status)).inc()
+                log.info(
+                    "request", method=scope["method"], path=scope["path"], status=status,
+                    ms=round((time.perf_counter() - began) * 1000, 1),
+                )  # fmt: skip
+
+
+def _request_id(request: Request) -> str:
+    given = request.headers.get("x-request-id", "")
+    return given if SANE_REQUEST_ID.fullmatch(given) else uuid4().hex
+
+
+def _route(scope: Scope) -> str:
+    """The address as it is declared: no label for each job."""
+    route = scope.get("route")
+    return route.path if isinstance(route, Route) else "none"
+
+
+# The start page ---------------------------------------------------------------------------------------------------------------
+
+HOME_PAGE = """\
+<!doctype html>
+<html lang="ja">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Rireki 履歴</title>
+<link rel="stylesheet" href="/home.css">
+<main>
+<h1>Rireki 履歴</h1>
+<p>時間のかかる処理（Chatwork のルーム・メッセージの同期、要約の下書き）をジョブとして実行し、すべての変化をイベントとして残すサービスです。</p>
+<p lang="en">A job service that forgets nothing: slow work (syncing Chatwork, drafting summaries) runs as jobs, and every change of
+a job is an event that stays.</p>
+<ul>
+<li><a href="/api/docs">API を見る・試す <span lang="en">Browse and try the API</span></a></li>
+<li><a href="/api/openapi.json">OpenAPI 3.1</a></li>
+<li><a href="/readyz">状態 <span lang="en">Is it ready?</span></a></li>
+</ul>
+</main>
+</html>
+"""
+HOME_STYLE = "body{font:1.1rem/1.7 system-ui,sans-serif;margin:0}main{max-width:40rem;margin:4rem auto;padding:0 1.5rem}"
+HOME_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+
+async def _home(request: Request) -> Response:
+    return HTMLResponse(HOME_PAGE, headers={"Content-Security-Policy": HOME_POLICY})
+
+
+async def _home_style(request: Request) -> Response:
+    return Response(HOME_STYLE, media_type="text/css")

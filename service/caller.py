@@ -1,0 +1,40 @@
+"""Who a request comes from: a bearer token, or the same token in a cookie that scripts can't read."""
+
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+
+from service.problems import Problem
+from service.users import User, Users
+
+COOKIE = "rireki_session"
+
+
+def token_of(request: Request) -> str | None:
+    """The token that the request carries, if any. A bearer header goes before the cookie."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme:
+        return token.strip() if scheme.lower() == "bearer" else None
+    return request.cookies.get(COOKIE)
+
+
+async def user_of(users: Users, token: str | None) -> User:
+    """Whose token it is. Raises `Problem` 401."""
+    user = await users.of_token(token) if token else None
+    if user is None:
+        detail = "This token is not valid any more. Sign in again." if token else "Sign in first."
+        raise Problem(401, detail, headers={"WWW-Authenticate": "Bearer"})
+    return user
+
+
+def check_origin(request: Request) -> None:
+    """A browser that sends a change from another site's page says so, and is refused: the cookie would come along with it.
+    Other clients send neither header. Raises `Problem` 403."""
+    site = request.headers.get("sec-fetch-site")
+    origin = request.headers.get("origin")
+    if site not in (None, "same-origin", "none") or (origin is not None and urlsplit(origin).netloc != _host(request)):
+        raise Problem(403, "This request comes from another site.")
+
+
+def _host(request: Request) -> str:
+    return request.headers.get("host", "").lower()

@@ -1,0 +1,245 @@
+"""The command `rireki`: starting the processes, adding people, auditing.
+
+Answers go to standard output, logs and complaints to standard error. Exit status: 0 done; 1 it failed, or an audit found a
+difference; 2 the command or the environment is wrong.
+"""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+
+from service.config import ConfigError, Settings, load_settings
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    name="rireki",
+    help="Rireki (履歴): jobs whose every change is an event that stays.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+users = typer.Typer(help="The people who may sign in.", no_args_is_help=True)
+audit = typer.Typer(help="Reading and proving the history.", no_args_is_help=True)
+projections = typer.Typer(help="The views that are folded from the log.", no_args_is_help=True)
+app.add_typer(users, name="users")
+app.add_typer(audit, name="audit")
+app.add_typer(projections, name="projections")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def main() -> None:
+    with _complaining():
+        app()
+
+
+@app.command()
+def serve() -> None:
+    """Run the API and the page; a worker too, unless JOB_WORKER_ENABLED says no.
+
+    Without DATABASE_URL a PostgreSQL of its own runs under RIREKI_HOME; without REDIS_URL jobs run inside this process. Ctrl-C
+    ends it and hands running jobs back.
+    """
+    from service.logs import configure_logs
+    from service.process import database_url, prepare_schema
+    from service.serve import listen
+    from service.serve import serve as run
+
+    settings = load_settings()
+    configure_logs()
+    with contextlib.closing(listen(settings)) as listening, database_url(settings) as url:
+        prepare_schema(settings, url)
+        _run(run(settings, url, listening))
+
+
+@app.command()
+def worker() -> None:
+    """Run a worker alone. It needs REDIS_URL, which tells it what to do next.
+
+    SIGTERM lets running jobs end (WORKER_SHUTDOWN_GRACE_SECONDS, default 25) and hands the rest back; Ctrl-C hands back at once.
+    """
+    from service.logs import configure_logs
+    from service.process import database_url, prepare_schema
+    from service.serve import work
+
+    settings = load_settings()
+    if settings.redis_url is None:
+        raise ConfigError(
+            "REDIS_URL is not set: a worker alone hears of jobs over Redis; without it `rireki serve` works itself"
+        )
+    configure_logs()
+    with database_url(settings) as url:
+        prepare_schema(settings, url)
+        _run(work(settings, url))
+
+
+@app.command()
+def migrate(
+    app_role: Annotated[
+        str | None,
+        typer.Option(
+            help="An existing PostgreSQL role: give it what the service needs, and of the log only select and insert."
+        ),
+    ] = None,
+) -> None:
+    """Bring the database to the newest schema. Safe to repeat, and safe beside a running service."""
+    from migrations.migrate import grant, migrate
+    from service.process import database_url
+
+    with database_url(load_settings()) as url:
+        migrate(url)
+        if app_role is not None:
+            grant(url, app_role)
+    print("the schema is up to date")
+
+
+@app.command()
+def demo() -> None:
+    """Show the main job from end to end: sync, cancel, retry, summarise, audit. Uses a database of its own and ends by itself."""
+    from service.demo import run_demo
+
+    raise typer.Exit(run_demo(load_settings()))
+
+
+@users.command("add")
+def add_user(
+    email: str,
+    role: Annotated[str, typer.Option(help="admin or employee")],
+    password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")] = False,
+    name: Annotated[str | None, typer.Option(help="How the person is called. Default: the email's first part.")] = None,
+) -> None:
+    """Add a person who may sign in."""
+    from service.users import CannotAdd
+    from service.users import add_user as add
+
+    if not password_stdin:
+        _wrong("give --password-stdin and the password on standard input: on a command line others could read it")
+    password = sys.stdin.readline().rstrip("\r\n")
+
+    async def run(core_database: Any) -> str:
+        return (await add(core_database, email, role, password, name)).id
+
+    try:
+        print(_with_database(run))
+    except CannotAdd as refusal:
+        _wrong(str(refusal))
+
+
+@audit.command()
+def replay(
+    job: str,
+    until: Annotated[str | None, typer.Option(help="Stop after this event number, or at this time (RFC 3339).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print a job's history: each event, and the state of the job after it."""
+    from service.audit_commands import print_replay, read_job_id, read_until
+
+    job_id, stop = read_job_id(job), read_until(until)
+    _exit(_with_database(lambda database: print_replay(database, job_id, stop, as_json=as_json)))
+
+
+@audit.command()
+def verify(
+    job: Annotated[str | None, typer.Option(help="Only this job.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fold every event again, compare with what people are shown, check the log. Exit status 1 if anything differs."""
+    from service.audit_commands import print_verification, read_job_id
+
+    job_id = None if job is None else read_job_id(job)
+    _exit(_with_database(lambda database: print_verification(database, job_id, as_json=as_json)))
+
+
+@audit.command()
+def export(
+    after: Annotated[int, typer.Option(min=0, help="Only events behind this position.")] = 0,
+) -> None:
+    """Write the whole log in order as NDJSON, an event a line."""
+    from service.audit_commands import print_log
+
+    with contextlib.suppress(BrokenPipeError):
+        _with_database(lambda database: print_log(database, after))
+
+
+@projections.command()
+def rebuild() -> None:
+    """Build the jobs view anew from the log, beside the live one, and swap them. The service may go on running."""
+    from projections.rebuild import RebuildRefused
+    from projections.rebuild import rebuild as build
+    from workers.registry import unique_key
+
+    try:
+        jobs = _with_database(lambda database: build(database, unique_key))
+    except RebuildRefused as refusal:
+        _fail(str(refusal))
+    print(f"the view was rebuilt: {jobs} jobs")
+
+
+def _with_database(command: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
+    from events.database import Database
+    from service.process import database_url, prepare_schema
+
+    async def run(url: str) -> T:
+        database = Database(url, pool_size=2)
+        await database.connect()
+        try:
+            return await command(database)
+        finally:
+            await database.disconnect()
+
+    settings: Settings = load_settings()
+    with database_url(settings) as url:
+        prepare_schema(settings, url)
+        return _run(run(url))
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
+
+
+@contextlib.contextmanager
+def _complaining() -> Iterator[None]:
+    """What a person can mend is one clear line, without a trace."""
+    from events.database import AWAY, NoSuchTable
+    from events.embedded_binaries import EmbeddedError
+    from service.serve import CannotListen
+
+    try:
+        yield
+    except ConfigError as error:
+        _wrong(str(error))
+    except (EmbeddedError, CannotListen) as error:
+        _fail(str(error))
+    except NoSuchTable:
+        _fail("the database has no schema yet, or an old one: run `rireki migrate`")
+    except asyncio.CancelledError:
+        _fail("stopped without waiting")
+    except AWAY as error:
+        _fail(f"DATABASE_URL: the database does not answer: {error}")
+
+
+def _exit(status: int) -> None:
+    raise typer.Exit(status)
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"rireki: {message}", file=sys.stderr)
+    raise SystemExit(1)
+
+
+def _wrong(message: str) -> NoReturn:
+    print(f"rireki: {message}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+if __name__ == "__main__":
+    main()

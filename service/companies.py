@@ -1,0 +1,2 @@
+"""Companies."""
+ENDPOINTS = ()

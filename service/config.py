@@ -1,0 +1,185 @@
+"""The settings of a process: the only file that reads the environment, once, at the start.
+
+What is missing or malformed is a `ConfigError` of one line that begins with the variable's name. A secret never stands in such
+a line, nor in a settings object's `repr`.
+"""
+
+import base64
+import binascii
+import os
+import secrets
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+CHATWORK_API = "https://api.chatwork.com/v2"
+CHATWORK_LIMIT = 300  # requests in any 5 minutes: what Chatwork allows a token
+JWT_SECRET_BYTES = 32
+
+
+class ConfigError(Exception):
+    """The environment is not fit to start with. The message is one line that names the variable."""
+
+
+def _url(*schemes: str, host_needed: bool = True) -> AfterValidator:
+    def check(value: str) -> str:
+        # The value may hold a password: it is not repeated.
+        wanted = " or ".join(f"{scheme}://…" for scheme in schemes)
+        try:
+            parts = urlsplit(value)
+            _ = parts.port
+        except ValueError:
+            raise ValueError(f"must be an address like {wanted}") from None
+        if parts.scheme not in schemes or (host_needed and not parts.hostname):
+            raise ValueError(f"must be an address like {wanted}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _long_enough(value: str) -> str:
+    if len(value.encode()) < JWT_SECRET_BYTES:
+        raise ValueError(f"must have at least {JWT_SECRET_BYTES} bytes")
+    return value
+
+
+def _base64(value: str) -> str:
+    try:
+        base64.b64decode(value, validate=True)
+    except binascii.Error:
+        raise ValueError("must be base64, as Chatwork shows it") from None
+    return value
+
+
+def _readable_file(value: Path) -> Path:
+    if not value.is_file() or not os.access(value, os.R_OK):
+        raise ValueError(f"is not a file that can be read: {value}")
+    return value
+
+
+Secret = Field(default=None, repr=False)
+
+
+class Settings(BaseSettings):
+    """SPEC section 4, one field for each variable."""
+
+    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, extra="ignore", hide_input_in_errors=True)
+
+    app_env: Literal["development", "test", "production"] = "development"
+    database_url: Annotated[str, _url("postgresql", "postgres", host_needed=False)] | None = Secret
+    redis_url: Annotated[str, _url("redis", "rediss")] | None = Secret
+    job_worker_enabled: bool = True
+    jwt_secret: Annotated[str, AfterValidator(_long_enough)] | None = Secret
+    metrics_token: str | None = Secret
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    rireki_home: Path = Path(".rireki")
+    worker_shutdown_grace_seconds: float = Field(default=25, ge=0, le=3600, allow_inf_nan=False)
+
+    chatwork_api_base_url: Annotated[str, _url("http", "https")] = CHATWORK_API
+    chatwork_api_token: str | None = Secret
+    chatwork_rate_limit: int = Field(default=CHATWORK_LIMIT, ge=1)
+    chatwork_sandbox_data: Annotated[Path, AfterValidator(_readable_file)] | None = None
+    chatwork_new_rooms_active: bool = True
+    chatwork_auto_sync_enabled: bool = False
+    chatwork_auto_sync_interval_minutes: int = Field(default=15, ge=1, le=7 * 24 * 60)
+    chatwork_auto_sync_room_limit: int | None = Field(default=None, ge=1, le=2**31 - 1)
+    chatwork_webhook_token: Annotated[str, AfterValidator(_base64)] | None = Secret
+    chatwork_webhook_cooldown_seconds: float = Field(default=60, ge=0, allow_inf_nan=False)
+
+    openai_api_key: str | None = Secret
+    openai_model: str = "gpt-4o-mini"
+    openai_base_url: Annotated[str, _url("http", "https")] | None = None
+
+    @property
+    def production(self) -> bool:
+        return self.app_env == "production"
+
+    @property
+    def chatwork_sandbox(self) -> bool:
+        """Whether the built-in sandbox stands in for Chatwork: in development, with nothing said about the real one."""
+        chosen = self.chatwork_api_token is not None or "chatwork_api_base_url" in self.model_fields_set
+        return self.app_env == "development" and not chosen
+
+    @property
+    def listens_on_loopback(self) -> bool:
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _worker_is_apart_in_production(cls, values: dict[str, Any]) -> dict[str, Any]:
+        if values.get("app_env") == "production":
+            values.setdefault("job_worker_enabled", False)
+        return values
+
+    @model_validator(mode="after")
+    def _fit_for_production(self) -> Self:
+        if not self.production:
+            return self
+        for name in ("database_url", "redis_url", "jwt_secret"):
+            if getattr(self, name) is None:
+                raise ValueError(f"{name.upper()} is required in production")
+        if self.chatwork_rate_limit > CHATWORK_LIMIT:
+            raise ValueError(f"CHATWORK_RATE_LIMIT must be at most {CHATWORK_LIMIT} in production")
+        if self.chatwork_sandbox_data is not None:
+            raise ValueError("CHATWORK_SANDBOX_DATA is refused in production: there is no sandbox there")
+        return self
+
+
+def load_settings() -> Settings:
+    """The settings as the environment has them now. Raises `ConfigError`."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise ConfigError(_line(error)) from None
+
+
+def jwt_secret(settings: Settings) -> str:
+    """The key that signs tokens: the given one; in development a random one kept under RIREKI_HOME, so that who is signed in
+    stays so over a restart; in tests a random one. Raises `ConfigError`."""
+    if settings.jwt_secret is not None:
+        return settings.jwt_secret
+    if settings.app_env != "development":
+        return secrets.token_hex(JWT_SECRET_BYTES)
+    path = settings.rireki_home / "jwt-secret"
+    try:
+        return _kept_secret(path)
+    except OSError as error:
+        raise ConfigError(f"RIREKI_HOME: cannot keep the signing key in {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"JWT_SECRET is not set, and {path} is damaged ({error}): delete it") from error
+
+
+def _kept_secret(path: Path) -> str:
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_hex(JWT_SECRET_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            # Whoever links first wins, and everybody reads the winner's whole file.
+            os.link(fresh, path)
+        except FileExistsError:
+            pass
+        finally:
+            fresh.unlink()
+    return _long_enough(path.read_text(encoding="ascii").strip())
+
+
+def _line(error: ValidationError) -> str:
+    """Its first complaint, in one line."""
+    complaint = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    message = complaint["msg"].removeprefix("Value error, ")
+    if not complaint["loc"]:
+        return message
+    message = message.replace("Input should be", "must be").replace("Input", "it")
+    return f"{str(complaint['loc'][0]).upper()} {message.split(', unable to')[0]}"

@@ -1,0 +1,136 @@
+"""An endpoint is declared once: method, address, who may call it, what it takes, what it answers. The routes of the server and
+the OpenAPI document are both made from these declarations, so neither can say something that the other doesn't.
+"""
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import orjson
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from service.caller import check_origin, token_of, user_of
+from service.problems import Problem
+from service.requests import Fields, Nothing, read_body, read_query
+from service.users import User
+
+if TYPE_CHECKING:
+    from service.parts import Parts
+
+Q = TypeVar("Q", bound=Fields)
+B = TypeVar("B", bound=Fields)
+
+
+class Who(StrEnum):
+    ANYONE = "anyone"
+    SIGNED_IN = "signed in"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[Q, B]):
+    """One call of an endpoint, let in and checked."""
+
+    parts: "Parts"
+    request: Request
+    query: Q
+    body: B
+    caller: User | None
+    token: str | None
+
+    @property
+    def user(self) -> User:
+        """Who is signed in; only for endpoints that are not for anyone."""
+        assert self.caller is not None
+        return self.caller
+
+    @property
+    def request_id(self) -> str:
+        return str(self.request.state.request_id)
+
+    @property
+    def actor(self) -> str:
+        return f"user:{self.user.id}"
+
+    def path(self, name: str) -> str:
+        return str(self.request.path_params[name])
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What comes with a status: `model` is a TypedDict (None for an empty body); `streams` are other media types of it."""
+
+    model: Any
+    about: str
+    streams: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """`problems` are the statuses of refusals beyond those that follow from the rest. `queues` says that it takes
+    `Idempotency-Key` and `Prefer: wait`. `path_schemas` is for parameters of the address that are not a UUID."""
+
+    method: str
+    path: str
+    run: Callable[[Call[Any, Any]], Awaitable[Response]]
+    who: Who
+    about: str
+    answers: Mapping[int, Answer]
+    query: type[Fields] = Nothing
+    body: type[Fields] = Nothing
+    problems: tuple[int, ...] = ()
+    queues: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+    path_schemas: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.run.__name__
+
+    @property
+    def takes_body(self) -> bool:
+        return self.method not in ("GET", "DELETE")
+
+
+def json_answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(orjson.dumps(content), status, headers, "application/json")
+
+
+def routes(endpoints: Iterable[Endpoint]) -> list[Route]:
+    """One route for each address, which knows all of its methods; fixed addresses before those with parameters."""
+    by_path: dict[str, dict[str, Endpoint]] = defaultdict(dict)
+    for endpoint in endpoints:
+        by_path[endpoint.path][endpoint.method] = endpoint
+    return [
+        Route(path, _dispatcher(methods), methods=list(methods))
+        for path, methods in sorted(by_path.items(), key=lambda item: ("{" in item[0], item[0]))
+    ]
+
+
+def _dispatcher(methods: Mapping[str, Endpoint]) -> Callable[[Request], Awaitable[Response]]:
+    async def dispatch(request: Request) -> Response:
+        endpoint = methods["GET" if request.method == "HEAD" else request.method]
+        return await _call(endpoint, request)
+
+    return dispatch
+
+
+async def _call(endpoint: Endpoint, request: Request) -> Response:
+    parts: Parts = request.app.state.parts
+    caller = token = None
+    if endpoint.method != "GET":
+        check_origin(request)
+    if endpoint.who is not Who.ANYONE:
+        token = token_of(request)
+        caller = await user_of(parts.users, token)
+        structlog.contextvars.bind_contextvars(user_id=caller.id)
+        if endpoint.who is Who.ADMIN and not caller.is_admin:
+            raise Problem(403, "Only an admin may do this.")
+    query = read_query(request, endpoint.query)
+    body = await read_body(request, endpoint.body) if endpoint.takes_body else Nothing()
+    return await endpoint.run(Call(parts, request, query, body, caller, token))

@@ -1,0 +1,95 @@
+"""Is it alive, can it serve, how is it doing."""
+
+import asyncio
+import secrets
+from ipaddress import ip_address
+from typing import Literal
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from starlette.requests import Request
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from events.database import AWAY
+from service.caller import token_of
+from service.endpoint import Answer, Call, Endpoint, Who, json_answer
+from service.problems import Problem
+from service.requests import Nothing
+
+READY_WITHIN = 2.0  # seconds in which the database must answer
+
+
+class Health(TypedDict):
+    status: Literal["ok"]
+
+
+class Metrics:
+    """What the API measures of itself."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.requests = Counter("rireki_http_requests", "Requests answered", ["method", "route", "status"], registry=registry)
+        self.seconds = Histogram("rireki_http_seconds", "Seconds until the answer began", ["method", "route"], registry=registry)
+        self.jobs = Gauge("rireki_jobs", "Jobs in the view", ["type", "status"], registry=registry)
+        self.watchers = Gauge("rireki_watchers", "Open streams and held answers", registry=registry)
+
+
+async def healthz(call: Call[Nothing, Nothing]) -> Response:
+    return _ok()
+
+
+async def readyz(call: Call[Nothing, Nothing]) -> Response:
+    if call.parts.live.closed:
+        raise Problem(503, "This process is stopping.", headers={"Retry-After": "2"})
+    async with asyncio.timeout(READY_WITHIN):
+        # Also says whether the schema is there: the newest of its tables.
+        await call.parts.database.fetch_val("select exists (select from jobs)")
+    return _ok()
+
+
+async def metrics(call: Call[Nothing, Nothing]) -> Response:
+    _must_be_let_in(call)
+    measured = call.request.app.state.metrics
+    measured.watchers.set(call.parts.live.watchers)
+    try:
+        counts = await call.parts.jobs.counts()
+    except AWAY:
+        # What else is measured matters most just then.
+        counts = {}
+    measured.jobs.clear()
+    for type, statuses in counts.items():
+        for status, jobs in statuses.items():
+            measured.jobs.labels(type, status).set(jobs)
+    return Response(generate_latest(call.parts.metrics), media_type=CONTENT_TYPE_LATEST)
+
+
+def _ok() -> Response:
+    answer: Health = {"status": "ok"}
+    return json_answer(answer)
+
+
+def _must_be_let_in(call: Call[Nothing, Nothing]) -> None:
+    wanted = call.parts.settings.metrics_token
+    given = token_of(call.request)
+    if wanted is not None and given is not None and secrets.compare_digest(given.encode(), wanted.encode()):
+        return
+    if not _from_this_machine(call.request):
+        raise Problem(403, "Metrics are for this machine, or for who has METRICS_TOKEN.")
+
+
+def _from_this_machine(request: Request) -> bool:
+    # A proxy on this machine speaks for somebody else.
+    forwarded = "forwarded" in request.headers or "x-forwarded-for" in request.headers
+    try:
+        return not forwarded and request.client is not None and ip_address(request.client.host).is_loopback
+    except ValueError:
+        return False
+
+
+ENDPOINTS = (
+    Endpoint("GET", "/healthz", healthz, Who.ANYONE, "Is the process alive.", {200: Answer(Health, "It is.")}),
+    Endpoint("GET", "/readyz", readyz, Who.ANYONE, "Can it serve.", {200: Answer(Health, "It can.")}),
+    Endpoint(
+        "GET", "/metrics", metrics, Who.ANYONE, "Measurements for Prometheus: to this machine, or to a bearer METRICS_TOKEN.",
+        {200: Answer(None, "Measurements as text.")}, problems=(403,),
+    ),
+)  # fmt: skip

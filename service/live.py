@@ -1,0 +1,191 @@
+"""Watching jobs as they change: server-sent events of one job, and answers that are held until a job has ended.
+
+The bus only wakes; what is sent is read from the log by seq, so nothing is missed and nothing comes twice. One query every
+`LOOK_EVERY` seconds compares all watched jobs with what the bus told: a lost message is late, never missing.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from events.bus import Bus, Change
+from events.database import AWAY
+from events.job import ENDED, Canceled, Completed, Failed, Job, Recorded
+from projections.jobs import JobsView
+from service.endpoint import Call
+from service.problems import bad_field
+from service.views import event_json, may_see
+
+LOOK_EVERY = 2.0  # seconds
+SIGN_OF_LIFE = 15.0  # seconds between comments that keep proxies from closing a quiet stream
+
+
+class Watch:
+    """One watcher of one job. `seq` is the newest that it has heard of."""
+
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        self.seq = 0
+        self._changed = asyncio.Event()
+
+    def tell(self, seq: int) -> None:
+        if seq > self.seq:
+            self.seq = seq
+            self._changed.set()
+
+    def wake(self) -> None:
+        self._changed.set()
+
+    async def changed(self, timeout: float) -> None:
+        """Returns once something has happened since the last call, or after `timeout` seconds."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), timeout)
+        self._changed.clear()
+
+
+class Live:
+    """All watchers of this process, on one subscription to the bus."""
+
+    def __init__(self, bus: Bus, jobs: JobsView) -> None:
+        self._bus = bus
+        self._jobs = jobs
+        self._watches: defaultdict[str, set[Watch]] = defaultdict(set)
+        self.closed = False
+
+    @property
+    def watchers(self) -> int:
+        return sum(len(watches) for watches in self._watches.values())
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        stop_listening = self._bus.listen(self._tell)
+        looking = asyncio.create_task(self._look_now_and_then())
+        try:
+            yield
+        finally:
+            stop_listening()
+            looking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await looking
+
+    @contextlib.contextmanager
+    def watch(self, job_id: str) -> Iterator[Watch]:
+        watch = Watch(job_id)
+        self._watches[job_id].add(watch)
+        try:
+            yield watch
+        finally:
+            self._watches[job_id].discard(watch)
+            if not self._watches[job_id]:
+                del self._watches[job_id]
+
+    def close(self) -> None:
+        """Every stream and every held answer ends now."""
+        self.closed = True
+        for watches in self._watches.values():
+            for watch in watches:
+                watch.wake()
+
+    def _tell(self, change: Change) -> None:
+        for watch in self._watches.get(change.job_id, ()):
+            watch.tell(change.seq)
+
+    async def _look_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            if self._watches:
+                with contextlib.suppress(*AWAY):
+                    for change in await self._jobs.seqs(list(self._watches)):
+                        self._tell(change)
+
+
+async def until_ended(call: Call[Any, Any], job: Job, seconds: float) -> Job:
+    """The job once it has ended, or as it is after `seconds`, or when the client has gone away."""
+    gone = asyncio.create_task(_client_gone(call.request))
+    ended = asyncio.create_task(_until_ended(call, job, seconds))
+    try:
+        await asyncio.wait((gone, ended), return_when=asyncio.FIRST_COMPLETED)
+        return await ended if ended.done() else job
+    finally:
+        for task in (gone, ended):
+            task.cancel()
+        await asyncio.gather(gone, ended, return_exceptions=True)
+
+
+async def _until_ended(call: Call[Any, Any], job: Job, seconds: float) -> Job:
+    live, until = call.parts.live, time.monotonic() + seconds
+    with live.watch(job.id) as watch:
+        while True:
+            job = await call.parts.jobs.get(job.id) or job
+            left = until - time.monotonic()
+            if job.status in ENDED or left <= 0 or live.closed:
+                return job
+            await watch.changed(left)
+
+
+async def _client_gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+# Server-sent events -----------------------------------------------------------------------------------------------------------
+
+
+def event_stream(call: Call[Any, Any], job: Job) -> Response:
+    """The job's events after `Last-Event-ID`, then live until it ends. 204 where nothing is left to send, or a browser would
+    reconnect for ever (HTML, 9.2.3)."""
+    after = _last_event_id(call.request, job)
+    if job.status in ENDED and after >= job.seq:
+        return Response(status_code=204)
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(_stream(call, job, after), headers=headers, media_type="text/event-stream")
+
+
+async def _stream(call: Call[Any, Any], job: Job, after: int) -> AsyncIterator[bytes]:
+    parts = call.parts
+    yield b"retry: 2000\n\n"
+    with parts.live.watch(job.id) as watch, contextlib.suppress(*AWAY):
+        while not parts.live.closed:
+            # What a caller may see is asked again each time: a stream outlives a logout.
+            caller = await parts.users.of_token(call.token or "")
+            if caller is None or not may_see(caller, job):
+                return
+            history = await parts.store.history(job.id, after=after)
+            for recorded in history:
+                yield _message(recorded, with_stack=caller.is_admin)
+                after = recorded.seq
+            if history and _is_end(history[-1]):
+                return
+            if not history:
+                yield b": still here\n\n"
+            await watch.changed(SIGN_OF_LIFE)
+
+
+def _message(recorded: Recorded, *, with_stack: bool) -> bytes:
+    return b"id: %d\ndata: %s\n\n" % (recorded.seq, orjson.dumps(event_json(recorded, with_stack=with_stack)))
+
+
+def _is_end(recorded: Recorded) -> bool:
+    match recorded.event:
+        case Completed() | Canceled():
+            return True
+        case Failed(will_retry=will_retry):
+            return not will_retry
+        case _:
+            return False
+
+
+def _last_event_id(request: Request, job: Job) -> int:
+    text = request.headers.get("last-event-id", "").strip()
+    if not text:
+        return 0
+    if not text.isascii() or not text.isdecimal() or len(text) > 10 or int(text) > job.seq:
+        raise bad_field("Last-Event-ID", "is not the id of an event that was sent here", 400)
+    return int(text)

@@ -1,0 +1,32 @@
+"""Log lines, to standard error: one for each thing that happened, readable on a terminal, JSON elsewhere."""
+
+import logging
+import sys
+
+import orjson
+import structlog
+
+
+def configure_logs() -> None:
+    on_terminal = sys.stderr.isatty()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *(
+                [structlog.dev.ConsoleRenderer()]
+                if on_terminal
+                else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(serializer=_dump)]
+            ),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    # Libraries speak through the standard library's logging; only their warnings are of interest.
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+
+
+def _dump(entry: object, **_: object) -> str:
+    return orjson.dumps(entry, default=str, option=orjson.OPT_NON_STR_KEYS).decode()

@@ -1,0 +1,34 @@
+"""What one API process is made of. The process assembly fills it; endpoints reach all they need through it."""
+
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry
+
+from events.bus import Bus
+from events.database import Database
+from events.store import Store
+from projections.jobs import JobsView
+from service.auth import Tries
+from service.config import Settings
+from service.live import Live
+from service.users import Users
+from workers.deliver import Wire
+from workers.resources import Resources
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """When the process is asked to end, `live.close()` is called first: open streams and held answers then end by themselves, or
+    the server would wait for them. `metrics` also takes what the rest of the process measures."""
+
+    settings: Settings
+    database: Database
+    store: Store
+    bus: Bus
+    jobs: JobsView
+    wire: Wire
+    resources: Resources
+    users: Users
+    tries: Tries
+    live: Live
+    metrics: CollectorRegistry = field(default_factory=CollectorRegistry)

@@ -1,0 +1,94 @@
+"""The one table from an error to what the client is told: problem details (RFC 9457), and never an inner matter in them."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import NotRequired
+
+import orjson
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from events.database import is_away
+from events.job import NotAllowed
+from projections.jobs import BadCursor
+
+log = structlog.get_logger("rireki.http")
+
+
+class FieldError(TypedDict):
+    path: str
+    detail: str
+
+
+class ProblemDocument(TypedDict):
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: NotRequired[list[FieldError]]
+
+
+class Problem(Exception):
+    """The request ends with this status. `errors` names each field that is to blame."""
+
+    def __init__(
+        self, status: int, detail: str, errors: Sequence[FieldError] = (), headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.errors = list(errors)
+        self.headers = headers or {}
+
+
+def bad_field(path: str, detail: str, status: int = 422) -> Problem:
+    return Problem(status, f"{path}: {detail}", [{"path": path, "detail": detail}])
+
+
+def not_found(what: str) -> Problem:
+    return Problem(404, f"There is no such {what}.")
+
+
+def problem_of(error: Exception) -> Problem:
+    """What the client is told about `error`."""
+    match error:
+        case Problem():
+            return error
+        case HTTPException():
+            return Problem(error.status_code, _DETAILS.get(error.status_code, error.detail), headers=dict(error.headers or {}))
+        case NotAllowed():
+            return Problem(409, f"Cannot {error.action} this job: it is {error.job.status}.")
+        case BadCursor():
+            return bad_field("cursor", "is not a cursor that this list gave", 400)
+        case _ if is_away(error):
+            return Problem(503, "The database is away. Try again in a moment.", headers={"Retry-After": "2"})
+        case _:
+            return Problem(500, "Something went wrong here, not with your request. The log knows more under its X-Request-Id.")
+
+
+_DETAILS = {404: "There is nothing at this address.", 405: "This address does not know that method."}
+
+
+def problem_response(problem: Problem) -> Response:
+    document: ProblemDocument = {
+        "type": "about:blank",
+        "title": HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+        "detail": problem.detail,
+    }
+    if problem.errors:
+        document["errors"] = problem.errors
+    return Response(orjson.dumps(document), problem.status, problem.headers, "application/problem+json")
+
+
+async def answer_problem(request: Request, error: Exception) -> Response:
+    """Starlette's exception handler for all that is raised in an endpoint."""
+    problem = problem_of(error)
+    if problem.status == 500:
+        log.error("unexpected error", method=request.method, path=request.url.path, exc_info=error)
+    elif problem.status == 503:
+        log.warning("database away", path=request.url.path, error=repr(error))
+    return problem_response(problem)

@@ -1,0 +1,171 @@
+"""A process of ours, from its settings: what it needs is opened here in order, and closed in the opposite order."""
+
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from events.bus import Bus, RedisBus
+from events.database import Database
+from events.store import Store
+from migrations.migrate import migrate
+from projections.jobs import JobsView
+from service.config import ConfigError, Settings, jwt_secret
+from service.kept import kept
+from workers.deliver import LocalWire, Wire
+from workers.resources import Resources
+
+if TYPE_CHECKING:
+    from service.parts import Parts
+    from workers.main import Worker
+
+log = structlog.get_logger("rireki")
+
+FIRST_EMAIL = "admin@example.com"
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """What every process of the service has."""
+
+    settings: Settings
+    database: Database
+    bus: Bus
+    store: Store
+    wire: Wire
+    resources: Resources
+
+
+@contextlib.contextmanager
+def database_url(settings: Settings) -> Iterator[str]:
+    """The given database; or the embedded one under RIREKI_HOME, running as long as anybody uses it. Raises `EmbeddedError`."""
+    if settings.database_url is not None:
+        yield settings.database_url
+        return
+    if settings.production:
+        raise ConfigError("DATABASE_URL is required in production")
+    from events.embedded import EmbeddedPostgres
+
+    server = EmbeddedPostgres.start(settings.rireki_home)
+    try:
+        yield server.url()
+    finally:
+        server.close()
+
+
+def prepare_schema(settings: Settings, url: str) -> None:
+    """In development and tests the schema is always the newest. In production that is a step of its own: `rireki migrate`."""
+    if not settings.production:
+        migrate(url)
+
+
+@contextlib.asynccontextmanager
+async def opened(settings: Settings, url: str) -> AsyncIterator[Core]:
+    async with contextlib.AsyncExitStack() as stack:
+        database = Database(url)
+        await database.connect()
+        stack.push_async_callback(database.disconnect)
+        bus = Bus() if settings.redis_url is None else RedisBus(settings.redis_url)
+        await bus.start()
+        stack.push_async_callback(bus.stop)
+        store = Store(database, bus)
+        await store.start()
+        stack.push_async_callback(store.stop)
+        wire = _wire(settings)
+        await wire.start()
+        stack.push_async_callback(wire.stop)
+        resources = await stack.enter_async_context(_resources(settings, database))
+        yield Core(settings, database, bus, store, wire, resources)
+
+
+@contextlib.asynccontextmanager
+async def _resources(settings: Settings, database: Database) -> AsyncIterator[Resources]:
+    from workers.chatwork.client import Chatwork, ChatworkSettings
+    from workers.summaries.summariser import Summariser, SummarySettings
+
+    async with contextlib.AsyncExitStack() as stack:
+        base_url, token = settings.chatwork_api_base_url, settings.chatwork_api_token
+        if settings.chatwork_sandbox:
+            from workers.chatwork.sandbox import Sandbox
+
+            sandbox = await stack.enter_async_context(Sandbox(settings.chatwork_sandbox_data))
+            base_url, token = sandbox.base_url, sandbox.token
+        chatwork = None
+        if token is not None:
+            chatwork_settings = ChatworkSettings(
+                base_url=base_url,
+                token=token,
+                rate_limit=settings.chatwork_rate_limit,
+                new_rooms_active=settings.chatwork_new_rooms_active,
+            )
+            chatwork = await stack.enter_async_context(Chatwork(chatwork_settings, database))
+        summaries = SummarySettings(settings.openai_api_key, settings.openai_model, settings.openai_base_url)
+        summariser = await stack.enter_async_context(Summariser(summaries))
+        yield Resources(database=database, chatwork=chatwork, summariser=summariser)
+
+
+def api_parts(core: Core) -> "Parts":
+    from service.auth import Tries
+    from service.live import Live
+    from service.parts import Parts
+    from service.users import Users
+
+    jobs = JobsView(core.database)
+    return Parts(
+        settings=core.settings,
+        database=core.database,
+        store=core.store,
+        bus=core.bus,
+        jobs=jobs,
+        wire=core.wire,
+        resources=core.resources,
+        users=Users(core.database, jwt_secret(core.settings)),
+        tries=Tries(core.settings.redis_url),
+        live=Live(core.bus, jobs),
+    )
+
+
+def worker_of(core: Core) -> "Worker":
+    from workers.main import Worker
+    from workers.registry import JOB_TYPES
+
+    return Worker(
+        database=core.database,
+        store=core.store,
+        bus=core.bus,
+        wire=core.wire,
+        resources=core.resources,
+        job_types=JOB_TYPES,
+    )
+
+
+async def first_sign_in(settings: Settings, database: Database) -> tuple[str, str] | None:
+    """In development, where nobody has been added yet: an admin with a random password, kept in RIREKI_HOME/sign-in (mode 0600).
+    None where people have been added otherwise. Raises `ConfigError` beyond loopback: the password stands on the screen."""
+    from service.users import CannotAdd, Role, add_user, nobody_yet
+
+    if settings.app_env != "development":
+        return None
+    path = settings.rireki_home / "sign-in"
+    if not path.exists() and not await nobody_yet(database):
+        return None
+    email, _, password = kept(path, f"{FIRST_EMAIL} {secrets.token_urlsafe(12)}").partition(" ")
+    if not settings.listens_on_loopback:
+        raise ConfigError(
+            f"HOST {settings.host} is beyond loopback, and the sign-in kept in {path} is for this machine only: "
+            "add people with `rireki users add`, and delete that file"
+        )
+    with contextlib.suppress(CannotAdd):
+        await add_user(database, email, Role.ADMIN, password, "Admin")
+    return email, password
+
+
+def _wire(settings: Settings) -> Wire:
+    if settings.redis_url is None:
+        return LocalWire()
+    from workers.redis_wire import RedisWire
+
+    return RedisWire(settings.redis_url)

@@ -1,0 +1,107 @@
+"""What every `POST` that queues a job has in common: `Idempotency-Key`, sharing of active unique jobs, `Prefer: wait`."""
+
+import hashlib
+import re
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from events.job import Job, Status
+from events.store import AlreadyActive, Idempotency, KeyTaken
+from service.endpoint import Call, json_answer
+from service.live import until_ended
+from service.problems import Problem, bad_field
+from service.views import Id
+from workers.enqueue import enqueue
+from workers.job_type import JobType, Payload
+
+LONGEST_WAIT = 60  # seconds
+LONGEST_KEY = 255  # characters
+
+_WAIT = re.compile(r'(?:^|[,;])\s*wait\s*=\s*"?(\d{1,9})"?\s*(?=$|[,;])', re.IGNORECASE)
+
+
+class Queued(TypedDict):
+    jobId: Id
+    status: Status
+
+
+def idempotency_of(call: Call[Any, Any]) -> Idempotency | None:
+    """The request's `Idempotency-Key`, with a hash of all that makes the request what it is. Raises `Problem` 400."""
+    keys = call.request.headers.getlist("idempotency-key")
+    if not keys:
+        return None
+    if len(keys) > 1 or not 1 <= len(keys[0]) <= LONGEST_KEY:
+        raise bad_field("Idempotency-Key", f"must be one text of 1 to {LONGEST_KEY} characters", 400)
+    request = call.request
+    content = [call.query.model_dump(mode="json"), call.body.model_dump(mode="json")]
+    whole = orjson.dumps([request.method, request.url.path, content], option=orjson.OPT_SORT_KEYS)
+    return Idempotency(keys[0], hashlib.sha256(whole).hexdigest())
+
+
+async def first_job(call: Call[Any, Any], idempotency: Idempotency | None) -> Job | None:
+    """The job that an earlier request with this key was answered with. Raises `Problem` 422 if that was another request."""
+    if idempotency is None:
+        return None
+    found = await call.parts.store.job_of_key(call.user.id, idempotency.key)
+    return None if found is None else await _job_of(call, idempotency, *found)
+
+
+async def queue_job(
+    call: Call[Any, Any], job_type: JobType[Any], payload: Payload, idempotency: Idempotency | None
+) -> Job:
+    """A new job of the caller's; or the active one, where only one may be active; or the one that the key belongs to."""
+    store = call.parts.store
+    try:
+        return await enqueue(
+            store, call.parts.wire, job_type, payload.to_json(), user_id=call.user.id, actor=call.actor,
+            request_id=call.request_id, idempotency=idempotency,
+        )  # fmt: skip
+    except KeyTaken as taken:
+        assert idempotency is not None
+        return await _job_of(call, idempotency, taken.job_id, taken.request_hash)
+    except AlreadyActive as active:
+        job_id = active.job_id
+    if idempotency is not None:
+        try:
+            await store.bind_key(call.user.id, idempotency, job_id)
+        except KeyTaken as taken:
+            return await _job_of(call, idempotency, taken.job_id, taken.request_hash)
+    return await _the_job(call, job_id)
+
+
+async def queued_answer(call: Call[Any, Any], job: Job) -> Response:
+    """202 `{jobId, status}`, held back as long as the client asked for."""
+    job, headers = await held(call, job)
+    answer: Queued = {"jobId": job.id, "status": job.status}
+    return json_answer(answer, 202, {"Location": f"/api/jobs/{job.id}", **headers})
+
+
+async def held(call: Call[Any, Any], job: Job) -> tuple[Job, dict[str, str]]:
+    """The job when the client's `Prefer: wait` is over, and the header that says so. A preference that can't be read is
+    passed over, as RFC 7240 wants it."""
+    seconds = preferred_wait(call.request)
+    if seconds is None:
+        return job, {}
+    return await until_ended(call, job, seconds), {"Preference-Applied": f"wait={seconds}"}
+
+
+def preferred_wait(request: Request) -> int | None:
+    found = _WAIT.search(",".join(request.headers.getlist("prefer")))
+    return None if found is None else min(int(found[1]), LONGEST_WAIT)
+
+
+async def _job_of(call: Call[Any, Any], idempotency: Idempotency, job_id: str, request_hash: str) -> Job:
+    if request_hash != idempotency.request_hash:
+        raise bad_field("Idempotency-Key", "was used with another request")
+    return await _the_job(call, job_id)
+
+
+async def _the_job(call: Call[Any, Any], job_id: str) -> Job:
+    job = await call.parts.jobs.get(job_id)
+    if job is None:
+        raise Problem(409, f"Job {job_id} is not in the view. An audit will tell more.")
+    return job

@@ -1,0 +1,145 @@
+"""Running the processes: the API (with a worker inside, where wanted) and the worker alone, from start to a clean end.
+
+SIGTERM gives what runs a grace; Ctrl-C hands it back at once; a second signal of either kind waits for nothing any more.
+"""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+
+import structlog
+import uvicorn
+
+from service.app import create_app
+from service.config import Settings
+from service.parts import Parts
+from service.process import api_parts, first_sign_in, opened, worker_of
+from workers.main import Worker
+
+log = structlog.get_logger("rireki")
+
+
+class CannotListen(Exception):
+    """The address is taken, or not ours."""
+
+
+class Stop:
+    """The wish to end, as signals bring it."""
+
+    def __init__(self, grace: float) -> None:
+        self.grace = grace
+        self.asked = asyncio.Event()
+        self._task = asyncio.current_task()
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signal_number, self._hear, signal_number)
+        try:
+            yield
+        finally:
+            for signal_number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(signal_number)
+
+    def _hear(self, signal_number: int) -> None:
+        if self.asked.is_set():
+            assert self._task is not None
+            self._task.cancel()
+            return
+        if signal_number == signal.SIGINT:
+            self.grace = 0
+        self.asked.set()
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The API's socket. Raises `CannotListen`."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    except OSError as error:
+        reason = "another program listens there" if "in use" in str(error) else error.strerror or str(error)
+        raise CannotListen(
+            f"PORT: cannot listen on {settings.host}:{settings.port}: {reason}. Set PORT to another number (or HOST)."
+        ) from error
+
+
+async def serve(settings: Settings, url: str, listening: socket.socket) -> None:
+    """The API, until a signal."""
+    stop = Stop(settings.worker_shutdown_grace_seconds)
+    with stop.listening():
+        async with opened(settings, url) as core:
+            sign_in = await first_sign_in(settings, core.database)
+            parts = api_parts(core)
+            worker = worker_of(core) if settings.job_worker_enabled else None
+            async with _working(worker, stop), answering(parts, listening) as address:
+                print(f"Rireki is at {address}", flush=True)
+                if sign_in is not None:
+                    print(f"sign in: {sign_in[0]} {sign_in[1]}", flush=True)
+                await _until_asked(stop, worker)
+
+
+async def work(settings: Settings, url: str) -> None:
+    """A worker alone, until a signal."""
+    stop = Stop(settings.worker_shutdown_grace_seconds)
+    with stop.listening():
+        async with opened(settings, url) as core:
+            worker = worker_of(core)
+            async with _working(worker, stop):
+                await _until_asked(stop, worker)
+
+
+@contextlib.asynccontextmanager
+async def answering(parts: Parts, listening: socket.socket) -> AsyncIterator[str]:
+    """The API on this socket, while the block lasts: its address."""
+    server = _Server(
+        uvicorn.Config(
+            create_app(parts), loop="none", http="httptools", log_config=None, access_log=False, lifespan="on",
+            server_header=False, timeout_keep_alive=30, timeout_graceful_shutdown=5,
+        )
+    )  # fmt: skip
+    running = asyncio.create_task(server.serve(sockets=[listening]), name="http")
+    while not server.started:
+        await asyncio.sleep(0.005)
+        if running.done():
+            running.result()
+            raise RuntimeError("the HTTP server did not start")
+    host, port = listening.getsockname()[:2]
+    try:
+        yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    finally:
+        # Streams and held answers end by themselves then; the server would wait for them.
+        parts.live.close()
+        server.should_exit = True
+        await running
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to `Stop`."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _working(worker: Worker | None, stop: Stop) -> AsyncIterator[None]:
+    if worker is None:
+        yield
+        return
+    await worker.start()
+    try:
+        yield
+    finally:
+        await worker.stop(grace=stop.grace)
+
+
+async def _until_asked(stop: Stop, worker: Worker | None) -> None:
+    """Until a signal. Raises the error by which a part of the worker has ended, if that comes first."""
+    asked = asyncio.ensure_future(stop.asked.wait())
+    await asyncio.wait({asked, *([worker.broken] if worker else [])}, return_when=asyncio.FIRST_COMPLETED)
+    if worker is not None and worker.broken.done():
+        worker.broken.result()
+    log.info("stopping", grace=stop.grace)

@@ -1,0 +1,154 @@
+"""People who may sign in, and their tokens. The only SQL on `users` and `ended_tokens`.
+
+A token is a JWT, but a request is let in only if its user still exists and it has not been ended: one query, whose answer is kept
+for `FRESH` seconds. So a logout, a deletion or a change of role takes effect everywhere within that time.
+"""
+
+import asyncio
+import re
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from uuid import uuid4
+
+import argon2
+import jwt
+
+from events.database import Database
+
+TOKEN_LIFE = timedelta(hours=12)
+FRESH = 3.0  # seconds
+MOST_REMEMBERED = 10_000  # tokens
+SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 1024  # characters
+
+FIND = "select id, email, name, role, password_hash from users where lower(email) = lower(:email)"
+
+ADD = """
+insert into users (id, email, name, role, password_hash) values (:id, :email, :name, :role, :password_hash)
+on conflict (lower(email)) do nothing
+returning id
+"""
+
+CURRENT = """
+select id, email, name, role from users
+where id = :user_id and not exists (select from ended_tokens where id = :token_id)
+"""
+
+END_TOKEN = """
+with old as (delete from ended_tokens where expires_at < now())
+insert into ended_tokens (id, expires_at) values (:token_id, :expires_at) on conflict do nothing
+"""
+
+# Verified for an unknown email, so that it takes the same time as a known one. Of the same parameters as `_hasher`'s.
+NOBODYS_HASH = "$argon2id$v=19$m=65536,t=3,p=4$POLGdgIR4+cTlBOrcIUa6Q$TVTaeUkTohMxI7WsM4XeSJXzJbA1nh8L+IycIRGpClg"
+
+_hasher = argon2.PasswordHasher(time_cost=3, memory_cost=64 * 1024, parallelism=4)
+
+
+class Role(StrEnum):
+    ADMIN = "admin"
+    EMPLOYEE = "employee"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    id: str
+    email: str
+    name: str
+    role: Role
+
+    @property
+    def is_admin(self) -> bool:
+        return self.role is Role.ADMIN
+
+
+class CannotAdd(Exception):
+    """A user that cannot be: the message says why."""
+
+
+async def add_user(database: Database, email: str, role: str, password: str, name: str | None = None) -> User:
+    """A new user. Without a name, the email's first part is shown. Raises `CannotAdd`."""
+    email = email.strip().lower()
+    name = (name or email.partition("@")[0]).strip()
+    if not re.fullmatch(r"[^@\s\0]+@[^@\s\0]+", email) or len(email) > 254:
+        raise CannotAdd(f"{email!r} is not an email address")
+    if role not in list(Role):
+        raise CannotAdd(f"{role!r} is not a role: it is admin or employee")
+    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
+        raise CannotAdd(f"a password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters")
+    if not name or "\0" in name or len(name) > 200:
+        raise CannotAdd("a name has 1 to 200 characters")
+    user = User(str(uuid4()), email, name, Role(role))
+    password_hash = await asyncio.to_thread(_hasher.hash, password)
+    values = {"id": user.id, "email": email, "name": name, "role": role, "password_hash": password_hash}
+    if await database.fetch_val(ADD, values) is None:
+        raise CannotAdd(f"{email} is a user already")
+    return user
+
+
+class Users:
+    """Who signs in, and whose token a request carries."""
+
+    def __init__(self, database: Database, secret: str) -> None:
+        self._database = database
+        self._secret = secret
+        self._known: dict[str, tuple[User | None, float]] = {}
+        # A verification takes 64 MiB and a core: a crowd at the door must not take the whole machine.
+        self._verifying = asyncio.Semaphore(2)
+
+    async def sign_in(self, email: str, password: str) -> tuple[User, str] | None:
+        """The user and a new token; None where email and password don't belong together."""
+        row = await self._database.fetch_one(FIND, {"email": email.strip()})
+        async with self._verifying:
+            matches = await asyncio.to_thread(_verify, NOBODYS_HASH if row is None else row["password_hash"], password)
+        if row is None or not matches:
+            return None
+        user = User(row["id"], row["email"], row["name"], Role(row["role"]))
+        return user, self.new_token(user)
+
+    def new_token(self, user: User) -> str:
+        now = datetime.now(UTC)
+        claims = {"sub": user.id, "jti": secrets.token_urlsafe(16), "iat": now, "exp": now + TOKEN_LIFE}
+        return jwt.encode(claims, self._secret, algorithm="HS256")
+
+    async def of_token(self, token: str) -> User | None:
+        """Whose token this is; None for one that is forged, expired or ended, or whose user is gone."""
+        now = time.monotonic()
+        known = self._known.get(token)
+        if known is not None and now < known[1]:
+            return known[0]
+        claims = self._claims(token)
+        if claims is None:
+            return None
+        row = await self._database.fetch_one(CURRENT, {"user_id": claims["sub"], "token_id": claims["jti"]})
+        user = None if row is None else User(row["id"], row["email"], row["name"], Role(row["role"]))
+        self._remember(token, user, now + min(FRESH, claims["exp"] - time.time()))
+        return user
+
+    async def end_token(self, token: str) -> None:
+        """The token lets nobody in any more: here at once, in other processes within `FRESH` seconds."""
+        claims = self._claims(token)
+        if claims is not None:
+            expires_at = datetime.fromtimestamp(claims["exp"], UTC)
+            await self._database.execute(END_TOKEN, {"token_id": claims["jti"], "expires_at": expires_at})
+            self._remember(token, None, time.monotonic() + FRESH)
+
+    def _claims(self, token: str) -> dict[str, str | int] | None:
+        try:
+            return jwt.decode(token, self._secret, algorithms=["HS256"], options={"require": ["sub", "jti", "exp"]})
+        except jwt.InvalidTokenError:
+            return None
+
+    def _remember(self, token: str, user: User | None, until: float) -> None:
+        if len(self._known) >= MOST_REMEMBERED:
+            self._known.clear()
+        self._known[token] = (user, until)
+
+
+def _verify(password_hash: str, password: str) -> bool:
+    try:
+        return _hasher.verify(password_hash, password)
+    except argon2.exceptions.VerificationError:
+        return False

@@ -1,0 +1,130 @@
+"""The whole API over real HTTP on loopback, in the test's own loop. No worker runs: a test plays the worker itself, in `run`."""
+
+import asyncio
+import contextlib
+import functools
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import httpx2 as httpx
+import pytest
+import uvicorn
+
+from events.bus import Bus
+from events.database import Database
+from events.job import Job
+from events.store import NewJob, Store
+from projections.jobs import JobsView
+from service import users
+from service.app import create_app
+from service.auth import Tries
+from service.config import Settings
+from service.live import Live
+from service.parts import Parts
+from service.users import Role, User, Users
+from workers.deliver import LocalWire
+from workers.resources import Resources
+
+PASSWORD = "correct horse battery staple"
+SECRET = "a key for tests that is longer than 32 bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A running API. `as_admin`, `as_employee`, `as_other` and `as_nobody` are clients."""
+
+    url: str
+    parts: Parts
+    admin: User
+    employee: User
+    as_admin: httpx.AsyncClient
+    as_employee: httpx.AsyncClient
+    as_other: httpx.AsyncClient
+    as_nobody: httpx.AsyncClient
+
+    async def run(self, job: Job, *steps: Any) -> Job:
+        """Appends these decisions one after another, as a worker would."""
+        for step in steps:
+            job = await self.parts.store.append(job, step, actor="worker:w1")
+        return job
+
+    async def job_of(self, user: User | None, type: str = "chatwork_rooms_sync", payload: Any = None) -> Job:
+        """A job that nobody runs."""
+        new = NewJob(type, payload or {}, user and user.id, max_attempts=5)
+        return await self.parts.store.create(new, actor="system:test")
+
+
+class Server(uvicorn.Server):
+    """Leaves the signals of the test run alone."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        yield
+
+
+@pytest.fixture
+async def service(database: Database, bus: Bus, store: Store) -> AsyncIterator[Service]:
+    parts = make_parts(database, bus, store)
+    admin = await user_of(database, "admin@example.com", "admin", "管理者")
+    employee = await user_of(database, "employee@example.com", "employee", "employee")
+    other = await user_of(database, "other@example.com", "employee", "other")
+    async with contextlib.AsyncExitStack() as stack:
+        url = await stack.enter_async_context(serving(parts))
+
+        async def client(user: User | None) -> httpx.AsyncClient:
+            headers = {"Authorization": f"Bearer {parts.users.new_token(user)}"} if user else {}
+            return await stack.enter_async_context(httpx.AsyncClient(base_url=url, headers=headers, timeout=30))
+
+        yield Service(
+            url, parts, admin, employee, await client(admin), await client(employee), await client(other), await client(None)
+        )
+
+
+@functools.cache
+def hash_of_password() -> str:
+    """Made once: it is meant to be slow, and most tests need three users who never type it."""
+    return users._hasher.hash(PASSWORD)
+
+
+async def user_of(database: Database, email: str, role: str, name: str) -> User:
+    user = User(str(uuid4()), email, name, Role(role))
+    values = {"id": user.id, "email": email, "name": name, "role": role, "password_hash": hash_of_password()}
+    await database.execute(users.ADD, values)
+    return user
+
+
+def make_parts(database: Database, bus: Bus, store: Store, **settings: Any) -> Parts:
+    view = JobsView(database)
+    return Parts(
+        settings=Settings(**({"app_env": "test"} | settings)),
+        database=database,
+        store=store,
+        bus=bus,
+        jobs=view,
+        wire=LocalWire(),
+        resources=Resources(database=database, chatwork=None, summariser=None),
+        users=Users(database, SECRET),
+        tries=Tries(None),
+        live=Live(bus, view),
+    )
+
+
+@contextlib.asynccontextmanager
+async def serving(parts: Parts) -> AsyncIterator[str]:
+    """The address of an API made of these parts, while it serves."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = Server(uvicorn.Config(create_app(parts), log_config=None, lifespan="on", timeout_graceful_shutdown=5))
+    running = asyncio.create_task(server.serve(sockets=[listening]))
+    while not server.started:
+        await asyncio.sleep(0.005)
+        assert not running.done(), running.exception()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        parts.live.close()
+        server.should_exit = True
+        await running
+        listening.close()

@@ -1,0 +1,96 @@
+"""What is still to be done, by whom, and by when."""
+
+import re
+from dataclasses import dataclass, replace
+from datetime import date, tzinfo
+
+from workers.summaries import cues
+from workers.summaries.conversation import Line, Room, Turn, alike
+from workers.summaries.dates import Due, due_in
+from workers.summaries.sentences import key_of, words_of
+
+_ADDRESSED = re.compile(r"^@?([一-龥々ァ-ヶーA-Za-z]{1,12})(?:さん|様|くん|君|-san)[、,:：\s　へに]")
+_ADDRESSED_IN_ENGLISH = re.compile(r"^@?([A-Z][a-z]{1,14})(?:-san)?[,:]\s|^@([A-Za-z][\w.-]{1,20})\s|^(?:[Cc]an|[Cc]ould|[Ww]ould) ([A-Z][a-z]{1,14}) ")
+_NOT_A_NAME = frozenset("hi hello please thanks also ok okay yes no note todo action everyone all team so then sorry well 皆 みな 各位 お客 お客様".split())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Action:
+    """`owner` and `asked_by` are names as they were written; None where nobody said."""
+
+    line: Line
+    owner: str | None
+    asked_by: str | None
+    due: Due | None
+
+
+def open_actions(room: Room, zone: tzinfo) -> list[Action]:
+    """Requests, promises and Chatwork tasks of one room that nobody reported done; said twice, the later one. "明日" is counted
+    from the day in `zone` on which it was said."""
+    open_ones: list[Action] = []
+    for at, turn in enumerate(room):
+        for action in _asked_or_promised(room, at, turn.message.sent_at.astimezone(zone).date()):
+            if not _is_done(room, at, action.line):
+                open_ones = [other for other in open_ones if not alike(other.line, action.line)] + [action]
+    return open_ones
+
+
+def _asked_or_promised(room: Room, at: int, said_on: date) -> list[Action]:
+    """What one message asks for or promises. "明日までにお願いします" after a request is that request's deadline."""
+    found: list[Action] = []
+    for line in [*room[at].tasks, *room[at].lines]:
+        if action := _action(room, at, line, said_on):
+            found.append(action)
+        elif found and found[-1].due is None and cues.requests(line.key):
+            found[-1] = replace(found[-1], due=due_in(line.text, said_on))
+    return found
+
+
+def _action(room: Room, at: int, line: Line, said_on: date) -> Action | None:
+    turn, due = room[at], due_in(line.text, said_on)
+    if line in turn.tasks or cues.requests(line.key):
+        if not _thing(line, due):
+            return None
+        owner = _addressed_in(line.text) or "、".join(turn.plain.to) or _who_accepted(room, at)
+        return Action(line, owner, turn.message.sender, due)
+    if cues.promises(line.key) and (due or not cues.is_only_work(_thing(line, None))):
+        name = cues.promised_by(line.key)
+        return Action(line, name.capitalize() if name else turn.message.sender, None, due)
+    return None
+
+
+def _thing(line: Line, due: Due | None) -> frozenset[str]:
+    """The words that say what is to be done, without the date."""
+    return line.words - frozenset(words_of(key_of(due.text))) if due else line.words
+
+
+def _addressed_in(text: str) -> str | None:
+    found = _ADDRESSED.match(text) or _ADDRESSED_IN_ENGLISH.match(text)
+    name = next((group for group in found.groups() if group), None) if found else None
+    return None if name is None or name.casefold() in _NOT_A_NAME else name
+
+
+def _who_accepted(room: Room, at: int) -> str | None:
+    """Nobody was named: then whoever said "承知しました" next."""
+    asked = room[at]
+    for turn in room[at + 1 : at + 4]:
+        about_it = not turn.plain.replies_to or asked.message.message_id in turn.plain.replies_to
+        if turn.message.sender != asked.message.sender and about_it and _begins_with_yes(turn):
+            return turn.message.sender
+    return None
+
+
+def _begins_with_yes(turn: Turn) -> bool:
+    return cues.accepts(key_of(turn.plain.text))
+
+
+def _is_done(room: Room, at: int, line: Line) -> bool:
+    """Somebody said later that it is done: in answer to that message, or in its words."""
+    enough = max(1, min(2, len(line.words)))
+    for turn in room[at + 1 :]:
+        done = [other for other in turn.lines if cues.reports_done(other.key)]
+        if done and line.message.message_id in turn.plain.replies_to:
+            return True
+        if any(len(other.words & line.words) >= enough for other in done):
+            return True
+    return False

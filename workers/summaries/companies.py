@@ -1,0 +1,179 @@
+"""Companies and the Chatwork rooms linked to them. The only SQL on these two tables.
+
+A stored message belongs to a company where its room is linked to that one company and no other. Linking and unlinking therefore
+re-assign the room's messages in the same transaction, and take turns with whoever stores messages: both lock the room's row
+first (`LOCK_ROOM`), in a statement of its own, so that what they read after it is what the other one committed.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+import asyncpg
+
+from events.database import Database, Row
+from events.job import JSON, rfc3339
+from workers.job_type import Final
+
+MAX_NAME = 200
+
+COMPANIES = "select id, name, created_at from companies order by name, id"
+COMPANY = "select id, name, created_at from companies where id = :company_id"
+CREATE = "insert into companies (name) values (:name) returning id, name, created_at"
+
+LINKED_ROOMS = """
+select link.room_id, room.name, link.created_at
+from company_chatwork_rooms link join chatwork_rooms room using (room_id)
+where link.company_id = :company_id
+order by room.name, link.room_id
+"""
+LINK = """
+insert into company_chatwork_rooms (company_id, room_id) values (:company_id, :room_id) on conflict do nothing
+"""
+UNLINK = "delete from company_chatwork_rooms where company_id = :company_id and room_id = :room_id returning room_id"
+
+LOCK_ROOM = "select room_id from chatwork_rooms where room_id = :room_id for no key update"
+COMPANY_OF_ROOM = """
+select case when count(*) = 1 then min(company_id::text)::uuid end from company_chatwork_rooms where room_id = :room_id
+"""
+REASSIGN = """
+update chatwork_messages set company_id = :company_id where room_id = :room_id and company_id is distinct from :company_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Company:
+    id: str
+    name: str
+    created_at: datetime
+
+    def to_json(self) -> dict[str, JSON]:
+        return {"id": self.id, "name": self.name, "createdAt": rfc3339(self.created_at)}
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedRoom:
+    """`room_id` is Chatwork's id."""
+
+    room_id: str
+    name: str
+    linked_at: datetime
+
+    def to_json(self) -> dict[str, JSON]:
+        return {"roomId": self.room_id, "name": self.name, "linkedAt": rfc3339(self.linked_at)}
+
+
+class UnknownCompany(Final):
+    """There is no such company. A job that asks for one fails at once: it won't be there next time either."""
+
+    def __init__(self, company_id: str) -> None:
+        super().__init__(f"there is no company {company_id}")
+        self.company_id = company_id
+
+
+class UnknownRoom(Exception):
+    """No sync has found a Chatwork room of this id."""
+
+    def __init__(self, room_id: str) -> None:
+        super().__init__(f"there is no Chatwork room {room_id}")
+        self.room_id = room_id
+
+
+class RoomNotLinked(Exception):
+    def __init__(self, company_id: str, room_id: str) -> None:
+        super().__init__(f"Chatwork room {room_id} is not linked to company {company_id}")
+        self.company_id = company_id
+        self.room_id = room_id
+
+
+class NameTaken(Exception):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is a company named {name!r} already")
+        self.name = name
+
+
+class NameNotValid(Exception):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"a company's name has 1 to {MAX_NAME} characters")
+        self.name = name
+
+
+async def list_companies(database: Database) -> list[Company]:
+    """By name."""
+    return [_company(row) for row in await database.fetch_all(COMPANIES)]
+
+
+async def get_company(database: Database, company_id: str) -> Company:
+    """Raises `UnknownCompany`."""
+    row = await database.fetch_one(COMPANY, {"company_id": company_id})
+    if row is None:
+        raise UnknownCompany(company_id)
+    return _company(row)
+
+
+async def create_company(database: Database, name: str) -> Company:
+    """White space around the name is dropped. Raises `NameTaken` and `NameNotValid`."""
+    async with _translated(name=name.strip()):
+        row = await database.fetch_one(CREATE, {"name": name.strip()})
+    assert row is not None
+    return _company(row)
+
+
+async def linked_rooms(database: Database, company_id: str) -> list[LinkedRoom]:
+    """By name. Raises `UnknownCompany`."""
+    await get_company(database, company_id)
+    rows = await database.fetch_all(LINKED_ROOMS, {"company_id": company_id})
+    return [LinkedRoom(row["room_id"], row["name"], row["created_at"]) for row in rows]
+
+
+async def link_room(database: Database, company_id: str, room_id: str) -> LinkedRoom:
+    """Linking twice is linking once. Raises `UnknownCompany` and `UnknownRoom`."""
+    async with _translated(company_id=company_id, room_id=room_id), database.transaction():
+        await _lock_room(database, room_id)
+        await database.execute(LINK, {"company_id": company_id, "room_id": room_id})
+        await _reassign_messages(database, room_id)
+        rooms = await database.fetch_all(LINKED_ROOMS, {"company_id": company_id})
+    return next(LinkedRoom(row["room_id"], row["name"], row["created_at"]) for row in rooms if row["room_id"] == room_id)
+
+
+async def unlink_room(database: Database, company_id: str, room_id: str) -> None:
+    """Raises `UnknownCompany`, `UnknownRoom` and `RoomNotLinked`."""
+    await get_company(database, company_id)
+    async with database.transaction():
+        await _lock_room(database, room_id)
+        if await database.fetch_one(UNLINK, {"company_id": company_id, "room_id": room_id}) is None:
+            raise RoomNotLinked(company_id, room_id)
+        await _reassign_messages(database, room_id)
+
+
+async def _lock_room(database: Database, room_id: str) -> None:
+    if await database.fetch_one(LOCK_ROOM, {"room_id": room_id}) is None:
+        raise UnknownRoom(room_id)
+
+
+async def _reassign_messages(database: Database, room_id: str) -> None:
+    company_id = await database.fetch_val(COMPANY_OF_ROOM, {"room_id": room_id})
+    await database.execute(REASSIGN, {"company_id": company_id, "room_id": room_id})
+
+
+@asynccontextmanager
+async def _translated(*, name: str = "", company_id: str = "", room_id: str = "") -> AsyncIterator[None]:
+    """The database's refusals, by the name of the constraint, as ours."""
+    refusals: dict[str, Exception] = {
+        "no_two_companies_have_the_same_name": NameTaken(name),
+        "a_company_name_has_1_to_200_characters": NameNotValid(name),
+        "a_link_belongs_to_a_company": UnknownCompany(company_id),
+        "a_link_leads_to_a_chatwork_room": UnknownRoom(room_id),
+    }
+    try:
+        yield
+    except asyncpg.IntegrityConstraintViolationError as error:
+        refusal = refusals.get(error.constraint_name or "")
+        if refusal is None:
+            raise
+        raise refusal from error
+
+
+def _company(row: Row) -> Company:
+    return Company(row["id"], row["name"], row["created_at"])

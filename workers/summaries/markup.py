@@ -1,0 +1,82 @@
+"""Chatwork's markup, read into plain text (https://developer.chatwork.com/docs/message-notation).
+
+Quotes and code are left out: they say again what was said before, or nothing that a summary could use.
+"""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+MAX_BODY = 8_000
+"""Characters of one body that are read; what a person types is far shorter, what a machine posts says little after that."""
+
+_QUOTED = re.compile(r"\[(qt|code)\](?:(?!\[\1\]).)*?\[/\1\]", re.DOTALL)
+_NAME = (
+    r"[ \t　]*(?:(?P<{0}>[^\n\[、。,:：!?！？]{{1,30}}?)(?:さん|様|さま|君|くん|ちゃん)(?=[\s　、。,!！:：\[]|$)"
+    r"|(?P<{0}_bare>[A-Z][\w.'’-]*(?:[ ][A-Z][\w.'’-]*){{0,2}}|[一-龥々ァ-ヶー]{{2,8}})(?=[ \t　]*(?:\n|,|:|$)))?[ \t　]*[,、:：]?"
+)
+_TO = re.compile(r"\[To:\d+\]" + _NAME.format("to"))
+_REPLY = re.compile(r"\[(?:rp|返信) aid=\d+ to=(?:\d+-)?(?P<id>\d+)\]" + _NAME.format("reply"))
+_TASK = re.compile(r"\[task aid=\d+[^\]]*?\](?P<text>(?:(?!\[task ).)*?)\[/task\]", re.DOTALL)
+_TITLE = re.compile(r"\[title\](?P<text>(?:(?!\[title\]).)*?)\[/title\]", re.DOTALL)
+_DELETED = re.compile(r"\[deleted\]|\[(?:preview|picon|piconname|dtext|qtmeta|hr|toall|To|rp)\b[^\]\n]{0,200}\]|\[返信[^\]\n]{0,80}\]")
+_TAG = re.compile(r"\[/?(?:info|title|qt|code|task|download)(?::\d+)?\]")
+_URL = re.compile(r"https?://[^\s<>\"'「」（）。、\]]+")
+_EMOTICON = re.compile(
+    r"\((?:bow|roger|clap|handshake|cracker|please|sweat|nod|think|blush|shake|y|yes|n|F|h|\*|gogo|ninja|dance|love|cry|"
+    r"devil|lightbulb|ec14|beer|coffee|quick|whew|wink|tongueout|inlove|puke|emo|talk|yawn|nod|:\)|;\)|p|e|x|\^|\^\^)\)|[:;8]-?[)(DpP](?=\s|$)"
+)
+_EMOJI = re.compile(r"[\U0001F000-\U0001FAFF\u2600-\u27BF\uFE0F\u200D]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """A body without markup. `to` are the names it is addressed to; `replies_to` the ids of messages it answers; `tasks` what
+    was made a Chatwork task of in it."""
+
+    text: str
+    to: tuple[str, ...] = ()
+    replies_to: frozenset[str] = frozenset()
+    tasks: tuple[str, ...] = ()
+
+
+def plain(body: str) -> Plain:
+    text = _without_quotes(body[:MAX_BODY].replace("\r\n", "\n"))
+    replies = [found for found in _REPLY.finditer(text)]
+    named = [*_names(replies, "reply"), *_names(list(_TO.finditer(text)), "to")]
+    tasks = tuple(" ".join(_cleaned(found["text"]).split()) for found in _TASK.finditer(text))
+    text = _TASK.sub("\n", _TITLE.sub(r"\n\g<text>\n", _TO.sub("\n", _REPLY.sub("\n", text))))
+    return Plain(
+        text=_cleaned(text),
+        to=tuple(dict.fromkeys(named)),
+        replies_to=frozenset(found["id"] for found in replies),
+        tasks=tuple(task for task in tasks if task),
+    )
+
+
+def _without_quotes(text: str) -> str:
+    for _ in range(5):  # quotes inside quotes; nobody nests them deeper
+        text, found = _QUOTED.subn("\n", text)
+        if not found:
+            break
+    return text
+
+
+def _names(found: list[re.Match[str]], group: str) -> list[str]:
+    return [name.strip() for match in found if (name := match[group] or match[f"{group}_bare"])]
+
+
+def _cleaned(text: str) -> str:
+    text = _TAG.sub("\n", _DELETED.sub("\n", text))
+    text = _URL.sub(lambda found: _short(found[0]), text)
+    return _EMOJI.sub(" ", _EMOTICON.sub(" ", text)).strip()
+
+
+def _short(url: str) -> str:
+    """The part of an address that tells a person where it leads: "docs.google.com/…"."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "…"
+    rest = parts.path.strip("/") or parts.query
+    return f"{parts.netloc}/…" if rest else parts.netloc

@@ -1,0 +1,109 @@
+"""The job type `summary_draft`: a company's messages of a period become a draft for people to read (SPEC section 6)."""
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, PlainSerializer, ValidationInfo, WithJsonSchema, field_validator
+
+from events.job import JSON, rfc3339
+from workers.job_type import Context, JobType, Payload, Unique
+from workers.summaries.companies import get_company
+from workers.summaries.drafts import Period, messages_of, save_draft
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_DATE_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST = datetime(9999, 12, 31, tzinfo=UTC)
+
+
+def _uuid(value: Any) -> str:
+    if not isinstance(value, str) or not _UUID.fullmatch(value):
+        raise ValueError("must be a UUID like 01939b1e-7c2a-7000-8000-0123456789ab")
+    return value.lower()
+
+
+def _instant(value: Any) -> datetime:
+    """A date-time with its zone (RFC 3339), or a date: its first moment in UTC. Kept in UTC, so that equal instants are equal
+    payloads."""
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return _within_bounds(value)
+    if not isinstance(value, str) or not (_DATE.fullmatch(value) or _DATE_TIME.fullmatch(value)):
+        raise ValueError("must be a date-time with its zone like 2026-11-23T09:00:00+09:00, or a date like 2026-11-23 (in UTC)")
+    try:
+        return _within_bounds(datetime.fromisoformat(value.upper() if len(value) > 10 else f"{value}T00:00:00Z"))
+    except (ValueError, OverflowError) as error:
+        raise ValueError("must be a day and a time that exist, from 1970 to 9999") from error
+
+
+def _within_bounds(value: datetime) -> datetime:
+    if not _EARLIEST <= value <= _LATEST:
+        raise ValueError("must be from 1970 to 9999")
+    return value.astimezone(UTC)
+
+
+CompanyId = Annotated[str, BeforeValidator(_uuid), WithJsonSchema({"type": "string", "format": "uuid"})]
+Instant = Annotated[
+    datetime,
+    BeforeValidator(_instant),
+    PlainSerializer(rfc3339, return_type=str),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}],
+            "description": "A date-time with its zone (RFC 3339), or a date, which is its first moment in UTC.",
+        }
+    ),
+]
+
+
+class DraftPeriod(Payload):
+    """What the API is asked for beside the company: `periodStart` is included, `periodEnd` is not."""
+
+    period_start: Instant
+    period_end: Instant
+
+    @field_validator("period_end")
+    @classmethod
+    def _ends_after_it_starts(cls, period_end: datetime, info: ValidationInfo) -> datetime:
+        start = info.data.get("period_start")
+        if start is not None and period_end <= start:
+            raise ValueError("must be later than periodStart")
+        return period_end
+
+    @property
+    def period(self) -> Period:
+        return Period(self.period_start, self.period_end)
+
+
+class SummaryDraftPayload(DraftPeriod):
+    company_id: CompanyId
+
+
+async def draft_summary(context: Context, payload: SummaryDraftPayload) -> JSON:
+    """The draft as JSON. Progress is `{totalChunks, processedChunks}`. Raises `UnknownCompany`, `ModelRefused` (both final) and
+    `ModelFailed`."""
+    company = await get_company(context.database, payload.company_id)
+    material = await messages_of(context.database, company.id, payload.period)
+
+    async def report(total: int, processed: int) -> None:
+        await context.progress({"totalChunks": total, "processedChunks": processed})
+
+    summary = await context.resources.summariser.summarise(material.messages, report)
+    async with context.store():
+        draft = await save_draft(context.database, company.id, payload.period, summary, source_messages=material.total)
+    return draft.to_json()
+
+
+SUMMARY_DRAFT = JobType(
+    name="summary_draft",
+    payload=SummaryDraftPayload,
+    run=draft_summary,
+    deadline=15 * 60,
+    max_attempts=3,
+    retry_when_worker_lost=False,
+    unique=Unique.PER_USER_AND_PAYLOAD,
+)
+"""A lost worker is not retried: the model may have been paid already, and a person should decide to pay again."""
