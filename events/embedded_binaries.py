@@ -102,15 +102,26 @@ def _copied(installation: Path, folder: Path) -> Path:
     if not copy.exists():
         fresh = folder / "programs.new"
         shutil.rmtree(fresh, ignore_errors=True)
-        package, libraries = installation.parent, installation.parent.with_name(f"{WHEEL}.libs")
-        unneeded = shutil.ignore_patterns("include", "*.a", "pkgconfig")
-        shutil.copytree(installation, fresh / package.name / installation.name, ignore=unneeded)
-        if libraries.is_dir():
-            shutil.copytree(libraries, fresh / libraries.name)
-        for path in [fresh, *fresh.rglob("*")]:
-            path.chmod(path.stat().st_mode | (0o555 if path.is_dir() or os.access(path, os.X_OK) else 0o444))
+        try:
+            _copy_readable(installation, fresh)
+        except shutil.Error as error:
+            # It holds (from, to, reason) for each file; the first reason is everyone's.
+            raise EmbeddedError(
+                f"PostgreSQL's programs could not be copied into {folder} ({error.args[0][0][2]}): "
+                "set RIREKI_HOME to another folder, or DATABASE_URL to a server of yours"
+            ) from error
         fresh.rename(copy)
     return copy / installation.parent.name / installation.name
+
+
+def _copy_readable(installation: Path, destination: Path) -> None:
+    package, libraries = installation.parent, installation.parent.with_name(f"{WHEEL}.libs")
+    unneeded = shutil.ignore_patterns("include", "*.a", "pkgconfig")
+    shutil.copytree(installation, destination / package.name / installation.name, ignore=unneeded)
+    if libraries.is_dir():
+        shutil.copytree(libraries, destination / libraries.name)
+    for path in [destination, *destination.rglob("*")]:
+        path.chmod(path.stat().st_mode | (0o555 if path.is_dir() or os.access(path, os.X_OK) else 0o444))
 
 
 def _as_nobody(programs: Path) -> Iterator[Programs]:

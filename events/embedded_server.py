@@ -4,6 +4,7 @@ Its caller holds the folder's `start.lock` all the while. `server.lock` is inher
 `initdb` under way): where it is free, nothing of the server lives, and what its pid file says is stale.
 """
 
+import errno
 import os
 import shutil
 import signal
@@ -197,6 +198,8 @@ class Server:
 
 def _gravest_line(output: str) -> str:
     """The first line that says why PostgreSQL gave up; what follows it is mostly consequence."""
+    if os.strerror(errno.ENOSPC) in output:
+        return os.strerror(errno.ENOSPC)
     lines = output.splitlines()
     for mark in ("PANIC: ", "FATAL: ", "error: "):
         for line in lines:

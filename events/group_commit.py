@@ -54,9 +54,18 @@ Send = Callable[[Connection, Sequence[W], bool], Awaitable[None]]
 class GroupCommit(Generic[W]):
     """`connect` opens a lane's connection; `send` writes a batch of one kind through it."""
 
-    def __init__(self, connect: Callable[[], Awaitable[Connection]], send: Send[W]) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[Connection]],
+        send: Send[W],
+        *,
+        lanes: int = LANES,
+        most_in_a_batch: int = MOST_IN_A_BATCH,
+    ) -> None:
         self._connect = connect
         self._send = send
+        self._number_of_lanes = lanes
+        self._most_in_a_batch = most_in_a_batch
         self._waiting: deque[W] = deque()
         self._in_flight: set[Hashable] = set()
         self._arrived = asyncio.Event()
@@ -64,7 +73,7 @@ class GroupCommit(Generic[W]):
         self._stopping = False
 
     def start(self) -> None:
-        self._lanes = [asyncio.create_task(self._lane(), name=f"group commit {n}") for n in range(LANES)]
+        self._lanes = [asyncio.create_task(self._lane(), name=f"group commit {n}") for n in range(self._number_of_lanes)]
 
     async def stop(self) -> None:
         """Writes what waits, then closes the connections. Gives up at once where PostgreSQL is away."""
@@ -103,7 +112,7 @@ class GroupCommit(Generic[W]):
     def _take(self) -> list[W]:
         batch: list[W] = []
         left: list[W] = []
-        while self._waiting and len(batch) < MOST_IN_A_BATCH:
+        while self._waiting and len(batch) < self._most_in_a_batch:
             write = self._waiting.popleft()
             if write.answer.done():
                 continue

@@ -216,13 +216,14 @@ class _Write:
 
 
 class Store:
-    """The log of one database. Open it with `start`; every append waits until it is durable."""
+    """The log of one database. Open it with `start`; every append waits until it is durable. `group_commit` are the keyword
+    arguments of `GroupCommit`."""
 
-    def __init__(self, database: Database, bus: Bus) -> None:
+    def __init__(self, database: Database, bus: Bus, **group_commit: int) -> None:
         self._database = database
         self._bus = bus
         self._clock = DatabaseClock()
-        self._commits = GroupCommit[_Write](self._connect, self._send)
+        self._commits = GroupCommit[_Write](self._connect, self._send, **group_commit)
 
     async def start(self) -> None:
         self._commits.start()

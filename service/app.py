@@ -140,7 +140,8 @@ HOME_PAGE = """\
 <link rel="stylesheet" href="/home.css">
 <main>
 <h1>Rireki 履歴</h1>
-<p>時間のかかる処理（Chatwork のルーム・メッセージの同期、要約の下書き）をジョブとして実行し、すべての変化をイベントとして残すサービスです。</p>
+<p>時間のかかる処理（Chatwork のルームやメッセージの同期、要約の下書き）をジョブとして実行し、
+すべての変化をイベントとして残すサービスです。</p>
 <p lang="en">A job service that forgets nothing: slow work (syncing Chatwork, drafting summaries) runs as jobs, and every change of
 a job is an event that stays.</p>
 <ul>

@@ -23,7 +23,10 @@ DEFAULT_LIMIT = 100
 class LogQuery(Fields):
     after: int = Field(default=0, ge=0, le=2**53, description="The position after which to begin.")
     limit: int | None = Field(
-        default=None, ge=1, le=2**53, description=f"At most {AT_ONCE} as JSON (default {DEFAULT_LIMIT}); as NDJSON any, default all."
+        default=None,
+        ge=1,
+        le=2**53,
+        description=f"At most {AT_ONCE} as JSON (default {DEFAULT_LIMIT}); as NDJSON any, default all.",
     )
 
 

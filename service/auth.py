@@ -125,8 +125,8 @@ def user_json(user: User) -> UserDocument:
 
 def _cookie(call: Call[Any, Any], token: str, seconds: int) -> str:
     cookie: SimpleCookie = SimpleCookie({COOKIE: token})
-    cookie[COOKIE].update({"path": "/", "max-age": seconds, "httponly": True, "samesite": "Lax"})
-    cookie[COOKIE]["secure"] = call.parts.settings.production
+    attributes: dict[str, Any] = {"path": "/", "max-age": seconds, "httponly": True, "samesite": "Lax"}
+    cookie[COOKIE].update(attributes | {"secure": call.parts.settings.production})
     return cookie[COOKIE].OutputString()
 
 

@@ -1,2 +1,162 @@
-"""Chatwork: queue the syncs, look at the rooms and their messages, take a room in or out."""
-ENDPOINTS = ()
+"""Chatwork for admins: queue the syncs, look at the rooms and their messages, take a room into the sync or out of it."""
+
+from typing import Any
+
+from pydantic import Field
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from events.job import rfc3339
+from service.endpoint import Answer, Call, Endpoint, Who, json_answer
+from service.problems import Problem, not_found
+from service.queueing import Queued, first_job, idempotency_of, queue_job, queued_answer
+from service.requests import Fields, Nothing, read_id
+from service.views import Id, RoomId, Time, optional_time
+from workers.chatwork import messages, rooms
+from workers.chatwork.messages_sync import CHATWORK_MESSAGES_SYNC, MessagesSync
+from workers.chatwork.rooms import Room
+from workers.chatwork.rooms_sync import CHATWORK_ROOMS_SYNC, RoomsSync
+from workers.job_type import JobType, Payload
+
+
+class MessagesSyncQuery(Fields):
+    room_id: RoomId | None = Field(default=None, description="Only this room; without it all active rooms.")
+    room_limit: int | None = Field(
+        default=None, ge=1, le=2**31 - 1, description="At most so many rooms: those never read first, then the longest unread."
+    )
+
+
+class PageQuery(Fields):
+    limit: int = Field(default=20, ge=1, le=100)
+    cursor: str | None = Field(default=None, description="`nextCursor` of the page before.")
+
+
+class RoomPatch(Fields):
+    is_active: bool = Field(description="Whether the room takes part in the sync of all rooms.")
+
+
+class RoomDocument(TypedDict):
+    id: Id
+    roomId: RoomId
+    name: str
+    description: str | None
+    isActive: bool
+    messageCount: int
+    lastSyncAt: Time | None
+    lastMessageId: str | None
+    lastErrorAt: Time | None
+    lastErrorStatus: int | None
+    lastErrorMessage: str | None
+
+
+class Rooms(TypedDict):
+    rooms: list[RoomDocument]
+
+
+class OneRoom(TypedDict):
+    room: RoomDocument
+
+
+class MessageDocument(TypedDict):
+    messageId: str
+    sender: str
+    body: str
+    sentAt: Time
+    companyId: Id | None
+
+
+class MessagesPage(TypedDict):
+    messages: list[MessageDocument]
+    nextCursor: str | None
+
+
+async def sync_rooms(call: Call[Nothing, Nothing]) -> Response:
+    return await _queue(call, CHATWORK_ROOMS_SYNC, RoomsSync())
+
+
+async def sync_messages(call: Call[MessagesSyncQuery, Nothing]) -> Response:
+    payload = MessagesSync(room_id=call.query.room_id, room_limit=call.query.room_limit)
+    return await _queue(call, CHATWORK_MESSAGES_SYNC, payload)
+
+
+async def list_rooms(call: Call[Nothing, Nothing]) -> Response:
+    answer: Rooms = {"rooms": [_room_json(room) for room in await rooms.list_rooms(call.parts.database)]}
+    return json_answer(answer)
+
+
+async def change_room(call: Call[Nothing, RoomPatch]) -> Response:
+    room = await rooms.set_active(call.parts.database, read_id(call.path("id")), call.body.is_active)
+    if room is None:
+        raise not_found("room")
+    answer: OneRoom = {"room": _room_json(room)}
+    return json_answer(answer)
+
+
+async def list_messages(call: Call[PageQuery, Nothing]) -> Response:
+    room = await rooms.get_room(call.parts.database, read_id(call.path("id")))
+    if room is None:
+        raise not_found("room")
+    query = call.query
+    page = await messages.page_of_messages(call.parts.database, room.room_id, limit=query.limit, cursor=query.cursor)
+    answer: MessagesPage = {
+        "messages": [
+            {
+                "messageId": message.message_id,
+                "sender": message.sender,
+                "body": message.body,
+                "sentAt": rfc3339(message.sent_at),
+                "companyId": message.company_id,
+            }
+            for message in page.messages
+        ],
+        "nextCursor": page.next_cursor,
+    }
+    return json_answer(answer)
+
+
+async def _queue(call: Call[Any, Any], job_type: JobType[Any], payload: Payload) -> Response:
+    if call.parts.resources.chatwork is None:
+        raise Problem(400, "Chatwork is not set up here: CHATWORK_API_TOKEN is missing.")
+    idempotency = idempotency_of(call)
+    job = await first_job(call, idempotency) or await queue_job(call, job_type, payload, idempotency)
+    return await queued_answer(call, job)
+
+
+def _room_json(room: Room) -> RoomDocument:
+    return {
+        "id": room.id,
+        "roomId": room.room_id,
+        "name": room.name,
+        "description": room.description,
+        "isActive": room.is_active,
+        "messageCount": room.message_count,
+        "lastSyncAt": optional_time(room.last_sync_at),
+        "lastMessageId": room.last_message_id,
+        "lastErrorAt": optional_time(room.last_error_at),
+        "lastErrorStatus": room.last_error_status,
+        "lastErrorMessage": room.last_error_message,
+    }
+
+
+QUEUED = {202: Answer(Queued, "Queued, or active already.")}
+
+ENDPOINTS = (
+    Endpoint(
+        "POST", "/api/chatwork/rooms/sync", sync_rooms, Who.ADMIN, "Queue a sync of the list of rooms.", QUEUED, queues=True,
+    ),
+    Endpoint(
+        "POST", "/api/chatwork/messages/sync", sync_messages, Who.ADMIN, "Queue a sync of messages.", QUEUED,
+        query=MessagesSyncQuery, queues=True,
+    ),
+    Endpoint(
+        "GET", "/api/chatwork/rooms", list_rooms, Who.ADMIN, "The rooms that were found.", {200: Answer(Rooms, "By name.")},
+    ),
+    Endpoint(
+        "PATCH", "/api/chatwork/rooms/{id}", change_room, Who.ADMIN, "Take a room into the sync of all rooms, or out of it.",
+        {200: Answer(OneRoom, "The room.")}, body=RoomPatch, problems=(404,),
+    ),
+    Endpoint(
+        "GET", "/api/chatwork/rooms/{id}/messages", list_messages, Who.ADMIN, "A room's messages, newest first.",
+        {200: Answer(MessagesPage, "A page of messages.")}, query=PageQuery, problems=(404,),
+    ),
+)  # fmt: skip

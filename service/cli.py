@@ -209,22 +209,32 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
 @contextlib.contextmanager
 def _complaining() -> Iterator[None]:
     """What a person can mend is one clear line, without a trace."""
-    from events.database import AWAY, NoSuchTable
-    from events.embedded_binaries import EmbeddedError
-    from service.serve import CannotListen
-
     try:
         yield
     except ConfigError as error:
         _wrong(str(error))
-    except (EmbeddedError, CannotListen) as error:
-        _fail(str(error))
-    except NoSuchTable:
-        _fail("the database has no schema yet, or an old one: run `rireki migrate`")
     except asyncio.CancelledError:
         _fail("stopped without waiting")
-    except AWAY as error:
-        _fail(f"DATABASE_URL: the database does not answer: {error}")
+    except Exception as error:
+        complaint = _complaint(error)
+        if complaint is None:
+            raise
+        _fail(complaint)
+
+
+def _complaint(error: Exception) -> str | None:
+    """What a person can do about it; None for a fault of ours."""
+    from events.database import NoSuchTable, is_away
+    from events.embedded_binaries import EmbeddedError
+    from service.serve import CannotListen
+
+    if isinstance(error, (EmbeddedError, CannotListen)):
+        return str(error)
+    if isinstance(error, NoSuchTable):
+        return "the database has no schema yet, or an old one: run `rireki migrate`"
+    if is_away(error):
+        return f"DATABASE_URL: the database does not answer: {error}"
+    return None
 
 
 def _exit(status: int) -> None:

@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.kept import kept
+
 CHATWORK_API = "https://api.chatwork.com/v2"
 CHATWORK_LIMIT = 300  # requests in any 5 minutes: what Chatwork allows a token
 JWT_SECRET_BYTES = 32
@@ -150,29 +152,11 @@ def jwt_secret(settings: Settings) -> str:
         return secrets.token_hex(JWT_SECRET_BYTES)
     path = settings.rireki_home / "jwt-secret"
     try:
-        return _kept_secret(path)
+        return _long_enough(kept(path, secrets.token_hex(JWT_SECRET_BYTES)))
     except OSError as error:
         raise ConfigError(f"RIREKI_HOME: cannot keep the signing key in {path}: {error.strerror}") from error
     except ValueError as error:
         raise ConfigError(f"JWT_SECRET is not set, and {path} is damaged ({error}): delete it") from error
-
-
-def _kept_secret(path: Path) -> str:
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_hex(JWT_SECRET_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            # Whoever links first wins, and everybody reads the winner's whole file.
-            os.link(fresh, path)
-        except FileExistsError:
-            pass
-        finally:
-            fresh.unlink()
-    return _long_enough(path.read_text(encoding="ascii").strip())
 
 
 def _line(error: ValidationError) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import orjson
 import structlog
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from service.parts import Parts
 
 Q = TypeVar("Q", bound=Fields)
-B = TypeVar("B", bound=Fields)
+B = TypeVar("B", bound=BaseModel)
 
 
 class Who(StrEnum):
@@ -82,7 +83,7 @@ class Endpoint:
     about: str
     answers: Mapping[int, Answer]
     query: type[Fields] = Nothing
-    body: type[Fields] = Nothing
+    body: type[BaseModel] = Nothing
     problems: tuple[int, ...] = ()
     queues: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)

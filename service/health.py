@@ -28,7 +28,9 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.requests = Counter("rireki_http_requests", "Requests answered", ["method", "route", "status"], registry=registry)
-        self.seconds = Histogram("rireki_http_seconds", "Seconds until the answer began", ["method", "route"], registry=registry)
+        self.seconds = Histogram(
+            "rireki_http_seconds", "Seconds until the answer began", ["method", "route"], registry=registry
+        )
         self.jobs = Gauge("rireki_jobs", "Jobs in the view", ["type", "status"], registry=registry)
         self.watchers = Gauge("rireki_watchers", "Open streams and held answers", registry=registry)
 

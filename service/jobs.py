@@ -15,7 +15,7 @@ from events.store import AlreadyActive
 from projections.jobs import JobFilter
 from service.endpoint import Answer, Call, Endpoint, Who, json_answer
 from service.live import event_stream
-from service.problems import Problem, bad_field, not_found
+from service.problems import FieldError, Problem, bad_field, not_found
 from service.queueing import first_job, held, idempotency_of
 from service.requests import Fields, Nothing, read_id, wants
 from service.views import EventDocument, JobDocument, event_json, job_json, may_see
@@ -89,7 +89,7 @@ async def list_jobs(call: Call[JobsQuery, Nothing]) -> Response:
 
 async def get_job(call: Call[JobQuery, Nothing]) -> Response:
     if call.query.seq is not None and call.query.at is not None:
-        errors = [{"path": name, "detail": "not both"} for name in ("seq", "at")]
+        errors: list[FieldError] = [{"path": name, "detail": "not both"} for name in ("seq", "at")]
         raise Problem(400, "Give `seq` or `at`, not both.", errors)
     if call.query.seq is not None and call.query.seq < 1:
         raise bad_field("seq", "begins at 1", 400)

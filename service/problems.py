@@ -13,7 +13,9 @@ from typing_extensions import TypedDict
 
 from events.database import is_away
 from events.job import NotAllowed
-from projections.jobs import BadCursor
+from projections import jobs
+from workers.chatwork import messages
+from workers.summaries.companies import MAX_NAME, NameNotValid, NameTaken, RoomNotLinked, UnknownCompany, UnknownRoom
 
 log = structlog.get_logger("rireki.http")
 
@@ -61,7 +63,17 @@ def problem_of(error: Exception) -> Problem:
             return Problem(error.status_code, _DETAILS.get(error.status_code, error.detail), headers=dict(error.headers or {}))
         case NotAllowed():
             return Problem(409, f"Cannot {error.action} this job: it is {error.job.status}.")
-        case BadCursor():
+        case UnknownCompany():
+            return not_found("company")
+        case UnknownRoom():
+            return not_found("room")
+        case RoomNotLinked():
+            return Problem(404, "This room is not linked to this company.")
+        case NameTaken():
+            return bad_field("name", "belongs to another company", 409)
+        case NameNotValid():
+            return bad_field("name", f"has 1 to {MAX_NAME} characters, not only spaces")
+        case jobs.BadCursor() | messages.BadCursor():
             return bad_field("cursor", "is not a cursor that this list gave", 400)
         case _ if is_away(error):
             return Problem(503, "The database is away. Try again in a moment.", headers={"Retry-After": "2"})

@@ -93,7 +93,7 @@ async def _resources(settings: Settings, database: Database) -> AsyncIterator[Re
 
             sandbox = await stack.enter_async_context(Sandbox(settings.chatwork_sandbox_data))
             base_url, token = sandbox.base_url, sandbox.token
-        chatwork = None
+        chatwork: Chatwork | None = None
         if token is not None:
             chatwork_settings = ChatworkSettings(
                 base_url=base_url,
@@ -101,9 +101,11 @@ async def _resources(settings: Settings, database: Database) -> AsyncIterator[Re
                 rate_limit=settings.chatwork_rate_limit,
                 new_rooms_active=settings.chatwork_new_rooms_active,
             )
-            chatwork = await stack.enter_async_context(Chatwork(chatwork_settings, database))
+            chatwork = Chatwork(chatwork_settings, database)
+            stack.push_async_callback(chatwork.close)
         summaries = SummarySettings(settings.openai_api_key, settings.openai_model, settings.openai_base_url)
-        summariser = await stack.enter_async_context(Summariser(summaries))
+        summariser = Summariser(summaries)
+        stack.push_async_callback(summariser.close)
         yield Resources(database=database, chatwork=chatwork, summariser=summariser)
 
 

@@ -50,9 +50,7 @@ async def first_job(call: Call[Any, Any], idempotency: Idempotency | None) -> Jo
     return None if found is None else await _job_of(call, idempotency, *found)
 
 
-async def queue_job(
-    call: Call[Any, Any], job_type: JobType[Any], payload: Payload, idempotency: Idempotency | None
-) -> Job:
+async def queue_job(call: Call[Any, Any], job_type: JobType[Any], payload: Payload, idempotency: Idempotency | None) -> Job:
     """A new job of the caller's; or the active one, where only one may be active; or the one that the key belongs to."""
     store = call.parts.store
     try:

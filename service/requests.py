@@ -96,7 +96,9 @@ def parse_json(raw: bytes) -> JSON:
     flaws = list(_flaws(value, (), 1))
     if flaws:
         status = 400 if any(flaw.unreadable for _, flaw in flaws) else 422
-        raise Problem(status, "The body is not valid.", [{"path": _dotted(path), "detail": flaw.detail} for path, flaw in flaws])
+        raise Problem(
+            status, "The body is not valid.", [{"path": _dotted(path), "detail": flaw.detail} for path, flaw in flaws]
+        )
     return value
 
 

@@ -8,6 +8,7 @@ import contextlib
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import structlog
 import uvicorn
@@ -138,8 +139,10 @@ async def _working(worker: Worker | None, stop: Stop) -> AsyncIterator[None]:
 
 async def _until_asked(stop: Stop, worker: Worker | None) -> None:
     """Until a signal. Raises the error by which a part of the worker has ended, if that comes first."""
-    asked = asyncio.ensure_future(stop.asked.wait())
-    await asyncio.wait({asked, *([worker.broken] if worker else [])}, return_when=asyncio.FIRST_COMPLETED)
+    waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(stop.asked.wait())]
+    if worker is not None:
+        waits.append(worker.broken)
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     if worker is not None and worker.broken.done():
         worker.broken.result()
     log.info("stopping", grace=stop.grace)

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Any
 from uuid import uuid4
 
 import argon2
@@ -88,6 +89,11 @@ async def add_user(database: Database, email: str, role: str, password: str, nam
     return user
 
 
+async def nobody_yet(database: Database) -> bool:
+    """Whether nobody has ever been added."""
+    return not await database.fetch_val("select exists (select from users)")
+
+
 class Users:
     """Who signs in, and whose token a request carries."""
 
@@ -135,7 +141,7 @@ class Users:
             await self._database.execute(END_TOKEN, {"token_id": claims["jti"], "expires_at": expires_at})
             self._remember(token, None, time.monotonic() + FRESH)
 
-    def _claims(self, token: str) -> dict[str, str | int] | None:
+    def _claims(self, token: str) -> dict[str, Any] | None:
         try:
             return jwt.decode(token, self._secret, algorithms=["HS256"], options={"require": ["sub", "jti", "exp"]})
         except jwt.InvalidTokenError:

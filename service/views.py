@@ -1,8 +1,10 @@
 """Jobs and events as the API shows them, and to whom. A stack trace is for admins alone."""
 
+import re
+from datetime import datetime
 from typing import Annotated, Any, NotRequired
 
-from pydantic import WithJsonSchema
+from pydantic import StringConstraints, WithJsonSchema
 from typing_extensions import TypedDict
 
 from events.job import EVENT_TYPES, JSON, Job, JobError, Recorded, Status, event_data, rfc3339, word
@@ -10,6 +12,11 @@ from service.users import User
 
 Time = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
 Id = Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})]
+ROOM_ID = re.compile(r"0|[1-9][0-9]{0,37}")
+ROOM_ID_SCHEMA = {"type": "string", "pattern": f"^({ROOM_ID.pattern})$"}
+RoomId = Annotated[str, StringConstraints(pattern=f"^({ROOM_ID.pattern})$")]
+"""Chatwork's id of a room: digits."""
+
 EventType = Annotated[str, WithJsonSchema({"type": "string", "enum": list(EVENT_TYPES)})]
 
 
@@ -67,8 +74,8 @@ def job_json(job: Job, *, with_stack: bool) -> JobDocument:
         "worker": job.worker,
         "seq": job.seq,
         "runAt": rfc3339(job.run_at),
-        "startedAt": job.started_at and rfc3339(job.started_at),
-        "finishedAt": job.finished_at and rfc3339(job.finished_at),
+        "startedAt": optional_time(job.started_at),
+        "finishedAt": optional_time(job.finished_at),
         "createdAt": rfc3339(job.created_at),
         "updatedAt": rfc3339(job.updated_at),
     }
@@ -88,6 +95,10 @@ def event_json(recorded: Recorded, *, with_stack: bool) -> EventDocument:
         "data": data,
         "at": rfc3339(recorded.at),
     }
+
+
+def optional_time(time: datetime | None) -> str | None:
+    return None if time is None else rfc3339(time)
 
 
 def _error_json(error: JobError, *, with_stack: bool) -> ErrorDocument:

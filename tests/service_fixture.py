@@ -25,8 +25,10 @@ from service.config import Settings
 from service.live import Live
 from service.parts import Parts
 from service.users import Role, User, Users
+from workers.chatwork.client import Chatwork, ChatworkSettings
 from workers.deliver import LocalWire
 from workers.resources import Resources
+from workers.summaries.summariser import Summariser, SummarySettings
 
 PASSWORD = "correct horse battery staple"
 SECRET = "a key for tests that is longer than 32 bytes"
@@ -53,7 +55,7 @@ class Service:
 
     async def job_of(self, user: User | None, type: str = "chatwork_rooms_sync", payload: Any = None) -> Job:
         """A job that nobody runs."""
-        new = NewJob(type, payload or {}, user and user.id, max_attempts=5)
+        new = NewJob(type, payload or {}, None if user is None else user.id, max_attempts=5)
         return await self.parts.store.create(new, actor="system:test")
 
 
@@ -67,7 +69,8 @@ class Server(uvicorn.Server):
 
 @pytest.fixture
 async def service(database: Database, bus: Bus, store: Store) -> AsyncIterator[Service]:
-    parts = make_parts(database, bus, store)
+    chatwork = Chatwork(ChatworkSettings(base_url="http://127.0.0.1:9", token="nobody-asks"), database)
+    parts = make_parts(database, bus, store, chatwork=chatwork)
     admin = await user_of(database, "admin@example.com", "admin", "管理者")
     employee = await user_of(database, "employee@example.com", "employee", "employee")
     other = await user_of(database, "other@example.com", "employee", "other")
@@ -81,6 +84,7 @@ async def service(database: Database, bus: Bus, store: Store) -> AsyncIterator[S
         yield Service(
             url, parts, admin, employee, await client(admin), await client(employee), await client(other), await client(None)
         )
+    await chatwork.close()
 
 
 @functools.cache
@@ -96,7 +100,7 @@ async def user_of(database: Database, email: str, role: str, name: str) -> User:
     return user
 
 
-def make_parts(database: Database, bus: Bus, store: Store, **settings: Any) -> Parts:
+def make_parts(database: Database, bus: Bus, store: Store, *, chatwork: Chatwork | None = None, **settings: Any) -> Parts:
     view = JobsView(database)
     return Parts(
         settings=Settings(**({"app_env": "test"} | settings)),
@@ -105,7 +109,7 @@ def make_parts(database: Database, bus: Bus, store: Store, **settings: Any) -> P
         bus=bus,
         jobs=view,
         wire=LocalWire(),
-        resources=Resources(database=database, chatwork=None, summariser=None),
+        resources=Resources(database=database, chatwork=chatwork, summariser=Summariser(SummarySettings())),
         users=Users(database, SECRET),
         tries=Tries(None),
         live=Live(bus, view),

@@ -98,9 +98,9 @@ def test_production_refuses_what_would_break_chatworks_limit_and_any_sandbox(
     rooms = tmp_path / "rooms.ndjson"
     rooms.write_text("")
 
-    with pytest.raises(ConfigError, match="^CHATWORK_SANDBOX_DATA is refused in production"):
+    with pytest.raises(ConfigError, match=r"^CHATWORK_SANDBOX_DATA is refused in production"):
         settings_of(monkeypatch, **PRODUCTION, CHATWORK_SANDBOX_DATA=str(rooms))
-    with pytest.raises(ConfigError, match="^CHATWORK_RATE_LIMIT must be at most 300 in production"):
+    with pytest.raises(ConfigError, match=r"^CHATWORK_RATE_LIMIT must be at most 300 in production"):
         settings_of(monkeypatch, CHATWORK_RATE_LIMIT="301", CHATWORK_SANDBOX_DATA="")
     assert not settings_of(monkeypatch, CHATWORK_RATE_LIMIT="300").chatwork_sandbox
 
@@ -124,7 +124,7 @@ def test_no_secret_stands_in_the_settings_text(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_signing_key_of_31_bytes_is_refused_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match="^JWT_SECRET must have at least 32 bytes$"):
+    with pytest.raises(ConfigError, match=r"^JWT_SECRET must have at least 32 bytes$"):
         settings_of(monkeypatch, JWT_SECRET=SECRET[:-1])
 
 
@@ -151,7 +151,7 @@ def test_a_damaged_development_key_is_one_line_that_says_what_to_do(monkeypatch:
 def test_a_home_that_cannot_be_written_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     Path(".rireki").write_text("not a folder")
 
-    with pytest.raises(ConfigError, match="^RIREKI_HOME: cannot keep"):
+    with pytest.raises(ConfigError, match=r"^RIREKI_HOME: cannot keep"):
         jwt_secret(settings_of(monkeypatch))
 
 

@@ -19,8 +19,8 @@ create table chatwork_rooms (
     last_error_message text,
     created_at         timestamptz not null default now(),
     updated_at         timestamptz not null default now(),
-    constraint a_room_id_is_digits check (room_id ~ '^[0-9]{1,38}$'),
-    constraint a_last_message_id_is_digits check (last_message_id ~ '^[0-9]{1,38}$'),
+    constraint a_room_id_is_a_number check (room_id ~ '^(0|[1-9][0-9]{0,37})$'),
+    constraint a_last_message_id_is_a_number check (last_message_id ~ '^(0|[1-9][0-9]{0,37})$'),
     constraint a_room_error_is_short check (length(last_error_message) <= 500)
 ) with (fillfactor = 80);
 
@@ -35,7 +35,7 @@ create table chatwork_messages (
     company_id uuid,
     created_at timestamptz not null default now(),
     constraint a_message_is_kept_once primary key (room_id, message_id),
-    constraint a_message_id_is_digits check (message_id ~ '^[0-9]{1,38}$')
+    constraint a_message_id_is_a_number check (message_id ~ '^(0|[1-9][0-9]{0,37})$')
 );
 create index chatwork_messages_by_time on chatwork_messages (room_id, sent_at, number);
 
@@ -53,7 +53,7 @@ create table chatwork_budget (
     taken_at      timestamptz[] not null,
     permits       integer[]     not null,
     granted       integer       not null,
-    blocked_until timestamptz   not null default '-infinity',
+    blocked_until timestamptz   not null default 'epoch',
     constraint a_block_of_permits_has_a_time check (cardinality(taken_at) = cardinality(permits))
 ) with (fillfactor = 50);
 """

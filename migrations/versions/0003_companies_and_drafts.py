@@ -23,7 +23,7 @@ create index company_chatwork_rooms_by_room on company_chatwork_rooms (room_id);
 
 alter table chatwork_messages
     add constraint a_message_belongs_to_a_company_that_exists foreign key (company_id) references companies (id);
-create index chatwork_messages_by_company on chatwork_messages (company_id, sent_at) include (room_id, message_id)
+create index chatwork_messages_by_company on chatwork_messages (company_id, sent_at) include (number, room_id, message_id)
     where company_id is not null;
 
 create table summary_drafts (

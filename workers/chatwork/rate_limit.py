@@ -9,12 +9,21 @@ two permits used within `window` seconds of each other were therefore taken with
 import asyncio
 import time
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
 
 from events.database import Database
 
+WINDOW = 300.0  # seconds (Chatwork's API: 300 requests in 5 minutes for a token)
+LAPSE = 5.0  # seconds that a permit may be used after it was asked for
+SLACK = 1.0  # seconds
+LONGEST_SLEEP = 30.0  # seconds until the budget is looked at again, whatever it said
+SHORTEST_SLEEP = 0.01
+
+# The row is locked before its new value is worked out, so the clock read here is never earlier than another's commit.
 TAKE = """
 insert into chatwork_budget as budget (account, taken_at, permits, granted)
-values (:account, array[clock_timestamp()], array[least(:wanted, :limit)], least(:wanted, :limit))
+values (:account, array[clock_timestamp()], array[cast(:wanted as integer)], cast(:wanted as integer))
 on conflict (account) do update set (taken_at, permits, granted) = (
     select
         case when granted.now > 0 then used.taken_at || clock.now else used.taken_at end,
@@ -26,18 +35,19 @@ on conflict (account) do update set (taken_at, permits, granted) = (
     cross join lateral (
         select coalesce(array_agg(block.taken_at order by n), '{}') as taken_at,
             coalesce(array_agg(block.permits order by n), '{}') as permits,
-            coalesce(sum(block.permits), 0) as permits_taken
+            coalesce(sum(block.permits), 0) as number
         from unnest(budget.taken_at, budget.permits) with ordinality as block(taken_at, permits, n)
         where block.taken_at > clock.now - cast(:counted as interval)
     ) as used
     cross join lateral (
-        select case when budget.blocked_until > clock.now then 0
-            else cast(least(:wanted, greatest(:limit - used.permits_taken, 0)) as integer) end as now
+        select case when budget.blocked_until > clock_timestamp() then 0
+            else cast(greatest(least(:wanted, :limit - used.number), 0) as integer) end as now
     ) as granted
 )
-returning granted, extract(epoch from greatest(
-    blocked_until, case when granted = 0 then taken_at[1] + cast(:counted as interval) end
-) - clock_timestamp()) as wait
+returning granted, extract(epoch from
+    case when blocked_until > clock_timestamp() then blocked_until else taken_at[1] + cast(:counted as interval) end
+    - clock_timestamp()
+) as wait
 """
 
 BLOCK = """
@@ -45,3 +55,75 @@ insert into chatwork_budget as budget (account, taken_at, permits, granted, bloc
 values (:account, '{}', '{}', 0, clock_timestamp() + cast(:pause as interval))
 on conflict (account) do update set blocked_until = greatest(budget.blocked_until, excluded.blocked_until)
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """One request may be sent, until `lapses_at` (`time.monotonic()`)."""
+
+    lapses_at: float
+
+    @property
+    def has_lapsed(self) -> bool:
+        return time.monotonic() >= self.lapses_at
+
+
+class RateLimit:
+    """One process's way to the budget of an account. `account` names the token (a digest: never the token itself); `limit` is
+    what all processes together may send in any `window` seconds."""
+
+    def __init__(
+        self,
+        database: Database,
+        account: str,
+        limit: int,
+        *,
+        window: float = WINDOW,
+        lapse: float = LAPSE,
+        slack: float = SLACK,
+    ) -> None:
+        self._database = database
+        self._account = account
+        self._limit = limit
+        self._lapse = lapse
+        self._counted = timedelta(seconds=window + lapse + slack)
+        self._turn = asyncio.Lock()  # first come, first served
+        self._waiting = 0
+        self._left = 0
+        self._lapses_at = 0.0
+
+    async def permit(self) -> Permit:
+        """Waits until a request may be sent. Never call it inside a transaction: it would hold the whole budget."""
+        self._waiting += 1
+        try:
+            async with self._turn:
+                while self._left == 0 or time.monotonic() >= self._lapses_at:
+                    await self._take_a_block()
+                self._left -= 1
+                return Permit(self._lapses_at)
+        finally:
+            self._waiting -= 1
+
+    async def block(self, seconds: float) -> None:
+        """Chatwork has had enough: no process gets a permit for so long."""
+        self._left = 0
+        await self._database.execute(BLOCK, {"account": self._account, "pause": timedelta(seconds=seconds)})
+
+    async def _take_a_block(self) -> None:
+        # The time is read before the database is asked: a permit never lives longer than the database thinks.
+        asked_at = time.monotonic()
+        values: dict[str, Any] = {
+            "account": self._account,
+            "wanted": self._block_size(),
+            "limit": self._limit,
+            "counted": self._counted,
+        }
+        row = await self._database.fetch_one(TAKE, values)
+        assert row is not None
+        self._left, self._lapses_at = row["granted"], asked_at + self._lapse
+        if self._left == 0:
+            await asyncio.sleep(min(max(float(row["wait"]), SHORTEST_SLEEP), LONGEST_SLEEP))
+
+    def _block_size(self) -> int:
+        # As many as are wanted now, since a permit that lapses is lost; a lifted limit can afford to lose some.
+        return min(max(self._waiting, self._limit // 1000), self._limit)

@@ -8,10 +8,12 @@ from workers.summaries import cues
 from workers.summaries.conversation import Line, Room, Turn, alike
 from workers.summaries.dates import Due, due_in
 from workers.summaries.sentences import key_of, words_of
+from workers.summaries.words import NO_NAMES
 
 _ADDRESSED = re.compile(r"^@?([一-龥々ァ-ヶーA-Za-z]{1,12})(?:さん|様|くん|君|-san)[、,:：\s　へに]")
-_ADDRESSED_IN_ENGLISH = re.compile(r"^@?([A-Z][a-z]{1,14})(?:-san)?[,:]\s|^@([A-Za-z][\w.-]{1,20})\s|^(?:[Cc]an|[Cc]ould|[Ww]ould) ([A-Z][a-z]{1,14}) ")
-_NOT_A_NAME = frozenset("hi hello please thanks also ok okay yes no note todo action everyone all team so then sorry well 皆 みな 各位 お客 お客様".split())
+_ADDRESSED_IN_ENGLISH = re.compile(
+    r"^@?([A-Z][a-z]{1,14})(?:-san)?[,:]\s|^@([A-Za-z][\w.-]{1,20})\s|^(?:[Cc]an|[Cc]ould|[Ww]ould) ([A-Z][a-z]{1,14}) "
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +69,7 @@ def _thing(line: Line, due: Due | None) -> frozenset[str]:
 def _addressed_in(text: str) -> str | None:
     found = _ADDRESSED.match(text) or _ADDRESSED_IN_ENGLISH.match(text)
     name = next((group for group in found.groups() if group), None) if found else None
-    return None if name is None or name.casefold() in _NOT_A_NAME else name
+    return None if name is None or name.casefold() in NO_NAMES else name
 
 
 def _who_accepted(room: Room, at: int) -> str | None:

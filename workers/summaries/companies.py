@@ -1,8 +1,8 @@
 """Companies and the Chatwork rooms linked to them. The only SQL on these two tables.
 
 A stored message belongs to a company where its room is linked to that one company and no other. Linking and unlinking therefore
-re-assign the room's messages in the same transaction, and take turns with whoever stores messages: both lock the room's row
-first (`LOCK_ROOM`), in a statement of its own, so that what they read after it is what the other one committed.
+re-assign the room's messages in the same transaction (`assign_company`). It and whoever stores messages lock the room's row first
+and look for the link in a later statement: whoever comes second sees what the first one committed.
 """
 
 from collections.abc import AsyncIterator
@@ -14,6 +14,7 @@ import asyncpg
 
 from events.database import Database, Row
 from events.job import JSON, rfc3339
+from workers.chatwork.messages import assign_company
 from workers.job_type import Final
 
 MAX_NAME = 200
@@ -32,14 +33,6 @@ LINK = """
 insert into company_chatwork_rooms (company_id, room_id) values (:company_id, :room_id) on conflict do nothing
 """
 UNLINK = "delete from company_chatwork_rooms where company_id = :company_id and room_id = :room_id returning room_id"
-
-LOCK_ROOM = "select room_id from chatwork_rooms where room_id = :room_id for no key update"
-COMPANY_OF_ROOM = """
-select case when count(*) = 1 then min(company_id::text)::uuid end from company_chatwork_rooms where room_id = :room_id
-"""
-REASSIGN = """
-update chatwork_messages set company_id = :company_id where room_id = :room_id and company_id is distinct from :company_id
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,31 +123,19 @@ async def linked_rooms(database: Database, company_id: str) -> list[LinkedRoom]:
 async def link_room(database: Database, company_id: str, room_id: str) -> LinkedRoom:
     """Linking twice is linking once. Raises `UnknownCompany` and `UnknownRoom`."""
     async with _translated(company_id=company_id, room_id=room_id), database.transaction():
-        await _lock_room(database, room_id)
         await database.execute(LINK, {"company_id": company_id, "room_id": room_id})
-        await _reassign_messages(database, room_id)
-        rooms = await database.fetch_all(LINKED_ROOMS, {"company_id": company_id})
-    return next(LinkedRoom(row["room_id"], row["name"], row["created_at"]) for row in rooms if row["room_id"] == room_id)
+        await assign_company(database, room_id)
+        rooms = await linked_rooms(database, company_id)
+    return next(room for room in rooms if room.room_id == room_id)
 
 
 async def unlink_room(database: Database, company_id: str, room_id: str) -> None:
-    """Raises `UnknownCompany`, `UnknownRoom` and `RoomNotLinked`."""
+    """Raises `UnknownCompany`, and `RoomNotLinked` for any other room, known or not."""
     await get_company(database, company_id)
     async with database.transaction():
-        await _lock_room(database, room_id)
         if await database.fetch_one(UNLINK, {"company_id": company_id, "room_id": room_id}) is None:
             raise RoomNotLinked(company_id, room_id)
-        await _reassign_messages(database, room_id)
-
-
-async def _lock_room(database: Database, room_id: str) -> None:
-    if await database.fetch_one(LOCK_ROOM, {"room_id": room_id}) is None:
-        raise UnknownRoom(room_id)
-
-
-async def _reassign_messages(database: Database, room_id: str) -> None:
-    company_id = await database.fetch_val(COMPANY_OF_ROOM, {"room_id": room_id})
-    await database.execute(REASSIGN, {"company_id": company_id, "room_id": room_id})
+        await assign_company(database, room_id)
 
 
 @asynccontextmanager

@@ -8,27 +8,35 @@ from datetime import date, timedelta
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _KANJI_DAYS = "月火水木金土日"
-_MONTH = r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
+_MONTH = (
+    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
+    r"|nov(?:ember)?|dec(?:ember)?)"
+)
 _DAY = r"(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)"
 
 _TIME = r"(?:の?\s*(?:午前|午後|朝|夕方)?\s*\d{1,2}(?:時半?(?:\d{1,2}分)?|:\d\d)|\s+(?:at\s+)?\d{1,2}(?::\d\d)?\s*(?:am|pm)\b)?"
 _DATE = re.compile(
     rf"""
       (?P<ymd>(?<!\d)(?P<y>20\d\d)[/年.-](?P<ym>\d{{1,2}})[/月.-](?P<yd>\d{{1,2}})日?(?!\d))
-    | (?P<md>(?<![\d/.])(?P<m>\d{{1,2}})[/月](?P<d>\d{{1,2}})日?(?![\d/%]))
+    | (?P<md>(?<![\dA-Za-z/.])(?P<m>\d{{1,2}})[/月](?P<d>\d{{1,2}})日?(?![\d/%]))
     | (?P<en>\b(?P<em>{_MONTH})\.?\s+(?P<ed>\d{{1,2}})(?:st|nd|rd|th)?\b|\b(?P<ed2>\d{{1,2}})(?:st|nd|rd|th)?\s+(?P<em2>{_MONTH})\b)
-    | (?P<jday>(?:(?P<jweek>今週|来週|再来週|次)の?)?(?P<jd>[月火水木金土日])曜日?|(?P<jweek2>今週|来週|再来週)の?(?P<jd2>[月火水木金土])(?![一-龥]))
+    | (?P<jday>(?:(?P<jweek>今週|来週|再来週|次)の?)?(?P<jd>[月火水木金土日])曜日?
+        |(?P<jweek2>今週|来週|再来週)の?(?P<jd2>[月火水木金土])(?![一-龥]))
     | (?P<eday>\b(?:(?P<eweek>this|next|coming)\s+)?(?P<ed3>{_DAY})(?:day)?\b)
-    | (?P<rel>明後日|あさって|明日|あす(?!か)|本日|今日|来週(?:中|末|明け)?|今週(?:中|末)?|再来週|週明け|週末|今月末|来月末|今月中|来月|月末|年内|年末
+    | (?P<rel>明後日|あさって|明日|あす(?!か)|本日|今日|来週(?:中|末|明け)?|今週(?:中|末)?|再来週|週明け|週末
+        |今月末|来月末|今月中|来月|月末|年内|年末
         |\b(?:day\s+after\s+tomorrow|tomorrow|today|tonight|eod|eow|end\s+of\s+(?:the\s+|this\s+)?(?:day|week|month)|next\s+(?:week|month)|this\s+week)\b)
     | (?P<mday>(?<![\d月/.])(?P<only>\d{{1,2}})日(?![間目前後以程ほぶ分々]))
-    """
-    + "",
+    """,
     re.VERBOSE | re.IGNORECASE,
 )
 _CLOCK = re.compile(_TIME, re.IGNORECASE)
-_DEADLINE_AFTER = re.compile(r"\s*(?:\([月火水木金土日]\))?\s*(?:の?(?:午前|午後)?中)?\s*(?:に|いっぱい)?\s*(?:まで|〆|締|必着|期限|中に)")
-_DEADLINE_BEFORE = re.compile(r"\b(?:by|before|until|due|no later than|deadline:?)\s+(?:on\s+|the\s+)?$|(?:期限|締切|〆切|納期)[^\d]{0,4}$", re.IGNORECASE)
+_DEADLINE_AFTER = re.compile(
+    r"\s*(?:\([月火水木金土日]\))?\s*(?:の?(?:午前|午後)?中)?\s*(?:に|いっぱい)?\s*(?:まで|〆|締|必着|期限|中に)"
+)
+_DEADLINE_BEFORE = re.compile(
+    r"\b(?:by|before|until|due|no later than|deadline:?)\s+(?:on\s+|the\s+)?$|(?:期限|締切|〆切|納期)[^\d]{0,4}$", re.IGNORECASE
+)
 _ABSOLUTE = ("ymd", "md", "en")
 
 
@@ -59,7 +67,9 @@ def due_in(text: str, said_on: date) -> Due | None:
 def _due(match: re.Match[str], text: str, said_on: date) -> Due:
     clock = _CLOCK.match(text, match.end())
     end = clock.end() if clock else match.end()
-    is_deadline = bool(_DEADLINE_AFTER.match(text, end) or _DEADLINE_BEFORE.search(text[max(0, match.start() - 20) : match.start()]))
+    is_deadline = bool(
+        _DEADLINE_AFTER.match(text, end) or _DEADLINE_BEFORE.search(text[max(0, match.start() - 20) : match.start()])
+    )
     return Due(text[match.start() : end].strip(), _day(match, said_on), is_deadline)
 
 
@@ -94,8 +104,10 @@ def _exact_day(match: re.Match[str], said_on: date) -> date | None:
 
 
 def _nearest(month: int, day: int, said_on: date) -> date:
-    """The year is the one that brings the day closest: in December, 1/10 is next year."""
-    candidates = [date(year, month, day) for year in (said_on.year - 1, said_on.year, said_on.year + 1) if _exists(year, month, day)]
+    """The year is the one that brings the day closest to the coming months: in December, 1/10 is next year."""
+    candidates = [
+        date(year, month, day) for year in (said_on.year - 1, said_on.year, said_on.year + 1) if _exists(year, month, day)
+    ]
     return min(candidates, key=lambda candidate: abs(candidate - said_on - timedelta(days=90)))
 
 

@@ -49,7 +49,7 @@ where company_id = :company_id and period_start = :period_start and period_end =
 CHOOSE = f"""
 with period as (
     select room_id, message_id, sent_at, count(*) over () as messages,
-        row_number() over (order by sent_at desc, length(message_id) desc, message_id desc, room_id) as age
+        row_number() over (order by sent_at desc, number desc, room_id) as age
     from chatwork_messages
     where company_id = :company_id and sent_at >= :period_start and sent_at < :period_end
 ), older as (

@@ -32,12 +32,13 @@ def summarise(messages: Sequence[Message]) -> tuple[str, tuple[str, ...]]:
     if not messages:
         return draft_saying(NOTHING_SAID), ()
     rooms = [[turn_of(message) for message in room] for room in by_room(messages)]
-    write = _Writer(language_of(line.text for room in rooms for turn in room for line in turn.lines), len(rooms) > 1)
+    lines = (line for room in rooms for turn in room for line in (*turn.lines, *turn.tasks))
+    write = _Writer(language_of(line.text for line in lines), several_rooms=len(rooms) > 1)
     points = points_of(rooms)
     questions = [line for room in rooms for line in open_questions(room)][-MAX_OPEN_ITEMS:]
     actions = [action for room in rooms for action in open_actions(room, ZONES[write.language])][-MAX_ACTIONS:]
     sections = {
-        SUMMARY: [write.overview(messages), *(write.point(line) for line in points)],
+        SUMMARY: [write.overview([turn.message for room in rooms for turn in room]), *(write.point(line) for line in points)],
         KEY_TOPICS: [write.topic(*topic) for topic in _topics(rooms, points)],
         OPEN_ITEMS: [write.question(line) for line in questions],
         NEXT_ACTIONS: [write.action(action) for action in actions],

@@ -19,7 +19,9 @@ _TO = re.compile(r"\[To:\d+\]" + _NAME.format("to"))
 _REPLY = re.compile(r"\[(?:rp|返信) aid=\d+ to=(?:\d+-)?(?P<id>\d+)\]" + _NAME.format("reply"))
 _TASK = re.compile(r"\[task aid=\d+[^\]]*?\](?P<text>(?:(?!\[task ).)*?)\[/task\]", re.DOTALL)
 _TITLE = re.compile(r"\[title\](?P<text>(?:(?!\[title\]).)*?)\[/title\]", re.DOTALL)
-_DELETED = re.compile(r"\[deleted\]|\[(?:preview|picon|piconname|dtext|qtmeta|hr|toall|To|rp)\b[^\]\n]{0,200}\]|\[返信[^\]\n]{0,80}\]")
+_DELETED = re.compile(
+    r"\[deleted\]|\[(?:preview|picon|piconname|dtext|qtmeta|hr|toall|To|rp)\b[^\]\n]{0,200}\]|\[返信[^\]\n]{0,80}\]"
+)
 _TAG = re.compile(r"\[/?(?:info|title|qt|code|task|download)(?::\d+)?\]")
 _URL = re.compile(r"https?://[^\s<>\"'「」（）。、\]]+")
 _EMOTICON = re.compile(
@@ -42,7 +44,7 @@ class Plain:
 
 def plain(body: str) -> Plain:
     text = _without_quotes(body[:MAX_BODY].replace("\r\n", "\n"))
-    replies = [found for found in _REPLY.finditer(text)]
+    replies = list(_REPLY.finditer(text))
     named = [*_names(replies, "reply"), *_names(list(_TO.finditer(text)), "to")]
     tasks = tuple(" ".join(_cleaned(found["text"]).split()) for found in _TASK.finditer(text))
     text = _TASK.sub("\n", _TITLE.sub(r"\n\g<text>\n", _TO.sub("\n", _REPLY.sub("\n", text))))

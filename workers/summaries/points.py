@@ -37,7 +37,9 @@ def _telling_lines(room: Room) -> list[Line]:
     for at, turn in enumerate(room):
         question = _question_just_before(room, at)
         for line in turn.lines:
-            if any(is_other(line.key) for is_other in (cues.is_small_talk, cues.asks, cues.requests, cues.promises)):
+            if any(
+                is_other(line.key) for is_other in (cues.is_small_talk, cues.asks, cues.requests, cues.promises, cues.announces)
+            ):
                 continue
             if question and letters_of(line.key) < 30:
                 telling.append(replace(line, before=question, words=line.words | question.words))

@@ -170,7 +170,8 @@ class _Model:
 
     async def ask(self, prompt: Prompt) -> str:
         messages: list[ChatCompletionMessageParam] = [
-            {"role": "system", "content": text} if role == "system" else {"role": "user", "content": text} for role, text in prompt
+            {"role": "system", "content": text} if role == "system" else {"role": "user", "content": text}
+            for role, text in prompt
         ]
         try:
             answer = await self._client.chat.completions.create(model=self._name, messages=messages)

@@ -1,0 +1,102 @@
+"""Our worker under the same tasks as arq's: a worker process of its own, over PostgreSQL and Redis."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator
+
+import structlog
+
+from events.bus import RedisBus
+from events.database import Database
+from events.job import Job
+from events.store import Store
+from workers.enqueue import enqueue
+from workers.job_type import Context, JobType, Payload
+from workers.main import Worker
+from workers.redis_wire import RedisWire
+from workers.resources import Resources
+
+
+class Empty(Payload):
+    pass
+
+
+async def _do_nothing(context: Context, payload: Empty) -> dict[str, bool]:
+    return {"ok": True}
+
+
+NOTHING = JobType("nothing", Empty, _do_nothing, deadline=60)
+
+
+class Ours:
+    def __init__(self, database: Database, store: Store, bus: RedisBus, wire: RedisWire, slots: int) -> None:
+        self._database, self._store, self._bus, self._wire, self._slots = database, store, bus, wire, slots
+        self.started: dict[str, float] = {}
+        self.completed = 0
+        self._done = asyncio.Event()
+        self._wanted = 0
+        bus.listen(lambda change: self._hear(change.job_id, change.status))
+
+    async def enqueue(self) -> Job:
+        return await enqueue(self._store, self._wire, NOTHING, {}, user_id=None, actor="system:bench")
+
+    async def enqueue_many(self, jobs: int, callers: int) -> float:
+        """Jobs a second."""
+        left = iter(range(jobs))
+
+        async def caller() -> None:
+            for _ in left:
+                await self.enqueue()
+
+        began = time.perf_counter()
+        await asyncio.gather(*(caller() for _ in range(callers)))
+        return jobs / (time.perf_counter() - began)
+
+    async def drain(self, jobs: int) -> float:
+        """Jobs a second, from the start of a worker until the last of these queued jobs is completed."""
+        self.completed, self._wanted = 0, jobs
+        self._done.clear()
+        began = time.perf_counter()
+        async with self.working():
+            await self._done.wait()
+            return jobs / (time.perf_counter() - began)
+
+    @contextlib.asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        worker = Worker(
+            database=self._database, store=self._store, bus=self._bus, wire=self._wire,
+            resources=Resources(self._database, None, None),  # type: ignore[arg-type]
+            job_types={"nothing": NOTHING}, slots=self._slots,
+        )  # fmt: skip
+        await worker.start()
+        yield
+        await worker.stop(grace=5)
+
+    def _hear(self, job_id: str, status: str) -> None:
+        if status == "processing":
+            self.started.setdefault(job_id, time.perf_counter())
+        elif status == "completed":
+            self.completed += 1
+            if self.completed == self._wanted:
+                self._done.set()
+
+
+@contextlib.asynccontextmanager
+async def ours(url: str, redis: str, *, slots: int = 100) -> AsyncIterator[Ours]:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    async with contextlib.AsyncExitStack() as stack:
+        database = Database(url)
+        await database.connect()
+        stack.push_async_callback(database.disconnect)
+        bus = RedisBus(redis)
+        await bus.start()
+        stack.push_async_callback(bus.stop)
+        store = Store(database, bus)
+        await store.start()
+        stack.push_async_callback(store.stop)
+        wire = RedisWire(redis)
+        await wire.start()
+        stack.push_async_callback(wire.stop)
+        yield Ours(database, store, bus, wire, slots)

@@ -1,0 +1,94 @@
+"""Runs a job type's handler as a worker does, with a real job in the log and the real `Context`, without the worker around it.
+
+```python
+async with running(store, resources, SUMMARY_DRAFT, {"companyId": …}) as attempt:
+    result = await attempt.handle()
+```
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from events import job as rules
+from events.bus import Bus
+from events.job import JSON, Job, JobError
+from events.store import NewJob, Store
+from workers.job_type import Context, JobType
+from workers.resources import Resources
+from workers.run import Attempt, ProgressReports, RunContext, Runner
+
+
+@dataclass(slots=True)
+class RunningAttempt:
+    """A started attempt of a job. It stays `processing` until something here ends it."""
+
+    attempt: Attempt
+    context: Context
+    job_type: JobType[Any]
+    reports: ProgressReports
+
+    @property
+    def job(self) -> Job:
+        """As last written here."""
+        return self.attempt.job
+
+    async def handle(self) -> JSON:
+        """What the handler returns or raises. The job goes on processing."""
+        payload = self.job_type.payload.model_validate(self.job.payload)
+        try:
+            return await self.job_type.run(self.context, payload)
+        finally:
+            await self.reports.finish()
+
+    def start_handling(self) -> asyncio.Task[JSON]:
+        return asyncio.create_task(self.handle())
+
+    async def complete(self, result: JSON) -> None:
+        await self.attempt.append(
+            lambda job: rules.complete(job, attempt=self.attempt.number, worker=self.attempt.worker, result=result)
+        )
+
+    async def cancel(self, store: Store) -> None:
+        """As a person does it: in the log. The handler is not told."""
+        await store.append(self.job, lambda job: rules.cancel(job, reason="test"), actor="user:test")
+
+    async def lose(self, store: Store) -> Job:
+        """As a rescue does it when the worker is gone: the job waits for its next attempt. The handler is not told."""
+
+        def rescue(job: Job) -> list[rules.Event]:
+            error = JobError("WorkerLost", "test")
+            return rules.rescue(
+                job, attempt=self.attempt.number, worker=self.attempt.worker, error=error, retry_in=rules.NO_DELAY
+            )
+
+        return await store.append(self.job, rescue, actor="system:rescue")
+
+
+@asynccontextmanager
+async def running(
+    store: Store, resources: Resources, job_type: JobType[Any], payload: JSON = None, *, user_id: str | None = None
+) -> AsyncIterator[RunningAttempt]:
+    """A new job of this type, in its first attempt."""
+    new = NewJob(job_type.name, payload or {}, user_id, max_attempts=job_type.max_attempts)
+    job = await store.create(new, actor="system:test")
+    async with next_attempt(store, resources, job_type, job) as attempt:
+        yield attempt
+
+
+@asynccontextmanager
+async def next_attempt(
+    store: Store, resources: Resources, job_type: JobType[Any], job: Job
+) -> AsyncIterator[RunningAttempt]:
+    """The attempt that a queued job waits for."""
+    worker = f"w{job.attempt}-{job.id}"
+    runner = Runner(
+        store=store, bus=Bus(), resources=resources, job_types={job_type.name: job_type}, worker_id=worker, slots=1
+    )
+    attempt = Attempt(runner, job)
+    await attempt.start()
+    reports = ProgressReports(attempt)
+    yield RunningAttempt(attempt, RunContext(attempt, reports), job_type, reports)
+    await runner.stop(grace=0)

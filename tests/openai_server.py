@@ -1,0 +1,149 @@
+"""A small OpenAI-compatible server on loopback: chat completions with usage, and on demand errors, slowness and nonsense."""
+
+import asyncio
+import json
+import re
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+PROMPT_TOKENS, COMPLETION_TOKENS = 100, 20
+"""What every answer says that it used."""
+
+GOOD_ANSWER = """## Summary
+
+- It was decided to move. [#1, #2]
+
+## Key Topics
+
+- The move
+
+## Open Items
+
+- None
+
+## Next Actions
+
+- **Ken**: book the van by Friday [#2]"""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer, for those that are no completion."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+
+
+@dataclass
+class OpenAIServer:
+    """`answer` makes the text of a completion out of the request's JSON. What stands in `next_replies` is answered first. While
+    `hold` is set, requests that have arrived wait for it to be cleared."""
+
+    url: str = ""
+    answer: Callable[[dict[str, Any]], str | None] = lambda request: GOOD_ANSWER
+    next_replies: deque[Reply] = field(default_factory=deque)
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    at_once: int = 0
+    most_at_once: int = 0
+    _may_answer: asyncio.Event = field(default_factory=asyncio.Event)
+    _arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    def hold(self) -> None:
+        self._may_answer.clear()
+
+    def release(self) -> None:
+        self._may_answer.set()
+
+    async def have_arrived(self, requests: int) -> None:
+        async with self._arrived, asyncio.timeout(10):
+            await self._arrived.wait_for(lambda: len(self.requests) >= requests)
+
+    async def nobody_waits(self) -> None:
+        """Every request has been answered or given up by its client."""
+        async with self._arrived, asyncio.timeout(10):
+            await self._arrived.wait_for(lambda: self.at_once == 0)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            length = re.search(r"content-length: (\d+)", head, re.IGNORECASE)
+            body = await reader.readexactly(int(length[1]) if length else 0)
+            reply = await self._reply(head, body, reader)
+            if reply is not None:
+                writer.write(
+                    f"HTTP/1.1 {reply.status} OK\r\ncontent-type: {reply.content_type}\r\ncontent-length: {len(reply.body)}\r\n"
+                    "retry-after-ms: 1\r\nconnection: close\r\n\r\n".encode()
+                    + reply.body
+                )
+                await writer.drain()
+        writer.close()
+
+    async def _reply(self, head: str, body: bytes, reader: asyncio.StreamReader) -> Reply | None:
+        if not head.startswith("POST /v1/chat/completions "):
+            return error(404, "no such path")
+        key = re.search(r"authorization: bearer (\S+)", head, re.IGNORECASE)
+        await self._count(+1, json.loads(body), key[1] if key else "")
+        try:
+            if not await self._waited(reader):
+                return None
+            return self.next_replies.popleft() if self.next_replies else self._completion(json.loads(body))
+        finally:
+            await self._count(-1)
+
+    async def _count(self, change: int, request: dict[str, Any] | None = None, key: str = "") -> None:
+        async with self._arrived:
+            if request is not None:
+                self.requests.append(request)
+                self.keys.append(key)
+            self.at_once += change
+            self.most_at_once = max(self.most_at_once, self.at_once)
+            self._arrived.notify_all()
+
+    async def _waited(self, reader: asyncio.StreamReader) -> bool:
+        """False if the client hung up while it was held."""
+        released, hung_up = asyncio.create_task(self._may_answer.wait()), asyncio.create_task(reader.read(1))
+        await asyncio.wait([released, hung_up], return_when=asyncio.FIRST_COMPLETED)
+        may_answer = released.done()
+        for task in (released, hung_up):
+            task.cancel()
+        return may_answer
+
+    def _completion(self, request: dict[str, Any]) -> Reply:
+        message = {"role": "assistant", "content": self.answer(request)}
+        usage = {
+            "prompt_tokens": PROMPT_TOKENS,
+            "completion_tokens": COMPLETION_TOKENS,
+            "total_tokens": PROMPT_TOKENS + COMPLETION_TOKENS,
+        }
+        completion = {
+            "id": "chatcmpl-1",
+            "object": "chat.completion",
+            "created": 1_700_000_000,
+            "model": request["model"],
+            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+            "usage": usage,
+        }
+        return Reply(200, json.dumps(completion).encode())
+
+
+def error(status: int, message: str, code: str | None = None) -> Reply:
+    return Reply(status, json.dumps({"error": {"message": message, "type": "error", "param": None, "code": code}}).encode())
+
+
+@asynccontextmanager
+async def openai_server() -> AsyncIterator[OpenAIServer]:
+    server = OpenAIServer()
+    server.release()
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    server.url = f"http://127.0.0.1:{port}/v1"
+    try:
+        yield server
+    finally:
+        server.release()
+        listening.close()

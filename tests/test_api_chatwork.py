@@ -1,0 +1,234 @@
+"""Chatwork over HTTP: queueing the syncs, with keys and without, and looking at what they found."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx2 as httpx
+
+from events.database import Database
+from events.job import complete, start
+from tests.service_fixture import Service, make_parts, service, serving, user_of
+
+__all__ = ["service"]
+
+ROOMS_SYNC, MESSAGES_SYNC = "/api/chatwork/rooms/sync", "/api/chatwork/messages/sync"
+SENT_AT = datetime(2026, 11, 23, 9, tzinfo=UTC)
+
+
+async def test_a_sync_is_queued_for_who_asked(service: Service) -> None:
+    answer = await service.as_admin.post(f"{MESSAGES_SYNC}?roomId=7&roomLimit=3", headers={"X-Request-Id": "r-1"})
+
+    assert answer.status_code == 202
+    assert answer.json() == {"jobId": answer.json()["jobId"], "status": "queued"}
+    assert answer.headers["location"] == f"/api/jobs/{answer.json()['jobId']}"
+    job = await service.parts.jobs.get(answer.json()["jobId"])
+    assert job is not None
+    assert (job.type, job.payload, job.user_id, job.max_attempts) == (
+        "chatwork_messages_sync", {"roomId": "7", "roomLimit": 3}, service.admin.id, 5,
+    )  # fmt: skip
+    assert [claimed.job_id for claimed in await service.parts.wire.claim(9)] == [job.id]
+    assert await service.parts.database.fetch_val("select request_id from job_events") == "r-1"
+
+
+async def test_only_an_admin_touches_chatwork(service: Service) -> None:
+    room = "/api/chatwork/rooms/0190b1a0-0000-7000-8000-000000000000"
+    refused = [
+        await service.as_employee.post(ROOMS_SYNC),
+        await service.as_employee.post(MESSAGES_SYNC),
+        await service.as_employee.get("/api/chatwork/rooms"),
+        await service.as_employee.get(f"{room}/messages"),
+        await service.as_employee.patch(room, json={"isActive": False}),
+    ]
+
+    assert [answer.status_code for answer in refused] == [403] * 5
+    assert await jobs(service) == 0
+
+
+async def test_without_a_token_there_is_no_sync(service: Service) -> None:
+    parts = make_parts(service.parts.database, service.parts.bus, service.parts.store)
+
+    async with serving(parts) as url, httpx.AsyncClient(base_url=url, headers=service.as_admin.headers) as client:
+        answers = [await client.post(address) for address in (ROOMS_SYNC, MESSAGES_SYNC)]
+
+    assert [answer.status_code for answer in answers] == [400, 400]
+    assert "CHATWORK_API_TOKEN" in answers[0].json()["detail"]
+    assert await jobs(service) == 0
+
+
+async def test_a_sync_that_is_active_is_shared(service: Service) -> None:
+    second_admin = await user_of(service.parts.database, "second@example.com", "admin", "second")
+    headers = {"Authorization": f"Bearer {service.parts.users.new_token(second_admin)}"}
+
+    first = (await service.as_admin.post(ROOMS_SYNC)).json()
+    async with httpx.AsyncClient(base_url=service.url, headers=headers) as client:
+        second = await client.post(ROOMS_SYNC)
+
+    assert (second.status_code, second.json()) == (202, first)
+    assert await jobs(service) == 1
+
+
+async def test_other_payloads_run_side_by_side(service: Service) -> None:
+    ids = {
+        (await service.as_admin.post(f"{MESSAGES_SYNC}{query}")).json()["jobId"]
+        for query in ("", "?roomId=7", "?roomId=8", "?roomLimit=7", "?roomId=7")
+    }
+
+    assert len(ids) == 4
+
+
+async def test_a_repeated_request_with_a_key_is_one_job_for_ever(service: Service) -> None:
+    key = {"Idempotency-Key": "同期-1".encode().decode("latin-1")}
+    first = (await service.as_admin.post(ROOMS_SYNC, headers=key)).json()["jobId"]
+    job = await service.parts.jobs.get(first)
+    assert job is not None
+    await service.run(
+        job,
+        lambda job: start(job, attempt=1, worker="w1"),
+        lambda job: complete(job, attempt=1, worker="w1", result={}),
+    )
+
+    again = await service.as_admin.post(ROOMS_SYNC, headers=key)
+    without = await service.as_admin.post(ROOMS_SYNC)
+
+    assert (again.status_code, again.json()) == (202, {"jobId": first, "status": "completed"})
+    assert without.json()["jobId"] != first
+
+
+async def test_a_hundred_requests_with_one_key_at_once_are_one_job(service: Service) -> None:
+    key = {"Idempotency-Key": "k"}
+
+    answers = await asyncio.gather(*(service.as_admin.post(f"{MESSAGES_SYNC}?roomId=7", headers=key) for _ in range(100)))
+
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["jobId"] for answer in answers}) == 1
+    assert await jobs(service) == 1
+
+
+async def test_a_key_with_another_request_is_refused_and_nothing_is_written(service: Service) -> None:
+    key = {"Idempotency-Key": "k"}
+    await service.as_admin.post(f"{MESSAGES_SYNC}?roomId=7", headers=key)
+
+    others = [
+        await service.as_admin.post(f"{MESSAGES_SYNC}?roomId=8", headers=key),
+        await service.as_admin.post(ROOMS_SYNC, headers=key),
+    ]
+
+    assert [answer.status_code for answer in others] == [422, 422]
+    assert others[0].json()["errors"][0]["path"] == "Idempotency-Key"
+    assert await jobs(service) == 1
+
+
+async def test_a_key_that_was_given_to_a_shared_job_stays_with_it(service: Service) -> None:
+    key = {"Idempotency-Key": "k"}
+    active = (await service.as_admin.post(ROOMS_SYNC)).json()["jobId"]
+    shared = (await service.as_admin.post(ROOMS_SYNC, headers=key)).json()["jobId"]
+    await service.as_admin.post(f"/api/jobs/{active}/cancel")
+
+    again = (await service.as_admin.post(ROOMS_SYNC, headers=key)).json()
+
+    assert shared == active
+    assert again == {"jobId": active, "status": "canceled"}
+
+
+async def test_one_key_of_two_users_is_two_jobs(service: Service) -> None:
+    second_admin = await user_of(service.parts.database, "second@example.com", "admin", "second")
+    headers = {"Authorization": f"Bearer {service.parts.users.new_token(second_admin)}", "Idempotency-Key": "k"}
+    first = (await service.as_admin.post(f"{MESSAGES_SYNC}?roomId=7", headers={"Idempotency-Key": "k"})).json()["jobId"]
+
+    async with httpx.AsyncClient(base_url=service.url, headers=headers) as client:
+        second = (await client.post(f"{MESSAGES_SYNC}?roomId=8")).json()["jobId"]
+
+    assert first != second
+
+
+async def test_a_bad_key_or_a_bad_query_is_refused_by_name(service: Service) -> None:
+    told = {
+        "empty key": await service.as_admin.post(ROOMS_SYNC, headers={"Idempotency-Key": ""}),
+        "long key": await service.as_admin.post(ROOMS_SYNC, headers={"Idempotency-Key": "k" * 256}),
+        "two keys": await service.as_admin.post(ROOMS_SYNC, headers=[("Idempotency-Key", "a"), ("Idempotency-Key", "b")]),
+        "roomId": await service.as_admin.post(f"{MESSAGES_SYNC}?roomId=seven"),
+        "roomLimit": await service.as_admin.post(f"{MESSAGES_SYNC}?roomLimit=0"),
+        "body": await service.as_admin.post(ROOMS_SYNC, json={"roomId": "7"}),
+    }
+
+    assert {name: answer.json()["errors"][0]["path"] for name, answer in told.items()} == {
+        "empty key": "Idempotency-Key",
+        "long key": "Idempotency-Key",
+        "two keys": "Idempotency-Key",
+        "roomId": "roomId",
+        "roomLimit": "roomLimit",
+        "body": "roomId",
+    }
+    assert await jobs(service) == 0
+
+
+async def test_rooms_are_listed_and_taken_out_of_the_sync(service: Service) -> None:
+    id = await room(service.parts.database, "7", "営業")
+
+    changed = await service.as_admin.patch(f"/api/chatwork/rooms/{id}", json={"isActive": False})
+    listed = await service.as_admin.get("/api/chatwork/rooms")
+
+    assert changed.status_code == 200
+    assert listed.json() == {"rooms": [changed.json()["room"]]}
+    assert changed.json()["room"] == {
+        "id": id,
+        "roomId": "7",
+        "name": "営業",
+        "description": None,
+        "isActive": False,
+        "messageCount": 0,
+        "lastSyncAt": None,
+        "lastMessageId": None,
+        "lastErrorAt": None,
+        "lastErrorStatus": None,
+        "lastErrorMessage": None,
+    }
+
+
+async def test_a_room_is_changed_by_a_true_boolean_alone(service: Service) -> None:
+    id = await room(service.parts.database, "7", "営業")
+
+    for body in ({"isActive": "no"}, {"isActive": 0}, {"isActive": None}, {}, {"isActive": True, "name": "x"}):
+        assert (await service.as_admin.patch(f"/api/chatwork/rooms/{id}", json=body)).status_code == 422
+    unknown = "0190b1a0-0000-7000-8000-000000000000"
+    assert (await service.as_admin.patch(f"/api/chatwork/rooms/{unknown}", json={"isActive": True})).status_code == 404
+
+
+async def test_messages_come_in_pages_newest_first(service: Service) -> None:
+    id = await room(service.parts.database, "7", "営業")
+    for number in range(5):
+        await message(service.parts.database, "7", str(number), SENT_AT + timedelta(minutes=number))
+
+    seen: list[dict[str, Any]] = []
+    cursor = ""
+    for _ in range(3):
+        page = (await service.as_admin.get(f"/api/chatwork/rooms/{id}/messages?limit=2{cursor}")).json()
+        seen += page["messages"]
+        cursor = f"&cursor={page['nextCursor']}"
+
+    assert page["nextCursor"] is None
+    assert [message["messageId"] for message in seen] == ["4", "3", "2", "1", "0"]
+    assert seen[4] == {
+        "messageId": "0", "sender": "田中", "body": "お疲れ様です", "sentAt": "2026-11-23T09:00:00.000000Z", "companyId": None,
+    }  # fmt: skip
+    bad = await service.as_admin.get(f"/api/chatwork/rooms/{id}/messages?cursor=x")
+    assert (bad.status_code, bad.json()["errors"][0]["path"]) == (400, "cursor")
+
+
+async def jobs(service: Service) -> int:
+    return int(await service.parts.database.fetch_val("select count(*) from job_events"))
+
+
+async def room(database: Database, room_id: str, name: str) -> str:
+    """A room as a sync would have found it: its id."""
+    query = "insert into chatwork_rooms (room_id, name, is_active) values (:room_id, :name, true) returning id"
+    return str(await database.fetch_val(query, {"room_id": room_id, "name": name}))
+
+
+async def message(database: Database, room_id: str, message_id: str, sent_at: datetime) -> None:
+    query = """
+    insert into chatwork_messages (room_id, message_id, sender, body, sent_at)
+    values (:room_id, :message_id, '田中', 'お疲れ様です', :sent_at)
+    """
+    await database.execute(query, {"room_id": room_id, "message_id": message_id, "sent_at": sent_at})

@@ -1,0 +1,173 @@
+"""Companies and the rooms linked to them, and which company a message belongs to."""
+
+import asyncio
+from uuid import uuid4
+
+import pytest
+
+from events.database import Database
+from tests.stored_messages import ANSWERED, a_room, as_chatwork_says, companies_of_messages, store, two_messages
+from workers.chatwork.messages import store_messages
+from workers.summaries.companies import (
+    NameNotValid,
+    NameTaken,
+    RoomNotLinked,
+    UnknownCompany,
+    UnknownRoom,
+    create_company,
+    get_company,
+    link_room,
+    linked_rooms,
+    list_companies,
+    unlink_room,
+)
+
+WAITING = """
+select count(*) from pg_stat_activity
+where datname = current_database() and wait_event_type = 'Lock' and pid <> pg_backend_pid()
+"""
+
+
+async def somebody_waits_for_a_lock(database: Database) -> None:
+    async with asyncio.timeout(4):
+        while not await database.fetch_val(WAITING):
+            await asyncio.sleep(0.005)
+
+
+async def test_companies_are_listed_by_name(database: Database) -> None:
+    await create_company(database, "  Yamada Trading ")
+    await create_company(database, "ABC商事")
+
+    assert [company.name for company in await list_companies(database)] == ["ABC商事", "Yamada Trading"]
+
+
+async def test_a_company_is_found_by_its_id(database: Database) -> None:
+    created = await create_company(database, "ABC商事")
+
+    assert await get_company(database, created.id) == created
+    assert created.to_json()["name"] == "ABC商事"
+
+
+async def test_a_company_that_does_not_exist_is_not_found(database: Database) -> None:
+    unknown = str(uuid4())
+
+    with pytest.raises(UnknownCompany, match=unknown):
+        await get_company(database, unknown)
+    with pytest.raises(UnknownCompany, match=unknown):
+        await linked_rooms(database, unknown)
+
+
+async def test_two_companies_may_not_have_one_name(database: Database) -> None:
+    await create_company(database, "ABC商事")
+
+    with pytest.raises(NameTaken, match="ABC商事"):
+        await create_company(database, " ABC商事")
+
+
+@pytest.mark.parametrize("name", ["", "   ", "x" * 201])
+async def test_a_name_is_neither_empty_nor_endless(database: Database, name: str) -> None:
+    with pytest.raises(NameNotValid):
+        await create_company(database, name)
+
+
+async def test_a_linked_room_is_listed_with_its_name(database: Database) -> None:
+    company = await create_company(database, "ABC商事")
+    await a_room(database, "2", "保守")
+    await a_room(database, "1", "営業")
+
+    linked = await link_room(database, company.id, "1")
+    await link_room(database, company.id, "2")
+
+    assert linked.to_json()["roomId"] == "1"
+    assert [(room.room_id, room.name) for room in await linked_rooms(database, company.id)] == [("2", "保守"), ("1", "営業")]
+
+
+async def test_linking_gives_the_rooms_messages_to_the_company(database: Database) -> None:
+    company = await create_company(database, "ABC商事")
+    await a_room(database, "1")
+    await a_room(database, "2")
+    await store(database, two_messages("1"))
+    await store(database, two_messages("2"))
+
+    await link_room(database, company.id, "1")
+
+    assert await companies_of_messages(database, "1") == [company.id, company.id]
+    assert await companies_of_messages(database, "2") == [None, None]
+
+
+async def test_linking_twice_is_linking_once(database: Database) -> None:
+    company = await create_company(database, "ABC商事")
+    await a_room(database, "1")
+
+    first = await link_room(database, company.id, "1")
+    second = await link_room(database, company.id, "1")
+
+    assert second == first
+    assert len(await linked_rooms(database, company.id)) == 1
+
+
+async def test_messages_of_a_room_with_two_companies_belong_to_neither_until_one_is_unlinked(database: Database) -> None:
+    one, other = await create_company(database, "ABC商事"), await create_company(database, "XYZ")
+    await a_room(database, "1")
+    await store(database, two_messages("1"))
+    await link_room(database, one.id, "1")
+
+    await link_room(database, other.id, "1")
+    shared = await companies_of_messages(database, "1")
+    await unlink_room(database, one.id, "1")
+
+    assert shared == [None, None]
+    assert await companies_of_messages(database, "1") == [other.id, other.id]
+
+
+async def test_unlinking_takes_the_messages_back(database: Database) -> None:
+    company = await create_company(database, "ABC商事")
+    await a_room(database, "1")
+    await store(database, two_messages("1"))
+    await link_room(database, company.id, "1")
+
+    await unlink_room(database, company.id, "1")
+
+    assert await companies_of_messages(database, "1") == [None, None]
+    assert await linked_rooms(database, company.id) == []
+
+
+async def test_what_does_not_exist_cannot_be_linked(database: Database) -> None:
+    company = await create_company(database, "ABC商事")
+    await a_room(database, "1")
+
+    with pytest.raises(UnknownRoom, match="999"):
+        await link_room(database, company.id, "999")
+    with pytest.raises(UnknownCompany):
+        await link_room(database, str(uuid4()), "1")
+
+    assert await linked_rooms(database, company.id) == []
+
+
+async def test_what_is_not_linked_cannot_be_unlinked(database: Database) -> None:
+    company = await create_company(database, "ABC商事")
+    await a_room(database, "1")
+
+    with pytest.raises(RoomNotLinked, match="1"):
+        await unlink_room(database, company.id, "1")
+    with pytest.raises(RoomNotLinked):
+        await unlink_room(database, company.id, "999")
+    with pytest.raises(UnknownCompany):
+        await unlink_room(database, str(uuid4()), "1")
+
+
+async def test_a_link_made_while_a_sync_is_storing_waits_and_gets_the_new_messages_too(database: Database) -> None:
+    company = await create_company(database, "ABC商事")
+    await a_room(database, "1")
+
+    async with database.transaction():
+        await store_messages(database, "1", as_chatwork_says(two_messages("1")), ANSWERED)
+        linking = await asyncio.to_thread(asyncio.run, _nothing()) or _in_another_task(link_room(database, company.id, "1"))
+        await somebody_waits_for_a_lock(database)
+    await linking
+
+    assert await companies_of_messages(database, "1") == [company.id, company.id]
+
+
+async def _nothing() -> None:
+    return None

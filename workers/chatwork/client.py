@@ -1,0 +1,281 @@
+"""Chatwork's API, as far as we need it (https://developer.chatwork.com/reference): the rooms, and a room's messages.
+
+A message that was answered to `force=0` and not stored never comes again, so a request that may have been answered is only ever
+repeated with `force=1`. Neither the token nor a message's body may reach a log or an error.
+"""
+
+import asyncio
+import hashlib
+import json
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Annotated, Any, TypeVar
+
+import httpx2 as httpx
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+
+from events.database import Database
+from workers.chatwork.rate_limit import RateLimit
+from workers.job_type import Final
+
+TRIES = 3
+BACKOFF = 0.5  # seconds before the second try; twice as long before the third
+TIMEOUT = 30.0  # seconds for one request and its whole answer
+CONNECT_TIMEOUT = 10.0
+LARGEST_ANSWER = 40 * 2**20  # bytes: 100 messages of 65,535 characters, each written as \uXXXX
+SHORTEST_PAUSE, DEFAULT_PAUSE, LONGEST_PAUSE = 1.0, 10.0, 330.0  # seconds to stay away after a 429
+
+BeforeRequest = Callable[[], Awaitable[bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatworkSettings:
+    """Raises `ValueError` for a token that no HTTP header can carry."""
+
+    base_url: str
+    token: str = field(repr=False)
+    rate_limit: int = 300
+    """Requests in any 5 minutes, over all processes."""
+    new_rooms_active: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.token or not self.token.isascii() or not self.token.isprintable() or " " in self.token:
+            raise ValueError("the Chatwork token has characters that a token cannot have")
+
+
+# What Chatwork answers ---------------------------------------------------------------------------------------------------------
+
+# PostgreSQL's text holds every character but this one.
+Text = Annotated[str, AfterValidator(lambda text: text.replace("\0", "\ufffd"))]
+Number = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,38}$"), AfterValidator(lambda number: number.lstrip("0") or "0")]
+Time = Annotated[int, Field(ge=0, le=253_402_300_799)]  # Unix seconds, up to the year 9999
+
+
+class Answer(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, hide_input_in_errors=True)
+
+
+class ChatworkRoom(Answer):
+    room_id: int = Field(ge=0, lt=10**38)
+    name: Text
+    description: Text | None = None
+
+
+class Account(Answer):
+    name: Text
+
+
+class ChatworkMessage(Answer):
+    message_id: Number
+    account: Account
+    body: Text
+    send_time: Time
+    update_time: Time | None = None
+
+    @property
+    def sent_at(self) -> datetime:
+        return datetime.fromtimestamp(self.send_time, UTC)
+
+    @property
+    def edited_at(self) -> datetime | None:
+        return datetime.fromtimestamp(self.update_time, UTC) if self.update_time else None
+
+
+ROOMS = TypeAdapter(list[ChatworkRoom])
+MESSAGES = TypeAdapter(list[ChatworkMessage])
+A = TypeVar("A")
+
+
+# What may go wrong -------------------------------------------------------------------------------------------------------------
+
+
+class NoToken(Final):
+    """There is no Chatwork to talk to: `CHATWORK_API_TOKEN` is not set."""
+
+
+class Unauthorized(Final):
+    """Chatwork does not know the token (401). No other room and no other attempt will fare better."""
+
+    status = 401
+
+    def __init__(self) -> None:
+        super().__init__("Chatwork API error: 401")
+
+
+class ChatworkError(Exception):
+    """A request that brought nothing. `status` is Chatwork's, None where there was no answer or none to make sense of."""
+
+    status: int | None = None
+
+
+class Refused(ChatworkError):
+    def __init__(self, status: int) -> None:
+        super().__init__(f"Chatwork API error: {status}")
+        self.status = status
+
+
+class NoAnswer(ChatworkError):
+    """A timeout or a broken connection. Chatwork may have seen the request all the same."""
+
+
+class Unreadable(ChatworkError):
+    """An answer that is not what Chatwork's documentation says."""
+
+
+def connected(chatwork: "Chatwork | None") -> "Chatwork":
+    """Raises `NoToken`."""
+    if chatwork is None:
+        raise NoToken("CHATWORK_API_TOKEN is not set")
+    return chatwork
+
+
+# The client --------------------------------------------------------------------------------------------------------------------
+
+
+class Chatwork:
+    """Every method takes a permit of the budget shared by all processes for each request it sends, waits out a 429, and tries a
+    5xx, a timeout or a broken connection 3 times. They raise `Unauthorized`, and `ChatworkError` for everything else."""
+
+    def __init__(
+        self,
+        settings: ChatworkSettings,
+        database: Database,
+        *,
+        rate_limit: RateLimit | None = None,
+        timeout: float = TIMEOUT,
+        backoff: float = BACKOFF,
+        shortest_pause: float = SHORTEST_PAUSE,
+    ) -> None:
+        self.settings = settings
+        self._rate_limit = rate_limit or RateLimit(database, account_of(settings.token), settings.rate_limit)
+        self._timeout = timeout
+        self._backoff = backoff
+        self._shortest_pause = shortest_pause
+        self._http = httpx.AsyncClient(
+            base_url=settings.base_url,
+            headers={"x-chatworktoken": settings.token, "accept": "application/json"},
+            timeout=httpx.Timeout(timeout, connect=CONNECT_TIMEOUT),
+            limits=httpx.Limits(max_connections=64, max_keepalive_connections=16),
+            follow_redirects=False,  # the token is for this server only
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def rooms(self) -> list[ChatworkRoom]:
+        async def no_query(failed: bool) -> dict[str, str]:
+            return {}
+
+        return await self._get("rooms", no_query, ROOMS)
+
+    async def messages(
+        self, room_id: str, force: bool = False, *, before_request: BeforeRequest | None = None
+    ) -> list[ChatworkMessage]:
+        """The newest 100 messages with `force`, else those that this token has not been given before.
+
+        `before_request` is awaited before each request, when its permit is in hand: it leaves the mark of the request, and says
+        whether this one needs `force`."""
+
+        async def query(failed: bool) -> dict[str, str]:
+            needs_force = before_request is not None and await before_request()
+            return {"force": "1" if force or failed or needs_force else "0"}
+
+        return await self._get(f"rooms/{room_id}/messages", query, MESSAGES)
+
+    async def _get(self, path: str, query: Callable[[bool], Awaitable[dict[str, str]]], shape: TypeAdapter[list[A]]) -> list[A]:
+        """`query` is told whether an earlier request failed in a way that leaves open whether Chatwork answered it."""
+        failures = 0
+        while True:
+            permit = await self._rate_limit.permit()
+            params = await query(failures > 0)
+            if permit.has_lapsed:
+                continue
+            problem: ChatworkError
+            try:
+                status, headers, body = await self._send(path, params)
+            except (httpx.TransportError, TimeoutError) as error:
+                problem = NoAnswer(f"no answer from Chatwork ({type(error).__name__})")
+            else:
+                match status:
+                    case 200:
+                        return _read(shape, body)
+                    case 204:
+                        return []
+                    case 401:
+                        raise Unauthorized
+                    case 429:
+                        await self._rate_limit.block(max(_pause(headers), self._shortest_pause))
+                        continue
+                    case _ if status < 500:
+                        raise Refused(status)
+                    case _:
+                        problem = Refused(status)
+            failures += 1
+            if failures == TRIES:
+                raise problem
+            await asyncio.sleep(self._backoff * 2 ** (failures - 1))
+
+    async def _send(self, path: str, params: dict[str, str]) -> tuple[int, httpx.Headers, bytes]:
+        async with asyncio.timeout(self._timeout), self._http.stream("GET", path, params=params) as response:
+            # An error's body is nobody's business, and may be of any length.
+            body = await _body(response) if response.status_code == 200 else b""
+            return response.status_code, response.headers, body
+
+
+def account_of(token: str) -> str:
+    """The name of a token's budget in the database. It does not give the token away."""
+    return hashlib.sha256(token.encode()).hexdigest()[:16]
+
+
+async def _body(response: httpx.Response) -> bytes:
+    body = bytearray()
+    try:
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > LARGEST_ANSWER:
+                raise Unreadable(f"Chatwork's answer is longer than {LARGEST_ANSWER} bytes")
+    except httpx.DecodingError:
+        raise Unreadable("Chatwork's answer cannot be decompressed") from None
+    return bytes(body)
+
+
+def _read(shape: TypeAdapter[list[A]], body: bytes) -> list[A]:
+    try:
+        return shape.validate_json(body)
+    except ValidationError as error:
+        problem = error
+    if problem.errors(include_input=False)[0]["type"] == "json_invalid":
+        try:
+            return shape.validate_json(_without_half_characters(body))
+        except (ValueError, RecursionError):
+            pass  # the first reading says better what is wrong
+    first = problem.errors(include_input=False, include_url=False)[0]
+    place = ".".join(str(step) for step in first["loc"])
+    # The chain is cut: pydantic's own error quotes the answer, and that may be a message.
+    raise Unreadable(f"Chatwork's answer cannot be read: {f'{place}: ' if place else ''}{first['msg']}") from None
+
+
+def _without_half_characters(body: bytes) -> bytes:
+    r"""A text cut in the middle of an emoji is written as a lone `\ud83d`, which is JSON and yet no text."""
+    value: Any = json.loads(body)
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def _pause(headers: httpx.Headers) -> float:
+    """Seconds until `x-ratelimit-reset`, by Chatwork's own clock where the answer tells it."""
+    try:
+        reset = min(int(headers["x-ratelimit-reset"]), 2**40)
+    except (KeyError, ValueError):
+        return DEFAULT_PAUSE
+    return min(max(reset - _time_there(headers), 0.0), LONGEST_PAUSE)
+
+
+def _time_there(headers: httpx.Headers) -> float:
+    try:
+        return parsedate_to_datetime(headers["date"]).timestamp()
+    except (KeyError, ValueError, OverflowError):
+        return time.time()

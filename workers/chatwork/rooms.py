@@ -1,0 +1,131 @@
+"""Table `chatwork_rooms`: the rooms that the token sees, and how far each has been read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from events.database import Database, Row
+from workers.chatwork.client import ChatworkRoom
+
+ROOM_COLUMNS = """
+r.id, r.room_id, r.name, r.description, r.is_active, r.last_sync_at, r.last_message_id, r.last_error_at, r.last_error_status,
+r.last_error_message, r.created_at, r.updated_at
+"""
+
+LIST = f"""
+select {ROOM_COLUMNS}, coalesce(m.messages, 0) as message_count
+from chatwork_rooms r
+left join (select room_id, count(*) as messages from chatwork_messages group by room_id) m on m.room_id = r.room_id
+order by r.name, r.room_id
+"""
+
+GET = f"""
+select {ROOM_COLUMNS}, (select count(*) from chatwork_messages m where m.room_id = r.room_id) as message_count
+from chatwork_rooms r
+where r.id = :id
+"""
+
+SET_ACTIVE = """
+update chatwork_rooms set is_active = :is_active, updated_at = now() where id = :id and is_active <> :is_active
+"""
+
+# Unchanged rooms are left out beforehand: `on conflict do update` locks, and so rewrites, even what it does not change. In
+# the order of room_id, so that two syncs at once cannot deadlock.
+UPSERT = """
+with asked as (
+    select * from unnest(
+        cast(:room_ids as text[]), cast(:names as text[]), cast(:descriptions as text[])
+    ) as a(room_id, name, description)
+), written as (
+    insert into chatwork_rooms as r (room_id, name, description, is_active)
+    select a.room_id, a.name, a.description, :is_active
+    from asked a
+    left join chatwork_rooms known on known.room_id = a.room_id
+    where known.room_id is null or (known.name, known.description) is distinct from (a.name, a.description)
+    order by a.room_id
+    on conflict (room_id) do update
+    set name = excluded.name, description = excluded.description, updated_at = now()
+    where (r.name, r.description) is distinct from (excluded.name, excluded.description)
+    returning r.xmax = 0 as created
+)
+select count(*) filter (where created) as created, count(*) filter (where not created) as updated from written
+"""
+
+TO_SYNC = """
+select room_id from chatwork_rooms
+where is_active
+order by last_sync_at nulls first, created_at, cast(room_id as numeric)
+limit :limit
+"""
+
+EXISTS = "select exists (select from chatwork_rooms where room_id = :room_id)"
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """`id` is ours; `room_id` and `last_message_id` are Chatwork's, strings of digits."""
+
+    id: str
+    room_id: str
+    name: str
+    description: str | None
+    is_active: bool
+    last_sync_at: datetime | None
+    last_message_id: str | None
+    last_error_at: datetime | None
+    last_error_status: int | None
+    last_error_message: str | None
+    created_at: datetime
+    updated_at: datetime
+    message_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Upserted:
+    created: int
+    updated: int
+    total: int
+
+
+async def list_rooms(database: Database) -> list[Room]:
+    """Every room, by name."""
+    return [_room(row) for row in await database.fetch_all(LIST)]
+
+
+async def get_room(database: Database, id: str) -> Room | None:
+    row = await database.fetch_one(GET, {"id": id})
+    return None if row is None else _room(row)
+
+
+async def set_active(database: Database, id: str, is_active: bool) -> Room | None:
+    """Takes a room into the sync of all rooms, or out of it. The room as it is then; None where there is none."""
+    await database.execute(SET_ACTIVE, {"id": id, "is_active": is_active})
+    return await get_room(database, id)
+
+
+async def upsert_rooms(database: Database, found: Sequence[ChatworkRoom], *, new_rooms_active: bool) -> Upserted:
+    """Keeps what Chatwork said about the rooms. `updated` counts only those that changed."""
+    rooms = {str(room.room_id): room for room in found}
+    values: dict[str, Any] = {
+        "room_ids": list(rooms),
+        "names": [room.name for room in rooms.values()],
+        "descriptions": [room.description for room in rooms.values()],
+        "is_active": new_rooms_active,
+    }
+    row = await database.fetch_one(UPSERT, values)
+    assert row is not None
+    return Upserted(row["created"], row["updated"], len(rooms))
+
+
+async def rooms_to_sync(database: Database, *, limit: int | None = None) -> list[str]:
+    """The `room_id`s of the active rooms: those never read first, the oldest of them first, then those longest not read."""
+    return [row["room_id"] for row in await database.fetch_all(TO_SYNC, {"limit": limit})]
+
+
+async def room_exists(database: Database, room_id: str) -> bool:
+    return bool(await database.fetch_val(EXISTS, {"room_id": room_id}))
+
+
+def _room(row: Row) -> Room:
+    return Room(**dict(row))

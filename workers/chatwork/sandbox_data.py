@@ -1,0 +1,119 @@
+"""The rooms that the sandbox serves: a file with one room a line, `{room_id, name, messages: [{message_id, account: {account_id,
+name}, body, send_time}]}`, plain or gzip."""
+
+import gzip
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+OWN_ROOMS = Path(__file__).with_name("sandbox_rooms.ndjson")
+"""Forty rooms of business conversations in Japanese and English, written for the sandbox."""
+
+GZIP = b"\x1f\x8b"
+
+
+class SandboxDataError(Exception):
+    """A data file that cannot be served; the message names the file and the line."""
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(strict=True, hide_input_in_errors=True)
+
+
+class Account(_Line):
+    account_id: int
+    name: str
+
+
+class Message(_Line):
+    message_id: Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,37})$")]
+    account: Account
+    body: str
+    send_time: Annotated[int, Field(ge=0, le=253_402_300_799)]
+    update_time: int = 0
+
+
+class _RoomLine(_Line):
+    room_id: Annotated[int, Field(ge=0, lt=10**38)]
+    name: str
+    description: str | None = None
+    messages: list[Message]
+
+
+@dataclass(slots=True)
+class SandboxRoom:
+    """`messages` are JSON already, in the order in which they were sent."""
+
+    room_id: int
+    name: str
+    description: str | None
+    messages: list[bytes]
+    message_ids: list[int]
+    last_update_time: int
+
+
+def load_rooms(file: Path) -> dict[str, SandboxRoom]:
+    """The rooms by their id as text. Raises `SandboxDataError`."""
+    rooms: dict[str, SandboxRoom] = {}
+    try:
+        for number, line in enumerate(_lines(file), start=1):
+            if not line.strip():
+                continue
+            room = _room(file, number, line)
+            if str(room.room_id) in rooms:
+                raise SandboxDataError(f"{file}, line {number}: room {room.room_id} stands in an earlier line too")
+            rooms[str(room.room_id)] = room
+    except (OSError, EOFError, zlib.error) as error:
+        raise SandboxDataError(f"{file}: cannot be read: {error}") from error
+    if not rooms:
+        raise SandboxDataError(f"{file}: no rooms in it")
+    return rooms
+
+
+def message_json(message: Message) -> bytes:
+    """As Chatwork gives it."""
+    account = {
+        "account_id": message.account.account_id,
+        "name": message.account.name,
+        "avatar_image_url": f"https://appdata.chatwork.com/avatar/{message.account.account_id}.png",
+    }
+    return orjson.dumps(
+        {
+            "message_id": message.message_id,
+            "account": account,
+            "body": message.body,
+            "send_time": message.send_time,
+            "update_time": message.update_time,
+        }
+    )
+
+
+def _lines(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as plain:
+        packed = plain.read(2) == GZIP
+        plain.seek(0)
+        lines: Iterable[bytes] = gzip.open(plain) if packed else plain  # noqa: SIM115 (closed with the plain file)
+        yield from lines
+
+
+def _room(file: Path, number: int, line: bytes) -> SandboxRoom:
+    try:
+        room = _RoomLine.model_validate_json(line)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(str(step) for step in first["loc"])
+        raise SandboxDataError(f"{file}, line {number}: {f'{place}: ' if place else ''}{first['msg']}") from None
+    messages = sorted(room.messages, key=lambda message: int(message.message_id))
+    return SandboxRoom(
+        room_id=room.room_id,
+        name=room.name,
+        description=room.description,
+        messages=[message_json(message) for message in messages],
+        message_ids=[int(message.message_id) for message in messages],
+        last_update_time=max((message.send_time for message in messages), default=0),
+    )
