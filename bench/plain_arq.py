@@ -53,8 +53,8 @@ class PlainArq:
         await asyncio.gather(running, return_exceptions=True)
 
     def _worker(self, *, burst: bool) -> arq.Worker:
-        async def nothing(context: dict[str, Any]) -> dict[str, bool]:
-            self.started.setdefault(context["job_id"], time.perf_counter())
+        async def nothing(ctx: dict[str, Any], *args: Any, **kwargs: Any) -> dict[str, bool]:
+            self.started.setdefault(ctx["job_id"], time.perf_counter())
             return {"ok": True}
 
         return arq.Worker(

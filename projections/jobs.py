@@ -18,10 +18,10 @@ GET = f"select {JOB_COLUMNS} from jobs where id = any($1)"
 # One index scan for each pair of type and status, each already in order and cut off at the limit: no sort over the table,
 # however rare the wanted status is.
 PAGE_BY_TYPE_AND_STATUS = f"""
-select page.* from unnest(cast(:types as text[])) as type cross join unnest(cast(:statuses as text[])) as status
+select page.* from unnest(cast(:types as text[])) as wanted_type cross join unnest(cast(:statuses as text[])) as wanted_status
 cross join lateral (
     select {JOB_COLUMNS} from jobs j
-    where j.type = type and j.status = status
+    where j.type = wanted_type and j.status = wanted_status
     and (j.created_at, j.id) < (cast(:before_time as timestamptz), cast(:before_id as uuid))
     and j.created_at > :created_after and j.created_at < :created_before
     order by j.created_at desc, j.id desc
@@ -73,9 +73,9 @@ limit $2
 """
 
 NEXT_DUE = """
-select extract(epoch from min(next.run_at) - now()) from unnest(cast(:types as text[])) as type
+select extract(epoch from min(next.run_at) - now()) from unnest(cast(:types as text[])) as wanted_type
 cross join lateral (
-    select run_at from jobs j where j.type = type and j.status = 'queued' and run_at > now() order by run_at limit 1
+    select run_at from jobs j where j.type = wanted_type and j.status = 'queued' and run_at > now() order by run_at limit 1
 ) as next
 """
 

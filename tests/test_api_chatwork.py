@@ -78,7 +78,7 @@ async def test_other_payloads_run_side_by_side(service: Service) -> None:
 
 
 async def test_a_repeated_request_with_a_key_is_one_job_for_ever(service: Service) -> None:
-    key = {"Idempotency-Key": "同期-1".encode().decode("latin-1")}
+    key = [(b"Idempotency-Key", "同期-1".encode())]
     first = (await service.as_admin.post(ROOMS_SYNC, headers=key)).json()["jobId"]
     job = await service.parts.jobs.get(first)
     assert job is not None

@@ -1,6 +1,7 @@
 """Companies and the rooms linked to them, and which company a message belongs to."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
 import pytest
@@ -30,7 +31,7 @@ where datname = current_database() and wait_event_type = 'Lock' and pid <> pg_ba
 
 async def somebody_waits_for_a_lock(database: Database) -> None:
     async with asyncio.timeout(4):
-        while not await database.fetch_val(WAITING):
+        while not await database.fetch_val(WAITING):  # noqa: ASYNC110 - the lock is in the database
             await asyncio.sleep(0.005)
 
 
@@ -156,18 +157,69 @@ async def test_what_is_not_linked_cannot_be_unlinked(database: Database) -> None
         await unlink_room(database, str(uuid4()), "1")
 
 
+class Held:
+    """Something done in a transaction of a task of its own, which commits when it is told to."""
+
+    def __init__(self, database: Database, effect: Callable[[], Awaitable[object]]) -> None:
+        self._database = database
+        self._effect = effect
+        self._done, self._may_commit = asyncio.Event(), asyncio.Event()
+        self._task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        async with self._database.transaction():
+            await self._effect()
+            self._done.set()
+            await self._may_commit.wait()
+
+    async def is_done(self) -> None:
+        async with asyncio.timeout(4):
+            await self._done.wait()
+
+    async def commit(self) -> None:
+        self._may_commit.set()
+        await self._task
+
+
 async def test_a_link_made_while_a_sync_is_storing_waits_and_gets_the_new_messages_too(database: Database) -> None:
     company = await create_company(database, "ABC商事")
     await a_room(database, "1")
+    found = as_chatwork_says(two_messages("1"))
+    sync = Held(database, lambda: store_messages(database, "1", found, ANSWERED))
+    await sync.is_done()
 
-    async with database.transaction():
-        await store_messages(database, "1", as_chatwork_says(two_messages("1")), ANSWERED)
-        linking = await asyncio.to_thread(asyncio.run, _nothing()) or _in_another_task(link_room(database, company.id, "1"))
-        await somebody_waits_for_a_lock(database)
+    linking = asyncio.create_task(link_room(database, company.id, "1"))
+    await somebody_waits_for_a_lock(database)
+    await sync.commit()
     await linking
 
     assert await companies_of_messages(database, "1") == [company.id, company.id]
 
 
-async def _nothing() -> None:
-    return None
+async def test_a_sync_that_stores_while_a_room_is_being_linked_waits_and_sees_the_link(database: Database) -> None:
+    company = await create_company(database, "ABC商事")
+    await a_room(database, "1")
+    link = Held(database, lambda: link_room(database, company.id, "1"))
+    await link.is_done()
+
+    storing = asyncio.create_task(store(database, two_messages("1")))
+    await somebody_waits_for_a_lock(database)
+    await link.commit()
+    await storing
+
+    assert await companies_of_messages(database, "1") == [company.id, company.id]
+
+
+async def test_two_companies_linked_at_the_same_moment_leave_the_messages_to_neither(database: Database) -> None:
+    one, other = await create_company(database, "ABC商事"), await create_company(database, "XYZ")
+    await a_room(database, "1")
+    await store(database, two_messages("1"))
+    first = Held(database, lambda: link_room(database, one.id, "1"))
+    await first.is_done()
+
+    second = asyncio.create_task(link_room(database, other.id, "1"))
+    await somebody_waits_for_a_lock(database)
+    await first.commit()
+    await second
+
+    assert await companies_of_messages(database, "1") == [None, None]

@@ -1,5 +1,6 @@
 """The summariser without a model: what it keeps, what it drops, and what it finds open or to be done."""
 
+import time
 from datetime import date, timedelta
 
 import pytest
@@ -248,8 +249,6 @@ def test_whatever_is_said_there_are_four_headings(said: list[tuple[str, str]]) -
     ids=lambda body: body[:8],
 )  # fmt: skip
 def test_no_body_takes_long_to_read(body: str) -> None:
-    import time
-
     begun = time.process_time()
 
     summarise(conversation(*[("田中", body)] * 30))

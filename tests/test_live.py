@@ -101,7 +101,8 @@ async def test_an_id_that_was_never_sent_is_refused(service: Service) -> None:
     job = await service.job_of(service.employee)
 
     for id in ("2", "-1", "one", "9" * 30, "٣"):
-        answer = await service.as_employee.get(f"/api/jobs/{job.id}/events", headers=[(b"Accept", b"text/event-stream"), (b"Last-Event-ID", id.encode())])
+        headers = [(b"Accept", b"text/event-stream"), (b"Last-Event-ID", id.encode())]
+        answer = await service.as_employee.get(f"/api/jobs/{job.id}/events", headers=headers)
 
         assert answer.status_code == 400
         assert answer.json()["errors"][0]["path"] == "Last-Event-ID"

@@ -229,7 +229,7 @@ async def test_a_refusal_that_would_repeat_itself_is_final_and_asked_once(
 ) -> None:
     server.next_replies.append(error(status, f"Incorrect API key provided: {KEY}", "some_code"))
 
-    with pytest.raises(ModelRefused, match=f"{status} \\(some_code\\)") as refused:
+    with pytest.raises(ModelRefused, match=rf"{status} \(some_code\)") as refused:
         await summariser.summarise(messages(1), Progress())
 
     assert KEY not in str(refused.value)
@@ -294,7 +294,7 @@ async def test_an_answer_that_is_no_answer_is_worth_another_attempt(
 ) -> None:
     server.next_replies.append(reply)
 
-    with pytest.raises(ModelFailed, match="nothing|cannot be read"):
+    with pytest.raises(ModelFailed, match=r"nothing|cannot be read"):
         await summariser.summarise(messages(1), Progress())
 
 

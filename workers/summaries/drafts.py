@@ -14,8 +14,7 @@ MAX_LISTED = 200
 
 MAX_MESSAGES = 300
 NEWEST = MAX_MESSAGES * 60 // 100
-SLICES = 8
-OF_EACH_SLICE = (MAX_MESSAGES - NEWEST) // SLICES
+SAMPLED = MAX_MESSAGES - NEWEST
 
 COLUMNS = """id, company_id, period_start, period_end, content, source_links, model, prompt_version, source_message_count,
 token_usage, expires_at"""
@@ -44,30 +43,26 @@ where company_id = :company_id and period_start = :period_start and period_end =
     and source_message_count = ({COUNT})
 """
 
-# The choice is made among keys alone (the index holds them); only the chosen messages are then read with their bodies. Of a
-# slice with s messages, message r (from 0) is taken where r × 15 / s steps to the next whole number: 15 in all, evenly.
+# The choice is made among keys alone (the index holds them); only the chosen messages are then read with their bodies. Of the
+# `older` messages the one in place p (from 0, oldest first) is taken where p × 120 / older steps to the next whole number: 120
+# in all, evenly, and so 15 from each eighth of them.
 CHOOSE = f"""
-with period as (
-    select room_id, message_id, sent_at, count(*) over () as messages,
-        row_number() over (order by sent_at desc, number desc, room_id) as age
+with period as materialized (
+    select room_id, message_id, row_number() over (order by sent_at, number, room_id) - 1 as place
     from chatwork_messages
     where company_id = :company_id and sent_at >= :period_start and sent_at < :period_end
-), older as (
-    select *, ntile({SLICES}) over (order by age desc) as slice from period where messages > {MAX_MESSAGES} and age > {NEWEST}
-), placed as (
-    select *, row_number() over (partition by slice order by age desc) - 1 as place, count(*) over (partition by slice) as held
-    from older
+), size as (
+    select count(*) as messages, count(*) - {NEWEST} as older from period
 ), chosen as (
-    select room_id, message_id, messages, age from period where messages <= {MAX_MESSAGES} or age <= {NEWEST}
-    union all
-    select room_id, message_id, messages, age from placed
-    where place = 0 or place * {OF_EACH_SLICE} / held > (place - 1) * {OF_EACH_SLICE} / held
+    select room_id, message_id, messages, place from period cross join size
+    where messages <= {MAX_MESSAGES} or place >= older
+        or place = 0 or place * {SAMPLED} / older > (place - 1) * {SAMPLED} / older
 )
-select chosen.messages, message.room_id, room.name as room_name, message.message_id, message.sender, message.sent_at, message.body
+select chosen.messages, room_id, room.name as room_name, message_id, message.sender, message.sent_at, message.body
 from chosen
 join chatwork_messages message using (room_id, message_id)
-join chatwork_rooms room on room.room_id = message.room_id
-order by chosen.age desc
+join chatwork_rooms room using (room_id)
+order by chosen.place
 """
 
 

@@ -1,0 +1,184 @@
+"""The published document: valid, complete, true to what is answered; and the page to browse it, under its strict policy."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx2 as httpx
+from openapi_schema_validator import OAS31Validator
+from openapi_spec_validator import validate
+from starlette.routing import Route
+
+from events.job import JobError, fail, start
+from service.app import ENDPOINTS, create_app
+from service.openapi import openapi_document
+from tests.service_fixture import PASSWORD, Service, make_parts, service
+from tests.test_api_chatwork import message, room
+from tests.test_api_companies import PERIOD, a_draft, company
+
+__all__ = ["service"]
+
+
+async def test_the_document_is_valid_openapi_3_1(service: Service) -> None:
+    document = (await service.as_nobody.get("/api/openapi.json")).json()
+
+    validate(document)
+    assert document["openapi"].startswith("3.1.")
+    assert document == openapi_document(ENDPOINTS)
+
+
+def test_every_operation_has_a_name_of_its_own_and_says_who_may_call_it() -> None:
+    operations = [operation for path in openapi_document(ENDPOINTS)["paths"].values() for operation in path.values()]
+    names = [operation["operationId"] for operation in operations]
+
+    assert len(set(names)) == len(names) == len(ENDPOINTS)
+    assert {operation["operationId"] for operation in operations if "security" not in operation} == {
+        "login", "healthz", "readyz", "metrics",
+    }  # fmt: skip
+
+
+async def test_every_address_of_the_contract_is_there(service: Service) -> None:
+    declared = {f"{endpoint.method} {endpoint.path}" for endpoint in ENDPOINTS}
+
+    assert declared == set(CONTRACT.split("\n")) - {""}
+
+
+CONTRACT = """
+POST /api/auth/login
+POST /api/auth/logout
+GET /api/auth/me
+GET /api/jobs
+GET /api/jobs/{id}
+GET /api/jobs/{id}/events
+POST /api/jobs/{id}/cancel
+POST /api/jobs/{id}/retry
+GET /api/events
+POST /api/chatwork/rooms/sync
+POST /api/chatwork/messages/sync
+GET /api/chatwork/rooms/{id}/messages
+GET /api/chatwork/rooms
+PATCH /api/chatwork/rooms/{id}
+GET /api/companies
+POST /api/companies
+GET /api/companies/{id}/chatwork-rooms
+POST /api/companies/{id}/chatwork-rooms
+DELETE /api/companies/{id}/chatwork-rooms/{roomId}
+POST /api/companies/{id}/summaries/draft
+GET /api/companies/{id}/summaries/drafts
+GET /healthz
+GET /readyz
+GET /metrics
+"""
+
+
+def test_a_fixed_address_goes_before_one_with_a_parameter(service: Service) -> None:
+    parts = make_parts(service.parts.database, service.parts.bus, service.parts.store)
+    paths = [route.path for route in create_app(parts).routes if isinstance(route, Route)]
+    with_parameters = [index for index, path in enumerate(paths) if "{" in path]
+
+    assert min(with_parameters) > max(index for index, path in enumerate(paths) if "{" not in path)
+
+
+async def test_every_answer_is_what_the_document_says(service: Service) -> None:
+    failed = await service.run(
+        await service.job_of(service.employee),
+        lambda job: start(job, attempt=1, worker="w1"),
+        lambda job: fail(job, attempt=1, worker="w1", error=JobError("E", "m", "s"), retry_in=None),
+    )
+    company_id = await company(service)
+    room_id = await room(service.parts.database, "7", "営業")
+    await message(service.parts.database, "7", "1", datetime(2026, 12, 24, tzinfo=UTC))
+    await a_draft(service, company_id)
+    jobs, companies, rooms = f"/api/jobs/{failed.id}", f"/api/companies/{company_id}", f"/api/chatwork/rooms/{room_id}"
+    credentials = {"email": "admin@example.com", "password": PASSWORD}
+    other_period = PERIOD | {"periodEnd": "2026-11-02"}
+
+    for method, path, body in (
+        ("POST", "/api/auth/login", credentials),
+        ("POST", "/api/auth/login", credentials | {"password": "wrong"}),
+        ("POST", "/api/auth/login", {}),
+        ("GET", "/api/auth/me", None),
+        ("GET", "/api/jobs", None),
+        ("GET", jobs, None),
+        ("GET", f"{jobs}?seq=9", None),
+        ("GET", f"{jobs}/events", None),
+        ("POST", f"{jobs}/cancel", None),
+        ("POST", f"{jobs}/retry", None),
+        ("GET", "/api/events", None),
+        ("POST", "/api/chatwork/rooms/sync", None),
+        ("POST", "/api/chatwork/messages/sync", None),
+        ("GET", "/api/chatwork/rooms", None),
+        ("PATCH", rooms, {"isActive": False}),
+        ("GET", f"{rooms}/messages", None),
+        ("GET", "/api/companies", None),
+        ("POST", "/api/companies", {"name": "佐藤建設"}),
+        ("POST", f"{companies}/chatwork-rooms", {"roomId": "7"}),
+        ("GET", f"{companies}/chatwork-rooms", None),
+        ("DELETE", f"{companies}/chatwork-rooms/7", None),
+        ("POST", f"{companies}/summaries/draft", PERIOD),
+        ("POST", f"{companies}/summaries/draft", other_period),
+        ("GET", f"{companies}/summaries/drafts", None),
+        ("GET", "/healthz", None),
+        ("GET", "/readyz", None),
+        ("POST", "/api/auth/logout", None),
+    ):
+        assert_as_documented(await service.as_admin.request(method, path, json=body))
+
+
+def assert_as_documented(answer: httpx.Response) -> None:
+    document = closed(openapi_document(ENDPOINTS))
+    path = next(
+        path for path in document["paths"] if re.fullmatch(re.sub(r"{\w+}", "[^/]+", path), str(answer.request.url.path))
+    )
+    responses = document["paths"][path][answer.request.method.lower()]["responses"]
+    declared = responses[str(answer.status_code)]
+    if "$ref" in declared:
+        declared = document["components"]["responses"][declared["$ref"].rpartition("/")[2]]
+    if answer.status_code == 204:
+        assert "content" not in declared
+        return
+    schema = declared["content"][answer.headers["content-type"]]["schema"]
+    OAS31Validator(document | schema).validate(answer.json())
+
+
+def closed(schema: Any) -> Any:
+    """The schema, refusing what it does not name: an answer may hold nothing that is not documented."""
+    if isinstance(schema, list):
+        return [closed(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inner = {key: closed(part) for key, part in schema.items()}
+    return {"additionalProperties": False} | inner if isinstance(inner.get("properties"), dict) else inner
+
+
+async def test_the_docs_page_runs_no_inline_script_and_loads_from_here_alone(service: Service) -> None:
+    page = await service.as_nobody.get("/api/docs")
+
+    policy = page.headers["content-security-policy"]
+    assert "script-src 'self'" in policy
+    assert "unsafe" not in policy
+    assert re.findall(r"<script(?![^>]*src=)|style=|\son\w+=", page.text) == []
+    for address in re.findall(r'(?:src|href)="([^"]+)"', page.text):
+        asset = await service.as_nobody.get(address)
+        assert asset.status_code == 200
+        assert asset.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_the_start_page_says_what_this_is_in_both_languages(service: Service) -> None:
+    page = await service.as_nobody.get("/")
+
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "履歴" in page.text
+    assert "A job service" in page.text
+    for address in re.findall(r'href="([^"]+)"', page.text):
+        assert (await service.as_nobody.get(address)).status_code == 200
+
+
+async def test_every_answer_carries_the_headers_that_protect_a_browser(service: Service) -> None:
+    for address in ("/", "/api/docs", "/api/jobs", "/api/nothing"):
+        headers = (await service.as_nobody.get(address)).headers
+
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["x-frame-options"] == "DENY"
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
+        assert headers["x-request-id"]
