@@ -2,6 +2,7 @@
 the end. What it shows it has read from the API, and it stops with status 1 at the first thing that is not as it should be."""
 
 import contextlib
+import logging
 import secrets
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -20,13 +21,14 @@ from events.database import connect
 from migrations.migrate import migrate
 from service.audit_commands import print_replay, print_verification
 from service.config import Settings
+from service.logs import configure_logs
 from service.process import api_parts, database_url, opened, worker_of
 from service.serve import answering
 from service.users import Role, add_user
 from workers.chatwork.sandbox import Sandbox
 
 EMAIL = "demo@example.com"
-SLOWLY = 0.25  # seconds that the sandbox takes for an answer, so that somebody has the time to cancel
+SLOWLY = 0.5  # seconds that the sandbox takes for an answer, so that somebody has the time to cancel
 LINKED_ROOMS = 3
 
 Json = dict[str, Any]
@@ -39,6 +41,7 @@ class NotAsItShouldBe(Exception):
 def run_demo(settings: Settings) -> int:
     """The exit status. Neither Redis nor a model is used, whatever the environment says: nothing is left in anybody's queue."""
     console = Console(highlight=False)
+    configure_logs(logging.WARNING)
     with database_url(settings) as server, _own_database(server) as url:
         try:
             return uvloop.run(_show(url, console))
@@ -65,7 +68,7 @@ async def _show(url: str, console: Console) -> int:
         console.rule("Cancel a sync half way, and retry it")
         sandbox.slow(SLOWLY)
         job = await _post(api, "/api/chatwork/messages/sync")
-        await _watch(api, console, job["jobId"], "canceled", cancel_at=0.5)
+        await _watch(api, console, job["jobId"], "canceled", cancel_at=0.4)
         sandbox.slow(0)
         await _post(api, f"/api/jobs/{job['jobId']}/retry")
         await _watch(api, console, job["jobId"], "completed")

@@ -7,7 +7,7 @@ import orjson
 import structlog
 
 
-def configure_logs() -> None:
+def configure_logs(level: int = logging.INFO) -> None:
     on_terminal = sys.stderr.isatty()
     structlog.configure(
         processors=[
@@ -20,7 +20,7 @@ def configure_logs() -> None:
                 else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(serializer=_dump)]
             ),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )

@@ -42,7 +42,7 @@ async def client_of(
 
 
 def resources_of(database: Database, chatwork: Chatwork | None) -> Resources:
-    return Resources(database=database, chatwork=chatwork, summariser=Summariser(SummarySettings(None, "none", None)))
+    return Resources(database=database, chatwork=chatwork, summariser=Summariser(SummarySettings()))
 
 
 async def until(condition: Callable[[], Awaitable[bool]], *, within: float = 10) -> None:

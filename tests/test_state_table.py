@@ -178,9 +178,9 @@ def test_every_allowed_cell_can_be_reached_by_a_decision() -> None:
 
 
 def test_the_sets_beside_the_states_are_those_of_the_contract() -> None:
-    assert ACTIVE == {Status.QUEUED, Status.PROCESSING}
-    assert RETRYABLE == {Status.FAILED, Status.CANCELED}
-    assert ENDED == {Status.COMPLETED, Status.FAILED, Status.CANCELED}
+    assert {Status.QUEUED, Status.PROCESSING} == ACTIVE
+    assert {Status.FAILED, Status.CANCELED} == RETRYABLE
+    assert {Status.COMPLETED, Status.FAILED, Status.CANCELED} == ENDED
     assert EVENT_TYPES == ("queued", "started", "progress", "completed", "failed", "canceled")
 
 
@@ -622,11 +622,17 @@ def test_a_manual_retry_that_raises_the_attempts_by_more_or_less_than_one_is_ref
         evolve(job, next_recorded(job, Queued("manual_retry", max_attempts)))
 
 
-def test_more_attempts_than_allowed_are_refused() -> None:
-    job = given(queued(max_attempts=1), Started("w1"), Failed(ERROR, will_retry=True))
+@pytest.mark.parametrize("max_attempts", [-1, 0])
+def test_a_job_that_may_not_be_tried_even_once_is_refused(max_attempts: int) -> None:
+    with pytest.raises(BrokenHistory):
+        evolve(None, Recorded(JOB_ID, 1, 1, replace(queued(), max_attempts=max_attempts), "system:test", AT))
+
+
+def test_a_failure_that_promises_a_retry_where_no_attempt_is_left_is_refused() -> None:
+    job = given(queued(max_attempts=1), Started("w1"))
 
     with pytest.raises(BrokenHistory):
-        evolve(job, next_recorded(job, Queued("retry", 1)))
+        evolve(job, next_recorded(job, Failed(ERROR, will_retry=True)))
 
 
 def test_a_broken_history_names_the_job_the_event_and_the_state() -> None:
