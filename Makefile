@@ -5,6 +5,7 @@ READY := .venv/ready
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_USER := 0
+export PYTHONUTF8 := 1
 
 # A virtual environment knows its own absolute path: in a folder that was moved or copied it is made anew.
 ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
@@ -54,4 +55,5 @@ $(READY): requirements.lock pyproject.toml
 	@if [ "$$(cat $(READY) 2>/dev/null)" = "$$PWD" ] && $(VENV) -c '' 2>/dev/null; then rm $(READY); else rm -rf .venv && "$(PYTHON)" -m venv .venv; fi
 	@$(VENV) -m pip install -qq --require-hashes -r requirements.lock
 	@$(VENV) -m pip install -qq --no-deps --no-build-isolation -e .
+	@for pth in .venv/lib/python3*/site-packages/_rireki.pth; do printf '../../../..\n' > "$$pth"; done # a path in other letters than ASCII could not be read under every locale
 	@printf '%s' "$$PWD" > $(READY)

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Callable, Coroutine, Iterator
+from io import TextIOWrapper
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
@@ -35,6 +36,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 
 
 def main() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # A locale that is named and not installed leaves Python with ASCII, and our words are not all ASCII.
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape")
     with _complaining():
         app()
 

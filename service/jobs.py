@@ -103,7 +103,8 @@ async def get_job(call: Call[JobQuery, Nothing]) -> Response:
 
 async def get_events(call: Call[Nothing, Nothing]) -> Response:
     job = await visible_job(call)
-    if wants(call.request, "application/json", "text/event-stream") == "text/event-stream":
+    # A HEAD would wait for the end of a stream that it does not get.
+    if call.request.method == "GET" and wants(call.request, "application/json", "text/event-stream") == "text/event-stream":
         return event_stream(call, job)
     history = await call.parts.store.history(job.id)
     answer: History = {"events": [event_json(recorded, with_stack=call.user.is_admin) for recorded in history]}

@@ -161,7 +161,8 @@ async def _stream(call: Call[Any, Any], job: Job, after: int) -> AsyncIterator[b
             for recorded in history:
                 yield _message(recorded, with_stack=caller.is_admin)
                 after = recorded.seq
-            if history and _is_end(history[-1]):
+            # A failure that is being retried is never the last: its `queued` came with it.
+            if history and isinstance(history[-1].event, Completed | Failed | Canceled):
                 return
             if not history:
                 yield b": still here\n\n"
@@ -170,16 +171,6 @@ async def _stream(call: Call[Any, Any], job: Job, after: int) -> AsyncIterator[b
 
 def _message(recorded: Recorded, *, with_stack: bool) -> bytes:
     return b"id: %d\ndata: %s\n\n" % (recorded.seq, orjson.dumps(event_json(recorded, with_stack=with_stack)))
-
-
-def _is_end(recorded: Recorded) -> bool:
-    match recorded.event:
-        case Completed() | Canceled():
-            return True
-        case Failed(will_retry=will_retry):
-            return not will_retry
-        case _:
-            return False
 
 
 def _last_event_id(request: Request, job: Job) -> int:

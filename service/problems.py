@@ -11,8 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from events.database import is_away
+from events.database import NoSuchTable, is_away
 from events.job import NotAllowed
+from events.store import KeyTaken
 from projections import jobs
 from workers.chatwork import messages
 from workers.summaries.companies import MAX_NAME, NameNotValid, NameTaken, RoomNotLinked, UnknownCompany, UnknownRoom
@@ -75,6 +76,10 @@ def problem_of(error: Exception) -> Problem:
             return bad_field("name", f"has 1 to {MAX_NAME} characters, not only spaces")
         case jobs.BadCursor() | messages.BadCursor():
             return bad_field("cursor", "is not a cursor that this list gave", 400)
+        case KeyTaken():
+            return bad_field("Idempotency-Key", "was used with another request")
+        case NoSuchTable():
+            return Problem(503, "The database has no schema yet, or an old one.", headers={"Retry-After": "10"})
         case _ if is_away(error):
             return Problem(503, "The database is away. Try again in a moment.", headers={"Retry-After": "2"})
         case _:
@@ -102,5 +107,5 @@ async def answer_problem(request: Request, error: Exception) -> Response:
     if problem.status == 500:
         log.error("unexpected error", method=request.method, path=request.url.path, exc_info=error)
     elif problem.status == 503:
-        log.warning("database away", path=request.url.path, error=repr(error))
+        log.warning("cannot serve", path=request.url.path, error=repr(error))
     return problem_response(problem)

@@ -94,7 +94,7 @@ def preferred_wait(request: Request) -> int | None:
 
 async def _job_of(call: Call[Any, Any], idempotency: Idempotency, job_id: str, request_hash: str) -> Job:
     if request_hash != idempotency.request_hash:
-        raise bad_field("Idempotency-Key", "was used with another request")
+        raise KeyTaken(job_id, request_hash)
     return await _the_job(call, job_id)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from events.database import Database
@@ -12,10 +12,10 @@ from workers.chatwork.sandbox import Sandbox
 from workers.resources import Resources
 from workers.summaries.summariser import Summariser, SummarySettings
 
-START = 1_793_000_000  # Unix seconds
+START = 1_793_000_000  # Unix seconds: October 2026
 
 
-def sandbox_of(rooms: dict[str, Sequence[str]], *, limit: int = 100_000, window: float = 300.0) -> Sandbox:
+def sandbox_of(rooms: Mapping[str, Sequence[str]], *, limit: int = 100_000, window: float = 300.0) -> Sandbox:
     """Rooms by their id, with what was said in each, a minute apart."""
     sandbox = Sandbox(rooms={}, limit=limit, window=window)
     for room_id, said in rooms.items():

@@ -1,13 +1,17 @@
-"""Given, when, then: histories of jobs as plain values, and what must hold for all of them in any snapshot of a database.
+"""Given, when, then: histories of jobs as plain values or in a store, and what must hold for all of them in any snapshot.
 
 `given(queued(), Started("w1"), Failed(ERROR, will_retry=True), queued("retry"))` is the job after these events.
 """
 
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
-from typing import get_args
+from typing import Any, get_args
 
-from events.database import Connection
+from events.bus import Bus
+from events.database import Connection, Database
 from events.job import (
     JSON,
     NO_DELAY,
@@ -22,10 +26,16 @@ from events.job import (
     Reason,
     Recorded,
     Started,
+    cancel,
+    complete,
+    fail,
     fold,
+    progress,
+    start,
     word,
 )
-from events.store import JOB_COLUMNS, histories, job_from
+from events.store import JOB_COLUMNS, Decision, NewJob, Store, histories, job_from
+from projections.seal import seal_everything
 
 AT = datetime(2026, 11, 23, 9, 0, 0, 123456, tzinfo=UTC)
 STEP = timedelta(seconds=1, microseconds=1)
@@ -84,6 +94,69 @@ def next_recorded(job: Job, event: Event) -> Recorded:
 def every_reason() -> tuple[Reason, ...]:
     reasons: tuple[Reason, ...] = get_args(Reason)
     return reasons
+
+
+# The same against a database -----------------------------------------------------------------------------------------------------
+
+RETRY_AT_ONCE = timedelta(0)
+
+
+def new(type: str = "rooms", *, payload: Any = None, max_attempts: int = 3, **more: Any) -> NewJob:
+    return NewJob(type, {"n": 1} if payload is None else payload, more.pop("user_id", ALICE), max_attempts, **more)
+
+
+def starting(worker: str = "w1", attempt: int = 1) -> Decision:
+    return lambda job: start(job, attempt=attempt, worker=worker)
+
+
+def reporting(result: Any, worker: str = "w1", attempt: int = 1) -> Decision:
+    return lambda job: progress(job, attempt=attempt, worker=worker, result=result)
+
+
+def completing(result: Any = None, worker: str = "w1", attempt: int = 1) -> Decision:
+    return lambda job: complete(job, attempt=attempt, worker=worker, result=result)
+
+
+def failing(worker: str = "w1", attempt: int = 1, retry_in: timedelta | None = RETRY_AT_ONCE) -> Decision:
+    return lambda job: fail(job, attempt=attempt, worker=worker, error=ERROR, retry_in=retry_in)
+
+
+def canceling(job: Job) -> list[Event]:
+    return cancel(job, reason="asked")
+
+
+@asynccontextmanager
+async def open_store(url: str) -> AsyncIterator[Store]:
+    """As another process has it: a Store over a Database of its own."""
+    database = Database(url)
+    await database.connect()
+    store = Store(database, Bus())
+    await store.start()
+    try:
+        yield store
+    finally:
+        await store.stop()
+        await database.disconnect()
+
+
+async def until(condition: Callable[[], Awaitable[Any]], *, seconds: float = 10) -> None:
+    """Waits until it holds. Raises `TimeoutError`."""
+    async with asyncio.timeout(seconds):
+        while True:
+            if await condition():
+                return
+            await asyncio.sleep(0.005)
+
+
+async def give_positions(database: Database) -> None:
+    """Seals until every event has its position. A transaction of any database of the server may hold that up for a moment."""
+
+    async def every_event_has_one() -> bool:
+        await seal_everything(database)
+        left = "select count(*) from job_events e where not exists (select from job_event_log l where l.event_id = e.event_id)"
+        return not await database.fetch_val(left)
+
+    await until(every_event_has_one)
 
 
 # What must always hold (DESIGN, section 7), asked of one snapshot ---------------------------------------------------------------

@@ -31,7 +31,7 @@ from workers.resources import Resources
 from workers.summaries.summariser import Summariser, SummarySettings
 
 PASSWORD = "correct horse battery staple"
-SECRET = "a key for tests that is longer than 32 bytes"
+SECRET = "a key for tests that is also long enough for HS512, which must be refused"
 
 
 @dataclass(frozen=True, slots=True)

@@ -328,10 +328,11 @@ async def test_measurements_are_for_this_machine_or_the_token(service: Service) 
     async with serving(parts) as url, httpx.AsyncClient(base_url=url) as client:
         near = await client.get("/metrics")
         far = await client.get("/metrics", headers={"X-Forwarded-For": "192.0.2.1"})
+        beyond = await client.get("/metrics", headers={"Forwarded": "for=192.0.2.1"})
         wrong = await client.get("/metrics", headers={"X-Forwarded-For": "192.0.2.1", "Authorization": "Bearer x"})
         right = await client.get("/metrics", headers={"X-Forwarded-For": "192.0.2.1", "Authorization": "Bearer let me in"})
 
-    assert [answer.status_code for answer in (near, far, wrong, right)] == [200, 403, 403, 200]
+    assert [answer.status_code for answer in (near, far, beyond, wrong, right)] == [200, 403, 403, 403, 200]
     assert 'rireki_jobs{status="queued",type="chatwork_rooms_sync"} 1.0' in near.text
     assert 'rireki_http_requests_total{method="GET",route="/metrics",status="403"}' in right.text
 

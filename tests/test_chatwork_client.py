@@ -6,10 +6,11 @@ import json
 import logging
 import time
 
+import httpx2 as httpx
 import pytest
 
 from events.database import Database
-from tests.chatwork_server import client_of, sandbox_of
+from tests.chatwork_server import client_of, sandbox_of, until
 from workers.chatwork import client
 from workers.chatwork.client import ChatworkSettings, NoAnswer, Refused, Unauthorized, Unreadable
 from workers.chatwork.rate_limit import RateLimit
@@ -24,7 +25,9 @@ async def test_it_reads_rooms_and_messages(database: Database) -> None:
         messages = await chatwork.messages("10", force=True)
 
     assert [(room.room_id, room.name, room.description) for room in rooms] == [(10, "Room 10", None)]
-    assert [(message.account.name, message.body, message.sent_at.year) for message in messages] == [("Sandbox", "おはよう", 2026)]
+    assert [(message.account.name, message.body, message.sent_at.year) for message in messages] == [
+        ("Sandbox", "おはよう", 2026)
+    ]
 
 
 async def test_204_is_nothing_new(database: Database) -> None:
@@ -117,29 +120,31 @@ async def test_a_refused_request_was_not_answered_and_needs_no_force(database: D
     assert [(request.status, request.force) for request in sandbox.requests] == [(429, False), (200, False)]
 
 
-async def test_waiting_out_a_429_can_be_canceled(database: Database) -> None:
+async def test_waiting_out_a_429_can_be_canceled_and_is_no_busy_loop(database: Database) -> None:
+    async def is_blocked() -> bool:
+        return bool(await database.fetch_val("select bool_or(blocked_until > now()) from chatwork_budget"))
+
     async with sandbox_of({"10": ["おはよう"]}) as sandbox, client_of(sandbox, database) as chatwork:
-        held = sandbox.hold()
         sandbox.answer(b"{}", status=429, headers={"x-ratelimit-reset": str(int(time.time()) + 200)})
         reading = asyncio.create_task(chatwork.messages("10"))
-        await held.arrived.wait()
-        held.release()
-        await asyncio.wait_for(chatwork.messages("10"), 0.5) if not reading else None
+        await until(is_blocked)
 
         reading.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reading
 
+    assert len(sandbox.requests) == 1
+
 
 @pytest.mark.parametrize("headers", [{}, {"x-ratelimit-reset": "soon"}, {"x-ratelimit-reset": "9" * 400}])
 def test_a_pause_is_bounded_whatever_the_headers_say(headers: dict[str, str]) -> None:
-    pause = client._pause(client.httpx.Headers(headers))
+    pause = client._pause(httpx.Headers(headers))
 
     assert client.SHORTEST_PAUSE <= pause <= client.LONGEST_PAUSE
 
 
 def test_a_pause_is_measured_by_the_servers_clock() -> None:
-    headers = client.httpx.Headers({"date": "Tue, 24 Nov 2026 09:00:00 GMT", "x-ratelimit-reset": "1795510830"})
+    headers = httpx.Headers({"date": "Tue, 24 Nov 2026 09:00:00 GMT", "x-ratelimit-reset": "1795510830"})
 
     assert client._pause(headers) == 30
 
@@ -166,7 +171,7 @@ async def test_an_answer_of_the_wrong_shape_is_told_without_its_content(database
     async with sandbox_of({"10": []}) as sandbox, client_of(sandbox, database) as chatwork:
         sandbox.answer(body)
 
-        with pytest.raises(Unreadable, match="^Chatwork's answer cannot be read: ") as complaint:
+        with pytest.raises(Unreadable, match=r"^Chatwork's answer cannot be read: ") as complaint:
             await chatwork.messages("10")
 
     assert "極秘" not in str(complaint.value)

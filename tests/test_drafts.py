@@ -128,12 +128,13 @@ async def test_other_companies_messages_are_left_alone(database: Database, compa
     assert await messages_of(database, company_id, DAY) == Material([], 0)
 
 
-async def test_all_of_300_messages_are_taken(database: Database, company_id: str) -> None:
-    await store(database, many(300))
+@pytest.mark.parametrize("count", [1, 180, 300])
+async def test_up_to_300_messages_are_all_taken(database: Database, company_id: str, count: int) -> None:
+    await store(database, many(count))
 
     material = await messages_of(database, company_id, DAY)
 
-    assert (len(material.messages), material.total) == (300, 300)
+    assert (len(material.messages), material.total) == (count, count)
 
 
 @pytest.mark.parametrize("count", [301, 345, 500, 1234])

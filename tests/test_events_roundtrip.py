@@ -1,5 +1,6 @@
 """Events as they are stored: what comes back is what went in, and folds to the same job."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -75,7 +76,7 @@ def decided(draw: Callable[[st.SearchStrategy[Any]], Any], job: Job) -> list[Eve
     """What some decision allows after `job`; empty where nothing may follow."""
     match job.status:
         case Status.QUEUED:
-            return draw(st.sampled_from([lambda: start(job, attempt=job.attempt, worker=draw(workers)), *canceling(job)]))()
+            decide = draw(st.sampled_from([lambda: start(job, attempt=job.attempt, worker=draw(workers)), *canceling(job)]))
         case Status.PROCESSING:
             worker, attempt = job.worker or "", job.attempt
             retry_in = draw(st.none() | delays)
@@ -88,11 +89,13 @@ def decided(draw: Callable[[st.SearchStrategy[Any]], Any], job: Job) -> list[Eve
                 lambda: hand_back(job, attempt=attempt, worker=worker),
                 lambda: force_fail(job, error=draw(errors)),
             ]
-            return draw(st.sampled_from([*by_its_worker, *canceling(job)]))()
+            decide = draw(st.sampled_from([*by_its_worker, *canceling(job)]))
         case Status.FAILED | Status.CANCELED:
-            return retry(job)
+            decide = functools.partial(retry, job)
         case _:
             return []
+    events: list[Event] = decide()
+    return events
 
 
 def canceling(job: Job) -> list[Callable[[], list[Event]]]:

@@ -1,6 +1,7 @@
 """The summariser without a model: what it keeps, what it drops, and what it finds open or to be done."""
 
 import time
+from collections.abc import Callable
 from datetime import date, timedelta
 
 import pytest
@@ -8,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.messages import conversation, sections
+from workers.summaries import cues
 from workers.summaries.dates import due_in
 from workers.summaries.extractive import summarise
 from workers.summaries.markdown import HEADINGS
 from workers.summaries.markup import plain
-from workers.summaries.sentences import language_of, sentences_of
+from workers.summaries.sentences import key_of, language_of, sentences_of
 from workers.summaries.topics import topics_of
 
 EXHIBITION = conversation(
@@ -87,7 +89,7 @@ def test_greetings_thanks_and_quotes_are_dropped() -> None:
 def test_no_markup_is_left() -> None:
     content, _ = summarise(EXHIBITION)
 
-    for markup in ("[To:", "[rp", "[info]", "[title]", "[qt", "(bow)", "spreadsheets"):
+    for markup in ("[To:", "[rp", "[info]", "[/info]", "[title]", "[qt", "(bow)", "spreadsheets"):
         assert markup not in content
 
 
@@ -130,7 +132,7 @@ def test_a_reply_to_another_message_does_not_answer_a_question() -> None:
     unanswered = conversation(
         ("鈴木", "会議室を変更しました。"),
         ("高橋", "請求書の送付先はどちらですか？"),
-        ("田中", "[rp aid=1 to=1-1000]鈴木さん\n了解です。移動します。"),
+        ("田中", "[rp aid=1 to=1-1000]\n了解です。移動します。"),
     )
 
     assert sections(summarise(unanswered)[0])["Open Items"] == ["- 高橋: 請求書の送付先はどちらですか？（11/24）"]
@@ -153,6 +155,19 @@ def test_a_request_belongs_to_whoever_said_yes_to_it() -> None:
     assert "- **佐藤**: 発注書は経理の山田さんにも共有をお願いいたします。（依頼: 鈴木）" in actions
 
 
+def test_who_is_named_in_a_request_is_to_do_it() -> None:
+    said = conversation(
+        (
+            "佐藤 美咲",
+            "対外報告は森田さん、原因の報告書は鈴木さんが11月12日(木)までに作成してください。山田さんにも共有します。",
+        ),
+        ("鈴木 亮", "報告書の様式を変更しました。"),
+        ("森田 拓也", "問い合わせは3件です。"),
+    )
+
+    assert sections(summarise(said)[0])["Next Actions"][0].startswith("- **森田、鈴木**: 対外報告は森田さん")
+
+
 def test_what_was_reported_done_is_no_next_action() -> None:
     done = conversation(("田中", "[To:1]佐藤さん\n見積書を送付してください。"), ("佐藤", "見積書を送付しました。"))
 
@@ -164,7 +179,9 @@ def test_a_chatwork_task_is_a_next_action() -> None:
         ("田中", "[info][title][dtext:task_added][/title][task aid=5 st=open lim=1]請求書の確認 11/28[/task][/info]")
     )
 
-    assert sections(summarise(task)[0])["Next Actions"] == ["- **担当未定**: 請求書の確認 11/28（期限: 11/28、依頼: 田中）"]
+    assert sections(summarise(task)[0])["Next Actions"] == [
+        "- **担当者の記載なし**: 請求書の確認 11/28（期限: 11/28、依頼: 田中）"
+    ]
 
 
 def test_topics_are_phrases_that_come_back_and_not_people_or_dates() -> None:
@@ -173,6 +190,10 @@ def test_topics_are_phrases_that_come_back_and_not_people_or_dates() -> None:
     assert {"印刷会社", "ABC商事様", "展示会", "発注書"} <= set(topics)
     assert not {"田中", "佐藤", "明日", "確認", "お願い"} & set(topics)
     assert "- Acme Corp (2 messages)" in sections(summarise(MIGRATION)[0])["Key Topics"]
+
+
+def test_people_are_no_topics() -> None:
+    assert topics_of(["佐藤さんの案件", "佐藤の案件"], ["佐藤 花子"]) == [("案件", 2)]
 
 
 def test_a_topic_keeps_its_kana_and_leaves_a_verbs_stem() -> None:
@@ -203,14 +224,53 @@ def test_links_lead_to_the_messages_that_are_quoted() -> None:
 
 
 def test_twenty_links_are_the_most() -> None:
-    many = conversation(
-        *[("田中", f"製品{number}の資料{number}を{number % 28 + 1}日までに送付してください。") for number in range(99)]
-    )
-    many += conversation(
-        *[("佐藤", f"部品{number}の価格{number}はいくらですか？") for number in range(99)], first_id=5000, room_id="2"
+    things = [
+        "アルファ",
+        "ブラボー",
+        "チャーリー",
+        "デルタ",
+        "エコー",
+        "ゴルフ",
+        "ホテル",
+        "インディア",
+        "キロ",
+        "マイク",
+        "オスカー",
+        "パパ",
+    ]
+    told = conversation(*[("田中", f"{thing}の{thing}工場で納期を決定。") for thing in things])
+    asked = conversation(*[("佐藤", f"{thing}の価格はいくらですか？") for thing in things], room_id="2", first_id=2000)
+    wanted = conversation(*[("鈴木", f"{thing}を送付してください。") for thing in things], room_id="3", first_id=3000)
+
+    content, links = summarise([*told, *asked, *wanted])
+
+    assert sum(line.startswith("- ") for line in content.splitlines()) > 25
+    assert len(links) == 20
+
+
+def test_requests_about_two_things_are_two() -> None:
+    requests = conversation(
+        ("田中", "A社の資料を送付してください。"),
+        ("田中", "B社の資料を送付してください。"),
+        ("佐藤", "B社の資料を送付しました。"),
     )
 
-    assert len(summarise(many)[1]) <= 20
+    assert sections(summarise(requests)[0])["Next Actions"] == [
+        "- **担当者の記載なし**: A社の資料を送付してください。（依頼: 田中）"
+    ]
+    assert len(sections(summarise(requests[:2])[0])["Next Actions"]) == 2
+
+
+def test_a_request_said_again_is_one() -> None:
+    again = conversation(("田中", "A社の資料を送付してください。"), ("田中", "A社の資料の送付をお願いいたします。"))
+
+    assert len(sections(summarise(again)[0])["Next Actions"]) == 1
+
+
+def test_an_english_request_is_done_in_other_forms_of_its_words() -> None:
+    done = conversation(("Tom", "Could you share the error logs by Friday?"), ("Ken", "I shared the logs."))
+
+    assert sections(summarise(done)[0])["Next Actions"] == ["- None"]
 
 
 def test_the_same_messages_make_the_same_summary_in_whatever_order_they_come() -> None:
@@ -244,8 +304,13 @@ def test_whatever_is_said_there_are_four_headings(said: list[tuple[str, str]]) -
 
 @pytest.mark.parametrize(
     "body",
-    ["[qt]" * 2000, "[qt]" * 1000 + "[/qt]" * 1000, "[To:1]" * 1500, "[task aid=1]" * 700, "あ" * 8000, "a. " * 3000, "？" * 8000,
-     "よろしく" * 2000, "ありがとう、大変" * 1000, "(((" * 2500, "https://" * 1000, "[title]" * 1100, "お世話に" * 2000, "1/1 " * 2000],
+    [
+        piece * (8000 // len(piece))
+        for piece in (
+            "[qt]", "[/qt]", "[To:1]", "[task aid=1]", "[title]", "[info]", "あ", "a. ", "？", "よろしく", "ありがとう、大変",
+            "(((", "1/1 ", "https://", "お世話に", "見積、", "x\n", "田中さん", "次の月曜",
+        )
+    ],
     ids=lambda body: body[:8],
 )  # fmt: skip
 def test_no_body_takes_long_to_read(body: str) -> None:
@@ -254,6 +319,94 @@ def test_no_body_takes_long_to_read(body: str) -> None:
     summarise(conversation(*[("田中", body)] * 30))
 
     assert time.process_time() - begun < 3
+
+
+# What a sentence does -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "いつも大変お世話になっております。",
+        "お疲れ様です。",
+        "ご確認のほど、よろしくお願いいたします。",
+        "早速のご返信ありがとうございます！",
+        "株式会社山田商事の鈴木です。",
+        "開発部の佐藤です。",
+        "承知いたしました。",
+        "そうなんですね！",
+        "なるほど、確かに。",
+        "申し訳ございません。",
+        "Hope you had a good weekend!",
+        "Thanks for the quick update",
+        "Good morning team, have a nice day!",
+        "Sounds good, will do.",
+    ],
+)
+def test_small_talk_is_recognised(text: str) -> None:
+    assert cues.is_small_talk(key_of(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "12/5に納品します。",
+        "サーバーが落ちました。",
+        "ABC商事の件です。",
+        "来週の月曜です。",
+        "The build is broken.",
+        "見積書のご確認をよろしくお願いします。",
+    ],
+)
+def test_what_says_something_is_no_small_talk(text: str) -> None:
+    assert not cues.is_small_talk(key_of(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "does"),
+    [
+        ("納期はいつですか", cues.asks),
+        ("どちらに送ればよいでしょうか？", cues.asks),
+        ("Which endpoints are failing?", cues.asks),
+        ("見積書のご確認をよろしくお願いします。", cues.requests),
+        ("契約書を送っていただけますか？", cues.requests),
+        ("本日中にご対応くださいね", cues.requests),
+        ("12月10日までに見積もりを出す必要があります。", cues.requests),
+        ("We need to renew the certificate.", cues.requests),
+        ("明日までに修正いたします。", cues.promises),
+        ("資料を作成しておきます。", cues.promises),
+        ("Ken will send the contract by Friday.", cues.promises),
+        ("I'll look into it.", cues.promises),
+        ("修正が完了しました。", cues.reports_done),
+        ("Fixed and deployed.", cues.reports_done),
+        ("確認して折り返します。", cues.defers),
+        ("Let me check.", cues.defers),
+    ],
+)
+def test_what_a_sentence_does_is_recognised(text: str, does: Callable[[str], bool]) -> None:
+    assert does(key_of(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "does"),
+    [
+        ("そうなんですか？", cues.asks),
+        ("Really?", cues.asks),
+        ("よろしくお願いします。", cues.requests),
+        ("お気をつけてお越しください。", cues.requests),
+        ("ゆっくり休んでくださいね。", cues.requests),
+        ("Please feel free to ask.", cues.requests),
+        ("確認しますか？", cues.promises),
+        ("いつも朝に確認します。", cues.promises),
+        ("展示会について共有します。", cues.promises),
+        ("It will rain.", cues.promises),
+        ("未完了です。", cues.reports_done),
+        ("完了次第ご連絡します。", cues.reports_done),
+        ("Is it done?", cues.reports_done),
+    ],
+)
+def test_what_a_sentence_does_not_do_is_not_seen_in_it(text: str, does: Callable[[str], bool]) -> None:
+    assert not does(key_of(text))
 
 
 # Dates ------------------------------------------------------------------------------------------------------------------------
@@ -295,7 +448,21 @@ def test_dates_are_recognised(text: str, written: str, day: date | None) -> None
 
 
 @pytest.mark.parametrize(
-    "text", ["24/7 support", "50/50", "3日間の研修", "13/40", "10.5", "v1/2", "maybe", "10分後", "1,000円"]
+    "text",
+    [
+        "24/7 support",
+        "50/50",
+        "3日間の研修",
+        "13/40",
+        "10.5",
+        "v1/2",
+        "maybe",
+        "10分後",
+        "1,000円",
+        "明日の会議",
+        "境界(12月29日と1月4日)",
+        "11/5分の請求書",
+    ],
 )
 def test_other_numbers_are_no_dates(text: str) -> None:
     assert due_in(text, TUESDAY) is None

@@ -92,9 +92,19 @@ async def test_a_stream_goes_on_after_the_last_event_that_was_received(service: 
 async def test_with_nothing_left_to_send_a_reconnect_is_told_to_stop(service: Service) -> None:
     job = await service.run(await service.job_of(service.employee), started, completed)
 
-    answer = await service.as_employee.get(f"/api/jobs/{job.id}/events", headers=SSE | {"Last-Event-ID": "3"})
+    answer = await asyncio.wait_for(
+        service.as_employee.get(f"/api/jobs/{job.id}/events", headers=SSE | {"Last-Event-ID": "3"}), 5
+    )
 
     assert (answer.status_code, answer.content) == (204, b"")
+
+
+async def test_a_head_does_not_wait_for_a_stream(service: Service) -> None:
+    job = await service.job_of(service.employee)
+
+    answer = await asyncio.wait_for(service.as_employee.head(f"/api/jobs/{job.id}/events", headers=SSE), 5)
+
+    assert (answer.status_code, answer.content) == (200, b"")
 
 
 async def test_an_id_that_was_never_sent_is_refused(service: Service) -> None:

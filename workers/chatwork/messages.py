@@ -18,7 +18,7 @@ import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from events.database import Database
@@ -214,6 +214,6 @@ def _read_cursor(cursor: str) -> tuple[datetime, Decimal]:
         before = datetime.fromisoformat(time)
         if before.tzinfo is None or not (number.isascii() and number.isdigit() and len(number) <= 38):
             raise BadCursor("not a cursor of this list")
-        return before, Decimal(number)
-    except (ValueError, binascii.Error, InvalidOperation) as error:
+        return before.astimezone(UTC), Decimal(number)
+    except (ValueError, OverflowError, binascii.Error) as error:
         raise BadCursor("not a cursor of this list") from error

@@ -29,9 +29,7 @@ on conflict (account) do update set (taken_at, permits, granted) = (
         case when granted.now > 0 then used.taken_at || clock.now else used.taken_at end,
         case when granted.now > 0 then used.permits || granted.now else used.permits end,
         granted.now
-    from (
-        select greatest(clock_timestamp(), budget.taken_at[cardinality(budget.taken_at)]) as now
-    ) as clock
+    from (select clock_timestamp() as now) as clock
     cross join lateral (
         select coalesce(array_agg(block.taken_at order by n), '{}') as taken_at,
             coalesce(array_agg(block.permits order by n), '{}') as permits,
@@ -40,7 +38,7 @@ on conflict (account) do update set (taken_at, permits, granted) = (
         where block.taken_at > clock.now - cast(:counted as interval)
     ) as used
     cross join lateral (
-        select case when budget.blocked_until > clock_timestamp() then 0
+        select case when budget.blocked_until > clock.now then 0
             else cast(greatest(least(:wanted, :limit - used.number), 0) as integer) end as now
     ) as granted
 )

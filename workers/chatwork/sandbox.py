@@ -28,15 +28,15 @@ LONGEST_HEAD = 64 * 1024  # bytes of a request
 REMEMBERED = 100_000  # requests in the log
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SandboxRequest:
-    """A request as it arrived: `at` is `time.monotonic()`; `status` is what was answered, None for no answer."""
+    """A request as it arrived: `at` is `time.monotonic()`; `status` is what was answered, None as long as nothing was."""
 
     path: str
     room_id: str | None
     force: bool
     at: float
-    status: int | None
+    status: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Sandbox:
         return f"http://{self.host}:{self.port}/v2"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, self.host, self.port, limit=LONGEST_HEAD)
+        self._server = await asyncio.start_server(self._accept, self.host, self.port, limit=LONGEST_HEAD)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -109,7 +109,7 @@ class Sandbox:
     ) -> None:
         assert self._server is not None
         self._server.close()
-        for connection in self._connections:
+        for connection in list(self._connections):
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
         await self._server.wait_closed()
@@ -199,23 +199,37 @@ class Sandbox:
 
         async def fault(answer: Callable[[], _Answer]) -> _Answer:
             made = answer() if given else None
+            held.waiting += 1
             held.arrived.set()
             await held.released.wait()
-            return made or answer()
+            made = made or answer()
+            if held.lost:
+                await asyncio.Event().wait()
+            return made
 
         self._troubles.append(_Trouble(times, room_id, fault))
         return held
+
+    def given(self, room_id: str) -> int:
+        """How many of a room's messages the token has been given."""
+        return self._given.get(room_id, 0)
 
     def slow(self, seconds: float) -> None:
         """From now on every answer takes so long."""
         self._delay = seconds
 
+    def calm(self) -> None:
+        """Whatever trouble was still to come does not."""
+        self._troubles.clear()
+
     # Answering -----------------------------------------------------------------------------------------------------------------
 
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = asyncio.create_task(self._serve(reader, writer))
+        self._connections.add(connection)
+        connection.add_done_callback(self._connections.discard)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections.add(task)
         with suppress(OSError, EOFError, asyncio.LimitOverrunError, _NoAnswer):
             async with _closing(writer):
                 while (request := await _read_request(reader)) is not None:
@@ -224,21 +238,16 @@ class Sandbox:
                     await writer.drain()
                     if answer.broken_off:
                         break
-        self._connections.discard(task)
 
     async def _respond(self, method: str, target: str, headers: Mapping[str, str]) -> _Answer:
-        at = time.monotonic()
         url = urlsplit(target)
         force = parse_qs(url.query).get("force", ["0"])[-1] == "1"
         steps = url.path.removeprefix("/v2/").split("/")
-        room_id = steps[1] if len(steps) > 1 else None
-        status: int | None = None
-        try:
-            answer = await self._judge(method, steps, force, headers, at)
-            status = None if answer.broken_off else answer.status
-            return answer
-        finally:
-            self.requests.append(SandboxRequest(url.path, room_id, force, at, status))
+        request = SandboxRequest(url.path, steps[1] if len(steps) > 1 else None, force, time.monotonic())
+        self.requests.append(request)
+        answer = await self._judge(method, steps, force, headers, request.at)
+        request.status = None if answer.broken_off else answer.status
+        return answer
 
     async def _judge(self, method: str, steps: list[str], force: bool, headers: Mapping[str, str], at: float) -> _Answer:
         if headers.get("x-chatworktoken") != self.token:
@@ -271,7 +280,7 @@ class Sandbox:
         room = self.rooms.get(room_id)
         if room is None:
             return _problem(404)
-        messages = room.messages if force else room.messages[self._given.get(room_id, 0) :]
+        messages = room.messages if force else room.messages[self.given(room_id) :]
         self._given[room_id] = len(room.messages)
         if not messages:
             return _Answer(204, headers=self._limit_headers(0))
@@ -304,13 +313,17 @@ class Sandbox:
 
 
 class Held:
-    """Requests that wait: `arrived` is set when the first is there, `release()` lets them all go."""
+    """Requests that wait: `arrived` is set when the first is there; `waiting` is how many have come."""
 
     def __init__(self) -> None:
+        self.waiting = 0
+        self.lost = False
         self.arrived = asyncio.Event()
         self.released = asyncio.Event()
 
-    def release(self) -> None:
+    def release(self, *, lost: bool = False) -> None:
+        """Answers them all; with `lost`, the answers are made, what they hold counts as given, and they never arrive."""
+        self.lost = lost
         self.released.set()
 
 

@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 from datetime import date, tzinfo
 
 from workers.summaries import cues
-from workers.summaries.conversation import Line, Room, Turn, alike
+from workers.summaries.conversation import Line, Room, Turn, says_again
 from workers.summaries.dates import Due, due_in
 from workers.summaries.sentences import key_of, words_of
 from workers.summaries.words import NO_NAMES
 
+_DOING = re.compile(r"([一-龥々ァ-ヶー]{1,6})(?:さん|様|くん|君)(?=[がは、,])")
 _ADDRESSED = re.compile(r"^@?([一-龥々ァ-ヶーA-Za-z]{1,12})(?:さん|様|くん|君|-san)[、,:：\s　へに]")
 _ADDRESSED_IN_ENGLISH = re.compile(
     r"^@?([A-Z][a-z]{1,14})(?:-san)?[,:]\s|^@([A-Za-z][\w.-]{1,20})\s|^(?:[Cc]an|[Cc]ould|[Ww]ould) ([A-Z][a-z]{1,14}) "
@@ -32,8 +33,8 @@ def open_actions(room: Room, zone: tzinfo) -> list[Action]:
     open_ones: list[Action] = []
     for at, turn in enumerate(room):
         for action in _asked_or_promised(room, at, turn.message.sent_at.astimezone(zone).date()):
-            if not _is_done(room, at, action.line):
-                open_ones = [other for other in open_ones if not alike(other.line, action.line)] + [action]
+            if not _is_done(room, at, action):
+                open_ones = [other for other in open_ones if not says_again(other.line, action.line)] + [action]
     return open_ones
 
 
@@ -53,9 +54,9 @@ def _action(room: Room, at: int, line: Line, said_on: date) -> Action | None:
     if line in turn.tasks or cues.requests(line.key):
         if not _thing(line, due):
             return None
-        owner = _addressed_in(line.text) or "、".join(turn.plain.to) or _who_accepted(room, at)
+        owner = _addressed_in(line.text) or _named_in(line.text, room) or "、".join(turn.plain.to) or _who_accepted(room, at)
         return Action(line, owner, turn.message.sender, due)
-    if cues.promises(line.key) and (due or not cues.is_only_work(_thing(line, None))):
+    if cues.promises(line.key) and (due or cues.without_verbs(line.words)):
         name = cues.promised_by(line.key)
         return Action(line, name.capitalize() if name else turn.message.sender, None, due)
     return None
@@ -72,6 +73,14 @@ def _addressed_in(text: str) -> str | None:
     return None if name is None or name.casefold() in NO_NAMES else name
 
 
+def _named_in(text: str, room: Room) -> str:
+    """People of the room who stand in the request as those who do it: "原因の報告書は鈴木さんが作成してください"."""
+    senders = {turn.message.sender for turn in room}
+    names = [name[-size:] for name in _DOING.findall(text) for size in range(len(name), 0, -1)]
+    known = [name for name in names if any(sender and key_of(sender).startswith(key_of(name)) for sender in senders)]
+    return "、".join(dict.fromkeys(known))
+
+
 def _who_accepted(room: Room, at: int) -> str | None:
     """Nobody was named: then whoever said "承知しました" next."""
     asked = room[at]
@@ -86,13 +95,13 @@ def _begins_with_yes(turn: Turn) -> bool:
     return cues.accepts(key_of(turn.plain.text))
 
 
-def _is_done(room: Room, at: int, line: Line) -> bool:
-    """Somebody said later that it is done: in answer to that message, or in its words."""
-    enough = max(1, min(2, len(line.words)))
+def _is_done(room: Room, at: int, action: Action) -> bool:
+    """Somebody said later that it is done: in answer to that message, or naming most of the thing."""
+    thing = cues.without_verbs(_thing(action.line, action.due)) or action.line.words
     for turn in room[at + 1 :]:
-        done = [other for other in turn.lines if cues.reports_done(other.key)]
-        if done and line.message.message_id in turn.plain.replies_to:
+        done = [line for line in turn.lines if cues.reports_done(line.key)]
+        if done and action.line.message.message_id in turn.plain.replies_to:
             return True
-        if any(len(other.words & line.words) >= enough for other in done):
+        if thing and any(len(line.words & thing) / len(thing) >= 0.6 for line in done):
             return True
     return False

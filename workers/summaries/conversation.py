@@ -1,5 +1,6 @@
 """Messages read into turns and lines, room by room: what the extractive summariser works on."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -33,6 +34,8 @@ class Turn:
 
 Room = list[Turn]
 
+_NAME = re.compile(r"\d|[ァ-ヶ]|[a-z][一-龥]|[一-龥]+[a-z]$")
+
 
 def by_room(messages: Sequence[Message]) -> list[list[Message]]:
     """The messages room by room, in the order in which the rooms first spoke, each in the order of time. What two rooms said
@@ -51,9 +54,23 @@ def turn_of(message: Message) -> Turn:
 
 
 def alike(one: Line, other: Line) -> bool:
-    """Near-duplicates: most of the shorter one's words are in the other."""
+    """Near-duplicates for a reader: most of the shorter one's words are in the other, and they name no different things."""
     shorter = min(len(one.words), len(other.words))
-    return one.key == other.key or (shorter > 0 and len(one.words & other.words) / shorter >= 0.65)
+    overlap = len(one.words & other.words) / shorter if shorter else 0.0
+    return one.key == other.key or (overlap >= 0.65 and not _things_differ(one, other))
+
+
+def says_again(one: Line, other: Line) -> bool:
+    """The same request or question once more: nearly all words in common. A社 and B社 are two requests."""
+    either = len(one.words | other.words)
+    overlap = len(one.words & other.words) / either if either else 0.0
+    return one.key == other.key or (overlap >= 0.75 and not _things_differ(one, other))
+
+
+def _things_differ(one: Line, other: Line) -> bool:
+    """Each names a figure or a name (figures, katakana, A社) that the other does not."""
+    things, others = ({word for word in line.words if _NAME.match(word)} for line in (one, other))
+    return not (things <= others or others <= things)
 
 
 def is_same_person(name: str, sender: str) -> bool:

@@ -46,7 +46,7 @@ _PLEASANTRY = re.compile(
         r"(?:わかり|分かり)ま(?:す|した)[ねよ]?|とんでもない(?:です|ございません)|どういたしまして|お気になさらず",
         r"(?:うーん|そう)?[、\s]*(?:何|なん|どう)(?:です|でしょう|だろう|だっけ)か?[ねな]?ー?",
         r"よろしければ|お時間の?(?:ある|あります)(?:とき|時|際)に",
-        r"^(?:株式会社)?[^、。はがを\s]{1,12}の[一-龥ァ-ヶー]{1,5}(?:です|と申します)。?$",
+        r"^[^、。はがを\s]{0,12}(?:会社|商事|営業|総務|人事|経理|開発|広報|担当|[部課])の(?!件)[一-龥ァ-ヶー]{1,5}です。?$|と申します",
         r"\b(?:hi|hello|hey|dear|good\s+(?:morning|afternoon|evening)|morning)\b(?:\s+(?:all|team|everyone|there|both|folks|guys))?",
         r"\b(?:thanks?(?:\s+you)?|thx|ty|cheers)\b(?:\s+(?:(?:so|very)\s+much|a\s+lot|again|in\s+advance|everyone|all))?"
         r"(?:\s+for\s+(?:the|your)\s+(?:quick\s+)?(?:update|help|reply|info|heads-up))?",
@@ -90,8 +90,8 @@ _REQUEST = re.compile(
     _any(
         r"ください|下さい",
         rf"お?願い(?:{_HUMBLY}(?:ます|たい)|申し上げ|できま|出来ま|でき(?:れ|ない)|いたく|ね|。|$)",
-        r"(?:いただけ|頂け|もらえ|貰え)(?:ます|ません|ると|れば|ない|る\?)|(?:いただき|頂き)たい|しておいて(?:ほしい|欲しい)",
-        r"要対応|至急対応|\btodo\b|する必要が(?:あ|ご)|(?:なければ|ないと)(?:なり|いけ)ません",
+        r"(?:いただけ|頂け|もらえ|貰え)(?:ます|ません|ると(?:助か|幸|嬉|うれ|あり|有)|れば(?:と|幸|助)|ないで|る\?)|(?:いただき|頂き)たい|しておいて(?:ほしい|欲しい)",
+        r"要対応|至急対応|\btodo\b|必要が(?:あり|ござい)ま|(?:なければ|ないと)(?:なり|いけ)ません",
         r"\bplease\b|\b(?:could|can|would)\s+(?:you|someone|anyone)\b|\bneeds?\s+to\s+\w+|\bmust\s+\w+|\bha(?:s|ve)\s+to\s+\w+",
         r"\baction(?:\s+item)?:|\bto-?do\b|\blet's\s+(?!go\b|see\b)\w+|\bmake\s+sure\b|\bdon't\s+forget\b|\bremember\s+to\b",
     )
@@ -193,9 +193,9 @@ def promises(key: str) -> bool:
     return bool(found) and not is_small_talk(key)
 
 
-def is_only_work(words: frozenset[str]) -> bool:
-    """Verbs without a thing, as in "共有します": a promise that says no more than yes."""
-    return words <= WORK
+def without_verbs(words: frozenset[str]) -> frozenset[str]:
+    """The things without what is done with them: nothing is left of "共有します", a promise that says no more than yes."""
+    return words - WORK
 
 
 def promised_by(key: str) -> str | None:

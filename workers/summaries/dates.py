@@ -34,10 +34,12 @@ _CLOCK = re.compile(_TIME, re.IGNORECASE)
 _DEADLINE_AFTER = re.compile(
     r"\s*(?:\([月火水木金土日]\))?\s*(?:の?(?:午前|午後)?中)?\s*(?:に|いっぱい)?\s*(?:まで|〆|締|必着|期限|中に)"
 )
+_DESCRIBING = re.compile(
+    r"(?:\([月火水木金土日]\))?\s*(?:\)|と|から|分(?![かに])|以降|時点|の(?!うち|朝|夕|午|昼|夜|正午|終業|営業|早|定時))"
+)
 _DEADLINE_BEFORE = re.compile(
     r"\b(?:by|before|until|due|no later than|deadline:?)\s+(?:on\s+|the\s+)?$|(?:期限|締切|〆切|納期)[^\d]{0,4}$", re.IGNORECASE
 )
-_ABSOLUTE = ("ymd", "md", "en")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +62,14 @@ class Due:
 def due_in(text: str, said_on: date) -> Due | None:
     """The deadline in `text`, or else the first date; None where there is no date at all."""
     text = unicodedata.normalize("NFKC", text)
-    found = [_due(match, text, said_on) for match in _DATE.finditer(text) if _is_a_date(match)]
+    found = [_due(match, text, said_on) for match in _DATE.finditer(text) if _is_a_date(match) and not _describes(match, text)]
     return next((due for due in found if due.is_deadline), found[0] if found else None)
+
+
+def _describes(match: re.Match[str], text: str) -> bool:
+    """It says of what day something is, not when it is due: "明日の会議", "11月分", "16日から"."""
+    clock = _CLOCK.match(text, match.end())
+    return bool(_DESCRIBING.match(text, clock.end() if clock else match.end()))
 
 
 def _due(match: re.Match[str], text: str, said_on: date) -> Due:

@@ -56,7 +56,7 @@ with period as materialized (
 ), chosen as (
     select room_id, message_id, messages, place from period cross join size
     where messages <= {MAX_MESSAGES} or place >= older
-        or place = 0 or place * {SAMPLED} / older > (place - 1) * {SAMPLED} / older
+        or place = 0 or place * {SAMPLED} / nullif(older, 0) > (place - 1) * {SAMPLED} / nullif(older, 0)
 )
 select chosen.messages, room_id, room.name as room_name, message_id, message.sender, message.sent_at, message.body
 from chosen

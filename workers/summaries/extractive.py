@@ -94,10 +94,12 @@ class _Writer:
         if self.language == "ja":
             facts = [f"期限: {action.due.label()}" if action.due else "", f"依頼: {asked_by}" if asked_by else ""]
             noted = "、".join(filter(None, facts))
-            return f"- **{action.owner or '担当未定'}**: {_shortened(action.line.text)}" + (f"（{noted}）" if noted else "")
+            return f"- **{action.owner or '担当者の記載なし'}**: {_shortened(action.line.text)}" + (
+                f"（{noted}）" if noted else ""
+            )
         facts = [f"due: {action.due.label()}" if action.due else "", f"asked by {asked_by}" if asked_by else ""]
         noted = "; ".join(filter(None, facts))
-        return f"- **{action.owner or 'Nobody yet'}**: {_shortened(action.line.text)}" + (f" ({noted})" if noted else "")
+        return f"- **{action.owner or 'Nobody named'}**: {_shortened(action.line.text)}" + (f" ({noted})" if noted else "")
 
     def _said(self, line: Line) -> str:
         room = f"[{line.message.room_name}] " if self.several_rooms else ""

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from workers.summaries import cues
-from workers.summaries.conversation import Line, Room, Turn, alike, is_same_person
+from workers.summaries.conversation import Line, Room, Turn, is_same_person, says_again
 
 ANSWERED_WITHIN = 6
 """Messages of others after a question in which an answer is looked for (one that names the question may come at any time)."""
@@ -16,7 +16,7 @@ def open_questions(room: Room) -> list[Line]:
     for at, turn in enumerate(room):
         for line in turn.lines:
             if _is_a_question(line) and not _is_answered(room, at, line):
-                found = [other for other in found if not alike(other, line)] + [line]
+                found = [other for other in found if not says_again(other, line)] + [line]
     return found
 
 

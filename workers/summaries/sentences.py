@@ -24,7 +24,9 @@ _LAUGHTER = re.compile(
 )
 _JAPANESE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff々]")
 _LETTER = re.compile(r"[^\W\d_]")
-_WORD = re.compile(r"[一-龥々]+|[ァ-ヶー]{2,}|[a-z][a-z0-9+#.'-]*[a-z0-9+#]|[a-z]\d+|\d[\d,.]*\d|\d")
+_WORD = re.compile(
+    r"[a-z][一-龥々]{1,4}|[一-龥々]+[a-z](?![a-z0-9])|[一-龥々]+|[ァ-ヶー]{2,}|[a-z][a-z0-9+#.'-]*[a-z0-9+#]|[a-z]\d+|\d[\d,.]*\d|\d"
+)
 _KANJI = re.compile(r"[一-龥々]")
 
 
@@ -69,10 +71,15 @@ def words_of(key: str) -> list[str]:
     for word in _WORD.findall(key):
         if word in GRAMMAR or word in EMPTY_KANJI:
             continue
-        words.append(word)
+        words.append(_stem(word))
         if len(word) > 2 and _KANJI.match(word):
             words += [word[at : at + 2] for at in range(min(len(word), 12) - 1)]
     return words
+
+
+def _stem(word: str) -> str:
+    """An English word without its ending: "shared" and "share" are one. Crude, and only ever compared."""
+    return re.sub(r"(?:ing|ed|es|e|s)$", "", word) if len(word) >= 4 and word.isascii() else word
 
 
 def letters_of(key: str) -> int:

@@ -39,7 +39,7 @@ def _phrases(text: str) -> list[str]:
 
 def _whole_word(found: re.Match[str], text: str) -> str:
     """A run of kanji with the kana that belong to it ("夏休み"), or without a last kanji that begins a verb ("全部|食べた")."""
-    phrase, rest = found[0].strip("ー.-_&"), text[found.end() : found.end() + 3]
+    phrase, rest = found[0].lstrip("ー").strip(".-_&"), text[found.end() : found.end() + 3]
     if not re.search(r"[一-龥々]$", phrase) or rest.startswith(("くらい", "ぐらい")):
         return phrase
     if re.match(r"[いきちみりえけせめれげべぎび](?:[はがのをにでともやかだ、。！？!?・\s]|$)", rest):

@@ -1,0 +1,317 @@
+"""Job types for tests, a real worker around them, and waits that end when something is so.
+
+```python
+async with working(database, store, bus, wire, job_types) as worker:
+    job = await queue(store, wire, QUICK)
+    assert (await ended(database, job)).status is Status.COMPLETED
+```
+"""
+
+import asyncio
+import inspect
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any, TypeVar, cast, overload
+
+import asyncpg
+from pydantic import ConfigDict
+from pydantic.alias_generators import to_camel
+
+from events import job as rules
+from events.bus import Bus
+from events.database import Database
+from events.job import ENDED, JSON, NO_DELAY, Failed, Job, Queued, Recorded, Started, Status, word
+from events.store import Store
+from projections.jobs import JobsView
+from workers.deliver import Wire
+from workers.enqueue import enqueue
+from workers.job_type import Backoff, Context, Final, GiveUp, JobType, Payload
+from workers.main import Worker
+from workers.resources import Resources
+
+T = TypeVar("T")
+
+AT_ONCE = Backoff(first=0.0, ceiling=0.0, jitter=0.0)
+LONG = 20.0  # seconds: what has not happened by then never will
+
+
+class Anything(Payload):
+    """What a test wants to tell its handler."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="allow", frozen=True)
+
+
+class Numbered(Payload):
+    n: int = 0
+
+
+def job_type(name: str, run: Callable[[Context, Any], Awaitable[JSON]], **policy: Any) -> JobType[Any]:
+    """A type whose handler a test has written. Retries come at once unless `backoff` says otherwise."""
+    rest: dict[str, Any] = {"payload": Anything, "run": run, "deadline": 30.0, "backoff": AT_ONCE} | policy
+    return JobType(name, **rest)
+
+
+# Handlers ---------------------------------------------------------------------------------------------------------------------
+
+
+async def quick(context: Context, payload: Payload) -> JSON:
+    return payload.to_json()
+
+
+async def slow(context: Context, payload: Any) -> JSON:
+    """Works until it is stopped, and says how far it is ten times a second."""
+    steps = 0
+    while True:
+        await context.progress({"steps": steps})
+        await asyncio.sleep(0.1)
+        steps += 1
+
+
+async def hang(context: Context, payload: Any) -> JSON:
+    await asyncio.Event().wait()
+    return None
+
+
+async def fail_in_first_attempt(context: Context, payload: Any) -> JSON:
+    if context.attempt == 1:
+        raise RuntimeError("the first attempt always fails")
+    return {"attempt": context.attempt}
+
+
+async def fail(context: Context, payload: Any) -> JSON:
+    raise ValueError(f"attempt {context.attempt} fails")
+
+
+async def fail_for_good(context: Context, payload: Any) -> JSON:
+    raise NotWorthAnotherTry("it will never work")
+
+
+async def give_up(context: Context, payload: Any) -> JSON:
+    raise GiveUp("there is nothing to do")
+
+
+async def swallow_cancellation(context: Context, payload: Any) -> JSON:
+    """Deaf to every cancellation, for half a second."""
+    until = time.monotonic() + 0.5
+    while time.monotonic() < until:
+        try:
+            await asyncio.sleep(0.05)
+        except asyncio.CancelledError:
+            continue
+    return {"heard": False}
+
+
+async def block_the_loop(context: Context, payload: Any) -> JSON:
+    """As a long computation does that somebody forgot to put into a thread."""
+    time.sleep(payload.seconds)  # noqa: ASYNC251
+    return {"blocked": payload.seconds}
+
+
+async def crash_the_process(context: Context, payload: Any) -> JSON:
+    """As a segmentation fault would, in the first attempt."""
+    if context.attempt == 1:
+        os._exit(9)
+    return {"attempt": context.attempt}
+
+
+class NotWorthAnotherTry(Final):
+    pass
+
+
+QUICK: JobType[Any] = job_type("quick", quick, payload=Numbered)
+SLOW = job_type("slow", slow)
+HANG = job_type("hang", hang)
+COSTLY = job_type("costly", hang, retry_when_worker_lost=False)
+ONCE = job_type("once", hang, max_attempts=1)
+FAIL_ONCE = job_type("fail_once", fail_in_first_attempt)
+FAIL = job_type("fail", fail, max_attempts=3)
+BLOCK = job_type("block", block_the_loop)
+CRASH = job_type("crash", crash_the_process)
+
+MEETINGS: dict[str, asyncio.Barrier] = {}
+
+
+async def meet(context: Context, payload: Any) -> JSON:
+    """Ends when as many have come as are expected."""
+    await asyncio.wait_for(MEETINGS[payload.meeting].wait(), LONG)
+    return "met"
+
+
+MEET = job_type("meet", meet)
+
+JOB_TYPES: tuple[JobType[Any], ...] = (QUICK, SLOW, HANG, COSTLY, ONCE, FAIL_ONCE, FAIL, BLOCK, CRASH)
+"""Those that a worker in a process of its own knows (`worker_process.py`)."""
+
+
+# A worker ---------------------------------------------------------------------------------------------------------------------
+
+
+def new_worker(
+    database: Database, store: Store, bus: Bus, wire: Wire, job_types: Iterable[JobType[Any]], *, slots: int = 10
+) -> Worker:
+    return Worker(
+        database=database,
+        store=store,
+        bus=bus,
+        wire=wire,
+        resources=Resources(database=database, chatwork=None, summariser=cast(Any, None)),
+        job_types={job_type.name: job_type for job_type in (*job_types, MEET)},
+        slots=slots,
+    )
+
+
+@asynccontextmanager
+async def working(
+    database: Database, store: Store, bus: Bus, wire: Wire, job_types: Iterable[JobType[Any]], *, slots: int = 10
+) -> AsyncIterator[Worker]:
+    """A worker that knows these types. Leaving, it must still be alive; what it runs is handed back."""
+    worker = new_worker(database, store, bus, wire, job_types, slots=slots)
+    await worker.start()
+    try:
+        yield worker
+        assert not worker.broken.done(), worker.broken.exception()
+    finally:
+        await worker.stop(grace=0)
+
+
+async def lives_on(worker: Worker, store: Store, database: Database) -> None:
+    """Waits until every slot is free, and has the worker run that many jobs more at the same time."""
+    runner = worker.runner
+    await until(lambda: runner.free == runner.slots and not runner.attempts)
+    assert not worker.broken.done(), worker.broken.exception()
+    meeting = secrets.token_hex(4)
+    MEETINGS[meeting] = asyncio.Barrier(runner.slots)
+    jobs = [await queue(store, None, MEET, {"meeting": meeting}) for _ in range(runner.slots)]
+
+    for job in jobs:
+        runner.run(job, started=lambda: None)
+
+    for job in jobs:
+        assert (await ended(database, job)).result == "met"
+    await until(lambda: runner.free == runner.slots)
+
+
+async def queue(
+    store: Store, wire: Wire | None, job_type: JobType[Any], payload: JSON = None, *, delay: timedelta = NO_DELAY
+) -> Job:
+    """A new job; without a wire nobody is told of it but the log."""
+    target = wire if wire is not None else cast(Wire, Nobody())
+    return await enqueue(store, target, job_type, payload or {}, user_id=None, actor="system:test", delay=delay)
+
+
+class Nobody:
+    """The far end of a wire that is cut."""
+
+    def push(self, hints: Any, *, even_if_full: bool = False) -> None:
+        return
+
+
+async def cancel(store: Store, job: Job) -> Job:
+    """As a person does it, through the API."""
+    return await store.append(job, lambda job: rules.cancel(job, reason="test"), actor="user:test")
+
+
+# Waiting and looking ----------------------------------------------------------------------------------------------------------
+
+
+@overload
+async def until(condition: Callable[[], Awaitable[T]], *, within: float = ..., what: str = ...) -> T: ...
+
+
+@overload
+async def until(condition: Callable[[], T], *, within: float = ..., what: str = ...) -> T: ...
+
+
+async def until(condition: Callable[[], Any], *, within: float = LONG, what: str = "") -> Any:
+    """What `condition` returns, as soon as that is true. Fails after `within` seconds."""
+    give_up_at = time.monotonic() + within
+    while True:
+        value = condition()
+        if inspect.isawaitable(value):
+            value = await value
+        if value:
+            return value
+        if time.monotonic() > give_up_at:
+            raise AssertionError(f"not so within {within} seconds: {what or inspect.getsource(condition).strip()}")
+        await asyncio.sleep(0.005)
+
+
+async def ended(database: Database, job: Job, *, within: float = LONG) -> Job:
+    """The job, once it has ended for good."""
+    return await until_job(database, job, lambda now: now.status in ENDED and now.finished_at is not None, within=within)
+
+
+async def running(database: Database, job: Job, *, attempt: int = 1, within: float = LONG) -> Job:
+    return await until_job(database, job, lambda now: (now.status, now.attempt) == (Status.PROCESSING, attempt), within=within)
+
+
+async def until_job(database: Database, job: Job, condition: Callable[[Job], bool], *, within: float = LONG) -> Job:
+    view = JobsView(database)
+    give_up_at = time.monotonic() + within
+    while True:
+        now = await view.get(job.id)
+        assert now is not None
+        if condition(now):
+            return now
+        if time.monotonic() > give_up_at:
+            raise AssertionError(f"not so within {within} seconds: {now}")
+        await asyncio.sleep(0.005)
+
+
+async def words(store: Store, job: Job) -> list[str]:
+    """The job's history in words: "queued", "started", "failed, retried", "queued: retry", …"""
+    return [_word(recorded) for recorded in await store.history(job.id)]
+
+
+async def events_of(store: Store, job: Job, type: type[T]) -> list[T]:
+    return [recorded.event for recorded in await store.history(job.id) if isinstance(recorded.event, type)]
+
+
+async def starts(store: Store, job: Job) -> list[tuple[int, str]]:
+    """Which attempts were started, and by which worker."""
+    history = await store.history(job.id)
+    return [(recorded.attempt, recorded.event.worker) for recorded in history if isinstance(recorded.event, Started)]
+
+
+async def must_fold(database: Database, store: Store, job: Job) -> None:
+    """The history is one that could be, and the view is what it folds to."""
+    assert rules.fold(await store.history(job.id)) == await JobsView(database).get(job.id)
+
+
+@asynccontextmanager
+async def row_locked(database: Database, *jobs: Job) -> AsyncIterator[None]:
+    """Whoever writes to these jobs has to wait until the block is left (for at most five seconds, then it fails)."""
+    connection = await asyncpg.connect(database.url)
+    try:
+        async with connection.transaction():
+            await connection.execute("select from jobs where id = any($1::uuid[]) for update", [job.id for job in jobs])
+            yield
+    finally:
+        await connection.close()
+
+
+async def until_waiting_for_locks(database: Database, connections: int) -> None:
+    """Waits until so many connections to this database wait for a lock."""
+    query = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    seen = -1
+
+    async def as_many() -> bool:
+        nonlocal seen
+        seen = int(await database.fetch_val(query))
+        return seen == connections
+
+    await until(as_many, what=f"{connections} connections wait for locks")
+
+
+def _word(recorded: Recorded) -> str:
+    match recorded.event:
+        case Queued(reason=reason) if reason != "new":
+            return f"queued: {reason}"
+        case Failed(will_retry=True):
+            return "failed, retried"
+        case event:
+            return word(event)

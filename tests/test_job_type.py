@@ -1,0 +1,107 @@
+"""What a job type says: which jobs are of one kind, how long a retry waits, what a payload may hold."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from tests.job_types import hang, job_type
+from workers.job_type import Backoff, Payload, Unique
+
+USER, OTHER = "01a20a6a-ab4e-7283-a269-a03f99e2fa06", "01a20a6a-ab4e-7283-a269-a03f99e2fa07"
+
+
+class Sync(Payload):
+    room_id: str | None = None
+    room_limit: int | None = None
+
+
+# Unique keys ------------------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_rule_any_number_may_be_active() -> None:
+    assert job_type("free", hang).unique_key({"a": 1}, USER) is None
+
+
+def test_per_type_all_jobs_of_the_type_are_of_one_kind() -> None:
+    rooms = job_type("rooms", hang, unique=Unique.PER_TYPE)
+
+    assert rooms.unique_key({}, USER) == rooms.unique_key({"a": 1}, OTHER) == rooms.unique_key({}, None)
+
+
+def test_per_payload_users_share_and_payloads_do_not() -> None:
+    messages = job_type("messages", hang, unique=Unique.PER_PAYLOAD)
+
+    assert messages.unique_key({"roomId": "1"}, USER) == messages.unique_key({"roomId": "1"}, OTHER)
+    assert len({messages.unique_key(payload, USER) for payload in ({}, {"roomId": "1"}, {"roomId": "2"}, {"roomId": 1})}) == 4
+
+
+def test_per_user_and_payload_neither_is_shared() -> None:
+    draft = job_type("draft", hang, unique=Unique.PER_USER_AND_PAYLOAD)
+
+    keys = {draft.unique_key(payload, user) for payload in ({"a": 1}, {"a": 2}) for user in (USER, OTHER, None)}
+    assert len(keys) == 6
+
+
+@pytest.mark.parametrize("unique", [Unique.PER_TYPE, Unique.PER_PAYLOAD, Unique.PER_USER_AND_PAYLOAD])
+def test_two_types_are_never_of_one_kind(unique: Unique) -> None:
+    one, other = (job_type(name, hang, unique=unique) for name in ("one", "other"))
+
+    assert one.unique_key({}, USER) != other.unique_key({}, USER)
+
+
+def test_the_order_of_a_payloads_keys_makes_no_other_kind() -> None:
+    messages = job_type("messages", hang, unique=Unique.PER_PAYLOAD)
+
+    one, other = {"a": {"x": 1, "y": 2}, "b": 3}, {"b": 3, "a": {"y": 2, "x": 1}}
+    assert messages.unique_key(one, None) == messages.unique_key(other, None)
+
+
+def test_a_field_that_is_given_as_none_makes_no_other_kind() -> None:
+    assert Sync(room_id=None, room_limit=3).to_json() == Sync(room_limit=3).to_json() == {"roomLimit": 3}
+
+
+# Backoff ----------------------------------------------------------------------------------------------------------------------
+
+
+@given(attempt=st.integers(1, 10_000))
+def test_a_retry_waits_twice_as_long_each_time_give_or_take_a_fifth_and_at_most_ten_seconds(attempt: int) -> None:
+    waits = Backoff().after(attempt)
+
+    planned = min(2.0 ** min(attempt - 1, 10), 10)
+    assert timedelta(seconds=0.8 * planned) <= waits <= timedelta(seconds=min(1.2 * planned, 10))
+
+
+@given(first=st.floats(0, 100), ceiling=st.floats(0, 100), jitter=st.floats(0, 1), attempt=st.integers(1, 10**9))
+def test_a_retry_never_waits_longer_than_its_ceiling_nor_less_than_nothing(
+    first: float, ceiling: float, jitter: float, attempt: int
+) -> None:
+    waits = Backoff(first, ceiling, jitter).after(attempt)
+
+    assert timedelta(0) <= waits <= timedelta(seconds=ceiling)
+
+
+def test_retries_of_jobs_that_failed_together_do_not_all_come_at_the_same_moment() -> None:
+    assert len({Backoff().after(1) for _ in range(20)}) > 10
+
+
+# Payloads ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_payload_is_camel_case_in_json_and_comes_back_as_it_was() -> None:
+    payload = Sync(room_id="123", room_limit=5)
+
+    assert payload.to_json() == {"roomId": "123", "roomLimit": 5}
+    assert Sync.model_validate(payload.to_json()) == payload
+
+
+def test_a_payload_refuses_a_field_that_nobody_knows() -> None:
+    with pytest.raises(ValidationError):
+        Sync.model_validate({"roomId": "1", "rooms": []})
+
+
+def test_a_payload_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        Sync(room_id="1").room_id = "2"
