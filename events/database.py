@@ -41,6 +41,18 @@ AWAY = (
 )
 """What is raised while PostgreSQL is away or going away: the statement may or may not have been carried out."""
 
+NOT_LET_IN = (
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InsufficientPrivilegeError,
+)
+"""A wrong password, a database that is not there, a right that the role does not have."""
+
+
+def cannot_enter(error: Exception) -> bool:
+    return isinstance(error, NOT_LET_IN)
+
+
 NoSuchTable = asyncpg.UndefinedTableError
 """The database has no schema yet, or an old one."""
 
@@ -96,7 +108,8 @@ class Database:
     async def transaction(self, **options: Any) -> AsyncIterator[None]:
         """A transaction around the queries of this task. Keep it short: no network call and no new task inside it.
         `options`: `isolation="repeatable_read"`, `readonly=True`."""
-        async with self._pool.transaction(**options):
+        # Not `databases`' own transaction: cancelled while it begins or commits, it never gives its connection back.
+        async with self._pool.connection() as connection, connection.raw_connection.transaction(**options):
             yield
 
     @asynccontextmanager
@@ -121,4 +134,14 @@ async def connect(url: str, **settings: str) -> Connection:
 
 async def _set_codecs(connection: Connection) -> None:
     # Ids are text in Python: they go into JSON, Redis keys and dictionaries, and asyncpg's own UUID class into none of them.
-    await connection.set_type_codec("uuid", schema="pg_catalog", encoder=str, decoder=str, format="text")
+    # In binary, since COPY takes nothing else.
+    await connection.set_type_codec("uuid", schema="pg_catalog", encoder=_uuid_bytes, decoder=_uuid_text, format="binary")
+
+
+def _uuid_bytes(text: str) -> bytes:
+    return bytes.fromhex(text.replace("-", ""))
+
+
+def _uuid_text(value: bytes) -> str:
+    digits = value.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

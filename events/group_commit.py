@@ -15,7 +15,7 @@ from typing import Generic, Protocol, TypeVar
 import asyncpg
 import structlog
 
-from events.database import AWAY, Connection, is_away
+from events.database import Connection, is_away
 
 log = structlog.get_logger(__name__)
 
@@ -133,8 +133,9 @@ class GroupCommit(Generic[W]):
                 if connection is None or connection.is_closed():
                     connection = await self._connect()
                 await self._send_batch(connection, batch, again)
-            except AWAY as error:
-                log.warning("group commit: PostgreSQL is away, trying again", error=repr(error), writes=len(batch))
+            except Exception as error:
+                # Whatever it is that keeps us from connecting (a changed password, say), somebody may mend it: a lane never ends.
+                log.warning("group commit: no answer from PostgreSQL, trying again", error=repr(error), writes=len(batch))
                 if connection is not None:
                     # The outcome of what was sent is unknown from here on.
                     again = True

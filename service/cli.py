@@ -229,7 +229,7 @@ def _complaining() -> Iterator[None]:
 
 def _complaint(error: Exception) -> str | None:
     """What a person can do about it; None for a fault of ours."""
-    from events.database import NoSuchTable, is_away
+    from events.database import NoSuchTable, cannot_enter, is_away
     from events.embedded_binaries import EmbeddedError
     from service.serve import CannotListen
 
@@ -237,6 +237,8 @@ def _complaint(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, NoSuchTable):
         return "the database has no schema yet, or an old one: run `rireki migrate`"
+    if cannot_enter(error):
+        return f"DATABASE_URL: PostgreSQL refuses: {error}"
     if is_away(error):
         return f"DATABASE_URL: the database does not answer: {error}"
     return None

@@ -157,7 +157,7 @@ async def _job_at(call: Call[Any, Any], job: Job, at: datetime) -> Job:
     history = await call.parts.store.history(job.id)
     past = fold(takewhile(lambda recorded: recorded.at <= at, history))
     if past is None:
-        raise bad_field("at", "is before this job was created", 400)
+        raise Problem(404, "This job had not been created yet at that time.")
     return past
 
 

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from events.bus import Bus, Change
-from events.database import AWAY
+from events.database import AWAY, DATABASE_ERRORS
 from events.job import ENDED, Canceled, Completed, Failed, Job, Recorded
 from projections.jobs import JobsView
 from service.endpoint import Call
@@ -101,7 +101,7 @@ class Live:
         while True:
             await asyncio.sleep(LOOK_EVERY)
             if self._watches:
-                with contextlib.suppress(*AWAY):
+                with contextlib.suppress(*DATABASE_ERRORS):
                     for change in await self._jobs.seqs(list(self._watches)):
                         self._tell(change)
 

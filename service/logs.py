@@ -6,6 +6,9 @@ import sys
 import orjson
 import structlog
 
+# Without the local variables of each frame: a password may be one of them.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+
 
 def configure_logs(level: int = logging.INFO) -> None:
     on_terminal = sys.stderr.isatty()
@@ -15,9 +18,9 @@ def configure_logs(level: int = logging.INFO) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *(
-                [structlog.dev.ConsoleRenderer()]
+                [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
                 if on_terminal
-                else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(serializer=_dump)]
+                else [_TRACEBACKS, structlog.processors.JSONRenderer(serializer=_dump)]
             ),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),

@@ -20,6 +20,7 @@ from workers.resources import Resources
 
 if TYPE_CHECKING:
     from service.parts import Parts
+    from workers.chatwork.sandbox import Sandbox
     from workers.main import Worker
 
 log = structlog.get_logger("rireki")
@@ -89,18 +90,19 @@ async def _resources(settings: Settings, database: Database) -> AsyncIterator[Re
     async with contextlib.AsyncExitStack() as stack:
         base_url, token = settings.chatwork_api_base_url, settings.chatwork_api_token
         if settings.chatwork_sandbox:
-            from workers.chatwork.sandbox import Sandbox
-
-            sandbox = await stack.enter_async_context(Sandbox(settings.chatwork_sandbox_data))
+            sandbox = await stack.enter_async_context(_sandbox(settings))
             base_url, token = sandbox.base_url, sandbox.token
         chatwork: Chatwork | None = None
         if token is not None:
-            chatwork_settings = ChatworkSettings(
-                base_url=base_url,
-                token=token,
-                rate_limit=settings.chatwork_rate_limit,
-                new_rooms_active=settings.chatwork_new_rooms_active,
-            )
+            try:
+                chatwork_settings = ChatworkSettings(
+                    base_url=base_url,
+                    token=token,
+                    rate_limit=settings.chatwork_rate_limit,
+                    new_rooms_active=settings.chatwork_new_rooms_active,
+                )
+            except ValueError as error:
+                raise ConfigError(f"CHATWORK_API_TOKEN: {error}") from error
             chatwork = Chatwork(chatwork_settings, database)
             stack.push_async_callback(chatwork.close)
         summaries = SummarySettings(settings.openai_api_key, settings.openai_model, settings.openai_base_url)
@@ -163,6 +165,16 @@ async def first_sign_in(settings: Settings, database: Database) -> tuple[str, st
     with contextlib.suppress(CannotAdd):
         await add_user(database, email, Role.ADMIN, password, "Admin")
     return email, password
+
+
+def _sandbox(settings: Settings) -> "Sandbox":
+    from workers.chatwork.sandbox import Sandbox
+    from workers.chatwork.sandbox_data import SandboxDataError
+
+    try:
+        return Sandbox(settings.chatwork_sandbox_data, limit=settings.chatwork_rate_limit)
+    except SandboxDataError as error:
+        raise ConfigError(f"CHATWORK_SANDBOX_DATA: {error}") from error
 
 
 def _wire(settings: Settings) -> Wire:

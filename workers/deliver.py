@@ -92,10 +92,12 @@ class LocalWire:
         self._pushed.set()
 
     async def claim(self, most: int) -> list[AttemptId]:
-        return [heapq.heappop(self._waiting)[1] for _ in range(min(most, len(self._waiting)))]
+        claimed = [heapq.heappop(self._waiting)[1] for _ in range(min(most, len(self._waiting)))]
+        # Who loses a claim is told of it again by the tick, and who holds it twice is refused by the log.
+        self._known.difference_update(claimed)
+        return claimed
 
-    def settle(self, attempt: AttemptId) -> None:
-        self._known.discard(attempt)
+    def settle(self, attempt: AttemptId) -> None: ...
 
     async def wait(self) -> None:
         self._pushed.clear()

@@ -293,37 +293,37 @@ class ProgressReports:
 
     async def report(self, result: JSON) -> None:
         self._unsent[:] = [as_json(result)]
-        wait = self._last_append + PROGRESS_EVERY - time.monotonic()
-        if self._appended < 2 or wait <= 0:
-            await self._append()
-        elif self._later is None or self._later.done():
-            self._later = asyncio.create_task(self._append_after(wait))
+        async with self._appending:
+            wait = self._last_append + PROGRESS_EVERY - time.monotonic()
+            if self._appended < 2 or wait <= 0:
+                await self._append()
+            elif self._later is None or self._later.done():
+                self._later = asyncio.create_task(self._append_after(wait))
 
     async def finish(self) -> None:
         """Appends what is left. A refusal is left to whoever records the end."""
         if self._later is not None:
             self._later.cancel()
             await asyncio.wait({self._later})
-        await self._append()
+        async with self._appending:
+            await self._append()
 
     async def _append_after(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
-        await self._append()
+        async with self._appending:
+            await self._append()
 
     async def _append(self) -> None:
-        async with self._appending:
-            if not self._unsent:
-                return
-            result = self._unsent.pop()
-            attempt = self._attempt
-            try:
-                await attempt.append(
-                    lambda job: rules.progress(job, attempt=attempt.number, worker=attempt.worker, result=result)
-                )
-            except NotAllowed:
-                attempt.interrupt(Interruption.OVER)
-            self._appended += 1
-            self._last_append = time.monotonic()
+        if not self._unsent:
+            return
+        result = self._unsent.pop()
+        attempt = self._attempt
+        try:
+            await attempt.append(lambda job: rules.progress(job, attempt=attempt.number, worker=attempt.worker, result=result))
+        except NotAllowed:
+            attempt.interrupt(Interruption.OVER)
+        self._appended += 1
+        self._last_append = time.monotonic()
 
 
 class InvalidPayload(Final):
