@@ -133,4 +133,13 @@ class RedisBus(Bus):
                 continue
             unanswered = 0
             if message["type"] == "message":
-                super().announce(Change(*change) for change in orjson.loads(message["data"]))
+                super().announce(_read(message["data"]))
+
+
+def _read(message: bytes) -> list[Change]:
+    """The changes of a message; none for one that is not ours: anybody may publish anything."""
+    try:
+        return [Change(*change) for change in orjson.loads(message)]
+    except (TypeError, ValueError):
+        log.warning("bus: a message that is not ours was passed over")
+        return []

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
 else:
     Connection = asyncpg.Connection
+Record = asyncpg.Record
 Row = Mapping[str, Any]
 
 STATEMENT_TIMEOUT = 30  # seconds; also how long a client waits for an answer, plus a margin
@@ -52,6 +53,12 @@ NOT_LET_IN = (
 def cannot_enter(error: Exception) -> bool:
     return isinstance(error, NOT_LET_IN)
 
+
+LockNotAvailable = asyncpg.LockNotAvailableError
+"""Somebody else held the lock for longer than `lock_timeout`."""
+
+ConstraintViolated = asyncpg.IntegrityConstraintViolationError
+"""The database guards what matters: `constraint_name` says which sentence was broken."""
 
 NoSuchTable = asyncpg.UndefinedTableError
 """The database has no schema yet, or an old one."""

@@ -9,10 +9,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import asyncpg
 import orjson
 
-from events.database import Connection, Database
+from events.database import Connection, Database, LockNotAvailable
 from events.job import JSON, Job, evolve
 from events.store import JOB_COLUMNS, histories
 
@@ -150,7 +149,7 @@ async def _lock_out_writers(writer: Connection) -> None:
             async with writer.transaction():
                 await writer.execute("lock table jobs in access exclusive mode")
                 return
-        except asyncpg.LockNotAvailableError:
+        except LockNotAvailable:
             await asyncio.sleep(0.5)
     raise RebuildRefused("the jobs view is being read by a transaction that does not end; try again later")
 

@@ -3,9 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, fields
 
-import asyncpg
-
-from events.database import Connection, Database
+from events.database import Connection, Database, Record
 from events.job import BrokenHistory, Completed, Job, Progress, Started, evolve
 from events.store import HISTORIES, JOB_COLUMNS, job_from, recorded_from
 
@@ -68,7 +66,7 @@ async def verify(database: Database, *, job_id: str | None = None) -> Verified:
 
 async def _side_by_side(
     connection: Connection, job_ids: list[str] | None
-) -> AsyncIterator[tuple[str, list[asyncpg.Record], asyncpg.Record | None]]:
+) -> AsyncIterator[tuple[str, list[Record], Record | None]]:
     """Each job's id, its rows of the log, and its row of the view; either may be missing. Both are read in order of id and a
     little at a time, since a log is larger than memory."""
     view = aiter(connection.cursor(VIEW, job_ids, prefetch=1000))
@@ -88,8 +86,8 @@ async def _side_by_side(
         shown = await anext(view, None)
 
 
-async def _job_by_job(connection: Connection, job_ids: list[str] | None) -> AsyncIterator[list[asyncpg.Record]]:
-    history: list[asyncpg.Record] = []
+async def _job_by_job(connection: Connection, job_ids: list[str] | None) -> AsyncIterator[list[Record]]:
+    history: list[Record] = []
     async for row in connection.cursor(HISTORIES, job_ids, prefetch=2000):
         if history and history[0]["job_id"] != row["job_id"]:
             yield history
@@ -99,7 +97,7 @@ async def _job_by_job(connection: Connection, job_ids: list[str] | None) -> Asyn
         yield history
 
 
-def _compare(history: list[asyncpg.Record], shown: asyncpg.Record | None) -> list[str]:
+def _compare(history: list[Record], shown: Record | None) -> list[str]:
     if not history:
         return ["is in the view and not in the log"]
     try:
@@ -116,7 +114,7 @@ def _compare(history: list[asyncpg.Record], shown: asyncpg.Record | None) -> lis
     ]
 
 
-def _fold(history: list[asyncpg.Record]) -> Job | None:
+def _fold(history: list[Record]) -> Job | None:
     """`fold`, and beside it what no single event can show: that a worker spoke only for the attempt that it had started."""
     job: Job | None = None
     for row in history:

@@ -57,6 +57,8 @@ def read_until(text: str | None) -> int | datetime | None:
     if text is None:
         return None
     if text.isascii() and text.isdecimal():
+        if int(text) == 0:
+            raise typer.BadParameter("events are numbered from 1")
         return int(text)
     try:
         time = datetime.fromisoformat(text)
@@ -147,7 +149,7 @@ def _states(history: Iterable[Recorded]) -> list[tuple[Recorded, Job]]:
 def _replay_table(job_id: str, steps: list[tuple[Recorded, Job]]) -> Table:
     table = Table(title=f"{steps[0][1].type if steps else ''} {job_id}", title_justify="left", show_lines=False)
     for heading in ("seq", "at", "actor", "attempt", "event", "what", "the job then"):
-        table.add_column(heading, justify="right" if heading in ("seq", "attempt") else "left")
+        table.add_column(heading, justify="right" if heading in ("seq", "attempt") else "left", overflow="fold")
     for recorded, job in steps:
         state = Text(job.status, style=COLOURS[job.status])
         table.add_row(

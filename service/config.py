@@ -67,7 +67,7 @@ Secret = Field(default=None, repr=False)
 
 
 class Settings(BaseSettings):
-    """SPEC section 4, one field for each variable."""
+    """One field for each variable (README, Configuration)."""
 
     model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, extra="ignore", hide_input_in_errors=True)
 

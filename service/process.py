@@ -1,5 +1,6 @@
 """A process of ours, from its settings: what it needs is opened here in order, and closed in the opposite order."""
 
+import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Iterator
@@ -13,6 +14,7 @@ from events.database import Database
 from events.store import Store
 from migrations.migrate import migrate
 from projections.jobs import JobsView
+from projections.seal import keep_sealing
 from service.config import ConfigError, Settings, jwt_secret
 from service.kept import kept
 from workers.deliver import LocalWire, Wire
@@ -79,7 +81,14 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Core]:
         await wire.start()
         stack.push_async_callback(wire.stop)
         resources = await stack.enter_async_context(_resources(settings, database))
+        sealing = asyncio.create_task(keep_sealing(database), name="sealer")
+        stack.push_async_callback(_ended, sealing)
         yield Core(settings, database, bus, store, wire, resources)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait({task})
 
 
 @contextlib.asynccontextmanager

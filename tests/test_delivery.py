@@ -522,6 +522,25 @@ async def test_an_entry_stays_in_redis_until_started_is_durable(
         await until(lambda: _is_clean(redis))
 
 
+async def test_an_entry_leaves_redis_when_its_attempt_could_not_be_started(
+    database: Database, store: Store, bus: Bus, over_redis: RedisWire, redis: Redis
+) -> None:
+    elsewhere = Store(database, bus)
+    await elsewhere.start()
+    async with working(database, store, bus, over_redis, [QUICK]):
+        job = await queue(store, None, QUICK, delay=timedelta(hours=1))
+        async with row_locked(database, job):
+            canceling = asyncio.create_task(cancel(elsewhere, job))
+            await until_waiting_for_locks(database, 1)
+            over_redis.push([Hint.of(job)])
+            await until_waiting_for_locks(database, 2)
+        await canceling
+
+        await until(lambda: _is_clean(redis), within=5)
+    assert await words(store, job) == ["queued", "canceled"]
+    await elsewhere.stop()
+
+
 async def test_a_worker_that_stops_leaves_nothing_behind_in_redis(
     database: Database, store: Store, bus: Bus, redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

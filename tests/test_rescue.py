@@ -30,6 +30,7 @@ from tests.job_types import (
     new_worker,
     queue,
     quick,
+    row_locked,
     running,
     starts,
     until,
@@ -347,6 +348,33 @@ async def test_a_worker_that_finds_itself_declared_gone_stops_what_it_runs_and_g
         assert [worker_id for _, worker_id in await starts(store, job)] == [before, worker.runner.worker_id]
         actors = [recorded.actor for recorded in await store.history(job.id)][2:4]
         assert actors == ["system:rescue", "system:rescue"]
+
+
+async def test_a_worker_that_was_declared_gone_stops_though_nobody_has_rescued_its_jobs_yet(
+    database: Database, store: Store, bus: Bus, wire: LocalWire
+) -> None:
+    stopped: list[int] = []
+
+    async def wait(context: Context, payload: Any) -> JSON:
+        if context.attempt == 1:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                stopped.append(context.attempt)
+        return None
+
+    type = job_type("waits", wait)
+    async with working(database, store, bus, wire, [type]) as worker:
+        job = await running(database, await queue(store, wire, type))
+        await until(lambda: worker.runner.started())
+
+        async with row_locked(database, job):
+            await database.execute("update workers set gone_at = now()")
+
+            await until(lambda: stopped, within=4)
+
+        await ended(database, job)
+    assert await words(store, job) == RESCUED
 
 
 async def test_a_cancel_that_the_bus_did_not_bring_is_found_at_the_next_heartbeat(

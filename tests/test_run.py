@@ -640,6 +640,33 @@ async def test_a_cancel_while_started_is_in_flight_ends_the_job_whichever_is_fir
     await elsewhere.stop()
 
 
+async def test_an_attempt_that_is_no_longer_the_one_that_waits_is_not_started(
+    database: Database, store: Store, bus: Bus, wire: LocalWire
+) -> None:
+    seen: list[int] = []
+
+    async def note(context: Context, payload: Any) -> JSON:
+        seen.append(context.attempt)
+        return None
+
+    type = job_type("notes", note)
+    async with working(database, store, bus, wire, [type]) as worker:
+        job = await queue(store, None, type, delay=timedelta(hours=1))
+        canceled = await cancel(store, job)
+        async with row_locked(database, job):
+            retrying = asyncio.create_task(store.append(canceled, rules.retry, actor="user:test"))
+            await until_waiting_for_locks(database, 1)
+            # What the worker has read before it was canceled.
+            worker.runner.run(job, started=lambda: None)
+        await retrying
+
+        await ended(database, job)
+        await lives_on(worker, store, database)
+
+    assert seen == [2]
+    assert await words(store, job) == ["queued", "canceled", "queued: manual_retry", "started", "completed"]
+
+
 async def test_a_handler_whose_job_was_canceled_before_it_began_is_never_entered(
     database: Database, store: Store, bus: Bus, wire: LocalWire
 ) -> None:
@@ -784,30 +811,28 @@ async def test_a_handler_that_has_its_result_when_the_worker_stops_is_completed_
 
 
 @pytest.mark.parametrize("moved_on", ["canceled", "in a later attempt"])
-async def test_effects_of_an_attempt_that_is_over_are_rolled_back(
+async def test_effects_of_an_attempt_that_is_over_are_rolled_back_and_its_reports_refused(
     database: Database, store: Store, bus: Bus, wire: LocalWire, moved_on: str
 ) -> None:
     await database.execute("create table effects (attempt integer)")
-    inside, leave = asyncio.Event(), asyncio.Event()
+    inside, leave, finish = asyncio.Event(), asyncio.Event(), asyncio.Event()
     raised: list[str] = []
 
     async def store_something(context: Context, payload: Any) -> JSON:
-        if context.attempt == 1:
-            try:
-                async with context.store():
-                    await context.database.execute("insert into effects values (1)")
-                    inside.set()
-                    while not leave.is_set():
-                        try:
-                            await leave.wait()
-                        except asyncio.CancelledError:
-                            continue
-            except AttemptOver as error:
-                raised.append(str(error))
-                raise
-        async with context.store():
-            await context.database.execute("insert into effects values (:attempt)", {"attempt": context.attempt})
-        return context.attempt
+        if context.attempt > 1:
+            await finish.wait()
+            return context.attempt
+        try:
+            async with context.store():
+                await context.database.execute("insert into effects values (1)")
+                inside.set()
+                while not leave.is_set():
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await leave.wait()
+        except AttemptOver as error:
+            await context.progress("too late")
+            raised.append(str(error))
+        return "too late"
 
     type = job_type("stores", store_something)
     async with working(database, store, bus, wire, [type]) as worker:
@@ -815,15 +840,17 @@ async def test_effects_of_an_attempt_that_is_over_are_rolled_back(
         await inside.wait()
         job = await cancel(store, job)
         if moved_on == "in a later attempt":
-            job = await store.append(job, rules.retry, actor="user:test")
-            assert (await ended(database, job)).result == 2
+            job = await running(database, await store.append(job, rules.retry, actor="user:test"), attempt=2)
 
         leave.set()
 
         await until(lambda: raised)
+        finish.set()
         await lives_on(worker, store, database)
-    rows = await database.fetch_all("select attempt from effects")
-    assert [row["attempt"] for row in rows] == ([] if moved_on == "canceled" else [2])
+    assert await database.fetch_val("select count(*) from effects") == 0
+    canceled = ["queued", "started", "canceled"]
+    later = [*canceled, "queued: manual_retry", "started", "completed"]
+    assert await words(store, job) == (canceled if moved_on == "canceled" else later)
 
 
 async def test_effects_of_a_living_attempt_are_stored(database: Database, store: Store, bus: Bus) -> None:

@@ -53,7 +53,7 @@ STATES: dict[str, tuple[Event, ...]] = {
     "canceled": (queued(), Started("w1"), Canceled("asked")),
 }
 
-# SPEC, section 2, as it stands there. What is missing is an empty cell.
+# The table of docs/architecture.md as it stands there. What is missing is an empty cell.
 TABLE = {
     ("none", "queued"): "queued",
     ("queued", "started"): "processing",

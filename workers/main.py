@@ -20,7 +20,6 @@ from events.database import DATABASE_ERRORS, Database
 from events.job import Status
 from events.store import Store
 from projections.jobs import JobsView
-from projections.seal import keep_sealing
 from workers.deliver import Delivery, Wire
 from workers.job_type import JobType
 from workers.redis_wire import RedisWire
@@ -65,7 +64,6 @@ class Worker:
         self._background = [
             self._keep(self._heart.run(), "heartbeat"),
             self._keep(self._delivery.run(), "delivery"),
-            self._keep(keep_sealing(self._database), "sealer"),
         ]
         self._taking = self._keep(self._take_jobs(), "taking jobs")
         log.info("worker started", worker=self.runner.worker_id, job_types=list(self._job_types), slots=self.runner.slots)

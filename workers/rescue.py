@@ -31,6 +31,7 @@ LEASE = 10.0  # seconds
 MOST_AT_ONCE = 500
 
 REGISTER = """
+with forgotten as (delete from workers where gone_at < now() - interval '30 days')
 insert into workers (id, host, pid, job_types, slots) values (:id, :host, :pid, cast(:job_types as text[]), :slots)
 """
 

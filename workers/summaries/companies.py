@@ -10,9 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-import asyncpg
-
-from events.database import Database, Row
+from events.database import ConstraintViolated, Database, Row
 from events.job import JSON, rfc3339
 from workers.chatwork.messages import assign_company
 from workers.job_type import Final
@@ -149,7 +147,7 @@ async def _translated(*, name: str = "", company_id: str = "", room_id: str = ""
     }
     try:
         yield
-    except asyncpg.IntegrityConstraintViolationError as error:
+    except ConstraintViolated as error:
         refusal = refusals.get(error.constraint_name or "")
         if refusal is None:
             raise

@@ -143,7 +143,7 @@ async def list_drafts(database: Database, company_id: str) -> list[Draft]:
 
 async def messages_of(database: Database, company_id: str, period: Period) -> Material:
     """All of the company's messages of the period; of more than 300 the newest 180, and 15 from each of 8 equal slices of the
-    older ones (SPEC section 6)."""
+    older ones."""
     rows = await database.fetch_all(CHOOSE, _of(company_id, period))
     return Material([_message(row) for row in rows], rows[0]["messages"] if rows else 0)
 

@@ -1,4 +1,4 @@
-"""The job type `summary_draft`: a company's messages of a period become a draft for people to read (SPEC section 6)."""
+"""The job type `summary_draft`: a company's messages of a period become a draft for people to read."""
 
 import re
 from datetime import UTC, datetime
