@@ -87,9 +87,11 @@ class RedisBus(Bus):
             await asyncio.wait_for(self._subscribed.wait(), 1)
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # Again and again: redis-py sends by `asyncio.wait_for`, which on Python 3.11 may swallow a cancellation.
+        while running := {task for task in self._tasks if not task.done()}:
+            for task in running:
+                task.cancel()
+            await asyncio.wait(running, timeout=0.1)
         await self._redis.aclose()
 
     def announce(self, changes: Iterable[Change]) -> None:
@@ -133,13 +135,13 @@ class RedisBus(Bus):
                 continue
             unanswered = 0
             if message["type"] == "message":
-                super().announce(_read(message["data"]))
+                self._hear(message["data"])
 
-
-def _read(message: bytes) -> list[Change]:
-    """The changes of a message; none for one that is not ours: anybody may publish anything."""
-    try:
-        return [Change(*change) for change in orjson.loads(message)]
-    except (TypeError, ValueError):
-        log.warning("bus: a message that is not ours was passed over")
-        return []
+    def _hear(self, message: bytes) -> None:
+        """Passes on what is a list of changes; a later version may say more of each."""
+        try:
+            changes = [Change(*change[: len(Change._fields)]) for change in orjson.loads(message)]
+        except (TypeError, ValueError, KeyError) as error:
+            log.warning("bus: a message that is none of ours", error=repr(error))
+            return
+        super().announce(changes)

@@ -115,8 +115,9 @@ class Database:
     async def transaction(self, **options: Any) -> AsyncIterator[None]:
         """A transaction around the queries of this task. Keep it short: no network call and no new task inside it.
         `options`: `isolation="repeatable_read"`, `readonly=True`."""
-        # Not `databases`' own transaction: cancelled while it begins or commits, it never gives its connection back.
-        async with self._pool.connection() as connection, connection.raw_connection.transaction(**options):
+        # asyncpg's transaction, not that of `databases`: the latter never gives its connection back to the pool when it is
+        # cancelled in the middle of BEGIN, COMMIT or ROLLBACK.
+        async with self.raw() as connection, connection.transaction(**options):
             yield
 
     @asynccontextmanager

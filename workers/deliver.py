@@ -10,7 +10,7 @@ import contextlib
 import heapq
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 
 import structlog
@@ -77,7 +77,7 @@ class LocalWire:
 
     def __init__(self) -> None:
         self._waiting: list[tuple[datetime, AttemptId]] = []
-        self._known: set[AttemptId] = set()
+        self._ids: set[AttemptId] = set()  # of those that wait, and no others: what was claimed and lost is delivered again
         self._pushed = asyncio.Event()
 
     async def start(self) -> None: ...
@@ -86,20 +86,21 @@ class LocalWire:
 
     def push(self, hints: Iterable[Hint], *, even_if_full: bool = False) -> None:
         for hint in hints:
-            if hint.id not in self._known and (even_if_full or len(self._waiting) < WINDOW):
-                self._known.add(hint.id)
+            if hint.id not in self._ids and (even_if_full or len(self._waiting) < WINDOW):
+                self._ids.add(hint.id)
                 heapq.heappush(self._waiting, (hint.run_at, hint.id))
         self._pushed.set()
 
     async def claim(self, most: int) -> list[AttemptId]:
         claimed = [heapq.heappop(self._waiting)[1] for _ in range(min(most, len(self._waiting)))]
-        # Who loses a claim is told of it again by the tick, and who holds it twice is refused by the log.
-        self._known.difference_update(claimed)
+        self._ids.difference_update(claimed)
         return claimed
 
     def settle(self, attempt: AttemptId) -> None: ...
 
     async def wait(self) -> None:
+        if self._waiting:
+            return
         self._pushed.clear()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._pushed.wait(), 1)
@@ -140,7 +141,9 @@ class Delivery:
         now = time.monotonic()
         waiting = {AttemptId(job.job_id, job.attempt): job for jobs in due.values() for job in jobs}
         self._delivered = {id: at for id, at in self._delivered.items() if id in waiting and now - at < DELIVER_AGAIN}
-        hints = [Hint(id, job.type, job.run_at) for id, job in waiting.items() if id not in self._delivered]
+        # In the order of delivery, not of `run_at`: the backlog of one type would keep every younger job of another waiting.
+        at = datetime.now(UTC)
+        hints = [Hint(id, job.type, max(job.run_at, at)) for id, job in waiting.items() if id not in self._delivered]
         self._wire.push(hints, even_if_full=True)
         self._delivered.update((hint.id, now) for hint in hints)
         if hints and any(len(jobs) == WINDOW for jobs in due.values()):

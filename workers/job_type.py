@@ -51,7 +51,7 @@ class Backoff:
 
     def after(self, attempt: int) -> timedelta:
         seconds = min(self.first * 2 ** min(attempt - 1, 30), self.ceiling)
-        return timedelta(seconds=seconds * random.uniform(1 - self.jitter, 1 + self.jitter))
+        return timedelta(seconds=min(seconds * random.uniform(1 - self.jitter, 1 + self.jitter), self.ceiling))
 
 
 class Context(Protocol):

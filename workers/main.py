@@ -110,7 +110,9 @@ class Worker:
         jobs = {job.id: job for job in await self._view.get_many([id.job_id for id in claimed])} if claimed else {}
         for id in claimed:
             job = jobs.get(id.job_id)
-            if job is None or job.type not in self._job_types or (job.status, job.attempt) != (Status.QUEUED, id.attempt):
+            if job is not None and job.type not in self._job_types:
+                continue  # The claim lapses: another worker knows the type.
+            if job is None or (job.status, job.attempt) != (Status.QUEUED, id.attempt):
                 self._wire.settle(id)
             else:
                 self.runner.run(job, started=partial(self._wire.settle, id))

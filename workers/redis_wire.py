@@ -6,7 +6,7 @@ one Lua call for all free slots and lasts for ten seconds; the entry leaves Redi
 """
 
 import asyncio
-import contextlib
+import re
 import time
 from collections.abc import Iterable
 
@@ -58,17 +58,17 @@ class RedisWire:
         self._something_to_send = asyncio.Event()
         self._full_until = 0.0
         self._sender: asyncio.Task[None] | None = None
+        self._stopping = False
 
     async def start(self) -> None:
         self._sender = asyncio.create_task(self._send(), name="redis wire")
 
     async def stop(self) -> None:
         """Sends what is left, if Redis takes it."""
+        self._stopping = True
+        self._something_to_send.set()
         if self._sender is not None:
-            self._sender.cancel()
             await asyncio.wait({self._sender})
-        with contextlib.suppress(RedisError, OSError):
-            await self._send_once()
         await self.redis.aclose(close_connection_pool=True)
 
     def push(self, hints: Iterable[Hint], *, even_if_full: bool = False) -> None:
@@ -80,7 +80,7 @@ class RedisWire:
     async def claim(self, most: int) -> list[AttemptId]:
         """Raises `RedisError` while Redis is away."""
         entries = await self._claim(keys=[default_queue_name], args=[most, in_progress_key_prefix, CLAIM_LASTS])
-        claimed = [_attempt_id(entry.decode("utf-8", "replace")) for entry in entries]
+        claimed = [_attempt_id(entry) for entry in entries]
         foreign = [entry for entry, id in zip(entries, claimed, strict=True) if id is None]
         if foreign:
             log.warning("entries in the queue that are no attempts of ours were dropped", entries=len(foreign))
@@ -96,7 +96,7 @@ class RedisWire:
         await self.redis.blpop([WAKE], timeout=1)  # type: ignore[misc]
 
     async def _send(self) -> None:
-        while True:
+        while not self._stopping or self._pushed or self._settled:
             await self._something_to_send.wait()
             self._something_to_send.clear()
             try:
@@ -121,7 +121,8 @@ class RedisWire:
             for hint in pushed.values():
                 pipe.psetex(f"{job_key_prefix}{hint.id}", ENTRY_LASTS, _arq_job(hint, now))
             if pushed:
-                pipe.zadd(default_queue_name, {str(hint.id): int(hint.run_at.timestamp() * 1000) for hint in pushed.values()})
+                scores = {str(hint.id): int(hint.run_at.timestamp() * 1000) for hint in pushed.values()}
+                pipe.zadd(default_queue_name, scores, nx=True)  # delivered again, it keeps its place
                 pipe.lpush(WAKE, *["1"] * min(len(pushed), 4))
                 pipe.ltrim(WAKE, 0, MOST_WAKES - 1)
             pipe.zcard(default_queue_name)
@@ -136,6 +137,9 @@ def _arq_job(hint: Hint, now: int) -> bytes:
     return job
 
 
-def _attempt_id(entry: str) -> AttemptId | None:
-    job_id, _, attempt = entry.partition(":")
-    return AttemptId(job_id, int(attempt)) if len(job_id) == 36 and attempt.isdecimal() else None
+ENTRY = re.compile(rb"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}):([1-9][0-9]{0,8})")
+
+
+def _attempt_id(entry: bytes) -> AttemptId | None:
+    found = ENTRY.fullmatch(entry)
+    return AttemptId(found[1].decode(), int(found[2])) if found else None

@@ -71,9 +71,10 @@ class Heart:
         runner: Runner,
         job_types: Mapping[str, JobType[Any]],
     ) -> None:
-        self._database = database
+        # Connections of its own: handlers that use up the pool must not stop the heart.
+        self._database = Database(database.url, pool_size=2)
         self._store = store
-        self._view = view
+        self._view = JobsView(self._database)
         self._runner = runner
         self._job_types = job_types
         self._last_beat: float | None = None
@@ -81,11 +82,13 @@ class Heart:
         self._unknown: set[str] = set()
 
     async def start(self) -> None:
-        await self._register()
+        await self._database.connect()
+        await self._register(self._runner.worker_id)
 
     async def stop(self) -> None:
         """Says goodbye, after everything was handed back."""
         await self._database.execute(LEAVE, {"id": self._runner.worker_id})
+        await self._database.disconnect()
 
     async def run(self) -> None:
         """Beats until cancelled."""
@@ -99,15 +102,17 @@ class Heart:
                 self._last_beat = None
 
     async def beat(self) -> None:
-        now = time.monotonic()
         seen = await self._database.fetch_val(BEAT, {"id": self._runner.worker_id})
+        now = time.monotonic()  # after the answer: a beat that had to wait for it is a late one
         if self._last_beat is None or now - self._last_beat > 2 * HEARTBEAT:
-            self._regular_since = time.monotonic()
-        self._last_beat = time.monotonic()
+            self._regular_since = now
+        self._last_beat = now
         if seen is None:
             log.error("this worker was declared gone: it stops what it runs", worker=self._runner.worker_id)
-            self._runner.lose(new_worker_id())
-            await self._register()
+            self._runner.lose()
+            fresh = new_worker_id()
+            await self._register(fresh)
+            self._runner.go_on(fresh)
             return
         await self._reconcile()
 
@@ -119,9 +124,9 @@ class Heart:
         for row in await self._database.fetch_all(LEFT_BEHIND):
             await rescue_job(self._store, self._job_types, job_from(row))
 
-    async def _register(self) -> None:
+    async def _register(self, worker_id: str) -> None:
         values = {
-            "id": self._runner.worker_id,
+            "id": worker_id,
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "job_types": list(self._job_types),
@@ -152,7 +157,9 @@ async def present_types(database: Database) -> Collection[str]:
 async def rescue_job(store: Store, job_types: Mapping[str, JobType[Any]], job: Job) -> None:
     """The job's worker is gone: it is retried, or has failed, as its type says."""
     job_type = job_types.get(job.type)
-    retry_in = job_type.backoff.after(job.attempt) if job_type is not None and job_type.retry_when_worker_lost else None
+    if job_type is None:
+        return  # Whether it may be retried, a worker knows that knows the type.
+    retry_in = job_type.backoff.after(job.attempt) if job_type.retry_when_worker_lost else None
     worker, attempt = job.worker or "", job.attempt
     error = JobError("WorkerLost", f"worker {worker} disappeared while it ran attempt {attempt}")
     try:

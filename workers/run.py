@@ -7,6 +7,7 @@ and its slot is free again. An attempt that is not recorded as ended by us is en
 
 import asyncio
 import contextlib
+import math
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -32,6 +33,7 @@ PATIENCE = 2.0  # seconds that a canceled handler has to stop, before it counts 
 HAND_BACK_WITHIN = 10.0  # seconds; what could not be handed back by then is rescued by somebody else
 LONGEST_MESSAGE = 2_000  # characters of an error's message that are kept
 LONGEST_STACK = 16_000
+ROOM_FOR_WRAPPING = 10  # levels of nesting that events and answers put around a result: orjson writes no more than 254
 
 STILL_MINE = """
 select 1 from jobs where id = :job_id and attempt = :attempt and worker = :worker and status = 'processing'
@@ -69,11 +71,12 @@ class Runner:
         self.stuck: set[asyncio.Task[JSON]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._freed = asyncio.Event()
+        self._lost = False
         self._stop_listening = bus.listen(self._hear)
 
     @property
     def free(self) -> int:
-        return self.slots - len(self._tasks)
+        return 0 if self._lost else self.slots - len(self._tasks)
 
     async def slot_freed(self) -> None:
         """Returns when there is a free slot."""
@@ -108,11 +111,17 @@ class Runner:
         """The attempts whose `started` is durable, by job id."""
         return {id: attempt for id, attempt in self.attempts.items() if attempt.job.status is Status.PROCESSING}
 
-    def lose(self, new_worker_id: str) -> None:
-        """This worker was declared gone: others run what it ran. Stops it all; what comes next runs under a new id."""
+    def lose(self) -> None:
+        """This worker was declared gone: others run what it ran. Stops it all, and runs no more until `go_on`."""
+        self._lost = True
         for attempt in list(self.attempts.values()):
             attempt.interrupt(Interruption.LOST)
+
+    def go_on(self, new_worker_id: str) -> None:
+        """Under a new id, which is registered: nobody takes it for gone."""
         self.worker_id = new_worker_id
+        self._lost = False
+        self._freed.set()
 
     def _hear(self, change: Change) -> None:
         attempt = self.attempts.get(change.job_id)
@@ -191,6 +200,7 @@ class Attempt:
         if not await _stopped(handler):
             self._report_stuck(handler)
         if why is Interruption.LOST:
+            progress.drop()
             raise Lost
         await progress.finish()
         match why:
@@ -215,10 +225,10 @@ class Attempt:
 
     async def _wait_for(self, handler: asyncio.Task[JSON]) -> Interruption | None:
         """Why the handler was stopped; None if it ended by itself."""
-        done, _ = await asyncio.wait(
-            {handler, self._interrupted}, timeout=self._type.deadline, return_when=asyncio.FIRST_COMPLETED
-        )
-        if handler in done and not self._interrupted.done():
+        if not self._interrupted.done():
+            await asyncio.wait({handler, self._interrupted}, timeout=self._type.deadline, return_when=asyncio.FIRST_COMPLETED)
+        # What is done is done: it is recorded, though the worker is stopping.
+        if handler.done() and (not self._interrupted.done() or self._interrupted.result() is Interruption.STOPPING):
             return None
         handler.cancel()
         return self._interrupted.result() if self._interrupted.done() else Interruption.TIMEOUT
@@ -235,7 +245,7 @@ class Attempt:
                     lambda job: rules.complete(job, attempt=self.number, worker=self.worker, result=result)
                 )
             case GiveUp():
-                reason = str(error)
+                reason = error_from(error).message
                 return await self.append(lambda job: rules.give_up(job, attempt=self.number, worker=self.worker, reason=reason))
             case _:
                 return await self._fail(error_from(error), retry=not isinstance(error, Final))
@@ -290,15 +300,21 @@ class ProgressReports:
         self._last_append = 0.0
         self._appending = asyncio.Lock()
         self._later: asyncio.Task[None] | None = None
+        self._sending: asyncio.Future[None] | None = None
 
     async def report(self, result: JSON) -> None:
         self._unsent[:] = [as_json(result)]
         async with self._appending:
-            wait = self._last_append + PROGRESS_EVERY - time.monotonic()
-            if self._appended < 2 or wait <= 0:
+            if self._appended < 2 or self._wait <= 0:
                 await self._append()
             elif self._later is None or self._later.done():
-                self._later = asyncio.create_task(self._append_after(wait))
+                self._later = asyncio.create_task(self._append_later())
+
+    def drop(self) -> None:
+        """Appends nothing more by itself."""
+        self._unsent.clear()
+        if self._later is not None:
+            self._later.cancel()
 
     async def finish(self) -> None:
         """Appends what is left. A refusal is left to whoever records the end."""
@@ -308,22 +324,33 @@ class ProgressReports:
         async with self._appending:
             await self._append()
 
-    async def _append_after(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-        async with self._appending:
-            await self._append()
+    @property
+    def _wait(self) -> float:
+        return self._last_append + PROGRESS_EVERY - time.monotonic()
+
+    async def _append_later(self) -> None:
+        while self._unsent:
+            await asyncio.sleep(self._wait)
+            async with self._appending:
+                await self._append()
 
     async def _append(self) -> None:
+        if self._sending is not None:
+            await asyncio.wait({self._sending})
         if not self._unsent:
             return
-        result = self._unsent.pop()
+        self._appended += 1
+        self._last_append = time.monotonic()
+        # Whoever waits for it may be cancelled: what was taken is sent all the same.
+        self._sending = asyncio.ensure_future(self._send(self._unsent.pop()))
+        await asyncio.shield(self._sending)
+
+    async def _send(self, result: JSON) -> None:
         attempt = self._attempt
         try:
             await attempt.append(lambda job: rules.progress(job, attempt=attempt.number, worker=attempt.worker, result=result))
         except NotAllowed:
             attempt.interrupt(Interruption.OVER)
-        self._appended += 1
-        self._last_append = time.monotonic()
 
 
 class InvalidPayload(Final):
@@ -340,10 +367,27 @@ class NotJSON(Final):
 
 def as_json(value: Any) -> JSON:
     """A copy of `value` that holds only what JSON holds. Raises `NotJSON`."""
+    wrapped = value
+    for _ in range(ROOM_FOR_WRAPPING):
+        wrapped = [wrapped]
     try:
-        return orjson.loads(orjson.dumps(value))
+        text = orjson.dumps(wrapped)[ROOM_FOR_WRAPPING:-ROOM_FOR_WRAPPING]
+        if b"null" in text and _has_no_json_number(value):
+            raise NotJSON(f"{type(value).__name__} holds a number that is not JSON: NaN or an infinity")
+        return orjson.loads(text)
     except (TypeError, ValueError) as error:
         raise NotJSON(f"{type(value).__name__} is not JSON: {error}") from error
+
+
+def _has_no_json_number(value: Any) -> bool:
+    match value:
+        case float():
+            return not math.isfinite(value)
+        case dict():
+            return any(map(_has_no_json_number, value.values()))
+        case list() | tuple():
+            return any(map(_has_no_json_number, value))
+    return False
 
 
 def error_from(error: BaseException) -> JobError:
@@ -351,14 +395,15 @@ def error_from(error: BaseException) -> JobError:
     stack = "".join(traceback.format_exception(error))
     try:
         message = str(error)
-    except Exception as unprintable:
+    except BaseException as unprintable:
         message = f"its message cannot be printed: {type(unprintable).__name__}"
     return JobError(type(error).__name__, _readable(message, LONGEST_MESSAGE), _readable(stack, LONGEST_STACK))
 
 
 def _readable(text: str, longest: int) -> str:
     text = text.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
-    return text if len(text) <= longest else f"{text[: longest - 20]} … ({len(text)} characters)"
+    cut = f" … ({len(text)} characters)"
+    return text if len(text) <= longest else text[: longest - len(cut)] + cut
 
 
 async def _stopped(handler: asyncio.Task[JSON]) -> bool:
