@@ -28,9 +28,11 @@ def postgres_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def redis_url() -> Iterator[str]:
+def redis_url(worker_id: str) -> Iterator[str]:
+    """Each process of the run has a server of its own, or of a given server a database of its own."""
     with redis_server() as url:
-        yield url
+        database = 1 + int(worker_id.removeprefix("gw") if worker_id.startswith("gw") else 0)
+        yield urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
 
 
 @pytest.fixture(scope="session")
