@@ -33,6 +33,9 @@ TRANSIENT = (
 MOST_TRIES = 5
 
 
+STOPPED = ConnectionError("the store has been stopped")
+
+
 class Write(Protocol):
     """One thing to write. `key` names the row it locks; `kind` says which writes share a statement; `answer` is resolved by the
     sender, or gets the exception that this write alone raised."""
@@ -80,10 +83,12 @@ class GroupCommit(Generic[W]):
         self._stopping = True
         self._arrived.set()
         await asyncio.gather(*self._lanes, return_exceptions=True)
-        for write in self._waiting:
-            write.answer.cancel()
+        _refuse(list(self._waiting), STOPPED)
 
     def write(self, write: W) -> None:
+        if self._stopping:
+            _refuse([write], STOPPED)
+            return
         self._waiting.append(write)
         self._arrived.set()
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Literal, assert_never
+from typing import Any, Literal, assert_never, get_args
 
 JSON = Any
 """What JSON holds: dict, list, str, int, float, bool or None."""
@@ -262,7 +262,13 @@ def fold(history: Iterable[Recorded]) -> Job | None:
 
 def _created(recorded: Recorded) -> Job:
     event = recorded.event
-    if not isinstance(event, Queued) or event.type is None or (recorded.seq, recorded.attempt) != (1, 1):
+    if (
+        not isinstance(event, Queued)
+        or event.type is None
+        or event.reason != "new"
+        or event.max_attempts < 1
+        or (recorded.seq, recorded.attempt) != (1, 1)
+    ):
         raise BrokenHistory(f"job {recorded.job_id} begins with {word(event)} at seq {recorded.seq}")
     return Job(
         id=recorded.job_id, type=event.type, status=Status.QUEUED, payload=event.payload, result=None, error=None,
@@ -289,13 +295,27 @@ def _must_follow(job: Job, recorded: Recorded) -> None:
         or recorded.attempt != next_attempt
         or not isinstance(event, MAY_FOLLOW[job.status])
         or recorded.at < job.updated_at
-        or (isinstance(event, Queued) and recorded.attempt > event.max_attempts)
-        or (isinstance(event, Queued) and job.status is Status.PROCESSING and event.reason != "worker_shutdown")
+        or (isinstance(event, Queued) and not _may_be_queued_again(job, event))
+        or (isinstance(event, Failed) and event.will_retry and job.attempt >= job.max_attempts)
     ):
         raise BrokenHistory(
             f"job {job.id}: {word(event)} (seq {recorded.seq}, attempt {recorded.attempt}) may not follow"
             f" {job.status} (seq {job.seq}, attempt {job.attempt})"
         )
+
+
+def _may_be_queued_again(job: Job, event: Queued) -> bool:
+    match event.reason:
+        case "retry" | "worker_lost":
+            # Only a failure that is not the end has no end.
+            expected = job.status is Status.FAILED and job.finished_at is None, job.max_attempts
+        case "manual_retry":
+            expected = job.finished_at is not None, job.max_attempts + 1
+        case "worker_shutdown":
+            expected = job.status is Status.PROCESSING, job.max_attempts + 1
+        case _:
+            return False
+    return expected == (True, event.max_attempts) and event.type is None
 
 
 # Events as they are stored ----------------------------------------------------------------------------------------------------
@@ -342,22 +362,48 @@ def event_from(type: str, data: dict[str, JSON], at: datetime) -> Event:
         match type:
             case "queued":
                 delay = datetime.fromisoformat(data["runAt"]) - at
-                return Queued(
-                    data["reason"], data["maxAttempts"], delay, data.get("type"), data.get("payload"), data.get("userId")
-                )
+                if data["reason"] not in get_args(Reason):
+                    raise ValueError(f"no such reason: {data['reason']!r}")
+                type_, user_id = _text_or_none(data.get("type")), _text_or_none(data.get("userId"))
+                return Queued(data["reason"], _whole(data["maxAttempts"]), delay, type_, data.get("payload"), user_id)
             case "started":
-                return Started(data["worker"])
+                return Started(_text(data["worker"]))
             case "progress":
                 return Progress(data["result"])
             case "completed":
                 return Completed(data["result"])
             case "failed":
-                return Failed(JobError(**data["error"]), data["willRetry"])
+                error = JobError(**data["error"])
+                for value in (error.name, error.message, error.stack or ""):
+                    _text(value)
+                return Failed(error, _truth(data["willRetry"]))
             case "canceled":
-                return Canceled(data["reason"])
+                return Canceled(_text(data["reason"]))
     except (KeyError, TypeError, ValueError) as error:
         raise BrokenHistory(f"data of a {type} event that nobody could have written: {error!r}") from error
     raise BrokenHistory(f"unknown event type {type!r}")
+
+
+def _text(value: JSON) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _text_or_none(value: JSON) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _whole(value: JSON) -> int:
+    if type(value) is not int:
+        raise TypeError(f"{value!r} is no whole number")
+    return value
+
+
+def _truth(value: JSON) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{value!r} is neither true nor false")
+    return value
 
 
 def rfc3339(time: datetime) -> str:

@@ -24,6 +24,7 @@ from events.group_commit import GroupCommit
 from events.job import (
     JSON,
     NO_DELAY,
+    BrokenHistory,
     Event,
     Job,
     JobError,
@@ -350,7 +351,7 @@ class DatabaseClock:
     MEASURED_EVERY = 30.0  # seconds
 
     def __init__(self) -> None:
-        self._offset = timedelta(0)
+        self._theirs = datetime.now(UTC)
         self._measured = float("-inf")
 
     @property
@@ -358,18 +359,18 @@ class DatabaseClock:
         return time.monotonic() - self._measured > self.MEASURED_EVERY
 
     def now(self) -> datetime:
-        return datetime.now(UTC) + self._offset
+        # From this machine only the time that has passed is taken: its clock may be set anew at any moment.
+        return self._theirs + timedelta(seconds=time.monotonic() - self._measured)
 
     async def measure(self, connection: Connection) -> None:
-        best = timedelta.max
+        best = float("inf")
         for _ in range(3):
-            asked = datetime.now(UTC)
+            asked = time.monotonic()
             theirs = await connection.fetchval("select clock_timestamp()")
-            answered = datetime.now(UTC)
+            answered = time.monotonic()
             if answered - asked < best:
                 best = answered - asked
-                self._offset = theirs - (asked + best / 2)
-        self._measured = time.monotonic()
+                self._theirs, self._measured = theirs, asked + best / 2
 
 
 def new_job_id() -> str:
@@ -405,7 +406,11 @@ def job_from(row: Row | asyncpg.Record) -> Job:
 
 def recorded_from(row: Row | asyncpg.Record) -> Recorded:
     """An event from its row. Raises `BrokenHistory` for a row that nobody could have written."""
-    event = event_from(row["type"], orjson.loads(row["data"]), row["at"])
+    try:
+        data = orjson.loads(row["data"])
+    except orjson.JSONDecodeError as error:
+        raise BrokenHistory(f"data of a {row['type']} event that cannot be read: {error}") from error
+    event = event_from(row["type"], data, row["at"])
     return Recorded(row["job_id"], row["seq"], row["attempt"], event, row["actor"], row["at"], row["position"])
 
 

@@ -4,7 +4,7 @@ import base64
 import binascii
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -195,6 +195,6 @@ def _read_cursor(cursor: str) -> tuple[datetime, str]:
         before = datetime.fromisoformat(time)
         if before.tzinfo is None:
             raise BadCursor("not a cursor of this list")
-        return before, str(UUID(job_id))
-    except (ValueError, binascii.Error) as error:
+        return before.astimezone(UTC), str(UUID(job_id))
+    except (ValueError, OverflowError, binascii.Error) as error:
         raise BadCursor("not a cursor of this list") from error

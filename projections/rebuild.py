@@ -31,10 +31,14 @@ create table jobs_rebuilt (like jobs including all);
 
 # What `like` does not copy: who may read and write the table, and how full its pages are made.
 LEFT_TO_COPY = """
-select format('grant %s on jobs_rebuilt to %s', p.privilege_type,
-              case p.grantee when 0 then 'public' else p.grantee::regrole::text end) as statement
+select format('grant %s on jobs_rebuilt to %s%s', p.privilege_type,
+              case p.grantee when 0 then 'public' else p.grantee::regrole::text end,
+              case when p.is_grantable then ' with grant option' end) as statement
 from pg_class c cross join aclexplode(c.relacl) p
 where c.oid = 'jobs'::regclass and p.grantee <> c.relowner
+union all
+select format('alter table jobs_rebuilt owner to %s', c.relowner::regrole)
+from pg_class c where c.oid = 'jobs'::regclass
 union all
 select format('alter table jobs_rebuilt set (%s)', array_to_string(c.reloptions, ', '))
 from pg_class c where c.oid = 'jobs'::regclass and c.reloptions is not null

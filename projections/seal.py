@@ -50,7 +50,7 @@ select count(*) from fresh
 
 SEAL_WHAT_WAS_RESTORED = """
 with fresh as (
-    select e.event_id, row_number() over (order by e.xid, e.event_id) as place
+    select e.event_id, row_number() over (order by e.event_id) as place
     from job_events e
     where not exists (select from job_event_log l where l.event_id = e.event_id)
 ), placed as (

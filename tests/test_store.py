@@ -745,11 +745,13 @@ async def test_one_bad_write_among_many_hurts_only_itself(store: Store, connecti
     assert await what_is_broken(connection) == []
 
 
-async def test_one_bad_new_job_among_many_hurts_only_itself(store: Store, connection: Connection) -> None:
-    answers = await asyncio.gather(
-        *(store.create(new(user_id="no uuid" if n == 25 else ALICE), actor="user:x") for n in range(50)),
-        return_exceptions=True,
-    )
+@pytest.mark.parametrize("user_id", ["no uuid", "abcd", f"{ALICE}00", ""])
+async def test_one_bad_new_job_among_many_hurts_only_itself(store: Store, connection: Connection, user_id: str) -> None:
+    async with asyncio.timeout(5):
+        answers = await asyncio.gather(
+            *(store.create(new(user_id=user_id if n == 25 else ALICE), actor="user:x") for n in range(50)),
+            return_exceptions=True,
+        )
 
     assert [n for n, answer in enumerate(answers) if not isinstance(answer, Job)] == [25]
     assert await counts(connection) == (49, 49, 0)

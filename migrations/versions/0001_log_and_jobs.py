@@ -61,6 +61,9 @@ create table job_event_log_cursor (
     position          bigint  not null
 );
 
+insert into job_event_log_cursor (system_identifier, xid, event_id, position)
+select system_identifier, '0', 0, 0 from pg_control_system();
+
 create table jobs (
     id           uuid        not null constraint jobs_pkey primary key,
     type         text        not null,
