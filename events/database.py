@@ -148,7 +148,10 @@ async def _set_codecs(connection: Connection) -> None:
 
 
 def _uuid_bytes(text: str) -> bytes:
-    return bytes.fromhex(text.replace("-", ""))
+    value = bytes.fromhex(text.replace("-", ""))
+    if len(value) != 16:
+        raise ValueError(f"not a UUID: {text!r}")
+    return value
 
 
 def _uuid_text(value: bytes) -> str:

@@ -36,6 +36,10 @@ server.close()
 """
 
 
+def everybody_may_enter(folder: Path) -> bool:
+    return all(step.stat().st_mode & 0o001 for step in (folder, *folder.parents))
+
+
 class User:
     def __init__(self, home: Path, *, python: str = sys.executable, flags: tuple[str, ...] = (), **options: Any) -> None:
         self.process: subprocess.Popen[str] = subprocess.Popen(
@@ -378,6 +382,7 @@ def test_as_root_the_server_has_no_privilege_where_it_needs_none() -> None:
 
 @pytest.mark.skipif(not ROOT, reason="needs root")
 @pytest.mark.skipif(not Path("/usr/bin/python3").exists(), reason="needs a Python that everyone may run")
+@pytest.mark.skipif(not everybody_may_enter(REPOSITORY), reason="needs a checkout that other users may read")
 def test_an_ordinary_user_and_root_each_have_their_own_home_and_not_the_others(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         roots, theirs = Path(folder) / "roots", Path(folder) / "theirs"
