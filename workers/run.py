@@ -332,7 +332,9 @@ class ProgressReports:
         while self._unsent:
             await asyncio.sleep(self._wait)
             async with self._appending:
-                await self._append()
+                # A report that came just now may have been appended at once.
+                if self._wait <= 0:
+                    await self._append()
 
     async def _append(self) -> None:
         if self._sending is not None:
