@@ -101,16 +101,20 @@ class Database:
         await self._pool.disconnect()
 
     async def fetch_all(self, query: str, values: dict[str, Any] | None = None) -> Sequence[Row]:
-        return await self._pool.fetch_all(query, values)  # type: ignore[return-value]
+        async with self._connection() as connection:
+            return await connection.fetch_all(query, values)  # type: ignore[return-value]
 
     async def fetch_one(self, query: str, values: dict[str, Any] | None = None) -> Row | None:
-        return await self._pool.fetch_one(query, values)  # type: ignore[return-value]
+        async with self._connection() as connection:
+            return await connection.fetch_one(query, values)  # type: ignore[return-value]
 
     async def fetch_val(self, query: str, values: dict[str, Any] | None = None) -> Any:
-        return await self._pool.fetch_val(query, values)
+        async with self._connection() as connection:
+            return await connection.fetch_val(query, values)
 
     async def execute(self, query: str, values: dict[str, Any] | None = None) -> Any:
-        return await self._pool.execute(query, values)
+        async with self._connection() as connection:
+            return await connection.execute(query, values)
 
     @asynccontextmanager
     async def transaction(self, **options: Any) -> AsyncIterator[None]:
@@ -124,8 +128,20 @@ class Database:
     @asynccontextmanager
     async def raw(self) -> AsyncIterator[Connection]:
         """asyncpg's own connection, from the pool, for bulk statements and cursors (`$1` parameters)."""
-        async with self._pool.connection() as connection:
+        async with self._connection() as connection:
             yield connection.raw_connection
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[databases.core.Connection]:
+        """This task's connection. `databases` would keep one that broke while it was given back, and the task could never ask
+        for another."""
+        connection = self._pool.connection()
+        try:
+            async with connection:
+                yield connection
+        finally:
+            if connection._connection_counter == 0:
+                self._pool._connection = None
 
     async def hold(self, **settings: str) -> Connection:
         """A connection outside the pool for one owner, who closes it. `settings` are PostgreSQL's, for this session."""

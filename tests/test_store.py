@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
@@ -13,7 +13,7 @@ import pytest
 
 from events import store as store_module
 from events.bus import Bus, Change
-from events.database import Connection, Database, connect
+from events.database import AWAY, Connection, Database, connect
 from events.job import (
     Completed,
     Event,
@@ -1244,6 +1244,39 @@ async def test_listeners_hear_of_a_write_whose_answer_was_lost(proxy: Proxy, con
     await database.disconnect()
     assert heard[-1] == Change.of(done)
     assert [change.seq for change in heard] == [1, 2, 3]
+
+
+async def fetched(database: Database) -> Any:
+    return await database.fetch_val("select 7")
+
+
+async def fetched_raw(database: Database) -> Any:
+    async with database.raw() as raw:
+        return await raw.fetchval("select 7")
+
+
+async def fetched_in_a_transaction(database: Database) -> Any:
+    async with database.transaction():
+        return await database.fetch_val("select 7")
+
+
+@pytest.mark.parametrize("fetch", [fetched, fetched_raw, fetched_in_a_transaction])
+async def test_a_task_goes_on_although_its_connection_broke_while_it_was_given_back(
+    proxy: Proxy, fetch: Callable[[Database], Awaitable[Any]]
+) -> None:
+    database = Database(proxy.url)
+    await database.connect()
+    assert await fetch(database) == 7
+    # asyncpg's pool asks this of every connection that is given back.
+    proxy.once("pg_advisory_unlock_all", Fault.CUT_BEFORE)
+
+    with suppress(*AWAY):
+        await fetch(database)
+    again = await fetch(database)
+
+    assert proxy.faults_met == [Fault.CUT_BEFORE]
+    assert again == 7
+    await database.disconnect()
 
 
 STEPS = 4
