@@ -13,7 +13,7 @@ import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any, TypeVar, cast, overload
 
@@ -96,13 +96,16 @@ async def give_up(context: Context, payload: Any) -> JSON:
 
 async def swallow_cancellation(context: Context, payload: Any) -> JSON:
     """Deaf to every cancellation, for half a second."""
-    until = time.monotonic() + 0.5
-    while time.monotonic() < until:
-        try:
-            await asyncio.sleep(0.05)
-        except asyncio.CancelledError:
-            continue
+    await wait_deaf_to_cancellation(asyncio.Event(), at_most=0.5)
     return {"heard": False}
+
+
+async def wait_deaf_to_cancellation(event: asyncio.Event, *, at_most: float = 10.0) -> None:
+    """Deaf, but not for ever: a test that fails must come to its end."""
+    give_up_at = time.monotonic() + at_most
+    while not event.is_set() and time.monotonic() < give_up_at:
+        with suppress(asyncio.CancelledError, TimeoutError):
+            await asyncio.wait_for(event.wait(), 0.1)
 
 
 async def block_the_loop(context: Context, payload: Any) -> JSON:

@@ -56,9 +56,10 @@ class Proxy:
     def resume(self) -> None:
         self._resumed.set()
 
-    def fault_in(self, data: bytes) -> Fault | None:
+    def fault_in(self, data: bytes, before: bytes) -> Fault | None:
+        """What `data` meets, which came after `before`. A marker may stand across both."""
         for marker in self._faults:
-            if marker in data:
+            if marker in before[1 - len(marker) :] + data:
                 fault = self._faults.pop(marker)
                 self.faults_met.append(fault)
                 return fault
@@ -123,7 +124,7 @@ class _Link:
     async def _forward_requests(self) -> None:
         tail = b""
         while data := await self._from_client.read(65536):
-            fault = self._proxy.fault_in(tail + data)
+            fault = self._proxy.fault_in(data, tail)
             tail = data[-200:]
             if fault is Fault.CUT_BEFORE:
                 return

@@ -216,6 +216,7 @@ async def test_a_hint_that_comes_many_times_starts_its_attempt_once(
             wire.push([Hint.of(job)] * 3, even_if_full=True)
             await ended(database, await queue(store, wire, QUICK))
         assert (await running(database, job)).attempt == 1
+        assert list(worker.runner.attempts) == [job.id]
         finish.set()
         await ended(database, job)
         wire.push([Hint.of(job)])
@@ -520,6 +521,19 @@ async def test_an_entry_stays_in_redis_until_started_is_durable(
 
         await ended(database, job)
         await until(lambda: _is_clean(redis))
+
+
+async def test_what_was_claimed_is_claimed_again_only_when_the_claim_has_lapsed(
+    store: Store, over_redis: RedisWire, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_wire, "CLAIM_LASTS", 200)
+    jobs = [await queue(store, over_redis, QUICK) for _ in range(5)]
+    await until(lambda: _queued(redis, 5))
+
+    assert await over_redis.claim(3) == [AttemptId(job.id, 1) for job in jobs[:3]]
+    assert await over_redis.claim(10) == [AttemptId(job.id, 1) for job in jobs[3:]]
+    assert await over_redis.claim(10) == []
+    assert len(await until(lambda: over_redis.claim(1))) == 1
 
 
 async def test_an_entry_leaves_redis_when_its_attempt_could_not_be_started(

@@ -34,6 +34,7 @@ from tests.job_types import (
     running,
     starts,
     until,
+    wait_deaf_to_cancellation,
     words,
     working,
 )
@@ -482,11 +483,7 @@ async def test_a_handler_that_does_not_stop_does_not_keep_the_worker_from_stoppi
     release = asyncio.Event()
 
     async def be_deaf(context: Context, payload: Any) -> JSON:
-        while not release.is_set():
-            try:
-                await release.wait()
-            except asyncio.CancelledError:
-                continue
+        await wait_deaf_to_cancellation(release)
         return "much later"
 
     type = job_type("deaf", be_deaf)

@@ -44,6 +44,7 @@ from tests.job_types import (
     until,
     until_job,
     until_waiting_for_locks,
+    wait_deaf_to_cancellation,
     words,
     working,
 )
@@ -369,11 +370,7 @@ async def test_a_handler_that_swallows_its_cancellation_gives_its_slot_back_and_
     async def be_deaf(context: Context, payload: Any) -> JSON:
         if context.attempt == 2:
             return "second"
-        while not release.is_set():
-            try:
-                await release.wait()
-            except asyncio.CancelledError:
-                continue
+        await wait_deaf_to_cancellation(release)
         await context.progress({"written": "too late"})
         try:
             async with context.store():
@@ -826,9 +823,7 @@ async def test_effects_of_an_attempt_that_is_over_are_rolled_back_and_its_report
             async with context.store():
                 await context.database.execute("insert into effects values (1)")
                 inside.set()
-                while not leave.is_set():
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await leave.wait()
+                await wait_deaf_to_cancellation(leave, at_most=4)
         except AttemptOver as error:
             await context.progress("too late")
             raised.append(str(error))
