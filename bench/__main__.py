@@ -163,7 +163,7 @@ async def _administer(url: str, statement: str) -> None:
 async def _empty(redis_url: str) -> None:
     """What an earlier run may have left in the queue."""
     async with redis.asyncio.Redis.from_url(redis_url) as client:
-        await client.delete("arq:queue")
+        await client.delete("arq:queue", *[queue async for queue in client.scan_iter("arq:queue/*")])
 
 
 if __name__ == "__main__":

@@ -1,51 +1,30 @@
 """Jobs: list, look, look back in time, cancel, retry."""
 
-import re
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import takewhile
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
-from pydantic_core import PydanticCustomError
+import orjson
+from pydantic import Field
+from pydantic.alias_generators import to_camel
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from events.job import Event, Job, Status, cancel, fold, retry
+from events.job import Event, Job, JobError, Status, cancel, fold, force_fail, retry
 from events.store import AlreadyActive
 from projections.jobs import JobFilter
 from service.endpoint import Answer, Call, Endpoint, Who, json_answer
+from service.fields import JobTypeName, RequestId, RequestIds, RequestTime
 from service.live import event_stream
 from service.problems import FieldError, Problem, bad_field, not_found
 from service.queueing import first_job, held, idempotency_of
 from service.requests import Fields, Nothing, read_id, wants
 from service.views import EventDocument, JobDocument, event_json, job_json, may_see
 from workers.deliver import Hint
-from workers.registry import JOB_TYPES
 
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+ -]\d\d:\d\d)")
-
-
-def _read_time(text: str) -> str:
-    """A `+` that was not escaped arrives as a space."""
-    if not _RFC3339.fullmatch(text):
-        raise PydanticCustomError("time_parsing", "should be a time like 2026-11-23T09:00:00Z")
-    return text.replace(" ", "+")
-
-
-def _representable(time: datetime) -> datetime:
-    if not 1 < time.year < 9999:
-        raise ValueError("should be a time in the years 2 to 9998")
-    return time
-
-
-def _known_type(name: str) -> str:
-    if name not in JOB_TYPES:
-        raise ValueError(f"should be one of {', '.join(JOB_TYPES)}")
-    return name
-
-
-RequestTime = Annotated[AwareDatetime, BeforeValidator(_read_time), AfterValidator(_representable)]
-JobTypeName = Annotated[str, AfterValidator(_known_type), Field(json_schema_extra={"enum": list(JOB_TYPES)})]
+MOST_COUNTED = 1000
+NDJSON = "application/x-ndjson"
 
 
 class JobsQuery(Fields):
@@ -55,6 +34,15 @@ class JobsQuery(Fields):
     cursor: str | None = Field(default=None, description="`nextCursor` of the page before.")
     created_after: RequestTime | None = None
     created_before: RequestTime | None = None
+    user_id: RequestId | None = Field(default=None, description="The owner. For admins.")
+    ids: RequestIds | None = Field(default=None, description="These jobs, as far as they are there. Alone, at most 100.")
+
+
+class CountsQuery(Fields):
+    type: JobTypeName | None = None
+    user_id: RequestId | None = Field(default=None, description="The owner. For admins.")
+    created_after: RequestTime | None = None
+    created_before: RequestTime | None = None
 
 
 class JobQuery(Fields):
@@ -62,9 +50,26 @@ class JobQuery(Fields):
     at: RequestTime | None = Field(default=None, description="The job as it was at this time.")
 
 
+class Reason(Fields):
+    reason: str = Field(default="ended by an admin", min_length=1, max_length=1000)
+
+
 class JobsPage(TypedDict):
     jobs: list[JobDocument]
     nextCursor: str | None
+
+
+class CountsByStatus(TypedDict):
+    queued: int
+    processing: int
+    completed: int
+    failed: int
+    canceled: int
+
+
+class Counts(TypedDict):
+    counts: CountsByStatus
+    most: int
 
 
 class OneJob(TypedDict):
@@ -77,14 +82,18 @@ class History(TypedDict):
 
 async def list_jobs(call: Call[JobsQuery, Nothing]) -> Response:
     query = call.query
-    owner = None if call.user.is_admin else call.user.id
-    wanted = JobFilter(query.type, query.status, owner, query.created_after, query.created_before)
+    if query.ids is not None:
+        return _page_answer(call, await _jobs_of_ids(call, query.ids), None)
+    wanted = JobFilter(query.type, query.status, owner_wanted(call, query.user_id), query.created_after, query.created_before)
     page = await call.parts.jobs.page(wanted, limit=query.limit, cursor=query.cursor)
-    answer: JobsPage = {
-        "jobs": [job_json(job, with_stack=call.user.is_admin) for job in page.jobs],
-        "nextCursor": page.next_cursor,
-    }
-    return json_answer(answer)
+    return _page_answer(call, page.jobs, page.next_cursor)
+
+
+async def count_jobs(call: Call[CountsQuery, Nothing]) -> Response:
+    query = call.query
+    wanted = JobFilter(query.type, None, owner_wanted(call, query.user_id), query.created_after, query.created_before)
+    counts = await call.parts.jobs.capped_counts(wanted, most=MOST_COUNTED)
+    return json_answer({"counts": counts, "most": MOST_COUNTED})
 
 
 async def get_job(call: Call[JobQuery, Nothing]) -> Response:
@@ -103,11 +112,16 @@ async def get_job(call: Call[JobQuery, Nothing]) -> Response:
 
 async def get_events(call: Call[Nothing, Nothing]) -> Response:
     job = await visible_job(call)
+    media = wants(call.request, "application/json", "text/event-stream", NDJSON)
     # A HEAD would wait for the end of a stream that it does not get.
-    if call.request.method == "GET" and wants(call.request, "application/json", "text/event-stream") == "text/event-stream":
+    if call.request.method == "GET" and media == "text/event-stream":
         return event_stream(call, job)
     history = await call.parts.store.history(job.id)
-    answer: History = {"events": [event_json(recorded, with_stack=call.user.is_admin) for recorded in history]}
+    events = [event_json(recorded, with_stack=call.user.is_admin) for recorded in history]
+    if media == NDJSON:
+        headers = {"Content-Disposition": f'attachment; filename="job-{job.id}.ndjson"'}
+        return Response(b"".join(orjson.dumps(event) + b"\n" for event in events), headers=headers, media_type=NDJSON)
+    answer: History = {"events": events}
     return json_answer(answer)
 
 
@@ -117,6 +131,17 @@ async def cancel_job(call: Call[Nothing, Nothing]) -> Response:
 
     def decide(job: Job) -> list[Event]:
         return cancel(job, reason=reason)
+
+    job = await call.parts.store.append(job, decide, actor=call.actor, request_id=call.request_id)
+    return _job_answer(call, job)
+
+
+async def force_fail_job(call: Call[Nothing, Reason]) -> Response:
+    """The worker hears of it as it hears of a cancel; a handler that is deaf to that writes nothing any more."""
+    job, error = await visible_job(call), JobError("ForceFailed", call.body.reason)
+
+    def decide(job: Job) -> list[Event]:
+        return force_fail(job, error=error)
 
     job = await call.parts.store.append(job, decide, actor=call.actor, request_id=call.request_id)
     return _job_answer(call, job)
@@ -145,6 +170,24 @@ async def visible_job(call: Call[Any, Any]) -> Job:
     return job
 
 
+def owner_wanted(call: Call[Any, Any], user_id: str | None) -> str | None:
+    """Whose jobs are meant, None for everybody's. Raises `Problem` 403 for who asks for an owner and is not an admin."""
+    if call.user.is_admin:
+        return user_id
+    if user_id is not None:
+        raise Problem(403, "Only an admin may choose whose jobs to see.")
+    return call.user.id
+
+
+async def _jobs_of_ids(call: Call[JobsQuery, Nothing], ids: Sequence[str]) -> list[Job]:
+    """Those of them that the caller may see, newest first."""
+    if others := call.query.model_fields_set - {"ids"}:
+        errors: list[FieldError] = [{"path": to_camel(name), "detail": "not together with `ids`"} for name in sorted(others)]
+        raise Problem(400, "`ids` stands alone.", errors)
+    found = await call.parts.jobs.get_many(ids)
+    return sorted((job for job in found if may_see(call.user, job)), key=lambda job: (job.created_at, job.id), reverse=True)
+
+
 async def _job_after(call: Call[Any, Any], job: Job, seq: int) -> Job:
     history = await call.parts.store.history(job.id, limit=seq) if seq <= job.seq else []
     past = fold(history)
@@ -161,6 +204,14 @@ async def _job_at(call: Call[Any, Any], job: Job, at: datetime) -> Job:
     return past
 
 
+def _page_answer(call: Call[Any, Any], jobs: Sequence[Job], next_cursor: str | None) -> Response:
+    answer: JobsPage = {
+        "jobs": [job_json(job, with_stack=call.user.is_admin) for job in jobs],
+        "nextCursor": next_cursor,
+    }
+    return json_answer(answer)
+
+
 def _job_answer(call: Call[Any, Any], job: Job, headers: dict[str, str] | None = None) -> Response:
     answer: OneJob = {"job": job_json(job, with_stack=call.user.is_admin)}
     return json_answer(answer, headers=headers)
@@ -174,6 +225,11 @@ ENDPOINTS = (
         {200: Answer(JobsPage, "A page of jobs.")}, query=JobsQuery,
     ),
     Endpoint(
+        "GET", "/api/jobs/counts", count_jobs, Who.SIGNED_IN,
+        "How many jobs are in each status, each counted up to `most`; an employee's own only.",
+        {200: Answer(Counts, "The counts.")}, query=CountsQuery,
+    ),
+    Endpoint(
         "GET", "/api/jobs/{id}", get_job, Who.SIGNED_IN, "One job, as it is or as it was.", ONE_JOB,
         query=JobQuery, problems=(404,),
     ),
@@ -181,7 +237,7 @@ ENDPOINTS = (
         "GET", "/api/jobs/{id}/events", get_events, Who.SIGNED_IN,
         "All that happened to a job; as server-sent events from `Last-Event-ID` on, live until the job ends.",
         {
-            200: Answer(History, "The events in order.", streams=("text/event-stream",)),
+            200: Answer(History, "The events in order.", streams=("text/event-stream", NDJSON)),
             204: Answer(None, "Nothing is left to stream: the job has ended."),
         },
         problems=(404,), headers={"Last-Event-ID": "The last `id` that was received."},
@@ -189,6 +245,10 @@ ENDPOINTS = (
     Endpoint(
         "POST", "/api/jobs/{id}/cancel", cancel_job, Who.SIGNED_IN, "Cancel a job that is queued or processing.", ONE_JOB,
         problems=(404, 409),
+    ),
+    Endpoint(
+        "POST", "/api/jobs/{id}/force-fail", force_fail_job, Who.ADMIN,
+        "End the running attempt of a stuck job as failed, for good.", ONE_JOB, body=Reason, problems=(404, 409),
     ),
     Endpoint(
         "POST", "/api/jobs/{id}/retry", retry_job, Who.SIGNED_IN, "Queue a failed or canceled job once more.", ONE_JOB,

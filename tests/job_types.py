@@ -27,7 +27,7 @@ from events.database import Database
 from events.job import ENDED, JSON, NO_DELAY, Failed, Job, Queued, Recorded, Started, Status, word
 from events.store import Store
 from projections.jobs import JobsView
-from workers.deliver import Wire
+from workers.deliver import Room, Wire
 from workers.enqueue import enqueue
 from workers.job_type import Backoff, Context, Final, GiveUp, JobType, Payload
 from workers.main import Worker
@@ -53,6 +53,11 @@ def job_type(name: str, run: Callable[[Context, Any], Awaitable[JSON]], **policy
     """A type whose handler a test has written. Retries come at once unless `backoff` says otherwise."""
     rest: dict[str, Any] = {"payload": Anything, "run": run, "deadline": 30.0, "backoff": AT_ONCE} | policy
     return JobType(name, **rest)
+
+
+def room_for(slots: int, *types: str) -> Room:
+    """A worker with this many free slots, that keeps none of them back."""
+    return Room(slots, 0, types, [])
 
 
 # Handlers ---------------------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import httpx2 as httpx
 
 from events.database import Database
 from events.job import complete, start
+from tests.job_types import room_for
 from tests.service_fixture import Service, make_parts, service, serving, user_of
 
 __all__ = ["service"]
@@ -27,7 +28,7 @@ async def test_a_sync_is_queued_for_who_asked(service: Service) -> None:
     assert (job.type, job.payload, job.user_id, job.max_attempts) == (
         "chatwork_messages_sync", {"roomId": "7", "roomLimit": 3}, service.admin.id, 5,
     )  # fmt: skip
-    assert [claimed.job_id for claimed in await service.parts.wire.claim(9)] == [job.id]
+    assert [claim.id.job_id for claim in await service.parts.wire.claim(room_for(9, job.type))] == [job.id]
     assert await service.parts.database.fetch_val("select request_id from job_events") == "r-1"
 
 

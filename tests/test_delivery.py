@@ -5,7 +5,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 from events.bus import Bus, Change
 from events.database import Database
 from events.job import JSON
-from events.store import Store
+from events.store import Store, new_job_id
 from projections.jobs import JobsView
 from tests.job_types import (
     FAIL_ONCE,
@@ -30,6 +30,7 @@ from tests.job_types import (
     lives_on,
     must_fold,
     queue,
+    room_for,
     row_locked,
     running,
     starts,
@@ -40,9 +41,9 @@ from tests.job_types import (
 )
 from tests.servers import RedisServer
 from workers import deliver, redis_wire, run
-from workers.deliver import AttemptId, Hint, LocalWire, Wire
+from workers.deliver import AttemptId, Claim, Hint, LocalWire, Room, Wire
 from workers.job_type import Backoff, Context
-from workers.redis_wire import RedisWire
+from workers.redis_wire import RedisWire, queue_of
 
 NEVER = 1_000.0  # seconds
 
@@ -177,7 +178,7 @@ async def test_a_retry_starts_when_its_backoff_is_over(database: Database, store
 async def test_the_backlog_of_one_type_does_not_starve_another(
     database: Database, store: Store, bus: Bus, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deliver, "WINDOW", 5)
+    monkeypatch.setattr(deliver, "WINDOW", 30)
     monkeypatch.setattr(deliver, "DELIVER_AGAIN", NEVER)
     ran: list[str] = []
 
@@ -188,13 +189,71 @@ async def test_the_backlog_of_one_type_does_not_starve_another(
 
     many, few = job_type("many", note), job_type("few", note)
     jobs = [await queue(store, None, many, {"kind": "many"}) for _ in range(60)]
-    jobs += [await queue(store, None, few, {"kind": "few"})]
+    jobs += [await queue(store, None, few, {"kind": "few"}) for _ in range(2)]
 
     async with working(database, store, bus, wire, [many, few], slots=1):
         await ended(database, jobs[-1])
 
-    # It waits for those that were on the wire before it, not for the whole backlog.
-    assert ran.index("few") <= 20
+    # They take turns, though there is one slot only.
+    assert ran[:4].count("few") == 2, ran
+
+
+async def test_long_jobs_of_one_type_leave_a_slot_to_another(database: Database, store: Store, bus: Bus, wire: Wire) -> None:
+    finish = asyncio.Event()
+
+    async def wait(context: Context, payload: Any) -> JSON:
+        await finish.wait()
+        return None
+
+    endless = job_type("endless", wait)
+    async with working(database, store, bus, wire, [endless, QUICK], slots=4) as worker:
+        jobs = [await queue(store, wire, endless) for _ in range(10)]
+        await until(lambda: worker.runner.free == 1)
+
+        for _ in range(3):
+            await ended(database, await queue(store, wire, QUICK))
+
+        # And every slot that is freed is used.
+        await cancel(store, jobs[0])
+        await cancel(store, jobs[1])
+        await until(lambda: {jobs[n].id for n in (2, 3, 4)} == set(worker.runner.attempts))
+        finish.set()
+        for job in jobs[2:]:
+            await ended(database, job)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "room", "expected"),
+    [
+        ({"a": 5, "b": 5}, Room(4, 0, ["a", "b"], []), ["a", "a", "b", "b"]),
+        ({"a": 5, "b": 1}, Room(4, 0, ["b", "a"], []), ["a", "a", "a", "b"]),
+        ({"a": 5, "b": 5}, Room(1, 0, ["b", "a"], ["a", "b"]), ["b"]),
+        ({"a": 5, "b": 5}, Room(1, 0, ["b", "a"], ["a"]), ["a"]),
+        ({"a": 5}, Room(3, 2, ["a", "b", "c"], ["b", "c"]), ["a"]),
+        ({"a": 5}, Room(3, 1, ["a", "b", "c"], ["b", "c"]), ["a", "a"]),
+        ({"a": 5, "b": 5}, Room(3, 2, ["a", "b", "c"], ["a", "b", "c"]), ["a", "b"]),
+        ({"a": 5}, Room(1, 5, ["a", "b"], ["b"]), []),
+        ({"a": 5}, Room(0, 0, ["a"], ["a"]), []),
+        ({}, Room(3, 1, ["a", "b"], ["a"]), []),
+    ],
+)
+async def test_a_claim_takes_from_every_queue_in_turn_and_keeps_room_for_types_that_do_not_run(
+    wire: Wire, waiting: dict[str, int], room: Room, expected: list[str]
+) -> None:
+    now = datetime.now(UTC)
+    wire.push([Hint(AttemptId(new_job_id(), 1), type, now) for type, hints in waiting.items() for _ in range(hints)])
+    await until(lambda: _has_arrived(wire, sum(waiting.values())))
+
+    claims = await wire.claim(room)
+
+    assert sorted(claim.type for claim in claims) == expected
+
+
+async def _has_arrived(wire: Wire, hints: int) -> bool:
+    if isinstance(wire, LocalWire):
+        return True
+    assert isinstance(wire, RedisWire)
+    return sum([int(await wire.redis.zcard(queue)) async for queue in wire.redis.scan_iter("arq:queue/*")]) == hints
 
 
 # Hints that are doubled, late or wrong ----------------------------------------------------------------------------------------
@@ -297,7 +356,7 @@ FOREIGN_ENTRIES = {
 async def test_a_foreign_entry_in_the_queue_is_dropped_and_hurts_nobody(
     database: Database, store: Store, bus: Bus, over_redis: RedisWire, redis: Redis, entry: bytes
 ) -> None:
-    await redis.zadd("arq:queue", {entry: 0})
+    await redis.zadd("arq:queue/quick", {entry: 0})
     jobs = [await queue(store, over_redis, QUICK) for _ in range(3)]
 
     async with working(database, store, bus, over_redis, [QUICK]) as worker:
@@ -314,8 +373,8 @@ async def test_a_job_of_an_arq_client_is_dropped_and_hurts_nobody(
     client: ArqRedis = await create_pool(RedisSettings.from_dsn(redis_url))
     async with working(database, store, bus, over_redis, [QUICK]) as worker:
         for n in range(3):
-            await client.enqueue_job("quick", {"n": n})
-            await client.enqueue_job("unheard_of", _job_id=f"mine-{n}")
+            await client.enqueue_job("quick", {"n": n}, _queue_name=queue_of("quick"))
+            await client.enqueue_job("unheard_of", _job_id=f"mine-{n}", _queue_name=queue_of("quick"))
 
         assert (await ended(database, await queue(store, over_redis, QUICK), within=5)).attempt == 1
         await until(lambda: _queue_is_empty(redis))
@@ -474,7 +533,7 @@ async def test_an_entry_is_one_of_arqs_in_json(store: Store, over_redis: RedisWi
     await until(lambda: _queued(redis, 1))
 
     id = f"{job.id}:1"
-    assert await redis.zrange("arq:queue", 0, -1, withscores=True) == [(id.encode(), int(job.run_at.timestamp() * 1000))]
+    assert await redis.zrange("arq:queue/quick", 0, -1, withscores=True) == [(id.encode(), int(job.run_at.timestamp() * 1000))]
     stored = orjson.loads(await redis.get(f"arq:job:{id}") or b"")
     assert (stored["f"], stored["a"], stored["k"]) == ("quick", [job.id, 1], {})
     assert await redis.pttl(f"arq:job:{id}") > 0
@@ -515,7 +574,7 @@ async def test_an_entry_stays_in_redis_until_started_is_durable(
             over_redis.push([Hint.of(job)])
             await until_waiting_for_locks(database, 1)
 
-            assert await redis.zcard("arq:queue") == 1
+            assert await redis.zcard("arq:queue/quick") == 1
             claimed_for = await redis.pttl(f"arq:in-progress:{job.id}:1")
             assert 0 < claimed_for <= 10_000
 
@@ -530,10 +589,10 @@ async def test_what_was_claimed_is_claimed_again_only_when_the_claim_has_lapsed(
     jobs = [await queue(store, over_redis, QUICK) for _ in range(5)]
     await until(lambda: _queued(redis, 5))
 
-    assert await over_redis.claim(3) == [AttemptId(job.id, 1) for job in jobs[:3]]
-    assert await over_redis.claim(10) == [AttemptId(job.id, 1) for job in jobs[3:]]
-    assert await over_redis.claim(10) == []
-    assert len(await until(lambda: over_redis.claim(1))) == 1
+    assert await over_redis.claim(room_for(3, "quick")) == [Claim(AttemptId(job.id, 1), "quick") for job in jobs[:3]]
+    assert await over_redis.claim(room_for(10, "quick")) == [Claim(AttemptId(job.id, 1), "quick") for job in jobs[3:]]
+    assert await over_redis.claim(room_for(10, "quick")) == []
+    assert len(await until(lambda: over_redis.claim(room_for(1, "quick")))) == 1
 
 
 async def test_an_entry_leaves_redis_when_its_attempt_could_not_be_started(
@@ -568,7 +627,7 @@ async def test_a_worker_that_stops_leaves_nothing_behind_in_redis(
     await wire.stop()
 
     states = {job.id: job.status for job in await JobsView(database).get_many([job.id for job in jobs])}
-    for entry in await redis.zrange("arq:queue", 0, -1):
+    for entry in await redis.zrange("arq:queue/quick", 0, -1):
         assert states[entry.decode().partition(":")[0]] == "queued"
     assert [key async for key in redis.scan_iter("arq:in-progress:*")] == []
 
@@ -585,7 +644,7 @@ async def test_the_wire_stops_at_any_moment(redis: Redis, redis_url: str, store:
         # On Python 3.11 `asyncio.wait_for`, which redis-py sends with, may swallow a cancellation.
         await asyncio.wait_for(wire.stop(), 5)
 
-        assert await redis.zcard("arq:queue") == 1
+        assert await redis.zcard("arq:queue/quick") == 1
         await redis.flushdb()
 
 
@@ -607,7 +666,7 @@ async def test_an_empty_redis_gets_its_entries_back_from_the_tick(
 
 
 async def _queued(redis: Redis, entries: int) -> bool:
-    return int(await redis.zcard("arq:queue")) == entries
+    return sum([int(await redis.zcard(queue)) async for queue in redis.scan_iter("arq:queue/*")]) == entries
 
 
 async def _queue_is_empty(redis: Redis) -> bool:
@@ -622,6 +681,6 @@ async def _is_clean(redis: Redis) -> bool:
 
 async def _cannot_claim(wire: RedisWire) -> bool:
     with suppress(Exception):
-        await wire.claim(0)
+        await wire.claim(room_for(0, "quick"))
         return False
     return True

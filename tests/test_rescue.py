@@ -421,7 +421,7 @@ async def test_what_a_worker_started_without_knowing_it_is_rescued_after_two_hea
 
 
 async def test_what_runs_is_not_rescued_by_its_own_worker(database: Database, store: Store, bus: Bus, wire: LocalWire) -> None:
-    async with working(database, store, bus, wire, [HANG], slots=20):
+    async with working(database, store, bus, wire, [HANG], slots=30):
         jobs = [await running(database, await queue(store, wire, HANG)) for _ in range(20)]
 
         await _pass(database, 5 * HEARTBEAT)
@@ -529,7 +529,7 @@ async def _is_registered(database: Database, worker_id: str) -> bool:
 
 async def _beat(database: Database, worker_id: str) -> None:
     while True:
-        await database.execute(rescue.BEAT, {"id": worker_id})
+        await database.execute(rescue.BEAT, {"id": worker_id, "stuck": "[]"})
         await asyncio.sleep(HEARTBEAT)
 
 

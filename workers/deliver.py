@@ -2,15 +2,17 @@
 
 The wire carries hints: "attempt 2 of job X waits". A hint may be lost, late or doubled, since the log knows what waits, and
 `started` alone decides who runs it. The API hands a new job's hint over at once; the tick finds every other due job in the log,
-and delivers again what still waits `DELIVER_AGAIN` seconds later, whatever the wire says.
+and delivers again what still waits `DELIVER_AGAIN` seconds later, whatever the wire says. Each type has a queue of its own, and
+a claim takes from all of them in turn: no type waits behind the backlog of another.
 """
 
 import asyncio
 import contextlib
 import heapq
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable
-from datetime import UTC, datetime
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from datetime import datetime
 from typing import NamedTuple, Protocol
 
 import structlog
@@ -18,6 +20,7 @@ import structlog
 from events.database import DATABASE_ERRORS, Database
 from events.job import Job
 from projections.jobs import JobsView
+from workers.pauses import Pauses
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +55,24 @@ class Hint(NamedTuple):
         return cls(AttemptId(job.id, job.attempt), job.type, job.run_at)
 
 
+class Claim(NamedTuple):
+    """A hint that was taken from the queue of `type`."""
+
+    id: AttemptId
+    type: str
+
+
+class Room(NamedTuple):
+    """What a worker has room for: so many jobs of these types, the first in the list being the first to be asked. Of a type in
+    `idle` nothing runs here: it gets a slot before the others get a second one, and where none of it waits, one of at most
+    `kept` slots stays free for it. So the long jobs of one type never hold every slot against another."""
+
+    slots: int
+    kept: int
+    types: Sequence[str]
+    idle: Collection[str]
+
+
 class Wire(Protocol):
     """Carries hints to workers: inside the process (`LocalWire`), or over Redis (`workers/redis_wire.py`)."""
 
@@ -62,10 +83,10 @@ class Wire(Protocol):
     def push(self, hints: Iterable[Hint], *, even_if_full: bool = False) -> None:
         """Never waits and never raises. What does not fit is left to the tick."""
 
-    async def claim(self, most: int) -> list[AttemptId]:
-        """Takes at most this many, those that have waited longest first."""
+    async def claim(self, room: Room) -> list[Claim]:
+        """Takes as many as there is room for: of each type those that have waited longest, of all types in turn."""
 
-    def settle(self, attempt: AttemptId) -> None:
+    def settle(self, claim: Claim) -> None:
         """The claimed attempt was started, or need not be."""
 
     async def wait(self) -> None:
@@ -76,7 +97,7 @@ class LocalWire:
     """Where there is no Redis: the worker in this process is the only one to tell."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[datetime, AttemptId]] = []
+        self._queues: defaultdict[str, list[tuple[datetime, AttemptId]]] = defaultdict(list)
         self._ids: set[AttemptId] = set()  # of those that wait, and no others: what was claimed and lost is delivered again
         self._pushed = asyncio.Event()
 
@@ -86,31 +107,39 @@ class LocalWire:
 
     def push(self, hints: Iterable[Hint], *, even_if_full: bool = False) -> None:
         for hint in hints:
-            if hint.id not in self._ids and (even_if_full or len(self._waiting) < WINDOW):
+            queue = self._queues[hint.type]
+            if hint.id not in self._ids and (even_if_full or len(queue) < WINDOW):
                 self._ids.add(hint.id)
-                heapq.heappush(self._waiting, (hint.run_at, hint.id))
+                heapq.heappush(queue, (hint.run_at, hint.id))
         self._pushed.set()
 
-    async def claim(self, most: int) -> list[AttemptId]:
-        claimed = [heapq.heappop(self._waiting)[1] for _ in range(min(most, len(self._waiting)))]
-        self._ids.difference_update(claimed)
+    async def claim(self, room: Room) -> list[Claim]:
+        self._pushed.clear()
+        first = [type for type in room.types if type in room.idle and self._queues[type]]
+        claimed = [self._pop(type) for type in first[: room.slots]]
+        most = room.slots - min(room.kept, len(room.idle) - len(claimed))
+        while len(claimed) < most and (waiting := [type for type in room.types if self._queues[type]]):
+            claimed += [self._pop(type) for type in waiting[: most - len(claimed)]]
         return claimed
 
-    def settle(self, attempt: AttemptId) -> None: ...
+    def settle(self, claim: Claim) -> None: ...
 
     async def wait(self) -> None:
-        if self._waiting:
-            return
-        self._pushed.clear()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._pushed.wait(), 1)
+
+    def _pop(self, type: str) -> Claim:
+        _, id = heapq.heappop(self._queues[type])
+        self._ids.discard(id)
+        return Claim(id, type)
 
 
 class Delivery:
     """The tick. Every worker process has one; a lock saves them from all doing the same work, and that is all it is for: two
     deliveries of an attempt do no harm. It holds nothing between ticks, so a frozen process keeps nobody waiting.
 
-    `types` says which job types some live worker knows: others stay in the log until there is one.
+    `types` says which job types some live worker knows: others stay in the log until there is one, and so do those that are
+    paused.
     """
 
     def __init__(self, database: Database, view: JobsView, wire: Wire, types: Callable[[], Awaitable[Collection[str]]]) -> None:
@@ -118,6 +147,7 @@ class Delivery:
         self._view = view
         self._wire = wire
         self._types = types
+        self._pauses = Pauses(database)
         self._delivered: dict[AttemptId, float] = {}
 
     async def run(self) -> None:
@@ -135,15 +165,14 @@ class Delivery:
         async with self._database.transaction():
             if not await self._database.fetch_val(TRY_LOCK, {"key": DELIVERING}):
                 return TICK
-            types = await self._types()
+            paused = await self._pauses.in_force()
+            types = [type for type in await self._types() if type not in paused]
             due = {type: await self._view.due(type, limit=WINDOW) for type in types}
             next_due = await self._view.next_due(types)
         now = time.monotonic()
         waiting = {AttemptId(job.job_id, job.attempt): job for jobs in due.values() for job in jobs}
         self._delivered = {id: at for id, at in self._delivered.items() if id in waiting and now - at < DELIVER_AGAIN}
-        # In the order of delivery, not of `run_at`: the backlog of one type would keep every younger job of another waiting.
-        at = datetime.now(UTC)
-        hints = [Hint(id, job.type, max(job.run_at, at)) for id, job in waiting.items() if id not in self._delivered]
+        hints = [Hint(id, job.type, job.run_at) for id, job in waiting.items() if id not in self._delivered]
         self._wire.push(hints, even_if_full=True)
         self._delivered.update((hint.id, now) for hint in hints)
         if hints and any(len(jobs) == WINDOW for jobs in due.values()):

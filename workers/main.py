@@ -17,13 +17,14 @@ from redis.exceptions import RedisError
 
 from events.bus import Bus
 from events.database import DATABASE_ERRORS, Database
-from events.job import Status
+from events.job import Job, Status
 from events.store import Store
 from projections.jobs import JobsView
-from workers.deliver import Delivery, Wire
+from workers.deliver import AttemptId, Delivery, Room, Wire
 from workers.job_type import JobType
+from workers.pauses import Pauses
 from workers.redis_wire import RedisWire
-from workers.rescue import Heart, new_worker_id, present_types
+from workers.rescue import Heart, new_worker_id
 from workers.resources import Resources
 from workers.run import Runner
 
@@ -47,7 +48,9 @@ class Worker:
         self._database = database
         self._wire = wire
         self._view = JobsView(database)
+        self._pauses = Pauses(database)
         self._job_types = job_types
+        self._turns = list(job_types)  # whose turn it is to be asked first
         self.runner = Runner(
             store=store, bus=bus, resources=resources, job_types=job_types, worker_id=new_worker_id(), slots=slots
         )
@@ -98,29 +101,45 @@ class Worker:
 
     async def _take_some(self) -> None:
         """Fills the free slots; where there is less to do than slots, waits for more."""
+        freed = self.runner.freed
+        freed.clear()
         if not self.runner.free:
-            await _either(self._stopping.wait(), self.runner.slot_freed())
+            await _either(self._stopping.wait(), freed.wait())
             return
-        free = self.runner.free
-        if await self._take(free) < free:
+        running = self.runner.running_types
+        room = Room(
+            self.runner.free, self.runner.slots // 4, self._turns, [type for type in self._turns if type not in running]
+        )
+        taken = await self._take(room)
+        if taken < room.slots - min(room.kept, len(room.idle)):
             await _either(self._stopping.wait(), self._wire.wait())
+        elif taken < room.slots:
+            # What is left may be kept for other types: then a slot that becomes free is one to take.
+            await _either(self._stopping.wait(), self._wire.wait(), freed.wait())
 
-    async def _take(self, most: int) -> int:
-        claimed = await self._wire.claim(most)
-        jobs = {job.id: job for job in await self._view.get_many([id.job_id for id in claimed])} if claimed else {}
-        for id in claimed:
-            job = jobs.get(id.job_id)
-            if job is not None and job.type not in self._job_types:
-                continue  # The claim lapses: another worker knows the type.
-            if job is None or (job.status, job.attempt) != (Status.QUEUED, id.attempt):
-                self._wire.settle(id)
+    async def _take(self, room: Room) -> int:
+        claims = await self._wire.claim(room)
+        waiting = await self._waiting([claim.id.job_id for claim in claims]) if claims else {}
+        for claim in claims:
+            job = waiting.get(claim.id)
+            if job is None or job.type != claim.type:
+                self._wire.settle(claim)
             else:
-                self.runner.run(job, started=partial(self._wire.settle, id))
-        return len(claimed)
+                self.runner.run(job, started=partial(self._wire.settle, claim))
+        served = {claim.type for claim in claims}
+        self._turns.sort(key=served.__contains__)
+        return len(claims)
+
+    async def _waiting(self, job_ids: list[str]) -> dict[AttemptId, Job]:
+        """Those of the jobs that wait to be started, by the attempt they wait for. One whose type is paused meanwhile is not
+        among them: it comes again when the pause is over."""
+        jobs = [job for job in await self._view.get_many(job_ids) if job.status is Status.QUEUED]
+        paused = await self._pauses.in_force() if jobs else {}
+        return {AttemptId(job.id, job.attempt): job for job in jobs if job.type not in paused}
 
     async def _present_types(self) -> Collection[str]:
         """The wire inside a process reaches this process only."""
-        return await present_types(self._database) if isinstance(self._wire, RedisWire) else self._job_types
+        return await self._heart.present_types() if isinstance(self._wire, RedisWire) else self._job_types
 
     def _keep(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)

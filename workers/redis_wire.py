@@ -1,14 +1,16 @@
-"""The wire over Redis, in arq's own keys: an arq client's tools see the queue as they see any other.
+"""The wire over Redis, in arq's own keys: arq's tools see our queues as they see any other.
 
-An entry is `<job_id>:<attempt>` in arq's sorted set, its score the time from which it may run, with arq's job key beside it
-(JSON, never pickle). It is written over whatever is there, since arq's own "exists already" would hide a lost hint. A claim is
-one Lua call for all free slots and lasts for ten seconds; the entry leaves Redis wholly once `started` is durable or refused.
+A job type has a queue of its own, one of arq's sorted sets. An entry is `<job_id>:<attempt>`, its score the time from which it
+may run, with arq's job key beside it (JSON, never pickle). It is written over whatever is there, since arq's own "exists
+already" would hide a lost hint. A claim is one Lua call for all free slots and lasts for ten seconds; the entry leaves Redis
+wholly once `started` is durable or refused.
 """
 
 import asyncio
 import re
 import time
 from collections.abc import Iterable
+from typing import TypeVar
 
 import orjson
 import structlog
@@ -16,29 +18,53 @@ from arq.connections import ArqRedis
 from arq.constants import default_queue_name, in_progress_key_prefix, job_key_prefix, retry_key_prefix
 from arq.jobs import serialize_job
 from redis.asyncio import ConnectionPool
-from redis.exceptions import RedisError
+from redis.exceptions import ReadOnlyError, RedisError
 
-from workers.deliver import WINDOW, AttemptId, Hint
+from workers.deliver import WINDOW, AttemptId, Claim, Hint, Room
 
 log = structlog.get_logger(__name__)
+
+H = TypeVar("H", Hint, Claim)
 
 WAKE = "rireki:wake"  # a list: a worker that found nothing to claim waits for an element of it
 MOST_WAKES = 64
 CLAIM_LASTS = 10_000  # milliseconds: a worker that dies between claim and `started` hides its jobs no longer
 ENTRY_LASTS = 86_400_000  # milliseconds, arq's own default
 
-# The lowest scores first, whatever the local clock says: who put an entry there knew that it was due.
+# Of each queue the lowest scores first, whatever the local clock says: who put an entry there knew that it was due.
+# The rules are those of `Room`.
 CLAIM = """
-local claimed = {}
-local from = 0
-while #claimed < tonumber(ARGV[1]) do
-    local ids = redis.call('zrange', KEYS[1], from, from + 199)
-    for _, id in ipairs(ids) do
-        if #claimed == tonumber(ARGV[1]) then break end
-        if redis.call('set', ARGV[2] .. id, '1', 'nx', 'px', ARGV[3]) then claimed[#claimed + 1] = id end
+local slots, kept, claims, lasts = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4]
+local read, ids, at, claimed, taken = {}, {}, {}, {}, 0
+
+local function take(n)
+    while true do
+        if not ids[n] or at[n] > #ids[n] then
+            if ids[n] and #ids[n] < 200 then return false end
+            ids[n], at[n] = redis.call('zrange', KEYS[n], read[n] or 0, (read[n] or 0) + 199), 1
+            read[n] = (read[n] or 0) + 200
+            if #ids[n] == 0 then return false end
+        end
+        local id = ids[n][at[n]]
+        at[n] = at[n] + 1
+        if redis.call('set', claims .. id, '1', 'nx', 'px', lasts) then
+            claimed[#claimed + 1], claimed[#claimed + 2] = n, id
+            taken = taken + 1
+            return true
+        end
     end
-    if #ids < 200 then break end
-    from = from + 200
+end
+
+local not_served = 0
+for n = 1, #KEYS do
+    if ARGV[4 + n] == 'idle' and not (taken < slots and take(n)) then not_served = not_served + 1 end
+end
+local most, more = slots - math.min(kept, not_served), true
+while taken < most and more do
+    more = false
+    for n = 1, #KEYS do
+        if taken < most and take(n) then more = true end
+    end
 end
 return claimed
 """
@@ -54,9 +80,10 @@ class RedisWire:
         )
         self._claim = self.redis.register_script(CLAIM)
         self._pushed: dict[AttemptId, Hint] = {}
-        self._settled: list[AttemptId] = []
+        self._settled: list[Claim] = []
         self._something_to_send = asyncio.Event()
-        self._full_until = 0.0
+        self._full_until: dict[str, float] = {}
+        self._waking: asyncio.Task[None] | None = None
         self._sender: asyncio.Task[None] | None = None
         self._stopping = False
 
@@ -69,31 +96,58 @@ class RedisWire:
         self._something_to_send.set()
         if self._sender is not None:
             await asyncio.wait({self._sender})
+        if self._waking is not None:
+            self._waking.cancel()
+            await asyncio.gather(self._waking, return_exceptions=True)
         await self.redis.aclose(close_connection_pool=True)
 
     def push(self, hints: Iterable[Hint], *, even_if_full: bool = False) -> None:
-        if not even_if_full and time.monotonic() < self._full_until:
-            return
-        self._pushed.update((hint.id, hint) for hint in hints)
+        now = time.monotonic()
+        self._pushed.update((hint.id, hint) for hint in hints if even_if_full or now >= self._full_until.get(hint.type, 0.0))
         self._something_to_send.set()
 
-    async def claim(self, most: int) -> list[AttemptId]:
+    async def claim(self, room: Room) -> list[Claim]:
         """Raises `RedisError` while Redis is away."""
-        entries = await self._claim(keys=[default_queue_name], args=[most, in_progress_key_prefix, CLAIM_LASTS])
-        claimed = [_attempt_id(entry) for entry in entries]
-        foreign = [entry for entry, id in zip(entries, claimed, strict=True) if id is None]
+        idle = ["idle" if type in room.idle else "" for type in room.types]
+        try:
+            answer = await self._claim(
+                keys=[queue_of(type) for type in room.types],
+                args=[room.slots, room.kept, in_progress_key_prefix, CLAIM_LASTS, *idle],
+            )
+        except ReadOnlyError:
+            await self._leave_demoted()
+            raise
+        entries = [(room.types[n - 1], entry) for n, entry in zip(answer[::2], answer[1::2], strict=True)]
+        claims = [(type, entry, _attempt_id(entry)) for type, entry in entries]
+        foreign = [(type, entry) for type, entry, id in claims if id is None]
         if foreign:
             log.warning("entries in the queue that are no attempts of ours were dropped", entries=len(foreign))
-            await self.redis.zrem(default_queue_name, *foreign)
-        return [id for id in claimed if id is not None]
+            for type, entry in foreign:
+                await self.redis.zrem(queue_of(type), entry)
+        return [Claim(id, type) for type, _, id in claims if id is not None]
 
-    def settle(self, attempt: AttemptId) -> None:
-        self._settled.append(attempt)
+    def settle(self, claim: Claim) -> None:
+        self._settled.append(claim)
         self._something_to_send.set()
 
     async def wait(self) -> None:
         """Raises `RedisError` while Redis is away."""
+        # Whoever waits may be interrupted; the question to Redis goes on, or its connection would have to be closed.
+        if self._waking is None:
+            self._waking = asyncio.create_task(self._wait_for_push(), name="redis wire: waiting for a push")
+        waking = self._waking
+        await asyncio.wait({waking})
+        if self._waking is waking:
+            self._waking = None
+        waking.result()
+
+    async def _wait_for_push(self) -> None:
         await self.redis.blpop([WAKE], timeout=1)  # type: ignore[misc]
+
+    async def _leave_demoted(self) -> None:
+        """After a failover the address leads to another server; our connections still lead to what is a replica now."""
+        log.warning("wire: this Redis has become a replica, connecting anew")
+        await self.redis.connection_pool.disconnect(inuse_connections=True)
 
     async def _send(self) -> None:
         while not self._stopping or self._pushed or self._settled:
@@ -104,6 +158,8 @@ class RedisWire:
             except (RedisError, OSError) as error:
                 # What was to be pushed is lost, and found by the tick; what was settled is refused by the log if it is claimed.
                 log.warning("wire: Redis is away", error=str(error))
+                if isinstance(error, ReadOnlyError):
+                    await self._leave_demoted()
                 await asyncio.sleep(0.2)
 
     async def _send_once(self) -> None:
@@ -112,23 +168,39 @@ class RedisWire:
         settled, self._settled = self._settled, []
         if not pushed and not settled:
             return
+        queues = _by_type(pushed.values())
         async with self.redis.pipeline(transaction=False) as pipe:
-            for id in settled:
+            for id, _ in settled:
                 pipe.delete(f"{job_key_prefix}{id}", f"{in_progress_key_prefix}{id}", f"{retry_key_prefix}{id}")
-            if settled:
-                pipe.zrem(default_queue_name, *map(str, settled))
+            for type, claims in _by_type(settled).items():
+                pipe.zrem(queue_of(type), *[str(claim.id) for claim in claims])
             now = int(time.time() * 1000)
             for hint in pushed.values():
                 pipe.psetex(f"{job_key_prefix}{hint.id}", ENTRY_LASTS, _arq_job(hint, now))
+            for type, hints in queues.items():
+                scores = {str(hint.id): int(hint.run_at.timestamp() * 1000) for hint in hints}
+                pipe.zadd(queue_of(type), scores)
             if pushed:
-                scores = {str(hint.id): int(hint.run_at.timestamp() * 1000) for hint in pushed.values()}
-                pipe.zadd(default_queue_name, scores, nx=True)  # delivered again, it keeps its place
                 pipe.lpush(WAKE, *["1"] * min(len(pushed), 4))
                 pipe.ltrim(WAKE, 0, MOST_WAKES - 1)
-            pipe.zcard(default_queue_name)
-            waiting = (await pipe.execute())[-1]
-        if waiting > 2 * WINDOW:
-            self._full_until = time.monotonic() + 1
+            for type in queues:
+                pipe.zcard(queue_of(type))
+            answers = await pipe.execute()
+        for type, entries in zip(reversed(queues), reversed(answers), strict=False):
+            if entries > WINDOW:
+                self._full_until[type] = time.monotonic() + 1
+
+
+def queue_of(type: str) -> str:
+    """arq's name of the queue of a job type. (Behind a colon stand other keys of arq's.)"""
+    return f"{default_queue_name}/{type}"
+
+
+def _by_type(hints: Iterable[H]) -> dict[str, list[H]]:
+    queues: dict[str, list[H]] = {}
+    for hint in hints:
+        queues.setdefault(hint.type, []).append(hint)
+    return queues
 
 
 def _arq_job(hint: Hint, now: int) -> bytes:

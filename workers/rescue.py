@@ -14,6 +14,7 @@ import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import orjson
 import structlog
 
 from events import job as rules
@@ -22,6 +23,7 @@ from events.job import Job, JobError, NotAllowed
 from events.store import JOB_COLUMNS, Store, job_from
 from projections.jobs import JobsView
 from workers.job_type import JobType
+from workers.presence import present_types
 from workers.run import Interruption, Runner
 
 log = structlog.get_logger(__name__)
@@ -35,14 +37,11 @@ with forgotten as (delete from workers where gone_at < now() - interval '30 days
 insert into workers (id, host, pid, job_types, slots) values (:id, :host, :pid, cast(:job_types as text[]), :slots)
 """
 
-BEAT = "update workers set last_seen = now() where id = :id and gone_at is null returning id"
+BEAT = """
+update workers set last_seen = now(), stuck = cast(:stuck as json) where id = :id and gone_at is null returning id
+"""
 
 LEAVE = "update workers set gone_at = now() where id = :id and gone_at is null"
-
-PRESENT_TYPES = """
-select distinct unnest(job_types) as type from workers
-where gone_at is null and last_seen > now() - make_interval(secs => :lease)
-"""
 
 DECLARE_GONE = """
 update workers set gone_at = now()
@@ -102,7 +101,7 @@ class Heart:
                 self._last_beat = None
 
     async def beat(self) -> None:
-        seen = await self._database.fetch_val(BEAT, {"id": self._runner.worker_id})
+        seen = await self._database.fetch_val(BEAT, {"id": self._runner.worker_id, "stuck": stuck_json(self._runner)})
         now = time.monotonic()  # after the answer: a beat that had to wait for it is a late one
         if self._last_beat is None or now - self._last_beat > 2 * HEARTBEAT:
             self._regular_since = now
@@ -123,6 +122,10 @@ class Heart:
                 log.warning("worker declared gone", worker=row["id"])
         for row in await self._database.fetch_all(LEFT_BEHIND):
             await rescue_job(self._store, self._job_types, job_from(row))
+
+    async def present_types(self) -> Collection[str]:
+        """The job types that some living worker knows."""
+        return await present_types(self._database, lease=LEASE)
 
     async def _register(self, worker_id: str) -> None:
         values = {
@@ -149,11 +152,6 @@ class Heart:
         self._unknown = unknown
 
 
-async def present_types(database: Database) -> Collection[str]:
-    """The job types that some live worker knows."""
-    return [row["type"] for row in await database.fetch_all(PRESENT_TYPES, {"lease": LEASE})]
-
-
 async def rescue_job(store: Store, job_types: Mapping[str, JobType[Any]], job: Job) -> None:
     """The job's worker is gone: it is retried, or has failed, as its type says."""
     job_type = job_types.get(job.type)
@@ -171,6 +169,16 @@ async def rescue_job(store: Store, job_types: Mapping[str, JobType[Any]], job: J
     except NotAllowed:
         return  # It ended by itself, or somebody else rescued it.
     log.warning("job rescued", job_id=job.id, attempt=attempt, worker=worker, status=job.status)
+
+
+def stuck_json(runner: Runner) -> str:
+    """`[{jobId, attempt, type, seconds}]`: for how long each has been stuck."""
+    now = time.monotonic()
+    stuck = [
+        {"jobId": handler.job_id, "attempt": handler.attempt, "type": handler.type, "seconds": now - handler.since}
+        for handler in runner.stuck.values()
+    ]
+    return orjson.dumps(stuck).decode()
 
 
 def new_worker_id() -> str:

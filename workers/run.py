@@ -11,6 +11,7 @@ import math
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -49,6 +50,17 @@ class Interruption(StrEnum):
     LOST = "the worker was declared gone"
 
 
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """A handler that swallows its cancellation. Its attempt is over, and what it writes is refused."""
+
+    job_id: str
+    attempt: int
+    type: str
+    since: float
+    """`time.monotonic()`"""
+
+
 class Runner:
     """Runs attempts, at most `slots` at a time, under one worker id."""
 
@@ -68,9 +80,10 @@ class Runner:
         self.worker_id = worker_id
         self.slots = slots
         self.attempts: dict[str, Attempt] = {}
-        self.stuck: set[asyncio.Task[JSON]] = set()
+        self.stuck: dict[asyncio.Task[JSON], Stuck] = {}
+        self.freed = asyncio.Event()
+        """Set when a slot becomes free."""
         self._tasks: set[asyncio.Task[None]] = set()
-        self._freed = asyncio.Event()
         self._lost = False
         self._stop_listening = bus.listen(self._hear)
 
@@ -78,11 +91,9 @@ class Runner:
     def free(self) -> int:
         return 0 if self._lost else self.slots - len(self._tasks)
 
-    async def slot_freed(self) -> None:
-        """Returns when there is a free slot."""
-        while self.free <= 0:
-            self._freed.clear()
-            await self._freed.wait()
+    @property
+    def running_types(self) -> set[str]:
+        return {attempt.job.type for attempt in self.attempts.values()}
 
     def run(self, job: Job, *, started: Callable[[], None]) -> None:
         """Runs the attempt that `job` is queued for. Calls `started` as soon as its `started` is durable or refused: from
@@ -121,7 +132,7 @@ class Runner:
         """Under a new id, which is registered: nobody takes it for gone."""
         self.worker_id = new_worker_id
         self._lost = False
-        self._freed.set()
+        self.freed.set()
 
     def _hear(self, change: Change) -> None:
         attempt = self.attempts.get(change.job_id)
@@ -134,7 +145,7 @@ class Runner:
 
     def _free(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._freed.set()
+        self.freed.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("attempt not recorded: it will be rescued", attempt=task.get_name(), exc_info=error)
 
@@ -258,8 +269,8 @@ class Attempt:
 
     def _report_stuck(self, handler: asyncio.Task[JSON]) -> None:
         log.error("handler swallows its cancellation", job_id=self.job.id, attempt=self.number, type=self.job.type)
-        self.runner.stuck.add(handler)
-        handler.add_done_callback(self.runner.stuck.discard)
+        self.runner.stuck[handler] = Stuck(self.job.id, self.number, self.job.type, time.monotonic())
+        handler.add_done_callback(self.runner.stuck.pop)
 
 
 class RunContext:
