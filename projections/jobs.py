@@ -65,6 +65,38 @@ where (cast(:user_id as uuid) is null or user_id = :user_id)
 group by type, status
 """
 
+# No more rows of the index are looked at than are counted, however many jobs there are.
+COUNTED = """
+select wanted_status as status, least(sum(counted.jobs), :most) as jobs
+from unnest(cast(:types as text[])) as wanted_type cross join unnest(cast(:statuses as text[])) as wanted_status
+cross join lateral (
+    select count(*) as jobs from (
+        select from jobs j
+        where j.type = wanted_type and j.status = wanted_status
+        and j.created_at > :created_after and j.created_at < :created_before
+        limit :most
+    ) as found
+) as counted
+group by wanted_status
+"""
+
+# One walk along the owner's part of the index: a rare status would be looked for to its end anyway.
+COUNTED_OF_OWNER = """
+select status, least(count(*), :most) as jobs from jobs
+where user_id = :user_id
+and created_at > :created_after and created_at < :created_before
+and (cast(:type as text) is null or type = :type)
+group by status
+"""
+
+AHEAD = """
+select count(*) from (
+    select from jobs
+    where type = :type and status = 'queued' and (run_at, id) < (cast(:run_at as timestamptz), cast(:id as uuid))
+    limit :most
+) as found
+"""
+
 DUE = """
 select id, type, attempt, run_at from jobs
 where type = $1 and status = 'queued' and run_at <= now()
@@ -123,6 +155,10 @@ class JobsView:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @property
+    def database(self) -> Database:
+        return self._database
+
     async def get(self, job_id: str) -> Job | None:
         return next(iter(await self.get_many([job_id])), None)
 
@@ -164,6 +200,25 @@ class JobsView:
         for row in await self._database.fetch_all(COUNTS, {"user_id": user_id}):
             counts.setdefault(row["type"], {})[Status(row["status"])] = row["jobs"]
         return counts
+
+    async def capped_counts(self, wanted: JobFilter, *, most: int) -> dict[Status, int]:
+        """How many of the wanted jobs are in each status, whatever status is wanted: each counted up to `most`."""
+        values: dict[str, Any] = {
+            "created_after": wanted.created_after or EARLIEST,
+            "created_before": wanted.created_before or LATEST,
+            "most": most,
+        }
+        if wanted.user_id is not None:
+            rows = await self._database.fetch_all(COUNTED_OF_OWNER, values | {"user_id": wanted.user_id, "type": wanted.type})
+        else:
+            types = [wanted.type] if wanted.type else await self.types()
+            rows = await self._database.fetch_all(COUNTED, values | {"types": types, "statuses": list(Status)})
+        return dict.fromkeys(Status, 0) | {Status(row["status"]): int(row["jobs"]) for row in rows}
+
+    async def ahead_of(self, job: Job, *, most: int) -> int:
+        """How many queued jobs of its type come before a queued one, counted up to `most`."""
+        values = {"type": job.type, "run_at": job.run_at, "id": job.id, "most": most}
+        return int(await self._database.fetch_val(AHEAD, values))
 
     async def due(self, type: str, *, limit: int) -> list[Due]:
         """Attempts of one type that may be run now, those that have waited longest first."""

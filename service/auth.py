@@ -1,4 +1,4 @@
-"""Signing in and out."""
+"""Signing in and out, and who may."""
 
 import contextlib
 import math
@@ -93,6 +93,10 @@ class Me(TypedDict):
     user: UserDocument
 
 
+class Everybody(TypedDict):
+    users: list[UserDocument]
+
+
 async def login(call: Call[Nothing, Credentials]) -> Response:
     address = call.request.client.host if call.request.client else "?"
     email = call.body.email.strip().lower()
@@ -119,6 +123,11 @@ async def me(call: Call[Nothing, Nothing]) -> Response:
     return json_answer(answer)
 
 
+async def list_users(call: Call[Nothing, Nothing]) -> Response:
+    answer: Everybody = {"users": [user_json(user) for user in await call.parts.users.all()]}
+    return json_answer(answer)
+
+
 def user_json(user: User) -> UserDocument:
     return {"id": user.id, "email": user.email, "name": user.name, "role": user.role}
 
@@ -140,4 +149,7 @@ ENDPOINTS = (
         {204: Answer(None, "Signed out.")},
     ),
     Endpoint("GET", "/api/auth/me", me, Who.SIGNED_IN, "Who is signed in.", {200: Answer(Me, "The user.")}),
+    Endpoint(
+        "GET", "/api/users", list_users, Who.ADMIN, "Everybody who may sign in.", {200: Answer(Everybody, "By name.")},
+    ),
 )  # fmt: skip

@@ -93,7 +93,7 @@ async def count_jobs(call: Call[CountsQuery, Nothing]) -> Response:
     query = call.query
     wanted = JobFilter(query.type, None, owner_wanted(call, query.user_id), query.created_after, query.created_before)
     counts = await call.parts.jobs.capped_counts(wanted, most=MOST_COUNTED)
-    return json_answer({"counts": counts, "most": MOST_COUNTED})
+    return json_answer({"counts": {status.value: count for status, count in counts.items()}, "most": MOST_COUNTED})
 
 
 async def get_job(call: Call[JobQuery, Nothing]) -> Response:

@@ -17,7 +17,7 @@ from uuid import uuid4
 import argon2
 import jwt
 
-from events.database import Database
+from events.database import Database, Row
 
 TOKEN_LIFE = timedelta(hours=12)
 FRESH = 3.0  # seconds
@@ -36,6 +36,8 @@ CURRENT = """
 select id, email, name, role from users
 where id = :user_id and not exists (select from ended_tokens where id = :token_id)
 """
+
+ALL = "select id, email, name, role from users order by lower(name), email"
 
 END_TOKEN = """
 with old as (delete from ended_tokens where expires_at < now())
@@ -111,7 +113,7 @@ class Users:
             matches = await asyncio.to_thread(_verify, NOBODYS_HASH if row is None else row["password_hash"], password)
         if row is None or not matches:
             return None
-        user = User(row["id"], row["email"], row["name"], Role(row["role"]))
+        user = _user(row)
         return user, self.new_token(user)
 
     def new_token(self, user: User) -> str:
@@ -129,9 +131,13 @@ class Users:
         if claims is None:
             return None
         row = await self._database.fetch_one(CURRENT, {"user_id": claims["sub"], "token_id": claims["jti"]})
-        user = None if row is None else User(row["id"], row["email"], row["name"], Role(row["role"]))
+        user = None if row is None else _user(row)
         self._remember(token, user, now + min(FRESH, claims["exp"] - time.time()))
         return user
+
+    async def all(self) -> list[User]:
+        """Everybody, by name."""
+        return [_user(row) for row in await self._database.fetch_all(ALL)]
 
     async def end_token(self, token: str) -> None:
         """The token lets nobody in any more: here at once, in other processes within `FRESH` seconds."""
@@ -151,6 +157,10 @@ class Users:
         if len(self._known) >= MOST_REMEMBERED:
             self._known.clear()
         self._known[token] = (user, until)
+
+
+def _user(row: Row) -> User:
+    return User(row["id"], row["email"], row["name"], Role(row["role"]))
 
 
 def _verify(password_hash: str, password: str) -> bool:

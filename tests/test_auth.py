@@ -97,6 +97,16 @@ async def test_an_admins_address_refuses_an_employee(service: Service) -> None:
     assert (await service.as_employee.get("/api/events")).status_code == 403
 
 
+async def test_everybody_is_listed_for_admins_alone_and_without_a_password(service: Service) -> None:
+    answer = await service.as_admin.get("/api/users")
+
+    assert [(user["email"], user["role"]) for user in answer.json()["users"]] == [
+        ("employee@example.com", "employee"), ("other@example.com", "employee"), ("admin@example.com", "admin"),
+    ]  # fmt: skip
+    assert set(answer.json()["users"][0]) == {"id", "email", "name", "role"}
+    assert (await service.as_employee.get("/api/users")).status_code == 403
+
+
 async def test_signing_out_ends_the_token_itself(service: Service) -> None:
     token = service.parts.users.new_token(service.admin)
     bearer = {"Authorization": f"Bearer {token}"}

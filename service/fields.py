@@ -1,0 +1,64 @@
+"""Kinds of values that several requests take: times, ids, job types."""
+
+import re
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from workers.registry import JOB_TYPES
+
+MOST_IDS_IN_A_QUERY = 100
+
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+ -]\d\d:\d\d)")
+
+
+def _read_time(text: object) -> datetime:
+    """A `+` that was not escaped arrives as a space."""
+    if not isinstance(text, str) or not _RFC3339.fullmatch(text):
+        raise PydanticCustomError("time_parsing", "should be a time like 2026-11-23T09:00:00Z")
+    try:
+        return datetime.fromisoformat(text.replace(" ", "+").upper())
+    except ValueError as error:
+        raise PydanticCustomError("time_parsing", "should be a time that there is") from error
+
+
+def _representable(time: datetime) -> datetime:
+    if not 1 < time.year < 9999:
+        raise ValueError("should be a time in the years 2 to 9998")
+    return time
+
+
+def _known_type(name: str) -> str:
+    if name not in JOB_TYPES:
+        raise ValueError(f"should be one of {', '.join(JOB_TYPES)}")
+    return name
+
+
+def _canonical(text: str) -> str:
+    try:
+        canonical = str(UUID(text))
+    except ValueError:
+        canonical = ""
+    if not canonical or canonical != text.lower():
+        raise PydanticCustomError("uuid_parsing", "is not a UUID")
+    return canonical
+
+
+def _canonical_ones(text: str) -> tuple[str, ...]:
+    ids = text.split(",")
+    if len(ids) > MOST_IDS_IN_A_QUERY:
+        raise ValueError(f"should be at most {MOST_IDS_IN_A_QUERY} ids")
+    return tuple(dict.fromkeys(_canonical(id) for id in ids))
+
+
+RequestTime = Annotated[AwareDatetime, BeforeValidator(_read_time), AfterValidator(_representable)]
+JobTypeName = Annotated[str, AfterValidator(_known_type), Field(json_schema_extra={"enum": list(JOB_TYPES)})]
+RequestId = Annotated[str, AfterValidator(_canonical), Field(json_schema_extra={"format": "uuid"})]
+RequestIds = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_canonical_ones),
+    WithJsonSchema({"type": "string", "description": f"UUIDs, comma between them, at most {MOST_IDS_IN_A_QUERY}."}),
+]
