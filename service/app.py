@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service import audit, auth, chatwork, companies, health, jobs
+from service import audit, auth, chatwork, companies, health, jobs, operations
 from service.endpoint import routes
 from service.health import Metrics
 from service.openapi import openapi_routes
@@ -31,6 +31,7 @@ ENDPOINTS = (
     *audit.ENDPOINTS,
     *chatwork.ENDPOINTS,
     *companies.ENDPOINTS,
+    *operations.ENDPOINTS,
     *health.ENDPOINTS,
 )
 

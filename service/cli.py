@@ -105,6 +105,38 @@ def migrate(
 
 
 @app.command()
+def workers(as_json: AsJson = False) -> None:
+    """List the workers, what they run and since when. Exit status 1 where none is alive."""
+    from service.operator_commands import print_workers
+
+    _exit(_with_database(lambda database: print_workers(database, as_json=as_json)))
+
+
+@app.command()
+def pause(
+    type: Annotated[str, typer.Argument(help="A job type, such as chatwork_messages_sync.")],
+    for_: Annotated[
+        str | None, typer.Option("--for", help="How long: 90s, 10m, 2h, 1d. Default: until `rireki resume`.")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why; people see it.")] = "paused by an operator",
+) -> None:
+    """Start nothing of a job type for a while. What runs goes on; what is queued waits."""
+    from service.operator_commands import pause_type, read_duration, read_job_type
+
+    name, until = read_job_type(type), read_duration(for_)
+    _exit(_with_database(lambda database: pause_type(database, name, until=until, reason=reason)))
+
+
+@app.command()
+def resume(type: Annotated[str, typer.Argument(help="A job type that is paused.")]) -> None:
+    """End the pause of a job type."""
+    from service.operator_commands import read_job_type, resume_type
+
+    name = read_job_type(type)
+    _exit(_with_database(lambda database: resume_type(database, name)))
+
+
+@app.command()
 def demo() -> None:
     """Show the main job from end to end: sync, cancel, retry, summarise, audit. Uses a database of its own and ends by itself."""
     from service.demo import run_demo

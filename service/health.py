@@ -1,7 +1,9 @@
 """Is it alive, can it serve, how is it doing."""
 
 import asyncio
+import contextlib
 import secrets
+from datetime import timedelta
 from ipaddress import ip_address
 from typing import Literal
 
@@ -13,8 +15,12 @@ from typing_extensions import TypedDict
 from events.database import AWAY
 from service.caller import token_of
 from service.endpoint import Answer, Call, Endpoint, Who, json_answer
+from service.parts import Parts
 from service.problems import Problem
 from service.requests import Nothing
+from workers.pauses import Pauses
+from workers.presence import workers_seen
+from workers.rescue import LEASE
 
 READY_WITHIN = 2.0  # seconds in which the database must answer
 
@@ -32,6 +38,9 @@ class Metrics:
             "rireki_http_seconds", "Seconds until the answer began", ["method", "route"], registry=registry
         )
         self.jobs = Gauge("rireki_jobs", "Jobs in the view", ["type", "status"], registry=registry)
+        self.workers = Gauge("rireki_workers", "Workers by state", ["state"], registry=registry)
+        self.stuck = Gauge("rireki_stuck_handlers", "Handlers that swallow their cancellation", ["type"], registry=registry)
+        self.paused = Gauge("rireki_paused", "Job types that are paused (1)", ["type"], registry=registry)
         self.watchers = Gauge("rireki_watchers", "Open streams and held answers", registry=registry)
 
 
@@ -52,16 +61,25 @@ async def metrics(call: Call[Nothing, Nothing]) -> Response:
     _must_be_let_in(call)
     measured = call.request.app.state.metrics
     measured.watchers.set(call.parts.live.watchers)
-    try:
-        counts = await call.parts.jobs.counts()
-    except AWAY:
-        # What else is measured matters most just then.
-        counts = {}
-    measured.jobs.clear()
-    for type, statuses in counts.items():
+    # While the database is away, what else is measured matters most.
+    with contextlib.suppress(*AWAY):
+        await _measure(measured, call.parts)
+    return Response(generate_latest(call.parts.metrics), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _measure(measured: Metrics, parts: Parts) -> None:
+    """What only the database knows."""
+    for gauge in (measured.jobs, measured.workers, measured.stuck, measured.paused):
+        gauge.clear()
+    for type, statuses in (await parts.jobs.counts()).items():
         for status, jobs in statuses.items():
             measured.jobs.labels(type, status).set(jobs)
-    return Response(generate_latest(call.parts.metrics), media_type=CONTENT_TYPE_LATEST)
+    for worker in await workers_seen(parts.database, lease=LEASE, remembered=timedelta(0)):
+        measured.workers.labels(worker.presence).inc()
+        for handler in worker.stuck:
+            measured.stuck.labels(handler.type).inc()
+    for type in await Pauses(parts.database).in_force():
+        measured.paused.labels(type).set(1)
 
 
 def _ok() -> Response:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -112,12 +112,24 @@ async def _resources(settings: Settings, database: Database) -> AsyncIterator[Re
                 )
             except ValueError as error:
                 raise ConfigError(f"CHATWORK_API_TOKEN: {error}") from error
-            chatwork = Chatwork(chatwork_settings, database)
+            chatwork = Chatwork(chatwork_settings, database, left_alone=_pausing(database, "Chatwork"))
             stack.push_async_callback(chatwork.close)
         summaries = SummarySettings(settings.openai_api_key, settings.openai_model, settings.openai_base_url)
         summariser = Summariser(summaries)
         stack.push_async_callback(summariser.close)
         yield Resources(database=database, chatwork=chatwork, summariser=summariser)
+
+
+def _pausing(database: Database, service: str) -> Callable[[float], Awaitable[None]]:
+    """Pauses the job types that call `service`, when it says to stay away for long."""
+    from workers.pauses import Pauses
+    from workers.registry import types_that_call
+
+    async def pause(seconds: float) -> None:
+        reason = f"{service} allows no more requests for now"
+        await Pauses(database).pause_at_least(types_that_call(service), seconds, reason=reason, actor=f"system:{service}")
+
+    return pause
 
 
 def api_parts(core: Core) -> "Parts":

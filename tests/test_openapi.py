@@ -47,11 +47,18 @@ CONTRACT = """
 POST /api/auth/login
 POST /api/auth/logout
 GET /api/auth/me
+GET /api/users
 GET /api/jobs
+GET /api/jobs/counts
 GET /api/jobs/{id}
 GET /api/jobs/{id}/events
 POST /api/jobs/{id}/cancel
 POST /api/jobs/{id}/retry
+POST /api/jobs/{id}/force-fail
+GET /api/workers
+GET /api/job-types
+POST /api/job-types/{name}/pause
+POST /api/job-types/{name}/resume
 GET /api/events
 POST /api/chatwork/rooms/sync
 POST /api/chatwork/messages/sync
@@ -98,7 +105,9 @@ async def test_every_answer_is_what_the_document_says(service: Service) -> None:
         ("POST", "/api/auth/login", credentials | {"password": "wrong"}),
         ("POST", "/api/auth/login", {}),
         ("GET", "/api/auth/me", None),
+        ("GET", "/api/users", None),
         ("GET", "/api/jobs", None),
+        ("GET", "/api/jobs/counts", None),
         ("GET", jobs, None),
         ("GET", f"{jobs}?seq=9", None),
         ("GET", f"{jobs}/events", None),

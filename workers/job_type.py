@@ -97,7 +97,8 @@ class GiveUp(Exception):
 class JobType(Generic[P]):
     """A kind of work. `run` returns the job's result: anything JSON holds. A handler that raises is retried with `backoff`
     until `max_attempts` attempts are spent; `deadline` (seconds) ends one attempt; `retry_when_worker_lost` says whether a
-    crash of the worker is retried (False for work that costs money)."""
+    crash of the worker is retried (False for work that costs money). `calls` names the outside service it lives on: when that
+    one wants to be left alone for long, all types that call it are paused."""
 
     name: str
     payload: type[P]
@@ -107,6 +108,7 @@ class JobType(Generic[P]):
     backoff: Backoff = field(default_factory=Backoff)
     retry_when_worker_lost: bool = True
     unique: Unique | None = None
+    calls: str | None = None
 
     def unique_key(self, payload: JSON, user_id: str | None) -> str | None:
         """What two jobs of this type have in common if only one of them may be active; None if any number may be."""

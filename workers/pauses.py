@@ -7,7 +7,7 @@ runs goes on.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from events.database import Database
+from events.database import ConstraintViolated, Database
 
 # A pause without an end is an operator's: nothing but a resume ends it.
 PAUSE = """
@@ -38,13 +38,22 @@ class Pause:
     actor: str
 
 
+class OverAlready(ValueError):
+    """The pause would have ended before it began."""
+
+
 class Pauses:
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def pause(self, type: str, *, until: datetime | None, reason: str, actor: str) -> None:
-        """Until then; None for until it is resumed. Replaces the pause there is."""
-        await self._database.execute(PAUSE, {"type": type, "until": until, "reason": reason, "actor": actor})
+        """Until then; None for until it is resumed. Replaces the pause there is. Raises `OverAlready`."""
+        try:
+            await self._database.execute(PAUSE, {"type": type, "until": until, "reason": reason, "actor": actor})
+        except ConstraintViolated as error:
+            if error.constraint_name != "a_pause_ends_after_it_began":
+                raise
+            raise OverAlready("the pause would be over already") from error
 
     async def pause_at_least(self, types: list[str], seconds: float, *, reason: str, actor: str) -> None:
         """For so many seconds from now. A pause that lasts longer stays as it is."""

@@ -18,6 +18,10 @@ JOB_TYPES: dict[str, JobType[Any]] = {
 }
 
 
+def types_that_call(service: str) -> list[str]:
+    return [job_type.name for job_type in JOB_TYPES.values() if job_type.calls == service]
+
+
 def unique_key(type: str, payload: JSON, user_id: str | None) -> str | None:
     """What at most one active job may have in common with this one; None for any number, and for a type that is no more."""
     job_type = JOB_TYPES.get(type)

@@ -28,7 +28,11 @@ CONNECT_TIMEOUT = 10.0
 LARGEST_ANSWER = 40 * 2**20  # bytes: 100 messages of 65,535 characters, each written as \uXXXX
 SHORTEST_PAUSE, DEFAULT_PAUSE, LONGEST_PAUSE = 1.0, 10.0, 330.0  # seconds to stay away after a 429
 
+FAR = 15.0  # seconds: for a pause this long nothing new is started that would only hold a slot
+
 BeforeRequest = Callable[[], Awaitable[bool]]
+LeftAlone = Callable[[float], Awaitable[None]]
+"""Told that Chatwork wants to be left alone for so many seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +152,14 @@ class Chatwork:
         timeout: float = TIMEOUT,
         backoff: float = BACKOFF,
         shortest_pause: float = SHORTEST_PAUSE,
+        left_alone: LeftAlone | None = None,
     ) -> None:
         self.settings = settings
         self._rate_limit = rate_limit or RateLimit(database, account_of(settings.token), settings.rate_limit)
         self._timeout = timeout
         self._backoff = backoff
         self._shortest_pause = shortest_pause
+        self._left_alone = left_alone
         self._http = httpx.AsyncClient(
             base_url=settings.base_url,
             headers={"x-chatworktoken": settings.token, "accept": "application/json"},
@@ -208,7 +214,7 @@ class Chatwork:
                     case 401:
                         raise Unauthorized
                     case 429:
-                        await self._rate_limit.block(max(_pause(headers), self._shortest_pause))
+                        await self._leave_alone(max(_pause(headers), self._shortest_pause))
                         continue
                     case _ if status < 500:
                         raise Refused(status)
@@ -218,6 +224,11 @@ class Chatwork:
             if failures == TRIES:
                 raise problem
             await asyncio.sleep(self._backoff * 2 ** (failures - 1))
+
+    async def _leave_alone(self, seconds: float) -> None:
+        await self._rate_limit.block(seconds)
+        if self._left_alone is not None and seconds >= FAR:
+            await self._left_alone(seconds)
 
     async def _send(self, path: str, params: dict[str, str]) -> tuple[int, httpx.Headers, bytes]:
         async with asyncio.timeout(self._timeout), self._http.stream("GET", path, params=params) as response:

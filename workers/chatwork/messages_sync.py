@@ -105,5 +105,10 @@ async def _read_room(context: Context, chatwork: Chatwork, room_id: str) -> int:
 
 
 CHATWORK_MESSAGES_SYNC = JobType(
-    name="chatwork_messages_sync", payload=MessagesSync, run=sync_messages, deadline=3 * 60 * 60, unique=Unique.PER_PAYLOAD
+    name="chatwork_messages_sync",
+    payload=MessagesSync,
+    run=sync_messages,
+    deadline=3 * 60 * 60,
+    unique=Unique.PER_PAYLOAD,
+    calls="Chatwork",
 )
