@@ -1,11 +1,15 @@
 """What operators reach: pausing a job type, the workers and what they run, a stuck job ended by hand, what is measured of it."""
 
 import asyncio
+import os
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from structlog.testing import capture_logs
 
@@ -14,6 +18,7 @@ from events.database import Database
 from events.job import JSON, rfc3339, start
 from events.store import Store
 from projections.jobs import JobsView
+from tests.chatwork_server import sandbox_of
 from tests.job_types import (
     HANG,
     QUICK,
@@ -27,7 +32,6 @@ from tests.job_types import (
     working,
 )
 from tests.service_fixture import Service, service
-from tests.test_chatwork_client import sandbox_of
 from workers import deliver, rescue, run
 from workers.chatwork.client import Chatwork, ChatworkSettings
 from workers.deliver import LocalWire
@@ -264,6 +268,50 @@ async def test_two_workers_are_told_apart(database: Database, store: Store, bus:
         assert {worker.id: len(worker.running) for worker in seen} == {one.runner.worker_id: 0, other.runner.worker_id: 1}
     seen = await workers_seen(database, lease=10, remembered=timedelta(minutes=1))
     assert {worker.presence for worker in seen} == {Presence.GONE}
+
+
+# The command line -------------------------------------------------------------------------------------------------------------
+
+
+async def test_the_command_line_lists_the_workers_and_says_whether_any_is_alive(
+    database: Database, store: Store, bus: Bus, wire: LocalWire
+) -> None:
+    assert await rireki(database, "workers") == (1, ["no worker has been here within a day"])
+
+    async with working(database, store, bus, wire, [HANG], slots=3) as worker:
+        job = await running(database, await queue(store, wire, HANG))
+        status, lines = await rireki(database, "workers")
+        assert (status, lines[0].split("\t")[:3]) == (0, [worker.runner.worker_id, "alive", "1/3"])
+        assert lines[1].startswith(f"\thang {job.id} attempt 1 since ")
+
+        status, lines = await rireki(database, "workers", "--json")
+        assert orjson.loads(lines[0])["workers"][0]["jobs"][0]["id"] == job.id
+
+    assert (await rireki(database, "workers"))[0] == 1
+
+
+async def test_the_command_line_pauses_and_resumes_a_type(database: Database) -> None:
+    assert (await rireki(database, "pause", SYNC, "--for", "10m", "--reason", "点検"))[0] == 0
+    pause = (await Pauses(database).in_force())[SYNC]
+    assert pause.until is not None
+    assert 590 < (pause.until - pause.since).total_seconds() <= 600
+    assert (pause.reason, pause.actor) == ("点検", "system:operator")
+
+    assert (await rireki(database, "resume", SYNC))[0] == 0
+    assert await Pauses(database).in_force() == {}
+    for wrong in (["pause", "no_such_type"], ["pause", SYNC, "--for", "10 minutes"], ["resume", "no_such_type"]):
+        assert (await rireki(database, *wrong))[0] == 2
+
+
+async def rireki(database: Database, *arguments: str) -> tuple[int, list[str]]:
+    """The command as an operator runs it: its exit status and what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "service.cli", *arguments,
+        env=os.environ | {"DATABASE_URL": database.url, "APP_ENV": "test"}, cwd=Path(__file__).parent.parent,
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    out, _ = await process.communicate()
+    return await process.wait(), out.decode().splitlines()
 
 
 # A stuck job ------------------------------------------------------------------------------------------------------------------
