@@ -1,0 +1,166 @@
+"""`python -m tests.mutants [name …] [--list]`: breaks a copy of the code on purpose, one break at a time, and runs the tests that
+must notice. Prints a Markdown table; exits with 1 where a break was not caught.
+
+The unbroken copy must pass first. A break counts as caught when a test fails, or hangs. Tests that cannot be collected, or were
+run on anything but the copy, prove nothing: that is an error, and no break is caught by it. All runs share one PostgreSQL and
+one Redis (those of DATABASE_URL and REDIS_URL, else our own), so that what a killed run leaves behind goes with them.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.mutants.breaks import BREAKS, Break
+from tests.servers import postgres_server, redis_server
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+LEFT_OUT = shutil.ignore_patterns(".venv", ".git", ".rireki", ".hypothesis", ".*_cache", "__pycache__", "node_modules")
+
+OF_A_TEST = 40  # seconds, then it hangs
+OF_A_RUN = 240
+FAILED = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
+
+HANGS = -1
+PASSED, SOME_FAILED = 0, 1  # pytest's exit statuses; any other is an error
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """`status` is pytest's, or `HANGS`; `first` is the first test that failed."""
+
+    status: int
+    first: str
+    seconds: float
+    output: str
+
+
+class Copy:
+    """A copy of the whole tree, in which the tests are run."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self.folder = folder
+        # Compiled files are told from old ones by whole seconds, and a break takes less.
+        self._environment = environment | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+
+    @contextmanager
+    def broken(self, by: Break) -> Iterator[None]:
+        """Raises `LookupError` where the list doesn't follow the code."""
+        originals = {edit.file: (self.folder / edit.file).read_text() for edit in by.edits}
+        texts = dict(originals)
+        for edit in by.edits:
+            found = texts[edit.file].count(edit.old)
+            if found != 1:
+                raise LookupError(f"{by.name}: found {found} times in {edit.file}: {edit.old!r}")
+            texts[edit.file] = texts[edit.file].replace(edit.old, edit.new)
+        try:
+            self._write(texts)
+            yield
+        finally:
+            self._write(originals)
+
+    def test(self, tests: Sequence[str]) -> Run:
+        began = time.monotonic()
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "-rfE", "--tb=no", "--no-header", "--timeout"),
+                *(str(OF_A_TEST), "-p", "no:cacheprovider", "-p", "tests.mutants.only_the_copy", *tests),
+            ],
+            cwd=self.folder,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        try:
+            output, _ = process.communicate(timeout=OF_A_RUN)
+            status = process.returncode
+        except subprocess.TimeoutExpired:
+            status = HANGS
+            output = "it hangs"
+        finally:
+            _end(process)
+        found = FAILED.search(output)
+        return Run(status, found[1].partition("::")[2] if found else "", time.monotonic() - began, output)
+
+    def _write(self, texts: dict[str, str]) -> None:
+        for file, text in texts.items():
+            (self.folder / file).write_text(text)
+
+
+def main() -> int:
+    arguments = _arguments()
+    breaks = [each for each in BREAKS if not arguments.names or each.name in arguments.names]
+    if unknown := set(arguments.names) - {each.name for each in breaks}:
+        print(f"no such break: {', '.join(sorted(unknown))}", file=sys.stderr)
+        return 2
+    if arguments.list:
+        for each in breaks:
+            print(f"{each.name}: {each.why}")
+        return 0
+    with (
+        tempfile.TemporaryDirectory(prefix="rireki-mutants-") as folder,
+        postgres_server() as postgres,
+        redis_server() as redis,
+    ):
+        copy = Copy(Path(folder) / "tree", os.environ | {"DATABASE_URL": postgres, "REDIS_URL": redis})
+        shutil.copytree(ROOT, copy.folder, ignore=LEFT_OUT)
+        return _break_and_test(copy, breaks)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="name", help="only these breaks")
+    parser.add_argument("--list", action="store_true", help="say which there are, and why they matter")
+    return parser.parse_args()
+
+
+def _break_and_test(copy: Copy, breaks: Sequence[Break]) -> int:
+    whole = copy.test(sorted({test for each in breaks for test in each.tests}))
+    if whole.status != PASSED:
+        print(f"the unbroken code fails: {whole.first}\n{whole.output[-4000:]}", file=sys.stderr)
+        return 1
+    print("| break | caught by | seconds |\n| --- | --- | --- |", flush=True)
+    caught = [_is_caught(copy, each) for each in breaks]
+    print(f"\n{sum(caught)} of {len(caught)} caught", flush=True)
+    return 0 if all(caught) else 1
+
+
+def _is_caught(copy: Copy, each: Break) -> bool:
+    with copy.broken(each):
+        run = copy.test(each.tests)
+    match run.status:
+        case 0:
+            by = "**nothing: it survives**"
+        case 1:
+            by = f"`{run.first}`"
+        case -1:
+            by = f"`{each.tests[0].partition('::')[2]}`, which hangs"
+        case status:
+            by = f"**nothing: the tests could not be run** (pytest's status {status})"
+            print(run.output[-4000:], file=sys.stderr)
+    print(f"| {each.name} | {by} | {run.seconds:.0f} |", flush=True)
+    return run.status in (SOME_FAILED, HANGS)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """With all that it has started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

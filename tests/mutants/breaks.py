@@ -1,0 +1,406 @@
+"""The list of breaks. An old text is found in its file exactly once, or the list no longer follows the code, which is an error
+(`tests/test_caught.py` looks for that in every run of the tests). Short texts last longest.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    file: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """`why` says what would happen; `tests` are pytest's ids, of which at least one must fail."""
+
+    name: str
+    why: str
+    edits: tuple[Edit, ...]
+    tests: tuple[str, ...]
+
+
+JOB = "events/job.py"
+STORE = "events/store.py"
+COMMIT = "events/group_commit.py"
+SEAL = "projections/seal.py"
+RUN = "workers/run.py"
+RESCUE = "workers/rescue.py"
+DELIVER = "workers/deliver.py"
+WIRE = "workers/redis_wire.py"
+
+BREAKS = (
+    # The one write ------------------------------------------------------------------------------------------------------------
+    Break(
+        "no seq guard",
+        "a decision made on an old state is written all the same: late workers overwrite, two workers start one attempt",
+        (Edit(STORE, "where j.id = a.id and j.seq = a.expected_seq", "where j.id = a.id"),),
+        ("tests/test_store.py::test_of_many_starts_of_one_attempt_in_two_processes_one_counts",),
+    ),
+    Break(
+        "the view moves where no event is written",
+        "view and log differ from the first refused event on",
+        (
+            Edit(
+                STORE,
+                "where e.job_id in (select id from moved)",
+                "where e.job_id in (select id from moved) and e.type <> 'progress'",
+            ),
+        ),
+        ("tests/test_race.py::test_view_and_log_agree_in_every_snapshot_while_writers_race_and_their_connections_break",),
+    ),
+    Break(
+        "rows are locked in no order",
+        "two batches that hold the same jobs wait for each other in a ring",
+        (
+            Edit(STORE, " order by j.id for no key update of j", " for no key update of j"),
+            Edit(STORE, "batch = sorted(batch, key=lambda write: write.job_id)", "batch = list(batch)"),
+        ),
+        ("tests/test_store.py::test_batches_in_crossing_order_that_meet_a_held_job_do_not_end_in_a_ring",),
+    ),
+    Break(
+        "new jobs and moves in one batch",
+        "a batch is sent as what its first write is: the others are lost, or end in an error",
+        (Edit(COMMIT, " or (batch and write.kind != batch[0].kind)", ""),),
+        ("tests/test_store.py::test_new_jobs_and_moves_at_the_same_moment_are_each_decided_and_sent_once",),
+    ),
+    Break(
+        "answered before the commit",
+        "a request is told 2xx for a job that a killed database has never seen",
+        (
+            Edit(
+                STORE,
+                "        done = {row[",
+                "        for write in batch:\n            if not write.answer.done():\n"
+                "                write.answer.set_result(True)\n        done = {row[",
+            ),
+        ),
+        ("tests/test_caught.py::test_a_job_is_answered_only_when_it_is_durable",),
+    ),
+    Break(
+        "a bad write takes its batch along",
+        "one job that a constraint refuses makes hundreds of requests fail",
+        (
+            Edit(
+                COMMIT,
+                "                await self._send_alone(connection, write, again)",
+                "                _refuse([write], error)",
+            ),
+        ),
+        ("tests/test_store.py::test_one_bad_write_among_many_hurts_only_itself",),
+    ),
+    Break(
+        "the local clock is believed",
+        "a machine whose clock is wrong writes times that never were",
+        (
+            Edit(
+                STORE, "return self._theirs + timedelta(seconds=time.monotonic() - self._measured)", "return datetime.now(UTC)"
+            ),
+        ),
+        ("tests/test_store.py::test_events_bear_the_time_of_the_database_although_the_local_clock_is_wrong",),
+    ),
+    Break(
+        "time runs backwards within a job",
+        "the job as it was at a time cannot be said any more",
+        (Edit(STORE, "at = now if job is None else max(now, job.updated_at)", "at = now"),),
+        (
+            "tests/test_store.py::"
+            "test_an_event_is_never_earlier_than_the_one_before_although_the_clock_of_the_database_was_set_back",
+        ),
+    ),
+    Break(
+        "a retry in two transactions",
+        "somebody sees a failure that is being retried as the end; a crash between the two leaves it so for ever",
+        (
+            Edit(
+                STORE,
+                "            if not events:\n",
+                "            if len(events) > 1:\n"
+                "                job = await self.append(job, lambda job: events[:1], actor=actor, request_id=request_id)\n"
+                "                return await self.append(job, lambda job: events[1:], actor=actor, request_id=request_id)\n"
+                "            if not events:\n",
+            ),
+        ),
+        ("tests/test_store.py::test_a_failure_and_its_retry_are_of_one_transaction",),
+    ),
+    Break(
+        "an idempotency key bound after its job",
+        "a request that is repeated at the same moment makes a second job",
+        (
+            Edit(STORE, "    where a.idempotency_key is not null\n", "    where false\n"),
+            Edit(
+                STORE,
+                "            if created and write.after is not None:\n",
+                "            if created and write.after is not None and new.idempotency is not None and new.user_id is not None:\n"
+                "                await self.bind_key(new.user_id, new.idempotency, write.job_id)\n"
+                "            if created and write.after is not None:\n",
+            ),
+        ),
+        ("tests/test_store.py::test_many_keys_at_once_in_two_processes_are_one_job_each",),
+    ),
+    # Unknown outcomes ---------------------------------------------------------------------------------------------------------
+    Break(
+        "one's own event is not recognised",
+        "a worker whose answer was lost is told that somebody else has completed its job",
+        (Edit(STORE, "if again and len(done) < len(batch):", "if False:"),),
+        ("tests/test_store.py::test_an_append_whose_connection_breaks_is_written_once_and_answered",),
+    ),
+    Break(
+        "'not there' taken for 'not written'",
+        "the old backend commits after we have looked, and the decision is made and written a second time",
+        (Edit(STORE, "        done = {row[", "        done: set[str] = set() if again else {row["),),
+        ("tests/test_store.py::test_a_write_that_the_lost_backend_still_commits_is_not_written_again",),
+    ),
+    Break(
+        "a broken connection is an error to the caller",
+        "a worker gives up a result that may be in the log, or may never come there",
+        (
+            Edit(
+                COMMIT,
+                "                if self._stopping:\n                    _refuse(batch, error)",
+                "                _refuse(batch, error)",
+            ),
+        ),
+        ("tests/test_store.py::test_a_new_job_whose_connection_breaks_is_made_once_and_answered",),
+    ),
+    # The fence ----------------------------------------------------------------------------------------------------------------
+    Break(
+        "no attempt check in the fence",
+        "a late worker completes a job that another attempt has taken over",
+        (
+            Edit(
+                JOB,
+                "job.status is not Status.PROCESSING or job.attempt != attempt or job.worker != worker",
+                "job.status is not Status.PROCESSING or job.worker != worker",
+            ),
+        ),
+        ("tests/test_state_table.py::test_a_worker_may_not_speak_for_its_own_earlier_attempt",),
+    ),
+    Break(
+        "no worker check in the fence",
+        "a worker speaks for an attempt that another has started",
+        (
+            Edit(
+                JOB,
+                "job.status is not Status.PROCESSING or job.attempt != attempt or job.worker != worker",
+                "job.status is not Status.PROCESSING or job.attempt != attempt",
+            ),
+        ),
+        (
+            "tests/test_state_table.py::test_a_worker_may_not_speak_for_another_in_the_same_attempt",
+            "tests/test_race.py::test_view_and_log_agree_in_every_snapshot_while_writers_race_and_their_connections_break",
+        ),
+    ),
+    Break(
+        "start takes any attempt",
+        "an old hint starts a later attempt, before its backoff is over",
+        (Edit(JOB, "if job.status is not Status.QUEUED or job.attempt != attempt:", "if job.status is not Status.QUEUED:"),),
+        ("tests/test_state_table.py::test_only_the_attempt_that_is_queued_may_be_started",),
+    ),
+    Break(
+        "no fence for effects",
+        "a canceled or rescued attempt still stores its messages and drafts",
+        (Edit(RUN, "if await self.database.fetch_val(STILL_MINE, values) is None:", "if False:"),),
+        ("tests/test_run.py::test_effects_of_an_attempt_that_is_over_are_rolled_back_and_its_reports_refused",),
+    ),
+    Break(
+        "effects are not fenced by attempt",
+        "after a cancel and a retry, the old attempt's effects are stored beside the new one's",
+        (Edit(RUN, "and attempt = :attempt and worker = :worker and status", "and worker = :worker and status"),),
+        ("tests/test_run.py::test_effects_of_an_attempt_that_is_over_are_rolled_back_and_its_reports_refused",),
+    ),
+    # Liveness -----------------------------------------------------------------------------------------------------------------
+    Break(
+        "rescue by age",
+        "a long job is run twice, and a short one of a dead worker waits for ever",
+        (
+            Edit(
+                RESCUE,
+                "not exists (select from workers w where w.id = j.worker and w.gone_at is null)",
+                "started_at < now() - interval '1 second'",
+            ),
+        ),
+        ("tests/test_rescue.py::test_a_job_may_run_longer_than_a_lease",),
+    ),
+    Break(
+        "rescued without being declared gone",
+        "a worker that comes back goes on under the name from which its jobs were taken",
+        (
+            Edit(RESCUE, "where gone_at is null and last_seen < now()", "where false and last_seen < now()"),
+            Edit(
+                RESCUE,
+                "w.id = j.worker and w.gone_at is null)",
+                "w.id = j.worker and w.last_seen > now() - interval '1 second')",
+            ),
+        ),
+        ("tests/test_rescue.py::test_a_silent_worker_is_gone_after_a_lease_and_not_before",),
+    ),
+    Break(
+        "no patience after PostgreSQL's start",
+        "a restart of the database makes every worker look dead",
+        (Edit(RESCUE, "and pg_postmaster_start_time() < now() - make_interval(secs => :lease)\n", ""),),
+        ("tests/test_rescue.py::test_nobody_is_gone_before_postgresql_has_run_for_a_lease",),
+    ),
+    Break(
+        "a rescuer that was cut off itself does not wait",
+        "the first worker that reaches the database again takes everybody else for dead",
+        (Edit(RESCUE, "if time.monotonic() - self._regular_since > LEASE:", "if True:"),),
+        ("tests/test_rescue.py::test_nobody_is_gone_because_the_database_was_away",),
+    ),
+    Break(
+        "a worker that returns keeps its id",
+        "it goes on beside those who have taken over its jobs, and is never seen as new",
+        (Edit(RESCUE, "where id = :id and gone_at is null returning id", "where id = :id returning id"),),
+        (
+            "tests/test_rescue.py::test_a_worker_that_finds_itself_declared_gone_stops_what_it_runs_and_goes_on_under_a_new_name",
+        ),
+    ),
+    Break(
+        "a worker that returns stops nothing",
+        "its handlers go on with effects that nobody will count",
+        (Edit(RESCUE, "            self._runner.lose()\n", ""),),
+        ("tests/test_rescue.py::test_a_worker_that_was_declared_gone_stops_though_nobody_has_rescued_its_jobs_yet",),
+    ),
+    Break(
+        "a lost worker's costly work is retried",
+        "a draft is paid for twice and nobody has asked for it",
+        (
+            Edit(
+                RESCUE,
+                "job_type.backoff.after(job.attempt) if job_type.retry_when_worker_lost else None",
+                "job_type.backoff.after(job.attempt)",
+            ),
+        ),
+        ("tests/test_rescue.py::test_jobs_of_a_killed_worker_are_retried_or_failed_as_their_type_says",),
+    ),
+    Break(
+        "a start whose answer was lost is never found",
+        "the job is processing for ever, by a worker that lives and does not know of it",
+        (Edit(RESCUE, "for id in unknown & self._unknown:", "for id in ():"),),
+        ("tests/test_rescue.py::test_what_a_worker_started_without_knowing_it_is_rescued_after_two_heartbeats",),
+    ),
+    # Delivery -----------------------------------------------------------------------------------------------------------------
+    Break(
+        "pushed before the commit",
+        "a worker is told of a job that is not there yet, forgets the hint, and the job waits for the tick",
+        (
+            Edit(
+                STORE,
+                "            write = _Write(new_job_id(), None, decided, actor, request_id, new)\n",
+                "            write = _Write(new_job_id(), None, decided, actor, request_id, new)\n"
+                "            _stamp(write, self._clock.now())\n            write.salts = [os.urandom(16)]\n"
+                "            asyncio.get_running_loop().create_task(self._write(write))\n"
+                "            if write.after is not None:\n                return write.after\n",
+            ),
+        ),
+        ("tests/test_caught.py::test_a_hint_is_pushed_only_when_its_job_is_durable",),
+    ),
+    Break(
+        "the handler runs before 'started' is durable",
+        "an attempt that is refused, or given to another worker, has had its effects already",
+        (
+            Edit(
+                RUN,
+                "                await attempt.start()\n",
+                "                starting = asyncio.ensure_future(attempt.start())\n                await asyncio.sleep(0)\n"
+                "                starting.add_done_callback(lambda starting: starting.exception())\n",
+            ),
+        ),
+        ("tests/test_run.py::test_nothing_runs_before_its_started_is_durable",),
+    ),
+    Break(
+        "settled before 'started' is durable",
+        "a worker that dies in between has taken the hint along: the job waits for the next delivery",
+        (
+            Edit(
+                RUN,
+                "                await attempt.start()\n            finally:\n                started()\n",
+                "                started()\n                await attempt.start()\n            finally:\n                pass\n",
+            ),
+        ),
+        ("tests/test_delivery.py::test_an_entry_stays_in_redis_until_started_is_durable",),
+    ),
+    Break(
+        "never delivered again",
+        "what was in Redis when it was emptied waits for ever",
+        (Edit(DELIVER, "id in waiting and now - at < DELIVER_AGAIN}", "id in waiting}"),),
+        ("tests/test_delivery.py::test_an_empty_redis_gets_its_entries_back_from_the_tick",),
+    ),
+    Break(
+        "a claim that lasts an hour",
+        "what a worker had claimed when it died is hidden for an hour, as with arq's own in-progress key",
+        (Edit(WIRE, "CLAIM_LASTS = 10_000 ", "CLAIM_LASTS = 3_600_000 "),),
+        ("tests/test_delivery.py::test_an_entry_stays_in_redis_until_started_is_durable",),
+    ),
+    Break(
+        "a claim excludes nobody",
+        "every worker takes the same hints, and all but one of them in vain",
+        (Edit(WIRE, "'1', 'nx', 'px'", "'1', 'px'"),),
+        ("tests/test_delivery.py::test_what_was_claimed_is_claimed_again_only_when_the_claim_has_lapsed",),
+    ),
+    Break(
+        "a second delivery is run a second time",
+        "two tasks of one process are in one attempt, and the first's place in the books is lost",
+        (Edit(RUN, "if other is not None and other.number == job.attempt:", "if False:"),),
+        ("tests/test_delivery.py::test_a_hint_that_comes_many_times_starts_its_attempt_once",),
+    ),
+    # Stopping, canceling, deadlines -------------------------------------------------------------------------------------------
+    Break(
+        "a hand-back spends an attempt",
+        "each rolling restart takes an attempt away from what runs, and the last one is refused altogether",
+        (
+            Edit(JOB, 'Queued("worker_shutdown", job.max_attempts + 1)', 'Queued("worker_shutdown", job.max_attempts)'),
+            Edit(
+                JOB,
+                "expected = job.status is Status.PROCESSING, job.max_attempts + 1",
+                "expected = job.status is Status.PROCESSING, job.max_attempts",
+            ),
+        ),
+        ("tests/test_rescue.py::test_a_worker_that_stops_hands_its_jobs_back_without_spending_an_attempt",),
+    ),
+    Break(
+        "SIGTERM hands nothing back",
+        "what runs when a worker is stopped is rescued as lost, a lease later, and costs an attempt",
+        (Edit(RUN, "            attempt.interrupt(Interruption.STOPPING)\n", "            pass\n"),),
+        ("tests/test_rescue.py::test_a_process_that_is_asked_to_end_hands_back_what_it_runs",),
+    ),
+    Break(
+        "a cancel does not reach the task",
+        "the job is canceled, and its work goes on",
+        (Edit(RUN, "            attempt.interrupt_if_older_than(change)", "            pass"),),
+        ("tests/test_caught.py::test_a_cancel_stops_the_handler_though_no_heart_beats",),
+    ),
+    Break(
+        "a missed cancel is never found",
+        "with the bus down, the work of a canceled job goes on to its end",
+        (Edit(RESCUE, "                attempt.interrupt(Interruption.OVER)\n", "                pass\n"),),
+        ("tests/test_rescue.py::test_a_cancel_that_the_bus_did_not_bring_is_found_at_the_next_heartbeat",),
+    ),
+    Break(
+        "a timeout is not recorded as Timeout",
+        "nobody can tell a job that was too slow from one that was canceled from within",
+        (Edit(RUN, 'JobError("Timeout", message)', 'JobError("CancelledError", message)'),),
+        ("tests/test_run.py::test_an_attempt_that_passes_its_deadline_times_out_and_is_retried",),
+    ),
+    Break(
+        "no deadline",
+        "a handler that hangs keeps its slot for ever",
+        (Edit(RUN, "timeout=self._type.deadline, return_when", "timeout=None, return_when"),),
+        ("tests/test_run.py::test_an_attempt_that_passes_its_deadline_times_out_and_is_retried",),
+    ),
+    # The order of the log, the budget -----------------------------------------------------------------------------------------
+    Break(
+        "sealing past a running transaction",
+        "an event that commits late gets a position that every reader has passed already",
+        (Edit(SEAL, " and e.xid < pg_snapshot_xmin(pg_current_snapshot())", ""),),
+        ("tests/test_seal.py::test_an_event_that_commits_late_is_never_skipped",),
+    ),
+    Break(
+        "a permit counts for the window alone",
+        "permits that are used at the last moment come too many to Chatwork within five minutes",
+        (Edit("workers/chatwork/rate_limit.py", "timedelta(seconds=window + lapse + slack)", "timedelta(seconds=window)"),),
+        ("tests/test_rate_limit.py::test_permits_that_are_used_at_the_last_moment_do_not_exceed_it_either",),
+    ),
+)

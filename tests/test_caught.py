@@ -1,0 +1,140 @@
+"""What no other test would have noticed, and that the list of breaks (`tests/mutants/`) still follows the code."""
+
+import ast
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from structlog.testing import capture_logs
+
+from events.bus import Bus
+from events.database import Database
+from events.job import JSON, Status
+from events.store import Store
+from tests.histories import new, starting
+from tests.job_types import QUICK, cancel, job_type, queue, running, until_waiting_for_locks, words, working
+from tests.mutants.breaks import BREAKS, Break
+from workers import rescue, run
+from workers.deliver import Hint, LocalWire
+from workers.job_type import Context
+
+ROOT = Path(__file__).parent.parent
+NEVER = 1_000.0  # seconds
+
+
+@pytest.fixture(autouse=True)
+def _quick_reactions(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(run, "PATIENCE", 0.2)
+    with capture_logs():
+        yield
+
+
+# Nobody is told before it is durable ------------------------------------------------------------------------------------------
+
+
+class Noting(LocalWire):
+    """Remembers what was pushed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pushed: list[Hint] = []
+
+    def push(self, hints: Iterable[Hint], *, even_if_full: bool = False) -> None:
+        self.pushed += (hints := list(hints))
+        super().push(hints, even_if_full=even_if_full)
+
+
+@asynccontextmanager
+async def no_event_is_written(database: Database) -> AsyncIterator[None]:
+    """Whoever writes to the log has to wait until the block is left (for at most five seconds, then it fails)."""
+    connection = await asyncpg.connect(database.url)
+    try:
+        async with connection.transaction():
+            await connection.execute("lock table job_events in share mode")
+            yield
+    finally:
+        await connection.close()
+
+
+async def test_a_hint_is_pushed_only_when_its_job_is_durable(database: Database, store: Store) -> None:
+    await queue(store, None, QUICK)
+    wire = Noting()
+
+    async with no_event_is_written(database):
+        queueing = asyncio.create_task(queue(store, wire, QUICK))
+        await until_waiting_for_locks(database, 1)
+
+        assert wire.pushed == []
+        assert not queueing.done()
+
+    job = await queueing
+    assert wire.pushed == [Hint.of(job)]
+
+
+async def test_a_job_is_answered_only_when_it_is_durable(database: Database, store: Store) -> None:
+    job = await store.create(new(), actor="user:x")
+
+    async with no_event_is_written(database):
+        creating = asyncio.create_task(store.create(new(), actor="user:x"))
+        await until_waiting_for_locks(database, 1)
+        appending = asyncio.create_task(store.append(job, starting(), actor="worker:w1"))
+        await until_waiting_for_locks(database, 2)
+
+        assert not creating.done()
+        assert not appending.done()
+
+    assert (await creating).status is Status.QUEUED
+    assert (await appending).status is Status.PROCESSING
+
+
+# A cancel needs no heartbeat --------------------------------------------------------------------------------------------------
+
+
+async def test_a_cancel_stops_the_handler_though_no_heart_beats(
+    database: Database, store: Store, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rescue, "HEARTBEAT", NEVER)
+    stopped = asyncio.Event()
+
+    async def wait(context: Context, payload: Any) -> JSON:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+
+    type = job_type("waits", wait)
+    wire = LocalWire()
+    async with working(database, store, bus, wire, [type]):
+        job = await running(database, await queue(store, wire, type))
+
+        await cancel(store, job)
+
+        await asyncio.wait_for(stopped.wait(), 10)
+    assert await words(store, job) == ["queued", "started", "canceled"]
+
+
+# The list of breaks -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("each", BREAKS, ids=lambda each: each.name)
+def test_a_break_finds_its_place_in_the_code_and_its_tests(each: Break) -> None:
+    for edit in each.edits:
+        assert (ROOT / edit.file).read_text().count(edit.old) == 1, f"{edit.file}: {edit.old!r}"
+        assert edit.old != edit.new
+
+    for test in each.tests:
+        file, _, name = test.partition("::")
+        assert name in _tests_of(ROOT / file), test
+
+
+def test_each_break_has_a_name_of_its_own() -> None:
+    assert len({each.name for each in BREAKS}) == len(BREAKS) >= 20
+
+
+def _tests_of(file: Path) -> set[str]:
+    module = ast.parse(file.read_text())
+    return {node.name for node in module.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
