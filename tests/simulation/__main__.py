@@ -1,0 +1,75 @@
+"""`python -m tests.simulation --seeds 10000 [--from N] [--processes 2]`, and `--seed N --trace` to look at one of them."""
+
+import argparse
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+
+from tests.simulation.world import simulate
+
+
+def main() -> int:
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        # The order of a set of texts must be the same in every run.
+        os.execve(
+            sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], os.environ | {"PYTHONHASHSEED": "0"}
+        )
+    asked = _arguments()
+    if asked.seed is not None:
+        return _one(asked.seed, asked.trace)
+    began = time.perf_counter()
+    failed = 0
+    seeds = range(asked.first, asked.first + asked.seeds)
+    for done, (seed, problem) in enumerate(_run(seeds, asked.processes), 1):
+        if problem is not None:
+            failed += 1
+            print(f"seed {seed}: {problem}\n  python -m tests.simulation --seed {seed} --trace", flush=True)
+        if done % 1000 == 0:
+            print(f"{done} seeds in {time.perf_counter() - began:.0f} s, {failed} failed", flush=True)
+    print(f"{len(seeds)} seeds from {seeds.start}: {failed} failed, {time.perf_counter() - began:.1f} s")
+    return 1 if failed else 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description="The service on virtual time, with faults.")
+    parser.add_argument("--seeds", type=int, default=300, help="how many")
+    parser.add_argument("--from", dest="first", type=int, default=0, help="the first of them")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--seed", type=int, help="this one only")
+    parser.add_argument("--trace", action="store_true", help="every step of it")
+    return parser.parse_args()
+
+
+def _one(seed: int, trace: bool) -> int:
+    try:
+        simulate(seed, partial(print, flush=False) if trace else None)
+    except BaseException:
+        traceback.print_exc(file=sys.stdout)
+        return 1
+    return 0
+
+
+def _run(seeds: Sequence[int], processes: int) -> Iterator[tuple[int, str | None]]:
+    if processes == 1:
+        yield from map(_problem_of, seeds)
+        return
+    with ProcessPoolExecutor(processes) as pool:
+        yield from pool.map(_problem_of, seeds, chunksize=10)
+
+
+def _problem_of(seed: int) -> tuple[int, str | None]:
+    try:
+        simulate(seed)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as problem:
+        return seed, f"{type(problem).__name__}: {problem}"
+    return seed, None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,234 @@
+"""What must always hold, checked after every committed statement and at every word that a client is given.
+
+The fold here is written a second time, from docs/architecture.md and for raw rows: nothing of `events/job.py` is used.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Never
+
+import orjson
+
+from tests.simulation.clock import EPOCH
+from tests.simulation.loop import Process, VirtualLoop
+
+ENDS = ("completed", "failed", "canceled")
+SPENDS_AN_ATTEMPT = ("retry", "worker_lost")  # the other reasons raise maxAttempts
+STOPS_WITHIN = 10.0  # seconds in which a handler that listens has stopped once its attempt is over: some heartbeats
+
+
+class Violation(BaseException):
+    """Something that must always hold did not. No handler and no loop of the code under simulation may catch it."""
+
+
+@dataclass(slots=True)
+class Folded:
+    """A job by its events. `ended` and `over_at` tell of each attempt how it ended, and when in the loop's time."""
+
+    view: dict[str, Any]
+    started_by: dict[int, str] = field(default_factory=dict)
+    ended: dict[int, str] = field(default_factory=dict)
+    over_at: dict[int, float] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Handler:
+    process: Process
+    deaf: bool
+    ended: bool = False
+
+
+class Checks:
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop = loop
+        self.jobs: dict[str, Folded] = {}
+        self.accepted: set[str] = set()
+        self.handlers: dict[tuple[str, int], Handler] = {}
+        self.gone: set[str] = set()
+        self.workers: dict[str, Process] = {}
+        self._carried_out: set[str] = set()
+        self._jobs_of_keys: dict[str, str] = {}
+
+    def fail(self, what: str) -> Never:
+        """Ends the run, whoever asks."""
+        self._loop.failure = violation = Violation(what)
+        raise violation
+
+    # The log ------------------------------------------------------------------------------------------------------------------
+
+    def committed(self, row: dict[str, Any], events: list[dict[str, Any]], writer: Process) -> None:
+        """A statement has moved or made this row of the view, and has written these events."""
+        for event in events:
+            self._fold(event, writer)
+        folded = self.jobs.get(row["id"])
+        if folded is None or not events:
+            self.fail(f"job {row['id']}: a row of the view without an event")
+        view = row | {"result": _json(row["result"]), "error": _json(row["error"])}
+        differs = {column: (view[column], value) for column, value in folded.view.items() if view[column] != value}
+        if differs:
+            self.fail(f"job {row['id']} at seq {row['seq']}: the view differs from the fold (view, fold): {differs}")
+        request = events[0]["request_id"]
+        if request is not None and request in self._carried_out:
+            self.fail(f"request {request} was carried out twice: {_shown(events[0])}")
+        self._carried_out.add(request)
+
+    def _fold(self, event: dict[str, Any], writer: Process) -> None:
+        folded = self.jobs.get(event["job_id"])
+        data = orjson.loads(event["data"])
+        if folded is None:
+            self._created(event, data)
+            return
+        view = folded.view
+        self._must(event["seq"] == view["seq"] + 1, event, "seq has a gap")
+        self._must(event["at"] >= view["updated_at"], event, "time runs backwards")
+        view["seq"], view["updated_at"] = event["seq"], event["at"]
+        if event["type"] == "queued":
+            self._queued(folded, event, data)
+            return
+        self._must(event["attempt"] == view["attempt"], event, "another attempt's event")
+        self._must(event["attempt"] not in folded.ended, event, "an event after the end of its attempt")
+        if event["type"] == "started":
+            self._started(folded, event, data)
+        elif event["type"] == "canceled":
+            self._must(view["status"] in ("queued", "processing"), event, f"of a job that is {view['status']}")
+            self._ended(folded, event)
+        else:
+            self._must(view["status"] == "processing", event, f"of a job that is {view['status']}")
+            self._by_whom(folded, event, data, writer)
+            self._worked(folded, event, data)
+
+    def _created(self, event: dict[str, Any], data: Any) -> None:
+        first = event["type"], event["seq"], event["attempt"], data["reason"]
+        self._must(first == ("queued", 1, 1, "new"), event, "a history begins with it")
+        at = event["at"]
+        self.jobs[event["job_id"]] = Folded(
+            {
+                "id": event["job_id"], "type": data["type"], "status": "queued", "result": None, "error": None,
+                "user_id": data["userId"], "attempt": 1, "max_attempts": data["maxAttempts"], "worker": None, "seq": 1,
+                "run_at": _time(data["runAt"]), "started_at": None, "finished_at": None, "created_at": at, "updated_at": at,
+            }
+        )  # fmt: skip
+
+    def _queued(self, folded: Folded, event: dict[str, Any], data: Any) -> None:
+        view, attempt, reason = folded.view, event["attempt"], data["reason"]
+        self._must(attempt == view["attempt"] + 1, event, "it does not open the next attempt")
+        spends = reason in SPENDS_AN_ATTEMPT
+        self._must(data["maxAttempts"] == view["max_attempts"] + (not spends), event, "maxAttempts")
+        self._must(attempt <= data["maxAttempts"], event, "more attempts than allowed")
+        if reason == "worker_shutdown":
+            self._must(view["status"] == "processing", event, "handed back by nobody")
+            self._must(event["actor"] == f"worker:{view['worker']}", event, "handed back by somebody else")
+            folded.over_at[view["attempt"]] = self._loop.time()
+        elif spends:
+            self._must(folded.ended.get(view["attempt"]) == "to be retried", event, "after an end")
+        else:
+            self._must(folded.ended.get(view["attempt"]) in ("failed", "canceled"), event, "before the end")
+        view |= {
+            "status": "queued", "result": None, "worker": None, "attempt": attempt, "max_attempts": data["maxAttempts"],
+            "run_at": _time(data["runAt"]), "started_at": None, "finished_at": None,
+        }  # fmt: skip
+
+    def _started(self, folded: Folded, event: dict[str, Any], data: Any) -> None:
+        self._must(folded.view["status"] == "queued", event, f"of a job that is {folded.view['status']}")
+        self._must(event["attempt"] not in folded.started_by, event, "a second start of the attempt")
+        self._must(event["actor"] == f"worker:{data['worker']}", event, "started by somebody else")
+        folded.started_by[event["attempt"]] = data["worker"]
+        folded.view |= {"status": "processing", "worker": data["worker"], "started_at": event["at"]}
+
+    def _by_whom(self, folded: Folded, event: dict[str, Any], data: Any, writer: Process) -> None:
+        worker = folded.started_by[event["attempt"]]
+        actor = event["actor"]
+        if actor == f"worker:{worker}":
+            return
+        self._must(event["type"] == "failed" and actor.startswith(("system:rescue", "user:")), event, f"by {actor}")
+        if actor == "system:rescue" and data["error"]["name"] == "WorkerLost":
+            self._must(worker in self.gone or self.workers.get(worker) is writer, event, "its worker is not gone")
+
+    def _worked(self, folded: Folded, event: dict[str, Any], data: Any) -> None:
+        view = folded.view
+        if event["type"] == "progress":
+            view["result"] = data["result"]
+            return
+        self._ended(folded, event, will_retry=data.get("willRetry", False))
+        if event["type"] == "failed":
+            view["error"] = data["error"]
+        else:
+            view |= {"result": data["result"], "error": None}
+
+    def _ended(self, folded: Folded, event: dict[str, Any], *, will_retry: bool = False) -> None:
+        view, attempt = folded.view, event["attempt"]
+        folded.ended[attempt] = "to be retried" if will_retry else event["type"]
+        folded.over_at[attempt] = self._loop.time()
+        view |= {"status": event["type"], "worker": None, "finished_at": None if will_retry else event["at"]}
+
+    def _must(self, holds: bool, event: dict[str, Any], what: str) -> None:
+        if not holds:
+            self.fail(f"{event['type']}: {what}: {_shown(event)}")
+
+    # Words that clients were given ----------------------------------------------------------------------------------------
+
+    def acknowledged(self, job_id: str, key: str | None) -> None:
+        """A client was told that this job is queued."""
+        self.accepted.add(job_id)
+        if job_id not in self.jobs:
+            self.fail(f"job {job_id} was accepted and is not there")
+        if key is not None and self._jobs_of_keys.setdefault(key, job_id) != job_id:
+            self.fail(f"idempotency key {key} was answered with jobs {self._jobs_of_keys[key]} and {job_id}")
+
+    def cancel_acknowledged(self, job_id: str, attempt: int, status: str) -> None:
+        if status != "canceled" or self.jobs[job_id].ended.get(attempt) != "canceled":
+            self.fail(f"job {job_id}: its cancel was acknowledged, and attempt {attempt} is {status}")
+
+    # What handlers do -----------------------------------------------------------------------------------------------------
+
+    def handler_began(self, job_id: str, attempt: int, worker: str, handler: Handler) -> None:
+        if self.jobs[job_id].started_by.get(attempt) != worker:
+            self.fail(f"job {job_id}: the handler of attempt {attempt} runs, and no `started` of {worker} is in the log")
+        if (job_id, attempt) in self.handlers:
+            self.fail(f"job {job_id}: a second handler of attempt {attempt}")
+        self.handlers[job_id, attempt] = handler
+
+    def effect_committed(self, job_id: str, attempt: int, checked: tuple[str, int, float] | None) -> None:
+        """An effect has become durable. `checked`: the attempt that its transaction has found processing, and when."""
+        folded = self.jobs[job_id]
+        if checked is None or checked[:2] != (job_id, attempt):
+            self.fail(f"job {job_id}: an effect of attempt {attempt} that was not checked")
+        if attempt not in folded.started_by or folded.over_at.get(attempt, checked[2]) < checked[2]:
+            self.fail(f"job {job_id}: an effect of attempt {attempt}, which was over")
+
+    # Liveness -------------------------------------------------------------------------------------------------------------
+
+    def declared_gone(self, worker: str, process: Process, last_seen: datetime) -> None:
+        self.gone.add(worker)
+        excused = process.dead or process.frozen or process.trouble_at >= (last_seen - EPOCH).total_seconds()
+        if not excused:
+            self.fail(f"worker {worker} was declared gone, last seen {last_seen}, and had no trouble of its own")
+
+    def no_handler_works_in_vain(self, calm_since: float) -> None:
+        """Handlers whose attempt is over were told so, where nothing was in the way."""
+        now = self._loop.time()
+        for (job_id, attempt), handler in self.handlers.items():
+            over_at = self.jobs[job_id].over_at.get(attempt)
+            listens = not (handler.ended or handler.deaf or handler.process.dead)
+            if listens and over_at is not None and now > max(over_at, calm_since) + STOPS_WITHIN:
+                self.fail(f"job {job_id}: the handler of attempt {attempt} still runs, {now - over_at:.0f} s after its end")
+
+    def unended(self) -> list[str]:
+        """Jobs that have not come to an end, as a person reads them."""
+        return [
+            f"job {id} is {folded.view['status']} in attempt {folded.view['attempt']} of {folded.view['max_attempts']}"
+            for id, folded in self.jobs.items()
+            if folded.ended.get(folded.view["attempt"]) not in ENDS
+        ]
+
+
+def _shown(event: dict[str, Any]) -> dict[str, Any]:
+    return {name: event[name] for name in ("job_id", "seq", "attempt", "type", "actor", "data")}
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _json(text: str | None) -> Any:
+    return None if text is None else orjson.loads(text)

@@ -1,0 +1,98 @@
+"""Job types whose handlers do what their payload says: quick, slow, failing, deaf to cancellation, late, chatty, with effects."""
+
+import asyncio
+import contextlib
+import random
+from typing import Any
+
+from events.job import JSON
+from tests.simulation.checks import Checks, Handler
+from tests.simulation.loop import PROCESS
+from tests.simulation.statements import STORE_EFFECT
+from workers.job_type import AttemptOver, Backoff, Context, Final, GiveUp, JobType, Payload, Unique
+
+KINDS = ("quick", "slow", "failing", "final", "gives up", "deaf", "late", "chatty", "storing", "cancels itself")
+DEADLINE = 6.0  # seconds
+SOON = Backoff(first=0.5, ceiling=3.0)
+
+
+class Script(Payload):
+    """What a handler shall do. `seconds` is how long it takes; `n` sets payloads apart."""
+
+    kind: str
+    seconds: float = 0.0
+    n: int = 0
+
+
+def job_types(checks: Checks) -> dict[str, JobType[Any]]:
+    """Some of each policy."""
+
+    async def run(context: Context, script: Script) -> JSON:
+        handler = Handler(PROCESS.get(), deaf=script.kind == "deaf")
+        checks.handler_began(context.job_id, context.attempt, context._worker, handler)  # type: ignore[attr-defined]
+        try:
+            return await _behave(context, script)
+        finally:
+            handler.ended = True
+
+    types: tuple[JobType[Any], ...] = (
+        JobType("plain", Script, run, DEADLINE, max_attempts=3, backoff=SOON),
+        JobType("long", Script, run, 40.0, max_attempts=3, backoff=SOON),
+        JobType("paid", Script, run, DEADLINE, max_attempts=2, backoff=SOON, retry_when_worker_lost=False),
+        JobType("unique", Script, run, DEADLINE, max_attempts=3, backoff=SOON, unique=Unique.PER_PAYLOAD),
+    )
+    return {type.name: type for type in types}
+
+
+async def _behave(context: Context, script: Script) -> JSON:
+    match script.kind:
+        case "slow":
+            await asyncio.sleep(script.seconds)
+        case "failing" if random.random() < 0.7:
+            await asyncio.sleep(script.seconds / 4)
+            raise ValueError("no such room")
+        case "final":
+            raise Final("no such token")
+        case "gives up":
+            raise GiveUp("nothing to do")
+        case "deaf":
+            await _deaf(context, script.seconds * 4)
+        case "late":
+            await asyncio.sleep(DEADLINE + script.seconds)
+        case "chatty":
+            await _chat(context, script.seconds)
+        case "storing":
+            await _store(context, script.seconds)
+        case "cancels itself":
+            raise asyncio.CancelledError
+    return {"did": script.kind}
+
+
+async def _deaf(context: Context, seconds: float) -> None:
+    """Does not stop when it is told to, and then wants to have the last word."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while (left := end - loop.time()) > 0:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(left)
+    await context.progress({"deaf": True})
+    with contextlib.suppress(AttemptOver):
+        await _effect(context, 0)
+
+
+async def _chat(context: Context, seconds: float) -> None:
+    steps = int(seconds * 3)
+    for step in range(steps):
+        await context.progress({"step": step, "of": steps})
+        await asyncio.sleep(random.random() * 0.7)
+
+
+async def _store(context: Context, seconds: float) -> None:
+    for n in range(3):
+        await asyncio.sleep(seconds / 3)
+        await _effect(context, n)
+
+
+async def _effect(context: Context, n: int) -> None:
+    async with context.store():
+        await context.database.execute(STORE_EFFECT, {"job_id": context.job_id, "attempt": context.attempt, "n": n})

@@ -1,0 +1,180 @@
+"""One simulated process of the service: what `service/process.py` opens, with an API's words, a worker, or both."""
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from events import job as rules
+from events.database import DATABASE_ERRORS
+from events.job import Job, JobError
+from events.store import AlreadyActive, Idempotency, KeyTaken, Store
+from projections.jobs import JobsView
+from tests.simulation.loop import WORLD, Process, VirtualLoop
+from tests.simulation.postgres import Postgres, SimDatabase
+from tests.simulation.wire import Redis, SimBus, SimWire
+from workers.deliver import Hint, LocalWire, Wire
+from workers.enqueue import enqueue
+from workers.job_type import JobType
+from workers.main import Worker
+from workers.pauses import Pauses
+from workers.resources import Resources
+
+T = TypeVar("T")
+
+
+class Gone(Exception):
+    """The process died before it had answered."""
+
+
+@dataclass(frozen=True)
+class Role:
+    name: str
+    works: bool
+    answers: bool
+    slots: int
+
+
+class Node:
+    """`run` is the process's whole life; whatever it is asked meanwhile goes through `ask`."""
+
+    def __init__(
+        self,
+        loop: VirtualLoop,
+        process: Process,
+        role: Role,
+        postgres: Postgres,
+        redis: Redis | None,
+        job_types: dict[str, JobType[Any]],
+    ) -> None:
+        self.process = process
+        self.role = role
+        self.worker: Worker | None = None
+        self.broken: BaseException | None = None
+        self.ready = False
+        self.stopping = asyncio.Event()
+        self.grace = 0.0
+        self.died: asyncio.Future[None] = loop.create_future()
+        self._loop = loop
+        self._postgres = postgres
+        self._redis = redis
+        self._job_types = job_types
+        self._life = loop.create_task(self._live(), name=process.name, context=process.context.copy())
+
+    async def ask(self, work: Coroutine[Any, Any, T]) -> T:
+        """The answer of something that runs inside the process. Raises `Gone`."""
+        task = self._loop.create_task(work, context=self.process.context.copy())
+        waits: set[asyncio.Future[Any]] = {task, self.died}
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done() or self.process.dead:
+            raise Gone(self.process.name)
+        return task.result()
+
+    def kill(self) -> None:
+        """As by kill -9."""
+        if not self.process.dead:
+            self._loop.kill(self.process)
+            self._postgres.cut(lambda connection: connection.client is self.process, may_be_done_later=True)
+            if not self.died.done():
+                self.died.set_result(None)
+
+    def stop(self, grace: float) -> None:
+        """As by SIGTERM."""
+        self.grace = grace
+        self.stopping.set()
+
+    async def _live(self) -> None:
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                await self._open(stack)
+                self.ready = True
+                await self._until_asked()
+                self.ready = False
+        except DATABASE_ERRORS:
+            pass  # PostgreSQL was away when it was needed: whoever watches over the process starts another.
+        finally:
+            self.ready = False
+            self._loop.call_soon(self.kill, context=WORLD.context)
+
+    async def _open(self, stack: contextlib.AsyncExitStack) -> None:
+        database = SimDatabase(self._postgres)
+        await database.connect()
+        stack.push_async_callback(database.disconnect)
+        bus = SimBus(self._redis) if self._redis is not None else SimBus(Redis(self._loop, self._postgres.random))
+        stack.push_async_callback(bus.stop)
+        self.store = Store(database, bus)
+        await self.store.start()
+        stack.push_async_callback(self.store.stop)
+        self.wire = cast(Wire, LocalWire() if self._redis is None else SimWire(self._redis))
+        await self.wire.start()
+        stack.push_async_callback(self.wire.stop)
+        self.view = JobsView(database)
+        self.pauses = Pauses(database)
+        if self.role.works:
+            resources = Resources(database=database, chatwork=None, summariser=cast(Any, None))
+            self.worker = Worker(
+                database=database,
+                store=self.store,
+                bus=bus,
+                wire=self.wire,
+                resources=resources,
+                job_types=self._job_types,
+                slots=self.role.slots,
+            )
+            await self.worker.start()
+            stack.push_async_callback(self._stop_worker)
+
+    async def _until_asked(self) -> None:
+        waits: set[asyncio.Future[Any]] = {asyncio.ensure_future(self.stopping.wait())}
+        if self.worker is not None:
+            waits.add(self.worker.broken)
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        if self.worker is not None and self.worker.broken.done():
+            self.broken = self.worker.broken.exception()
+
+    async def _stop_worker(self) -> None:
+        if self.worker is not None:
+            await self.worker.stop(grace=self.grace)
+
+    # What the API is asked ----------------------------------------------------------------------------------------------------
+
+    async def create(self, type: str, payload: Any, user: str, request: str, key: str | None) -> str:
+        """As `service/queueing.py` queues: a new job, the active one of its kind, or the one that the key belongs to."""
+        idempotency = None if key is None else Idempotency(key, "hash")
+        if idempotency is not None and (found := await self.store.job_of_key(user, idempotency.key)) is not None:
+            return found[0]
+        try:
+            job = await enqueue(
+                self.store, self.wire, self._job_types[type], payload, user_id=user, actor=f"user:{user}", request_id=request,
+                idempotency=idempotency,
+            )  # fmt: skip
+        except KeyTaken as taken:
+            return taken.job_id
+        except AlreadyActive as active:
+            job_id = active.job_id
+        else:
+            return job.id
+        if idempotency is not None:
+            try:
+                await self.store.bind_key(user, idempotency, job_id)
+            except KeyTaken as taken:
+                return taken.job_id
+        return job_id
+
+    async def cancel(self, job_id: str, request: str) -> Job:
+        return await self._append(job_id, request, lambda job: rules.cancel(job, reason="asked"))
+
+    async def force_fail(self, job_id: str, request: str) -> Job:
+        return await self._append(job_id, request, lambda job: rules.force_fail(job, error=JobError("ForceFailed", "asked")))
+
+    async def retry(self, job_id: str, request: str) -> Job:
+        job = await self._append(job_id, request, rules.retry)
+        self.wire.push([Hint.of(job)])
+        return job
+
+    async def _append(self, job_id: str, request: str, decide: Any) -> Job:
+        job = await self.view.get(job_id)
+        if job is None:
+            raise LookupError(job_id)
+        return await self.store.append(job, decide, actor="user:admin", request_id=request)

@@ -1,0 +1,411 @@
+"""PostgreSQL in memory, at the level of the connection.
+
+A statement takes effect at one instant between its sending and its answer, and a connection may break before that instant,
+after it, or before an effect that comes all the same. Only the statements of `statements.py` are known.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from random import Random
+from typing import Any, cast
+
+import asyncpg
+
+from events.database import Connection, Database
+from tests.simulation.checks import Checks
+from tests.simulation.clock import at
+from tests.simulation.loop import PROCESS, WORLD, Process, VirtualLoop
+
+IDLE_IN_TRANSACTION = 5.0  # seconds, as in `events/database.py`
+CLIENT_GIVES_UP = 35.0  # seconds
+CANNOT_CONNECT_WITHIN = 10.0  # seconds
+
+
+class Row:
+    """As asyncpg's record: by name, by place, and its values in order."""
+
+    __slots__ = ("_columns",)
+
+    def __init__(self, columns: dict[str, Any]) -> None:
+        self._columns = columns
+
+    def __getitem__(self, column: str | int) -> Any:
+        return self._columns[column] if isinstance(column, str) else list(self._columns.values())[column]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._columns.values())
+
+    def keys(self) -> Iterable[str]:
+        return self._columns.keys()
+
+
+@dataclass
+class Troubles:
+    """How likely each fate of a statement is (the rest is an answer in time), and how long the way takes, in seconds."""
+
+    broken_before: float = 0.0
+    broken_but_done_later: float = 0.0
+    broken_after: float = 0.0
+    silent: float = 0.0
+    rolled_back: float = 0.0
+    slow: float = 0.0
+    latency: float = 0.002
+
+
+@dataclass(slots=True, eq=False)
+class Transaction:
+    """What a session has begun and not committed. Its `now()` is that of its beginning."""
+
+    now: datetime
+    used: float
+    writes: list[Callable[[], None]] = field(default_factory=list)
+    still_mine: tuple[str, int, float] | None = None
+    """The attempt that the last check has found processing, and when."""
+
+
+class Postgres:
+    """The server. `troubles` are those of every connection to it."""
+
+    def __init__(self, loop: VirtualLoop, random: Random, checks: Checks, trace: Callable[[str], None]) -> None:
+        self.loop = loop
+        self.random = random
+        self.checks = checks
+        self.trace = trace
+        self.troubles = Troubles()
+        self.up = True
+        self.reachable = True
+        self.started_at = at(0.0)
+        self.jobs: dict[str, dict[str, Any]] = {}
+        self.events: dict[str, list[dict[str, Any]]] = {}
+        self.keys: dict[tuple[str, str], tuple[str, str, float]] = {}
+        self.workers: dict[str, dict[str, Any]] = {}
+        self.pauses: dict[str, dict[str, Any]] = {}
+        self.lock_holder: SimConnection | None = None
+        self.connections: set[SimConnection] = set()
+
+    @property
+    def now(self) -> datetime:
+        return at(self.loop.time())
+
+    def database(self, url: str, *, pool_size: int) -> "SimDatabase":
+        """In place of the class `Database`."""
+        return SimDatabase(self, pool_size=pool_size)
+
+    async def connect(self) -> "SimConnection":
+        await asyncio.sleep(self.way())
+        if not self.up or not self.reachable:
+            raise ConnectionRefusedError("connection refused")
+        connection = SimConnection(self, PROCESS.get(WORLD))
+        self.connections.add(connection)
+        return connection
+
+    def crash(self) -> None:
+        """As by kill -9: what was not committed never will be."""
+        self.up = False
+        self.cut(lambda _: True)
+
+    def restart(self) -> None:
+        self.up = True
+        self.started_at = self.now
+
+    def cut(self, which: Callable[["SimConnection"], bool], *, may_be_done_later: bool = False) -> None:
+        """Breaks connections. Where the server lives on, it may yet carry out what it has been sent."""
+        for connection in sorted(self.connections, key=lambda connection: connection.number):
+            if which(connection):
+                connection.cut(may_be_done_later=may_be_done_later)
+
+    def way(self) -> float:
+        """Seconds from one side to the other."""
+        seconds = self.troubles.latency * (0.2 + self.random.random())
+        return seconds * 100 if self.random.random() < self.troubles.slow else seconds
+
+    def lock(self, connection: "SimConnection") -> bool:
+        """`pg_try_advisory_xact_lock`."""
+        holder = self.lock_holder
+        if holder is None or not holder.in_transaction() or holder is connection:
+            self.lock_holder = connection
+            return True
+        return False
+
+
+Effect = Callable[[datetime], Any]
+"""What the server does when a statement's moment has come; `now` is when the statement arrived (or its transaction began)."""
+
+
+class SimConnection:
+    """What the code under simulation has in place of asyncpg's connection."""
+
+    made = 0
+
+    def __init__(self, server: Postgres, client: Process) -> None:
+        self.number = SimConnection.made = SimConnection.made + 1
+        self.client = client
+        self.transaction_open: Transaction | None = None
+        self._server = server
+        self._closed = False
+        self._gone = False  # on the server's side
+        self._asked: asyncio.Future[Any] | None = None
+        self._effect: asyncio.TimerHandle | None = None
+
+    async def fetch(self, statement: str, *values: Any) -> list[Row]:
+        from tests.simulation.statements import STATEMENTS, UnknownStatement
+
+        known = STATEMENTS.get(statement)
+        if known is None:
+            raise self._fatal(UnknownStatement(statement))
+        return cast(list[Row], await self._ask(known.name, lambda now: known.carry_out(self._server, self, now, values)))
+
+    async def fetchrow(self, statement: str, *values: Any) -> Row | None:
+        return next(iter(await self.fetch(statement, *values)), None)
+
+    async def fetchval(self, statement: str, *values: Any) -> Any:
+        row = await self.fetchrow(statement, *values)
+        return None if row is None else row[0]
+
+    async def execute(self, statement: str, *values: Any) -> None:
+        await self.fetch(statement, *values)
+
+    @contextlib.asynccontextmanager
+    async def transaction(self, **options: Any) -> AsyncIterator[None]:
+        await self._ask("begin", self._begin)
+        try:
+            yield
+        except BaseException:
+            self._must_be_open()
+            await self._ask("rollback", lambda _: self._roll_back())
+            raise
+        self._must_be_open()
+        await self._ask("commit", lambda _: self._commit())
+
+    def is_closed(self) -> bool:
+        return self._closed
+
+    def terminate(self) -> None:
+        """What has been sent is in the server's hands."""
+        self._closed = True
+        self._hang_up()
+
+    async def close(self, timeout: float | None = None) -> None:
+        self.terminate()
+
+    def in_transaction(self) -> bool:
+        """On the server's side: whether it holds what a transaction holds."""
+        open = self.transaction_open
+        if open is None or self._gone or self.client.dead:
+            return False
+        return self._effect is not None or self._server.loop.time() - open.used <= IDLE_IN_TRANSACTION
+
+    def cut(self, *, may_be_done_later: bool) -> None:
+        self._hang_up()
+        if self._effect is not None and not (may_be_done_later and self._server.random.random() < 0.5):
+            self._effect.cancel()
+            self._effect = None
+        self._answer(ConnectionResetError("connection reset by peer"), self._server.way())
+
+    async def _ask(self, name: str, effect: Effect) -> Any:
+        """One statement, there and back."""
+        self._must_be_open()
+        server, loop = self._server, self._server.loop
+        answer = self._asked = loop.create_future()
+        there, back = server.way(), server.way()
+        if self._gone or not server.reachable:
+            self._answer(ConnectionResetError("connection reset by peer"), there)
+        else:
+            arrives = loop.time() + there
+            self._send(name, effect, arrives, arrives + server.way(), back)
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            if self._effect is not None and server.random.random() < 0.5:
+                self._effect.cancel()
+            raise
+        except (OSError, TimeoutError):
+            self.terminate()
+            raise
+        finally:
+            self._asked = None
+
+    def _send(self, name: str, effect: Effect, arrives: float, done: float, back: float) -> None:
+        """Draws the fate of a statement that has been sent."""
+        server, troubles, fate = self._server, self._server.troubles, self._server.random.random()
+        answers = True
+        for odds, happens in (
+            (troubles.broken_before, "is lost"),
+            (troubles.broken_but_done_later, "is done later"),
+            (troubles.broken_after, "loses its answer"),
+            (troubles.silent, "is never answered"),
+            (troubles.rolled_back, "is rolled back"),
+        ):
+            if fate < odds:
+                server.trace(f"{name} {happens}")
+                break
+            fate -= odds
+        else:
+            happens = ""
+        if happens and happens != "is rolled back":
+            self.client.excuse(done + (CLIENT_GIVES_UP if "never" in happens else 0.5))
+        match happens:
+            case "is lost":
+                self._answer(ConnectionResetError("connection reset by peer"), back)
+                self._gone = True
+                return
+            case "is done later":
+                self._answer(ConnectionResetError("connection reset by peer"), back)
+                done += server.random.random() * 3
+                answers = False
+            case "loses its answer":
+                self._answer(ConnectionResetError("connection reset by peer"), done - server.loop.time() + back)
+                answers = False
+            case "is never answered":
+                self._answer(TimeoutError(), CLIENT_GIVES_UP)
+                answers = False
+                if server.random.random() < 0.5:
+                    return
+            case "is rolled back":
+                effect = _roll_back
+        now = at(arrives) if self.transaction_open is None else self.transaction_open.now
+        self._effect = server.loop.call_at(
+            done, self._carry_out, name, effect, now, back if answers else None, self._asked, context=WORLD.context
+        )
+
+    def _carry_out(
+        self, name: str, effect: Effect, now: datetime, back: float | None, asked: asyncio.Future[Any]
+    ) -> None:  # fmt: skip
+        self._effect = None
+        if self.transaction_open is not None and self._idle_for() > IDLE_IN_TRANSACTION:
+            self._hang_up()
+            outcome: Any = asyncpg.IdleInTransactionSessionTimeoutError("idle in transaction for too long")
+        else:
+            try:
+                outcome = effect(now)
+            except asyncpg.PostgresError as error:
+                outcome = error
+            self._server.trace(f"{self.client.name} {name} -> {_short(outcome)}")
+        if self.transaction_open is not None:
+            self.transaction_open.used = self._server.loop.time()
+        if self._gone:
+            self._hang_up()
+        elif back is not None and asked is self._asked:
+            self._answer(outcome, back)
+
+    def _answer(self, outcome: Any, after: float) -> None:
+        """Reaches the client, unless something else has before."""
+        if self._asked is not None:
+            self._server.loop.call_later(after, _resolve, self._asked, outcome, context=self.client.context)
+
+    def _idle_for(self) -> float:
+        open = self.transaction_open
+        return 0.0 if open is None else self._server.loop.time() - self._server.troubles.latency * 4 - open.used
+
+    def _begin(self, now: datetime) -> None:
+        self.transaction_open = Transaction(now, self._server.loop.time())
+
+    def _commit(self) -> None:
+        if self.transaction_open is not None:
+            for write in self.transaction_open.writes:
+                write()
+        self._roll_back()
+
+    def _roll_back(self) -> None:
+        self.transaction_open = None
+        if self._server.lock_holder is self:
+            self._server.lock_holder = None
+
+    def _hang_up(self) -> None:
+        """The server learns that the client is gone, or decides that it is. A statement in its hands is not stopped by that."""
+        self._gone = True
+        if self._effect is None:
+            self._roll_back()
+            self._server.connections.discard(self)
+
+    def _must_be_open(self) -> None:
+        if self._closed:
+            raise asyncpg.InterfaceError("the underlying connection is closed")
+
+    def _fatal(self, error: BaseException) -> BaseException:
+        self._server.loop.failure = error
+        return error
+
+
+class SimDatabase(Database):
+    """The real `Database` over simulated connections."""
+
+    def __init__(self, server: Postgres, *, pool_size: int = 10) -> None:
+        self.url = "simulated"
+        self._server = server
+        self._free: list[SimConnection] = []
+        self._places = asyncio.Semaphore(pool_size)
+        self._of_tasks: dict[asyncio.Task[Any] | None, _Queries] = {}
+
+    async def connect(self) -> None:
+        self._free.append(await self._server.connect())
+
+    async def disconnect(self) -> None:
+        for connection in self._free:
+            connection.terminate()
+
+    async def hold(self, **settings: str) -> Connection:
+        return cast(Connection, await self._server.connect())
+
+    @contextlib.asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
+        """This task's connection, the same for whatever it asks within."""
+        task = asyncio.current_task()
+        if (mine := self._of_tasks.get(task)) is not None:
+            yield mine
+            return
+        async with self._places:
+            connection = self._free.pop() if self._free else await self._server.connect()
+            if connection.is_closed():
+                connection = await self._server.connect()
+            self._of_tasks[task] = _Queries(connection)
+            try:
+                yield self._of_tasks[task]
+            finally:
+                del self._of_tasks[task]
+                if not connection.is_closed():
+                    self._free.append(connection)
+
+
+class _Queries:
+    """What `databases` makes of a connection: statements with `:name` parameters."""
+
+    def __init__(self, connection: SimConnection) -> None:
+        self.raw_connection = connection
+
+    async def fetch_all(self, query: str, values: dict[str, Any] | None = None) -> Sequence[Row]:
+        return await self.raw_connection.fetch(query, values or {})
+
+    async def fetch_one(self, query: str, values: dict[str, Any] | None = None) -> Row | None:
+        return await self.raw_connection.fetchrow(query, values or {})
+
+    async def fetch_val(self, query: str, values: dict[str, Any] | None = None) -> Any:
+        return await self.raw_connection.fetchval(query, values or {})
+
+    async def execute(self, query: str, values: dict[str, Any] | None = None) -> None:
+        await self.raw_connection.execute(query, values or {})
+
+
+def _roll_back(now: datetime) -> None:
+    raise asyncpg.DeadlockDetectedError("deadlock detected")
+
+
+def _resolve(asked: asyncio.Future[Any], outcome: Any) -> None:
+    if asked.done():
+        return
+    if isinstance(outcome, BaseException):
+        asked.set_exception(outcome)
+    else:
+        asked.set_result(outcome)
+
+
+def _short(outcome: Any) -> str:
+    match outcome:
+        case BaseException():
+            return repr(outcome)
+        case list():
+            return " ".join(str(next(iter(row)))[:36] for row in outcome[:4]) or "nothing"
+    return str(outcome)

@@ -1,0 +1,326 @@
+"""What each statement of the code under simulation does, in Python.
+
+The statements are known by their text, and each has the digest of the text that was modelled: one that has been changed since
+is noticed by `tests/test_simulation.py`, and one that is new ends the simulation with its text.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import asyncpg
+
+from events import store
+from projections import jobs as view
+from tests.simulation.postgres import Postgres, Row, SimConnection
+from workers import deliver, pauses, presence, rescue, run
+
+STORE_EFFECT = "insert into effects (job_id, attempt, n) values (:job_id, :attempt, :n)"
+
+JOB_COLUMNS = store.JOB_COLUMNS.split(", ")
+ACTIVE = ("queued", "processing")
+
+
+class UnknownStatement(Exception):
+    """The code under simulation has a statement that `statements.py` does not know."""
+
+    def __init__(self, statement: str) -> None:
+        super().__init__(f"the simulation does not know this statement yet: {statement}")
+
+
+Values = Sequence[Any]
+"""The `$n` of a statement in order, or one dictionary of its `:name`s."""
+
+CarryOut = Callable[[Postgres, SimConnection, datetime, Values], list[Row]]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    name: str
+    digest: str
+    carry_out: CarryOut
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(" ".join(text.split()).encode()).hexdigest()[:8]
+
+
+# The log and the view ---------------------------------------------------------------------------------------------------------
+
+
+def move_jobs(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
+    asked = (
+        "expected_seq", "status", "result", "error", "attempt", "max_attempts", "worker", "seq", "run_at", "started_at",
+        "finished_at", "updated_at",
+    )  # fmt: skip
+    moved: dict[str, dict[str, Any]] = {}
+    for id, *changes in zip(*values[:13], strict=True):
+        row = dict(zip(asked, changes, strict=True))
+        held = server.jobs.get(id)
+        if held is not None and held["seq"] == row.pop("expected_seq"):
+            moved[id] = held | row
+    for id, row in moved.items():
+        _guard_unique_key(server, id, row)
+    return _write(server, connection, moved, values[13:])
+
+
+def create_jobs(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
+    created: dict[str, dict[str, Any]] = {}
+    keys: dict[tuple[str, str], tuple[str, str, float]] = {}
+    rows = zip(*values[:10], strict=True)
+    for id, type, payload, user_id, most, run_at, created_at, unique_key, key, request_hash in sorted(
+        rows, key=lambda row: (row[7] is None, row[7], row[0])
+    ):
+        known = server.keys.get((user_id, key))
+        # The statement sees what was there when it arrived, and stumbles over what has come since.
+        if key is not None and known is not None and known[2] <= now.timestamp():
+            continue
+        if id in server.jobs or _active(server, unique_key, among=created):
+            continue
+        if key is not None and (known is not None or (user_id, key) in keys):
+            raise _unique_violation("one_key_of_one_user_is_one_job")
+        if key is not None:
+            keys[user_id, key] = id, request_hash, server.now.timestamp()
+        created[id] = dict.fromkeys(JOB_COLUMNS) | {
+            "id": id, "type": type, "status": "queued", "payload": payload, "user_id": user_id, "attempt": 1,
+            "max_attempts": most, "seq": 1, "run_at": run_at, "created_at": created_at, "updated_at": created_at,
+            "unique_key": unique_key,
+        }  # fmt: skip
+    server.keys |= keys
+    return _write(server, connection, created, values[10:])
+
+
+def _write(server: Postgres, connection: SimConnection, rows: dict[str, dict[str, Any]], events: Values) -> list[Row]:
+    """The rows of the view and the events of those jobs, at one instant."""
+    columns = ("job_id", "seq", "attempt", "type", "data", "salt", "actor", "request_id", "at")
+    written: dict[str, list[dict[str, Any]]] = {id: [] for id in rows}
+    for values in zip(*events, strict=True):
+        if values[0] in rows:
+            written[values[0]].append(dict(zip(columns, values, strict=True)))
+    for id, row in rows.items():
+        server.jobs[id] = row
+        server.events.setdefault(id, []).extend(written[id])
+        server.checks.committed(row, written[id], connection.client)
+    return [Row({"id": id}) for id in sorted(rows, key=lambda _: server.random.random())]
+
+
+def _guard_unique_key(server: Postgres, id: str, row: dict[str, Any]) -> None:
+    was_active = server.jobs[id]["status"] in ACTIVE
+    if row["status"] in ACTIVE and not was_active and _active(server, row["unique_key"], among={}):
+        raise _unique_violation("only_one_active_job_of_this_kind")
+
+
+def _active(server: Postgres, unique_key: str | None, *, among: dict[str, dict[str, Any]]) -> str | None:
+    """The active job with this key."""
+    if unique_key is None:
+        return None
+    for row in (*server.jobs.values(), *among.values()):
+        if row["unique_key"] == unique_key and row["status"] in ACTIVE:
+            return str(row["id"])
+    return None
+
+
+def _unique_violation(constraint: str) -> asyncpg.UniqueViolationError:
+    error = asyncpg.UniqueViolationError(f"duplicate key value violates unique constraint {constraint}")
+    error.constraint_name = constraint
+    return error
+
+
+def salts(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
+    found = []
+    for id, seq in zip(*values, strict=True):
+        found += [event for event in server.events.get(id, ()) if event["seq"] == seq]
+    return [Row({"job_id": event["job_id"], "salt": event["salt"]}) for event in found]
+
+
+def job(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
+    return [Row(server.jobs[values[0]])] if values[0] in server.jobs else []
+
+
+def get(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
+    return [Row(server.jobs[id]) for id in values[0] if id in server.jobs]
+
+
+def active_job(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
+    id = _active(server, values[0]["unique_key"], among={})
+    return [] if id is None else [Row({"id": id})]
+
+
+def active_of_job(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
+    id = _active(server, server.jobs[values[0]["id"]]["unique_key"], among={})
+    return [] if id is None else [Row({"id": id})]
+
+
+def key(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
+    known = server.keys.get((values[0]["user_id"], values[0]["key"]))
+    return [] if known is None else [Row({"job_id": known[0], "request_hash": known[1]})]
+
+
+def bind_key(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
+    asked = values[0]
+    known = asked["job_id"], asked["request_hash"], server.now.timestamp()
+    server.keys.setdefault((asked["user_id"], asked["key"]), known)
+    return []
+
+
+def clock(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
+    return [Row({"clock_timestamp": server.now})]
+
+
+# Delivery ---------------------------------------------------------------------------------------------------------------------
+
+
+def try_lock(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
+    return [Row({"locked": server.lock(connection)})]
+
+
+def due(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
+    type, limit = values
+    rows = [row for row in _queued(server, type) if row["run_at"] <= now]
+    rows.sort(key=lambda row: (row["run_at"], row["id"]))
+    return [Row({column: row[column] for column in ("id", "type", "attempt", "run_at")}) for row in rows[:limit]]
+
+
+def next_due(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
+    times = [row["run_at"] for type in values[0]["types"] for row in _queued(server, type) if row["run_at"] > now]
+    return [Row({"seconds": (min(times) - now).total_seconds() if times else None})]
+
+
+def _queued(server: Postgres, type: str) -> list[dict[str, Any]]:
+    return [row for row in server.jobs.values() if row["status"] == "queued" and row["type"] == type]
+
+
+def in_force(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
+    return [Row(pause) for _, pause in sorted(server.pauses.items()) if pause["until"] is None or pause["until"] > now]
+
+
+def pause(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
+    server.pauses[values[0]["type"]] = values[0] | {"since": now}
+    return []
+
+
+# Liveness ---------------------------------------------------------------------------------------------------------------------
+
+
+def register(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
+    asked = values[0]
+    if asked["id"] in server.workers:
+        raise _unique_violation("workers_pkey")
+    server.workers[asked["id"]] = asked | {"last_seen": now, "gone_at": None, "process": connection.client}
+    server.checks.workers[asked["id"]] = connection.client
+    return []
+
+
+def beat(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
+    worker = _present(server, values[0]["id"])
+    if worker is None:
+        return []
+    worker["last_seen"] = now
+    return [Row({"id": worker["id"]})]
+
+
+def leave(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
+    worker = _present(server, values[0]["id"])
+    if worker is not None:
+        worker["gone_at"] = now
+        server.checks.gone.add(worker["id"])
+    return []
+
+
+def declare_gone(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
+    lease = timedelta(seconds=values[0]["lease"])
+    if server.started_at >= now - lease:
+        return []
+    gone = [worker for worker in _all_present(server) if worker["last_seen"] < now - lease]
+    for worker in gone:
+        worker["gone_at"] = now
+        server.checks.declared_gone(worker["id"], worker["process"], worker["last_seen"])
+    return [Row({"id": worker["id"]}) for worker in gone]
+
+
+def present_types(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
+    lease = timedelta(seconds=values[0]["lease"])
+    types = {type: None for worker in _all_present(server) if worker["last_seen"] > now - lease for type in worker["job_types"]}
+    return [Row({"type": type}) for type in types]
+
+
+def left_behind(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
+    rows = [row for row in server.jobs.values() if row["status"] == "processing" and _present(server, row["worker"]) is None]
+    return [Row(row) for row in rows[: rescue.MOST_AT_ONCE]]
+
+
+def held_by(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
+    worker = values[0]["worker"]
+    return [Row(row) for row in server.jobs.values() if row["status"] == "processing" and row["worker"] == worker]
+
+
+def _present(server: Postgres, worker_id: str) -> dict[str, Any] | None:
+    worker = server.workers.get(worker_id)
+    return None if worker is None or worker["gone_at"] is not None else worker
+
+
+def _all_present(server: Postgres) -> list[dict[str, Any]]:
+    return [worker for worker in server.workers.values() if worker["gone_at"] is None]
+
+
+# Effects of handlers ----------------------------------------------------------------------------------------------------------
+
+
+def still_mine(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
+    asked = values[0]
+    row = server.jobs.get(asked["job_id"])
+    wanted = "processing", asked["attempt"], asked["worker"]
+    if row is None or (row["status"], row["attempt"], row["worker"]) != wanted:
+        return []
+    if connection.transaction_open is not None:
+        connection.transaction_open.still_mine = asked["job_id"], asked["attempt"], server.loop.time()
+    return [Row({"one": 1})]
+
+
+def store_effect(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
+    transaction = connection.transaction_open
+    if transaction is None:
+        server.checks.fail("an effect outside a transaction")
+    job_id, attempt = values[0]["job_id"], values[0]["attempt"]
+    transaction.writes.append(lambda: server.checks.effect_committed(job_id, attempt, transaction.still_mine))
+    return []
+
+
+def _known(text: str, name: str, digest: str, carry_out: CarryOut) -> tuple[str, Statement]:
+    return text, Statement(name, digest, carry_out)
+
+
+WHO_IS_ACTIVE = (
+    "select a.id from jobs a join jobs j using (unique_key) where j.id = :id and a.status in ('queued', 'processing')"
+)
+
+STATEMENTS: dict[str, Statement] = dict(
+    (
+        _known(store.MOVE_JOBS, "MOVE_JOBS", "", move_jobs),
+        _known(store.CREATE_JOBS, "CREATE_JOBS", "", create_jobs),
+        _known(store.SALTS, "SALTS", "", salts),
+        _known(store.JOB, "JOB", "", job),
+        _known(store.ACTIVE_JOB, "ACTIVE_JOB", "", active_job),
+        _known(WHO_IS_ACTIVE, "WHO_IS_ACTIVE", "", active_of_job),
+        _known(store.KEY, "KEY", "", key),
+        _known(store.BIND_KEY, "BIND_KEY", "", bind_key),
+        _known("select clock_timestamp()", "CLOCK", "", clock),
+        _known(view.GET, "GET", "", get),
+        _known(view.DUE, "DUE", "", due),
+        _known(view.NEXT_DUE, "NEXT_DUE", "", next_due),
+        _known(view.HELD_BY, "HELD_BY", "", held_by),
+        _known(deliver.TRY_LOCK, "TRY_LOCK", "", try_lock),
+        _known(rescue.REGISTER, "REGISTER", "", register),
+        _known(rescue.BEAT, "BEAT", "", beat),
+        _known(rescue.LEAVE, "LEAVE", "", leave),
+        _known(rescue.DECLARE_GONE, "DECLARE_GONE", "", declare_gone),
+        _known(pauses.IN_FORCE, "IN_FORCE", "", in_force),
+        _known(pauses.PAUSE, "PAUSE", "", pause),
+        _known(presence.PRESENT_TYPES, "PRESENT_TYPES", "", present_types),
+        _known(rescue.LEFT_BEHIND, "LEFT_BEHIND", "", left_behind),
+        _known(run.STILL_MINE, "STILL_MINE", "", still_mine),
+        _known(STORE_EFFECT, "STORE_EFFECT", "", store_effect),
+    )
+)

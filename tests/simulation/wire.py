@@ -1,0 +1,159 @@
+"""Redis as the workers and the API see it: a wire for hints and a bus for changes, both of which lose, delay, double, reorder
+and forget what they carry."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from redis.exceptions import ConnectionError as RedisAway
+
+from events.bus import Bus, Change
+from tests.simulation.loop import PROCESS, WORLD, Process, VirtualLoop
+from workers.deliver import AttemptId, Claim, Hint, Room
+
+CLAIM_LASTS = 10.0  # seconds
+
+
+@dataclass
+class WireTroubles:
+    """How likely each is, for a message."""
+
+    lost: float = 0.0
+    doubled: float = 0.0
+    late: float = 0.0
+    bus_lost: float = 0.0
+
+
+class Redis:
+    """The server and the network around it."""
+
+    def __init__(self, loop: VirtualLoop, random: Random) -> None:
+        self.loop = loop
+        self.random = random
+        self.troubles = WireTroubles()
+        self.up = True
+        self.buses: list[SimBus] = []
+        self.waiting: dict[AttemptId, tuple[float, str]] = {}
+        self.claimed: dict[AttemptId, float] = {}
+        self.woken = asyncio.Event()
+
+    def empty(self) -> None:
+        self.waiting.clear()
+        self.claimed.clear()
+
+    def send(self, what: Callable[..., None], *facts: Any, to: Process = WORLD) -> None:
+        """Perhaps once, perhaps twice, perhaps never, and not in order."""
+        troubles, chance = self.troubles, self.random
+        if not self.up or chance.random() < troubles.lost:
+            return
+        self.loop.call_later(self.way(), what, *facts, context=to.context)
+        if chance.random() < troubles.doubled:
+            self.loop.call_later(self.way() + chance.random() * 12, what, *facts, context=to.context)
+
+    def way(self) -> float:
+        seconds = 0.001 + self.random.random() * 0.003
+        return seconds + self.random.random() * 5 if self.random.random() < self.troubles.late else seconds
+
+    def put(self, hint: Hint) -> None:
+        self.waiting[hint.id] = hint.run_at.timestamp(), hint.type
+        self.woken.set()
+
+    def take(self, id: AttemptId) -> None:
+        self.waiting.pop(id, None)
+        self.claimed.pop(id, None)
+
+    def claim(self, room: Room) -> list[Claim]:
+        """As `Room` has it."""
+        queues = {type: self._claimable(type) for type in room.types}
+        first = [type for type in room.types if type in room.idle and queues[type]]
+        claims = [Claim(queues[type].pop(0), type) for type in first[: room.slots]]
+        most = room.slots - min(room.kept, len(room.idle) - len(claims))
+        while len(claims) < most and (more := [type for type in room.types if queues[type]]):
+            claims += [Claim(queues[type].pop(0), type) for type in more[: most - len(claims)]]
+        self.claimed |= {claim.id: self.loop.time() + CLAIM_LASTS for claim in claims}
+        return claims
+
+    def _claimable(self, type: str) -> list[AttemptId]:
+        now = self.loop.time()
+        waiting = [(score, id) for id, (score, of) in self.waiting.items() if of == type and self.claimed.get(id, 0) <= now]
+        return [id for _, id in sorted(waiting)]
+
+
+class SimWire:
+    """In place of `RedisWire`."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def push(self, hints: Iterable[Hint], *, even_if_full: bool = False) -> None:
+        for hint in hints:
+            self._redis.send(self._redis.put, hint)
+
+    async def claim(self, room: Room) -> list[Claim]:
+        redis = self._redis
+        await asyncio.sleep(redis.way())
+        if not redis.up:
+            raise RedisAway("Redis is away")
+        claims = redis.claim(room)
+        await asyncio.sleep(redis.way())
+        if not redis.up or redis.random.random() < redis.troubles.lost:
+            raise RedisAway("the answer was lost")
+        return claims
+
+    def settle(self, claim: Claim) -> None:
+        self._redis.send(self._redis.take, claim.id)
+
+    async def wait(self) -> None:
+        redis = self._redis
+        if not redis.up:
+            await asyncio.sleep(redis.way())
+            raise RedisAway("Redis is away")
+        redis.woken.clear()
+        await asyncio.wait({asyncio.ensure_future(redis.woken.wait())}, timeout=1)
+
+
+class SimBus(Bus):
+    """Every bus of the simulation hears every other, now and then."""
+
+    def __init__(self, redis: Redis) -> None:
+        super().__init__()
+        self._redis = redis
+        self._process = PROCESS.get()
+        redis.buses.append(self)
+
+    async def stop(self) -> None:
+        self._redis.buses.remove(self)
+
+    def announce(self, changes: Iterable[Change]) -> None:
+        changes = list(changes)
+        super().announce(changes)
+        for bus in self._redis.buses:
+            if bus is not self and self._redis.random.random() >= self._redis.troubles.bus_lost:
+                self._redis.send(bus.hear, changes, to=bus._process)
+
+    def hear(self, changes: list[Change]) -> None:
+        super().announce(changes)
+
+
+class TakingLoop:
+    """In place of arq's loop: it does nothing but take."""
+
+    def __init__(
+        self,
+        wire: SimWire,
+        job_types: Mapping[str, Any],
+        take_some: Callable[[], Awaitable[None]],
+        stopping: asyncio.Event,
+    ) -> None:
+        self._take_some = take_some
+        self._stopping = stopping
+
+    async def main(self) -> None:
+        while not self._stopping.is_set():
+            await self._take_some()

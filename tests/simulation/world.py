@@ -1,0 +1,244 @@
+"""One run of the simulation: processes, clients and faults drawn from a seed, then calm, then the questions at the end."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from functools import partial
+from random import Random
+from typing import Any, TypeVar
+from unittest.mock import patch
+
+import structlog
+
+from events.database import DATABASE_ERRORS
+from events.job import NotAllowed
+from events.store import AlreadyActive
+from tests.simulation import clock
+from tests.simulation.checks import Checks
+from tests.simulation.faults import Faults
+from tests.simulation.handlers import DEADLINE, KINDS, Script, job_types
+from tests.simulation.loop import PROCESS, WORLD, Process, VirtualLoop
+from tests.simulation.node import Gone, Node, Role
+from tests.simulation.postgres import Postgres, SimConnection
+from tests.simulation.wire import Redis, SimWire, TakingLoop
+
+T = TypeVar("T")
+
+ENDS_WITHIN = 120.0  # seconds of calm until every job has ended
+BUSY_AT_MOST = 30.0  # seconds more, until no worker has anything in hand
+STOPS_WITHIN = 45.0  # seconds, for a process that was asked to stop in calm
+USERS = ("11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222")
+
+
+def simulate(seed: int, trace: Callable[[str], None] | None = None) -> VirtualLoop:
+    """Raises what went wrong: a `Violation`, mostly. With `trace`, tells every step to it, one line each."""
+    random = Random(seed)
+    loop = VirtualLoop(random, shuffled=random.random() < 0.4)
+    SimConnection.made = 0
+
+    def tell(line: str) -> None:
+        if trace is not None:
+            trace(f"{loop.time() - 1000:10.6f} {PROCESS.get(WORLD).name:<6} {line}")
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(clock.replaced(loop, seed))
+        stack.enter_context(_log_to(tell if trace is not None else None))
+        world = World(loop, random, tell)
+        stack.enter_context(patch("workers.rescue.Database", world.postgres.database))
+        stack.enter_context(patch("workers.main.RedisWire", SimWire))
+        stack.enter_context(patch("workers.main.ArqLoop", TakingLoop))
+        loop.run(world.live())
+    return loop
+
+
+class World:
+    def __init__(self, loop: VirtualLoop, random: Random, tell: Callable[[str], None]) -> None:
+        self.loop = loop
+        self.random = random
+        self.tell = tell
+        self.checks = Checks(loop)
+        self.postgres = Postgres(loop, random, self.checks, tell)
+        self.redis = Redis(loop, random)
+        self.job_types = job_types(self.checks)
+        self.local = random.random() < 0.15
+        self.nodes: list[Node] = []
+        self.faults = Faults(loop, random, self.postgres, self.redis, self.nodes, tell)
+        self.calm_since = float("inf")
+        self._pids = 0
+        self._requests = 0
+        self._watches: list[asyncio.Task[None]] = []
+
+    async def live(self) -> None:
+        self._begin()
+        clients = [asyncio.create_task(self._client()) for _ in range(self.random.randint(1, 4))]
+        await self.faults.run()
+        self._end_of_faults()
+        await asyncio.gather(*clients)
+        await self._until(self.checks.unended, ENDS_WITHIN, "not every job has ended")
+        await self._until(self._busy, BUSY_AT_MOST, "a slot is lost, or an attempt is left")
+        await self._stop_all()
+        self._at_the_end()
+
+    # The processes ------------------------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        chance = self.random
+        slots = chance.randint(1, 6)
+        if self.local:
+            roles = [Role(f"n{n}", works=True, answers=True, slots=slots) for n in range(chance.randint(1, 2))]
+        else:
+            roles = [Role(f"w{n}", works=True, answers=False, slots=slots) for n in range(chance.randint(2, 4))]
+            roles += [Role(f"a{n}", works=False, answers=True, slots=0) for n in range(chance.randint(1, 2))]
+        self._watches = [asyncio.create_task(self._watch_over(role)) for role in roles]
+
+    async def _watch_over(self, role: Role) -> None:
+        """Starts the process again whenever it has ended."""
+        while True:
+            node = self._start(role)
+            await asyncio.wait({node.died})
+            self.nodes.remove(node)
+            self._must_be_whole(node)
+            self.tell(f"{node.process.name} has ended")
+            await asyncio.sleep(self.faults.pause_before_restart())
+
+    def _start(self, role: Role) -> Node:
+        self._pids += 1
+        process = Process(f"{role.name}.{self._pids}", pid=self._pids, skew=self.random.choice((0, 0, 3.7, -60, 86_400)))
+        self.tell(f"{process.name} starts, its clock ahead by {process.skew} s")
+        redis = None if self.local else self.redis
+        node = Node(self.loop, process, role, self.postgres, redis, self.job_types)
+        self.nodes.append(node)
+        return node
+
+    # The clients --------------------------------------------------------------------------------------------------------------
+
+    async def _client(self) -> None:
+        """Asks for this and that until a little after the faults."""
+        chance = self.random
+        actions: tuple[Callable[[str], Awaitable[None]], ...] = (self._create, self._cancel, self._retry, self._force_fail)
+        for _ in range(chance.randint(3, 8)):
+            await asyncio.sleep(chance.random() * self.faults.last * 0.35)
+            self._requests += 1
+            await chance.choices(actions, (6, 2, 1, 0.5))[0](f"request {self._requests}")
+
+    async def _create(self, request: str) -> None:
+        chance = self.random
+        kind, type = chance.choice(KINDS), chance.choice(("plain", "plain", "long", "paid", "unique"))
+        seconds = round(chance.random() * (20 if type == "long" else DEADLINE), 2)
+        n = chance.randint(1, 2) if type == "unique" else self._requests
+        payload = Script(kind=kind if type != "unique" else "slow", n=n, seconds=n if type == "unique" else seconds).to_json()
+        user, key = chance.choice(USERS), f"key of {request}" if chance.random() < 0.5 else None
+        tries = 1 if key is None else 5
+        while tries and not await self._ask_to_create(request, tries, type, payload, user, key):
+            # What has become of it is unknown. With a key, the request may be sent again; an impatient client does so early.
+            tries -= 1
+            await asyncio.sleep(chance.random())
+
+    async def _ask_to_create(self, request: str, left: int, type: str, payload: Any, user: str, key: str | None) -> bool:
+        twice = 2 if key is not None and self.random.random() < 0.3 else 1
+        asked = [
+            partial(Node.create, type=type, payload=payload, user=user, request=f"{request}.{left}.{n}", key=key)
+            for n in range(twice)
+        ]
+        answers = await asyncio.gather(*map(self._ask, asked))
+        for job_id in answers:
+            if job_id is not None:
+                self.checks.acknowledged(job_id, key and user + key)
+        return any(answers)
+
+    async def _cancel(self, request: str) -> None:
+        job_id = self._some_job(("queued", "processing"))
+        if job_id is not None and (job := await self._ask(lambda node: node.cancel(job_id, request))) is not None:
+            self.checks.cancel_acknowledged(job_id, job.attempt, job.status)
+
+    async def _retry(self, request: str) -> None:
+        job_id = self._some_job(("failed", "canceled"))
+        if job_id is not None:
+            await self._ask(lambda node: node.retry(job_id, request))
+
+    async def _force_fail(self, request: str) -> None:
+        job_id = self._some_job(("processing",))
+        if job_id is not None:
+            await self._ask(lambda node: node.force_fail(job_id, request))
+
+    def _some_job(self, among: tuple[str, ...]) -> str | None:
+        """Often one that is likely to be in such a state, now and then any."""
+        jobs = self.checks.jobs
+        likely = [id for id, folded in jobs.items() if folded.view["status"] in among]
+        any = list(jobs) if self.random.random() < 0.1 else likely
+        return self.random.choice(any) if any else None
+
+    async def _ask(self, question: Callable[[Node], Coroutine[Any, Any, T]]) -> T | None:
+        """An answer of some API; None where it is refused or never comes."""
+        answering = [node for node in self.nodes if node.role.answers and node.ready]
+        if not answering:
+            return None
+        node = self.random.choice(answering)
+        try:
+            return await node.ask(question(node))
+        except (Gone, NotAllowed, AlreadyActive, *DATABASE_ERRORS) as refusal:
+            self.tell(f"{node.process.name} refuses: {refusal!r}")
+            return None
+
+    # Calm, and the end --------------------------------------------------------------------------------------------------------
+
+    def _end_of_faults(self) -> None:
+        self.tell("calm")
+        self.calm_since = self.loop.time()
+        self.faults.end()
+
+    async def _until(self, holds: Callable[[], list[str]], seconds: float, what: str) -> None:
+        """Waits until `holds` has nothing more to say."""
+        until = self.loop.time() + seconds
+        while complaints := holds():
+            if self.loop.time() > until:
+                self.checks.fail(f"{what} {seconds:g} s after: {'; '.join(complaints)}")
+            await asyncio.sleep(0.5)
+            self.checks.no_handler_works_in_vain(self.calm_since)
+
+    def _busy(self) -> list[str]:
+        """Workers with something in hand, after every job has ended."""
+        runners = [(node.process.name, node.worker.runner) for node in self.nodes if node.ready and node.worker is not None]
+        return [
+            f"worker of {name} has {len(runner.attempts)} attempts and {runner.free} of {runner.slots} slots free"
+            for name, runner in runners
+            if runner.attempts or runner.free != runner.slots
+        ]
+
+    async def _stop_all(self) -> None:
+        for watch in self._watches:
+            watch.cancel()
+        nodes = list(self.nodes)
+        for node in nodes:
+            node.stop(self.random.random() * 3)
+        await self._until(lambda: [node.process.name for node in nodes if not node.died.done()], STOPS_WITHIN, "still stopping")
+        for node in nodes:
+            self._must_be_whole(node)
+
+    def _must_be_whole(self, node: Node) -> None:
+        if node.broken is not None:
+            self.checks.fail(f"a part of worker {node.process.name} has ended by an error: {node.broken!r}")
+
+    def _at_the_end(self) -> None:
+        lost = self.checks.accepted - set(self.postgres.jobs)
+        if lost:
+            self.checks.fail(f"accepted jobs are lost: {sorted(lost)}")
+
+
+@contextlib.contextmanager
+def _log_to(tell: Callable[[str], None] | None) -> Iterator[None]:
+    """The log lines of the code under simulation become lines of the trace."""
+
+    def line(logger: Any, level: str, facts: Any) -> Any:
+        if tell is not None:
+            error = facts.pop("exc_info", None)
+            tell(f"log: {facts.pop('event')} {' '.join(f'{name}={fact}' for name, fact in facts.items())} {error or ''!r}")
+        raise structlog.DropEvent
+
+    before = structlog.get_config()
+    quiet = structlog.make_filtering_bound_logger(50 if tell is None else 0)
+    structlog.configure(processors=[line], wrapper_class=quiet, cache_logger_on_first_use=False)
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
