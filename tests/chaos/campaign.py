@@ -1,0 +1,389 @@
+"""The campaign from beginning to end: start everything, load and break it, let it be calm, judge it, leave nothing behind."""
+
+import asyncio
+import contextlib
+import random
+import secrets
+import shutil
+import socket
+import tempfile
+import time
+from pathlib import Path
+
+import asyncpg
+from redis.asyncio import Redis
+
+from events.database import Database
+from migrations.migrate import migrate
+from projections.verify import verify
+from service.users import add_user
+from tests.chaos import checks, rows
+from tests.chaos.faults import Faults
+from tests.chaos.fleet import GRACE, Fleet, Member
+from tests.chaos.history import Violation, highest_in_any_window
+from tests.chaos.load import Clients, Load
+from tests.chaos.network import Line, to_port, to_socket
+from tests.chaos.plan import Size, plan
+from tests.chaos.record import Record, User
+from tests.chaos.report import Outcome, complaints, table
+from tests.chaos.servers import Postgres
+from tests.chaos.watch import LogReader, Snapshots
+from tests.chaos.work import EFFECTS_TABLE
+from tests.servers import RedisServer
+from workers.chatwork.sandbox import Sandbox
+
+CALM = 60.0  # seconds in which every job must have ended once nothing is broken
+LONGER = 60.0  # seconds more in which it is seen whether a late job is stuck or slow
+EXTRA = 240.0  # seconds beside the load within which a campaign must have come to its end
+CHATWORK_LIMIT, CHATWORK_WINDOW = 20, 30.0
+"""Chatwork's real window is five minutes; a shorter one is filled and emptied many times in a campaign."""
+CHATWORK_ROOMS = 6
+EMPLOYEES = 4
+PASSWORD = "correct horse battery staple"
+
+PRESENT = "select pid from workers where gone_at is null and last_seen > now() - interval '8 seconds'"
+ACTIVE = "select count(*) from jobs where status in ('queued', 'processing')"
+TABLES = "select tablename from pg_tables where schemaname = 'public' and tablename not in ('workers', 'ended_tokens')"
+DIGEST = "select md5(coalesce(string_agg(t::text, '' order by t::text), '')) from {table} t"
+
+
+class Campaign:
+    def __init__(self, size: Size, seed: int, folder: Path) -> None:
+        self.size = size
+        self.folder = folder
+        self.outcome = Outcome(size, seed)
+        self.record = Record(folder / "client.ndjson")
+        self._began = time.monotonic()
+        self._fleet = Fleet(random.Random(seed + 1))
+        self._redis = RedisServer()
+        self._postgres: Postgres | None = None
+        self._sandbox = Sandbox(rooms={}, limit=10**6)
+        self._lines: list[Line] = []
+
+    def say(self, what: str) -> None:
+        print(f"[{time.monotonic() - self._began:6.1f} s] {what}", flush=True)
+
+    async def run(self) -> None:
+        """Whatever happens, nothing is left running."""
+        try:
+            async with asyncio.timeout(self.size.seconds + EXTRA):
+                await self._story()
+        except TimeoutError:
+            self._violated("campaign", f"did not come to its end within {self.size.seconds + EXTRA:.0f} s")
+        finally:
+            self.outcome.seconds = time.monotonic() - self._began
+            await self._end()
+
+    async def _story(self) -> None:
+        postgres = await self._start_servers()
+        users = await self._start_service(postgres)
+        seed = self.outcome.seed
+        faults = Faults(postgres, self._redis, self._fleet, self.say, seed + 2)
+        clients = Clients(self._fleet, self.record, random.Random(seed + 3))
+        try:
+            snapshots, reader = Snapshots(postgres.url), LogReader(clients, users[0])
+            load = Load(clients, self.record, users, self._sandbox, self.size, random.Random(seed + 4))
+            watching = [
+                asyncio.create_task(work)
+                for work in (snapshots.run(), reader.run(), self._fleet.watch(), self._tell(load, faults))
+            ]
+            await load.sync("rooms/sync")
+            self.say("load and faults begin")
+            await asyncio.gather(load.run(), faults.run(plan(self.size, seed), self.size.seconds))
+            await self._calm(postgres, faults, load)
+            for task in watching:
+                task.cancel()
+            broken = [
+                error for error in await asyncio.gather(*watching, return_exceptions=True) if isinstance(error, Exception)
+            ]
+            for error in broken:
+                raise error
+            await self._sync_all_rooms(postgres, load)
+            await self._flush_when_quiet(postgres)
+            await self._judge(postgres, faults, snapshots, reader)
+        finally:
+            await clients.close()
+
+    # Starting -------------------------------------------------------------------------------------------------------------------
+
+    async def _start_servers(self) -> Postgres:
+        postgres = self._postgres = await asyncio.to_thread(Postgres, self.folder / "servers")
+        await asyncio.to_thread(migrate, postgres.url)
+        connection = await rows.connect(postgres.url)
+        await connection.execute(EFFECTS_TABLE)
+        await connection.close()
+        await asyncio.to_thread(self._redis.start)
+        await self._sandbox.__aenter__()
+        for number in range(1, CHATWORK_ROOMS + 1):
+            self._sandbox.add_room(str(number), f"Room {number}")
+        self.say("PostgreSQL, Redis and Chatwork's sandbox are up")
+        return postgres
+
+    async def _start_service(self, postgres: Postgres) -> list[User]:
+        (self.folder / "logs").mkdir()
+        environment = {
+            "APP_ENV": "test",
+            "JWT_SECRET": secrets.token_hex(32),
+            "WORKER_SHUTDOWN_GRACE_SECONDS": str(GRACE),
+            "CHATWORK_API_BASE_URL": self._sandbox.base_url,
+            "CHATWORK_API_TOKEN": self._sandbox.token,
+            "CHATWORK_RATE_LIMIT": str(CHATWORK_LIMIT),
+            "CHAOS_CHATWORK_WINDOW": str(CHATWORK_WINDOW),
+            "RIREKI_HOME": str(self.folder / "home"),
+        }
+        names = ["api-1", "api-2", *(f"worker-{n}" for n in range(1, self.size.workers + 1))]
+        for name in names:
+            self._fleet.members.append(await self._member(name, environment, postgres))
+        for member in self._fleet.members:
+            self._fleet.start(member)
+        users = await self._add_users(postgres)
+        await self._healthy(postgres, within=60)
+        self.say(f"the service is up: {', '.join(names)}")
+        return users
+
+    async def _member(self, name: str, environment: dict[str, str], postgres: Postgres) -> Member:
+        """Its own lines to both servers, so that the network can break for it alone. The second API has a worker inside."""
+        line_to_postgres = Line(to_socket(lambda: postgres.socket_path))
+        line_to_redis = Line(to_port(self._redis.port))
+        for line in (line_to_postgres, line_to_redis):
+            await line.open()
+            self._lines.append(line)
+        port = _free_port()
+        own = {
+            "DATABASE_URL": f"postgresql://rireki@127.0.0.1:{line_to_postgres.port}/rireki?sslmode=disable",
+            "REDIS_URL": f"redis://127.0.0.1:{line_to_redis.port}/0",
+            "JOB_WORKER_ENABLED": str(name == "api-2").lower(),
+            "PORT": str(port),
+        }
+        return Member(
+            name, name.partition("-")[0], environment | own, line_to_postgres, line_to_redis, self.folder / "logs",
+            skewed=name == "worker-3", port=port,
+        )  # fmt: skip
+
+    async def _add_users(self, postgres: Postgres) -> list[User]:
+        """An admin and several employees, signed in as anybody signs in."""
+        database = Database(postgres.url, pool_size=2)
+        await database.connect()
+        people = [("admin@example.com", "admin")] + [(f"person{n}@example.com", "employee") for n in range(EMPLOYEES)]
+        users = []
+        for email, role in people:
+            added = await add_user(database, email, role, PASSWORD)
+            users.append((added.id, email, role))
+        await database.disconnect()
+        await self._healthy_apis(within=60)
+        clients = Clients(self._fleet, self.record, random.Random(0))
+        nobody = User("", "", "", False)
+        signed_in = []
+        for id, email, role in users:
+            body = {"email": email, "password": PASSWORD}
+            answer = await clients.insist("login", nobody, "POST", "/api/auth/login", tries=20, body=body)
+            if not answer.ok:
+                raise RuntimeError(f"nobody can sign in: {answer}")
+            signed_in.append(User(id, email, answer.document["token"], role == "admin"))
+        await clients.close()
+        return signed_in
+
+    # Calm -----------------------------------------------------------------------------------------------------------------------
+
+    async def _calm(self, postgres: Postgres, faults: Faults, load: Load) -> None:
+        """Faults are over and everything runs: from here on every job must end within `CALM` seconds."""
+        await faults.heal()
+        self.outcome.done = faults.done
+        if not await self._healthy(postgres, within=60):
+            self._violated(5, "60 s after the last fault some process of the service was not well")
+        calm = time.monotonic()
+        self.say(f"calm; {load.pending} clients still wait for something")
+        if not await load.settled(within=CALM):
+            self._violated("answer", f"{load.pending} requests had no answer {CALM:g} s after calm")
+        active = await self._all_ended(postgres, by=calm + CALM + LONGER)
+        took = time.monotonic() - calm
+        if active:
+            self.say(f"{active} jobs have not ended {took:.0f} s after calm")
+        else:
+            self.outcome.seconds_to_the_last_end = took
+            self.say(f"every job has ended, {took:.1f} s after calm")
+        if took > CALM:
+            self._violated(5, f"jobs took {took:.0f} s from calm to their end; {active} have not ended")
+
+    async def _sync_all_rooms(self, postgres: Postgres, load: Load) -> None:
+        """One last sync of each room, and then nothing that was said may be missing."""
+        for room_id in self._sandbox.rooms:
+            await load.sync(f"messages/sync?roomId={room_id}")
+        if await self._all_ended(postgres, by=time.monotonic() + CALM + CHATWORK_WINDOW):
+            self._violated(5, "the last syncs have not ended")
+
+    async def _flush_when_quiet(self, postgres: Postgres) -> None:
+        """12: with nothing to do, a FLUSHALL changes nothing at all."""
+        await asyncio.sleep(1.5)  # until everything has its position
+        before = await _digests(postgres)
+        client = Redis.from_url(self._redis.url)
+        await client.flushall()
+        await client.aclose()
+        await asyncio.sleep(2.5)
+        after = await _digests(postgres)
+        changed = [name for name in before if before[name] != after[name]]
+        if changed:
+            self._violated(12, f"a FLUSHALL while nothing ran changed rows of {', '.join(changed)}")
+        self.outcome.compared_flushes += 1
+
+    # Judging --------------------------------------------------------------------------------------------------------------------
+
+    async def _judge(self, postgres: Postgres, faults: Faults, snapshots: Snapshots, reader: LogReader) -> None:
+        connection = await rows.connect(postgres.url)
+        await reader.finish(await connection.fetchval("select count(*) from job_events"))
+        await connection.close()
+        self.say("reading the whole log, and judging it")
+        outcome = self.outcome
+        found = outcome.found = await rows.everything(postgres.url)
+        violations, outcome.figures = await asyncio.to_thread(
+            checks.check, found, self.record, self._fleet.lives, faults.windows, reader.digests
+        )
+        outcome.violations += violations + checks.not_over(found) + self.record.violations
+        outcome.violations += snapshots.violations + reader.violations + faults.violations + self._fleet.violations
+        outcome.violations += self._chatwork(found)
+        outcome.snapshots = snapshots.taken, snapshots.compared
+        outcome.compared_flushes += faults.compared_flushes
+        outcome.starts, outcome.skewed_starts = self._fleet.starts, self._fleet.skewed_starts
+        await self._second_opinion(postgres)
+
+    def _chatwork(self, found: rows.Everything) -> list[Violation]:
+        """11, at Chatwork's own door; and every message that was said is stored."""
+        requests = self._sandbox.requests
+        most = highest_in_any_window((request.at for request in requests), CHATWORK_WINDOW)
+        self.outcome.chatwork = f"{len(requests)}, at most {most} in any {CHATWORK_WINDOW:g} s (limit {CHATWORK_LIMIT})"
+        violations = []
+        if most > CHATWORK_LIMIT:
+            violations.append(Violation(11, None, f"{most} requests within {CHATWORK_WINDOW:g} s, of {CHATWORK_LIMIT}"))
+        for room_id, room in self._sandbox.rooms.items():
+            # Of more than a hundred between two reads, Chatwork itself gives only the newest.
+            missing = {str(id) for id in room.message_ids} - found.said.get(room_id, set())
+            if missing:
+                violations.append(Violation("messages", None, f"room {room_id}: {len(missing)} messages were never stored"))
+        return violations
+
+    async def _second_opinion(self, postgres: Postgres) -> None:
+        database = Database(postgres.url, pool_size=2)
+        await database.connect()
+        verified = await verify(database)
+        await database.disconnect()
+        self.outcome.second_opinion = f"{verified.jobs} jobs, {verified.events} events, {len(verified.differences)} differences"
+        self.outcome.violations += [
+            Violation("verify", difference.job_id, difference.detail) for difference in verified.differences
+        ]
+
+    # Health and the end ---------------------------------------------------------------------------------------------------------
+
+    async def _healthy(self, postgres: Postgres, *, within: float) -> bool:
+        """Both APIs are ready, and every worker's heart beats."""
+        until = time.monotonic() + within
+        well = await self._healthy_apis(within=within)
+        while well:
+            with contextlib.suppress(OSError, asyncpg.PostgresError):
+                connection = await rows.connect(postgres.url)
+                present = {row["pid"] for row in await connection.fetch(PRESENT)}
+                await connection.close()
+                if {worker.life.pid for worker in self._fleet.workers} <= present:
+                    return True
+            if time.monotonic() > until:
+                return False
+            await asyncio.sleep(0.3)
+        return False
+
+    async def _healthy_apis(self, *, within: float) -> bool:
+        until = time.monotonic() + within
+        for member in self._fleet.apis:
+            while not await _is_ready(member.port):
+                if time.monotonic() > until:
+                    return False
+                await asyncio.sleep(0.2)
+        return True
+
+    async def _all_ended(self, postgres: Postgres, *, by: float) -> int:
+        """Waits until no job is active; at that time at the latest it returns how many are."""
+        connection = await rows.connect(postgres.url)
+        try:
+            while True:
+                active = int(await connection.fetchval(ACTIVE))
+                if not active or time.monotonic() > by:
+                    return active
+                await asyncio.sleep(0.2)
+        finally:
+            await connection.close()
+
+    async def _tell(self, load: Load, faults: Faults) -> None:
+        while True:
+            await asyncio.sleep(10)
+            up = sum(member.running for member in self._fleet.members)
+            self.say(
+                f"{len(self.record.accepted)} jobs accepted, {faults.done.total()} faults, {load.pending} clients busy, "
+                f"{up} of {len(self._fleet.members)} processes up"
+            )
+
+    async def _end(self) -> None:
+        for member in self._fleet.members:
+            for line in (member.postgres, member.redis):
+                line.heal()
+        await self._fleet.end()
+        for line in self._lines:
+            await line.close()
+        await asyncio.to_thread(self._redis.stop)
+        await self._sandbox.__aexit__(None, None, None)
+        if self._postgres is not None:
+            await asyncio.to_thread(self._postgres.close)
+        self.record.close()
+
+    def _violated(self, invariant: int | str, detail: str) -> None:
+        self.say(f"VIOLATED: {detail}")
+        self.outcome.violations.append(Violation(invariant, None, detail))
+
+
+async def run(size: Size, seed: int, *, keep: bool) -> int:
+    """The exit status: 0 if nothing was violated."""
+    print(f"{size.name} campaign, seed {seed}", flush=True)
+    folder = Path(tempfile.mkdtemp(prefix="rireki-chaos-"))
+    campaign = Campaign(size, seed, folder)
+    await campaign.run()
+    outcome = campaign.outcome
+    told = table(outcome, campaign.record)
+    print(f"\n{told}")
+    if outcome.violations:
+        print(complaints(outcome))
+    if outcome.violations or keep:
+        _keep(campaign, told)
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+    return 1 if outcome.violations else 0
+
+
+def _keep(campaign: Campaign, told: str) -> None:
+    folder = campaign.folder
+    (folder / "report.md").write_text(f"{told}\n{complaints(campaign.outcome)}\n")
+    print(f"\nKept in {folder}: logs/ (one file for each process), client.ndjson (every request), report.md,")
+    print("servers/ (PostgreSQL's data: the whole log)", flush=True)
+
+
+async def _digests(postgres: Postgres) -> dict[str, str]:
+    connection = await rows.connect(postgres.url)
+    try:
+        names = [row["tablename"] for row in await connection.fetch(TABLES)]
+        return {name: await connection.fetchval(DIGEST.format(table=name)) for name in names}
+    finally:
+        await connection.close()
+
+
+async def _is_ready(port: int) -> bool:
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(3):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            answer = await reader.read(100)
+            writer.close()
+            return answer.startswith(b"HTTP/1.1 200")
+    return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,249 @@
+"""What must hold, checked from outside: the client's record against the log, and the log by a fold of the campaign's own."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+from tests.chaos.faults import Window
+from tests.chaos.fleet import Life
+from tests.chaos.history import Event, Violation, differences, fold
+from tests.chaos.record import Record
+from tests.chaos.rows import Everything
+from tests.chaos.watch import digest_of_row
+
+TOO_LATE = timedelta(seconds=2)  # how wrong two processes' ideas of the database's clock may be of each other
+AFTERMATH = 20.0  # seconds after a fault in which a job may wait longer
+PID = re.compile(r"-(\d+)-[0-9a-f]+$")
+
+
+@dataclass(slots=True)
+class Figures:
+    """What is told about a campaign beside its violations."""
+
+    jobs: int = 0
+    events: int = 0
+    attempts: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    ends: Counter[str] = field(default_factory=Counter)
+    rescued_for_good: int = 0
+    longest_wait: float = 0.0
+    longest_quiet_wait: float = 0.0
+    quiet_waits: int = 0
+    shown: int = 0
+
+
+def check(found: Everything, record: Record, lives: Sequence[Life], windows: Sequence[Window], read: Sequence[bytes]) -> (
+    tuple[list[Violation], Figures]
+):  # fmt: skip
+    """Every check over what is left when all is calm."""
+    figures = Figures(jobs=len(found.histories), events=sum(map(len, found.histories.values())))
+    violations = [
+        *_accepted(found, record),
+        *_folds(found, record, figures),
+        *_keys(found, record),
+        *_answers(found, record),
+        *_effects(found),
+        *_deadlines(found),
+        *_stops(found, lives, windows),
+        *_order(found, read),
+    ]
+    _count(found, figures)
+    _waits(found, windows, figures)
+    return violations, figures
+
+
+def not_over(found: Everything) -> list[Violation]:
+    """5: every job has come to its end."""
+    return [
+        Violation(5, job_id, f"has not ended: {history[-1].type} in attempt {history[-1].attempt}")
+        for job_id, history in found.histories.items()
+        if not fold(history).is_over
+    ]
+
+
+def _accepted(found: Everything, record: Record) -> Iterable[Violation]:
+    """1: what was answered with 202 is there; and nothing is there that nobody asked for, or twice."""
+    for job_id in record.accepted:
+        history = found.histories.get(job_id)
+        if not history or (history[0].seq, history[0].type) != (1, "queued"):
+            yield Violation(1, job_id, "was accepted and is not in the log")
+    marks: Counter[str] = Counter()
+    for job_id, history in found.histories.items():
+        payload = history[0].data.get("payload") or {}
+        mark = payload.get("mark", "")
+        marks[mark] += 1
+        if mark.startswith("mark-") and (mark not in record.marks or marks[mark] > 1):
+            yield Violation(8, job_id, f"{mark}: job number {marks[mark]} of one request that was repeated under its key")
+
+
+def _folds(found: Everything, record: Record, figures: Figures) -> Iterable[Violation]:
+    """2, 3, 4, 6, 7; and whatever an answer ever showed of a job is what the log says of that moment."""
+    for job_id in found.histories.keys() | found.view.keys():
+        history, shown = found.histories.get(job_id), found.view.get(job_id)
+        if not history:
+            yield Violation(3, job_id, "is in the view and not in the log")
+            continue
+        folded = fold(history)
+        yield from folded.violations
+        if shown is None:
+            yield Violation(3, job_id, "is in the log and not in the view")
+            continue
+        if shown["seq"] != history[-1].seq:
+            yield Violation(2, job_id, f"the view is at seq {shown['seq']}, the last event is {history[-1].seq}")
+        yield from (Violation(3, job_id, detail) for detail in differences(folded.state, shown))
+    for job_id, moments in record.shown.items():
+        for seq, documents in moments.items():
+            history = found.histories.get(job_id, [])
+            if len(history) < seq:
+                yield Violation("shown", job_id, f"an answer showed seq {seq}, and the log has {len(history)} events")
+                continue
+            state = fold(history[:seq]).state
+            for document in documents:
+                figures.shown += 1
+                yield from (Violation("shown", job_id, f"at seq {seq}: {detail}") for detail in differences(state, document))
+
+
+def _keys(found: Everything, record: Record) -> Iterable[Violation]:
+    """8: one key of one user is one job, whoever asks and as often as it is asked."""
+    for (user_id, key), ids in record.told.items():
+        if len(ids) > 1:
+            yield Violation(8, sorted(ids)[0], f"{key} was answered with several jobs: {sorted(ids)}")
+        kept = found.keys.get((user_id, key))
+        if kept not in ids:
+            yield Violation(8, sorted(ids)[0], f"{key} was answered with this job, and is kept for {kept}")
+
+
+def _answers(found: Everything, record: Record) -> Iterable[Violation]:
+    """Who was told that a job is canceled, retried or over was told the truth; and nobody canceled what nobody asked to."""
+    for what, told in (("canceled", record.canceled), ("queued", record.retried)):
+        for job_id, user_id, seq in told:
+            history = found.histories.get(job_id, [])
+            wanted = [event for event in history if event.type == what and event.actor == f"user:{user_id}" and event.seq > 1]
+            if not wanted or (what == "canceled" and all(event.seq != seq for event in wanted)):
+                yield Violation("answer", job_id, f"{user_id} was told {what} at seq {seq}, and the log says otherwise")
+    for job_id, status in record.ends_told:
+        if not any(event.type == status for event in found.histories.get(job_id, [])):
+            yield Violation("answer", job_id, f"a held answer said {status}, and the log never did")
+    for job_id, history in found.histories.items():
+        by_users = sum(event.type == "canceled" and event.actor.startswith("user:") for event in history)
+        if by_users > record.sent_cancels[job_id]:
+            yield Violation("answer", job_id, f"canceled by users {by_users} times; asked {record.sent_cancels[job_id]} times")
+
+
+def _effects(found: Everything) -> Iterable[Violation]:
+    """An attempt that completed has its effect; and an effect was stored while its attempt ran: the next attempt was started
+    after it, since that was decided on a job that had moved on."""
+    started = {(event.job_id, event.attempt): event.at for event in _all(found) if event.type == "started"}
+    for history in found.histories.values():
+        if history[0].data.get("type") != "chaos_effects":
+            continue
+        for event in history:
+            if event.type == "completed" and (event.job_id, event.attempt) not in found.effects:
+                yield Violation("effects", event.job_id, f"attempt {event.attempt} completed and left no effect")
+    for (job_id, attempt), at in found.effects.items():
+        if (job_id, attempt) not in started:
+            yield Violation("effects", job_id, f"there is an effect of attempt {attempt}, which never started")
+        following = started.get((job_id, attempt + 1))
+        if following is not None and at > following + TOO_LATE:
+            yield Violation(
+                "effects", job_id, f"attempt {attempt} stored at {at}, and attempt {attempt + 1} began at {following}"
+            )
+
+
+def _deadlines(found: Everything) -> Iterable[Violation]:
+    """An attempt without end fails by its deadline, under that name, and not before."""
+    for history in found.histories.values():
+        if history[0].data.get("type") != "chaos_overdue":
+            continue
+        began: datetime | None = None
+        for event in history:
+            if event.type == "started":
+                began = event.at
+            if event.type == "completed":
+                yield Violation("deadline", event.job_id, "a job that never ends has completed")
+            if event.type == "failed" and event.actor.startswith("worker:"):
+                if event.data["error"]["name"] != "Timeout":
+                    yield Violation("deadline", event.job_id, f"failed by {event.data['error']['name']}, not by its deadline")
+                elif began is not None and event.at - began < timedelta(seconds=0.8):
+                    yield Violation("deadline", event.job_id, f"timed out after {event.at - began}, of 1 second")
+
+
+def _stops(found: Everything, lives: Sequence[Life], windows: Sequence[Window]) -> Iterable[Violation]:
+    """A worker that was asked to go while nothing else was broken hands everything back: nothing of it is ever lost."""
+    orderly = {life.pid: life for life in lives if life.left_in_order and not life.stopped and _was_calm(life, windows)}
+    for event in _all(found):
+        if event.type == "failed" and event.data["error"]["name"] == "WorkerLost":
+            named = re.search(r"worker (\S+) ", event.data["error"]["message"])
+            pid = PID.search(named[1]) if named else None
+            if pid is not None and int(pid[1]) in orderly:
+                yield Violation("stopping", event.job_id, f"lost by {named[1] if named else '?'}, which left in order")
+
+
+def _was_calm(life: Life, windows: Sequence[Window]) -> bool:
+    assert life.terminated is not None
+    assert life.ended is not None
+    broken = [window for window in windows if not window.kind.startswith(("SIGTERM", "kill -9 of a worker", "SIGSTOP"))]
+    return not any(window.begin < life.ended and window.end > life.terminated - AFTERMATH for window in broken)
+
+
+def _order(found: Everything, read: Sequence[bytes]) -> Iterable[Violation]:
+    """9: positions without gaps, none without one, and a reader saw all of them as they are. In place of 10: what was read once
+    has never changed."""
+    events = list(_all(found))
+    count, first, last = found.positions
+    if (count, first, last) != (len(events), 1, len(events)):
+        yield Violation(9, None, f"{len(events)} events; {count} positions, from {first} to {last}")
+    if len(read) != len(events):
+        yield Violation(9, None, f"{len(events)} events; a reader of the log saw {len(read)}")
+    for event in events:
+        if event.position is None:
+            yield Violation(9, event.job_id, f"seq {event.seq} has no position")
+        elif event.position <= len(read) and read[event.position - 1] != digest_of_row(event):
+            yield Violation(10, event.job_id, f"position {event.position} is not what a reader was given there")
+    last_position: dict[str, int] = defaultdict(int)
+    for event in events:
+        if event.position is not None and event.position <= last_position[event.job_id]:
+            yield Violation(9, event.job_id, f"seq {event.seq} has a lower position than the event before it")
+        last_position[event.job_id] = event.position or 0
+
+
+def _all(found: Everything) -> Iterable[Event]:
+    for history in found.histories.values():
+        yield from history
+
+
+def _count(found: Everything, figures: Figures) -> None:
+    for event in _all(found):
+        figures.attempts += event.type == "started"
+        if event.type == "queued":
+            figures.reasons[event.data["reason"]] += 1
+        if event.type == "failed" and not event.data["willRetry"] and event.data["error"]["name"] == "WorkerLost":
+            figures.rescued_for_good += 1
+    figures.ends.update(history[-1].type for history in found.histories.values())
+
+
+def _waits(found: Everything, windows: Sequence[Window], figures: Figures) -> None:
+    """How long attempts waited from when they were due until they were started."""
+    broken = _merged((window.begin, window.end + AFTERMATH) for window in windows)
+    for history in found.histories.values():
+        for before, event in pairwise(history):
+            if before.type != "queued" or event.type != "started":
+                continue
+            due, began = datetime.fromisoformat(before.data["runAt"]).timestamp(), event.at.timestamp()
+            figures.longest_wait = max(figures.longest_wait, began - due)
+            if not any(begin < began and end > due for begin, end in broken):
+                figures.quiet_waits += 1
+                figures.longest_quiet_wait = max(figures.longest_quiet_wait, began - due)
+
+
+def _merged(spans: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    merged: list[tuple[float, float]] = []
+    for begin, end in sorted(spans):
+        if merged and begin <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(merged[-1][1], end)
+        else:
+            merged.append((begin, end))
+    return merged

@@ -1,0 +1,283 @@
+"""The faults, carried out as planned, each in a task of its own: what was done is counted, and when."""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+import asyncpg
+from arq.constants import in_progress_key_prefix
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from tests.chaos.fleet import Fleet, Member
+from tests.chaos.history import Violation
+from tests.chaos.network import Cut, Line
+from tests.chaos.plan import Fault, Kind
+from tests.chaos.servers import Postgres
+from tests.servers import RedisServer
+from workers.deliver import AttemptId, Hint
+from workers.redis_wire import RedisWire
+
+CUTS = {Kind.WRITE_LOST: Cut.WRITE_LOST, Kind.ANSWER_LOST: Cut.ANSWER_LOST, Kind.WRITE_LATE: Cut.WRITE_LATE}
+
+RECENT = "select id::text, type, attempt, run_at from jobs order by updated_at desc limit 100"
+
+# What was ended before this moment is never touched again, by anybody: a digest of it, and of the log as far as it was read.
+SETTLED = """
+select
+    (select md5(string_agg(j::text, '' order by j.id)) from jobs j where j.status = 'completed' and j.updated_at < $1),
+    (select md5(string_agg(e.event_id || e.type || e.data::text, '' order by l.position))
+     from job_event_log l join job_events e using (event_id) where l.position between $2 - 3000 and $2),
+    (select count(*) from idempotency_keys where created_at < $1)
+"""
+
+
+class Window(NamedTuple):
+    """Something was broken from `begin` to `end` (Unix seconds)."""
+
+    kind: Kind
+    begin: float
+    end: float
+
+
+class Faults:
+    def __init__(self, postgres: Postgres, redis: RedisServer, fleet: Fleet, say: Callable[[str], None], seed: int) -> None:
+        self.done: Counter[Kind] = Counter()
+        self.windows: list[Window] = []
+        self.violations: list[Violation] = []
+        self.compared_flushes = 0
+        self._postgres = postgres
+        self._redis = redis
+        self._fleet = fleet
+        self._say = say
+        self._dice = random.Random(seed)
+        self._postgres_lock = asyncio.Lock()
+        self._redis_lock = asyncio.Lock()
+        self._give_up_at = 0.0
+        self._how: dict[Kind, Callable[[Fault], Awaitable[bool]]] = {
+            Kind.KILL_WORKER: self._kill_worker,
+            Kind.KILL_API: self._kill_api,
+            Kind.KILL_POSTGRES: self._kill_postgres,
+            Kind.KILL_BACKEND: self._kill_backend,
+            Kind.KILL_REDIS: self._kill_redis,
+            Kind.FREEZE_REDIS: self._freeze_redis,
+            Kind.FLUSH_REDIS: self._flush_redis,
+            Kind.STOP_WORKER: self._stop_worker,
+            Kind.ROLLING_RESTART: self._rolling_restart,
+            Kind.TERM_TWICE: self._term_twice,
+            Kind.DELAY: self._delay,
+            Kind.CUT: self._cut,
+            Kind.HALF_OPEN: self._half_open,
+            Kind.WRITE_LOST: self._cut_a_write,
+            Kind.ANSWER_LOST: self._cut_a_write,
+            Kind.WRITE_LATE: self._cut_a_write,
+            Kind.DUPLICATE_HINTS: self._duplicate_hints,
+        }
+
+    async def run(self, planned: Sequence[Fault], seconds: float) -> None:
+        """All of them, each at its time; returns when the last is over."""
+        began = time.monotonic()
+        self._give_up_at = began + seconds
+        async with asyncio.TaskGroup() as doing:
+            for fault in planned:
+                await asyncio.sleep(max(began + fault.at - time.monotonic(), 0))
+                doing.create_task(self._do(fault))
+
+    async def heal(self) -> None:
+        """Nothing is broken any more, and everything runs."""
+        for member in self._fleet.members:
+            member.postgres.heal()
+            member.redis.heal()
+        async with self._postgres_lock:
+            await asyncio.to_thread(self._postgres.start)
+
+    async def _do(self, fault: Fault) -> None:
+        begin = time.time()
+        if await self._how[fault.kind](fault):
+            self.done[fault.kind] += 1
+            self.windows.append(Window(fault.kind, begin, time.time()))
+
+    # Processes ------------------------------------------------------------------------------------------------------------------
+
+    async def _kill_worker(self, fault: Fault) -> bool:
+        # One in ten is frozen when it is killed.
+        member = await self._choose(self._fleet.workers, fault, frozen_too=fault.harsh < 0.1)
+        if member is not None:
+            await self._fleet.kill(member, down=fault.lasts)
+        return member is not None
+
+    async def _kill_api(self, fault: Fault) -> bool:
+        member = await self._choose(self._fleet.apis, fault)
+        if member is not None:
+            await self._fleet.kill(member, down=fault.lasts)
+        return member is not None
+
+    async def _stop_worker(self, fault: Fault) -> bool:
+        """One at least runs on."""
+        while (member := await self._choose(self._fleet.workers, fault)) is not None:
+            if sum(worker.running for worker in self._fleet.workers) > 1:
+                return await self._fleet.freeze(member, fault.lasts)
+            await asyncio.sleep(0.5)
+        return False
+
+    async def _rolling_restart(self, fault: Fault) -> bool:
+        for member in self._fleet.members:
+            if await self._choose([member], fault) is None:
+                return False
+            await self._fleet.restart(member)
+        return True
+
+    async def _term_twice(self, fault: Fault) -> bool:
+        member = await self._choose(self._fleet.workers, fault)
+        if member is not None:
+            await self._fleet.restart(member, twice=True)
+        return member is not None
+
+    async def _choose(self, members: Sequence[Member], fault: Fault, *, frozen_too: bool = False) -> Member | None:
+        """One that runs and that nobody else is at; waits for one. None when the time of faults is over."""
+        while time.monotonic() < self._give_up_at:
+            free = [member for member in members if not member.busy and (member.running or (frozen_too and member.frozen))]
+            if free:
+                return free[int(fault.pick * len(free))]
+            await asyncio.sleep(0.1)
+        return None
+
+    # Servers --------------------------------------------------------------------------------------------------------------------
+
+    async def _kill_postgres(self, fault: Fault) -> bool:
+        async with self._postgres_lock:
+            await asyncio.to_thread(self._postgres.kill)
+            await asyncio.sleep(fault.lasts)
+            await asyncio.to_thread(self._postgres.start)
+        return True
+
+    async def _kill_backend(self, fault: Fault) -> bool:
+        async with self._postgres_lock:
+            if not await asyncio.to_thread(self._postgres.kill_a_backend, fault.pick):
+                return False
+            await asyncio.sleep(0.2)
+            await asyncio.to_thread(self._postgres.start)
+        return True
+
+    async def _kill_redis(self, fault: Fault) -> bool:
+        async with self._redis_lock:
+            await asyncio.to_thread(self._redis.kill)
+            await asyncio.sleep(fault.lasts)
+            await asyncio.to_thread(self._redis.start)
+        return True
+
+    async def _freeze_redis(self, fault: Fault) -> bool:
+        async with self._redis_lock:
+            self._redis.freeze()
+            await asyncio.sleep(fault.lasts)
+            self._redis.thaw()
+        return True
+
+    async def _flush_redis(self, fault: Fault) -> bool:
+        """Now and then what was settled before is compared with what it is after."""
+        async with self._redis_lock:
+            if fault.harsh > 0.4:
+                return await self._flush()
+            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+                connection = await asyncpg.connect(self._postgres.url, timeout=5, command_timeout=20)
+                try:
+                    return await self._flush_and_compare(connection)
+                finally:
+                    await connection.close(timeout=2)
+            return await self._flush()
+
+    async def _flush_and_compare(self, connection: "asyncpg.Connection[asyncpg.Record]") -> bool:
+        now = await connection.fetchval("select now()")
+        last = await connection.fetchval("select coalesce(max(position), 0) from job_event_log")
+        before = await connection.fetchrow(SETTLED, now, last)
+        flushed = await self._flush()
+        after = await connection.fetchrow(SETTLED, now, last)
+        if before is not None and before != after:
+            self.violations.append(Violation(12, None, f"rows changed over a FLUSHALL: {before} became {after}"))
+        self.compared_flushes += 1
+        return flushed
+
+    async def _flush(self) -> bool:
+        client = Redis.from_url(self._redis.url, socket_timeout=5)
+        try:
+            await client.flushall()
+            return True
+        except (RedisError, OSError):
+            return False
+        finally:
+            await client.aclose()
+
+    async def _duplicate_hints(self, fault: Fault) -> bool:
+        """Hints of what waits, runs or is over, and of attempts before; and whoever has claimed one has not."""
+        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError, RedisError):
+            connection = await asyncpg.connect(self._postgres.url, timeout=5, command_timeout=5)
+            try:
+                recent = await connection.fetch(RECENT)
+            finally:
+                await connection.close(timeout=2)
+            hints = []
+            for row in self._dice.sample(recent, min(len(recent), 40)):
+                for attempt in {row["attempt"], self._dice.randint(1, row["attempt"]), row["attempt"] + 1}:
+                    hints.append(Hint(AttemptId(row["id"], attempt), row["type"], row["run_at"]))
+            await self._deliver(hints)
+            return True
+        return False
+
+    async def _deliver(self, hints: list[Hint]) -> None:
+        wire = RedisWire(self._redis.url)
+        await wire.start()
+        wire.push(hints, even_if_full=True)
+        await wire.stop()
+        client = Redis.from_url(self._redis.url, socket_timeout=5)
+        try:
+            if claims := [key async for key in client.scan_iter(f"{in_progress_key_prefix}*", count=500)]:
+                await client.delete(*claims)
+        finally:
+            await client.aclose()
+
+    # The network ----------------------------------------------------------------------------------------------------------------
+
+    def _lines(self, fault: Fault) -> list[Line]:
+        """Those to PostgreSQL, or those to Redis; of one process, or in a fifth of the cases of all."""
+        lines = [member.postgres if fault.harsh < 0.6 else member.redis for member in self._fleet.members]
+        return lines if fault.harsh % 0.2 < 0.04 else [lines[int(fault.pick * len(lines))]]
+
+    async def _delay(self, fault: Fault) -> bool:
+        lines = self._lines(fault)
+        for line in lines:
+            line.delay = 0.02 + fault.pick * 0.2
+        await asyncio.sleep(fault.lasts)
+        for line in lines:
+            line.delay = 0.0
+        return True
+
+    async def _cut(self, fault: Fault) -> bool:
+        for line in self._lines(fault):
+            line.cut()
+        return True
+
+    async def _half_open(self, fault: Fault) -> bool:
+        lines = self._lines(fault)
+        for line in lines:
+            line.fall_silent()
+        await asyncio.sleep(fault.lasts)
+        for line in lines:
+            line.heal()
+        return True
+
+    async def _cut_a_write(self, fault: Fault) -> bool:
+        """The next write of some process. True once one has met it."""
+        lines = [member.postgres for member in self._fleet.members]
+        line = lines[int(fault.pick * len(lines))]
+        met = line.cuts_met
+        line.arm(CUTS[fault.kind], fault.lasts)
+        until = min(time.monotonic() + 15, self._give_up_at)
+        while time.monotonic() < until:
+            await asyncio.sleep(0.1)
+            if line.cuts_met > met:
+                return True
+        return False

@@ -1,0 +1,197 @@
+"""The processes of the service, as the campaign sees them: it starts, kills, stops and restarts them, and knows how each life
+ended."""
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.chaos.history import Violation
+from tests.chaos.network import Line
+
+ROOT = Path(__file__).parents[2]
+GRACE = 2.0  # seconds: WORKER_SHUTDOWN_GRACE_SECONDS of every process
+ENDS_WITHIN = 40.0  # seconds from SIGTERM to the end, whatever else is broken
+MUST_LIVE = 20.0  # seconds after which a process that ends by itself had been well
+
+
+@dataclass(slots=True)
+class Life:
+    """One process from start to end. Times are Unix seconds."""
+
+    name: str
+    pid: int
+    began: float
+    killed: float | None = None
+    stopped: int = 0
+    terminated: float | None = None
+    ended: float | None = None
+    status: int | None = None
+
+    @property
+    def left_in_order(self) -> bool:
+        """It was asked once, and went by itself."""
+        return self.terminated is not None and self.killed is None and self.status == 0
+
+
+@dataclass(slots=True)
+class Member:
+    """A place in the fleet, filled by one process after another."""
+
+    name: str
+    kind: str  # "api" or "worker"
+    environment: dict[str, str]
+    postgres: Line
+    redis: Line
+    logs: Path
+    skewed: bool = False
+    port: int = 0
+    busy: bool = False  # somebody is restarting it
+    frozen: bool = False
+    process: "subprocess.Popen[bytes] | None" = None
+    lives: list[Life] = field(default_factory=list)
+
+    @property
+    def life(self) -> Life:
+        return self.lives[-1]
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None and not self.frozen
+
+    def start(self, skew: float) -> None:
+        environment = os.environ | self.environment | {"CHAOS_CLOCK_SKEW": str(skew)}
+        with (self.logs / f"{self.name}.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.chaos.processes", self.kind],
+                cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        self.frozen = False
+        self.lives.append(Life(self.name, self.process.pid, time.time()))
+
+    def send(self, what: signal.Signals) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(what)
+
+    def kill(self) -> None:
+        self.life.killed = time.time()
+        self.send(signal.SIGKILL)
+
+
+class Fleet:
+    def __init__(self, dice: random.Random) -> None:
+        self.members: list[Member] = []
+        self.violations: list[Violation] = []
+        self.starts = 0
+        self.skewed_starts = 0
+        self._dice = dice
+
+    @property
+    def workers(self) -> list[Member]:
+        return [member for member in self.members if member.kind == "worker"]
+
+    @property
+    def apis(self) -> list[Member]:
+        return [member for member in self.members if member.kind == "api"]
+
+    @property
+    def lives(self) -> list[Life]:
+        return [life for member in self.members for life in member.lives]
+
+    def start(self, member: Member) -> None:
+        skew = self._dice.choice((-1, 1)) * self._dice.uniform(60, 900) if member.skewed else 0.0
+        self.starts += 1
+        self.skewed_starts += bool(skew)
+        member.start(skew)
+
+    async def kill(self, member: Member, *, down: float) -> None:
+        member.busy = True
+        try:
+            member.kill()
+            await self._ended(member, within=10)
+            await asyncio.sleep(down)
+            self.start(member)
+        finally:
+            member.busy = False
+
+    async def restart(self, member: Member, *, twice: bool = False) -> None:
+        """SIGTERM, and after its end a new one."""
+        member.busy = True
+        try:
+            member.life.terminated = time.time()
+            member.send(signal.SIGTERM)
+            if twice:
+                await asyncio.sleep(0.3)
+                member.life.killed = time.time()
+                member.send(signal.SIGTERM)
+            if not await self._ended(member, within=ENDS_WITHIN):
+                detail = f"{member.name} (pid {member.life.pid}) lived {ENDS_WITHIN:g} s after SIGTERM"
+                self.violations.append(Violation("stopping", None, detail))
+                member.kill()
+                await self._ended(member, within=10)
+            self.start(member)
+        finally:
+            member.busy = False
+
+    async def freeze(self, member: Member, seconds: float) -> bool:
+        """SIGSTOP, and SIGCONT after so many seconds. False if it did not live so long."""
+        process = member.process
+        member.send(signal.SIGSTOP)
+        member.frozen = True
+        member.life.stopped += 1
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            alive = process is not None and process is member.process and process.poll() is None
+            if alive:
+                member.send(signal.SIGCONT)
+                member.frozen = False
+        return alive
+
+    async def watch(self) -> None:
+        """Starts again what has ended by itself, as a supervisor does, until canceled. That it ended is a violation, unless it
+        never came up: a process that finds no PostgreSQL at its start says so and ends."""
+        while True:
+            await asyncio.sleep(0.3)
+            for member in self.members:
+                if member.busy or member.process is None or (status := member.process.poll()) is None:
+                    continue
+                life = member.life
+                life.ended, life.status = time.time(), status
+                if life.ended - life.began > MUST_LIVE:
+                    detail = f"{member.name} (pid {life.pid}) ended by itself with status {status}: see its log"
+                    self.violations.append(Violation("process", None, detail))
+                self.start(member)
+
+    async def end(self) -> None:
+        """Ends every process, and waits until all are gone."""
+        for member in self.members:
+            member.busy = True
+            if member.process is not None and member.process.poll() is None:
+                member.send(signal.SIGCONT)
+                member.send(signal.SIGTERM)
+        for member in self.members:
+            if not await self._ended(member, within=15):
+                self.kill_now(member)
+
+    def kill_now(self, member: Member) -> None:
+        if member.process is not None:
+            member.send(signal.SIGKILL)
+            with suppress(subprocess.TimeoutExpired):
+                member.process.wait(10)
+
+    async def _ended(self, member: Member, *, within: float) -> bool:
+        process, life = member.process, member.life
+        until = time.monotonic() + within
+        while process is not None and process.poll() is None:
+            if time.monotonic() > until:
+                return False
+            await asyncio.sleep(0.02)
+        life.ended, life.status = time.time(), None if process is None else process.returncode
+        return True

@@ -1,0 +1,234 @@
+"""What a job's history means, folded a second time: written from the contract alone, in plain Python, without a line of the
+service's own rules. Where the two disagree, one of them is wrong, and that is what it is for.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import orjson
+
+State = dict[str, Any]
+"""A job as JSON shows it: the keys of the contract, in camelCase, times as text."""
+
+
+class Event(NamedTuple):
+    """A row of the log; `data` is read already."""
+
+    job_id: str
+    seq: int
+    attempt: int
+    type: str
+    data: dict[str, Any]
+    actor: str
+    at: datetime
+    position: int | None = None
+
+
+class Violation(NamedTuple):
+    """A promise that was broken: `invariant` is its number in docs/architecture.md, or a word for those beside the twelve."""
+
+    invariant: int | str
+    job_id: str | None
+    detail: str
+
+
+MAY_FOLLOW: Mapping[str, frozenset[str]] = {
+    "nothing": frozenset({"queued"}),
+    "queued": frozenset({"started", "canceled"}),
+    "processing": frozenset({"queued", "progress", "completed", "failed", "canceled"}),
+    "failed": frozenset({"queued"}),
+    "canceled": frozenset({"queued"}),
+    "completed": frozenset(),
+}
+
+
+class Folded:
+    """A job's history, event by event: `state` is the job after those so far, `violations` is what was not allowed."""
+
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        self.state: State = {}
+        self.violations: list[Violation] = []
+        self._status = "nothing"
+        self._seq = 0
+        self._attempt = 0
+        self._runner: str | None = None  # who wrote the attempt's `started`
+        self._started: set[int] = set()
+        self._last: Event | None = None
+
+    def add(self, event: Event) -> None:
+        self._check_place(event)
+        match event.type:
+            case "queued":
+                self._queued(event)
+            case "started":
+                self._started_(event)
+            case "progress" | "completed":
+                self._result(event)
+            case "failed":
+                self._failed(event)
+            case "canceled":
+                self._canceled(event)
+            case _:
+                self._complain(4, f"seq {event.seq}: there is no event {event.type!r}")
+        self.state |= {"status": self._status, "seq": event.seq, "updatedAt": text(event.at)}
+        self._seq = event.seq
+        self._last = event
+
+    def end(self) -> None:
+        """There are no more events."""
+        if self._last is not None and self._last.type == "failed" and self._last.data.get("willRetry"):
+            self._complain(4, f"seq {self._last.seq}: failed, will be retried, and nothing follows")
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the history stands at an end, as it is meant by the contract."""
+        ended = self._status in ("completed", "canceled", "failed")
+        return ended and not (self._last is not None and self._last.data.get("willRetry"))
+
+    def _check_place(self, event: Event) -> None:
+        if event.seq != self._seq + 1:
+            self._complain(2, f"seq {event.seq} comes after seq {self._seq}")
+        if event.type not in MAY_FOLLOW[self._status]:
+            self._complain(4, f"seq {event.seq}: {event.type} while {self._status}")
+        expected = self._attempt + 1 if event.type == "queued" else self._attempt
+        if event.attempt != expected:
+            self._complain(4, f"seq {event.seq}: {event.type} of attempt {event.attempt}, and the job is in {self._attempt}")
+        if self._last is not None and event.at < self._last.at:
+            self._complain("time", f"seq {event.seq} is earlier than the event before it")
+        retried = self._last is not None and self._last.type == "failed" and self._last.data.get("willRetry")
+        if retried and (event.type, event.data.get("reason")) not in (("queued", "retry"), ("queued", "worker_lost")):
+            self._complain(4, f"seq {event.seq}: {event.type} after a failure that is to be retried")
+
+    def _queued(self, event: Event) -> None:
+        data = event.data
+        if self._seq == 0:
+            self._created(event)
+        else:
+            self._check_reason(event)
+        self._status, self._attempt, self._runner = "queued", event.attempt, None
+        if event.attempt > data["maxAttempts"]:
+            self._complain(6, f"seq {event.seq}: attempt {event.attempt} of {data['maxAttempts']}")
+        self.state |= {
+            "result": None, "startedAt": None, "finishedAt": None, "worker": None, "attempt": event.attempt,
+            "maxAttempts": data["maxAttempts"], "runAt": data["runAt"],
+        }  # fmt: skip
+
+    def _created(self, event: Event) -> None:
+        data = event.data
+        if data.get("reason") != "new" or event.seq != 1 or not {"type", "payload", "userId"} <= data.keys():
+            self._complain(1, f"the history begins with {event.type} ({data.get('reason')}) at seq {event.seq}")
+        self.state |= {
+            "id": event.job_id, "type": data.get("type"), "payload": data.get("payload"), "userId": data.get("userId"),
+            "error": None, "createdAt": text(event.at),
+        }  # fmt: skip
+
+    def _check_reason(self, event: Event) -> None:
+        reason, before = event.data.get("reason"), self._last
+        more = event.data["maxAttempts"] - self.state["maxAttempts"]
+        failed_before = before is not None and before.type == "failed" and before.data.get("willRetry")
+        match reason:
+            case "retry" | "worker_lost":
+                same = before is not None and before.actor == event.actor
+                allowed = bool(failed_before) and same and more == 0
+            case "worker_shutdown":
+                allowed = self._status == "processing" and more == 1
+                if event.actor != f"worker:{self._runner}":
+                    self._complain(7, f"seq {event.seq}: handed back by {event.actor}, run by {self._runner}")
+            case "manual_retry":
+                allowed = self._status in ("failed", "canceled") and not failed_before and more == 1
+                allowed = allowed and event.actor.startswith("user:")
+            case _:
+                allowed = False
+        if not allowed:
+            self._complain(
+                4, f"seq {event.seq}: queued again ({reason}, {more:+} attempts, by {event.actor}) while {self._status}"
+            )
+
+    def _started_(self, event: Event) -> None:
+        self._status, self._runner = "processing", event.data["worker"]
+        if event.attempt in self._started:
+            self._complain(6, f"seq {event.seq}: attempt {event.attempt} was started before")
+        self._started.add(event.attempt)
+        if event.actor != f"worker:{self._runner}":
+            self._complain(7, f"seq {event.seq}: {event.actor} says that {self._runner} has started")
+        self.state |= {"worker": self._runner, "startedAt": text(event.at)}
+
+    def _result(self, event: Event) -> None:
+        self._must_be_the_runner(event)
+        self.state["result"] = event.data["result"]
+        if event.type == "completed":
+            self._status = "completed"
+            self.state |= {"error": None, "worker": None, "finishedAt": text(event.at)}
+
+    def _failed(self, event: Event) -> None:
+        if event.actor.startswith("worker:"):
+            self._must_be_the_runner(event)
+        elif event.actor != "system:rescue" and not event.actor.startswith("user:"):
+            self._complain(7, f"seq {event.seq}: failed by {event.actor}")
+        self._status = "failed"
+        ended = None if event.data["willRetry"] else text(event.at)
+        self.state |= {"error": event.data["error"], "worker": None, "finishedAt": ended}
+
+    def _canceled(self, event: Event) -> None:
+        if not event.actor.startswith("user:"):
+            self._must_be_the_runner(event)
+        self._status = "canceled"
+        self.state |= {"worker": None, "finishedAt": text(event.at)}
+
+    def _must_be_the_runner(self, event: Event) -> None:
+        if self._runner is None or event.actor != f"worker:{self._runner}":
+            self._complain(7, f"seq {event.seq}: {event.type} by {event.actor}, and {self._runner} runs the attempt")
+
+    def _complain(self, invariant: int | str, detail: str) -> None:
+        self.violations.append(Violation(invariant, self.job_id, detail))
+
+
+def fold(events: Sequence[Event]) -> Folded:
+    """The whole history of one job."""
+    folded = Folded(events[0].job_id)
+    for event in events:
+        folded.add(event)
+    folded.end()
+    return folded
+
+
+def differences(folded: State, shown: State) -> list[str]:
+    """Where a job as it was shown differs from the fold. A stack that was left out (it is for admins) is no difference."""
+    return [
+        f"{key} is {_short(shown.get(key))} and by the log {_short(folded.get(key))}"
+        for key in sorted(folded.keys() | shown.keys())
+        if not _same(key, folded.get(key), shown.get(key))
+    ]
+
+
+def highest_in_any_window(times: Iterable[float], seconds: float) -> int:
+    """The most of these moments that lie within any `seconds`: a window holds its beginning and not its end."""
+    ordered = sorted(times)
+    most = first = 0
+    for last, time in enumerate(ordered):
+        while ordered[first] <= time - seconds:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
+def text(time: datetime) -> str:
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _same(key: str, folded: Any, shown: Any) -> bool:
+    if key == "error" and isinstance(folded, dict) and isinstance(shown, dict) and "stack" not in shown:
+        folded = {name: value for name, value in folded.items() if name != "stack"}
+    return _json(folded) == _json(shown)
+
+
+def _json(value: Any) -> bytes:
+    # In Python 1, 1.0 and True are equal; in JSON they are not.
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def _short(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) < 120 else shown[:117] + "..."

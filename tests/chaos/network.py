@@ -1,0 +1,161 @@
+"""The network between one process of the service and one server: it forwards, and breaks when it is told to.
+
+For single tests there is `tests/proxy.py`, whose faults wait for one statement. Here a line stays for the whole campaign, knows
+nothing of what it carries but where a write to the log stands, and can be slow or silent for a while.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from enum import Enum, auto
+
+from tests.proxy import READY
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+ACTORS = (b"worker:", b"user:", b"system:")
+"""Every write to the log names an actor, and hardly anything else does."""
+
+
+class Cut(Enum):
+    """What becomes of the next write, whose connection breaks for the client either way."""
+
+    WRITE_LOST = auto()
+    ANSWER_LOST = auto()
+    WRITE_LATE = auto()
+
+
+class Line:
+    def __init__(self, dial: Callable[[], Awaitable[Streams]]) -> None:
+        self.port = 0
+        self.delay = 0.0  # seconds, each way
+        self.cuts_met = 0
+        self._dial = dial
+        self._armed: tuple[Cut, float] | None = None
+        self._forwarding = asyncio.Event()
+        self._forwarding.set()
+        self._links: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        self.cut()
+        await asyncio.gather(*self._links, return_exceptions=True)
+
+    def cut(self) -> None:
+        """Every connection breaks now, for both sides."""
+        for link in tuple(self._links):
+            link.cancel()
+
+    def fall_silent(self) -> None:
+        """Nothing is forwarded and nothing closed; new connections are accepted, and silent too."""
+        self._forwarding.clear()
+
+    def heal(self) -> None:
+        """What was silent is cut; what was slow is quick; what was armed is not."""
+        if not self._forwarding.is_set():
+            self.cut()
+            self._forwarding.set()
+        self.delay = 0.0
+        self._armed = None
+
+    def arm(self, cut: Cut, seconds: float) -> None:
+        """The next write to the log meets this; `seconds` is how late a late one is."""
+        self._armed = cut, seconds
+
+    def fire(self, data: bytes) -> tuple[Cut, float] | None:
+        """The cut that this request meets."""
+        if self._armed is None or not any(actor in data for actor in ACTORS):
+            return None
+        fired, self._armed = self._armed, None
+        self.cuts_met += 1
+        return fired
+
+    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, data: bytes) -> None:
+        if self.delay:
+            await asyncio.sleep(self.delay)
+        await self._forwarding.wait()
+        writer.write(data)
+        await writer.drain()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        link = asyncio.current_task()
+        assert link is not None
+        self._links.add(link)
+        # A link that was cut is a task that was canceled, and nobody waits for it.
+        with suppress(OSError, asyncio.CancelledError):
+            try:
+                await self._forwarding.wait()
+                server = await self._dial()
+                await _Link(self, (reader, writer), server).run()
+            finally:
+                writer.transport.abort()
+                self._links.discard(link)
+
+
+class _Link:
+    def __init__(self, line: Line, client: Streams, server: Streams) -> None:
+        self._line = line
+        self._from_client, self._to_client = client
+        self._from_server, self._to_server = server
+        self._answer_is_lost = False
+
+    async def run(self) -> None:
+        both = [asyncio.create_task(self._requests()), asyncio.create_task(self._answers())]
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for transport in (self._to_client.transport, self._to_server.transport):
+                transport.abort()
+            for task in both:
+                task.cancel()
+            await asyncio.gather(*both, return_exceptions=True)
+
+    async def _requests(self) -> None:
+        while data := await self._from_client.read(65536):
+            fired = self._line.fire(data)
+            if fired is not None:
+                await self._cut(data, *fired)
+                return
+            await self._line.carry(self._from_client, self._to_server, data)
+
+    async def _answers(self) -> None:
+        answer = b""
+        while data := await self._from_server.read(65536):
+            if self._answer_is_lost:
+                answer += data
+                if answer.endswith(READY):
+                    return
+                continue
+            await self._line.carry(self._from_server, self._to_client, data)
+
+    async def _cut(self, data: bytes, cut: Cut, seconds: float) -> None:
+        if cut is Cut.WRITE_LOST:
+            return
+        self._answer_is_lost = True
+        if cut is Cut.WRITE_LATE:
+            # The client learns of the break at once and may write again, before this write has arrived.
+            self._to_client.transport.abort()
+            await asyncio.sleep(seconds)
+        self._to_server.write(data)
+        await self._to_server.drain()
+        await asyncio.sleep(10)  # the link ends when the answer is there
+
+
+def to_socket(path: Callable[[], str]) -> Callable[[], Awaitable[Streams]]:
+    async def dial() -> Streams:
+        return await asyncio.open_unix_connection(path())
+
+    return dial
+
+
+def to_port(port: int) -> Callable[[], Awaitable[Streams]]:
+    async def dial() -> Streams:
+        return await asyncio.open_connection("127.0.0.1", port)
+
+    return dial

@@ -1,0 +1,128 @@
+"""How much of everything a campaign is, and the plan of its faults: the same seed is the same plan."""
+
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+AFTERSHOCK = (2.0, 5.0)  # seconds from a kill of PostgreSQL to the next one, where they come close together
+
+
+class Kind(StrEnum):
+    """What is done to the service, in the words of the table."""
+
+    KILL_WORKER = "kill -9 of a worker"
+    KILL_API = "kill -9 of an API process"
+    KILL_POSTGRES = "kill -9 of PostgreSQL, all of its processes"
+    KILL_BACKEND = "kill -9 of one backend of PostgreSQL"
+    KILL_REDIS = "kill -9 of Redis"
+    FREEZE_REDIS = "Redis frozen, connections open"
+    FLUSH_REDIS = "FLUSHALL"
+    STOP_WORKER = "SIGSTOP of a worker for longer than the lease, then SIGCONT"
+    ROLLING_RESTART = "SIGTERM of all processes, one after another"
+    TERM_TWICE = "SIGTERM of a worker, and a second one"
+    DELAY = "network: slow"
+    CUT = "network: every connection cut at once"
+    HALF_OPEN = "network: silent, then cut"
+    WRITE_LOST = "network: cut before a write reached PostgreSQL"
+    ANSWER_LOST = "network: cut after a write was carried out, before its answer came back"
+    WRITE_LATE = "network: cut when a write was sent; PostgreSQL gets it later"
+    DUPLICATE_HINTS = "hints delivered twice, of old attempts too"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """`at` and `lasts` are seconds; `pick` (0 to 1) chooses among what there is to choose from at that moment; `harsh` is drawn
+    for faults that come in a harder form."""
+
+    at: float
+    kind: Kind
+    lasts: float
+    pick: float
+    harsh: float
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A campaign's measures: `seconds` of load and faults, at least `jobs` accepted in them."""
+
+    name: str
+    seconds: float
+    jobs: int
+    workers: int
+    faults: Mapping[Kind, int]
+
+
+SHORT = Size(
+    "short", 95.0, 1_500, 3,
+    {
+        Kind.KILL_WORKER: 12, Kind.KILL_API: 4, Kind.KILL_POSTGRES: 4, Kind.KILL_BACKEND: 1, Kind.KILL_REDIS: 4,
+        Kind.FREEZE_REDIS: 1, Kind.FLUSH_REDIS: 6, Kind.STOP_WORKER: 6, Kind.ROLLING_RESTART: 1, Kind.TERM_TWICE: 1,
+        Kind.DELAY: 3, Kind.CUT: 4, Kind.HALF_OPEN: 3, Kind.WRITE_LOST: 5, Kind.ANSWER_LOST: 6, Kind.WRITE_LATE: 6,
+        Kind.DUPLICATE_HINTS: 12,
+    },
+)  # fmt: skip
+
+FULL = Size(
+    "full", 1_320.0, 20_000, 4,
+    {
+        Kind.KILL_WORKER: 210, Kind.KILL_API: 40, Kind.KILL_POSTGRES: 52, Kind.KILL_BACKEND: 10, Kind.KILL_REDIS: 52,
+        Kind.FREEZE_REDIS: 10, Kind.FLUSH_REDIS: 55, Kind.STOP_WORKER: 125, Kind.ROLLING_RESTART: 8, Kind.TERM_TWICE: 8,
+        Kind.DELAY: 25, Kind.CUT: 30, Kind.HALF_OPEN: 30, Kind.WRITE_LOST: 60, Kind.ANSWER_LOST: 80, Kind.WRITE_LATE: 80,
+        Kind.DUPLICATE_HINTS: 120,
+    },
+)  # fmt: skip
+
+LASTS: Mapping[Kind, tuple[float, float]] = {
+    Kind.KILL_WORKER: (0.1, 2.0),
+    Kind.KILL_API: (0.1, 2.0),
+    Kind.KILL_POSTGRES: (0.0, 4.0),
+    Kind.KILL_REDIS: (0.0, 3.0),
+    Kind.FREEZE_REDIS: (2.0, 8.0),
+    Kind.STOP_WORKER: (11.0, 14.0),
+    Kind.DELAY: (3.0, 8.0),
+    Kind.HALF_OPEN: (2.0, 13.0),
+    Kind.WRITE_LATE: (0.1, 2.5),
+}
+"""How long each lasts; for a kill, how long until it is started again."""
+
+LONG_OUTAGE = 40.0  # seconds that PostgreSQL is away once in a long campaign, so that nobody is declared gone by it
+
+
+def plan(size: Size, seed: int) -> list[Fault]:
+    """The faults in order of time. Nothing here looks at the clock or at what happened."""
+    dice = random.Random(seed)
+    faults = [
+        Fault(at, kind, dice.uniform(*LASTS.get(kind, (0.0, 0.0))), dice.random(), dice.random())
+        for kind, number in size.faults.items()
+        for at in _times(dice, kind, number, size.seconds)
+    ]
+    if size.seconds > 10 * LONG_OUTAGE:
+        faults = _with_a_long_outage(faults)
+    return sorted(faults, key=lambda fault: fault.at)
+
+
+def _times(dice: random.Random, kind: Kind, number: int, seconds: float) -> Iterator[float]:
+    """Spread over the whole time, each somewhere in its own share of it."""
+    if kind is Kind.KILL_POSTGRES:
+        yield from _kills_of_postgres(dice, number, seconds)
+        return
+    share = seconds / max(number, 1)
+    yield from ((n + dice.random()) * share for n in range(number))
+
+
+def _kills_of_postgres(dice: random.Random, number: int, seconds: float) -> Iterator[float]:
+    """Nobody is declared gone within a lease of PostgreSQL's start: mostly there is time for it, and now and then there is none."""
+    aftershocks = number // 4
+    leading = number - aftershocks
+    share = seconds / max(leading, 1)
+    times = [(n + dice.uniform(0.05, 0.25)) * share for n in range(leading)]
+    yield from times
+    yield from (at + dice.uniform(*AFTERSHOCK) for at in dice.sample(times, aftershocks))
+
+
+def _with_a_long_outage(faults: list[Fault]) -> list[Fault]:
+    kills = [fault for fault in faults if fault.kind is Kind.KILL_POSTGRES]
+    chosen = kills[len(kills) // 2]
+    longer = Fault(chosen.at, chosen.kind, LONG_OUTAGE, chosen.pick, chosen.harsh)
+    return [longer if fault is chosen else fault for fault in faults]

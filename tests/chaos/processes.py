@@ -1,0 +1,106 @@
+"""The child processes: `python -m tests.chaos.processes api|worker`. The product's own `serve` and `work`, with settings from the
+environment; what is added are the load's job types, an endpoint for them, and, where asked for, a clock that is wrong.
+"""
+
+import asyncio
+import ctypes
+import datetime as datetimes
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from typing import Any
+
+PR_SET_PDEATHSIG = 1  # prctl(2): the kernel ends us when the campaign is gone
+
+
+def main() -> None:
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    skew = float(os.environ.get("CHAOS_CLOCK_SKEW", "0"))
+    if skew:
+        _set_back_the_clock(skew)
+    import uvloop
+
+    from service.config import load_settings
+    from service.logs import configure_logs
+    from tests.chaos.work import TYPES
+    from workers.chatwork.rate_limit import RateLimit
+    from workers.registry import JOB_TYPES
+
+    JOB_TYPES.update(TYPES)
+    assert RateLimit.__init__.__kwdefaults__ is not None
+    RateLimit.__init__.__kwdefaults__["window"] = float(os.environ["CHAOS_CHATWORK_WINDOW"])
+    settings = load_settings()
+    configure_logs()
+    assert settings.database_url is not None
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        if sys.argv[1] == "worker":
+            from service.serve import work
+
+            _skew_our_modules(skew)
+            runner.run(work(settings, settings.database_url))
+        else:
+            from service.serve import listen, serve
+
+            _add_endpoint()
+            with listen(settings) as listening:
+                runner.run(serve(settings, settings.database_url, listening))
+
+
+def _add_endpoint() -> None:
+    from starlette.responses import Response
+
+    from service import app
+    from service.endpoint import Answer, Call, Endpoint, Who
+    from service.problems import not_found
+    from service.queueing import Queued, first_job, idempotency_of, queue_job, queued_answer
+    from service.requests import Fields
+    from tests.chaos.work import TYPES, Task
+
+    class Request(Fields):
+        mark: str
+        seconds: float = 0.0
+
+    async def queue_chaos(call: Call[Any, Request]) -> Response:
+        job_type = TYPES.get(call.path("type"))
+        if job_type is None:
+            raise not_found("job type")
+        idempotency = idempotency_of(call)
+        task = Task(mark=call.body.mark, seconds=call.body.seconds)
+        job = await first_job(call, idempotency) or await queue_job(call, job_type, task, idempotency)
+        return await queued_answer(call, job)
+
+    endpoint = Endpoint(
+        "POST", "/api/chaos/{type}", queue_chaos, Who.SIGNED_IN, "Queue a job of the load.",
+        {202: Answer(Queued, "Queued, or active already.")}, body=Request, problems=(404,), queues=True,
+        path_schemas={"type": {"type": "string"}},
+    )  # fmt: skip
+    app.ENDPOINTS = (*app.ENDPOINTS, endpoint)  # type: ignore[assignment]
+
+
+def _set_back_the_clock(skew: float) -> None:
+    """The wall clock of this process, before anybody has imported it. `time.monotonic` is right, as on a real machine."""
+    right, right_ns = time.time, time.time_ns
+    time.time = lambda: right() + skew
+    time.time_ns = lambda: right_ns() + int(skew * 1e9)
+
+
+def _skew_our_modules(skew: float) -> None:
+    if not skew:
+        return
+
+    class Skewed(datetimes.datetime):
+        @classmethod
+        def now(cls, tz: datetimes.tzinfo | None = None) -> Any:
+            return datetimes.datetime.now(tz) + datetimes.timedelta(seconds=skew)
+
+    ours = ("events", "projections", "workers", "service")
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in ours and vars(module).get("datetime") is datetimes.datetime:
+            vars(module)["datetime"] = Skewed
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""What the client was told: every request and every answer, kept in memory and in a file that is only appended to."""
+
+import time
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+from tests.chaos.history import State, Violation
+
+NO_ANSWER = 0
+
+
+class User(NamedTuple):
+    id: str
+    email: str
+    token: str
+    is_admin: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`status` is 0 where none came: the request may have been carried out or not."""
+
+    status: int
+    document: Any = None
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+    @property
+    def try_again(self) -> bool:
+        return self.status in (NO_ANSWER, 503, 429)
+
+
+class Record:
+    def __init__(self, file: Path) -> None:
+        self._file = file.open("ab", buffering=0)
+        self.accepted: dict[str, str] = {}
+        """By job id: the job's type. Somebody was told 202."""
+        self.told: dict[tuple[str, str], set[str]] = defaultdict(set)
+        """By user and Idempotency-Key: the job ids that were answered."""
+        self.sent_cancels: Counter[str] = Counter()
+        self.canceled: list[tuple[str, str, int]] = []
+        """A cancel was answered 200: job id, user id, the seq of the answer."""
+        self.retried: list[tuple[str, str, int]] = []
+        self.shown: dict[str, dict[int, list[State]]] = defaultdict(lambda: defaultdict(list))
+        """By job id and seq: the job as some answer showed it."""
+        self.ends_told: list[tuple[str, str]] = []
+        """Job ids with the status that a held answer (`Prefer: wait`) told."""
+        self.marks: set[str] = set()
+        self.statuses: Counter[int] = Counter()
+        self.violations: list[Violation] = []
+
+    def request(self, what: str, user: User, path: str, key: str | None, answer: Answer, began: float) -> None:
+        self.statuses[answer.status] += 1
+        line = {
+            "at": round(began, 3), "took": round(time.time() - began, 3), "what": what, "user": user.email, "path": path,
+            "key": key, "status": answer.status, "answer": answer.document,
+        }  # fmt: skip
+        self._file.write(orjson.dumps(line) + b"\n")
+        if answer.status >= 500 and answer.status != 503:
+            self.violations.append(Violation("answer", None, f"{what} {path} was answered {answer.status}: {answer.document}"))
+
+    def show(self, job: State) -> None:
+        self.shown[job["id"]][job["seq"]].append(job)
+
+    def close(self) -> None:
+        self._file.close()

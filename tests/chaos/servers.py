@@ -1,0 +1,67 @@
+"""A PostgreSQL of the campaign's own, durable as in production, that can be killed wholly and started again on the same data."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from events.embedded import EmbeddedPostgres
+
+
+class Postgres:
+    """Blocks while it starts and stops: call it in a thread."""
+
+    def __init__(self, home: Path) -> None:
+        self._server = EmbeddedPostgres.start(home)
+        self._pid_file = home / "postgresql-18" / "data" / "postmaster.pid"
+
+    @property
+    def url(self) -> str:
+        """Past every proxy: over its own socket."""
+        return self._server.url()
+
+    @property
+    def socket_path(self) -> str:
+        return f"{self._server.socket_directory}/.s.PGSQL.5432"
+
+    def kill(self) -> None:
+        """kill -9 of all of its processes, the postmaster first: it must not clean up after the others."""
+        postmaster = int(self._pid_file.read_text().split("\n", 1)[0])
+        children = list(_children(postmaster))
+        for pid in (postmaster, *children):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def kill_a_backend(self, pick: float) -> bool:
+        """kill -9 of one client's backend, on which PostgreSQL ends all the others and recovers. False if there is none."""
+        postmaster = int(self._pid_file.read_text().split("\n", 1)[0])
+        backends = [pid for pid in _children(postmaster) if b"rireki rireki" in _command(pid)]
+        if not backends:
+            return False
+        with suppress(ProcessLookupError):
+            os.kill(backends[int(pick * len(backends))], signal.SIGKILL)
+        return True
+
+    def start(self) -> None:
+        """Returns once it answers, after its recovery."""
+        self._server.ensure_running()
+
+    def close(self) -> None:
+        self._server.close()
+
+
+def _children(parent: int) -> Iterator[int]:
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
+            continue
+        with suppress(OSError):
+            # After the name, which is in parentheses and may hold anything: the state, and then the parent.
+            if int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == parent:
+                yield int(entry.name)
+
+
+def _command(pid: int) -> bytes:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
