@@ -5,12 +5,12 @@ The numbers are those of the sentences at the end of docs/architecture.md.
 """
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from events.database import Connection
+from events.database import Connection, Record
 
 EVENTS = """
 select job_id, seq, attempt, type, data::text, actor, request_id, at from job_events order by job_id, seq
@@ -34,7 +34,7 @@ NEXT = {
 }
 ENDS = ("completed", "failed", "canceled")
 
-Row = Mapping[str, Any]
+Row = Record
 State = dict[str, Any]
 
 

@@ -1,7 +1,6 @@
 """A small race in CI (`python -m tests.race` runs the whole one), and that its judges would see what they look for."""
 
 from collections.abc import AsyncIterator
-from dataclasses import fields
 
 import pytest
 
@@ -31,13 +30,11 @@ async def test_view_and_log_agree_in_every_snapshot_while_writers_race_and_their
         assert getattr(outcome, happened) > 0, happened
 
 
-async def test_a_race_is_clean_only_if_nothing_was_found() -> None:
-    found = {"differences": ["x"], "wrong": ["x"], "deadlocks": 1}
-
+def test_a_race_is_clean_only_if_nothing_was_found() -> None:
     assert Outcome().is_clean
-    assert found.keys() <= {each.name for each in fields(Outcome)}
-    for name, what in found.items():
-        assert not Outcome(**{name: what}).is_clean
+
+    for found in (Outcome(differences=["x"]), Outcome(wrong=["x"]), Outcome(deadlocks=1)):
+        assert not found.is_clean
 
 
 async def a_history_of_every_kind(store: Store) -> str:
