@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service import audit, auth, chatwork, companies, health, jobs, operations
+from service import audit, auth, chatwork, companies, health, jobs, operations, stream
 from service.endpoint import routes
 from service.health import Metrics
 from service.openapi import openapi_routes
@@ -28,6 +28,7 @@ log = structlog.get_logger("rireki.http")
 ENDPOINTS = (
     *auth.ENDPOINTS,
     *jobs.ENDPOINTS,
+    *stream.ENDPOINTS,
     *audit.ENDPOINTS,
     *chatwork.ENDPOINTS,
     *companies.ENDPOINTS,

@@ -64,7 +64,7 @@ class Call(Generic[Q, B]):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What comes with a status: `model` is a TypedDict (None for an empty body); `streams` are other media types of it."""
+    """What comes with a status: `model` is a TypedDict (None for no JSON); `streams` are the other media types."""
 
     model: Any
     about: str

@@ -20,6 +20,7 @@ from events.database import AWAY, DATABASE_ERRORS
 from events.job import ENDED, Canceled, Completed, Failed, Job, Recorded
 from projections.jobs import JobsView
 from service.endpoint import Call
+from service.feed import Feed
 from service.problems import bad_field
 from service.views import event_json, may_see
 
@@ -51,24 +52,26 @@ class Watch:
 
 
 class Live:
-    """All watchers of this process, on one subscription to the bus."""
+    """All watchers of this process: of single jobs, on one subscription to the bus, and of all that they may see (`feed`)."""
 
     def __init__(self, bus: Bus, jobs: JobsView) -> None:
         self._bus = bus
         self._jobs = jobs
         self._watches: defaultdict[str, set[Watch]] = defaultdict(set)
+        self.feed = Feed(bus, jobs.database)
         self.closed = False
 
     @property
     def watchers(self) -> int:
-        return sum(len(watches) for watches in self._watches.values())
+        return sum(len(watches) for watches in self._watches.values()) + len(self.feed)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         stop_listening = self._bus.listen(self._tell)
         looking = asyncio.create_task(self._look_now_and_then())
         try:
-            yield
+            async with self.feed.running():
+                yield
         finally:
             stop_listening()
             looking.cancel()
@@ -89,6 +92,7 @@ class Live:
     def close(self) -> None:
         """Every stream and every held answer ends now."""
         self.closed = True
+        self.feed.close()
         for watches in self._watches.values():
             for watch in watches:
                 watch.wake()

@@ -153,11 +153,9 @@ def _problem_response(status: int, schemas: _Schemas) -> dict[str, Any]:
 
 
 def _response(answer: Answer, schemas: _Schemas) -> dict[str, Any]:
-    if answer.model is None:
-        return {"description": answer.about}
-    content: dict[str, Any] = {JSON_TYPE: {"schema": schemas.of(answer.model)}}
+    content: dict[str, Any] = {} if answer.model is None else {JSON_TYPE: {"schema": schemas.of(answer.model)}}
     content |= {media: {"schema": {"type": "string"}} for media in answer.streams}
-    return {"description": answer.about, "content": content}
+    return {"description": answer.about} | ({"content": content} if content else {})
 
 
 def _refusals(endpoint: Endpoint) -> list[int]:

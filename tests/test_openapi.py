@@ -50,6 +50,7 @@ GET /api/auth/me
 GET /api/users
 GET /api/jobs
 GET /api/jobs/counts
+GET /api/jobs/stream
 GET /api/jobs/{id}
 GET /api/jobs/{id}/events
 POST /api/jobs/{id}/cancel
