@@ -7,6 +7,7 @@ not match reads the row again and decides again, and then the decision itself sa
 """
 
 import asyncio
+import copy
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -225,12 +226,20 @@ class Store:
         self._bus = bus
         self._clock = DatabaseClock()
         self._commits = GroupCommit[_Write](self._connect, self._send, **group_commit)
+        self._patience: float | None = None
 
     async def start(self) -> None:
         self._commits.start()
 
     async def stop(self) -> None:
         await self._commits.stop()
+
+    def impatient(self, seconds: float) -> "Store":
+        """The same log, for callers with somebody waiting: an append that has no answer within `seconds` raises `TimeoutError`.
+        It may have been carried out all the same."""
+        store = copy.copy(self)
+        store._patience = seconds
+        return store
 
     async def create(self, new: NewJob, *, actor: str, request_id: str | None = None) -> Job:
         """Queues a new job. Raises `AlreadyActive` or `KeyTaken`."""
@@ -290,7 +299,9 @@ class Store:
         """Whether the write was carried out; False where the job has moved on, or was not free to be created."""
         write.salts = [os.urandom(16) for _ in write.events]
         self._commits.write(write)
-        return await write.answer
+        if self._patience is None:
+            return await write.answer
+        return await asyncio.wait_for(write.answer, self._patience)
 
     async def _read(self, job_id: str) -> Job:
         async with self._database.raw() as connection:

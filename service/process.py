@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("rireki")
 
+ANSWER_WITHIN = 5.0  # seconds until a request that must write is told that the database is away
 FIRST_EMAIL = "admin@example.com"
 
 
@@ -142,7 +143,7 @@ def api_parts(core: Core) -> "Parts":
     return Parts(
         settings=core.settings,
         database=core.database,
-        store=core.store,
+        store=core.store.impatient(ANSWER_WITHIN),
         bus=core.bus,
         jobs=jobs,
         wire=core.wire,

@@ -76,6 +76,14 @@ async def slow(context: Context, payload: Any) -> JSON:
         steps += 1
 
 
+async def hold(context: Context, payload: Any) -> JSON:
+    """Stays for ever within the transaction that stores its effects."""
+    async with context.store():
+        await context.database.execute("insert into effects values ('one', :attempt)", {"attempt": context.attempt})
+        await asyncio.Event().wait()
+    return None
+
+
 async def hang(context: Context, payload: Any) -> JSON:
     await asyncio.Event().wait()
     return None
@@ -151,7 +159,8 @@ async def meet(context: Context, payload: Any) -> JSON:
 
 MEET = job_type("meet", meet)
 
-JOB_TYPES: tuple[JobType[Any], ...] = (QUICK, SLOW, HANG, COSTLY, ONCE, FAIL_ONCE, FAIL, BLOCK, CRASH)
+HOLDS = job_type("holds", hold)
+JOB_TYPES: tuple[JobType[Any], ...] = (QUICK, SLOW, HANG, HOLDS, COSTLY, ONCE, FAIL_ONCE, FAIL, BLOCK, CRASH)
 """Those that a worker in a process of its own knows (`worker_process.py`)."""
 
 
