@@ -1,6 +1,7 @@
 """`python -m tests.simulation --seeds 10000 [--from N] [--processes 2]`, and `--seed N --trace` to look at one of them."""
 
 import argparse
+import gc
 import os
 import sys
 import time
@@ -18,6 +19,7 @@ def main() -> int:
         os.execve(
             sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], os.environ | {"PYTHONHASHSEED": "0"}
         )
+    gc.freeze()  # what is loaded stays, and is not looked at again after each seed
     asked = _arguments()
     if asked.seed is not None:
         return _one(asked.seed, asked.trace)

@@ -9,7 +9,7 @@ from random import Random
 from events.database import DATABASE_ERRORS
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.node import Gone, Node
-from tests.simulation.postgres import Postgres, Troubles
+from tests.simulation.postgres import Postgres, Trace, Troubles
 from tests.simulation.wire import Redis, WireTroubles
 
 LEASE = 10.0
@@ -23,7 +23,7 @@ class Faults:
         postgres: Postgres,
         redis: Redis,
         nodes: list[Node],
-        tell: Callable[[str], None],
+        tell: Trace,
     ) -> None:
         self.last = random.uniform(5, 30)
         self._random = random

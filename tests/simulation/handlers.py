@@ -37,7 +37,7 @@ def job_types(checks: Checks) -> dict[str, JobType[Any]]:
 
     types: tuple[JobType[Any], ...] = (
         JobType("plain", Script, run, DEADLINE, max_attempts=3, backoff=SOON),
-        JobType("long", Script, run, 40.0, max_attempts=3, backoff=SOON),
+        JobType("long", Script, run, 15.0, max_attempts=3, backoff=SOON),
         JobType("paid", Script, run, DEADLINE, max_attempts=2, backoff=SOON, retry_when_worker_lost=False),
         JobType("unique", Script, run, DEADLINE, max_attempts=3, backoff=SOON, unique=Unique.PER_PAYLOAD),
     )
@@ -56,7 +56,7 @@ async def _behave(context: Context, script: Script) -> JSON:
         case "gives up":
             raise GiveUp("nothing to do")
         case "deaf":
-            await _deaf(context, script.seconds * 4)
+            await _deaf(context, script.seconds * 2)
         case "late":
             await asyncio.sleep(DEADLINE + script.seconds)
         case "chatty":

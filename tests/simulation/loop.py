@@ -7,9 +7,7 @@ can run, and then jumps to the next timer.
 
 import asyncio
 import contextvars
-import gc
 import heapq
-import sys
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, ContextVar, copy_context
@@ -19,6 +17,7 @@ from typing import Any, TypeVar, TypeVarTuple, cast
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
+START = 1_000.0  # seconds: `time.monotonic` is never 0
 MOST_STEPS = 600_000  # of one run: more means that something spins while no time passes
 
 
@@ -57,7 +56,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def __init__(self, random: Random, *, shuffled: bool) -> None:
         self._random = random
         self._shuffled = shuffled
-        self._now = 1_000.0
+        self._now = START
         self._timers: list[tuple[float, int, asyncio.TimerHandle, Process]] = []
         self._processes: list[Process] = []
         self._tasks: list[asyncio.Task[Any]] = []  # all of them: the coroutine of a killed one must not be closed meanwhile
@@ -78,7 +77,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             return task.result()
         finally:
             asyncio._set_running_loop(None)
-            self._throw_away()
+            self._closed = True
 
     def time(self) -> float:
         return self._now
@@ -112,10 +111,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self,
         coro: Coroutine[Any, Any, T] | Generator[Any, None, T],
         *,
-        name: str | None = None,
+        name: object = None,
         context: Context | None = None,
     ) -> asyncio.Task[T]:
-        task = asyncio.Task(cast(Coroutine[Any, Any, T], coro), loop=self, name=name, context=context)
+        task = asyncio.Task(cast(Coroutine[Any, Any, T], coro), loop=self, name=cast(str | None, name), context=context)
         self._tasks.append(task)
         return task
 
@@ -175,18 +174,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
             if not handle._cancelled:
                 self._make_ready(handle, process)
 
-    def _throw_away(self) -> None:
-        """What still hangs in an `await` is closed now; whatever its `finally` does then, it reaches nobody."""
-        self._closed = True
-        WORLD.ready.clear()
+    def throw_away(self) -> None:
+        """Tasks that have not ended never will."""
         for task in self._tasks:
             task._log_destroy_pending = False  # type: ignore[attr-defined]
         self._tasks.clear()
         self._timers.clear()
-        for process in self._processes:
+        for process in (WORLD, *self._processes):
             process.ready.clear()
-        told, sys.unraisablehook = sys.unraisablehook, lambda _: None
-        try:
-            gc.collect()
-        finally:
-            sys.unraisablehook = told

@@ -24,6 +24,9 @@ CLIENT_GIVES_UP = 35.0  # seconds
 CANNOT_CONNECT_WITHIN = 10.0  # seconds
 
 
+Trace = Callable[[str], None]
+
+
 class Row:
     """As asyncpg's record: by name, by place, and its values in order."""
 
@@ -69,11 +72,12 @@ class Transaction:
 class Postgres:
     """The server. `troubles` are those of every connection to it."""
 
-    def __init__(self, loop: VirtualLoop, random: Random, checks: Checks, trace: Callable[[str], None]) -> None:
+    def __init__(self, loop: VirtualLoop, random: Random, checks: Checks, trace: Trace, *, watched: bool) -> None:
         self.loop = loop
         self.random = random
         self.checks = checks
         self.trace = trace
+        self.watched = watched
         self.troubles = Troubles()
         self.up = True
         self.reachable = True
@@ -272,7 +276,7 @@ class SimConnection:
         )
 
     def _carry_out(
-        self, name: str, effect: Effect, now: datetime, back: float | None, asked: asyncio.Future[Any]
+        self, name: str, effect: Effect, now: datetime, back: float | None, asked: asyncio.Future[Any] | None
     ) -> None:  # fmt: skip
         self._effect = None
         if self.transaction_open is not None and self._idle_for() > IDLE_IN_TRANSACTION:
@@ -283,7 +287,8 @@ class SimConnection:
                 outcome = effect(now)
             except asyncpg.PostgresError as error:
                 outcome = error
-            self._server.trace(f"{self.client.name} {name} -> {_short(outcome)}")
+            if self._server.watched:
+                self._server.trace(f"{self.client.name} {name} -> {_short(outcome)}")
         if self.transaction_open is not None:
             self.transaction_open.used = self._server.loop.time()
         if self._gone:

@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+import gc
+import sys
+import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from functools import partial
 from random import Random
@@ -17,9 +20,9 @@ from tests.simulation import clock
 from tests.simulation.checks import Checks
 from tests.simulation.faults import Faults
 from tests.simulation.handlers import DEADLINE, KINDS, Script, job_types
-from tests.simulation.loop import PROCESS, WORLD, Process, VirtualLoop
+from tests.simulation.loop import PROCESS, START, WORLD, Process, VirtualLoop
 from tests.simulation.node import Gone, Node, Role
-from tests.simulation.postgres import Postgres, SimConnection
+from tests.simulation.postgres import Postgres, SimConnection, Trace
 from tests.simulation.wire import Redis, SimWire, TakingLoop
 
 T = TypeVar("T")
@@ -38,26 +41,27 @@ def simulate(seed: int, trace: Callable[[str], None] | None = None) -> VirtualLo
 
     def tell(line: str) -> None:
         if trace is not None:
-            trace(f"{loop.time() - 1000:10.6f} {PROCESS.get(WORLD).name:<6} {line}")
+            trace(f"{loop.time() - START:10.6f} {PROCESS.get(WORLD).name:<6} {line}")
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(clock.replaced(loop, seed))
         stack.enter_context(_log_to(tell if trace is not None else None))
-        world = World(loop, random, tell)
+        world = World(loop, random, tell, watched=trace is not None)
         stack.enter_context(patch("workers.rescue.Database", world.postgres.database))
         stack.enter_context(patch("workers.main.RedisWire", SimWire))
         stack.enter_context(patch("workers.main.ArqLoop", TakingLoop))
+        stack.callback(_throw_away, world)
         loop.run(world.live())
     return loop
 
 
 class World:
-    def __init__(self, loop: VirtualLoop, random: Random, tell: Callable[[str], None]) -> None:
+    def __init__(self, loop: VirtualLoop, random: Random, tell: Trace, *, watched: bool) -> None:
         self.loop = loop
         self.random = random
         self.tell = tell
         self.checks = Checks(loop)
-        self.postgres = Postgres(loop, random, self.checks, tell)
+        self.postgres = Postgres(loop, random, self.checks, tell, watched=watched)
         self.redis = Redis(loop, random)
         self.job_types = job_types(self.checks)
         self.local = random.random() < 0.15
@@ -124,7 +128,7 @@ class World:
     async def _create(self, request: str) -> None:
         chance = self.random
         kind, type = chance.choice(KINDS), chance.choice(("plain", "plain", "long", "paid", "unique"))
-        seconds = round(chance.random() * (20 if type == "long" else DEADLINE), 2)
+        seconds = round(chance.random() * (12 if type == "long" else DEADLINE), 2)
         n = chance.randint(1, 2) if type == "unique" else self._requests
         payload = Script(kind=kind if type != "unique" else "slow", n=n, seconds=n if type == "unique" else seconds).to_json()
         user, key = chance.choice(USERS), f"key of {request}" if chance.random() < 0.5 else None
@@ -225,14 +229,31 @@ class World:
             self.checks.fail(f"accepted jobs are lost: {sorted(lost)}")
 
 
+def _throw_away(world: World) -> None:
+    """What still hangs in an `await` is closed; what its `finally` does then reaches nobody, and its complaints mean nothing."""
+    told, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            world.nodes.clear()
+            world.loop.throw_away()
+            gc.collect()
+    finally:
+        sys.unraisablehook = told
+
+
 @contextlib.contextmanager
-def _log_to(tell: Callable[[str], None] | None) -> Iterator[None]:
+def _log_to(tell: Trace | None) -> Iterator[None]:
     """The log lines of the code under simulation become lines of the trace."""
 
     def line(logger: Any, level: str, facts: Any) -> Any:
         if tell is not None:
             error = facts.pop("exc_info", None)
-            tell(f"log: {facts.pop('event')} {' '.join(f'{name}={fact}' for name, fact in facts.items())} {error or ''!r}")
+            tell(
+                lambda: (
+                    f"log: {facts.pop('event')} {' '.join(f'{name}={fact}' for name, fact in facts.items())} {error or ''!r}"
+                )
+            )
         raise structlog.DropEvent
 
     before = structlog.get_config()

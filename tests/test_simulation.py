@@ -1,0 +1,34 @@
+"""The deterministic simulation (`tests/simulation`): some hundred seeds of it, and that it is what it says.
+
+Each run is a process of its own, since the order of sets of texts must be the same in every run.
+"""
+
+import subprocess
+import sys
+
+from tests.simulation.statements import STATEMENTS, digest
+
+
+def test_whatever_goes_wrong_every_accepted_job_comes_to_one_end_and_the_log_stays_whole() -> None:
+    run = simulation("--seeds", "300")
+
+    assert run.returncode == 0, run.stdout
+
+
+def test_a_seed_gives_the_same_run_again_step_by_step() -> None:
+    first, second = simulation("--seed", "7", "--trace"), simulation("--seed", "7", "--trace")
+
+    assert first.stdout.count("\n") > 100
+    assert first.stdout == second.stdout
+
+
+def test_every_statement_reads_as_it_did_when_it_was_modelled() -> None:
+    changed = {known.name: digest(text) for text, known in STATEMENTS.items() if digest(text) != known.digest}
+
+    assert not changed, "look whether tests/simulation/statements.py still does what these do, then give it their digests"
+
+
+def simulation(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tests.simulation", *arguments], stdout=subprocess.PIPE, text=True, check=False
+    )
