@@ -12,7 +12,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -20,6 +20,7 @@ from service import audit, auth, chatwork, companies, health, jobs, operations, 
 from service.endpoint import routes
 from service.health import Metrics
 from service.openapi import openapi_routes
+from service.page import Page
 from service.parts import Parts
 from service.problems import answer_problem
 
@@ -37,19 +38,29 @@ ENDPOINTS = (
 )
 
 
-def create_app(parts: Parts) -> Starlette:
+def create_app(parts: Parts, page: Page | None = None) -> Starlette:
     """The application. It serves once its lifespan has begun; `parts.live.close()` comes before its end."""
+    page = page or Page()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with parts.live.running():
             yield
 
+    async def answer_error(request: Request, error: Exception) -> Response:
+        not_found = isinstance(error, HTTPException) and error.status_code == 404
+        return (page.not_found(request) if not_found else None) or await answer_problem(request, error)
+
     measured = Metrics(parts.metrics)
     app = Starlette(
-        routes=[Route("/", _home), Route("/home.css", _home_style), *openapi_routes(ENDPOINTS), *routes(ENDPOINTS)],
+        routes=[
+            *page.fixed_routes(),
+            *openapi_routes(ENDPOINTS),
+            *routes(ENDPOINTS),
+            *page.routes_with_parameters(),
+        ],
         middleware=[Middleware(Passage, metrics=measured, secure=parts.settings.production)],
-        exception_handlers={HTTPException: answer_problem},
+        exception_handlers={HTTPException: answer_error},
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
@@ -129,38 +140,3 @@ def _route(scope: Scope) -> str:
     """The address as it is declared: no label for each job."""
     route = scope.get("route")
     return route.path if isinstance(route, Route) else "none"
-
-
-# The start page ---------------------------------------------------------------------------------------------------------------
-
-HOME_PAGE = """\
-<!doctype html>
-<html lang="ja">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>Rireki 履歴</title>
-<link rel="stylesheet" href="/home.css">
-<main>
-<h1>Rireki 履歴</h1>
-<p>時間のかかる処理（Chatwork のルームやメッセージの同期、要約の下書き）をジョブとして実行し、
-すべての変化をイベントとして残すサービスです。</p>
-<p lang="en">A job service that forgets nothing: slow work (syncing Chatwork, drafting summaries) runs as jobs, and every change of
-a job is an event that stays.</p>
-<ul>
-<li><a href="/api/docs">API を見る・試す <span lang="en">Browse and try the API</span></a></li>
-<li><a href="/api/openapi.json">OpenAPI 3.1</a></li>
-<li><a href="/readyz">状態 <span lang="en">Is it ready?</span></a></li>
-</ul>
-</main>
-</html>
-"""
-HOME_STYLE = "body{font:1.1rem/1.7 system-ui,sans-serif;margin:0}main{max-width:40rem;margin:4rem auto;padding:0 1.5rem}"
-HOME_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-
-
-async def _home(request: Request) -> Response:
-    return HTMLResponse(HOME_PAGE, headers={"Content-Security-Policy": HOME_POLICY})
-
-
-async def _home_style(request: Request) -> Response:
-    return Response(HOME_STYLE, media_type="text/css")

@@ -174,16 +174,6 @@ async def test_the_docs_page_runs_no_inline_script_and_loads_from_here_alone(ser
         assert asset.headers["x-content-type-options"] == "nosniff"
 
 
-async def test_the_start_page_says_what_this_is_in_both_languages(service: Service) -> None:
-    page = await service.as_nobody.get("/")
-
-    assert page.headers["content-type"] == "text/html; charset=utf-8"
-    assert "履歴" in page.text
-    assert "A job service" in page.text
-    for address in re.findall(r'href="([^"]+)"', page.text):
-        assert (await service.as_nobody.get(address)).status_code == 200
-
-
 async def test_every_answer_carries_the_headers_that_protect_a_browser(service: Service) -> None:
     for address in ("/", "/api/docs", "/api/jobs", "/api/nothing"):
         headers = (await service.as_nobody.get(address)).headers
