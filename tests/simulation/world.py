@@ -249,11 +249,8 @@ def _log_to(tell: Trace | None) -> Iterator[None]:
     def line(logger: Any, level: str, facts: Any) -> Any:
         if tell is not None:
             error = facts.pop("exc_info", None)
-            tell(
-                lambda: (
-                    f"log: {facts.pop('event')} {' '.join(f'{name}={fact}' for name, fact in facts.items())} {error or ''!r}"
-                )
-            )
+            told = " ".join(f"{name}={fact}" for name, fact in facts.items())
+            tell(f"log: {told} {error!r}" if error else f"log: {told}")
         raise structlog.DropEvent
 
     before = structlog.get_config()
