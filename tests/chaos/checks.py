@@ -10,12 +10,15 @@ from itertools import pairwise
 from tests.chaos.faults import Window
 from tests.chaos.fleet import Life
 from tests.chaos.history import Event, Violation, differences, fold
+from tests.chaos.plan import Kind
 from tests.chaos.record import Record
 from tests.chaos.rows import Everything
 from tests.chaos.watch import digest_of_row
 
 TOO_LATE = timedelta(seconds=2)  # how wrong two processes' ideas of the database's clock may be of each other
 AFTERMATH = 20.0  # seconds after a fault in which a job may wait longer
+HEARTBEATS_LATE = 30.0  # seconds after a fault of the network in which a living worker may rightly be taken for gone
+SILENCING = frozenset({Kind.HALF_OPEN, Kind.DELAY})
 PID = re.compile(r"-(\d+)-[0-9a-f]+$")
 
 
@@ -29,6 +32,7 @@ class Figures:
     reasons: Counter[str] = field(default_factory=Counter)
     ends: Counter[str] = field(default_factory=Counter)
     rescued_for_good: int = 0
+    rescued_alive: int = 0
     longest_wait: float = 0.0
     longest_quiet_wait: float = 0.0
     quiet_waits: int = 0
@@ -48,6 +52,7 @@ def check(found: Everything, record: Record, lives: Sequence[Life], windows: Seq
         *_effects(found),
         *_deadlines(found),
         *_stops(found, lives, windows),
+        *_rescues(found, lives, windows, figures),
         *_order(found, read),
     ]
     _count(found, figures)
@@ -173,13 +178,38 @@ def _deadlines(found: Everything) -> Iterable[Violation]:
 
 def _stops(found: Everything, lives: Sequence[Life], windows: Sequence[Window]) -> Iterable[Violation]:
     """A worker that was asked to go while nothing else was broken hands everything back: nothing of it is ever lost."""
-    orderly = {life.pid: life for life in lives if life.left_in_order and not life.stopped and _was_calm(life, windows)}
-    for event in _all(found):
-        if event.type == "failed" and event.data["error"]["name"] == "WorkerLost":
-            named = re.search(r"worker (\S+) ", event.data["error"]["message"])
-            pid = PID.search(named[1]) if named else None
-            if pid is not None and int(pid[1]) in orderly:
-                yield Violation("stopping", event.job_id, f"lost by {named[1] if named else '?'}, which left in order")
+    by_pid = {life.pid: life for life in lives}
+    for pid, event in _lost(found):
+        life = by_pid.get(pid)
+        if life is not None and life.left_in_order and not life.stopped and _was_calm(life, windows):
+            yield Violation("stopping", event.job_id, f"lost by {life.name} (pid {pid}), which left in order")
+
+
+def _rescues(found: Everything, lives: Sequence[Life], windows: Sequence[Window], figures: Figures) -> Iterable[Violation]:
+    """A worker that is well is not declared gone, not by a PostgreSQL that was away nor by the age of its work. One that was
+    frozen, or whose network was silent or slow, may be."""
+    by_pid = {life.pid: life for life in lives}
+    silent = [(window.begin, window.end + HEARTBEATS_LATE) for window in windows if window.kind in SILENCING]
+    for pid, event in _lost(found):
+        life, at = by_pid.get(pid), event.at.timestamp()
+        if life is None:
+            yield Violation("rescue", event.job_id, f"seq {event.seq}: rescued from a worker that never was: pid {pid}")
+        elif not life.stopped and at < min(life.killed or at + 1, life.terminated or at + 1, life.ended or at + 1):
+            figures.rescued_alive += 1
+            if not any(begin < at < end for begin, end in silent):
+                yield Violation(
+                    "rescue", event.job_id, f"seq {event.seq}: rescued from {life.name} (pid {pid}), which was well"
+                )
+
+
+def _lost(found: Everything) -> Iterable[tuple[int, Event]]:
+    """Every failure by the loss of a worker, with the worker's pid."""
+    for history in found.histories.values():
+        for before, event in pairwise(history):
+            if event.type == "failed" and event.actor == "system:rescue":
+                worker = next(e.data["worker"] for e in reversed(history[: before.seq]) if e.type == "started")
+                pid = PID.search(worker)
+                yield int(pid[1]) if pid else 0, event
 
 
 def _was_calm(life: Life, windows: Sequence[Window]) -> bool:

@@ -169,22 +169,24 @@ class Fleet:
                     self.violations.append(Violation("process", None, detail))
                 self.start(member)
 
-    async def end(self) -> None:
-        """Ends every process, and waits until all are gone."""
-        for member in self.members:
+    async def end(self) -> list[Life]:
+        """Asks every process to go, and waits until all are gone. Those that did not leave in order."""
+        asked = [member for member in self.members if member.process is not None and member.process.poll() is None]
+        for member in asked:
             member.busy = True
-            if member.process is not None and member.process.poll() is None:
-                member.send(signal.SIGCONT)
-                member.send(signal.SIGTERM)
-        for member in self.members:
+            member.life.terminated = time.time()
+            member.send(signal.SIGCONT)
+            member.send(signal.SIGTERM)
+        for member in asked:
             if not await self._ended(member, within=15):
                 self.kill_now(member)
+        return [member.life for member in asked if not member.life.left_in_order]
 
     def kill_now(self, member: Member) -> None:
         if member.process is not None:
             member.send(signal.SIGKILL)
             with suppress(subprocess.TimeoutExpired):
-                member.process.wait(10)
+                member.life.status = member.process.wait(10)
 
     async def _ended(self, member: Member, *, within: float) -> bool:
         process, life = member.process, member.life

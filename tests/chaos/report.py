@@ -53,6 +53,7 @@ def table(outcome: Outcome, record: Record) -> str:
             "attempts rescued from lost workers",
             f"{figures.reasons['worker_lost']}, and {figures.rescued_for_good} ended for good",
         ),
+        ("of them from workers that lived, and were silent", str(figures.rescued_alive)),
         ("attempts handed back at SIGTERM", str(figures.reasons["worker_shutdown"])),
         ("retries: by policy, by people", f"{figures.reasons['retry']}, {figures.reasons['manual_retry']}"),
         ("requests; without an answer; answered 503", f"{record.statuses.total()}; {record.statuses[NO_ANSWER]}; {refused}"),
