@@ -1,0 +1,194 @@
+"""The processes as an operator runs them, and their ends: SIGTERM, a second one, Ctrl-C, one after another under load."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import pytest
+from redis.asyncio import Redis
+
+from events.database import Database
+from events.job import Job, Started
+from events.store import NewJob, Store
+from tests.chatwork_server import sandbox_of
+from tests.job_types import ended, events_of, running, until, words
+from workers.chatwork.sandbox import Sandbox
+
+HANDED_BACK = ["queued", "started", "queued: worker_shutdown"]
+
+
+class Rireki:
+    """A process of ours, started by its command."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def running(cls, *arguments: str, home: Path, **variables: str) -> AsyncIterator["Rireki"]:
+        environment = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "service.cli", *arguments,
+            env=environment | {"APP_ENV": "test", "PORT": "0", "RIREKI_HOME": str(home)} | variables,
+            cwd=Path(__file__).parent.parent, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+            stderr=(home / f"{arguments[0]}.log").open("ab"),
+        )  # fmt: skip
+        try:
+            yield cls(process)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+    async def address(self) -> str:
+        assert self._process.stdout is not None
+        line = await asyncio.wait_for(self._process.stdout.readline(), 60)
+        return line.decode().split()[-1]
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    async def ended(self) -> int:
+        return await asyncio.wait_for(self._process.wait(), 60)
+
+    @property
+    def alive(self) -> bool:
+        return self._process.returncode is None
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    async with sandbox_of({"10": ["おはよう"]}) as sandbox:
+        yield sandbox
+
+
+def variables(database: Database, sandbox: Sandbox, **more: str) -> dict[str, str]:
+    return {
+        "DATABASE_URL": database.url,
+        "CHATWORK_API_BASE_URL": sandbox.base_url,
+        "CHATWORK_API_TOKEN": sandbox.token,
+        "CHATWORK_RATE_LIMIT": "100000",
+        **more,
+    }
+
+
+async def sync(store: Store) -> Job:
+    return await store.create(NewJob("chatwork_rooms_sync", {}, None, max_attempts=5), actor="system:test")
+
+
+@pytest.mark.parametrize(
+    ("number", "grace"), [(signal.SIGTERM, "0.2"), (signal.SIGINT, "600")], ids=["SIGTERM after its grace", "Ctrl-C at once"]
+)
+async def test_what_runs_inside_the_api_is_handed_back_when_it_is_asked_to_end(
+    database: Database, store: Store, sandbox: Sandbox, tmp_path: Path, number: signal.Signals, grace: str
+) -> None:
+    sandbox.hang(times=100)
+    settings = variables(database, sandbox, WORKER_SHUTDOWN_GRACE_SECONDS=grace)
+    async with Rireki.running("serve", home=tmp_path, **settings) as process:
+        address = await process.address()
+        job = await running(database, await sync(store))
+        async with httpx.AsyncClient(base_url=address) as client:
+            assert (await client.get("/readyz")).status_code == 200
+
+        process.send(number)
+
+        assert await process.ended() == 0
+    assert await words(store, job) == HANDED_BACK
+    assert await database.fetch_val("select count(*) from workers where gone_at is null") == 0
+
+
+async def test_what_ends_within_the_grace_is_completed_and_not_handed_back(
+    database: Database, store: Store, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    held = sandbox.hold()
+    settings = variables(database, sandbox, WORKER_SHUTDOWN_GRACE_SECONDS="60")
+    async with Rireki.running("serve", home=tmp_path, **settings) as process:
+        address = await process.address()
+        job = await running(database, await sync(store))
+        process.send(signal.SIGTERM)
+        async with httpx.AsyncClient(base_url=address) as client:
+            await until(lambda: _not_ready(client))
+
+        held.release()
+
+        assert await process.ended() == 0
+    assert await words(store, job) == ["queued", "started", "completed"]
+
+
+async def test_a_second_signal_waits_for_nothing(
+    database: Database, store: Store, sandbox: Sandbox, tmp_path: Path, redis_url: str
+) -> None:
+    sandbox.hang(times=100)
+    settings = variables(database, sandbox, WORKER_SHUTDOWN_GRACE_SECONDS="600", REDIS_URL=redis_url)
+    async with Rireki.running("worker", home=tmp_path, **settings) as process:
+        job = await running(database, await sync(store))
+        process.send(signal.SIGTERM)
+        await until(lambda: b'"stopping"' in (tmp_path / "worker.log").read_bytes().replace(b"'", b'"'))
+        assert process.alive
+
+        process.send(signal.SIGTERM)
+
+        assert await process.ended() == 1
+    assert (await words(store, job))[:2] == ["queued", "started"]
+
+
+async def test_a_rolling_restart_of_three_workers_under_load_fails_no_job_and_loses_no_time(
+    database: Database, store: Store, sandbox: Sandbox, tmp_path: Path, redis_url: str
+) -> None:
+    async with Redis.from_url(redis_url) as client:
+        await client.flushdb()
+    sandbox.slow(0.3)
+    settings = variables(database, sandbox, WORKER_SHUTDOWN_GRACE_SECONDS="0.1", REDIS_URL=redis_url)
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def worker() -> Rireki:
+            return await stack.enter_async_context(Rireki.running("worker", home=tmp_path, **settings))
+
+        fleet = [await worker() for _ in range(3)]
+        await until(lambda: _alive(database, 3))
+        jobs: list[Job] = []
+        loading = asyncio.create_task(_load(store, jobs))
+        for old in fleet:
+            seen = len(jobs)
+            await until(lambda seen=seen: len(jobs) > seen + 20)
+            old.send(signal.SIGTERM)
+            assert await old.ended() == 0
+            await worker()
+            await until(lambda: _alive(database, 3))
+        loading.cancel()
+        for job in jobs:
+            assert (await ended(database, job, within=60)).status == "completed"
+
+    told = [await words(store, job) for job in jobs]
+    handed_back = [history for history in told if "queued: worker_shutdown" in history]
+    assert handed_back, "no job ran when a worker was stopped: the load is too small"
+    for history in told:
+        assert not {word for word in history if word.startswith("failed") or "worker_lost" in word}, history
+    # A handed-back job waits for a free slot and for nothing else: its hint comes with the next tick.
+    for job in jobs:
+        assert len({started.worker for started in await events_of(store, job, Started)}) == len(
+            await events_of(store, job, Started)
+        )
+
+
+async def _load(store: Store, jobs: list[Job]) -> None:
+    while True:
+        jobs.append(await sync(store))
+        await asyncio.sleep(0.02)
+
+
+async def _alive(database: Database, workers: int) -> bool:
+    return bool(await database.fetch_val("select count(*) >= :n from workers where gone_at is null", {"n": workers}))
+
+
+async def _not_ready(client: httpx.AsyncClient) -> Any:
+    try:
+        return (await client.get("/readyz")).status_code == 503
+    except httpx.TransportError:
+        return True
