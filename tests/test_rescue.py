@@ -17,6 +17,7 @@ from events.bus import Bus
 from events.database import Database
 from events.job import JSON, Failed, Job, Status
 from events.store import Store
+from tests.histories import open_store
 from tests.job_types import (
     HANG,
     QUICK,
@@ -475,6 +476,40 @@ async def test_a_worker_that_stops_waits_for_its_jobs_as_long_as_the_grace_and_t
 
     assert (await ended(database, job)).result == "in time"
     assert await words(store, late) == ["queued"]
+
+
+async def test_a_cancel_reaches_what_runs_while_its_worker_is_stopping(
+    database: Database, store: Store, bus: Bus, wire: LocalWire
+) -> None:
+    worker = new_worker(database, store, bus, wire, [HANG])
+    await worker.start()
+    jobs = [await running(database, await queue(store, wire, HANG)) for _ in range(3)]
+    stopping = asyncio.create_task(worker.stop(grace=600))
+    await until(lambda: worker.runner.attempts)
+
+    for job in jobs:
+        await cancel(store, job)
+
+    # Nothing is left to wait for, long before the grace is over.
+    await asyncio.wait_for(stopping, 20)
+    assert [await words(store, job) for job in jobs] == [["queued", "started", "canceled"]] * 3
+
+
+async def test_a_cancel_during_a_rescue_ends_the_job_whichever_is_first(
+    database: Database, database_url: str, store: Store
+) -> None:
+    jobs = [await _held_by(store, "w-dead", QUICK) for _ in range(40)]
+
+    async with open_store(database_url) as elsewhere:
+        rescuing = [rescue.rescue_job(elsewhere, {"quick": QUICK}, job) for job in jobs]
+        await asyncio.gather(*rescuing, *[cancel(store, job) for job in jobs])
+
+    for job in jobs:
+        await must_fold(database, store, job)
+        assert await words(store, job) in (
+            ["queued", "started", "canceled"],
+            ["queued", "started", "failed, retried", "queued: worker_lost", "canceled"],
+        )
 
 
 async def test_a_handler_that_does_not_stop_does_not_keep_the_worker_from_stopping(
