@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from random import Random
 from typing import Any, cast
 
@@ -153,6 +154,7 @@ class SimConnection:
         self._gone = False  # on the server's side
         self._asked: asyncio.Future[Any] | None = None
         self._effect: asyncio.TimerHandle | None = None
+        self._do: Callable[[], None] = lambda: None
 
     async def fetch(self, statement: str, *values: Any) -> list[Row]:
         from tests.simulation.statements import STATEMENTS, UnknownStatement
@@ -223,10 +225,9 @@ class SimConnection:
         try:
             return await answer
         except asyncio.CancelledError:
-            if self._effect is not None and server.random.random() < 0.5:
-                self._effect.cancel()
+            self._cancel_statement()
             raise
-        except (OSError, TimeoutError):
+        except (OSError, TimeoutError, asyncpg.IdleInTransactionSessionTimeoutError):
             self.terminate()
             raise
         finally:
@@ -249,8 +250,8 @@ class SimConnection:
             fate -= odds
         else:
             happens = ""
-        if happens and happens != "is rolled back":
-            self.client.excuse(done + (CLIENT_GIVES_UP if "never" in happens else 0.5))
+        if (happens and happens != "is rolled back") or done + back > server.loop.time() + 1:
+            self.client.excuse(done + back + (CLIENT_GIVES_UP if "never" in happens else 0.5))
         match happens:
             case "is lost":
                 self._answer(ConnectionResetError("connection reset by peer"), back)
@@ -271,30 +272,37 @@ class SimConnection:
             case "is rolled back":
                 effect = _roll_back
         now = at(arrives) if self.transaction_open is None else self.transaction_open.now
-        self._effect = server.loop.call_at(
-            done, self._carry_out, name, effect, now, back if answers else None, self._asked, context=WORLD.context
-        )
+        self._do = partial(self._carry_out, name, effect, now, back if answers else None, self._asked)
+        self._effect = server.loop.call_at(done, self._do, context=WORLD.context)
 
     def _carry_out(
         self, name: str, effect: Effect, now: datetime, back: float | None, asked: asyncio.Future[Any] | None
     ) -> None:  # fmt: skip
         self._effect = None
         if self.transaction_open is not None and self._idle_for() > IDLE_IN_TRANSACTION:
+            self._answer(asyncpg.IdleInTransactionSessionTimeoutError("idle in transaction for too long"), back or 0.0)
             self._hang_up()
-            outcome: Any = asyncpg.IdleInTransactionSessionTimeoutError("idle in transaction for too long")
-        else:
-            try:
-                outcome = effect(now)
-            except asyncpg.PostgresError as error:
-                outcome = error
-            if self._server.watched:
-                self._server.trace(f"{self.client.name} {name} -> {_short(outcome)}")
+            return
+        try:
+            outcome = effect(now)
+        except asyncpg.PostgresError as error:
+            outcome = error
+        if self._server.watched:
+            self._server.trace(f"{self.client.name} {name} -> {_short(outcome)}")
         if self.transaction_open is not None:
             self.transaction_open.used = self._server.loop.time()
         if self._gone:
             self._hang_up()
         elif back is not None and asked is self._asked:
             self._answer(outcome, back)
+
+    def _cancel_statement(self) -> None:
+        """Comes too late half of the time. Either way the server is then free for what is sent next."""
+        if self._effect is not None:
+            self._effect.cancel()
+            self._effect = None
+            if self._server.random.random() < 0.5:
+                WORLD.context.copy().run(self._do)
 
     def _answer(self, outcome: Any, after: float) -> None:
         """Reaches the client, unless something else has before."""

@@ -33,7 +33,7 @@ STOPS_WITHIN = 45.0  # seconds, for a process that was asked to stop in calm
 USERS = ("11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222")
 
 
-def simulate(seed: int, trace: Callable[[str], None] | None = None) -> VirtualLoop:
+def simulate(seed: int, trace: Callable[[str], None] | None = None) -> None:
     """Raises what went wrong: a `Violation`, mostly. With `trace`, tells every step to it, one line each."""
     random = Random(seed)
     loop = VirtualLoop(random, shuffled=random.random() < 0.4)
@@ -46,13 +46,15 @@ def simulate(seed: int, trace: Callable[[str], None] | None = None) -> VirtualLo
     with contextlib.ExitStack() as stack:
         stack.enter_context(clock.replaced(loop, seed))
         stack.enter_context(_log_to(tell if trace is not None else None))
+        stack.callback(_throw_away, loop)
         world = World(loop, random, tell, watched=trace is not None)
         stack.enter_context(patch("workers.rescue.Database", world.postgres.database))
         stack.enter_context(patch("workers.main.RedisWire", SimWire))
         stack.enter_context(patch("workers.main.ArqLoop", TakingLoop))
-        stack.callback(_throw_away, world)
-        loop.run(world.live())
-    return loop
+        try:
+            loop.run(world.live())
+        finally:
+            del world
 
 
 class World:
@@ -229,14 +231,13 @@ class World:
             self.checks.fail(f"accepted jobs are lost: {sorted(lost)}")
 
 
-def _throw_away(world: World) -> None:
+def _throw_away(loop: VirtualLoop) -> None:
     """What still hangs in an `await` is closed; what its `finally` does then reaches nobody, and its complaints mean nothing."""
     told, sys.unraisablehook = sys.unraisablehook, lambda _: None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            world.nodes.clear()
-            world.loop.throw_away()
+            loop.throw_away()
             gc.collect()
     finally:
         sys.unraisablehook = told
