@@ -388,7 +388,7 @@ async def test_jobs_whose_worker_could_not_read_them_are_delivered_again(
     monkeypatch.setattr(redis_wire, "CLAIM_LASTS", 300)
     reader = """
     select pg_terminate_backend(pid) from pg_stat_activity
-    where datname = current_database() and wait_event_type = 'Lock' and query like '%from jobs where id = any($1)%'
+    where datname = current_database() and wait_event_type = 'Lock' and query like '%from jobs j%where id = any($1)%'
     """
     async with working(database, store, bus, wire, [QUICK]):
         job = await queue(store, None, QUICK, delay=timedelta(seconds=2))

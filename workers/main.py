@@ -17,7 +17,6 @@ from redis.exceptions import RedisError
 
 from events.bus import Bus
 from events.database import DATABASE_ERRORS, Database
-from events.job import Job, Status
 from events.store import Store
 from projections.jobs import JobsView
 from workers.deliver import AttemptId, Delivery, Room, Wire
@@ -119,23 +118,18 @@ class Worker:
 
     async def _take(self, room: Room) -> int:
         claims = await self._wire.claim(room)
-        waiting = await self._waiting([claim.id.job_id for claim in claims]) if claims else {}
+        jobs = await self._pauses.may_start([claim.id.job_id for claim in claims]) if claims else []
+        waiting = {(AttemptId(job.id, job.attempt), job.type): job for job in jobs}
         for claim in claims:
-            job = waiting.get(claim.id)
-            if job is None or job.type != claim.type:
+            job = waiting.get(claim)
+            if job is None:
+                # Started already, ended, moved on; or paused meanwhile: then it comes again when the pause is over.
                 self._wire.settle(claim)
             else:
                 self.runner.run(job, started=partial(self._wire.settle, claim))
         served = {claim.type for claim in claims}
         self._turns.sort(key=served.__contains__)
         return len(claims)
-
-    async def _waiting(self, job_ids: list[str]) -> dict[AttemptId, Job]:
-        """Those of the jobs that wait to be started, by the attempt they wait for. One whose type is paused meanwhile is not
-        among them: it comes again when the pause is over."""
-        jobs = [job for job in await self._view.get_many(job_ids) if job.status is Status.QUEUED]
-        paused = await self._pauses.in_force() if jobs else {}
-        return {AttemptId(job.id, job.attempt): job for job in jobs if job.type not in paused}
 
     async def _present_types(self) -> Collection[str]:
         """The wire inside a process reaches this process only."""
