@@ -196,6 +196,12 @@ def in_force(server: Postgres, connection: SimConnection, now: datetime, values:
     return [Row(pause) for _, pause in sorted(server.pauses.items()) if pause["until"] is None or pause["until"] > now]
 
 
+def may_start(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
+    paused = {row["type"] for row in in_force(server, connection, now, ())}
+    rows = [server.jobs[id] for id in values[0] if id in server.jobs]
+    return [Row(row) for row in rows if row["status"] == "queued" and row["type"] not in paused]
+
+
 def pause(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
     server.pauses[values[0]["type"]] = values[0] | {"since": now}
     return []
@@ -317,6 +323,7 @@ STATEMENTS: dict[str, Statement] = dict(
         _known(rescue.LEAVE, "LEAVE", "6f8f02cc", leave),
         _known(rescue.DECLARE_GONE, "DECLARE_GONE", "333a2921", declare_gone),
         _known(pauses.IN_FORCE, "IN_FORCE", "c2776e9b", in_force),
+        _known(pauses.MAY_START, "MAY_START", "07102a28", may_start),
         _known(pauses.PAUSE, "PAUSE", "28015f58", pause),
         _known(presence.PRESENT_TYPES, "PRESENT_TYPES", "04f9d679", present_types),
         _known(rescue.LEFT_BEHIND, "LEFT_BEHIND", "72b48f08", left_behind),
