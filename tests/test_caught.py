@@ -4,6 +4,7 @@ import ast
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from events.database import Database
 from events.job import JSON, Status
 from events.store import Store
 from tests.histories import new, starting
-from tests.job_types import QUICK, cancel, job_type, queue, running, until_waiting_for_locks, words, working
+from tests.job_types import QUICK, cancel, ended, job_type, queue, row_locked, running, until_waiting_for_locks, words, working
 from tests.mutants.breaks import BREAKS, Break
 from workers import rescue, run
 from workers.deliver import Hint, LocalWire
@@ -115,6 +116,30 @@ async def test_a_cancel_stops_the_handler_though_no_heart_beats(
 
         await asyncio.wait_for(stopped.wait(), 10)
     assert await words(store, job) == ["queued", "started", "canceled"]
+
+
+# Redis excludes nobody --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_hint_that_comes_again_while_its_attempt_is_being_started_is_settled_and_disturbs_nothing(
+    database: Database, store: Store, bus: Bus
+) -> None:
+    settled: list[str] = []
+
+    async with working(database, store, bus, LocalWire(), [QUICK]) as worker:
+        # Not due, so that no tick delivers it once more.
+        job = await queue(store, None, QUICK, {"n": 7}, delay=timedelta(hours=1))
+        async with row_locked(database, job):
+            worker.runner.run(job, started=lambda: settled.append("first"))
+            await until_waiting_for_locks(database, 1)
+
+            worker.runner.run(job, started=lambda: settled.append("again"))
+
+            assert settled == ["again"]
+        assert (await ended(database, job)).result == {"n": 7}
+
+    assert settled == ["again", "first"]
+    assert await words(store, job) == ["queued", "started", "completed"]
 
 
 # The list of breaks -----------------------------------------------------------------------------------------------------------

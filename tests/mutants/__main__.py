@@ -1,5 +1,5 @@
 """`python -m tests.mutants [name …] [--list]`: breaks a copy of the code on purpose, one break at a time, and runs the tests that
-must notice. Prints a Markdown table; exits with 1 where a break was not caught.
+must notice. Prints a Markdown table, and to standard error how each test failed; exits with 1 where a break was not caught.
 
 The unbroken copy must pass first. A break counts as caught when a test fails, or hangs. Tests that cannot be collected, or were
 run on anything but the copy, prove nothing: that is an error, and no break is caught by it. All runs share one PostgreSQL and
@@ -28,7 +28,7 @@ LEFT_OUT = shutil.ignore_patterns(".venv", ".git", ".rireki", ".hypothesis", ".*
 
 OF_A_TEST = 40  # seconds, then it hangs
 OF_A_RUN = 240
-FAILED = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
+FAILED = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - (.*))?$", re.MULTILINE)
 
 HANGS = -1
 PASSED, SOME_FAILED = 0, 1  # pytest's exit statuses; any other is an error
@@ -36,10 +36,11 @@ PASSED, SOME_FAILED = 0, 1  # pytest's exit statuses; any other is an error
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """`status` is pytest's, or `HANGS`; `first` is the first test that failed."""
+    """`status` is pytest's, or `HANGS`; `first` is the first test that failed, `reason` what it said."""
 
     status: int
     first: str
+    reason: str
     seconds: float
     output: str
 
@@ -50,7 +51,7 @@ class Copy:
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.folder = folder
         # Compiled files are told from old ones by whole seconds, and a break takes less.
-        self._environment = environment | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+        self._environment = environment | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200"}
 
     @contextmanager
     def broken(self, by: Break) -> Iterator[None]:
@@ -93,7 +94,8 @@ class Copy:
         finally:
             _end(process)
         found = FAILED.search(output)
-        return Run(status, found[1].partition("::")[2] if found else "", time.monotonic() - began, output)
+        first, reason = (found[1].partition("::")[2], found[2] or "") if found else ("", "")
+        return Run(status, first, reason, time.monotonic() - began, output)
 
     def _write(self, texts: dict[str, str]) -> None:
         for file, text in texts.items():
@@ -152,6 +154,7 @@ def _is_caught(copy: Copy, each: Break) -> bool:
             by = f"**nothing: the tests could not be run** (pytest's status {status})"
             print(run.output[-4000:], file=sys.stderr)
     print(f"| {each.name} | {by} | {run.seconds:.0f} |", flush=True)
+    print(f"{each.name}: {run.reason}", file=sys.stderr, flush=True)
     return run.status in (SOME_FAILED, HANGS)
 
 
