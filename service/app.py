@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service import audit, auth, chatwork, companies, health, jobs, operations, stream
+from service import again, audit, auth, bulk, chatwork, companies, health, jobs, operations, stream
 from service.endpoint import routes
 from service.health import Metrics
 from service.openapi import openapi_routes
@@ -28,8 +28,10 @@ log = structlog.get_logger("rireki.http")
 
 ENDPOINTS = (
     *auth.ENDPOINTS,
-    *jobs.ENDPOINTS,
     *stream.ENDPOINTS,
+    *bulk.ENDPOINTS,
+    *jobs.ENDPOINTS,
+    *again.ENDPOINTS,
     *audit.ENDPOINTS,
     *chatwork.ENDPOINTS,
     *companies.ENDPOINTS,

@@ -114,9 +114,13 @@ async def list_messages(call: Call[PageQuery, Nothing]) -> Response:
     return json_answer(answer)
 
 
-async def _queue(call: Call[Any, Any], job_type: JobType[Any], payload: Payload) -> Response:
+def must_be_set_up(call: Call[Any, Any]) -> None:
     if call.parts.resources.chatwork is None:
         raise Problem(400, "Chatwork is not set up here: CHATWORK_API_TOKEN is missing.")
+
+
+async def _queue(call: Call[Any, Any], job_type: JobType[Any], payload: Payload) -> Response:
+    must_be_set_up(call)
     idempotency = idempotency_of(call)
     job = await first_job(call, idempotency) or await queue_job(call, job_type, payload, idempotency)
     return await queued_answer(call, job)

@@ -18,7 +18,7 @@ from service.endpoint import Answer, Call, Endpoint, Who, json_answer
 from service.fields import JobTypeName, RequestId, RequestIds, RequestTime
 from service.live import event_stream
 from service.problems import FieldError, Problem, bad_field, not_found
-from service.queueing import first_job, held, idempotency_of
+from service.queueing import first_job, held, idempotency_of, one_at_a_time
 from service.requests import Fields, Nothing, read_id, wants
 from service.views import EventDocument, JobDocument, event_json, job_json, may_see
 from workers.deliver import Hint
@@ -127,10 +127,9 @@ async def get_events(call: Call[Nothing, Nothing]) -> Response:
 
 async def cancel_job(call: Call[Nothing, Nothing]) -> Response:
     job = await visible_job(call)
-    reason = "canceled by its owner" if job.user_id == call.user.id else "canceled by an admin"
 
     def decide(job: Job) -> list[Event]:
-        return cancel(job, reason=reason)
+        return cancel(job, reason=cancel_reason(call, job))
 
     job = await call.parts.store.append(job, decide, actor=call.actor, request_id=call.request_id)
     return _job_answer(call, job)
@@ -150,16 +149,26 @@ async def force_fail_job(call: Call[Nothing, Reason]) -> Response:
 async def retry_job(call: Call[Nothing, Nothing]) -> Response:
     job = await visible_job(call)
     idempotency = idempotency_of(call)
-    if await first_job(call, idempotency) is None:
-        try:
-            job = await call.parts.store.append(job, retry, actor=call.actor, request_id=call.request_id)
-        except AlreadyActive as active:
-            raise Problem(409, f"Cannot retry this job: job {active.job_id} does the same and is active.") from active
-        call.parts.wire.push([Hint.of(job)])
-        if idempotency is not None:
+    async with one_at_a_time(call, idempotency):
+        first = await first_job(call, idempotency)
+        job = first or await _retried(call, job)
+        if first is None and idempotency is not None:
             await call.parts.store.bind_key(call.user.id, idempotency, job.id)
     job, headers = await held(call, job)
     return _job_answer(call, job, headers)
+
+
+async def _retried(call: Call[Any, Any], job: Job) -> Job:
+    try:
+        job = await call.parts.store.append(job, retry, actor=call.actor, request_id=call.request_id)
+    except AlreadyActive as active:
+        raise Problem(409, f"Cannot retry this job: job {active.job_id} does the same and is active.") from active
+    call.parts.wire.push([Hint.of(job)])
+    return job
+
+
+def cancel_reason(call: Call[Any, Any], job: Job) -> str:
+    return "canceled by its owner" if job.user_id == call.user.id else "canceled by an admin"
 
 
 async def visible_job(call: Call[Any, Any]) -> Job:

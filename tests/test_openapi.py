@@ -51,10 +51,12 @@ GET /api/users
 GET /api/jobs
 GET /api/jobs/counts
 GET /api/jobs/stream
+POST /api/jobs/bulk
 GET /api/jobs/{id}
 GET /api/jobs/{id}/events
 POST /api/jobs/{id}/cancel
 POST /api/jobs/{id}/retry
+POST /api/jobs/{id}/again
 POST /api/jobs/{id}/force-fail
 GET /api/workers
 GET /api/job-types
@@ -114,6 +116,8 @@ async def test_every_answer_is_what_the_document_says(service: Service) -> None:
         ("GET", f"{jobs}/events", None),
         ("POST", f"{jobs}/cancel", None),
         ("POST", f"{jobs}/retry", None),
+        ("POST", f"{jobs}/again", None),
+        ("POST", "/api/jobs/bulk", {"action": "cancel", "filter": {}, "dryRun": True}),
         ("GET", "/api/events", None),
         ("POST", "/api/chatwork/rooms/sync", None),
         ("POST", "/api/chatwork/messages/sync", None),
