@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service import again, audit, auth, bulk, chatwork, companies, health, jobs, operations, stream
+from service import again, audit, auth, bulk, chatwork, companies, health, jobs, operations, stream, waiting
 from service.endpoint import routes
 from service.health import Metrics
 from service.openapi import openapi_routes
@@ -32,6 +32,7 @@ ENDPOINTS = (
     *bulk.ENDPOINTS,
     *jobs.ENDPOINTS,
     *again.ENDPOINTS,
+    *waiting.ENDPOINTS,
     *audit.ENDPOINTS,
     *chatwork.ENDPOINTS,
     *companies.ENDPOINTS,

@@ -54,6 +54,7 @@ GET /api/jobs/stream
 POST /api/jobs/bulk
 GET /api/jobs/{id}
 GET /api/jobs/{id}/events
+GET /api/jobs/{id}/waiting
 POST /api/jobs/{id}/cancel
 POST /api/jobs/{id}/retry
 POST /api/jobs/{id}/again
@@ -113,6 +114,7 @@ async def test_every_answer_is_what_the_document_says(service: Service) -> None:
         ("GET", "/api/jobs/counts", None),
         ("GET", jobs, None),
         ("GET", f"{jobs}?seq=9", None),
+        ("GET", f"{jobs}/waiting", None),
         ("GET", f"{jobs}/events", None),
         ("POST", f"{jobs}/cancel", None),
         ("POST", f"{jobs}/retry", None),

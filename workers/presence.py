@@ -16,6 +16,11 @@ select distinct unnest(job_types) as type from workers
 where gone_at is null and last_seen > now() - make_interval(secs => :lease)
 """
 
+PRESENT = """
+select count(*) from workers
+where gone_at is null and last_seen > now() - make_interval(secs => :lease) and :type = any(job_types)
+"""
+
 WORKERS = """
 select id, host, pid, job_types, slots, started_at, last_seen, gone_at, stuck,
     last_seen > now() - make_interval(secs => :lease) as heard_lately
@@ -73,6 +78,11 @@ class WorkerSeen:
 async def present_types(database: Database, *, lease: float) -> Collection[str]:
     """The job types that some living worker knows."""
     return [row["type"] for row in await database.fetch_all(PRESENT_TYPES, {"lease": lease})]
+
+
+async def workers_present(database: Database, type: str, *, lease: float) -> int:
+    """How many living workers know a job type."""
+    return int(await database.fetch_val(PRESENT, {"type": type, "lease": lease}))
 
 
 async def workers_seen(database: Database, *, lease: float, remembered: timedelta) -> list[WorkerSeen]:
