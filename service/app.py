@@ -16,13 +16,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service import again, audit, auth, bulk, chatwork, companies, health, jobs, operations, stream, waiting
+from service import again, audit, auth, bulk, chatwork, companies, health, jobs, operations, stream, verification, waiting
 from service.endpoint import routes
 from service.health import Metrics
 from service.openapi import openapi_routes
 from service.page import Page
 from service.parts import Parts
 from service.problems import answer_problem
+from service.verification import Verifier
 
 log = structlog.get_logger("rireki.http")
 
@@ -34,6 +35,7 @@ ENDPOINTS = (
     *again.ENDPOINTS,
     *waiting.ENDPOINTS,
     *audit.ENDPOINTS,
+    *verification.ENDPOINTS,
     *chatwork.ENDPOINTS,
     *companies.ENDPOINTS,
     *operations.ENDPOINTS,
@@ -44,10 +46,11 @@ ENDPOINTS = (
 def create_app(parts: Parts, page: Page | None = None) -> Starlette:
     """The application. It serves once its lifespan has begun; `parts.live.close()` comes before its end."""
     page = page or Page()
+    verifier = Verifier(parts.database)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with parts.live.running():
+        async with parts.live.running(), verifier.running():
             yield
 
     async def answer_error(request: Request, error: Exception) -> Response:
@@ -69,6 +72,7 @@ def create_app(parts: Parts, page: Page | None = None) -> Starlette:
     app.router.redirect_slashes = False
     app.state.parts = parts
     app.state.metrics = measured
+    app.state.verifier = verifier
     return app
 
 

@@ -64,6 +64,8 @@ GET /api/job-types
 POST /api/job-types/{name}/pause
 POST /api/job-types/{name}/resume
 GET /api/events
+GET /api/audit/verify
+POST /api/audit/verify
 POST /api/chatwork/rooms/sync
 POST /api/chatwork/messages/sync
 GET /api/chatwork/rooms/{id}/messages
@@ -121,6 +123,9 @@ async def test_every_answer_is_what_the_document_says(service: Service) -> None:
         ("POST", f"{jobs}/again", None),
         ("POST", "/api/jobs/bulk", {"action": "cancel", "filter": {}, "dryRun": True}),
         ("GET", "/api/events", None),
+        ("GET", "/api/audit/verify", None),
+        ("POST", "/api/audit/verify", None),
+        ("GET", "/api/audit/verify", None),
         ("POST", "/api/chatwork/rooms/sync", None),
         ("POST", "/api/chatwork/messages/sync", None),
         ("GET", "/api/chatwork/rooms", None),

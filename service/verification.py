@@ -1,0 +1,189 @@
+"""Verifications for admins: the whole log folded again and compared, in the background, one at a time in the whole service.
+
+The only SQL on `verifications`. A running one is touched now and then; what has been silent for `LOST_AFTER` seconds ended with
+its process.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import structlog
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from events.database import DATABASE_ERRORS, Database, Row
+from events.job import rfc3339
+from projections.seal import seal_everything
+from projections.verify import Verified, verify
+from service.endpoint import Answer, Call, Endpoint, Who, json_answer
+from service.requests import Nothing
+from service.views import Id, Time, optional_time
+
+log = structlog.get_logger("rireki")
+
+MOST_DIFFERENCES = 100
+TOUCH_EVERY = 5.0  # seconds
+LOST_AFTER = 30.0  # seconds
+
+COLUMNS = (
+    "id, started_at, last_seen, finished_at, actor, jobs, events, last_position, differences, difference_count, error,"
+    " finished_at is null and last_seen < now() - make_interval(secs => :lost_after) as lost"
+)
+
+LAST = f"select {COLUMNS} from verifications order by started_at desc limit 1"
+
+END_LOST = """
+update verifications set finished_at = last_seen, error = :error
+where finished_at is null and last_seen < now() - make_interval(secs => :lost_after)
+"""
+
+BEGIN = """
+insert into verifications (actor) values (:actor)
+on conflict ((true)) where finished_at is null do nothing
+returning id
+"""
+
+TOUCH = "update verifications set last_seen = now() where id = :id"
+
+FINISH = """
+update verifications
+set finished_at = now(), last_seen = now(), jobs = :jobs, events = :events, last_position = :last_position,
+    differences = cast(:differences as text[]), difference_count = :difference_count
+where id = :id and finished_at is null
+"""
+
+FAIL = "update verifications set finished_at = now(), error = :error where id = :id and finished_at is null"
+
+INTERRUPTED = "The process that verified was stopped."
+
+
+class VerificationDocument(TypedDict):
+    id: Id
+    startedAt: Time
+    finishedAt: Time | None
+    actor: str
+    jobs: int | None
+    events: int | None
+    lastPosition: int | None
+    differences: list[str]
+    differenceCount: int | None
+    error: str | None
+
+
+class LastVerification(TypedDict):
+    verification: VerificationDocument | None
+
+
+class OneVerification(TypedDict):
+    verification: VerificationDocument
+
+
+class Verifier:
+    """Runs what was asked for in this process."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def start(self, actor: str) -> Row:
+        """A new one, or the one that runs already in some process."""
+        await self._database.execute(END_LOST, {"lost_after": LOST_AFTER, "error": INTERRUPTED})
+        id = await self._database.fetch_val(BEGIN, {"actor": actor})
+        if id is not None:
+            task = asyncio.create_task(self._verify(id), name=f"verify {id}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        last = await self.last()
+        assert last is not None
+        return last
+
+    async def last(self) -> Row | None:
+        return await self._database.fetch_one(LAST, {"lost_after": LOST_AFTER})
+
+    async def _verify(self, id: str) -> None:
+        touching = asyncio.create_task(self._touch(id))
+        error = INTERRUPTED
+        try:
+            await seal_everything(self._database)
+            verified = await verify(self._database)
+            await self._database.execute(FINISH, {"id": id} | _found(verified))
+        except Exception as exception:
+            log.error("a verification broke off", exc_info=exception)
+            error = f"It broke off: {type(exception).__name__}."
+        finally:
+            touching.cancel()
+            # Changes nothing where it has finished; while the database is away, its silence says the same.
+            with contextlib.suppress(*DATABASE_ERRORS):
+                await self._database.execute(FAIL, {"id": id, "error": error})
+
+    async def _touch(self, id: str) -> None:
+        while True:
+            await asyncio.sleep(TOUCH_EVERY)
+            with contextlib.suppress(*DATABASE_ERRORS):
+                await self._database.execute(TOUCH, {"id": id})
+
+
+async def start_verification(call: Call[Nothing, Nothing]) -> Response:
+    answer: OneVerification = {"verification": _json(await _verifier(call).start(call.actor))}
+    return json_answer(answer, 202)
+
+
+async def get_verification(call: Call[Nothing, Nothing]) -> Response:
+    last = await _verifier(call).last()
+    answer: LastVerification = {"verification": None if last is None else _json(last)}
+    return json_answer(answer)
+
+
+def _verifier(call: Call[Any, Any]) -> Verifier:
+    verifier: Verifier = call.request.app.state.verifier
+    return verifier
+
+
+def _found(verified: Verified) -> dict[str, Any]:
+    texts = [f"{found.job_id or 'the log'}: {found.detail}" for found in verified.differences[:MOST_DIFFERENCES]]
+    return {
+        "jobs": verified.jobs,
+        "events": verified.events,
+        "last_position": verified.last_position,
+        "differences": texts,
+        "difference_count": len(verified.differences),
+    }
+
+
+def _json(row: Row) -> VerificationDocument:
+    return {
+        "id": row["id"],
+        "startedAt": rfc3339(row["started_at"]),
+        "finishedAt": optional_time(row["last_seen"] if row["lost"] else row["finished_at"]),
+        "actor": row["actor"],
+        "jobs": row["jobs"],
+        "events": row["events"],
+        "lastPosition": row["last_position"],
+        "differences": list(row["differences"]),
+        "differenceCount": row["difference_count"],
+        "error": INTERRUPTED if row["lost"] else row["error"],
+    }
+
+
+ENDPOINTS = (
+    Endpoint(
+        "GET", "/api/audit/verify", get_verification, Who.ADMIN, "The last verification, and what it found.",
+        {200: Answer(LastVerification, "Null if there has been none; what it counts is null until it has finished.")},
+    ),
+    Endpoint(
+        "POST", "/api/audit/verify", start_verification, Who.ADMIN,
+        "Fold every event again and compare, in the background. One at a time: a second is answered with the one that runs.",
+        {202: Answer(OneVerification, "It runs.")},
+    ),
+)  # fmt: skip
