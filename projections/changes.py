@@ -10,10 +10,12 @@ from events.job import Status
 
 LAST_POSITION = "select coalesce(max(position), 0) from job_event_log"
 
+# `offset 0` has each event looked up by its id: for the few of one owner the planner would read the whole of `job_events`.
 CHANGES = """
 select l.position, e.job_id, e.seq, e.attempt, e.type as event, j.type, j.user_id,
     case when e.type = 'failed' then e.data end as data
-from job_event_log l join job_events e on e.event_id = l.event_id join jobs j on j.id = e.job_id
+from job_event_log l cross join lateral (select * from job_events where event_id = l.event_id offset 0) as e
+join jobs j on j.id = e.job_id
 where l.position > :after and l.position <= :until
 and (cast(:owner as uuid) is null or j.user_id = :owner)
 order by l.position
