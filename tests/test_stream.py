@@ -9,9 +9,10 @@ import httpx2 as httpx
 import orjson
 import pytest
 
-from events.bus import Bus, Change
+from events.bus import Bus, Change, RedisBus
 from events.database import Database, connect
 from events.job import NO_DELAY, Job, JobError, cancel, complete, fail, progress, start
+from events.store import NewJob, Store
 from projections.seal import seal_everything
 from service import feed, stream
 from service.feed import MOST_UNREAD, Feed, Watcher
@@ -146,6 +147,30 @@ async def test_nothing_comes_twice_though_bus_and_log_both_tell_it(service: Serv
         service.parts.bus.announce([Change.of(job) for job in jobs])
 
         assert await everything.until_position(20) == [place for job in jobs for place in places(job)]
+
+
+async def test_over_redis_where_a_process_hears_itself_again_nothing_comes_twice(database: Database, redis_url: str) -> None:
+    bus = RedisBus(redis_url)
+    await bus.start()
+    store = Store(database, bus)
+    await store.start()
+    everything = Feed(bus, database)
+    try:
+        async with everything.running():
+            with everything.watched(None) as watcher:
+                await everything.beginning(watcher, None)
+                job = await store.create(NewJob("chatwork_rooms_sync", {}, None, max_attempts=5), actor="system:test")
+                await store.append(job, started, actor="worker:w1")
+
+                text = ""
+                async with asyncio.timeout(10):
+                    while "id: 2" not in text:
+                        text += (await watcher.take(1)).decode()
+    finally:
+        await store.stop()
+        await bus.stop()
+
+    assert [orjson.loads(line[6:])["seq"] for line in text.splitlines() if line.startswith("data: ")] == [1, 2]
 
 
 async def test_a_change_that_the_bus_lost_is_late_and_not_missing(service: Service) -> None:
