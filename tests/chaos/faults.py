@@ -66,6 +66,7 @@ class Faults:
             Kind.KILL_REDIS: self._kill_redis,
             Kind.FREEZE_REDIS: self._freeze_redis,
             Kind.FLUSH_REDIS: self._flush_redis,
+            Kind.FLUSH_STORM: self._flush_storm,
             Kind.STOP_WORKER: self._stop_worker,
             Kind.ROLLING_RESTART: self._rolling_restart,
             Kind.TERM_TWICE: self._term_twice,
@@ -189,6 +190,17 @@ class Faults:
                 finally:
                     await connection.close(timeout=2)
             return await self._flush()
+
+    async def _flush_storm(self, fault: Fault) -> bool:
+        for member in self._fleet.members:
+            member.redis.delay = 0.25
+        until = time.monotonic() + fault.lasts
+        while time.monotonic() < until:
+            await self._flush()
+            await asyncio.sleep(0.1)
+        for member in self._fleet.members:
+            member.redis.delay = 0.0
+        return True
 
     async def _flush_and_compare(self, connection: "asyncpg.Connection[asyncpg.Record]") -> bool:
         now = await connection.fetchval("select now()")

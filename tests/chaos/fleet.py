@@ -18,7 +18,8 @@ from tests.chaos.network import Line
 ROOT = Path(__file__).parents[2]
 GRACE = 2.0  # seconds: WORKER_SHUTDOWN_GRACE_SECONDS of every process
 ENDS_WITHIN = 40.0  # seconds from SIGTERM to the end, whatever else is broken
-MUST_LIVE = 20.0  # seconds after which a process that ends by itself had been well
+CAME_UP = (b"worker started", b"Rireki is at")
+"""What a process says once it has come up. Before that it may end by itself: where there is no PostgreSQL it says so and ends."""
 
 
 @dataclass(slots=True)
@@ -28,6 +29,7 @@ class Life:
     name: str
     pid: int
     began: float
+    log_begins: int
     killed: float | None = None
     stopped: int = 0
     terminated: float | None = None
@@ -67,13 +69,25 @@ class Member:
 
     def start(self, skew: float) -> None:
         environment = os.environ | self.environment | {"CHAOS_CLOCK_SKEW": str(skew)}
-        with (self.logs / f"{self.name}.log").open("ab") as log:
+        with self._log.open("ab") as log:
+            log_begins = log.tell()
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.chaos.processes", self.kind],
                 cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         self.frozen = False
-        self.lives.append(Life(self.name, self.process.pid, time.time()))
+        self.lives.append(Life(self.name, self.process.pid, time.time(), log_begins))
+
+    @property
+    def came_up(self) -> bool:
+        with self._log.open("rb") as log:
+            log.seek(self.life.log_begins)
+            said = log.read()
+        return any(word in said for word in CAME_UP)
+
+    @property
+    def _log(self) -> Path:
+        return self.logs / f"{self.name}.log"
 
     def send(self, what: signal.Signals) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -156,7 +170,7 @@ class Fleet:
 
     async def watch(self) -> None:
         """Starts again what has ended by itself, as a supervisor does, until canceled. That it ended is a violation, unless it
-        never came up: a process that finds no PostgreSQL at its start says so and ends."""
+        never came up."""
         while True:
             await asyncio.sleep(0.3)
             for member in self.members:
@@ -164,8 +178,10 @@ class Fleet:
                     continue
                 life = member.life
                 life.ended, life.status = time.time(), status
-                if life.ended - life.began > MUST_LIVE:
-                    detail = f"{member.name} (pid {life.pid}) ended by itself with status {status}: see its log"
+                if member.came_up:
+                    detail = (
+                        f"{member.name} (pid {life.pid}) ended by itself at {_clock(life.ended)}, status {status}: see its log"
+                    )
                     self.violations.append(Violation("process", None, detail))
                 self.start(member)
 
@@ -197,3 +213,7 @@ class Fleet:
             await asyncio.sleep(0.02)
         life.ended, life.status = time.time(), None if process is None else process.returncode
         return True
+
+
+def _clock(time_of_day: float) -> str:
+    return time.strftime("%H:%M:%S", time.gmtime(time_of_day))

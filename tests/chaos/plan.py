@@ -18,6 +18,7 @@ class Kind(StrEnum):
     KILL_REDIS = "kill -9 of Redis"
     FREEZE_REDIS = "Redis frozen, connections open"
     FLUSH_REDIS = "FLUSHALL"
+    FLUSH_STORM = "FLUSHALL ten times a second, and Redis slow, so that hints are lost before anybody has read them"
     STOP_WORKER = "SIGSTOP of a worker for longer than the lease, then SIGCONT"
     ROLLING_RESTART = "SIGTERM of all processes, one after another"
     TERM_TWICE = "SIGTERM of a worker, and a second one"
@@ -57,8 +58,8 @@ SHORT = Size(
     "short", 95.0, 1_500, 3,
     {
         Kind.KILL_WORKER: 12, Kind.KILL_API: 4, Kind.KILL_POSTGRES: 4, Kind.KILL_BACKEND: 1, Kind.KILL_REDIS: 4,
-        Kind.FREEZE_REDIS: 1, Kind.FLUSH_REDIS: 6, Kind.STOP_WORKER: 6, Kind.ROLLING_RESTART: 1, Kind.TERM_TWICE: 1,
-        Kind.DELAY: 3, Kind.CUT: 4, Kind.HALF_OPEN: 3, Kind.WRITE_LOST: 5, Kind.ANSWER_LOST: 6, Kind.WRITE_LATE: 6,
+        Kind.FREEZE_REDIS: 1, Kind.FLUSH_REDIS: 6, Kind.FLUSH_STORM: 1, Kind.STOP_WORKER: 6, Kind.ROLLING_RESTART: 1,
+        Kind.TERM_TWICE: 1, Kind.DELAY: 3, Kind.CUT: 4, Kind.HALF_OPEN: 3, Kind.WRITE_LOST: 5, Kind.ANSWER_LOST: 6, Kind.WRITE_LATE: 6,
         Kind.DUPLICATE_HINTS: 12,
     },
 )  # fmt: skip
@@ -67,8 +68,8 @@ FULL = Size(
     "full", 1_320.0, 20_000, 4,
     {
         Kind.KILL_WORKER: 210, Kind.KILL_API: 40, Kind.KILL_POSTGRES: 52, Kind.KILL_BACKEND: 10, Kind.KILL_REDIS: 52,
-        Kind.FREEZE_REDIS: 10, Kind.FLUSH_REDIS: 55, Kind.STOP_WORKER: 125, Kind.ROLLING_RESTART: 8, Kind.TERM_TWICE: 8,
-        Kind.DELAY: 25, Kind.CUT: 30, Kind.HALF_OPEN: 30, Kind.WRITE_LOST: 60, Kind.ANSWER_LOST: 80, Kind.WRITE_LATE: 80,
+        Kind.FREEZE_REDIS: 10, Kind.FLUSH_REDIS: 55, Kind.FLUSH_STORM: 6, Kind.STOP_WORKER: 125, Kind.ROLLING_RESTART: 8,
+        Kind.TERM_TWICE: 8, Kind.DELAY: 25, Kind.CUT: 30, Kind.HALF_OPEN: 30, Kind.WRITE_LOST: 60, Kind.ANSWER_LOST: 80, Kind.WRITE_LATE: 80,
         Kind.DUPLICATE_HINTS: 120,
     },
 )  # fmt: skip
@@ -79,13 +80,15 @@ LASTS: Mapping[Kind, tuple[float, float]] = {
     Kind.KILL_POSTGRES: (0.0, 4.0),
     Kind.KILL_REDIS: (0.0, 3.0),
     Kind.FREEZE_REDIS: (2.0, 8.0),
-    Kind.STOP_WORKER: (11.0, 14.0),
+    Kind.FLUSH_STORM: (4.0, 4.0),
+    Kind.STOP_WORKER: (11.0, 18.0),
     Kind.DELAY: (3.0, 8.0),
     Kind.HALF_OPEN: (2.0, 13.0),
     Kind.WRITE_LATE: (0.1, 2.5),
 }
 """How long each lasts; for a kill, how long until it is started again."""
 
+LAST_STORM = 5.0  # seconds before the end: what is lost then, no restart of a process brings back
 LONG_OUTAGE = 40.0  # seconds that PostgreSQL is away once in a long campaign, so that nobody is declared gone by it
 
 
@@ -107,7 +110,10 @@ def _times(dice: random.Random, kind: Kind, number: int, seconds: float) -> Iter
     if kind is Kind.KILL_POSTGRES:
         yield from _kills_of_postgres(dice, number, seconds)
         return
-    share = seconds / max(number, 1)
+    if kind is Kind.FLUSH_STORM:
+        yield from (seconds * (n + 1) / number - LAST_STORM for n in range(number))
+        return
+    share = (seconds - 2 * LAST_STORM) / max(number, 1)
     yield from ((n + dice.random()) * share for n in range(number))
 
 
@@ -115,7 +121,7 @@ def _kills_of_postgres(dice: random.Random, number: int, seconds: float) -> Iter
     """Nobody is declared gone within a lease of PostgreSQL's start: mostly there is time for it, and now and then there is none."""
     aftershocks = number // 4
     leading = number - aftershocks
-    share = seconds / max(leading, 1)
+    share = (seconds - 2 * LAST_STORM) / max(leading, 1)
     times = [(n + dice.uniform(0.05, 0.25)) * share for n in range(leading)]
     yield from times
     yield from (at + dice.uniform(*AFTERSHOCK) for at in dice.sample(times, aftershocks))
