@@ -1,0 +1,10 @@
+"""Prints the OpenAPI document, from which the page's types are made. Needs no running service."""
+
+import sys
+
+import orjson
+
+from service.app import ENDPOINTS
+from service.openapi import openapi_document
+
+sys.stdout.buffer.write(orjson.dumps(openapi_document(ENDPOINTS)))

@@ -1,0 +1,322 @@
+/** Everything that the page says to the service, and the only file that fetches. */
+
+import type { components } from "./api-types";
+
+type Schemas = components["schemas"];
+
+export type Job = Schemas["JobDocument"];
+export type Status = Job["status"];
+export type JobEvent = Schemas["EventDocument"];
+export type EventType = JobEvent["type"];
+export type JobsPage = Schemas["JobsPage"];
+export type Room = Schemas["RoomDocument"];
+export type Company = Schemas["CompanyDocument"];
+export type LinkedRoom = Schemas["LinkedRoomDocument"];
+export type Draft = Schemas["DraftDocument"];
+export type Message = Schemas["MessageDocument"];
+export type User = Schemas["UserDocument"];
+export type Queued = Schemas["Queued"];
+
+export interface JobFilter {
+  type?: string | undefined;
+  status?: Status | undefined;
+  userId?: string | undefined;
+  createdAfter?: string | undefined;
+  createdBefore?: string | undefined;
+}
+
+/** What the stream of all jobs tells of one event. */
+export interface Change {
+  jobId: string;
+  seq: number;
+  attempt: number;
+  status: Status;
+  type: string;
+  userId: string | null;
+}
+
+// Refusals --------------------------------------------------------------------------------------------------------------------
+
+/** The service refused, and said why (RFC 9457). */
+export class Refused extends Error {
+  constructor(
+    readonly status: number,
+    readonly detail: string,
+    readonly errors: { path: string; detail: string }[] = [],
+    readonly requestId: string | null = null,
+    readonly retryAfter: number | null = null,
+  ) {
+    super(detail);
+    this.name = "Refused";
+  }
+}
+
+/** There was no answer. */
+export class Unreachable extends Error {
+  constructor(options?: ErrorOptions) {
+    super("the service did not answer", options);
+    this.name = "Unreachable";
+  }
+}
+
+let signedOut: () => void = () => {};
+
+/** `then` is called whenever the service no longer knows who we are. */
+export function onSignedOut(then: () => void) {
+  signedOut = then;
+}
+
+// One call --------------------------------------------------------------------------------------------------------------------
+
+type Query = Record<string, string | number | boolean | null | undefined>;
+
+interface Options {
+  query?: Query;
+  body?: unknown;
+  headers?: Record<string, string>;
+  signal?: AbortSignal | undefined;
+}
+
+const LONGEST_WAIT = 30_000;
+
+function address(path: string, query: Query = {}): string {
+  const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== null && value !== "");
+  const text = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
+  return text ? `${path}?${text}` : path;
+}
+
+async function send(method: string, path: string, { query, body, headers, signal }: Options): Promise<Response> {
+  const wait = AbortSignal.timeout(LONGEST_WAIT);
+  try {
+    return await fetch(address(path, query), {
+      method,
+      headers: { Accept: "application/json", ...(body === undefined ? {} : JSON_BODY), ...headers },
+      body: body === undefined ? null : JSON.stringify(body),
+      signal: signal ? AbortSignal.any([signal, wait]) : wait,
+    });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new Unreachable({ cause: error });
+  }
+}
+
+const JSON_BODY = { "Content-Type": "application/json" };
+
+async function refusal(response: Response): Promise<Refused> {
+  const requestId = response.headers.get("x-request-id");
+  const retryAfter = Number(response.headers.get("retry-after")) || null;
+  try {
+    const { detail, errors } = (await response.json()) as Schemas["ProblemDocument"];
+    return new Refused(response.status, detail, errors ?? [], requestId, retryAfter);
+  } catch {
+    return new Refused(response.status, response.statusText, [], requestId, retryAfter);
+  }
+}
+
+async function call<T>(method: string, path: string, options: Options = {}): Promise<T> {
+  const response = await send(method, path, options);
+  if (!response.ok) {
+    if (response.status === 401 && path !== LOGIN) signedOut();
+    throw await refusal(response);
+  }
+  return (response.status === 204 ? undefined : await response.json()) as T;
+}
+
+const get = <T>(path: string, query?: Query, signal?: AbortSignal) =>
+  call<T>("GET", path, { ...(query && { query }), signal });
+const post = <T>(path: string, body: unknown = {}, query?: Query) => call<T>("POST", path, { body, ...(query && { query }) });
+
+/** A pressed button that is sent twice (a shaky connection, an impatient finger) queues one job. */
+const queue = <T = Queued>(path: string, body: unknown = {}, query?: Query) =>
+  call<T>("POST", path, { body, ...(query && { query }), headers: { "Idempotency-Key": crypto.randomUUID() } });
+
+// Who is there ----------------------------------------------------------------------------------------------------------------
+
+const LOGIN = "/api/auth/login";
+
+export const me = async (): Promise<User | null> => {
+  try {
+    return (await get<Schemas["Me"]>("/api/auth/me")).user;
+  } catch (error) {
+    if (error instanceof Refused && error.status === 401) return null;
+    throw error;
+  }
+};
+export const signIn = async (email: string, password: string) =>
+  (await post<Schemas["SignedIn"]>(LOGIN, { email, password })).user;
+export const signOut = () => post<void>("/api/auth/logout");
+export const listUsers = async (signal?: AbortSignal) => (await get<{ users: User[] }>("/api/users", {}, signal)).users;
+
+// Jobs ------------------------------------------------------------------------------------------------------------------------
+
+const job = (id: string) => `/api/jobs/${encodeURIComponent(id)}`;
+
+export interface Counts {
+  counts: Record<Status, number>;
+  most: number;
+}
+
+export interface Waiting {
+  reason: "retry_at" | "paused" | "no_worker" | "in_line";
+  runAt: string;
+  pausedUntil: string | null;
+  ahead: number;
+  workers: number;
+}
+
+export type BulkAction = "cancel" | "retry";
+
+export interface BulkAnswer {
+  matched: number;
+  done: number;
+  refused: { jobId: string; detail: string }[];
+  more: boolean;
+}
+
+export const MOST_IDS = 100;
+
+export const listJobs = (filter: JobFilter, page: { limit: number; cursor?: string | null }, signal?: AbortSignal) =>
+  get<JobsPage>("/api/jobs", { ...filter, ...page }, signal);
+
+/** At most `MOST_IDS` at once; what one may not see, or what is not there, is left out. */
+export const jobsByIds = async (ids: string[], signal?: AbortSignal) =>
+  (await get<JobsPage>("/api/jobs", { ids: ids.join(",") }, signal)).jobs;
+export const countJobs = (filter: Omit<JobFilter, "status">, signal?: AbortSignal) =>
+  get<Counts>("/api/jobs/counts", { ...filter }, signal);
+export const getJob = async (id: string, signal?: AbortSignal) => (await get<{ job: Job }>(job(id), {}, signal)).job;
+
+/** The job as it was after its event number `seq`. Never changes. */
+export const getJobAfter = async (id: string, seq: number, signal?: AbortSignal) =>
+  (await get<{ job: Job }>(job(id), { seq }, signal)).job;
+export const jobEvents = async (id: string, signal?: AbortSignal) =>
+  (await get<{ events: JobEvent[] }>(`${job(id)}/events`, {}, signal)).events;
+export const whyWaiting = async (id: string, signal?: AbortSignal) =>
+  (await get<{ waiting: Waiting | null }>(`${job(id)}/waiting`, {}, signal)).waiting;
+export const cancelJob = async (id: string) => (await post<{ job: Job }>(`${job(id)}/cancel`)).job;
+export const retryJob = async (id: string) => (await queue<{ job: Job }>(`${job(id)}/retry`)).job;
+export const runAgain = (id: string) => queue(`${job(id)}/again`);
+export const forceFail = async (id: string, reason: string) =>
+  (await post<{ job: Job }>(`${job(id)}/force-fail`, reason ? { reason } : {})).job;
+export const bulk = (action: BulkAction, chosen: { ids: string[] } | { filter: JobFilter }, dryRun: boolean) =>
+  post<BulkAnswer>("/api/jobs/bulk", { action, ...chosen, dryRun });
+
+/** The history as a file of lines. */
+export async function downloadHistory(id: string): Promise<void> {
+  const response = await send("GET", `${job(id)}/events`, { headers: { Accept: "application/x-ndjson" } });
+  if (!response.ok) throw await refusal(response);
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(await response.blob());
+  link.download = `${id}.ndjson`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+// Chatwork --------------------------------------------------------------------------------------------------------------------
+
+export const syncRooms = () => queue("/api/chatwork/rooms/sync");
+export const syncMessages = (chosen: { roomId?: string; roomLimit?: number } = {}) =>
+  queue("/api/chatwork/messages/sync", {}, chosen);
+export const listRooms = async (signal?: AbortSignal) =>
+  (await get<{ rooms: Room[] }>("/api/chatwork/rooms", {}, signal)).rooms;
+export const setRoomActive = async (id: string, isActive: boolean) =>
+  (await call<{ room: Room }>("PATCH", `/api/chatwork/rooms/${id}`, { body: { isActive } })).room;
+export const roomMessages = (id: string, cursor: string | null, signal?: AbortSignal) =>
+  get<Schemas["MessagesPage"]>(`/api/chatwork/rooms/${id}/messages`, { limit: 50, cursor }, signal);
+
+// Companies -------------------------------------------------------------------------------------------------------------------
+
+export const listCompanies = async (signal?: AbortSignal) =>
+  (await get<{ companies: Company[] }>("/api/companies", {}, signal)).companies;
+export const createCompany = async (name: string) => (await post<{ company: Company }>("/api/companies", { name })).company;
+export const linkedRooms = async (id: string, signal?: AbortSignal) =>
+  (await get<{ rooms: LinkedRoom[] }>(`/api/companies/${id}/chatwork-rooms`, {}, signal)).rooms;
+export const linkRoom = (id: string, roomId: string) => post(`/api/companies/${id}/chatwork-rooms`, { roomId });
+export const unlinkRoom = (id: string, roomId: string) =>
+  call<void>("DELETE", `/api/companies/${id}/chatwork-rooms/${roomId}`);
+export const listDrafts = async (id: string, signal?: AbortSignal) =>
+  (await get<{ drafts: Draft[] }>(`/api/companies/${id}/summaries/drafts`, {}, signal)).drafts;
+export const draftSummary = (id: string, period: { periodStart: string; periodEnd: string }) =>
+  queue<Queued | { cached: true; draft: Draft }>(`/api/companies/${id}/summaries/draft`, period);
+
+// Audit and operations --------------------------------------------------------------------------------------------------------
+
+export interface LogFilter {
+  actor?: string | undefined;
+  type?: EventType | undefined;
+  jobId?: string | undefined;
+}
+
+export interface Verification {
+  id: string;
+  startedAt: string;
+  finishedAt: string | null;
+  actor: string;
+  jobs: number;
+  events: number;
+  differences: string[];
+  differenceCount: number;
+  error: string | null;
+}
+
+export interface JobType {
+  name: string;
+  maxAttempts: number;
+  deadline: number;
+  paused: null | { since: string; until: string | null; reason: string | null; actor: string };
+}
+
+export interface Worker {
+  id: string;
+  host: string;
+  pid: number;
+  state: "alive" | "silent" | "gone";
+  startedAt: string;
+  lastSeen: string;
+  goneAt: string | null;
+  jobTypes: string[];
+  slots: number;
+  jobs: { id: string; type: string; attempt: number; startedAt: string }[];
+  stuck: { jobId: string; attempt: number; type: string; since: string }[];
+}
+
+export const logAfter = async (filter: LogFilter, after: number, limit: number, signal?: AbortSignal) =>
+  (await get<{ events: JobEvent[] }>("/api/events", { ...filter, after, limit }, signal)).events;
+export const latestLog = async (filter: LogFilter, limit: number, signal?: AbortSignal) =>
+  (await get<{ events: JobEvent[] }>("/api/events", { ...filter, latest: true, limit }, signal)).events;
+export const lastVerification = async (signal?: AbortSignal) =>
+  (await get<{ verification: Verification | null }>("/api/audit/verify", {}, signal)).verification;
+export const verify = async () => (await post<{ verification: Verification }>("/api/audit/verify")).verification;
+export const listJobTypes = async (signal?: AbortSignal) =>
+  (await get<{ jobTypes: JobType[] }>("/api/job-types", {}, signal)).jobTypes;
+export const pauseType = (name: string, body: { until?: string; reason?: string }) =>
+  post<{ jobType: JobType }>(`/api/job-types/${name}/pause`, body);
+export const resumeType = (name: string) => post<{ jobType: JobType }>(`/api/job-types/${name}/resume`);
+export const listWorkers = async (signal?: AbortSignal) => (await get<{ workers: Worker[] }>("/api/workers", {}, signal)).workers;
+
+// Streams ---------------------------------------------------------------------------------------------------------------------
+
+/** Server-sent events of all jobs that we may see, or of one; after `lastId`, if given. Null where nothing is left to come.
+ *
+ * `fetch` instead of `EventSource`: it tells a session that has ended from a network that has gone, and a hidden page may let go
+ * of its connection and go on later where it was. */
+export async function openStream(
+  jobId: string | null,
+  lastId: string,
+  signal: AbortSignal,
+): Promise<ReadableStream<Uint8Array<ArrayBuffer>> | null> {
+  let response: Response;
+  try {
+    response = await fetch(jobId === null ? "/api/jobs/stream" : `${job(jobId)}/events`, {
+      headers: { Accept: "text/event-stream", ...(lastId && { "Last-Event-ID": lastId }) },
+      cache: "no-store",
+      signal,
+    });
+  } catch (error) {
+    if (signal.aborted) throw error;
+    throw new Unreachable({ cause: error });
+  }
+  if (response.status === 204) return null;
+  if (response.status === 401) signedOut();
+  if (!response.ok || !response.body) throw await refusal(response);
+  return response.body;
+}

@@ -1,0 +1,99 @@
+/** The whole page: sign-in or frame, and in the frame the screen that the address names. */
+
+import { Component, type ReactNode } from "react";
+import { Frame } from "./frame";
+import { Plate, ProblemPlate } from "./parts/states";
+import { usePlace } from "./route";
+import { AuditScreen } from "./screens/audit";
+import { ChatworkScreen } from "./screens/chatwork";
+import { CompaniesScreen } from "./screens/companies";
+import { JobScreen } from "./screens/job";
+import { JobsScreen } from "./screens/jobs";
+import { NotFoundScreen } from "./screens/not-found";
+import { OperationsScreen } from "./screens/operations";
+import { SignInScreen } from "./screens/sign-in";
+import { useSession, WithSession } from "./session";
+import { WithToasts } from "./toasts";
+import { useWords } from "./words";
+
+export function App() {
+  const words = useWords();
+  return (
+    <Caught title={words.pageBroke} again={words.reload}>
+      <WithSession
+        waiting={<div className="starting" role="status" aria-label={words.loading} />}
+        failed={(error, again) => (
+          <main className="starting">
+            <ProblemPlate error={error} again={again} />
+          </main>
+        )}
+      >
+        <Signed />
+      </WithSession>
+    </Caught>
+  );
+}
+
+function Signed() {
+  const { user } = useSession();
+  const words = useWords();
+  const { path } = usePlace();
+  if (!user) return <SignInScreen />;
+  return (
+    <WithToasts key={user.id}>
+      <Frame>
+        <Caught key={path} title={words.pageBroke} again={words.reload}>
+          <Screen />
+        </Caught>
+      </Frame>
+    </WithToasts>
+  );
+}
+
+function Screen() {
+  const { path } = usePlace();
+  const { isAdmin } = useSession();
+  const [, screen = "", id, ...rest] = path.replace(/\/$/, "").split("/");
+  if (rest.length > 0) return <NotFoundScreen />;
+  switch (screen) {
+    case "":
+      return isAdmin ? <ChatworkScreen /> : <JobsScreen />;
+    case "chatwork":
+      return id ? <NotFoundScreen /> : <ChatworkScreen />;
+    case "jobs":
+      return id ? <JobScreen key={id} id={id} /> : <JobsScreen />;
+    case "companies":
+      return <CompaniesScreen id={id ?? null} />;
+    case "audit":
+      return id ? <NotFoundScreen /> : <AuditScreen />;
+    case "operations":
+      return id ? <NotFoundScreen /> : <OperationsScreen />;
+    default:
+      return <NotFoundScreen />;
+  }
+}
+
+/** An error of ours while drawing: said plainly, with a way out, instead of an empty page. */
+class Caught extends Component<{ title: string; again: string; children: ReactNode }, { broke: boolean }> {
+  override state = { broke: false };
+
+  static getDerivedStateFromError() {
+    return { broke: true };
+  }
+
+  override render() {
+    if (!this.state.broke) return this.props.children;
+    return (
+      <Plate
+        icon="warn"
+        tone="bad"
+        title={this.props.title}
+        action={
+          <button type="button" className="button" onClick={() => window.location.reload()}>
+            {this.props.again}
+          </button>
+        }
+      />
+    );
+  }
+}

@@ -1,0 +1,27 @@
+/** One clock for the whole page: everything that says "3 s ago" is redrawn in the same moment, once a second. */
+
+import { useSyncExternalStore } from "react";
+
+let now = Date.now();
+let ticking: ReturnType<typeof setInterval> | undefined;
+const listeners = new Set<() => void>();
+
+function listen(listener: () => void) {
+  listeners.add(listener);
+  ticking ??= setInterval(tick, 1_000);
+  return () => {
+    listeners.delete(listener);
+    if (listeners.size > 0) return;
+    clearInterval(ticking);
+    ticking = undefined;
+  };
+}
+
+function tick() {
+  if (document.hidden) return;
+  now = Date.now();
+  for (const listener of listeners) listener();
+}
+
+/** The time in milliseconds, as of the last second. */
+export const useNow = () => useSyncExternalStore(listen, () => now);

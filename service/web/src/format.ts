@@ -1,0 +1,115 @@
+/** Numbers, times and spans as people read them, in their language and their zone. */
+
+import type { Language } from "./words";
+
+const LOCALES: Record<Language, string> = { ja: "ja-JP", en: "en-GB" };
+
+const relative = new Map<Language, Intl.RelativeTimeFormat>();
+const exact = new Map<Language, Intl.DateTimeFormat>();
+const numbers = new Map<Language, Intl.NumberFormat>();
+
+function kept<T>(formats: Map<Language, T>, language: Language, make: (locale: string) => T): T {
+  let format = formats.get(language);
+  if (!format) formats.set(language, (format = make(LOCALES[language])));
+  return format;
+}
+
+export function number(value: number, language: Language): string {
+  return kept(numbers, language, (locale) => new Intl.NumberFormat(locale)).format(value);
+}
+
+const STEPS: [Intl.RelativeTimeFormatUnit, number][] = [
+  ["second", 60],
+  ["minute", 60],
+  ["hour", 24],
+  ["day", 30],
+  ["month", 12],
+  ["year", Number.POSITIVE_INFINITY],
+];
+
+/** "3 minutes ago". */
+export function ago(time: string, now: number, language: Language): string {
+  const format = kept(
+    relative,
+    language,
+    (locale) => new Intl.RelativeTimeFormat(locale, { numeric: "auto", style: language === "ja" ? "narrow" : "short" }),
+  );
+  let value = Math.round((Date.parse(time) - now) / 1000);
+  // Clocks differ by a little; nothing that happened is in the future.
+  if (value > 0 && value < 5) value = 0;
+  for (const [unit, size] of STEPS) {
+    if (Math.abs(value) < size) return format.format(value, unit);
+    value = Math.round(value / size);
+  }
+  return "";
+}
+
+/** The whole time, to the millisecond, with its zone. */
+export function exactTime(time: string, language: Language): string {
+  const format = kept(
+    exact,
+    language,
+    (locale) =>
+      new Intl.DateTimeFormat(locale, {
+        year: "numeric",
+        month: "2-digit",
+        day: "2-digit",
+        hour: "2-digit",
+        minute: "2-digit",
+        second: "2-digit",
+        fractionalSecondDigits: 3,
+        timeZoneName: "short",
+      }),
+  );
+  return format.format(Date.parse(time));
+}
+
+export function clock(time: string, language: Language): string {
+  return new Intl.DateTimeFormat(LOCALES[language], { hour: "2-digit", minute: "2-digit", second: "2-digit" }).format(
+    Date.parse(time),
+  );
+}
+
+export function day(time: string, language: Language): string {
+  return new Intl.DateTimeFormat(LOCALES[language], { year: "numeric", month: "short", day: "numeric" }).format(
+    Date.parse(time),
+  );
+}
+
+/** The day before an exclusive end: a period up to midnight of the 1st ends on the last of the month. */
+export function lastDay(end: string, language: Language): string {
+  return day(new Date(Date.parse(end) - 1).toISOString(), language);
+}
+
+const UNITS: Record<Language, { ms: string; s: string; min: string; h: string; d: string }> = {
+  ja: { ms: " ミリ秒", s: " 秒", min: " 分", h: " 時間", d: " 日" },
+  en: { ms: " ms", s: " s", min: " min", h: " h", d: " d" },
+};
+
+/** A span in the two units that matter: "1 min 20 s". */
+export function span(milliseconds: number, language: Language): string {
+  const unit = UNITS[language];
+  const whole = Math.max(0, milliseconds);
+  if (whole < 1) return `0${unit.ms}`;
+  if (whole < 1_000) return `${Math.round(whole)}${unit.ms}`;
+  if (whole < 59_950) return `${(whole / 1_000).toFixed(whole < 9_950 ? 1 : 0)}${unit.s}`;
+  const seconds = Math.round(whole / 1_000);
+  if (seconds < 3_600) return two(Math.floor(seconds / 60), unit.min, seconds % 60, unit.s);
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 1_440) return two(Math.floor(minutes / 60), unit.h, minutes % 60, unit.min);
+  const hours = Math.round(minutes / 60);
+  return two(Math.floor(hours / 24), unit.d, hours % 24, unit.h);
+}
+
+const two = (large: number, largeUnit: string, small: number, smallUnit: string) =>
+  small ? `${large}${largeUnit} ${small}${smallUnit}` : `${large}${largeUnit}`;
+
+/** Milliseconds between two of the service's times, which are finer than a browser's. */
+export function between(from: string, to: string): number {
+  return Date.parse(to) - Date.parse(from) + (microseconds(to) - microseconds(from)) / 1_000;
+}
+
+const microseconds = (time: string) => Number(/\.\d{3}(\d{3})/.exec(time)?.[1] ?? 0);
+
+/** An id short enough for a row, long enough to tell apart: UUIDv7 differ at their end. */
+export const shortId = (id: string) => id.slice(-8);

@@ -1,0 +1,178 @@
+/** How far a job is: the bar, its pace, how fresh all this is, and in the end what came of it. */
+
+import type { Job } from "../api";
+import { useNow } from "../clock";
+import { ago, between, number, span } from "../format";
+import { type Done, doneOf, isActive, mayCancel, mayRetry, paceOf } from "../history";
+import { useCancel, useRetry } from "../job-actions";
+import { Link } from "../route";
+import { useWords, type Words } from "../words";
+import { Icon } from "./icons";
+import { StatusBadge } from "./status";
+import { Ago } from "./time";
+
+export const unitWord = (words: Words, unit: Done["unit"]) =>
+  ({ rooms: words.unitRooms, chunks: words.unitChunks, items: words.unitItems })[unit];
+
+export function Bar({ done, label }: { done: Done | null; label: string }) {
+  const share = done && done.total > 0 ? (done.done / done.total) * 100 : 0;
+  return (
+    <div
+      className={`bar${done ? "" : " bar-unknown"}`}
+      role="progressbar"
+      aria-label={label}
+      {...(done ? { "aria-valuemin": 0, "aria-valuemax": done.total, "aria-valuenow": done.done } : {})}
+    >
+      <span style={{ width: done ? `${share}%` : "35%" }} />
+    </div>
+  );
+}
+
+export function ProgressCard({ job, title }: { job: Job; title: string }) {
+  const words = useWords();
+  const done = doneOf(job.result);
+  const active = isActive(job);
+  return (
+    <section className={`progress progress-${job.status}`} aria-label={`${title}: ${words.progress}`}>
+      <div className="progress-head">
+        <StatusBadge status={job.status} />
+        {done && (
+          <span className="progress-count">
+            <b>{number(done.done, words.language)}</b> / {number(done.total, words.language)} {unitWord(words, done.unit)}
+          </span>
+        )}
+        <span className="grow" />
+        <Link className="quiet-link" to={`/jobs/${job.id}`} aria-label={`${title}: ${words.details}`}>
+          {words.details}
+        </Link>
+      </div>
+      {(job.status === "processing" || (done && job.status !== "queued" && job.status !== "completed")) && (
+        <Bar done={done} label={words.progress} />
+      )}
+      {job.status === "processing" && <Pace job={job} done={done} />}
+      {job.error && (job.status === "failed" || active) && <ErrorLine job={job} />}
+      {!active && <Outcome job={job} />}
+      <Buttons job={job} title={title} />
+    </section>
+  );
+}
+
+/** Chatwork's limits may hold a sync up for minutes; longer than this without a word is worth a look. */
+const QUIET_AFTER = 15_000;
+
+export function Pace({ job, done }: { job: Job; done: Done | null }) {
+  const words = useWords();
+  const now = useNow();
+  const pace = done && paceOf(job, done);
+  const quiet = now - Date.parse(job.updatedAt) > QUIET_AFTER;
+  return (
+    <p className="pace">
+      {pace && done && (
+        <>
+          <span>{words.rate(number(Math.round(pace.perMinute), words.language), unitWord(words, done.unit))}</span>
+          {pace.left > 0 && <span>{words.timeLeft(span(pace.left, words.language))}</span>}
+        </>
+      )}
+      <span className={quiet ? "pace-quiet" : ""}>
+        {quiet && <Icon name="warn" size={14} />}
+        {quiet && `${words.quiet} · `}
+        {words.lastUpdate(ago(job.updatedAt, now, words.language))}
+      </span>
+    </p>
+  );
+}
+
+function ErrorLine({ job }: { job: Job }) {
+  const words = useWords();
+  const now = useNow();
+  return (
+    <p className="error-line">
+      <Icon name="warn" />
+      <span>
+        {job.error?.message}
+        {job.status === "queued" && ` · ${words.willRetryAt(ago(job.runAt, Math.min(now, Date.parse(job.runAt)), words.language))}`}
+      </span>
+    </p>
+  );
+}
+
+function Outcome({ job }: { job: Job }) {
+  const words = useWords();
+  const results = resultWords(words, job);
+  return (
+    <p className="outcome">
+      {results.map(({ text, bad }) => (
+        <span key={text} className={bad ? "outcome-bad" : ""}>
+          {text}
+        </span>
+      ))}
+      {job.finishedAt && (
+        <span className="faint">
+          <Ago at={job.finishedAt} />
+          {job.startedAt && ` · ${span(between(job.startedAt, job.finishedAt), words.language)}`}
+        </span>
+      )}
+    </p>
+  );
+}
+
+interface Said {
+  text: string;
+  bad?: boolean;
+}
+
+/** What came of a job, in a few words, for the types that this page knows. */
+export function resultWords(words: Words, job: Job): Said[] {
+  const result = (job.result ?? {}) as Record<string, unknown>;
+  if (job.type === "chatwork_rooms_sync" && typeof result.total === "number") {
+    return [{ text: words.roomsResult(result.total, Number(result.created), Number(result.updated)) }];
+  }
+  if (job.type === "chatwork_messages_sync" && Array.isArray(result.rooms)) {
+    const rooms = result.rooms as { fetched?: number }[];
+    const errors = Array.isArray(result.errors) ? result.errors.length : 0;
+    return [
+      { text: words.roomsSynced(rooms.length) },
+      { text: words.messagesFetched(rooms.reduce((sum, { fetched }) => sum + (fetched ?? 0), 0)) },
+      ...(errors > 0 ? [{ text: words.roomsInError(errors), bad: true }] : []),
+    ];
+  }
+  if (job.type === "summary_draft" && typeof result.sourceMessageCount === "number") {
+    return [{ text: words.draftResult(result.sourceMessageCount) }];
+  }
+  return [];
+}
+
+function Buttons({ job, title }: { job: Job; title: string }) {
+  const words = useWords();
+  const cancel = useCancel();
+  const retry = useRetry();
+  if (mayCancel(job)) {
+    return (
+      <div className="progress-buttons">
+        <button
+          type="button"
+          className="button button-small"
+          disabled={cancel.isPending}
+          onClick={() => cancel.mutate(job.id)}
+          aria-label={`${title}: ${words.cancel}`}
+        >
+          {cancel.isPending ? words.canceling : words.cancel}
+        </button>
+      </div>
+    );
+  }
+  if (!mayRetry(job)) return null;
+  return (
+    <div className="progress-buttons">
+      <button
+        type="button"
+        className="button button-small"
+        disabled={retry.isPending}
+        onClick={() => retry.mutate(job.id)}
+        aria-label={`${title}: ${words.retry}`}
+      >
+        {words.retry}
+      </button>
+    </div>
+  );
+}

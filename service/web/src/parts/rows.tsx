@@ -1,0 +1,95 @@
+/** A long table of which only what is on the screen is drawn. It scrolls with the page. */
+
+import { useWindowVirtualizer } from "@tanstack/react-virtual";
+import { type ReactNode, useLayoutEffect, useRef, useState } from "react";
+
+interface RowsProps {
+  label: string;
+  className: string;
+  head: ReactNode;
+  count: number;
+  height: number;
+  keyOf: (index: number) => string;
+  row: (index: number) => ReactNode;
+  rowClass?: (index: number) => string;
+  /** Called when the end comes near. */
+  onNearEnd?: () => void;
+}
+
+export function Rows({ label, className, head, count, height, keyOf, row, rowClass, onNearEnd }: RowsProps) {
+  const body = useRef<HTMLDivElement>(null);
+  const [top, setTop] = useState(0);
+
+  // What stands above the table comes and goes; its place is measured whenever the page's height changes.
+  useLayoutEffect(() => {
+    const measure = () => body.current && setTop(body.current.getBoundingClientRect().top + window.scrollY);
+    measure();
+    const watching = new ResizeObserver(measure);
+    watching.observe(document.body);
+    return () => watching.disconnect();
+  }, []);
+
+  const rows = useWindowVirtualizer({
+    count,
+    estimateSize: () => height,
+    overscan: 10,
+    scrollMargin: top,
+    getItemKey: keyOf,
+  });
+  const drawn = rows.getVirtualItems();
+  const lastDrawn = drawn.at(-1)?.index ?? 0;
+  const nearEnd = useRef(onNearEnd);
+  nearEnd.current = onNearEnd;
+  useLayoutEffect(() => {
+    if (count > 0 && lastDrawn >= count - 10) nearEnd.current?.();
+  }, [lastDrawn, count]);
+
+  return (
+    // biome-ignore-start lint/a11y/useSemanticElements: a real table can't place its rows by itself
+    // biome-ignore-start lint/a11y/useFocusableInteractive: rows are not for the focus, what is in them is
+    <div className={`rows ${className}`} role="table" aria-label={label} aria-rowcount={count + 1}>
+      <div role="rowgroup">
+        <div className="rows-head" role="row" aria-rowindex={1}>
+          {head}
+        </div>
+      </div>
+      <div ref={body} role="rowgroup" className="rows-body" style={{ height: rows.getTotalSize() }}>
+        {drawn.map(({ index, key, start }) => (
+          <div
+            key={key}
+            ref={rows.measureElement}
+            data-index={index}
+            role="row"
+            aria-rowindex={index + 2}
+            className={`rows-row ${rowClass?.(index) ?? ""}`}
+            style={{ transform: `translateY(${start - top}px)` }}
+          >
+            {row(index)}
+          </div>
+        ))}
+      </div>
+    </div>
+    // biome-ignore-end lint/a11y/useFocusableInteractive: see above
+    // biome-ignore-end lint/a11y/useSemanticElements: see above
+  );
+}
+
+export function Cell({ children, className = "", label }: { children?: ReactNode; className?: string; label?: string }) {
+  return (
+    // biome-ignore lint/a11y/useSemanticElements: see Rows
+    // biome-ignore lint/a11y/useFocusableInteractive: see Rows
+    <div role="cell" className={`cell ${className}`} {...(label ? { "data-label": label } : {})}>
+      {children}
+    </div>
+  );
+}
+
+export function HeadCell({ children, className = "" }: { children?: ReactNode; className?: string }) {
+  return (
+    // biome-ignore lint/a11y/useSemanticElements: see Rows
+    // biome-ignore lint/a11y/useFocusableInteractive: see Rows
+    <div role="columnheader" className={`cell ${className}`}>
+      {children}
+    </div>
+  );
+}

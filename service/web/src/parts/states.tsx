@@ -1,0 +1,114 @@
+/** What stands where something else should: nothing there, still coming, forbidden, not found, broken. */
+
+import { type ReactNode, useEffect, useState } from "react";
+import { Refused, Unreachable } from "../api";
+import { isPassing } from "../live";
+import { useWords, type Words } from "../words";
+import { Icon, type IconName } from "./icons";
+
+interface PlateProps {
+  icon: IconName;
+  title: string;
+  children?: ReactNode;
+  tone?: "quiet" | "bad";
+  action?: ReactNode;
+}
+
+export function Plate({ icon, title, children, tone = "quiet", action }: PlateProps) {
+  return (
+    <div className={`plate plate-${tone}`} {...(tone === "bad" ? { role: "alert" } : {})}>
+      <span className="plate-icon">
+        <Icon name={icon} size={24} />
+      </span>
+      <p className="plate-title">{title}</p>
+      {children && <div className="plate-text">{children}</div>}
+      {action && <div className="plate-action">{action}</div>}
+    </div>
+  );
+}
+
+export function Forbidden() {
+  const words = useWords();
+  return (
+    <Plate icon="audit" title={words.forbiddenTitle}>
+      {words.forbiddenText}
+    </Plate>
+  );
+}
+
+export function NotFound() {
+  const words = useWords();
+  return (
+    <Plate icon="search" title={words.notFoundTitle}>
+      {words.notFoundText}
+    </Plate>
+  );
+}
+
+/** What the service's refusal means to a person. */
+export function problemText(words: Words, error: unknown): string {
+  if (error instanceof Unreachable) return words.noAnswer;
+  if (!(error instanceof Refused)) return words.serverError;
+  if (error.status === 503) return words.databaseAway;
+  if (error.status >= 500) return words.serverError;
+  if (error.status === 403) return words.forbiddenTitle;
+  if (error.status === 404) return words.notFoundTitle;
+  return words.refused(error.detail);
+}
+
+export function ProblemPlate({ error, again }: { error: unknown; again?: () => void }) {
+  const words = useWords();
+  if (error instanceof Refused && error.status === 403) return <Forbidden />;
+  if (error instanceof Refused && error.status === 404) return <NotFound />;
+  return (
+    <Plate
+      icon="warn"
+      tone="bad"
+      title={words.failedTitle}
+      action={
+        again && (
+          <button type="button" className="button" onClick={again}>
+            {words.reload}
+          </button>
+        )
+      }
+    >
+      <p>{problemText(words, error)}</p>
+      {error instanceof Refused && error.requestId && !isPassing(error) && (
+        <p className="faint">
+          {words.requestId}: <code>{error.requestId}</code>
+        </p>
+      )}
+    </Plate>
+  );
+}
+
+/** Grey bars in the shape of what comes. Says so when it takes long. */
+export function Loading({ rows = 4, tall = false }: { rows?: number; tall?: boolean }) {
+  const words = useWords();
+  const [slow, setSlow] = useState(false);
+  useEffect(() => {
+    const timer = setTimeout(() => setSlow(true), 5_000);
+    return () => clearTimeout(timer);
+  }, []);
+  return (
+    <div className="loading" role="status">
+      <span className="unseen">{words.loading}</span>
+      {Array.from({ length: rows }, (_, row) => (
+        // biome-ignore lint/suspicious/noArrayIndexKey: the bars have nothing else to be told apart by
+        <span key={row} className={`bone${tall ? " bone-tall" : ""}`} />
+      ))}
+      {slow && <p className="faint">{words.slow}</p>}
+    </div>
+  );
+}
+
+/** An error within something that is otherwise all right. */
+export function Mishap({ error }: { error: unknown }) {
+  const words = useWords();
+  return (
+    <p className="mishap" role="alert">
+      <Icon name="warn" /> {problemText(words, error)}
+    </p>
+  );
+}

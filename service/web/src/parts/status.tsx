@@ -1,0 +1,15 @@
+/** A status in a word, with a shape and a colour of its own. */
+
+import type { Status } from "../api";
+import { statusWord, useWords } from "../words";
+import { Icon } from "./icons";
+
+export function StatusBadge({ status, large = false }: { status: Status; large?: boolean }) {
+  const words = useWords();
+  return (
+    <span className={`status status-${status}${large ? " status-large" : ""}`}>
+      <Icon name={status} size={large ? 18 : 14} />
+      {statusWord(words, status)}
+    </span>
+  );
+}

@@ -1,0 +1,123 @@
+/** The events of a job one under the other: what, when, by whom, how long after the one before. */
+
+import { type KeyboardEvent, useEffect, useMemo, useRef, useState } from "react";
+import type { JobEvent } from "../api";
+import { between, exactTime, number, span } from "../format";
+import { doneOf, foldHiding, timelineOf } from "../history";
+import { useNames } from "../people";
+import { eventWord, reasonWord, useWords, type Words } from "../words";
+import { Icon, type IconName } from "./icons";
+import { unitWord } from "./progress";
+import { Clock } from "./scrubber";
+import { Ago } from "./time";
+
+export function Timeline({ events, seq, onChoose }: { events: JobEvent[]; seq: number; onChoose: (seq: number) => void }) {
+  const words = useWords();
+  const [open, setOpen] = useState<ReadonlySet<number>>(new Set());
+  const list = useRef<HTMLOListElement>(null);
+  const lines = useMemo(() => timelineOf(events, open), [events, open]);
+  const hidden = foldHiding(lines, seq);
+
+  // The chosen one is kept in sight, by the list's own scrolling: the page stays where it is.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: whenever another one is chosen
+  useEffect(() => {
+    const chosen = list.current?.querySelector<HTMLElement>('[aria-current="step"]');
+    const frame = list.current;
+    if (!chosen || !frame || frame.scrollHeight <= frame.clientHeight) return;
+    const [top, height] = [chosen.offsetTop - frame.offsetTop, chosen.offsetHeight];
+    if (top < frame.scrollTop + 40) frame.scrollTop = top - 40;
+    else if (top + height > frame.scrollTop + frame.clientHeight - 40) frame.scrollTop = top + height - frame.clientHeight + 40;
+  }, [seq, lines.length]);
+
+  function upAndDown(event: KeyboardEvent) {
+    const to = { ArrowUp: seq - 1, ArrowDown: seq + 1 }[event.key];
+    if (to === undefined || to < 1 || to > events.length) return;
+    event.preventDefault();
+    onChoose(to);
+  }
+
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveElementInteractions: the buttons in it take the focus; the keys go from one to the next
+    <ol className="timeline" ref={list} onKeyDown={upAndDown} aria-label={words.timeline}>
+      {lines.map((line) =>
+        line.kind === "event" ? (
+          <Item key={line.event.seq} event={line.event} before={line.before} here={line.event.seq === seq} onChoose={onChoose} />
+        ) : (
+          <li key={`fold-${line.from}`} className={`fold${line.from === hidden ? " fold-here" : ""}`}>
+            <button
+              type="button"
+              {...(line.from === hidden ? { "aria-current": "step" as const } : {})}
+              onClick={() => setOpen((before) => new Set(before).add(line.from))}
+            >
+              <Icon name="more" /> {words.moreProgress(line.to - line.from + 1)}
+              {line.from === hidden && <span className="numbers"> · #{seq}</span>}
+            </button>
+          </li>
+        ),
+      )}
+    </ol>
+  );
+}
+
+interface ItemProps {
+  event: JobEvent;
+  before: JobEvent | undefined;
+  here: boolean;
+  onChoose: (seq: number) => void;
+}
+
+function Item({ event, before, here, onChoose }: ItemProps) {
+  const words = useWords();
+  const names = useNames();
+  const opens = before && before.attempt !== event.attempt;
+  const summary = summaryOf(words, event);
+  return (
+    <li className={`event-item event-${event.type}`}>
+      {opens && <span className="attempt-line">{words.attemptNumber(event.attempt)}</span>}
+      <button type="button" className="event" onClick={() => onChoose(event.seq)} {...(here ? { "aria-current": "step" as const } : {})}>
+        <span className="event-icon">
+          <Icon name={event.type as IconName} />
+        </span>
+        <span className="event-main">
+          <span className="event-title">
+            <b>{eventWord(words, event)}</b>
+            <code>{event.type}</code>
+            <span className="faint numbers">#{event.seq}</span>
+          </span>
+          {summary && <span className="event-summary">{summary}</span>}
+          <span className="event-by faint" title={event.actor}>
+            {names.actor(event.actor)} · {words.attemptNumber(event.attempt)}
+          </span>
+        </span>
+        <span className="event-when">
+          <Clock at={event.at} />
+          <span className="faint" title={before ? words.sinceBefore : exactTime(event.at, words.language)}>
+            {before ? `+${span(between(before.at, event.at), words.language)}` : <Ago at={event.at} />}
+          </span>
+        </span>
+      </button>
+    </li>
+  );
+}
+
+/** The one thing of an event's data that one wants to know first. */
+export function summaryOf(words: Words, { type, data, seq, at }: Pick<JobEvent, "type" | "data" | "seq" | "at">): string {
+  switch (type) {
+    case "queued": {
+      const delay = between(at, String(data.runAt));
+      const later = delay > 100 ? ` · ${words.runsFrom(exactTime(String(data.runAt), words.language))}` : "";
+      return (seq === 1 ? String(data.type) : reasonWord(words, data.reason)) + later;
+    }
+    case "started":
+      return "";
+    case "progress":
+    case "completed": {
+      const done = doneOf(data.result);
+      return done ? `${number(done.done, words.language)} / ${number(done.total, words.language)} ${unitWord(words, done.unit)}` : "";
+    }
+    case "failed":
+      return String((data.error as { message?: string } | undefined)?.message ?? "");
+    default:
+      return reasonWord(words, data.reason);
+  }
+}

@@ -1,0 +1,82 @@
+/** Language and theme: the browser's, until somebody chooses. */
+
+import { createContext, type ReactNode, useContext, useEffect, useMemo, useState } from "react";
+import { type Language, Speaking, wordsIn } from "./words";
+
+export type Theme = "auto" | "light" | "dark";
+
+interface Preferences {
+  language: Language;
+  theme: Theme;
+  speak: (language: Language) => void;
+  paint: (theme: Theme) => void;
+}
+
+const Chosen = createContext<Preferences | null>(null);
+
+export function usePreferences(): Preferences {
+  const preferences = useContext(Chosen);
+  if (!preferences) throw new Error("no preferences around this component");
+  return preferences;
+}
+
+/** Storage may be forbidden; then a choice lasts as long as the page. */
+function kept(name: string): string | null {
+  try {
+    return localStorage.getItem(name);
+  } catch {
+    return null;
+  }
+}
+
+function keep(name: string, value: string) {
+  try {
+    localStorage.setItem(name, value);
+  } catch {
+    // It lasts as long as the page.
+  }
+}
+
+function firstLanguage(): Language {
+  const language = kept("rireki.language") ?? navigator.language;
+  return language.startsWith("ja") ? "ja" : "en";
+}
+
+function firstTheme(): Theme {
+  const theme = kept("rireki.theme");
+  return theme === "light" || theme === "dark" ? theme : "auto";
+}
+
+export function WithPreferences({ children }: { children: ReactNode }) {
+  const [language, setLanguage] = useState(firstLanguage);
+  const [theme, setTheme] = useState(firstTheme);
+
+  useEffect(() => {
+    document.documentElement.lang = language;
+  }, [language]);
+  useEffect(() => {
+    if (theme === "auto") delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = theme;
+  }, [theme]);
+
+  const preferences = useMemo(
+    () => ({
+      language,
+      theme,
+      speak: (chosen: Language) => {
+        keep("rireki.language", chosen);
+        setLanguage(chosen);
+      },
+      paint: (chosen: Theme) => {
+        keep("rireki.theme", chosen);
+        setTheme(chosen);
+      },
+    }),
+    [language, theme],
+  );
+  return (
+    <Chosen value={preferences}>
+      <Speaking value={wordsIn(language)}>{children}</Speaking>
+    </Chosen>
+  );
+}

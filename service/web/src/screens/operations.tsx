@@ -1,0 +1,250 @@
+/** What an operator looks at: which workers are alive and what they run; and stopping a kind of job for a while. */
+
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { type FormEvent, useState } from "react";
+import { type JobType, listJobTypes, listWorkers, pauseType, resumeType, type Worker } from "../api";
+import { useNow } from "../clock";
+import { ago, exactTime, shortId, span } from "../format";
+import { AuditTabs } from "../parts/audit-tabs";
+import { Dialog } from "../parts/dialog";
+import { Heading } from "../parts/heading";
+import { Icon } from "../parts/icons";
+import { Forbidden, Loading, Mishap, Plate, ProblemPlate } from "../parts/states";
+import { Ago } from "../parts/time";
+import { useNames } from "../people";
+import { Link } from "../route";
+import { useSession } from "../session";
+import { useToasts } from "../toasts";
+import { typeWord, useWords } from "../words";
+
+export function OperationsScreen() {
+  const words = useWords();
+  const { isAdmin } = useSession();
+  return (
+    <>
+      <Heading title={words.operations} />
+      {isAdmin ? (
+        <>
+          <AuditTabs />
+          <JobTypes />
+          <Workers />
+        </>
+      ) : (
+        <Forbidden />
+      )}
+    </>
+  );
+}
+
+// Job types -------------------------------------------------------------------------------------------------------------------
+
+const JOB_TYPES = ["job-types"];
+
+function JobTypes() {
+  const words = useWords();
+  const listing = useQuery({ queryKey: JOB_TYPES, queryFn: ({ signal }) => listJobTypes(signal), refetchInterval: 10_000 });
+  return (
+    <section className="section" aria-labelledby="types-heading">
+      <div className="section-head">
+        <h2 id="types-heading">{words.jobTypes}</h2>
+      </div>
+      {!listing.data &&
+        (listing.error ? <ProblemPlate error={listing.error} again={() => void listing.refetch()} /> : <Loading rows={3} tall />)}
+      <ul className="type-cards">
+        {listing.data?.map((type) => (
+          <TypeCard key={type.name} type={type} />
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+function TypeCard({ type }: { type: JobType }) {
+  const words = useWords();
+  const names = useNames();
+  const now = useNow();
+  const queries = useQueryClient();
+  const { complain } = useToasts();
+  const [pausing, setPausing] = useState(false);
+  const resuming = useMutation({
+    mutationFn: () => resumeType(type.name),
+    onSuccess: () => queries.invalidateQueries({ queryKey: JOB_TYPES }),
+    onError: complain,
+  });
+  const { paused } = type;
+  return (
+    <li className={`card type-card${paused ? " type-paused" : ""}`}>
+      <div className="type-head">
+        <div>
+          <h3>{typeWord(words, type.name)}</h3>
+          <code className="faint">{type.name}</code>
+        </div>
+        <span className={paused ? "state-chip state-silent" : "state-chip state-alive"}>
+          <Icon name={paused ? "pause" : "play"} size={14} /> {paused ? words.paused : words.typeRuns}
+        </span>
+      </div>
+      <p className="faint">
+        {words.mostAttempts(type.maxAttempts)} · {words.deadline(span(type.deadline * 1000, words.language))}
+      </p>
+      {paused && (
+        <p>
+          {words.pausedSince(ago(paused.since, now, words.language), names.actor(paused.actor))}
+          {paused.until && ` · ${words.until(exactTime(paused.until, words.language))}`}
+          {paused.reason && <span className="pause-reason">{paused.reason}</span>}
+        </p>
+      )}
+      {paused ? (
+        <button
+          type="button"
+          className="button button-small"
+          aria-label={words.resumeWhat(type.name)}
+          disabled={resuming.isPending}
+          onClick={() => resuming.mutate()}
+        >
+          {words.resume}
+        </button>
+      ) : (
+        <button type="button" className="button button-small" aria-label={words.pauseWhat(type.name)} onClick={() => setPausing(true)}>
+          {words.pause}
+        </button>
+      )}
+      {pausing && <PauseDialog type={type} onClose={() => setPausing(false)} />}
+    </li>
+  );
+}
+
+function PauseDialog({ type, onClose }: { type: JobType; onClose: () => void }) {
+  const words = useWords();
+  const queries = useQueryClient();
+  const [until, setUntil] = useState("");
+  const [reason, setReason] = useState("");
+  const pausing = useMutation({
+    mutationFn: () =>
+      pauseType(type.name, {
+        ...(until ? { until: new Date(until).toISOString() } : {}),
+        ...(reason.trim() ? { reason: reason.trim() } : {}),
+      }),
+    onSuccess: () => {
+      void queries.invalidateQueries({ queryKey: JOB_TYPES });
+      onClose();
+    },
+  });
+
+  function submit(event: FormEvent) {
+    event.preventDefault();
+    pausing.mutate();
+  }
+
+  return (
+    <Dialog title={words.pauseWhat(type.name)} onClose={onClose}>
+      <form className="form" onSubmit={submit}>
+        <p>{words.pauseText}</p>
+        <label className="field">
+          {words.pauseUntil} ({words.optional})
+          <input type="datetime-local" value={until} onChange={(event) => setUntil(event.target.value)} />
+          <span className="faint small">{words.pauseUntilHint}</span>
+        </label>
+        <label className="field">
+          {words.reason} ({words.optional})
+          <input value={reason} maxLength={1000} onChange={(event) => setReason(event.target.value)} />
+        </label>
+        {pausing.error && <Mishap error={pausing.error} />}
+        <div className="dialog-buttons">
+          <button type="button" className="button" onClick={onClose}>
+            {words.abort}
+          </button>
+          <button type="submit" className="button button-main" disabled={pausing.isPending}>
+            {words.pause}
+          </button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}
+
+// Workers ---------------------------------------------------------------------------------------------------------------------
+
+function Workers() {
+  const words = useWords();
+  const [all, setAll] = useState(false);
+  const listing = useQuery({ queryKey: ["workers"], queryFn: ({ signal }) => listWorkers(signal), refetchInterval: 3_000 });
+  const workers = listing.data ?? [];
+  const present = workers.filter(({ state }) => state !== "gone");
+  const gone = workers.length - present.length;
+  return (
+    <section className="section" aria-labelledby="workers-heading">
+      <div className="section-head">
+        <h2 id="workers-heading">{words.workers}</h2>
+        {listing.data && <span className="count">{present.length}</span>}
+      </div>
+      {!listing.data &&
+        (listing.error ? <ProblemPlate error={listing.error} again={() => void listing.refetch()} /> : <Loading rows={2} tall />)}
+      {listing.data && present.length === 0 && (
+        <Plate icon="worker" title={words.noWorkers}>
+          {words.noWorkersText}
+        </Plate>
+      )}
+      <ul className="workers">
+        {(all ? workers : present).map((worker) => (
+          <WorkerCard key={worker.id} worker={worker} />
+        ))}
+      </ul>
+      {gone > 0 && !all && (
+        <button type="button" className="link" onClick={() => setAll(true)}>
+          {words.showGone(gone)}
+        </button>
+      )}
+    </section>
+  );
+}
+
+function WorkerCard({ worker }: { worker: Worker }) {
+  const words = useWords();
+  const now = useNow();
+  return (
+    <li className="card worker">
+      <div className="type-head">
+        <div>
+          <h3>
+            {worker.host} <span className="faint">#{worker.pid}</span>
+          </h3>
+          <code className="faint">{worker.id}</code>
+        </div>
+        <span className={`state-chip state-${worker.state}`}>
+          <i aria-hidden="true" /> {words[worker.state]}
+        </span>
+      </div>
+      <p className="faint">
+        {words.startedWhen(ago(worker.startedAt, now, words.language))} ·{" "}
+        {words.lastSeen(ago(worker.lastSeen, now, words.language))} · {words.slots(worker.jobs.length, worker.slots)}
+      </p>
+      {worker.stuck.length > 0 && (
+        <p className="error-line">
+          <Icon name="warn" />
+          <span>
+            {words.stuck}:{" "}
+            {worker.stuck.map((stuck) => (
+              <Link key={`${stuck.jobId}:${stuck.attempt}`} to={`/jobs/${stuck.jobId}`}>
+                {stuck.type} <code>{shortId(stuck.jobId)}</code>{" "}
+              </Link>
+            ))}
+          </span>
+        </p>
+      )}
+      {worker.jobs.length === 0 && worker.state === "alive" && <p className="faint">{words.idle}</p>}
+      <ul className="worker-jobs">
+        {worker.jobs.map((job) => (
+          <li key={job.id}>
+            <Icon name="processing" size={14} />
+            <Link to={`/jobs/${job.id}`}>
+              {job.type} <code>{shortId(job.id)}</code>
+            </Link>
+            <span className="faint">
+              {words.attemptNumber(job.attempt)} · <Ago at={job.startedAt} />
+            </span>
+          </li>
+        ))}
+      </ul>
+    </li>
+  );
+}

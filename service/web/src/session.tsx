@@ -1,0 +1,79 @@
+/** Who is signed in. When the service no longer knows us, the sign-in stands in place of the screen, under the same address:
+ * after it one is back where one was. */
+
+import { useQuery } from "@tanstack/react-query";
+import { createContext, type ReactNode, useContext, useEffect, useMemo, useState } from "react";
+import { me, onSignedOut, signOut, type User } from "./api";
+import { queries, startLive, stopLive } from "./live";
+
+export type Gone = "never" | "expired" | "left";
+
+interface Session {
+  user: User | null;
+  /** Why nobody is signed in. */
+  gone: Gone;
+  isAdmin: boolean;
+  enter: (user: User) => void;
+  leave: () => Promise<void>;
+}
+
+const Signed = createContext<Session | null>(null);
+
+export function useSession(): Session {
+  const session = useContext(Signed);
+  if (!session) throw new Error("no session around this component");
+  return session;
+}
+
+/** Who is signed in; only for what stands behind the sign-in. */
+export function useUser(): User {
+  const { user } = useSession();
+  if (!user) throw new Error("nobody is signed in");
+  return user;
+}
+
+const ME = ["me"];
+
+export function WithSession({ children, waiting, failed }: {
+  children: ReactNode;
+  waiting: ReactNode;
+  failed: (error: Error, again: () => void) => ReactNode;
+}) {
+  const [gone, setGone] = useState<Gone>("never");
+  const { data: user, error, refetch } = useQuery({ queryKey: ME, queryFn: me, staleTime: Number.POSITIVE_INFINITY });
+  const userId = user?.id;
+
+  useEffect(() => {
+    onSignedOut(() => {
+      if (!queries.getQueryData(ME)) return;
+      setGone("expired");
+      queries.setQueryData(ME, null);
+    });
+  }, []);
+  useEffect(() => {
+    if (!userId) return;
+    startLive();
+    return stopLive;
+  }, [userId]);
+
+  const session = useMemo<Session>(
+    () => ({
+      user: user ?? null,
+      gone,
+      isAdmin: user?.role === "admin",
+      enter: (entered) => {
+        // What was fetched for one user is not for the next.
+        queries.removeQueries({ predicate: ({ queryKey }) => queryKey[0] !== ME[0] });
+        queries.setQueryData(ME, entered);
+      },
+      leave: async () => {
+        await signOut().catch(() => {});
+        setGone("left");
+        queries.setQueryData(ME, null);
+      },
+    }),
+    [user, gone],
+  );
+  if (user === undefined) return error ? failed(error, () => void refetch()) : waiting;
+  return <Signed value={session}>{children}</Signed>;
+}

@@ -1,0 +1,167 @@
+/** Reading server-sent events (HTML, 9.2) and staying connected to them. */
+
+import { Refused } from "./api";
+
+export interface Message {
+  event: string;
+  data: string;
+}
+
+/** Turns text, however it was cut on its way, into messages. `lastId` is what a reconnect asks to go on from. */
+export class Parser {
+  lastId = "";
+  #rest = "";
+  #id = "";
+  #event = "";
+  #data: string[] = [];
+
+  constructor(lastId = "") {
+    this.lastId = this.#id = lastId;
+  }
+
+  push(text: string): Message[] {
+    const lines = (this.#rest + text).split(/\r\n|\n|\r(?!$)/);
+    this.#rest = lines.pop() ?? "";
+    return lines.flatMap((line) => this.#line(line) ?? []);
+  }
+
+  /** What was left unfinished when the connection broke is nothing. */
+  broken() {
+    this.#rest = this.#event = "";
+    this.#data = [];
+    this.#id = this.lastId;
+  }
+
+  #line(line: string): Message | undefined {
+    if (line === "") return this.#dispatch();
+    const [, field, value] = /^([^:]*):? ?(.*)$/s.exec(line) ?? [];
+    if (field === "data") this.#data.push(value ?? "");
+    else if (field === "event") this.#event = value ?? "";
+    else if (field === "id" && !value?.includes("\0")) this.#id = value ?? "";
+  }
+
+  #dispatch(): Message | undefined {
+    this.lastId = this.#id;
+    const message = this.#data.length ? { event: this.#event || "message", data: this.#data.join("\n") } : undefined;
+    this.#event = "";
+    this.#data = [];
+    return message;
+  }
+}
+
+export type LiveState = "connecting" | "live" | "reconnecting" | "polling";
+
+export interface Following {
+  open: (lastId: string, signal: AbortSignal) => Promise<ReadableStream<Uint8Array<ArrayBuffer>> | null>;
+  onMessages: (messages: Message[]) => void;
+  onState?: (state: LiveState) => void;
+  /** The id of the last message that is known already. */
+  after?: string;
+}
+
+const FIRST_PAUSE = 1_000;
+const LONGEST_PAUSE = 15_000;
+const FAILURES_UNTIL_POLLING = 2;
+/** The service says something every 15 seconds: a line that is silent for longer is dead, whatever the network says. */
+const LONGEST_SILENCE = 40_000;
+/** A browser keeps only six connections to one host, over all of its tabs: one that nobody looks at gives its own back. */
+const HIDDEN_FOR = 60_000;
+
+/** Follows a stream through all breaks until it is told to stop, or the service says that nothing is left to come. */
+export function follow({ open, onMessages, onState = () => {}, after = "" }: Following): () => void {
+  const stopped = new AbortController();
+  const parser = new Parser(after);
+  let failures = 0;
+
+  async function read() {
+    const connection = new AbortController();
+    const signal = AbortSignal.any([stopped.signal, connection.signal]);
+    const unwatch = whenHidden(() => connection.abort());
+    const decoder = new TextDecoder();
+    let silence: ReturnType<typeof setTimeout> | undefined;
+    try {
+      const body = await open(parser.lastId, signal);
+      if (body === null) return false;
+      onState("live");
+      failures = 0;
+      const reader = body.getReader();
+      for (;;) {
+        silence = setTimeout(() => connection.abort(), LONGEST_SILENCE);
+        const { done, value } = await reader.read();
+        clearTimeout(silence);
+        if (done) return true;
+        const messages = parser.push(decoder.decode(value, { stream: true }));
+        if (messages.length) onMessages(messages);
+      }
+    } finally {
+      clearTimeout(silence);
+      unwatch();
+      parser.broken();
+    }
+  }
+
+  async function run() {
+    onState("connecting");
+    while (!stopped.signal.aborted) {
+      try {
+        if (!(await read())) return;
+      } catch (error) {
+        if (stopped.signal.aborted) return;
+        if (error instanceof Refused && error.status >= 400 && error.status < 500 && error.status !== 429) {
+          if (error.status === 401) return;
+          failures = Math.max(failures, FAILURES_UNTIL_POLLING);
+        }
+      }
+      if (stopped.signal.aborted) return;
+      await shown(stopped.signal);
+      failures += 1;
+      onState(failures > FAILURES_UNTIL_POLLING ? "polling" : "reconnecting");
+      await pause(Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (failures - 1)), stopped.signal);
+    }
+  }
+
+  void run();
+  return () => stopped.abort();
+}
+
+/** Returns early when the network comes back. */
+function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      globalThis.removeEventListener?.("online", done);
+      resolve();
+    };
+    const timer = setTimeout(done, milliseconds);
+    globalThis.addEventListener?.("online", done);
+    signal.addEventListener("abort", done, { once: true });
+  });
+}
+
+function whenHidden(then: () => void): () => void {
+  if (typeof document === "undefined") return () => {};
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const look = () => {
+    clearTimeout(timer);
+    if (document.hidden) timer = setTimeout(then, HIDDEN_FOR);
+  };
+  look();
+  document.addEventListener("visibilitychange", look);
+  return () => {
+    clearTimeout(timer);
+    document.removeEventListener("visibilitychange", look);
+  };
+}
+
+function shown(signal: AbortSignal): Promise<void> {
+  if (typeof document === "undefined" || !document.hidden) return Promise.resolve();
+  return new Promise((resolve) => {
+    const look = () => {
+      if (document.hidden && !signal.aborted) return;
+      document.removeEventListener("visibilitychange", look);
+      resolve();
+    };
+    document.addEventListener("visibilitychange", look);
+    signal.addEventListener("abort", look, { once: true });
+  });
+}

@@ -1,0 +1,46 @@
+/** All that happened to a job: read once, then event by event as they come. Never the whole history again. */
+
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { useEffect } from "react";
+import { type Job, type JobEvent, jobEvents, openStream } from "./api";
+import { isActive } from "./history";
+import { useTick } from "./live";
+import { follow } from "./stream";
+
+export function useHistory(id: string, job: Job | undefined) {
+  const queries = useQueryClient();
+  const key = ["events", id];
+  const history = useQuery({
+    queryKey: key,
+    queryFn: ({ signal }) => jobEvents(id, signal),
+    staleTime: Number.POSITIVE_INFINITY,
+    gcTime: 60_000,
+  });
+  const last = history.data?.at(-1)?.seq ?? 0;
+  const behind = history.data !== undefined && job !== undefined && (isActive(job) || job.seq > last);
+
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the stream goes on from where it began; each event is not a new one
+  useEffect(() => {
+    if (!behind) return;
+    return follow({
+      after: String(last),
+      open: (lastId, signal) => openStream(id, lastId, signal),
+      onMessages: (messages) =>
+        queries.setQueryData<JobEvent[]>(key, (held) =>
+          joined(held ?? [], messages.map(({ data }) => JSON.parse(data) as JobEvent)),
+        ),
+    });
+  }, [behind, id]);
+
+  useTick(() => {
+    if (job && job.seq > last) void history.refetch();
+  });
+  return history;
+}
+
+/** The stream may tell a thing twice, never out of order. */
+export function joined(held: JobEvent[], news: JobEvent[]): JobEvent[] {
+  const last = held.at(-1)?.seq ?? 0;
+  const fresh = news.filter(({ seq }) => seq > last);
+  return fresh.length ? [...held, ...fresh] : held;
+}
