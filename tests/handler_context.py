@@ -82,7 +82,15 @@ async def running(
 async def next_attempt(store: Store, resources: Resources, job_type: JobType[Any], job: Job) -> AsyncIterator[RunningAttempt]:
     """The attempt that a queued job waits for."""
     worker = f"w{job.attempt}-{job.id}"
-    runner = Runner(store=store, bus=Bus(), resources=resources, job_types={job_type.name: job_type}, worker_id=worker, slots=1)
+    runner = Runner(
+        store=store,
+        bus=Bus(),
+        resources=resources,
+        job_types={job_type.name: job_type},
+        worker_id=worker,
+        slots=1,
+        tell=lambda job: None,
+    )
     attempt = Attempt(runner, job)
     await attempt.start()
     reports = ProgressReports(attempt)

@@ -29,6 +29,7 @@ from tests.job_types import (
     job_type,
     lives_on,
     must_fold,
+    new_worker,
     queue,
     room_for,
     row_locked,
@@ -143,6 +144,26 @@ async def test_a_job_that_comes_while_another_is_being_taken_is_picked_up_at_onc
             latencies.append(time.monotonic() - pushed)
 
     assert max(latencies) < 0.6, latencies
+
+
+async def test_a_job_that_was_handed_back_is_picked_up_without_waiting_for_the_tick(
+    database: Database, store: Store, bus: Bus, over_redis: RedisWire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliver, "TICK", NEVER)
+
+    async def once_for_ever(context: Context, payload: Any) -> JSON:
+        if context.attempt == 1:
+            await asyncio.Event().wait()
+        return context.attempt
+
+    type = job_type("once_for_ever", once_for_ever)
+    async with working(database, store, bus, over_redis, [type]):
+        job = await running(database, await queue(store, over_redis, type))
+        other = new_worker(database, store, bus, over_redis, [type])
+        await other.start()
+    # The first worker has stopped, and the other one is there.
+    assert (await ended(database, job)).result == 2
+    await other.stop(grace=0)
 
 
 async def test_jobs_that_were_queued_before_the_worker_came_are_found_in_the_log(

@@ -19,7 +19,7 @@ from events.bus import Bus
 from events.database import DATABASE_ERRORS, Database
 from events.store import Store
 from projections.jobs import JobsView
-from workers.deliver import AttemptId, Delivery, Room, Wire
+from workers.deliver import AttemptId, Delivery, Hint, Room, Wire
 from workers.job_type import JobType
 from workers.pauses import Pauses
 from workers.redis_wire import RedisWire
@@ -51,8 +51,9 @@ class Worker:
         self._job_types = job_types
         self._turns = list(job_types)  # whose turn it is to be asked first
         self.runner = Runner(
-            store=store, bus=bus, resources=resources, job_types=job_types, worker_id=new_worker_id(), slots=slots
-        )
+            store=store, bus=bus, resources=resources, job_types=job_types, worker_id=new_worker_id(), slots=slots,
+            tell=lambda job: wire.push([Hint.of(job)]),
+        )  # fmt: skip
         self._heart = Heart(database=database, store=store, view=self._view, runner=self.runner, job_types=job_types)
         self._delivery = Delivery(database, self._view, wire, self._present_types)
         self.broken: asyncio.Future[Never] = asyncio.get_running_loop().create_future()

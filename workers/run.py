@@ -73,8 +73,11 @@ class Runner:
         job_types: Mapping[str, JobType[Any]],
         worker_id: str,
         slots: int,
+        tell: Callable[[Job], None],
     ) -> None:
+        """`tell` is called with a job that was handed back: others may start it at once."""
         self.store = store
+        self.tell = tell
         self.resources = resources
         self.job_types = job_types
         self.worker_id = worker_id
@@ -216,7 +219,9 @@ class Attempt:
         await progress.finish()
         match why:
             case Interruption.STOPPING:
-                return await self.append(lambda job: rules.hand_back(job, attempt=self.number, worker=self.worker))
+                handed_back = await self.append(lambda job: rules.hand_back(job, attempt=self.number, worker=self.worker))
+                self.runner.tell(handed_back)
+                return handed_back
             case Interruption.TIMEOUT:
                 message = f"the attempt did not end within {self._type.deadline:g} seconds"
                 return await self._fail(JobError("Timeout", message), retry=True)
