@@ -156,7 +156,7 @@ async def test_a_rolling_restart_of_three_workers_under_load_fails_no_job_and_lo
         loading = asyncio.create_task(_load(store, jobs))
         for old in fleet:
             seen = len(jobs)
-            await until(lambda seen=seen: len(jobs) > seen + 20)
+            await until(lambda seen=seen: len(jobs) > seen + 20)  # type: ignore[misc]
             old.send(signal.SIGTERM)
             assert await old.ended() == 0
             await worker()
