@@ -151,27 +151,10 @@ export const listUsers = async (signal?: AbortSignal) => (await get<{ users: Use
 
 const job = (id: string) => `/api/jobs/${encodeURIComponent(id)}`;
 
-export interface Counts {
-  counts: Record<Status, number>;
-  most: number;
-}
-
-export interface Waiting {
-  reason: "retry_at" | "paused" | "no_worker" | "in_line";
-  runAt: string;
-  pausedUntil: string | null;
-  ahead: number;
-  workers: number;
-}
-
-export type BulkAction = "cancel" | "retry";
-
-export interface BulkAnswer {
-  matched: number;
-  done: number;
-  refused: { jobId: string; detail: string }[];
-  more: boolean;
-}
+export type Counts = Schemas["Counts"];
+export type Waiting = Schemas["WaitingDocument"];
+export type BulkAction = Schemas["Bulk"]["action"];
+export type BulkAnswer = Schemas["BulkDone"];
 
 export const MOST_IDS = 100;
 
@@ -246,43 +229,18 @@ export interface LogFilter {
   jobId?: string | undefined;
 }
 
-export interface Verification {
-  id: string;
-  startedAt: string;
-  finishedAt: string | null;
-  actor: string;
-  jobs: number;
-  events: number;
-  differences: string[];
-  differenceCount: number;
-  error: string | null;
-}
+export type Verification = Schemas["VerificationDocument"];
+export type JobType = Schemas["JobTypeDocument"];
+export type Worker = Schemas["WorkerDocument"];
+export type LogPage = Schemas["Log"];
 
-export interface JobType {
-  name: string;
-  maxAttempts: number;
-  deadline: number;
-  paused: null | { since: string; until: string | null; reason: string | null; actor: string };
-}
+/** The oldest events after this position. `searched` says how far this went: what is rare takes several calls. */
+export const logAfter = (filter: LogFilter, after: number, limit: number, signal?: AbortSignal) =>
+  get<LogPage>("/api/events", { ...filter, after, limit }, signal);
 
-export interface Worker {
-  id: string;
-  host: string;
-  pid: number;
-  state: "alive" | "silent" | "gone";
-  startedAt: string;
-  lastSeen: string;
-  goneAt: string | null;
-  jobTypes: string[];
-  slots: number;
-  jobs: { id: string; type: string; attempt: number; startedAt: string }[];
-  stuck: { jobId: string; attempt: number; type: string; since: string }[];
-}
-
-export const logAfter = async (filter: LogFilter, after: number, limit: number, signal?: AbortSignal) =>
-  (await get<{ events: JobEvent[] }>("/api/events", { ...filter, after, limit }, signal)).events;
-export const latestLog = async (filter: LogFilter, limit: number, signal?: AbortSignal) =>
-  (await get<{ events: JobEvent[] }>("/api/events", { ...filter, latest: true, limit }, signal)).events;
+/** The newest events up to this position, or of all. */
+export const logUntil = (filter: LogFilter, until: number | null, limit: number, signal?: AbortSignal) =>
+  get<LogPage>("/api/events", { ...filter, latest: true, until, limit }, signal);
 export const lastVerification = async (signal?: AbortSignal) =>
   (await get<{ verification: Verification | null }>("/api/audit/verify", {}, signal)).verification;
 export const verify = async () => (await post<{ verification: Verification }>("/api/audit/verify")).verification;

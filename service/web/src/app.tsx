@@ -10,7 +10,6 @@ import { CompaniesScreen } from "./screens/companies";
 import { JobScreen } from "./screens/job";
 import { JobsScreen } from "./screens/jobs";
 import { NotFoundScreen } from "./screens/not-found";
-import { OperationsScreen } from "./screens/operations";
 import { SignInScreen } from "./screens/sign-in";
 import { useSession, WithSession } from "./session";
 import { WithToasts } from "./toasts";
@@ -66,8 +65,6 @@ function Screen() {
       return <CompaniesScreen id={id ?? null} />;
     case "audit":
       return id ? <NotFoundScreen /> : <AuditScreen />;
-    case "operations":
-      return id ? <NotFoundScreen /> : <OperationsScreen />;
     default:
       return <NotFoundScreen />;
   }

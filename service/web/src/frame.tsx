@@ -66,7 +66,7 @@ function Navigation({ path }: { path: string }) {
     ["/jobs", words.jobs, "jobs", isAdmin ? /^\/jobs/ : /^\/(jobs|$)/],
     ["/companies", words.companies, "companies", /^\/companies/],
   ];
-  if (isAdmin) links.push(["/audit", words.audit, "audit", /^\/(audit|operations)/]);
+  if (isAdmin) links.push(["/audit", words.audit, "audit", /^\/audit/]);
   return (
     <nav className="links" aria-label={words.navigation}>
       {links.map(([address, word, icon, here]) => (

@@ -64,6 +64,8 @@ function become(next: LiveState) {
 }
 
 function hear(messages: Message[]) {
+  // We were away for too long to be told everything.
+  if (messages.some(({ event }) => event === "reset")) tick();
   const changes = messages.flatMap((message) => (message.event === "change" ? (JSON.parse(message.data) as Change) : []));
   const news = changes.filter(isNew);
   if (news.length === 0) return;

@@ -1,19 +1,35 @@
 /** The whole log, read from its end: newer events as they come, older ones on demand. */
 
-import { useEffect, useRef, useState } from "react";
-import { type JobEvent, type LogFilter, latestLog, logAfter } from "./api";
+import { useEffect, useReducer, useRef, useState } from "react";
+import { type JobEvent, type LogFilter, type LogPage, logAfter, logUntil } from "./api";
 import { useChanges, useTick } from "./live";
 
 const FIRST = 100;
 const AT_ONCE = 500;
 /** Events get their position shortly after they happened; asking at once would find nothing yet. */
 const SOON = 700;
-const WIDEST = 100_000;
+
+/** A stretch of the log: all events that were wanted among the positions after `after` up to `until`, oldest first. */
+export type Stretch = LogPage;
+
+/** The stretch with another one that joins it, or overlaps it, at either end. */
+export function joined(held: Stretch, page: LogPage): Stretch {
+  const older = page.events.filter((event) => at(event) <= held.searched.after);
+  const newer = page.events.filter((event) => at(event) > held.searched.until);
+  return {
+    events: older.length || newer.length ? [...older, ...held.events, ...newer] : held.events,
+    searched: {
+      after: Math.min(held.searched.after, page.searched.after),
+      until: Math.max(held.searched.until, page.searched.until),
+    },
+  };
+}
+
+const at = (event: JobEvent) => event.position ?? 0;
 
 export interface Log {
-  /** Oldest first. */
-  events: JobEvent[];
-  loading: boolean;
+  /** Oldest first; null until the first have come. */
+  events: JobEvent[] | null;
   error: Error | null;
   /** Nothing older is there. */
   complete: boolean;
@@ -23,27 +39,25 @@ export interface Log {
 }
 
 export function useLog(filter: LogFilter): Log {
-  const [events, setEvents] = useState<JobEvent[] | null>(null);
+  const [stretch, setStretch] = useState<Stretch | null>(null);
   const [error, setError] = useState<Error | null>(null);
-  const [complete, setComplete] = useState(false);
   const [olderLoading, setOlderLoading] = useState(false);
-  const [round, setRound] = useState(0);
-  const held = useRef(events);
-  held.current = events;
+  const [round, again] = useReducer((count: number) => count + 1, 0);
+  const held = useRef(stretch);
+  held.current = stretch;
   const asking = useRef(false);
   const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
   const key = JSON.stringify(filter);
+  const asked = useRef(key);
+  asked.current = key;
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: the key is the filter
   useEffect(() => {
     const gone = new AbortController();
-    setEvents(null);
+    setStretch(null);
     setError(null);
-    latestLog(filter, FIRST, gone.signal)
-      .then((latest) => {
-        setEvents(latest);
-        setComplete(latest.length < FIRST || latest[0]?.position === 1);
-      })
+    logUntil(filter, null, FIRST, gone.signal)
+      .then(setStretch)
       .catch((failed: Error) => {
         if (!gone.signal.aborted) setError(failed);
       });
@@ -54,15 +68,18 @@ export function useLog(filter: LogFilter): Log {
     };
   }, [key, round]);
 
+  /** What came for another filter than the one that is now chosen is dropped. */
+  function add(page: LogPage) {
+    if (asked.current === key) setStretch((before) => before && joined(before, page));
+  }
+
   async function newer() {
-    const known = held.current;
-    if (!known || asking.current) return;
+    if (!held.current || asking.current) return;
     asking.current = true;
     try {
-      const after = known.at(-1)?.position ?? 0;
-      const news = after ? await logAfter(filter, after, AT_ONCE) : await latestLog(filter, FIRST);
-      setEvents((before) => (before === null ? before : joinedNewer(before, news)));
-      if (news.length === AT_ONCE) soon();
+      const page = await logAfter(filter, held.current.searched.until, AT_ONCE);
+      add(page);
+      if (page.events.length === AT_ONCE) soon();
     } catch {
       // The next change, or the next tick, asks again.
     } finally {
@@ -81,13 +98,16 @@ export function useLog(filter: LogFilter): Log {
   useTick(() => void newer());
 
   async function older() {
-    const first = held.current?.[0]?.position;
-    if (!first || olderLoading) return;
+    let until = held.current?.searched.after;
+    if (!until || olderLoading) return;
     setOlderLoading(true);
     try {
-      const found = await olderThan(filter, first);
-      setEvents((before) => before && [...found.events, ...before]);
-      setComplete(found.complete);
+      for (let found = 0; found === 0 && until > 0 && asked.current === key; ) {
+        const page: LogPage = await logUntil(filter, until, AT_ONCE);
+        add(page);
+        found = page.events.length;
+        until = page.searched.after;
+      }
     } catch (failed) {
       setError(failed as Error);
     } finally {
@@ -96,39 +116,11 @@ export function useLog(filter: LogFilter): Log {
   }
 
   return {
-    events: events ?? [],
-    loading: events === null,
+    events: stretch?.events ?? null,
     error,
-    complete,
+    complete: stretch?.searched.after === 0,
     olderLoading,
     older: () => void older(),
-    again: () => setRound(round + 1),
+    again,
   };
-}
-
-export function joinedNewer(held: JobEvent[], news: JobEvent[]): JobEvent[] {
-  const last = held.at(-1)?.position ?? 0;
-  const fresh = news.filter(({ position }) => (position ?? 0) > last);
-  return fresh.length ? [...held, ...fresh] : held;
-}
-
-/** The log is read forwards only. Its positions have no gaps, so what stands before one can be asked for all the same: a stretch
- * that ends there, and a longer one where a filter leaves nothing of it. */
-async function olderThan(filter: LogFilter, before: number): Promise<{ events: JobEvent[]; complete: boolean }> {
-  for (let width = AT_ONCE; ; width = Math.min(WIDEST, width * 4)) {
-    const after = Math.max(0, before - 1 - width);
-    const events = await allBetween(filter, after, before);
-    if (events.length > 0 || after === 0) return { events, complete: after === 0 };
-  }
-}
-
-async function allBetween(filter: LogFilter, after: number, before: number): Promise<JobEvent[]> {
-  const found: JobEvent[] = [];
-  for (let from = after; ; ) {
-    const page = await logAfter(filter, from, AT_ONCE);
-    const mine = page.filter(({ position }) => (position ?? 0) < before);
-    found.push(...mine);
-    if (mine.length < AT_ONCE) return found;
-    from = page.at(-1)?.position ?? before;
-  }
 }

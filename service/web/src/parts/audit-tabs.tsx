@@ -2,15 +2,17 @@ import { Link, usePlace } from "../route";
 import { useWords } from "../words";
 import { Icon } from "./icons";
 
+export const OPERATIONS = "/audit?part=operations";
+
 export function AuditTabs() {
   const words = useWords();
-  const { path } = usePlace();
+  const operations = usePlace().query.get("part") === "operations";
   return (
     <nav className="tabs" aria-label={words.auditSections}>
-      <Link className="tab" to="/audit" {...(path === "/audit" ? { "aria-current": "page" as const } : {})}>
+      <Link className="tab" to="/audit" {...(operations ? {} : { "aria-current": "page" as const })}>
         <Icon name="audit" size={14} /> {words.log}
       </Link>
-      <Link className="tab" to="/operations" {...(path === "/operations" ? { "aria-current": "page" as const } : {})}>
+      <Link className="tab" to={OPERATIONS} {...(operations ? { "aria-current": "page" as const } : {})}>
         <Icon name="worker" size={14} /> {words.operations}
       </Link>
     </nav>

@@ -1,7 +1,7 @@
 /** The log as it grows, and whether it still says what the view says. */
 
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { type ReactNode, useState, useSyncExternalStore } from "react";
+import { useState, useSyncExternalStore } from "react";
 import { type EventType, type JobEvent, lastVerification, type LogFilter, type Verification, verify } from "../api";
 import { useNow } from "../clock";
 import { ago, number, shortId } from "../format";
@@ -15,8 +15,9 @@ import { Exact } from "../parts/time";
 import { useNames, useUsers } from "../people";
 import { addressWith, go, Link, usePlace } from "../route";
 import { useSession } from "../session";
-import { useLog } from "../use-log";
+import { type Log, useLog } from "../use-log";
 import { eventWord, useWords } from "../words";
+import { Operations } from "./operations";
 
 const TYPES: EventType[] = ["queued", "started", "progress", "completed", "failed", "canceled"];
 const UUID = /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
@@ -24,14 +25,21 @@ const UUID = /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
 export function AuditScreen() {
   const words = useWords();
   const { isAdmin } = useSession();
+  const { query } = usePlace();
   return (
     <>
       <Heading title={words.audit} intro={words.auditIntro} />
       {isAdmin ? (
         <>
           <AuditTabs />
-          <Integrity />
-          <LogSection />
+          {query.get("part") === "operations" ? (
+            <Operations />
+          ) : (
+            <>
+              <Integrity />
+              <LogSection />
+            </>
+          )}
         </>
       ) : (
         <Forbidden />
@@ -78,7 +86,7 @@ function Integrity() {
 
 function toneOf(verification: Verification | null | undefined): "none" | "good" | "bad" | "running" {
   if (!verification) return "none";
-  if (verification.error || verification.differenceCount > 0) return "bad";
+  if (verification.error || (verification.differenceCount ?? 0) > 0) return "bad";
   return verification.finishedAt ? "good" : "running";
 }
 
@@ -90,7 +98,7 @@ function IntegrityText({ verification }: { verification: Verification | null }) 
   const { finishedAt, startedAt, actor, events, jobs, error, differenceCount, differences } = verification;
   const verdict = error
     ? words.integrityFailed
-    : differenceCount > 0
+    : differenceCount
       ? words.integrityBad(differenceCount)
       : finishedAt
         ? words.integrityGood
@@ -99,12 +107,13 @@ function IntegrityText({ verification }: { verification: Verification | null }) 
     <>
       <p className="integrity-verdict">{verdict}</p>
       <p className="faint">
-        {words.covered(events, jobs)} · {words.verifiedBy(ago(finishedAt ?? startedAt, now, words.language), names.actor(actor))}
+        {events !== null && jobs !== null && `${words.covered(events, jobs)} · `}
+        {words.verifiedBy(ago(finishedAt ?? startedAt, now, words.language), names.actor(actor))}
       </p>
       {error && <p className="error-line">{error}</p>}
       {differences.length > 0 && (
         <details>
-          <summary>{words.differencesShown(differences.length, differenceCount)}</summary>
+          <summary>{words.differencesShown(differences.length, differenceCount ?? differences.length)}</summary>
           <ul className="differences">
             {differences.map((difference) => (
               <li key={difference}>{difference}</li>
@@ -145,6 +154,7 @@ function LogFilters() {
   const value = (name: string) => place.query.get(name) ?? "";
   const set = (changes: Record<string, string | null>) => go(addressWith(place, changes), { replace: true });
   const actor = value("actor");
+  const filtered = ["actor", "type", "jobId"].some((name) => place.query.has(name));
   const known = actor === "" || users.some(({ id }) => actor === `user:${id}`);
   return (
     <div className="tools">
@@ -176,7 +186,7 @@ function LogFilters() {
           onChange={(event) => set({ jobId: event.target.value.trim() })}
         />
       </label>
-      {place.query.size > 0 && (
+      {filtered && (
         <button type="button" className="link" onClick={() => set({ actor: null, type: null, jobId: null })}>
           {words.clearFilters}
         </button>
@@ -198,17 +208,24 @@ function LogTable({ filter }: { filter: LogFilter }) {
   const log = useLog(filter);
   const scrolled = useSyncExternalStore(listenToScrolling, isScrolled);
   const [shownUpTo, setShownUpTo] = useState(0);
-  const newest = log.events.at(-1)?.position ?? 0;
+  const events = log.events ?? [];
+  const newest = events.at(-1)?.position ?? 0;
 
   // Who reads further down is not moved: what is new waits behind a button.
   if (!scrolled && shownUpTo !== newest) setShownUpTo(newest);
-  const rows = log.events.filter(({ position }) => (position ?? 0) <= shownUpTo).reverse();
-  const waiting = log.events.length - rows.length;
+  const rows = events.filter(({ position }) => (position ?? 0) <= shownUpTo).reverse();
+  const waiting = events.length - rows.length;
 
-  if (log.loading) return log.error ? <ProblemPlate error={log.error} again={log.again} /> : <Loading rows={8} />;
-  if (log.events.length === 0) {
+  if (!log.events) return log.error ? <ProblemPlate error={log.error} again={log.again} /> : <Loading rows={8} />;
+  if (events.length === 0) {
     const filtered = Object.values(filter).some((value) => value !== undefined);
-    return <Plate icon="audit" title={filtered ? words.noEventMatches : words.noEvents} />;
+    return (
+      <Plate
+        icon="audit"
+        title={filtered ? words.noEventMatches : words.noEvents}
+        action={!log.complete && <OlderButton log={log} />}
+      />
+    );
   }
   return (
     <>
@@ -237,20 +254,19 @@ function LogTable({ filter }: { filter: LogFilter }) {
         }
         row={(index) => rows[index] && <LogRow event={rows[index]} />}
       />
-      <LogEnd>
-        {log.complete ? (
-          <span className="faint">{words.startOfLog}</span>
-        ) : (
-          <button type="button" className="button" disabled={log.olderLoading} onClick={log.older}>
-            {log.olderLoading ? words.loadingMore : words.olderEvents}
-          </button>
-        )}
-      </LogEnd>
+      <p className="list-end">{log.complete ? <span className="faint">{words.startOfLog}</span> : <OlderButton log={log} />}</p>
     </>
   );
 }
 
-const LogEnd = ({ children }: { children: ReactNode }) => <p className="list-end">{children}</p>;
+function OlderButton({ log }: { log: Log }) {
+  const words = useWords();
+  return (
+    <button type="button" className="button" disabled={log.olderLoading} onClick={log.older}>
+      {log.olderLoading ? words.loadingMore : words.olderEvents}
+    </button>
+  );
+}
 
 function LogRow({ event }: { event: JobEvent }) {
   const words = useWords();

@@ -9,6 +9,7 @@ import { doneOf, durationOf, isActive, mayCancel, mayRetry } from "../history";
 import { useCancel, useForceFail, useRetry, useRunAgain } from "../job-actions";
 import { useJob } from "../job-queries";
 import { Attempts } from "../parts/attempts";
+import { OPERATIONS } from "../parts/audit-tabs";
 import { Copy } from "../parts/copy";
 import { Dialog } from "../parts/dialog";
 import { Heading } from "../parts/heading";
@@ -133,7 +134,7 @@ function WhyWaiting({ job }: { job: Job }) {
       <Icon name={warns ? "warn" : "info"} />
       <span>
         <b>{words.whyWaiting}</b> {reasonText(words, data, job, now)}{" "}
-        {warns && isAdmin && <Link to="/operations">{words.toOperations}</Link>}
+        {warns && isAdmin && <Link to={OPERATIONS}>{words.toOperations}</Link>}
       </span>
     </p>
   );

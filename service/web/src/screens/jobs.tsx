@@ -7,6 +7,7 @@ import { useNow } from "../clock";
 import { number, shortId, span } from "../format";
 import { doneOf, durationOf, isActive } from "../history";
 import { useChanges, useTick } from "../live";
+import { OPERATIONS } from "../parts/audit-tabs";
 import { BulkDialog } from "../parts/bulk";
 import { Check } from "../parts/check";
 import { Heading } from "../parts/heading";
@@ -79,7 +80,7 @@ function Warnings() {
       <Icon name="warn" />
       <span>
         {alone && words.noWorkerBanner} {paused.length > 0 && words.pausedBanner(paused.join(", "))}{" "}
-        <Link to="/operations">{words.toOperations}</Link>
+        <Link to={OPERATIONS}>{words.toOperations}</Link>
       </span>
     </p>
   );
