@@ -12,7 +12,7 @@ from events import job as rules
 from events.job import Completed, Failed, Progress, Queued, Recorded, Started, event_data, word
 from service.views import job_json
 from tests.chaos.history import Event, differences, fold, highest_in_any_window
-from tests.chaos.plan import FULL, SHORT, Size, plan
+from tests.chaos.plan import FULL, LAP, SHORT, Kind, Size, lap, plan
 from tests.histories import ALICE, AT, JOB_ID, STEP
 from tests.test_events_roundtrip import legal_histories
 
@@ -86,6 +86,7 @@ def test_what_the_contract_allows_is_no_violation(rows: tuple[Row, ...]) -> None
         ((NEW, STARTED, ("completed", 1, "system:rescue", {"result": 1})), 7),
         ((NEW, STARTED, failed("worker:w2", will_retry=False)), 7),
         ((NEW, STARTED, failed("system:sweeper", will_retry=False)), 7),
+        ((NEW, STARTED, failed(f"user:{ALICE}", will_retry=True), again("retry", f"user:{ALICE}")), 7),
         ((NEW, STARTED, ("canceled", 1, "worker:w2", {"reason": "asked"})), 7),
         ((NEW, ("started", 1, "worker:w2", {"worker": "w1"})), 7),
         ((STARTED,), 4),
@@ -181,3 +182,14 @@ def test_a_seed_is_a_plan_and_another_seed_another(size: Size) -> None:
     assert Counter(fault.kind for fault in faults) == Counter(size.faults)
     assert all(earlier.at <= later.at for earlier, later in pairwise(faults))
     assert all(0 <= fault.at < size.seconds + 6 for fault in faults)
+
+
+def test_a_lap_brings_what_is_missing_beside_the_usual_faults() -> None:
+    faults = Counter(fault.kind for fault in lap(FULL, 1, {Kind.KILL_REDIS: 7}))
+
+    usual = {kind: round(number * LAP / FULL.seconds) for kind, number in FULL.faults.items()}
+    assert faults == Counter(usual) + Counter({Kind.KILL_REDIS: 7})
+
+
+def test_more_faults_are_planned_than_are_required() -> None:
+    assert all(FULL.faults[kind] > number for kind, number in FULL.required.items())

@@ -1,11 +1,14 @@
 """Tries to break the service and judges what is left: `python -m tests.chaos --short | --full [--seed N] [--keep]`."""
 
 import argparse
+import logging
 import secrets
 from dataclasses import replace
+from typing import Any
 
 import uvloop
 
+from service.logs import configure_logs
 from tests.chaos.campaign import run
 from tests.chaos.plan import FULL, SHORT, Kind
 
@@ -32,13 +35,17 @@ def main() -> int:
     )
     options = parser.parse_args()
     chosen = options.size
-    given = {name: getattr(options, name) for name in ("seconds", "jobs", "workers") if getattr(options, name) is not None}
+    measures = {name: getattr(options, name) for name in ("seconds", "jobs", "workers")}
+    given: dict[str, Any] = {name: measure for name, measure in measures.items() if measure is not None}
     faults = dict.fromkeys(chosen.faults, 0) if options.no_faults else dict(chosen.faults)
     for fault in options.fault:
         name, _, number = fault.partition("=")
         if name not in Kind.__members__ or not number.isdecimal():
             parser.error(f"--fault {fault}: write NAME=N, with a name of {', '.join(Kind.__members__)}")
         faults[Kind[name]] = int(number)
+    if given or options.fault or options.no_faults:
+        given |= {"required": {}, "at_most": given.get("seconds", chosen.seconds)}
+    configure_logs(logging.CRITICAL)  # those of the processes matter, in files of their own
     seed = secrets.randbelow(2**31) if options.seed is None else options.seed
     return uvloop.run(run(replace(chosen, faults=faults, **given), seed, keep=options.keep))
 

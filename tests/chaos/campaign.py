@@ -8,6 +8,8 @@ import shutil
 import socket
 import tempfile
 import time
+from collections import Counter
+from itertools import count
 from pathlib import Path
 
 import asyncpg
@@ -23,7 +25,7 @@ from tests.chaos.fleet import GRACE, Fleet, Member
 from tests.chaos.history import Violation, highest_in_any_window
 from tests.chaos.load import Clients, Load
 from tests.chaos.network import Line, to_port, to_socket
-from tests.chaos.plan import Size, plan
+from tests.chaos.plan import LAP, Kind, Size, lap, plan
 from tests.chaos.record import Record, User
 from tests.chaos.report import Outcome, complaints, table
 from tests.chaos.servers import Postgres
@@ -67,10 +69,10 @@ class Campaign:
     async def run(self) -> None:
         """Whatever happens, nothing is left running."""
         try:
-            async with asyncio.timeout(self.size.seconds + EXTRA):
+            async with asyncio.timeout(self.size.at_most + EXTRA):
                 await self._story()
         except TimeoutError:
-            self._violated("campaign", f"did not come to its end within {self.size.seconds + EXTRA:.0f} s")
+            self._violated("campaign", f"did not come to its end within {self.size.at_most + EXTRA:.0f} s")
         finally:
             self.outcome.seconds = time.monotonic() - self._began
             await self._end()
@@ -90,7 +92,7 @@ class Campaign:
             ]
             await load.sync("rooms/sync")
             self.say("load and faults begin")
-            await asyncio.gather(load.run(), faults.run(plan(self.size, seed), self.size.seconds))
+            await asyncio.gather(load.run(), self._break(faults, load))
             await self._calm(postgres, faults, load)
             for task in watching:
                 task.cancel()
@@ -184,12 +186,35 @@ class Campaign:
         await clients.close()
         return signed_in
 
+    # Faults ---------------------------------------------------------------------------------------------------------------------
+
+    async def _break(self, faults: Faults, load: Load) -> None:
+        """As planned, and then on in laps until there were as many jobs and faults as the campaign is meant to have."""
+        size, seed, began = self.size, self.outcome.seed, time.monotonic()
+        await faults.run(plan(size, seed), size.seconds)
+        await asyncio.sleep(began + size.seconds - time.monotonic())
+        for number in count(1):
+            jobs, missing = self._missing(faults)
+            if not (jobs or missing) or time.monotonic() + LAP > began + size.at_most:
+                break
+            self.say(f"missing yet: {jobs} jobs, {missing.total()} faults")
+            lap_ends = time.monotonic() + LAP
+            await faults.run(lap(size, seed + 1000 * number, missing), LAP)
+            await asyncio.sleep(lap_ends - time.monotonic())
+        load.end()
+
+    def _missing(self, faults: Faults) -> tuple[int, Counter[Kind]]:
+        return max(self.size.jobs - len(self.record.accepted), 0), Counter(self.size.required) - faults.done
+
     # Calm -----------------------------------------------------------------------------------------------------------------------
 
     async def _calm(self, postgres: Postgres, faults: Faults, load: Load) -> None:
         """Faults are over and everything runs: from here on every job must end within `CALM` seconds."""
         await faults.heal()
         self.outcome.done = faults.done
+        jobs, missing = self._missing(faults)
+        if self.size.required and (jobs or missing):
+            self._violated("campaign", f"it was too small: {jobs} jobs missing, and {dict(missing)}")
         if not await self._healthy(postgres, within=60):
             self._violated(5, "60 s after the last fault some process of the service was not well")
         calm, calm_at = time.monotonic(), time.time()

@@ -122,12 +122,12 @@ def _keys(found: Everything, record: Record) -> Iterable[Violation]:
 
 
 def _answers(found: Everything, record: Record) -> Iterable[Violation]:
-    """Who was told that a job is canceled, retried or over was told the truth; and nobody canceled what nobody asked to."""
-    for what, told in (("canceled", record.canceled), ("queued", record.retried)):
+    """Who was told that a job is canceled, failed, retried or over was told the truth; and nobody canceled what nobody asked to."""
+    for what, told in (("canceled", record.canceled), ("failed", record.force_failed), ("queued", record.retried)):
         for job_id, user_id, seq in told:
             history = found.histories.get(job_id, [])
             wanted = [event for event in history if event.type == what and event.actor == f"user:{user_id}" and event.seq > 1]
-            if not wanted or (what == "canceled" and all(event.seq != seq for event in wanted)):
+            if not wanted or (what != "queued" and all(event.seq != seq for event in wanted)):
                 yield Violation("answer", job_id, f"{user_id} was told {what} at seq {seq}, and the log says otherwise")
     for job_id, status in record.ends_told:
         if not any(event.type == status for event in found.histories.get(job_id, [])):

@@ -167,6 +167,8 @@ class Folded:
             self._must_be_the_runner(event)
         elif event.actor != "system:rescue" and not event.actor.startswith("user:"):
             self._complain(7, f"seq {event.seq}: failed by {event.actor}")
+        elif event.actor.startswith("user:") and event.data["willRetry"]:
+            self._complain(7, f"seq {event.seq}: failed by {event.actor}, who may only end the job for good")
         self._status = "failed"
         ended = None if event.data["willRetry"] else text(event.at)
         self.state |= {"error": event.data["error"], "worker": None, "finishedAt": ended}

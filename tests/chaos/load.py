@@ -86,19 +86,21 @@ class Load:
         self._number = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._ends_at = 0.0
+        self._goes_on = True
 
     @property
     def pending(self) -> int:
         return len(self._tasks)
 
     async def run(self) -> None:
-        """For as long as the campaign is meant to last, as many as are still missing in the time that is left."""
+        """As many as are still missing in the time that is left, until `end`."""
         self._ends_at = time.monotonic() + self._size.seconds
         others = [
             asyncio.create_task(work) for work in (self._retry_some(), *(self._sync_with_chatwork() for _ in range(ADMINS)))
         ]
         usual = self._size.jobs / self._size.seconds
-        while (left := self._ends_at - time.monotonic()) > 0:
+        while self._goes_on:
+            left = self._ends_at - time.monotonic()
             missing = 1.05 * self._size.jobs - len(self._record.accepted) - self.pending / 2
             rate = min(max(missing / max(left, 5), 0.3 * usual), 2.5 * usual)
             if self.pending < MOST_PENDING:
@@ -107,6 +109,10 @@ class Load:
         for other in others:
             other.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+
+    def end(self) -> None:
+        """Nothing more is asked for."""
+        self._goes_on = False
 
     async def settled(self, *, within: float) -> bool:
         """Waits until every client has come to an end with its request."""
@@ -138,7 +144,10 @@ class Load:
             return
         if dice.random() < 0.05:
             self._go(self._queue_again(user, type, key, body, after=dice.uniform(0, 20)))
-        if dice.random() < 0.14:
+        if type == "chaos_deaf" and dice.random() < 0.3:
+            await asyncio.sleep(dice.uniform(0, 3))
+            await self._force_fail(job_id)
+        elif dice.random() < 0.14:
             await asyncio.sleep(dice.choice((0.0, 0.05, dice.uniform(0, 5))))
             await self._cancel(user, job_id)
         elif dice.random() < 0.15:
@@ -174,6 +183,13 @@ class Load:
         answer = await self._clients.insist("cancel", user, "POST", f"/api/jobs/{job_id}/cancel", tries=3)
         if answer.ok:
             self._record.canceled.append((job_id, user.id, answer.document["job"]["seq"]))
+            self._record.show(answer.document["job"])
+
+    async def _force_fail(self, job_id: str) -> None:
+        path, body = f"/api/jobs/{job_id}/force-fail", {"reason": "an admin lost patience"}
+        answer = await self._clients.insist("force-fail", self._admin, "POST", path, tries=3, body=body)
+        if answer.ok:
+            self._record.force_failed.append((job_id, self._admin.id, answer.document["job"]["seq"]))
             self._record.show(answer.document["job"])
 
     async def _look(self, user: User, job_id: str) -> None:

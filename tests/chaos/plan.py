@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 AFTERSHOCK = (2.0, 5.0)  # seconds from a kill of PostgreSQL to the next one, where they come close together
@@ -45,33 +45,37 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A campaign's measures: `seconds` of load and faults, at least `jobs` accepted in them."""
+    """A campaign's measures: `seconds` of load and faults, for at least `jobs` accepted. Where the machine is too slow for them,
+    or for as many faults as are `required`, both go on, for `at_most` seconds in all."""
 
     name: str
     seconds: float
+    at_most: float
     jobs: int
     workers: int
     faults: Mapping[Kind, int]
+    required: Mapping[Kind, int] = field(default_factory=dict)
 
 
 SHORT = Size(
-    "short", 95.0, 1_500, 3,
+    "short", 95.0, 95.0, 1_500, 3,
     {
         Kind.KILL_WORKER: 12, Kind.KILL_API: 4, Kind.KILL_POSTGRES: 4, Kind.KILL_BACKEND: 1, Kind.KILL_REDIS: 4,
         Kind.FREEZE_REDIS: 1, Kind.FLUSH_REDIS: 6, Kind.FLUSH_STORM: 1, Kind.STOP_WORKER: 6, Kind.ROLLING_RESTART: 1,
-        Kind.TERM_TWICE: 1, Kind.DELAY: 3, Kind.CUT: 4, Kind.HALF_OPEN: 3, Kind.WRITE_LOST: 5, Kind.ANSWER_LOST: 6, Kind.WRITE_LATE: 6,
-        Kind.DUPLICATE_HINTS: 12,
+        Kind.TERM_TWICE: 1, Kind.DELAY: 3, Kind.CUT: 4, Kind.HALF_OPEN: 3, Kind.WRITE_LOST: 5,
+        Kind.ANSWER_LOST: 6, Kind.WRITE_LATE: 6, Kind.DUPLICATE_HINTS: 12,
     },
 )  # fmt: skip
 
 FULL = Size(
-    "full", 1_320.0, 20_000, 4,
+    "full", 1_320.0, 1_950.0, 20_000, 4,
     {
         Kind.KILL_WORKER: 210, Kind.KILL_API: 40, Kind.KILL_POSTGRES: 52, Kind.KILL_BACKEND: 10, Kind.KILL_REDIS: 52,
         Kind.FREEZE_REDIS: 10, Kind.FLUSH_REDIS: 55, Kind.FLUSH_STORM: 6, Kind.STOP_WORKER: 125, Kind.ROLLING_RESTART: 8,
-        Kind.TERM_TWICE: 8, Kind.DELAY: 25, Kind.CUT: 30, Kind.HALF_OPEN: 30, Kind.WRITE_LOST: 60, Kind.ANSWER_LOST: 80, Kind.WRITE_LATE: 80,
-        Kind.DUPLICATE_HINTS: 120,
+        Kind.TERM_TWICE: 8, Kind.DELAY: 25, Kind.CUT: 30, Kind.HALF_OPEN: 30, Kind.WRITE_LOST: 60,
+        Kind.ANSWER_LOST: 80, Kind.WRITE_LATE: 80, Kind.DUPLICATE_HINTS: 120,
     },
+    {Kind.KILL_WORKER: 200, Kind.KILL_POSTGRES: 50, Kind.KILL_REDIS: 50, Kind.FLUSH_REDIS: 50, Kind.STOP_WORKER: 100},
 )  # fmt: skip
 
 LASTS: Mapping[Kind, tuple[float, float]] = {
@@ -89,6 +93,7 @@ LASTS: Mapping[Kind, tuple[float, float]] = {
 """How long each lasts; for a kill, how long until it is started again."""
 
 LAST_STORM = 5.0  # seconds before the end: what is lost then, no restart of a process brings back
+LAP = 60.0  # seconds of faults at a time, once the planned ones are over and something is missing yet
 LONG_OUTAGE = 40.0  # seconds that PostgreSQL is away once in a long campaign, so that nobody is declared gone by it
 
 
@@ -103,6 +108,12 @@ def plan(size: Size, seed: int) -> list[Fault]:
     if size.seconds > 10 * LONG_OUTAGE:
         faults = _with_a_long_outage(faults)
     return sorted(faults, key=lambda fault: fault.at)
+
+
+def lap(size: Size, seed: int, missing: Mapping[Kind, int]) -> list[Fault]:
+    """As many faults as there usually are in this time, and those that are missing."""
+    faults = {kind: missing.get(kind, 0) + round(number * LAP / size.seconds) for kind, number in size.faults.items()}
+    return plan(replace(size, seconds=LAP, faults=faults), seed)
 
 
 def _times(dice: random.Random, kind: Kind, number: int, seconds: float) -> Iterator[float]:

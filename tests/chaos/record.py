@@ -46,6 +46,7 @@ class Record:
         self.sent_cancels: Counter[str] = Counter()
         self.canceled: list[tuple[str, str, int]] = []
         """A cancel was answered 200: job id, user id, the seq of the answer."""
+        self.force_failed: list[tuple[str, str, int]] = []
         self.retried: list[tuple[str, str, int]] = []
         self.shown: dict[str, dict[int, list[State]]] = defaultdict(lambda: defaultdict(list))
         """By job id and seq: the job as some answer showed it."""
