@@ -106,6 +106,7 @@ async def _measure(url: str, redis_url: str, rounds: int, jobs: int, seconds: fl
             figures["enqueue, ours"].append(await queue.enqueue_many(jobs, 50))
             figures["drain, ours"].append(await queue.drain(jobs))
             await _pick_up(figures, "ours", queue, 50)
+            figures["cancel of a running job ms, ours"] += await queue.cancel_running(50)
         for name, settings in (("as shipped", AS_SHIPPED), ("at its best", AT_ITS_BEST)):
             async with plain_arq(redis_url, settings) as arq:
                 figures["enqueue, arq"].append(await arq.enqueue_many(jobs, 50))
