@@ -4,6 +4,7 @@ Every connection gives up by itself: the server ends a statement, a wait for a l
 (a frozen process must not hold its row locks), and the client ends a call that gets no answer at all.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -133,8 +134,19 @@ class Database:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[databases.core.Connection]:
-        """This task's connection. `databases` would keep one that broke while it was given back, and the task could never ask
-        for another."""
+        """This task's connection. Who is cancelled while it breaks hears of the cancellation: the ROLLBACK's own error would
+        take its place, and a loop that outlives every error of the database would never end."""
+        try:
+            async with self._lent() as connection:
+                yield connection
+        except DATABASE_ERRORS as error:
+            if _met_while_cancelled(error):
+                raise asyncio.CancelledError from error
+            raise
+
+    @asynccontextmanager
+    async def _lent(self) -> AsyncIterator[databases.core.Connection]:
+        """`databases` would keep a connection that broke while it was given back, and the task could never ask for another."""
         connection = self._pool.connection()
         try:
             async with connection:
@@ -155,6 +167,15 @@ async def connect(url: str, **settings: str) -> Connection:
     )
     await _set_codecs(connection)
     return connection
+
+
+def _met_while_cancelled(error: BaseException | None) -> bool:
+    task = asyncio.current_task()
+    if task is None or not task.cancelling():
+        return False  # A timeout has a cancellation in its history too, which nobody asked for.
+    while error is not None and not isinstance(error, asyncio.CancelledError):
+        error = error.__context__
+    return error is not None
 
 
 async def _set_codecs(connection: Connection) -> None:

@@ -364,7 +364,7 @@ class SimDatabase(Database):
         return cast(Connection, await self._server.connect())
 
     @contextlib.asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Any]:
+    async def _lent(self) -> AsyncIterator[Any]:
         """This task's connection, the same for whatever it asks within."""
         task = asyncio.current_task()
         if (mine := self._of_tasks.get(task)) is not None:
