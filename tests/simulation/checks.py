@@ -45,6 +45,7 @@ class Checks:
         self.accepted: set[str] = set()
         self.handlers: dict[tuple[str, int], Handler] = {}
         self.gone: set[str] = set()
+        self.left: set[str] = set()
         self.workers: dict[str, Process] = {}
         self._carried_out: set[str] = set()
         self._jobs_of_keys: dict[str, str] = {}
@@ -56,10 +57,10 @@ class Checks:
 
     # The log ------------------------------------------------------------------------------------------------------------------
 
-    def committed(self, row: dict[str, Any], events: list[dict[str, Any]], writer: Process) -> None:
+    def committed(self, row: dict[str, Any], events: list[dict[str, Any]]) -> None:
         """A statement has moved or made this row of the view, and has written these events."""
         for event in events:
-            self._fold(event, writer)
+            self._fold(event)
         folded = self.jobs.get(row["id"])
         if folded is None or not events:
             self.fail(f"job {row['id']}: a row of the view without an event")
@@ -72,7 +73,7 @@ class Checks:
             self.fail(f"request {request} was carried out twice: {_shown(events[0])}")
         self._carried_out.add(request)
 
-    def _fold(self, event: dict[str, Any], writer: Process) -> None:
+    def _fold(self, event: dict[str, Any]) -> None:
         folded = self.jobs.get(event["job_id"])
         data = orjson.loads(event["data"])
         if folded is None:
@@ -94,7 +95,7 @@ class Checks:
             self._ended(folded, event)
         else:
             self._must(view["status"] == "processing", event, f"of a job that is {view['status']}")
-            self._by_whom(folded, event, data, writer)
+            self._by_whom(folded, event, data)
             self._worked(folded, event, data)
 
     def _created(self, event: dict[str, Any], data: Any) -> None:
@@ -135,14 +136,17 @@ class Checks:
         folded.started_by[event["attempt"]] = data["worker"]
         folded.view |= {"status": "processing", "worker": data["worker"], "started_at": event["at"]}
 
-    def _by_whom(self, folded: Folded, event: dict[str, Any], data: Any, writer: Process) -> None:
+    def _by_whom(self, folded: Folded, event: dict[str, Any], data: Any) -> None:
         worker = folded.started_by[event["attempt"]]
         actor = event["actor"]
         if actor == f"worker:{worker}":
             return
         self._must(event["type"] == "failed" and actor.startswith(("system:rescue", "user:")), event, f"by {actor}")
         if actor == "system:rescue" and data["error"]["name"] == "WorkerLost":
-            self._must(worker in self.gone or self.workers.get(worker) is writer, event, "its worker is not gone")
+            self._must(worker in self.gone, event, "its worker is not gone")
+            process = self.workers[worker]
+            handed_back = worker in self.left and process.trouble_at < process.asked_to_stop_at
+            self._must(not handed_back, event, "its worker had time to hand it back")
 
     def _worked(self, folded: Folded, event: dict[str, Any], data: Any) -> None:
         view = folded.view
@@ -203,6 +207,10 @@ class Checks:
         excused = process.dead or process.frozen or process.trouble_at >= (last_seen - EPOCH).total_seconds()
         if not excused:
             self.fail(f"worker {worker} was declared gone, last seen {last_seen}, and had no trouble of its own")
+
+    def said_goodbye(self, worker: str) -> None:
+        self.gone.add(worker)
+        self.left.add(worker)
 
     def no_handler_works_in_vain(self, calm_since: float) -> None:
         """Handlers whose attempt is over were told so, where nothing was in the way."""

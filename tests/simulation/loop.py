@@ -32,6 +32,7 @@ class Process:
         self.dead = False
         self.trouble_at = float("-inf")
         """Until when this process alone has had something that excuses its silence."""
+        self.asked_to_stop_at = float("-inf")
         self.ready: deque[asyncio.Handle] = deque()
         self.context = copy_context()
         self.context.run(PROCESS.set, self)

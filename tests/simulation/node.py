@@ -82,6 +82,7 @@ class Node:
     def stop(self, grace: float) -> None:
         """As by SIGTERM."""
         self.grace = grace
+        self.process.asked_to_stop_at = self._loop.time()
         self.stopping.set()
 
     async def _live(self) -> None:

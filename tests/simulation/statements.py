@@ -63,7 +63,7 @@ def move_jobs(server: Postgres, connection: SimConnection, now: datetime, values
             moved[id] = held | row
     for id, row in moved.items():
         _guard_unique_key(server, id, row)
-    return _write(server, connection, moved, values[13:])
+    return _write(server, moved, values[13:])
 
 
 def create_jobs(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
@@ -89,10 +89,10 @@ def create_jobs(server: Postgres, connection: SimConnection, now: datetime, valu
             "unique_key": unique_key,
         }  # fmt: skip
     server.keys |= keys
-    return _write(server, connection, created, values[10:])
+    return _write(server, created, values[10:])
 
 
-def _write(server: Postgres, connection: SimConnection, rows: dict[str, dict[str, Any]], events: Values) -> list[Row]:
+def _write(server: Postgres, rows: dict[str, dict[str, Any]], events: Values) -> list[Row]:
     """The rows of the view and the events of those jobs, at one instant."""
     columns = ("job_id", "seq", "attempt", "type", "data", "salt", "actor", "request_id", "at")
     written: dict[str, list[dict[str, Any]]] = {id: [] for id in rows}
@@ -102,7 +102,7 @@ def _write(server: Postgres, connection: SimConnection, rows: dict[str, dict[str
     for id, row in rows.items():
         server.jobs[id] = row
         server.events.setdefault(id, []).extend(written[id])
-        server.checks.committed(row, written[id], connection.client)
+        server.checks.committed(row, written[id])
     return [Row({"id": id}) for id in sorted(rows, key=lambda _: server.random.random())]
 
 
@@ -231,7 +231,7 @@ def leave(server: Postgres, connection: SimConnection, now: datetime, values: Va
     worker = _present(server, values[0]["id"])
     if worker is not None:
         worker["gone_at"] = now
-        server.checks.gone.add(worker["id"])
+        server.checks.said_goodbye(worker["id"])
     return []
 
 
