@@ -124,7 +124,8 @@ async function call<T>(method: string, path: string, options: Options = {}): Pro
 
 const get = <T>(path: string, query?: Query, signal?: AbortSignal) =>
   call<T>("GET", path, { ...(query && { query }), signal });
-const post = <T>(path: string, body: unknown = {}, query?: Query) => call<T>("POST", path, { body, ...(query && { query }) });
+const post = <T>(path: string, body: unknown = {}, query?: Query) =>
+  call<T>("POST", path, { body, ...(query && { query }) });
 
 /** A pressed button that is sent twice (a shaky connection, an impatient finger) queues one job. */
 const queue = <T = Queued>(path: string, body: unknown = {}, query?: Query) =>
@@ -210,7 +211,8 @@ export const roomMessages = (id: string, cursor: string | null, signal?: AbortSi
 
 export const listCompanies = async (signal?: AbortSignal) =>
   (await get<{ companies: Company[] }>("/api/companies", {}, signal)).companies;
-export const createCompany = async (name: string) => (await post<{ company: Company }>("/api/companies", { name })).company;
+export const createCompany = async (name: string) =>
+  (await post<{ company: Company }>("/api/companies", { name })).company;
 export const linkedRooms = async (id: string, signal?: AbortSignal) =>
   (await get<{ rooms: LinkedRoom[] }>(`/api/companies/${id}/chatwork-rooms`, {}, signal)).rooms;
 export const linkRoom = (id: string, roomId: string) => post(`/api/companies/${id}/chatwork-rooms`, { roomId });
@@ -249,7 +251,8 @@ export const listJobTypes = async (signal?: AbortSignal) =>
 export const pauseType = (name: string, body: { until?: string; reason?: string }) =>
   post<{ jobType: JobType }>(`/api/job-types/${name}/pause`, body);
 export const resumeType = (name: string) => post<{ jobType: JobType }>(`/api/job-types/${name}/resume`);
-export const listWorkers = async (signal?: AbortSignal) => (await get<{ workers: Worker[] }>("/api/workers", {}, signal)).workers;
+export const listWorkers = async (signal?: AbortSignal) =>
+  (await get<{ workers: Worker[] }>("/api/workers", {}, signal)).workers;
 
 // Streams ---------------------------------------------------------------------------------------------------------------------
 

@@ -27,16 +27,18 @@ const STEPS: [Intl.RelativeTimeFormatUnit, number][] = [
   ["year", Number.POSITIVE_INFINITY],
 ];
 
-/** "3 minutes ago". */
-export function ago(time: string, now: number, language: Language): string {
+/** "3 minutes ago". Clocks differ by a little: what has happened is never in the future. */
+export const ago = (time: string, now: number, language: Language) =>
+  fromNow(time, Math.max(now, Date.parse(time)), language);
+
+/** "3 minutes ago", or "in 3 minutes". */
+export function fromNow(time: string, now: number, language: Language): string {
   const format = kept(
     relative,
     language,
     (locale) => new Intl.RelativeTimeFormat(locale, { numeric: "auto", style: language === "ja" ? "narrow" : "short" }),
   );
   let value = Math.round((Date.parse(time) - now) / 1000);
-  // Clocks differ by a little; nothing that happened is in the future.
-  if (value > 0 && value < 5) value = 0;
   for (const [unit, size] of STEPS) {
     if (Math.abs(value) < size) return format.format(value, unit);
     value = Math.round(value / size);

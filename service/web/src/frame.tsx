@@ -173,7 +173,13 @@ export function Choices() {
         <legend className="unseen">{words.theme}</legend>
         {THEMES.map(([code, word, icon]) => (
           <label key={code} title={words[word]}>
-            <input type="radio" name="theme" checked={theme === code} onChange={() => paint(code)} aria-label={words[word]} />
+            <input
+              type="radio"
+              name="theme"
+              checked={theme === code}
+              onChange={() => paint(code)}
+              aria-label={words[word]}
+            />
             <span>
               <Icon name={icon} />
             </span>

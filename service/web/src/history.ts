@@ -25,7 +25,8 @@ export function attemptsOf(events: JobEvent[], now: string): Attempt[] {
     const queued = own.find((event) => event.type === "queued");
     const started = own.find((event) => event.type === "started");
     const following = events.find((event) => event.attempt === number + 1);
-    const end = own.find((event) => isEnd(event)) ?? (following?.data.reason === "worker_shutdown" ? following : undefined);
+    const end =
+      own.find((event) => isEnd(event)) ?? (following?.data.reason === "worker_shutdown" ? following : undefined);
     const over = end?.at ?? now;
     return {
       number,
@@ -42,7 +43,9 @@ export function attemptsOf(events: JobEvent[], now: string): Attempt[] {
 
 const isEnd = (event: JobEvent) => event.type === "completed" || event.type === "failed" || event.type === "canceled";
 
-export type Line = { kind: "event"; event: JobEvent; before: JobEvent | undefined } | { kind: "fold"; from: number; to: number };
+export type Line =
+  | { kind: "event"; event: JobEvent; before: JobEvent | undefined }
+  | { kind: "fold"; from: number; to: number };
 
 const LONGEST_RUN = 4;
 
@@ -54,7 +57,11 @@ export function timelineOf(events: JobEvent[], open: ReadonlySet<number>): Line[
     const run = runAt(events, index);
     const first = events[index + 1]?.seq;
     if (run > LONGEST_RUN && first !== undefined && !open.has(first)) {
-      lines.push(line(events, index), { kind: "fold", from: first, to: first + run - 3 }, line(events, index + run - 1));
+      lines.push(
+        line(events, index),
+        { kind: "fold", from: first, to: first + run - 3 },
+        line(events, index + run - 1),
+      );
       index += run;
     } else {
       const shown = run > LONGEST_RUN ? run : 1;

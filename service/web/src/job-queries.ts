@@ -35,9 +35,7 @@ export function useCurrentJobs(type: string, chosen: (job: Job) => boolean = () 
   });
   useTick(refresh);
 
-  const mine = (listing.data ?? [])
-    .map((job) => queries.getQueryData<Job>(["job", job.id]) ?? job)
-    .filter(chosen);
+  const mine = (listing.data ?? []).map((job) => queries.getQueryData<Job>(["job", job.id]) ?? job).filter(chosen);
   const active = mine.filter(isActive);
   return { ...listing, jobs: active.length ? active.slice(0, SHOWN) : mine.slice(0, 1), refresh };
 }

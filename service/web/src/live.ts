@@ -66,7 +66,9 @@ function become(next: LiveState) {
 function hear(messages: Message[]) {
   // We were away for too long to be told everything.
   if (messages.some(({ event }) => event === "reset")) tick();
-  const changes = messages.flatMap((message) => (message.event === "change" ? (JSON.parse(message.data) as Change) : []));
+  const changes = messages.flatMap((message) =>
+    message.event === "change" ? (JSON.parse(message.data) as Change) : [],
+  );
   const news = changes.filter(isNew);
   if (news.length === 0) return;
   for (const change of news) if (isShown(change.jobId)) freshen([change.jobId]);
@@ -107,7 +109,10 @@ export function useTick(listener: () => void) {
   useListening(tickListeners, listener);
 }
 
-function useListening<Heard extends unknown[]>(listeners: Set<(...heard: Heard) => void>, listener: (...heard: Heard) => void) {
+function useListening<Heard extends unknown[]>(
+  listeners: Set<(...heard: Heard) => void>,
+  listener: (...heard: Heard) => void,
+) {
   const latest = useEffectEvent(listener);
   useEffect(() => {
     const heard = (...what: Heard) => latest(...what);
@@ -158,7 +163,12 @@ export function useArrivals(listener: (jobs: Job[]) => void) {
 }
 
 function isShown(id: string): boolean {
-  return (queries.getQueryCache().find({ queryKey: jobKey(id), exact: true })?.getObserversCount() ?? 0) > 0;
+  return (
+    (queries
+      .getQueryCache()
+      .find({ queryKey: jobKey(id), exact: true })
+      ?.getObserversCount() ?? 0) > 0
+  );
 }
 
 function shownJobs(): string[] {

@@ -34,7 +34,11 @@ export function useUser(): User {
 
 const ME = ["me"];
 
-export function WithSession({ children, waiting, failed }: {
+export function WithSession({
+  children,
+  waiting,
+  failed,
+}: {
   children: ReactNode;
   waiting: ReactNode;
   failed: (error: Error, again: () => void) => ReactNode;

@@ -52,7 +52,8 @@ export function WithToasts({ children }: { children: ReactNode }) {
 
   const toasts = useMemo<Toasts>(
     () => ({
-      say: (text, tone = "quiet") => add({ key: crypto.randomUUID(), tone, icon: tone === "bad" ? "warn" : "check", text }),
+      say: (text, tone = "quiet") =>
+        add({ key: crypto.randomUUID(), tone, icon: tone === "bad" ? "warn" : "check", text }),
       complain: (error) =>
         add({ key: crypto.randomUUID(), tone: "bad", icon: "warn", text: problemText(latest.current, error) }),
       watch: watched.add,
@@ -114,7 +115,7 @@ function ToastCard({ toast, onClose }: { toast: Toast; onClose: () => void }) {
   }, [goes]);
 
   return (
-    // biome-ignore lint/a11y/noStaticElementInteractions: it only stays while it is looked at
+    // It only stays while it is looked at.
     <div
       className={`toast toast-${toast.tone}`}
       onPointerEnter={() => setHeld(true)}
@@ -132,7 +133,12 @@ function ToastCard({ toast, onClose }: { toast: Toast; onClose: () => void }) {
               {words.openJob}
             </Link>
             {toast.job.status === "failed" && (
-              <button type="button" className="link" disabled={retrying.isPending} onClick={() => toast.job && retrying.mutate(toast.job.id)}>
+              <button
+                type="button"
+                className="link"
+                disabled={retrying.isPending}
+                onClick={() => toast.job && retrying.mutate(toast.job.id)}
+              >
                 {words.retry}
               </button>
             )}
@@ -200,7 +206,9 @@ function useWatched() {
       },
       all: () => [...watched],
       mayEnd: (change: Change) =>
-        (watched.has(change.jobId) || change.userId === user.id) && change.status !== "queued" && change.status !== "processing",
+        (watched.has(change.jobId) || change.userId === user.id) &&
+        change.status !== "queued" &&
+        change.status !== "processing",
       endsNow: (job: Job) => {
         if (!hasEnded(job)) return false;
         const key = `${job.id}:${job.attempt}`;

@@ -19,7 +19,7 @@ export function useHistory(id: string, job: Job | undefined) {
   const last = history.data?.at(-1)?.seq ?? 0;
   const behind = history.data !== undefined && job !== undefined && (isActive(job) || job.seq > last);
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the stream goes on from where it began; each event is not a new one
+  // The stream goes on from where it began; each event is not a new one.
   useEffect(() => {
     if (!behind) return;
     return follow({
@@ -27,7 +27,10 @@ export function useHistory(id: string, job: Job | undefined) {
       open: (lastId, signal) => openStream(id, lastId, signal),
       onMessages: (messages) =>
         queries.setQueryData<JobEvent[]>(key, (held) =>
-          joined(held ?? [], messages.map(({ data }) => JSON.parse(data) as JobEvent)),
+          joined(
+            held ?? [],
+            messages.map(({ data }) => JSON.parse(data) as JobEvent),
+          ),
         ),
     });
   }, [behind, id]);

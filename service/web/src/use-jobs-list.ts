@@ -55,7 +55,7 @@ export function useJobsList(filter: JobFilter, held: boolean) {
   useTick(() => void readFirstPage());
 
   // What was kept from an earlier visit is shown at once, and then brought up to date.
-  // biome-ignore lint/correctness/useExhaustiveDependencies: once for each list
+  // Once for each list.
   useEffect(() => {
     setWaiting(new Map());
     if (queries.getQueryData(key)) void readFirstPage();
@@ -66,7 +66,10 @@ export function useJobsList(filter: JobFilter, held: boolean) {
     queries.setQueryData<Pages>(
       key,
       (data) =>
-        data && { ...data, pages: data.pages.map((page) => ({ ...page, jobs: page.jobs.filter((job) => matches(job, filter)) })) },
+        data && {
+          ...data,
+          pages: data.pages.map((page) => ({ ...page, jobs: page.jobs.filter((job) => matches(job, filter)) })),
+        },
     );
     take([...waiting.values()], false);
     setWaiting(new Map());

@@ -51,7 +51,7 @@ export function useLog(filter: LogFilter): Log {
   const asked = useRef(key);
   asked.current = key;
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the key is the filter
+  // The key is the filter.
   useEffect(() => {
     const gone = new AbortController();
     setStretch(null);

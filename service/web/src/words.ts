@@ -13,7 +13,8 @@ const saying = <Given extends unknown[]>(
   en: (...given: Given) => string,
 ): Both<(...given: Given) => string> => [ja, en];
 
-const s = (count: number, one: string, many = `${one}s`) => `${count.toLocaleString("en-GB")} ${count === 1 ? one : many}`;
+const s = (count: number, one: string, many = `${one}s`) =>
+  `${count.toLocaleString("en-GB")} ${count === 1 ? one : many}`;
 const n = (count: number) => count.toLocaleString("ja-JP");
 
 const WORDS = {
@@ -56,7 +57,7 @@ const WORDS = {
   close: say("閉じる", "Close"),
   dismiss: say("通知を閉じる", "Dismiss"),
   notifications: say("通知", "Notifications"),
-  back: say("戻る", "Back"),
+  toList: say("一覧に戻る", "Back to the list"),
   copy: say("コピー", "Copy"),
   copied: say("コピーしました", "Copied"),
   copyWhat: saying(
@@ -77,7 +78,10 @@ const WORDS = {
 
   // Sign in
   signIn: say("サインイン", "Sign in"),
-  signInIntro: say("Chatwork の同期と要約の下書きを、履歴つきで。", "Chatwork syncs and summary drafts, with their whole history."),
+  signInIntro: say(
+    "Chatwork の同期と要約の下書きを、履歴つきで。",
+    "Chatwork syncs and summary drafts, with their whole history.",
+  ),
   email: say("メールアドレス", "Email"),
   password: say("パスワード", "Password"),
   signingIn: say("サインインしています…", "Signing in…"),
@@ -295,7 +299,8 @@ const WORDS = {
   canceling: say("キャンセルしています…", "Canceling…"),
   retry: say("再試行", "Retry"),
   details: say("詳細", "Details"),
-  openJob: say("ジョブを開く", "Open the job"),
+  openJob: say("詳細を見る", "See details"),
+  willRetrySoon: say("まもなく再試行します", "tries again in a moment"),
   willRetryAt: saying(
     (when: string) => `${when}に再試行します`,
     (when: string) => `tries again ${when}`,
@@ -379,10 +384,7 @@ const WORDS = {
     (count: number, more: boolean) => `${n(count)} 件${more ? "以上" : ""}のジョブを再試行します。`,
     (count: number, more: boolean) => `${s(count, "job")}${more ? " or more" : ""} will be retried.`,
   ),
-  bulkCancelRest: say(
-    "すでに終了したジョブは変更されません。",
-    "Jobs that have ended already stay as they are.",
-  ),
+  bulkCancelRest: say("すでに終了したジョブは変更されません。", "Jobs that have ended already stay as they are."),
   bulkRetryRest: say(
     "失敗またはキャンセル済みのジョブだけが対象です。",
     "Only jobs that failed or were canceled are retried.",
@@ -425,7 +427,10 @@ const WORDS = {
     (types: string) => `${types} は一時停止中です。`,
     (types: string) => `${types} is paused.`,
   ),
-  noWorkerBanner: say("稼働中のワーカーがありません。ジョブは待機したままになります。", "No worker is alive. Jobs will wait."),
+  noWorkerBanner: say(
+    "稼働中のワーカーがありません。ジョブは待機したままになります。",
+    "No worker is alive. Jobs will wait.",
+  ),
   toOperations: say("運用を開く", "Open operations"),
 
   // A job
@@ -508,6 +513,7 @@ const WORDS = {
   reason: say("理由", "Reason"),
   moreActions: say("その他の操作", "More actions"),
   whyWaiting: say("なぜ待機中？", "Why is it waiting?"),
+  waitSoon: say("まもなく実行されます。", "It runs in a moment."),
   waitRetry: saying(
     (when: string) => `${when}に再試行されます。`,
     (when: string) => `It is tried again ${when}.`,
@@ -659,10 +665,7 @@ const WORDS = {
   noEventMatches: say("条件に合うイベントはありません", "No event matches"),
   workers: say("ワーカー", "Workers"),
   noWorkers: say("ワーカーがありません", "No workers"),
-  noWorkersText: say(
-    "ワーカーが起動するまで、ジョブは待機したままになります。",
-    "Until one is started, jobs wait.",
-  ),
+  noWorkersText: say("ワーカーが起動するまで、ジョブは待機したままになります。", "Until one is started, jobs wait."),
   alive: say("稼働中", "Alive"),
   silent: say("応答なし", "Silent"),
   gone: say("停止", "Gone"),
@@ -753,7 +756,10 @@ export function typeWord(words: Words, type: string): string {
   return name ? words[name] : type;
 }
 
-export function eventWord(words: Words, event: { type: EventType; seq: number; data: Record<string, unknown> }): string {
+export function eventWord(
+  words: Words,
+  event: { type: EventType; seq: number; data: Record<string, unknown> },
+): string {
   switch (event.type) {
     case "queued":
       return event.seq === 1 ? words.eventQueued : words.eventRequeued;

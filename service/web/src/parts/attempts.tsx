@@ -9,7 +9,12 @@ import { eventWord, reasonWord, useWords } from "../words";
 import { Icon, type IconName } from "./icons";
 import { Clock } from "./scrubber";
 
-export function Attempts({ job, events, seq, onChoose }: {
+export function Attempts({
+  job,
+  events,
+  seq,
+  onChoose,
+}: {
   job: Job;
   events: JobEvent[];
   seq: number;
@@ -28,7 +33,7 @@ export function Attempts({ job, events, seq, onChoose }: {
           {job.attempt}/{job.maxAttempts}
         </span>
       </div>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by the keyboard */}
+      {/* What scrolls must be reachable by the keyboard. */}
       <ul className="attempts" tabIndex={0} aria-labelledby="attempts-heading">
         {attempts.map((attempt) => (
           <AttemptCard
@@ -44,7 +49,12 @@ export function Attempts({ job, events, seq, onChoose }: {
   );
 }
 
-function AttemptCard({ attempt, longest, here, onChoose }: {
+function AttemptCard({
+  attempt,
+  longest,
+  here,
+  onChoose,
+}: {
   attempt: Attempt;
   longest: number;
   here: boolean;

@@ -15,7 +15,13 @@ export function Check({ label, checked, some = false, onChange }: CheckProps) {
   }, [some]);
   return (
     <label className="check">
-      <input ref={box} type="checkbox" aria-label={label} checked={checked} onChange={(event) => onChange(event.target.checked)} />
+      <input
+        ref={box}
+        type="checkbox"
+        aria-label={label}
+        checked={checked}
+        onChange={(event) => onChange(event.target.checked)}
+      />
     </label>
   );
 }
@@ -23,7 +29,13 @@ export function Check({ label, checked, some = false, onChange }: CheckProps) {
 export function Switch({ label, checked, onChange }: Omit<CheckProps, "some">) {
   return (
     <label className="switch">
-      <input type="checkbox" role="switch" aria-label={label} checked={checked} onChange={(event) => onChange(event.target.checked)} />
+      <input
+        type="checkbox"
+        role="switch"
+        aria-label={label}
+        checked={checked}
+        onChange={(event) => onChange(event.target.checked)}
+      />
       <span aria-hidden="true" />
     </label>
   );

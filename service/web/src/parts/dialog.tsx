@@ -4,7 +4,12 @@ import { type ReactNode, useEffect, useId, useRef } from "react";
 import { useWords } from "../words";
 import { Icon } from "./icons";
 
-export function Dialog({ title, children, onClose, wide = false }: {
+export function Dialog({
+  title,
+  children,
+  onClose,
+  wide = false,
+}: {
   title: string;
   children: ReactNode;
   onClose: () => void;
@@ -21,7 +26,7 @@ export function Dialog({ title, children, onClose, wide = false }: {
   }, []);
 
   return (
-    // biome-ignore lint/a11y/useKeyWithClickEvents: the keyboard has Escape, which the browser sends as "cancel"
+    // The keyboard has Escape, which the browser sends as "cancel".
     <dialog
       ref={dialog}
       className={wide ? "dialog dialog-wide" : "dialog"}

@@ -28,7 +28,8 @@ export function JobState({ id, event, last }: { id: string; event: JobEvent; las
   const before = useQuery({ ...asItWas(id, seq - 1), enabled: seq > 1 });
 
   useEffect(() => {
-    for (const near of [seq + 1, seq - 2, seq + 2]) if (near >= 1 && near <= last) void queries.prefetchQuery(asItWas(id, near));
+    for (const near of [seq + 1, seq - 2, seq + 2])
+      if (near >= 1 && near <= last) void queries.prefetchQuery(asItWas(id, near));
   }, [queries, id, seq, last]);
 
   const job = now.data;
@@ -38,9 +39,12 @@ export function JobState({ id, event, last }: { id: string; event: JobEvent; las
     () => (isIt && previous && previous.seq === seq - 1 ? differences(previous, job) : new Map()),
     [isIt, previous, job, seq],
   );
-  if (!job) return now.error ? <ProblemPlate error={now.error} again={() => void now.refetch()} /> : <Loading rows={8} />;
+  if (!job)
+    return now.error ? <ProblemPlate error={now.error} again={() => void now.refetch()} /> : <Loading rows={8} />;
 
-  const count = FIELDS.concat(VALUES).filter((field) => !ALWAYS.has(field) && differsWithin(changes, `/${field}`)).length;
+  const count = FIELDS.concat(VALUES).filter(
+    (field) => !ALWAYS.has(field) && differsWithin(changes, `/${field}`),
+  ).length;
   return (
     <section className={`job-state${isIt ? "" : " job-state-old"}`} aria-labelledby="state-heading" aria-busy={!isIt}>
       <div className="job-state-head">
@@ -102,7 +106,10 @@ function Fields({ job, previous, changes }: { job: Job; previous: Job | undefine
       {(FIELDS as Field[]).map((field) => {
         const changed = changes.has(`/${field}`);
         return (
-          <div key={field} className={`fields-row${changed ? (ALWAYS.has(field) ? " fields-moved" : " fields-changed") : ""}`}>
+          <div
+            key={field}
+            className={`fields-row${changed ? (ALWAYS.has(field) ? " fields-moved" : " fields-changed") : ""}`}
+          >
             <dt>
               {words[`field_${field}`]} <code>{field}</code>
             </dt>
@@ -185,7 +192,7 @@ function ErrorValue({ error, changes }: { error: NonNullable<Job["error"]>; chan
       {stack && (
         <details className="stack">
           <summary>{words.stack}</summary>
-          {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by the keyboard */}
+          {/* What scrolls must be reachable by the keyboard. */}
           <pre tabIndex={0}>{stack}</pre>
         </details>
       )}

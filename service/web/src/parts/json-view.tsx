@@ -74,7 +74,9 @@ function Children({ value, place, changes }: { value: Record<string, Json>; plac
   const keys = Object.keys(value);
   const removed = [...changes].filter(([at, { kind }]) => kind === "removed" && parentOf(at) === place);
   const long = !all && keys.length > LONG;
-  const shown = long ? keys.filter((key, index) => index < SHOWN_OF_LONG || differsWithin(changes, step(place, key))) : keys;
+  const shown = long
+    ? keys.filter((key, index) => index < SHOWN_OF_LONG || differsWithin(changes, step(place, key)))
+    : keys;
   const drawn = long ? shown.slice(0, SHOWN_OF_LONG * 4) : shown;
   return (
     <div className="json-inner">

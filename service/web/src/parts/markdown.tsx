@@ -7,8 +7,31 @@ import { useMemo } from "react";
 
 const ALLOWED = {
   ALLOWED_TAGS: [
-    "h1", "h2", "h3", "h4", "h5", "h6", "p", "br", "hr", "ul", "ol", "li", "strong", "em", "del", "code", "pre",
-    "blockquote", "table", "thead", "tbody", "tr", "th", "td", "a",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "p",
+    "br",
+    "hr",
+    "ul",
+    "ol",
+    "li",
+    "strong",
+    "em",
+    "del",
+    "code",
+    "pre",
+    "blockquote",
+    "table",
+    "thead",
+    "tbody",
+    "tr",
+    "th",
+    "td",
+    "a",
   ],
   ALLOWED_ATTR: ["href", "start", "align"],
   ALLOWED_URI_REGEXP: /^https?:/i,
@@ -30,6 +53,6 @@ export function sanitised(text: string): string {
 
 export default function Markdown({ text }: { text: string }) {
   const html = useMemo(() => sanitised(text), [text]);
-  // biome-ignore lint/security/noDangerouslySetInnerHtml: it has just been sanitised
+  // It has just been sanitised.
   return <div className="markdown" dangerouslySetInnerHTML={{ __html: html }} />;
 }

@@ -2,7 +2,12 @@
 
 import { type KeyboardEvent, type ReactNode, useEffect, useRef } from "react";
 
-export function Menu({ label, button, children, className = "" }: {
+export function Menu({
+  label,
+  button,
+  children,
+  className = "",
+}: {
   label: string;
   button: ReactNode;
   children: ReactNode;
@@ -26,7 +31,7 @@ export function Menu({ label, button, children, className = "" }: {
   }
 
   return (
-    // biome-ignore lint/a11y/noStaticElementInteractions: the element opens and closes by itself; Escape only closes it too
+    // The element opens and closes by itself; Escape only closes it too.
     <details ref={menu} className={`menu ${className}`} onKeyDown={close}>
       <summary aria-label={label}>{button}</summary>
       <div className="menu-body">{children}</div>

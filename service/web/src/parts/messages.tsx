@@ -35,7 +35,12 @@ export function MessagesDialog({ room, onClose }: { room: Room; onClose: () => v
         ))}
       </ol>
       {reading.hasNextPage && (
-        <button type="button" className="button button-wide" disabled={reading.isFetchingNextPage} onClick={() => void reading.fetchNextPage()}>
+        <button
+          type="button"
+          className="button button-wide"
+          disabled={reading.isFetchingNextPage}
+          onClick={() => void reading.fetchNextPage()}
+        >
           {reading.isFetchingNextPage ? words.loadingMore : words.more}
         </button>
       )}

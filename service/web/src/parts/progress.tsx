@@ -2,7 +2,7 @@
 
 import type { Job } from "../api";
 import { useNow } from "../clock";
-import { ago, between, number, span } from "../format";
+import { ago, between, fromNow, number, span } from "../format";
 import { type Done, doneOf, isActive, mayCancel, mayRetry, paceOf } from "../history";
 import { useCancel, useRetry } from "../job-actions";
 import { Link } from "../route";
@@ -38,7 +38,8 @@ export function ProgressCard({ job, title }: { job: Job; title: string }) {
         <StatusBadge status={job.status} />
         {done && (
           <span className="progress-count">
-            <b>{number(done.done, words.language)}</b> / {number(done.total, words.language)} {unitWord(words, done.unit)}
+            <b>{number(done.done, words.language)}</b> / {number(done.total, words.language)}{" "}
+            {unitWord(words, done.unit)}
           </span>
         )}
         <span className="grow" />
@@ -90,10 +91,15 @@ function ErrorLine({ job }: { job: Job }) {
       <Icon name="warn" />
       <span>
         {job.error?.message}
-        {job.status === "queued" && ` · ${words.willRetryAt(ago(job.runAt, Math.min(now, Date.parse(job.runAt)), words.language))}`}
+        {job.status === "queued" && ` · ${whenAgain(words, job.runAt, now)}`}
       </span>
     </p>
   );
+}
+
+/** "In 0 seconds" is no answer. */
+function whenAgain(words: Words, runAt: string, now: number): string {
+  return Date.parse(runAt) - now < 1_000 ? words.willRetrySoon : words.willRetryAt(fromNow(runAt, now, words.language));
 }
 
 function Outcome({ job }: { job: Job }) {

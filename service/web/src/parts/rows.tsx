@@ -45,8 +45,7 @@ export function Rows({ label, className, head, count, height, keyOf, row, rowCla
   }, [lastDrawn, count]);
 
   return (
-    // biome-ignore-start lint/a11y/useSemanticElements: a real table can't place its rows by itself
-    // biome-ignore-start lint/a11y/useFocusableInteractive: rows are not for the focus, what is in them is
+    // A real table can't place its rows by itself.
     <div className={`rows ${className}`} role="table" aria-label={label} aria-rowcount={count + 1}>
       <div role="rowgroup">
         <div className="rows-head" role="row" aria-rowindex={1}>
@@ -69,15 +68,19 @@ export function Rows({ label, className, head, count, height, keyOf, row, rowCla
         ))}
       </div>
     </div>
-    // biome-ignore-end lint/a11y/useFocusableInteractive: see above
-    // biome-ignore-end lint/a11y/useSemanticElements: see above
   );
 }
 
-export function Cell({ children, className = "", label }: { children?: ReactNode; className?: string; label?: string }) {
+export function Cell({
+  children,
+  className = "",
+  label,
+}: {
+  children?: ReactNode;
+  className?: string;
+  label?: string;
+}) {
   return (
-    // biome-ignore lint/a11y/useSemanticElements: see Rows
-    // biome-ignore lint/a11y/useFocusableInteractive: see Rows
     <div role="cell" className={`cell ${className}`} {...(label ? { "data-label": label } : {})}>
       {children}
     </div>
@@ -86,8 +89,6 @@ export function Cell({ children, className = "", label }: { children?: ReactNode
 
 export function HeadCell({ children, className = "" }: { children?: ReactNode; className?: string }) {
   return (
-    // biome-ignore lint/a11y/useSemanticElements: see Rows
-    // biome-ignore lint/a11y/useFocusableInteractive: see Rows
     <div role="columnheader" className={`cell ${className}`}>
       {children}
     </div>

@@ -2,8 +2,8 @@
 
 import { type KeyboardEvent, useEffect, useEffectEvent, useState } from "react";
 import type { JobEvent } from "../api";
-import { ago, clock, exactTime } from "../format";
 import { useNow } from "../clock";
+import { ago, clock, exactTime } from "../format";
 import { eventWord, useWords } from "../words";
 import { Copy } from "./copy";
 import { Icon, type IconName } from "./icons";
@@ -48,7 +48,12 @@ export function Scrubber({ events, seq, follows, active, onMove }: ScrubberProps
           )}
           <Step icon="first" label={words.first} onPress={() => step(1)} disabled={seq === 1} />
           <Step icon="previous" label={words.previous} onPress={() => step(seq - 1)} disabled={seq === 1} />
-          <Step icon={playing ? "stop" : "play"} label={playing ? words.stop : words.play} onPress={toggle} disabled={last < 2} />
+          <Step
+            icon={playing ? "stop" : "play"}
+            label={playing ? words.stop : words.play}
+            onPress={toggle}
+            disabled={last < 2}
+          />
           <Step icon="next" label={words.next} onPress={() => step(seq + 1)} disabled={seq === last} />
           <Step icon="last" label={words.last} onPress={() => step(last)} disabled={seq === last} />
           <Copy label={words.shareHint} icon="link" text={() => linkTo(seq)} />
@@ -90,16 +95,34 @@ function Moment({ event, last }: { event: JobEvent; last: number }) {
           <b>{eventWord(words, event)}</b> <span className="faint numbers">{words.eventOf(event.seq, last)}</span>
         </p>
         <p className="faint">
-          <time dateTime={event.at}>{exactTime(event.at, words.language)}</time> · {ago(event.at, useNow(), words.language)}
+          <time dateTime={event.at}>{exactTime(event.at, words.language)}</time> ·{" "}
+          {ago(event.at, useNow(), words.language)}
         </p>
       </div>
     </div>
   );
 }
 
-function Step({ icon, label, onPress, disabled }: { icon: IconName; label: string; onPress: () => void; disabled: boolean }) {
+function Step({
+  icon,
+  label,
+  onPress,
+  disabled,
+}: {
+  icon: IconName;
+  label: string;
+  onPress: () => void;
+  disabled: boolean;
+}) {
   return (
-    <button type="button" className="icon-button" aria-label={label} title={label} onClick={onPress} disabled={disabled}>
+    <button
+      type="button"
+      className="icon-button"
+      aria-label={label}
+      title={label}
+      onClick={onPress}
+      disabled={disabled}
+    >
       <Icon name={icon} />
     </button>
   );
@@ -119,7 +142,12 @@ function Stretches({ events, seq }: { events: JobEvent[]; seq: number }) {
         const left = share(begin, events.length);
         const width = share(end, events.length) - left;
         return (
-          <span key={begin} className={here ? "here" : ""} style={{ left: `${left}%`, width: `${width}%` }} title={words.attemptNumber(index + 1)}>
+          <span
+            key={begin}
+            className={here ? "here" : ""}
+            style={{ left: `${left}%`, width: `${width}%` }}
+            title={words.attemptNumber(index + 1)}
+          >
             {width > 9 ? words.attemptNumber(index + 1) : width > 2 ? index + 1 : ""}
           </span>
         );

@@ -95,7 +95,7 @@ export function Loading({ rows = 4, tall = false }: { rows?: number; tall?: bool
     <div className="loading" role="status">
       <span className="unseen">{words.loading}</span>
       {Array.from({ length: rows }, (_, row) => (
-        // biome-ignore lint/suspicious/noArrayIndexKey: the bars have nothing else to be told apart by
+        // The bars have nothing else to be told apart by.
         <span key={row} className={`bone${tall ? " bone-tall" : ""}`} />
       ))}
       {slow && <p className="faint">{words.slow}</p>}

@@ -1,7 +1,7 @@
 /** Times: relative to read, exact on hover. */
 
 import { useNow } from "../clock";
-import { ago, exactTime } from "../format";
+import { ago, exactTime, fromNow } from "../format";
 import { useWords } from "../words";
 
 export function Ago({ at }: { at: string }) {
@@ -17,7 +17,7 @@ export function Exact({ at }: { at: string }) {
   const { language } = useWords();
   const now = useNow();
   return (
-    <time dateTime={at} title={ago(at, now, language)}>
+    <time dateTime={at} title={fromNow(at, now, language)}>
       {exactTime(at, language)}
     </time>
   );

@@ -11,7 +11,15 @@ import { unitWord } from "./progress";
 import { Clock } from "./scrubber";
 import { Ago } from "./time";
 
-export function Timeline({ events, seq, onChoose }: { events: JobEvent[]; seq: number; onChoose: (seq: number) => void }) {
+export function Timeline({
+  events,
+  seq,
+  onChoose,
+}: {
+  events: JobEvent[];
+  seq: number;
+  onChoose: (seq: number) => void;
+}) {
   const words = useWords();
   const [open, setOpen] = useState<ReadonlySet<number>>(new Set());
   const list = useRef<HTMLOListElement>(null);
@@ -19,14 +27,15 @@ export function Timeline({ events, seq, onChoose }: { events: JobEvent[]; seq: n
   const hidden = foldHiding(lines, seq);
 
   // The chosen one is kept in sight, by the list's own scrolling: the page stays where it is.
-  // biome-ignore lint/correctness/useExhaustiveDependencies: whenever another one is chosen
+  // Whenever another one is chosen.
   useEffect(() => {
     const chosen = list.current?.querySelector<HTMLElement>('[aria-current="step"]');
     const frame = list.current;
     if (!chosen || !frame || frame.scrollHeight <= frame.clientHeight) return;
     const [top, height] = [chosen.offsetTop - frame.offsetTop, chosen.offsetHeight];
     if (top < frame.scrollTop + 40) frame.scrollTop = top - 40;
-    else if (top + height > frame.scrollTop + frame.clientHeight - 40) frame.scrollTop = top + height - frame.clientHeight + 40;
+    else if (top + height > frame.scrollTop + frame.clientHeight - 40)
+      frame.scrollTop = top + height - frame.clientHeight + 40;
   }, [seq, lines.length]);
 
   function upAndDown(event: KeyboardEvent) {
@@ -37,11 +46,17 @@ export function Timeline({ events, seq, onChoose }: { events: JobEvent[]; seq: n
   }
 
   return (
-    // biome-ignore lint/a11y/noNoninteractiveElementInteractions: the buttons in it take the focus; the keys go from one to the next
+    // The buttons in it take the focus; the keys go from one to the next.
     <ol className="timeline" ref={list} onKeyDown={upAndDown} aria-label={words.timeline}>
       {lines.map((line) =>
         line.kind === "event" ? (
-          <Item key={line.event.seq} event={line.event} before={line.before} here={line.event.seq === seq} onChoose={onChoose} />
+          <Item
+            key={line.event.seq}
+            event={line.event}
+            before={line.before}
+            here={line.event.seq === seq}
+            onChoose={onChoose}
+          />
         ) : (
           <li key={`fold-${line.from}`} className={`fold${line.from === hidden ? " fold-here" : ""}`}>
             <button
@@ -74,7 +89,12 @@ function Item({ event, before, here, onChoose }: ItemProps) {
   return (
     <li className={`event-item event-${event.type}`}>
       {opens && <span className="attempt-line">{words.attemptNumber(event.attempt)}</span>}
-      <button type="button" className="event" onClick={() => onChoose(event.seq)} {...(here ? { "aria-current": "step" as const } : {})}>
+      <button
+        type="button"
+        className="event"
+        onClick={() => onChoose(event.seq)}
+        {...(here ? { "aria-current": "step" as const } : {})}
+      >
         <span className="event-icon">
           <Icon name={event.type as IconName} />
         </span>
@@ -101,7 +121,10 @@ function Item({ event, before, here, onChoose }: ItemProps) {
 }
 
 /** The one thing of an event's data that one wants to know first. */
-export function summaryOf(words: Words, { type, data, seq, at }: Pick<JobEvent, "type" | "data" | "seq" | "at">): string {
+export function summaryOf(
+  words: Words,
+  { type, data, seq, at }: Pick<JobEvent, "type" | "data" | "seq" | "at">,
+): string {
   switch (type) {
     case "queued": {
       const delay = between(at, String(data.runAt));
@@ -113,7 +136,9 @@ export function summaryOf(words: Words, { type, data, seq, at }: Pick<JobEvent, 
     case "progress":
     case "completed": {
       const done = doneOf(data.result);
-      return done ? `${number(done.done, words.language)} / ${number(done.total, words.language)} ${unitWord(words, done.unit)}` : "";
+      return done
+        ? `${number(done.done, words.language)} / ${number(done.total, words.language)} ${unitWord(words, done.unit)}`
+        : "";
     }
     case "failed":
       return String((data.error as { message?: string } | undefined)?.message ?? "");

@@ -2,7 +2,7 @@
 
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState, useSyncExternalStore } from "react";
-import { type EventType, type JobEvent, lastVerification, type LogFilter, type Verification, verify } from "../api";
+import { type EventType, type JobEvent, type LogFilter, lastVerification, type Verification, verify } from "../api";
 import { useNow } from "../clock";
 import { ago, number, shortId } from "../format";
 import { AuditTabs } from "../parts/audit-tabs";
@@ -10,8 +10,8 @@ import { Heading } from "../parts/heading";
 import { Icon, type IconName } from "../parts/icons";
 import { Cell, HeadCell, Rows } from "../parts/rows";
 import { Forbidden, Loading, Mishap, Plate, ProblemPlate } from "../parts/states";
-import { summaryOf } from "../parts/timeline";
 import { Exact } from "../parts/time";
+import { summaryOf } from "../parts/timeline";
 import { useNames, useUsers } from "../people";
 import { addressWith, go, Link, usePlace } from "../route";
 import { useSession } from "../session";
@@ -77,7 +77,12 @@ function Integrity() {
         {error && <Mishap error={error} />}
         {starting.error && <Mishap error={starting.error} />}
       </div>
-      <button type="button" className="button" disabled={running || starting.isPending} onClick={() => starting.mutate()}>
+      <button
+        type="button"
+        className="button"
+        disabled={running || starting.isPending}
+        onClick={() => starting.mutate()}
+      >
         {running ? words.verifying : words.verify}
       </button>
     </section>
@@ -254,7 +259,9 @@ function LogTable({ filter }: { filter: LogFilter }) {
         }
         row={(index) => rows[index] && <LogRow event={rows[index]} />}
       />
-      <p className="list-end">{log.complete ? <span className="faint">{words.startOfLog}</span> : <OlderButton log={log} />}</p>
+      <p className="list-end">
+        {log.complete ? <span className="faint">{words.startOfLog}</span> : <OlderButton log={log} />}
+      </p>
     </>
   );
 }
@@ -274,7 +281,9 @@ function LogRow({ event }: { event: JobEvent }) {
   const place = usePlace();
   return (
     <>
-      <Cell className="right numbers faint">{event.position === null ? "–" : number(event.position, words.language)}</Cell>
+      <Cell className="right numbers faint">
+        {event.position === null ? "–" : number(event.position, words.language)}
+      </Cell>
       <Cell className={`log-event event-${event.type}`}>
         <Icon name={event.type as IconName} size={14} /> {eventWord(words, event)}
       </Cell>

@@ -68,7 +68,12 @@ function useRoomsFollowSyncs() {
   });
 }
 
-function SyncCard({ type, title, text, start }: {
+function SyncCard({
+  type,
+  title,
+  text,
+  start,
+}: {
   type: string;
   title: string;
   text: string;
@@ -91,7 +96,12 @@ function SyncCard({ type, title, text, start }: {
           <h2>{title}</h2>
           <p className="faint">{text}</p>
         </div>
-        <button type="button" className="button button-main" disabled={starting.isPending} onClick={() => starting.mutate()}>
+        <button
+          type="button"
+          className="button button-main"
+          disabled={starting.isPending}
+          onClick={() => starting.mutate()}
+        >
           <Icon name="sync" /> {starting.isPending ? words.syncing : title}
         </button>
       </div>
@@ -284,17 +294,32 @@ function RoomsTable({ rooms }: { rooms: Room[] }) {
           label={words.selectAll}
           checked={all && selected.length > 0}
           some={selected.length > 0 && !all}
-          onChange={(on) => choose(rooms.map(({ id }) => id), on)}
+          onChange={(on) =>
+            choose(
+              rooms.map(({ id }) => id),
+              on,
+            )
+          }
         />
         <span aria-live="polite">
           {selected.length ? words.selected(selected.length) : words.roomsCount(rooms.length)}
         </span>
         {selected.length > 0 && (
           <>
-            <button type="button" className="button button-small" disabled={switching.isPending} onClick={() => void change(true)}>
+            <button
+              type="button"
+              className="button button-small"
+              disabled={switching.isPending}
+              onClick={() => void change(true)}
+            >
               {words.turnOn}
             </button>
-            <button type="button" className="button button-small" disabled={switching.isPending} onClick={() => void change(false)}>
+            <button
+              type="button"
+              className="button button-small"
+              disabled={switching.isPending}
+              onClick={() => void change(false)}
+            >
               {words.turnOff}
             </button>
             <button type="button" className="link" onClick={() => setChosen(new Set())}>
@@ -343,7 +368,13 @@ function RoomsTable({ rooms }: { rooms: Room[] }) {
   );
 }
 
-function RoomRow({ room, chosen, onChoose, onSwitch, onRead }: {
+function RoomRow({
+  room,
+  chosen,
+  onChoose,
+  onSwitch,
+  onRead,
+}: {
   room: Room;
   chosen: boolean;
   onChoose: (on: boolean) => void;
@@ -405,4 +436,3 @@ function RoomRow({ room, chosen, onChoose, onSwitch, onRead }: {
     </>
   );
 }
-

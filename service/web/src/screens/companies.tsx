@@ -39,7 +39,11 @@ const COMPANIES = ["companies"];
 export function CompaniesScreen({ id }: { id: string | null }) {
   const words = useWords();
   const [adding, setAdding] = useState(false);
-  const { data: companies, error, refetch } = useQuery({ queryKey: COMPANIES, queryFn: ({ signal }) => listCompanies(signal) });
+  const {
+    data: companies,
+    error,
+    refetch,
+  } = useQuery({ queryKey: COMPANIES, queryFn: ({ signal }) => listCompanies(signal) });
   const company = companies?.find((one) => one.id === id);
   return (
     <>
@@ -164,7 +168,7 @@ function CompanyPanel({ company }: { company: Company }) {
   return (
     <article className="company" aria-labelledby="company-name">
       <Link className="crumb company-back" to="/companies">
-        <Icon name="previous" size={14} /> {words.companies}
+        <Icon name="previous" size={14} /> {words.toList}
       </Link>
       <h2 id="company-name" className="company-name">
         {company.name}
@@ -188,7 +192,11 @@ function LinkedRooms({ company }: { company: Company }) {
     void queries.invalidateQueries({ queryKey: linksOf(company.id) });
     void queries.invalidateQueries({ queryKey: ["rooms"] });
   };
-  const linking = useMutation({ mutationFn: (roomId: string) => linkRoom(company.id, roomId), onSuccess: changed, onError: complain });
+  const linking = useMutation({
+    mutationFn: (roomId: string) => linkRoom(company.id, roomId),
+    onSuccess: changed,
+    onError: complain,
+  });
   const unlinking = useMutation({
     mutationFn: (roomId: string) => unlinkRoom(company.id, roomId),
     onSuccess: changed,
@@ -315,7 +323,9 @@ function DraftForm({ company }: { company: Company }) {
   });
 
   useArrivals((jobs) => {
-    const mine = jobs.find((job) => job.type === "summary_draft" && hasEnded(job) && companyOf(job.payload) === company.id);
+    const mine = jobs.find(
+      (job) => job.type === "summary_draft" && hasEnded(job) && companyOf(job.payload) === company.id,
+    );
     if (!mine) return;
     void queries.invalidateQueries({ queryKey: draftsOf(company.id) });
     const made = (mine.result as { id?: string } | null)?.id;
@@ -345,11 +355,21 @@ function DraftForm({ company }: { company: Company }) {
         <div className="draft-days">
           <label className="field">
             {words.startDay}
-            <input type="date" required value={days.from} onChange={(event) => setDays({ ...days, from: event.target.value })} />
+            <input
+              type="date"
+              required
+              value={days.from}
+              onChange={(event) => setDays({ ...days, from: event.target.value })}
+            />
           </label>
           <label className="field">
             {words.endDay}
-            <input type="date" required value={days.to} onChange={(event) => setDays({ ...days, to: event.target.value })} />
+            <input
+              type="date"
+              required
+              value={days.to}
+              onChange={(event) => setDays({ ...days, to: event.target.value })}
+            />
           </label>
           <button type="submit" className="button button-main" disabled={!period || drafting.isPending}>
             <Icon name="document" /> {drafting.isPending ? words.syncing : words.draftDo}

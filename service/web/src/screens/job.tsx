@@ -4,7 +4,7 @@ import { useMutation, useQuery } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { downloadHistory, type Job, type JobEvent, whyWaiting } from "../api";
 import { useNow } from "../clock";
-import { ago, exactTime, span } from "../format";
+import { exactTime, fromNow, span } from "../format";
 import { doneOf, durationOf, isActive, mayCancel, mayRetry } from "../history";
 import { useCancel, useForceFail, useRetry, useRunAgain } from "../job-actions";
 import { useJob } from "../job-queries";
@@ -20,8 +20,8 @@ import { Bar, Pace } from "../parts/progress";
 import { Scrubber } from "../parts/scrubber";
 import { Loading, NotFound, ProblemPlate } from "../parts/states";
 import { StatusBadge } from "../parts/status";
-import { Timeline } from "../parts/timeline";
 import { Ago } from "../parts/time";
+import { Timeline } from "../parts/timeline";
 import { useNames } from "../people";
 import { addressWith, go, Link, usePlace } from "../route";
 import { useSession } from "../session";
@@ -56,7 +56,7 @@ function KnownJob({ id }: { id: string }) {
   return (
     <>
       <Link className="crumb" to="/jobs">
-        <Icon name="previous" size={14} /> {words.jobs}
+        <Icon name="previous" size={14} /> {words.toList}
       </Link>
       <Heading title={typeWord(words, job.type)} intro={<Summary job={job} />}>
         <Actions job={job} />
@@ -140,14 +140,22 @@ function WhyWaiting({ job }: { job: Job }) {
   );
 }
 
-function reasonText(words: Words, waiting: NonNullable<Awaited<ReturnType<typeof whyWaiting>>>, job: Job, now: number): string {
+function reasonText(
+  words: Words,
+  waiting: NonNullable<Awaited<ReturnType<typeof whyWaiting>>>,
+  job: Job,
+  now: number,
+): string {
   switch (waiting.reason) {
     case "retry_at": {
-      const when = ago(waiting.runAt, Math.min(now, Date.parse(waiting.runAt)), words.language);
+      if (Date.parse(waiting.runAt) - now < 1_000) return words.waitSoon;
+      const when = fromNow(waiting.runAt, now, words.language);
       return job.attempt > 1 ? words.waitRetry(when) : words.waitDelayed(when);
     }
     case "paused":
-      return waiting.pausedUntil ? words.waitPausedUntil(exactTime(waiting.pausedUntil, words.language)) : words.waitPaused;
+      return waiting.pausedUntil
+        ? words.waitPausedUntil(exactTime(waiting.pausedUntil, words.language))
+        : words.waitPaused;
     case "no_worker":
       return words.waitNoWorker;
     default:
@@ -174,7 +182,12 @@ function Actions({ job }: { job: Job }) {
         </button>
       )}
       {mayRetry(job) && (
-        <button type="button" className="button button-main" disabled={retry.isPending} onClick={() => retry.mutate(job.id)}>
+        <button
+          type="button"
+          className="button button-main"
+          disabled={retry.isPending}
+          onClick={() => retry.mutate(job.id)}
+        >
           {words.retry}
         </button>
       )}
@@ -245,7 +258,11 @@ function History({ job }: { job: Job }) {
   const asked = Number(place.query.get("seq"));
   const pinned = Number.isInteger(asked) && asked >= 1;
   if (!events) {
-    return history.error ? <ProblemPlate error={history.error} again={() => void history.refetch()} /> : <Loading rows={6} />;
+    return history.error ? (
+      <ProblemPlate error={history.error} again={() => void history.refetch()} />
+    ) : (
+      <Loading rows={6} />
+    );
   }
   const last = events.length;
   const seq = pinned ? Math.min(asked, last) : last;
@@ -267,7 +284,12 @@ function History({ job }: { job: Job }) {
   );
 }
 
-function Moments({ job, events, event, onMove }: {
+function Moments({
+  job,
+  events,
+  event,
+  onMove,
+}: {
   job: Job;
   events: JobEvent[];
   event: JobEvent;

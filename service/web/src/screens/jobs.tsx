@@ -70,8 +70,16 @@ function instant(local: string | null): string | undefined {
 
 function Warnings() {
   const words = useWords();
-  const types = useQuery({ queryKey: ["job-types"], queryFn: ({ signal }) => listJobTypes(signal), refetchInterval: 30_000 });
-  const workers = useQuery({ queryKey: ["workers"], queryFn: ({ signal }) => listWorkers(signal), refetchInterval: 15_000 });
+  const types = useQuery({
+    queryKey: ["job-types"],
+    queryFn: ({ signal }) => listJobTypes(signal),
+    refetchInterval: 30_000,
+  });
+  const workers = useQuery({
+    queryKey: ["workers"],
+    queryFn: ({ signal }) => listWorkers(signal),
+    refetchInterval: 15_000,
+  });
   const paused = types.data?.filter((type) => type.paused).map(({ name }) => name) ?? [];
   const alone = workers.data && !workers.data.some(({ state }) => state === "alive");
   if (paused.length === 0 && !alone) return null;
@@ -139,7 +147,19 @@ function Tabs({ filter }: { filter: JobFilter }) {
   );
 }
 
-function Tab({ to, here, word, count, icon }: { to: string; here: boolean; word: string; count: string; icon?: Status }) {
+function Tab({
+  to,
+  here,
+  word,
+  count,
+  icon,
+}: {
+  to: string;
+  here: boolean;
+  word: string;
+  count: string;
+  icon?: Status;
+}) {
   return (
     <Link to={to} className={`tab${icon ? ` tab-${icon}` : ""}`} {...(here ? { "aria-current": "page" as const } : {})}>
       {icon && <Icon name={icon} size={14} />}
@@ -174,7 +194,11 @@ function Filters() {
         ))}
       </select>
       {isAdmin && (
-        <select aria-label={words.owner} value={value("userId")} onChange={(event) => set({ userId: event.target.value })}>
+        <select
+          aria-label={words.owner}
+          value={value("userId")}
+          onChange={(event) => set({ userId: event.target.value })}
+        >
           <option value="">{words.anyOwner}</option>
           {users.map((user) => (
             <option key={user.id} value={user.id}>
@@ -183,7 +207,11 @@ function Filters() {
           ))}
         </select>
       )}
-      <select aria-label={words.time} value={custom ? "custom" : value("since")} onChange={(event) => setSpan(event.target.value)}>
+      <select
+        aria-label={words.time}
+        value={custom ? "custom" : value("since")}
+        onChange={(event) => setSpan(event.target.value)}
+      >
         <option value="">{words.anyTime}</option>
         <option value="1h">{words.last1h}</option>
         <option value="24h">{words.last24h}</option>

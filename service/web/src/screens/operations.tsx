@@ -29,14 +29,22 @@ const JOB_TYPES = ["job-types"];
 
 function JobTypes() {
   const words = useWords();
-  const listing = useQuery({ queryKey: JOB_TYPES, queryFn: ({ signal }) => listJobTypes(signal), refetchInterval: 10_000 });
+  const listing = useQuery({
+    queryKey: JOB_TYPES,
+    queryFn: ({ signal }) => listJobTypes(signal),
+    refetchInterval: 10_000,
+  });
   return (
     <section className="section" aria-labelledby="types-heading">
       <div className="section-head">
         <h2 id="types-heading">{words.jobTypes}</h2>
       </div>
       {!listing.data &&
-        (listing.error ? <ProblemPlate error={listing.error} again={() => void listing.refetch()} /> : <Loading rows={3} tall />)}
+        (listing.error ? (
+          <ProblemPlate error={listing.error} again={() => void listing.refetch()} />
+        ) : (
+          <Loading rows={3} tall />
+        ))}
       <ul className="type-cards">
         {listing.data?.map((type) => (
           <TypeCard key={type.name} type={type} />
@@ -91,7 +99,12 @@ function TypeCard({ type }: { type: JobType }) {
           {words.resume}
         </button>
       ) : (
-        <button type="button" className="button button-small" aria-label={words.pauseWhat(type.name)} onClick={() => setPausing(true)}>
+        <button
+          type="button"
+          className="button button-small"
+          aria-label={words.pauseWhat(type.name)}
+          onClick={() => setPausing(true)}
+        >
           {words.pause}
         </button>
       )}
@@ -154,7 +167,11 @@ function PauseDialog({ type, onClose }: { type: JobType; onClose: () => void }) 
 function Workers() {
   const words = useWords();
   const [all, setAll] = useState(false);
-  const listing = useQuery({ queryKey: ["workers"], queryFn: ({ signal }) => listWorkers(signal), refetchInterval: 3_000 });
+  const listing = useQuery({
+    queryKey: ["workers"],
+    queryFn: ({ signal }) => listWorkers(signal),
+    refetchInterval: 3_000,
+  });
   const workers = listing.data ?? [];
   const present = workers.filter(({ state }) => state !== "gone");
   const gone = workers.length - present.length;
@@ -165,7 +182,11 @@ function Workers() {
         {listing.data && <span className="count">{present.length}</span>}
       </div>
       {!listing.data &&
-        (listing.error ? <ProblemPlate error={listing.error} again={() => void listing.refetch()} /> : <Loading rows={2} tall />)}
+        (listing.error ? (
+          <ProblemPlate error={listing.error} again={() => void listing.refetch()} />
+        ) : (
+          <Loading rows={2} tall />
+        ))}
       {listing.data && present.length === 0 && (
         <Plate icon="worker" title={words.noWorkers}>
           {words.noWorkersText}
