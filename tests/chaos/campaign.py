@@ -201,6 +201,7 @@ class Campaign:
             lap_ends = time.monotonic() + LAP
             await faults.run(lap(size, seed + 1000 * number, missing), LAP)
             await asyncio.sleep(lap_ends - time.monotonic())
+        await faults.last_storm()
         load.end()
 
     def _missing(self, faults: Faults) -> tuple[int, Counter[Kind]]:

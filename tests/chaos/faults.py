@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from tests.chaos.fleet import Fleet, Member
 from tests.chaos.history import Violation
 from tests.chaos.network import Cut, Line
-from tests.chaos.plan import Fault, Kind
+from tests.chaos.plan import LASTS, Fault, Kind
 from tests.chaos.servers import Postgres
 from tests.servers import RedisServer
 from workers.deliver import AttemptId, Hint
@@ -87,6 +87,12 @@ class Faults:
             for fault in planned:
                 await asyncio.sleep(max(began + fault.at - time.monotonic(), 0))
                 doing.create_task(self._do(fault))
+
+    async def last_storm(self) -> None:
+        """When all else is over: the hints that it loses are brought back by no restart of a process, but only by a tick that
+        delivers again what still waits."""
+        low, high = LASTS[Kind.FLUSH_STORM]
+        await self._do(Fault(0.0, Kind.FLUSH_STORM, (low + high) / 2, 0.0, 0.0))
 
     async def heal(self) -> None:
         """Nothing is broken any more, and everything runs."""

@@ -116,8 +116,9 @@ class Load:
 
     async def settled(self, *, within: float) -> bool:
         """Waits until every client has come to an end with its request."""
-        if self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=within)
+        until = time.monotonic() + within
+        while self._tasks and (left := until - time.monotonic()) > 0:
+            await asyncio.wait(set(self._tasks), timeout=left)
         return not self._tasks
 
     def _go(self, work: Coroutine[Any, Any, None]) -> None:

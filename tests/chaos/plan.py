@@ -92,7 +92,6 @@ LASTS: Mapping[Kind, tuple[float, float]] = {
 }
 """How long each lasts; for a kill, how long until it is started again."""
 
-LAST_STORM = 5.0  # seconds before the end: what is lost then, no restart of a process brings back
 LAP = 60.0  # seconds of faults at a time, once the planned ones are over and something is missing yet
 LONG_OUTAGE = 40.0  # seconds that PostgreSQL is away once in a long campaign, so that nobody is declared gone by it
 
@@ -121,10 +120,7 @@ def _times(dice: random.Random, kind: Kind, number: int, seconds: float) -> Iter
     if kind is Kind.KILL_POSTGRES:
         yield from _kills_of_postgres(dice, number, seconds)
         return
-    if kind is Kind.FLUSH_STORM:
-        yield from (seconds * (n + 1) / number - LAST_STORM for n in range(number))
-        return
-    share = (seconds - 2 * LAST_STORM) / max(number, 1)
+    share = seconds / max(number, 1)
     yield from ((n + dice.random()) * share for n in range(number))
 
 
@@ -132,7 +128,7 @@ def _kills_of_postgres(dice: random.Random, number: int, seconds: float) -> Iter
     """Nobody is declared gone within a lease of PostgreSQL's start: mostly there is time for it, and now and then there is none."""
     aftershocks = number // 4
     leading = number - aftershocks
-    share = (seconds - 2 * LAST_STORM) / max(leading, 1)
+    share = seconds / max(leading, 1)
     times = [(n + dice.uniform(0.05, 0.25)) * share for n in range(leading)]
     yield from times
     yield from (at + dice.uniform(*AFTERSHOCK) for at in dice.sample(times, aftershocks))
