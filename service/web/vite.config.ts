@@ -11,6 +11,10 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     target: ["chrome111", "edge111", "firefox114", "safari16.4"],
     reportCompressedSize: false,
+    rolldownOptions: {
+      // "use client" in a library is for servers that draw pages; here it means nothing.
+      onwarn: (warning, warn) => warning.code === "MODULE_LEVEL_DIRECTIVE" || warn(warning),
+    },
   },
   server: { proxy: { "/api": service } },
   preview: { proxy: { "/api": service } },
