@@ -46,6 +46,7 @@ JOB_COLUMNS = (
 )
 """The view's columns in the order of `Job`'s fields; `job_from` reads them."""
 
+# Events are inserted in order of seq, whatever plan is chosen: their ids are drawn in that order, and the whole log goes by them.
 MOVE_JOBS = """
 with asked as materialized (
     select * from unnest(
@@ -72,6 +73,7 @@ with asked as materialized (
         $22::timestamptz[]
     ) as e(job_id, seq, attempt, type, data, salt, actor, request_id, at)
     where e.job_id in (select id from moved)
+    order by e.job_id, e.seq
 )
 select id from moved
 """
@@ -108,6 +110,7 @@ with asked as materialized (
         $19::timestamptz[]
     ) as e(job_id, seq, attempt, type, data, salt, actor, request_id, at)
     where e.job_id in (select id from created)
+    order by e.job_id, e.seq
 )
 select id from created
 """

@@ -1380,3 +1380,17 @@ async def test_an_accepted_job_is_there_although_every_connection_was_killed_at_
     rows = await connection.fetch("select job_id from job_events where seq = 1 and type = 'queued' order by event_id")
     assert [row["job_id"] for row in rows] == accepted
     assert await what_is_broken(connection) == []
+
+
+@pytest.mark.parametrize(("statement", "arrays"), [(store_module.MOVE_JOBS, 22), (store_module.CREATE_JOBS, 19)])
+async def test_a_jobs_events_get_their_ids_in_order_of_seq_whatever_joins_are_chosen(
+    connection: Connection, statement: str, arrays: int
+) -> None:
+    empty: list[list[Any]] = [[] for _ in range(arrays)]
+
+    plan = [row[0].strip() for row in await connection.fetch(f"explain (costs off) {statement}", *empty)]
+
+    # The order is that in which rows reach the insert: a hash join may turn it round.
+    inserted = plan[plan.index("->  Insert on job_events") + 1 :]
+    assert inserted[0].startswith("->  Subquery Scan")
+    assert inserted[1:3] == ["->  Sort", "Sort Key: e.job_id, e.seq"]
