@@ -1,4 +1,4 @@
-"""Builds the page into `service/static`, if its sources have changed since it was built; with `--check`, checks its types and runs its tests.
+"""Builds the page into `service/static`, if its sources have changed since; with `--check`, checks its types and runs its tests.
 
 Runs in our virtual environment, with the machine's Node or, where there is none that will do, one out of a wheel, installed
 there. Whatever goes wrong is one line: the service runs without the page too.
