@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
-from tests.simulation.world import simulate
+from tests.simulation.world import Lived, simulate
 
 
 def main() -> int:
@@ -24,14 +24,20 @@ def main() -> int:
     if asked.seed is not None:
         return _one(asked.seed, asked.trace)
     began = time.perf_counter()
-    failed = 0
+    failed, lived = 0, Lived()
     seeds = range(asked.first, asked.first + asked.seeds)
-    for done, (seed, problem) in enumerate(_run(seeds, asked.processes), 1):
-        if problem is not None:
+    for done, (seed, outcome) in enumerate(_run(seeds, asked.processes), 1):
+        if isinstance(outcome, Lived):
+            lived += outcome
+        else:
             failed += 1
-            print(f"seed {seed}: {problem}\n  python -m tests.simulation --seed {seed} --trace", flush=True)
+            print(f"seed {seed}: {outcome}\n  python -m tests.simulation --seed {seed} --trace", flush=True)
         if done % 1000 == 0:
             print(f"{done} seeds in {time.perf_counter() - began:.0f} s, {failed} failed", flush=True)
+    print(
+        f"{lived.seconds / 3600:.1f} virtual hours, {lived.jobs} jobs, {lived.events} events, {lived.processes} processes,"
+        f" {lived.faults} faults"
+    )
     print(f"{len(seeds)} seeds from {seeds.start}: {failed} failed, {time.perf_counter() - began:.1f} s")
     return 1 if failed else 0
 
@@ -55,22 +61,22 @@ def _one(seed: int, trace: bool) -> int:
     return 0
 
 
-def _run(seeds: Sequence[int], processes: int) -> Iterator[tuple[int, str | None]]:
+def _run(seeds: Sequence[int], processes: int) -> Iterator[tuple[int, Lived | str]]:
     if processes == 1:
-        yield from map(_problem_of, seeds)
+        yield from map(_outcome_of, seeds)
         return
     with ProcessPoolExecutor(processes) as pool:
-        yield from pool.map(_problem_of, seeds, chunksize=10)
+        yield from pool.map(_outcome_of, seeds, chunksize=10)
 
 
-def _problem_of(seed: int) -> tuple[int, str | None]:
+def _outcome_of(seed: int) -> tuple[int, Lived | str]:
+    """What the run went through, or what went wrong."""
     try:
-        simulate(seed)
+        return seed, simulate(seed)
     except KeyboardInterrupt:
         raise
     except BaseException as problem:
         return seed, f"{type(problem).__name__}: {problem}"
-    return seed, None
 
 
 if __name__ == "__main__":

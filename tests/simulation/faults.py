@@ -26,6 +26,7 @@ class Faults:
         tell: Trace,
     ) -> None:
         self.last = random.uniform(5, 30)
+        self.met = 0
         self._random = random
         self._loop = loop
         self._postgres = postgres
@@ -54,6 +55,7 @@ class Faults:
         while (left := until - self._loop.time()) > 0:
             await asyncio.sleep(min(left, chance.expovariate(1 / self._mean)))
             kind = chance.choice(self._kinds)
+            self.met += 1
             self._tell(f"fault: {kind.__name__}")
             kind()
 

@@ -6,6 +6,7 @@ import gc
 import sys
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from dataclasses import astuple, dataclass
 from functools import partial
 from random import Random
 from typing import Any, TypeVar
@@ -33,7 +34,21 @@ STOPS_WITHIN = 45.0  # seconds, for a process that was asked to stop in calm
 USERS = ("11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222")
 
 
-def simulate(seed: int, trace: Callable[[str], None] | None = None) -> None:
+@dataclass(frozen=True, slots=True)
+class Lived:
+    """What a run, or many of them, went through. `seconds` are virtual ones; `faults` leaves out what befell single messages."""
+
+    seconds: float = 0.0
+    jobs: int = 0
+    events: int = 0
+    processes: int = 0
+    faults: int = 0
+
+    def __add__(self, other: "Lived") -> "Lived":
+        return Lived(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))
+
+
+def simulate(seed: int, trace: Callable[[str], None] | None = None) -> Lived:
     """Raises what went wrong: a `Violation`, mostly. With `trace`, tells every step to it, one line each."""
     random = Random(seed)
     loop = VirtualLoop(random, shuffled=random.random() < 0.4)
@@ -53,6 +68,7 @@ def simulate(seed: int, trace: Callable[[str], None] | None = None) -> None:
         stack.enter_context(patch("workers.main.ArqLoop", TakingLoop))
         try:
             loop.run(world.live())
+            return world.lived()
         finally:
             del world
 
@@ -84,6 +100,10 @@ class World:
         await self._until(self._busy, BUSY_AT_MOST, "a slot is lost, or an attempt is left")
         await self._stop_all()
         self._at_the_end()
+
+    def lived(self) -> Lived:
+        events = sum(map(len, self.postgres.events.values()))
+        return Lived(self.loop.time() - START, len(self.postgres.jobs), events, self._pids, self.faults.met)
 
     # The processes ------------------------------------------------------------------------------------------------------------
 
