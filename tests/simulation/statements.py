@@ -304,8 +304,8 @@ WHO_IS_ACTIVE = (
 
 STATEMENTS: dict[str, Statement] = dict(
     (
-        _known(store.MOVE_JOBS, "MOVE_JOBS", "97b88d90", move_jobs),
-        _known(store.CREATE_JOBS, "CREATE_JOBS", "61e47a16", create_jobs),
+        _known(store.MOVE_JOBS, "MOVE_JOBS", "1e7a3d72", move_jobs),
+        _known(store.CREATE_JOBS, "CREATE_JOBS", "f2cd5c94", create_jobs),
         _known(store.SALTS, "SALTS", "de1eda25", salts),
         _known(store.JOB, "JOB", "0744fdc1", job),
         _known(store.ACTIVE_JOB, "ACTIVE_JOB", "2cf41f7d", active_job),
