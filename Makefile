@@ -13,10 +13,10 @@ ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check check-page page built bench lock clean
+.PHONY: help setup run demo test check check-page page built chaos chaos-short bench lock clean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
 
 setup: built ## prepare .venv from requirements.lock and build the page; start nothing
 	@echo "Ready: make run, make test or make demo"
@@ -41,6 +41,12 @@ check-page: $(READY) ## only the page's types and tests
 
 page: $(READY) ## build the page, if it has changed
 	@$(VENV) service/web/build.py
+
+chaos: $(READY) ## break the service for half an hour, and judge what is left
+	@$(VENV) -m tests.chaos --full
+
+chaos-short: $(READY) ## the same in under four minutes
+	@$(VENV) -m tests.chaos --short
 
 bench: $(READY) ## measure
 	@$(VENV) -m bench
