@@ -1,0 +1,99 @@
+"""Where the tests get their browser from: `CHROMIUM`, this machine, Debian's package, Playwright's own download, in this order."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+ON_A_MAC = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
+
+ARGUMENTS = [
+    "--no-sandbox",  # as root Chromium runs in no other way
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+TO_INSTALL = 600  # seconds for a package with all that it needs
+
+
+class NoBrowser(Exception):
+    """No Chromium runs here, and none could be had. The message says in one line what was tried."""
+
+
+def find_chromium() -> Path:
+    """A Chromium that starts. Raises `NoBrowser`."""
+    if given := os.environ.get("CHROMIUM"):
+        path = Path(given)
+        if not _starts(path):
+            raise NoBrowser(f"CHROMIUM names {given}, which does not start")
+        return path
+    # Every process of the run comes here: the first one installs, and the others find what it did.
+    with _alone():
+        tried = []
+        for way, find in _WAYS.items():
+            path = find()
+            if path is not None and _starts(path):
+                return path
+            tried.append(way)
+    raise NoBrowser(f"no Chromium: {', '.join(tried)}. Install one, or name it in CHROMIUM")
+
+
+def _on_this_machine() -> Path | None:
+    found = [path for name in NAMES if (path := shutil.which(name))]
+    return Path(found[0]) if found else ON_A_MAC if ON_A_MAC.exists() else None
+
+
+def _from_debian() -> Path | None:
+    if sys.platform != "linux" or os.geteuid() != 0 or not shutil.which("apt-get"):
+        return None
+    for command in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
+        if not _succeeds(["apt-get", "-qq", *command]):
+            return None
+    return _on_this_machine()
+
+
+def _from_playwright() -> Path | None:
+    if not _succeeds([sys.executable, "-m", "playwright", "install", "chromium"]):
+        return None
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        return Path(playwright.chromium.executable_path)
+
+
+_WAYS: dict[str, Callable[[], Path | None]] = {
+    "none on this machine": _on_this_machine,
+    "none from Debian": _from_debian,
+    "none from Playwright": _from_playwright,
+}
+
+
+def _starts(path: Path) -> bool:
+    # What is called chromium may be a script that only says where to get one.
+    return _succeeds([str(path), "--version"], within=60)
+
+
+def _succeeds(command: list[str], *, within: float = TO_INSTALL) -> bool:
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    try:
+        return subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=within).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    path = Path(tempfile.gettempdir()) / f"rireki-tests-browser-{os.getuid()}.lock"
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

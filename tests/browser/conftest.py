@@ -1,0 +1,149 @@
+"""One browser for the whole run; for each test a service of its own to visit, and pages that may not misbehave."""
+
+import os
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, async_playwright, expect
+from redis.asyncio import Redis
+
+from service.caller import COOKIE
+from service.page import STATIC
+from service.users import User
+from tests.browser.chromium import ARGUMENTS, NoBrowser, find_chromium
+from tests.browser.site import Site, open_site
+from tests.browser.watch import Watch
+
+HERE = Path(__file__).parent
+FOUND = pytest.StashKey[Path | NoBrowser]()
+PATIENCE = 40_000  # milliseconds: what has not come by then never will, also on a machine that has much else to do
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A browser belongs to one event loop, and lives as long as the run."""
+    for item in items:
+        if item.path.is_relative_to(HERE) and pytest_asyncio.is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    # Not in a fixture: a test has two minutes, and to install a browser may take longer.
+    if session.config.option.collectonly or not any(item.path.is_relative_to(HERE) for item in session.items):
+        return
+    try:
+        session.config.stash[FOUND] = find_chromium()
+    except NoBrowser as error:
+        session.config.stash[FOUND] = error
+
+
+@pytest.fixture(scope="session")
+def chromium(request: pytest.FixtureRequest) -> Path:
+    found = request.config.stash[FOUND]
+    if isinstance(found, NoBrowser):
+        if os.environ.get("BROWSER_TESTS") == "required":
+            pytest.fail(str(found), pytrace=False)
+        pytest.skip(str(found))
+    if not (STATIC / "index.html").exists():
+        pytest.fail("the page has not been built: make setup", pytrace=False)
+    return found
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser(chromium: Path) -> AsyncIterator[Browser]:
+    expect.set_options(timeout=PATIENCE)
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS, timeout=90_000)
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def site(browser: Browser, postgres_url: str, template: str, tmp_path: Path) -> AsyncIterator[Site]:
+    """With a worker inside the API."""
+    async with open_site(postgres_url, template, tmp_path) as site:
+        yield site
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def idle_site(browser: Browser, postgres_url: str, template: str, tmp_path: Path) -> AsyncIterator[Site]:
+    """Nobody works there: jobs stay as a test has made them."""
+    async with open_site(postgres_url, template, tmp_path, works=False) as site:
+        yield site
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def large_site(
+    browser: Browser, postgres_url: str, template: str, redis_url: str, tmp_path: Path
+) -> AsyncIterator[Site]:
+    """As in production: the worker is a process of its own, which hears of jobs over Redis."""
+    async with Redis.from_url(redis_url) as client:
+        await client.flushdb()
+    async with open_site(postgres_url, template, tmp_path, redis_url=redis_url) as site:
+        yield site
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch()
+
+
+class Visit(Protocol):
+    """Opens an address of a site in a browser of its own; signed in as this user, or as nobody."""
+
+    def __call__(
+        self,
+        site: Site,
+        path: str = "/",
+        *,
+        user: User | None = None,
+        language: str = "ja-JP",
+        theme: str = "light",
+        width: int = 1280,
+        origin: str | None = None,
+        fails: str | None = None,
+    ) -> Awaitable[Page]: ...
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def visit(browser: Browser, watch: Watch) -> AsyncIterator[Visit]:
+    async with AsyncExitStack() as stack:
+
+        async def visit(
+            site: Site,
+            path: str = "/",
+            *,
+            user: User | None = None,
+            language: str = "ja-JP",
+            theme: str = "light",
+            width: int = 1280,
+            origin: str | None = None,
+            fails: str | None = None,
+        ) -> Page:
+            """`origin` is the address that the browser uses, where it isn't the site's; `fails` is what never gets through."""
+            origin = origin or site.address
+            context = await browser.new_context(
+                base_url=origin,
+                locale=language,
+                timezone_id="Asia/Tokyo",
+                color_scheme="dark" if theme == "dark" else "light",
+                reduced_motion="reduce",
+                viewport={"width": width, "height": 800},
+                permissions=["clipboard-read", "clipboard-write"],
+            )
+            stack.push_async_callback(context.close)
+            context.set_default_timeout(PATIENCE)
+            await watch.over(context, origin)
+            if fails is not None:
+                await context.route(fails, lambda route: route.abort())
+            if user is not None:
+                await context.add_cookies([{"name": COOKIE, "value": site.token(user), "url": origin}])
+            page = await context.new_page()
+            await page.goto(path)
+            return page
+
+        yield visit
+    assert watch.mishaps == []

@@ -1,0 +1,87 @@
+"""Who gets in, who sees what, and how one leaves."""
+
+from playwright.async_api import expect
+
+from tests.browser.conftest import Visit
+from tests.browser.screens import ONLY_ADMINS, WRONG_PASSWORD, button, link, sign_in
+from tests.browser.site import Site
+from tests.browser.watch import Watch
+from tests.service_fixture import PASSWORD
+
+
+async def test_a_wrong_password_is_refused_in_words_and_the_right_one_opens_the_settings(
+    site: Site, visit: Visit, watch: Watch
+) -> None:
+    watch.expect(r"status of 401 .*/api/auth/login")
+    page = await visit(site)
+
+    await sign_in(page, "admin@example.com", "not this one")
+
+    await expect(page.get_by_role("alert")).to_have_text(WRONG_PASSWORD)
+    await expect(page.get_by_role("navigation", name="メインメニュー")).to_have_count(0)
+    await page.get_by_label("パスワード").fill(PASSWORD)
+    await button(page, "サインイン").click()
+    await expect(page.get_by_role("heading", level=1, name="Chatwork設定")).to_be_visible()
+    await expect(link(page, "監査")).to_be_visible()
+
+
+async def test_an_employee_sees_jobs_and_no_audit_and_is_told_what_is_for_admins(
+    site: Site, visit: Visit, watch: Watch
+) -> None:
+    page = await visit(site)
+
+    await sign_in(page, "employee@example.com", PASSWORD)
+
+    await expect(page.get_by_role("heading", level=1, name="ジョブ")).to_be_visible()
+    await expect(link(page, "会社")).to_be_visible()
+    await expect(link(page, "監査")).to_have_count(0)
+    for address in ("/chatwork", "/audit"):
+        await page.goto(address)
+        await expect(page.get_by_text(ONLY_ADMINS)).to_be_visible()
+    await expect(button(page, "ルーム同期")).to_have_count(0)
+
+
+async def test_when_the_session_is_over_one_signs_in_again_and_is_back_where_one_was(
+    site: Site, visit: Visit, watch: Watch
+) -> None:
+    watch.expect(r"status of 401")
+    page = await visit(site, "/jobs?status=failed", user=site.admin)
+    await expect(page.get_by_text("条件に合うジョブはありません")).to_be_visible()
+    (cookie,) = await page.context.cookies()
+    await site.as_admin.post("/api/auth/logout", headers={"Authorization": f"Bearer {cookie['value']}"}, json={})
+
+    await page.reload()
+    await link(page, "会社").or_(page.get_by_role("textbox", name="メールアドレス")).first.wait_for()
+
+    await sign_in(page, "admin@example.com", PASSWORD)
+    await expect(page.get_by_role("heading", level=1, name="ジョブ")).to_be_visible()
+    assert page.url == f"{site.address}/jobs?status=failed"
+
+
+async def test_a_session_that_ends_while_the_page_is_open_is_said(site: Site, visit: Visit, watch: Watch) -> None:
+    watch.expect(r"status of 401")
+    page = await visit(site, "/jobs", user=site.admin)
+    await expect(page.get_by_text("ジョブはまだありません")).to_be_visible()
+    (cookie,) = await page.context.cookies()
+
+    await site.as_admin.post("/api/auth/logout", headers={"Authorization": f"Bearer {cookie['value']}"}, json={})
+    await link(page, "会社").click()
+
+    await expect(page.get_by_text("セッションの有効期限が切れました")).to_be_visible()
+    await sign_in(page, "admin@example.com", PASSWORD)
+    await expect(page.get_by_role("heading", level=1, name="会社")).to_be_visible()
+    assert page.url == f"{site.address}/companies"
+
+
+async def test_who_signs_out_is_out_for_good(site: Site, visit: Visit) -> None:
+    page = await visit(site, user=site.admin)
+    (cookie,) = await page.context.cookies()
+
+    await page.get_by_label("アカウント", exact=True).click()
+    await button(page, "サインアウト").click()
+
+    await expect(page.get_by_role("textbox", name="メールアドレス")).to_be_visible()
+    await page.reload()
+    await expect(page.get_by_role("textbox", name="メールアドレス")).to_be_visible()
+    answer = await site.as_admin.get("/api/auth/me", headers={"Authorization": f"Bearer {cookie['value']}"})
+    assert answer.status_code == 401
