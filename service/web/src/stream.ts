@@ -76,7 +76,7 @@ export function follow({ open, onMessages, onState = () => {}, after = "" }: Fol
   async function read() {
     const connection = new AbortController();
     const signal = AbortSignal.any([stopped.signal, connection.signal]);
-    const unwatch = whenHidden(() => connection.abort());
+    const unwatch = whenUseless(() => connection.abort());
     const decoder = new TextDecoder();
     let silence: ReturnType<typeof setTimeout> | undefined;
     try {
@@ -138,7 +138,8 @@ function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-function whenHidden(then: () => void): () => void {
+/** Calls `then` when nobody has looked at the page for a while, or the network is gone. */
+function whenUseless(then: () => void): () => void {
   if (typeof document === "undefined") return () => {};
   let timer: ReturnType<typeof setTimeout> | undefined;
   const look = () => {
@@ -147,9 +148,11 @@ function whenHidden(then: () => void): () => void {
   };
   look();
   document.addEventListener("visibilitychange", look);
+  window.addEventListener("offline", then);
   return () => {
     clearTimeout(timer);
     document.removeEventListener("visibilitychange", look);
+    window.removeEventListener("offline", then);
   };
 }
 

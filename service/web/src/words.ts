@@ -341,6 +341,7 @@ const WORDS = {
   type: say("種類", "Type"),
   owner: say("実行者", "Owner"),
   time: say("作成日時", "Created"),
+  when: say("日時", "When"),
   anyType: say("すべての種類", "All types"),
   anyOwner: say("すべての実行者", "All owners"),
   anyTime: say("すべての期間", "Any time"),

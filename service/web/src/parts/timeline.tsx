@@ -11,6 +11,9 @@ import { unitWord } from "./progress";
 import { Clock } from "./scrubber";
 import { Ago } from "./time";
 
+/** What is kept of the events beside the chosen one, in pixels. */
+const MARGIN = 40;
+
 export function Timeline({
   events,
   seq,
@@ -32,10 +35,10 @@ export function Timeline({
     const chosen = list.current?.querySelector<HTMLElement>('[aria-current="step"]');
     const frame = list.current;
     if (!chosen || !frame || frame.scrollHeight <= frame.clientHeight) return;
-    const [top, height] = [chosen.offsetTop - frame.offsetTop, chosen.offsetHeight];
-    if (top < frame.scrollTop + 40) frame.scrollTop = top - 40;
-    else if (top + height > frame.scrollTop + frame.clientHeight - 40)
-      frame.scrollTop = top + height - frame.clientHeight + 40;
+    const above = chosen.getBoundingClientRect().top - frame.getBoundingClientRect().top - MARGIN;
+    const below = chosen.getBoundingClientRect().bottom - frame.getBoundingClientRect().bottom + MARGIN;
+    if (above < 0) frame.scrollTop += above;
+    else if (below > 0) frame.scrollTop += below;
   }, [seq, lines.length]);
 
   function upAndDown(event: KeyboardEvent) {

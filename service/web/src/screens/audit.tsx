@@ -254,7 +254,7 @@ function LogTable({ filter }: { filter: LogFilter }) {
             <HeadCell>{words.job}</HeadCell>
             <HeadCell>{words.actor}</HeadCell>
             <HeadCell>{words.details}</HeadCell>
-            <HeadCell>{words.time}</HeadCell>
+            <HeadCell>{words.when}</HeadCell>
           </>
         }
         row={(index) => rows[index] && <LogRow event={rows[index]} />}
