@@ -1,0 +1,35 @@
+import { expect, test } from "vitest";
+import { ago, between, shortId, span } from "./format";
+
+test.each([
+  [0.4, "0 ms"],
+  [42, "42 ms"],
+  [1_234, "1.2 s"],
+  [59_949, "60 s"],
+  [60_000, "1 min"],
+  [80_000, "1 min 20 s"],
+  [3_600_000, "1 h"],
+  [5_430_000, "1 h 31 min"],
+  [90_000_000, "1 d 1 h"],
+])("%d milliseconds read %s", (milliseconds, text) => {
+  expect(span(milliseconds, "en")).toBe(text);
+});
+
+test("spans are said in Japanese too", () => {
+  expect(span(80_000, "ja")).toBe("1 分 20 秒");
+});
+
+test("microseconds count, although a browser's clock has none", () => {
+  expect(between("2026-11-24T00:00:00.000100Z", "2026-11-24T00:00:00.001600Z")).toBeCloseTo(1.5);
+});
+
+test("what just happened is not in the future, whatever two clocks say", () => {
+  const now = Date.parse("2026-11-24T00:00:00Z");
+
+  expect(ago("2026-11-24T00:00:03Z", now, "en")).toBe(ago("2026-11-24T00:00:00Z", now, "en"));
+  expect(ago("2026-11-23T23:57:00Z", now, "ja")).toMatch(/3\s*分前/);
+});
+
+test("ids made in the same moment are told apart by their ends", () => {
+  expect(shortId("01a20b36-a178-70b2-8ad4-07436958fb9d")).toBe("6958fb9d");
+});

@@ -1,0 +1,25 @@
+import { expect, test } from "vitest";
+import { typeWord, wordsIn } from "./words";
+
+const ja = wordsIn("ja");
+const en = wordsIn("en");
+
+test("everything is said in both languages, with the same facts in it", () => {
+  for (const name of Object.keys(ja) as (keyof typeof ja)[]) {
+    const [one, other] = [ja[name], en[name]];
+
+    expect(typeof one, name).toBe(typeof other);
+    expect(typeof one === "string" ? one.trim() : "-", name).not.toBe("");
+    expect(typeof other === "string" ? other.trim() : "-", name).not.toBe("");
+  }
+});
+
+test("the statuses are called what the contract calls them", () => {
+  expect([ja.queued, ja.processing, ja.completed, ja.failed, ja.canceled]).toEqual(["待機中", "処理中", "完了", "失敗", "キャンセル済み"]);
+  expect([ja.chatwork, ja.jobs, ja.companies, ja.audit]).toEqual(["Chatwork設定", "ジョブ", "会社", "監査"]);
+  expect([ja.syncRooms, ja.syncMessages]).toEqual(["ルーム同期", "メッセージ同期"]);
+});
+
+test("a type that this page has never heard of keeps its own name", () => {
+  expect(typeWord(ja, "invoice_export")).toBe("invoice_export");
+});
