@@ -14,7 +14,10 @@ from tests.simulation.loop import Process, VirtualLoop
 
 ENDS = ("completed", "failed", "canceled")
 SPENDS_AN_ATTEMPT = ("retry", "worker_lost")  # the other reasons raise maxAttempts
-STOPS_WITHIN = 10.0  # seconds in which a handler that listens has stopped once its attempt is over: some heartbeats
+FAILS_WHEN_ITS_WORKER_IS_LOST = "paid"  # the job type
+STOPS_WITHIN = 5.0  # seconds in which a handler that listens has stopped once its attempt is over: a heartbeat and some
+HEARS_WITHIN = 2.0  # seconds in which it has stopped after a cancel, where the bus carries all: sooner than by a heartbeat
+KNOWS_WITHIN = 10.0  # seconds in which a worker has found out that it was declared gone
 
 
 class Violation(BaseException):
@@ -26,6 +29,8 @@ class Folded:
     """A job by its events. `ended` and `over_at` tell of each attempt how it ended, and when in the loop's time."""
 
     view: dict[str, Any]
+    kind: str
+    """What its handler does: a word of `KINDS` in `handlers.py`."""
     started_by: dict[int, str] = field(default_factory=dict)
     ended: dict[int, str] = field(default_factory=dict)
     over_at: dict[int, float] = field(default_factory=dict)
@@ -35,6 +40,7 @@ class Folded:
 class Handler:
     process: Process
     deaf: bool
+    since: float
     ended: bool = False
 
 
@@ -44,7 +50,7 @@ class Checks:
         self.jobs: dict[str, Folded] = {}
         self.accepted: set[str] = set()
         self.handlers: dict[tuple[str, int], Handler] = {}
-        self.gone: set[str] = set()
+        self.gone: dict[str, float] = {}
         self.left: set[str] = set()
         self.workers: dict[str, Process] = {}
         self._carried_out: set[str] = set()
@@ -65,6 +71,7 @@ class Checks:
         if folded is None or not events:
             self.fail(f"job {row['id']}: a row of the view without an event")
         view = row | {"result": _json(row["result"]), "error": _json(row["error"])}
+        self._must(view["status"] != "failed" or not _will_retry(events[-1]), events[-1], "to be retried, and then alone")
         differs = {column: (view[column], value) for column, value in folded.view.items() if view[column] != value}
         if differs:
             self.fail(f"job {row['id']} at seq {row['seq']}: the view differs from the fold (view, fold): {differs}")
@@ -107,7 +114,8 @@ class Checks:
                 "id": event["job_id"], "type": data["type"], "status": "queued", "result": None, "error": None,
                 "user_id": data["userId"], "attempt": 1, "max_attempts": data["maxAttempts"], "worker": None, "seq": 1,
                 "run_at": _time(data["runAt"]), "started_at": None, "finished_at": None, "created_at": at, "updated_at": at,
-            }
+            },
+            data["payload"]["kind"],
         )  # fmt: skip
 
     def _queued(self, folded: Folded, event: dict[str, Any], data: Any) -> None:
@@ -133,6 +141,9 @@ class Checks:
         self._must(folded.view["status"] == "queued", event, f"of a job that is {folded.view['status']}")
         self._must(event["attempt"] not in folded.started_by, event, "a second start of the attempt")
         self._must(event["actor"] == f"worker:{data['worker']}", event, "started by somebody else")
+        worker = data["worker"]
+        unaware_since = max(self.gone.get(worker, self._loop.time()), self.workers[worker].trouble_at)
+        self._must(self._loop.time() <= unaware_since + KNOWS_WITHIN, event, "its worker was declared gone long ago")
         folded.started_by[event["attempt"]] = data["worker"]
         folded.view |= {"status": "processing", "worker": data["worker"], "started_at": event["at"]}
 
@@ -140,10 +151,14 @@ class Checks:
         worker = folded.started_by[event["attempt"]]
         actor = event["actor"]
         if actor == f"worker:{worker}":
+            by_itself = folded.kind == "cancels itself" or event["type"] != "failed"
+            self._must(by_itself or data["error"]["name"] != "CancelledError", event, "nobody cancels a handler for this")
             return
         self._must(event["type"] == "failed" and actor.startswith(("system:rescue", "user:")), event, f"by {actor}")
         if actor == "system:rescue" and data["error"]["name"] == "WorkerLost":
             self._must(worker in self.gone, event, "its worker is not gone")
+            costly = folded.view["type"] == FAILS_WHEN_ITS_WORKER_IS_LOST
+            self._must(not (costly and data["willRetry"]), event, "it costs money, and is retried")
             process = self.workers[worker]
             handed_back = worker in self.left and process.trouble_at < process.asked_to_stop_at
             self._must(not handed_back, event, "its worker had time to hand it back")
@@ -192,6 +207,13 @@ class Checks:
             self.fail(f"job {job_id}: a second handler of attempt {attempt}")
         self.handlers[job_id, attempt] = handler
 
+    def handler_returned(self, job_id: str, handler: Handler, deadline: float) -> None:
+        """By itself, and not because it was told to stop."""
+        took = self._loop.time() - handler.since
+        excused = handler.deaf or handler.process.trouble_at >= handler.since
+        if took > deadline + 0.5 and not excused:
+            self.fail(f"job {job_id}: its handler ran for {took:.1f} s, and may run for {deadline:g}")
+
     def effect_committed(self, job_id: str, attempt: int, checked: tuple[str, int, float] | None) -> None:
         """An effect has become durable. `checked`: the attempt that its transaction has found processing, and when."""
         folded = self.jobs[job_id]
@@ -203,22 +225,26 @@ class Checks:
     # Liveness -------------------------------------------------------------------------------------------------------------
 
     def declared_gone(self, worker: str, process: Process, last_seen: datetime) -> None:
-        self.gone.add(worker)
+        self.gone[worker] = self._loop.time()
         excused = process.dead or process.frozen or process.trouble_at >= (last_seen - EPOCH).total_seconds()
         if not excused:
             self.fail(f"worker {worker} was declared gone, last seen {last_seen}, and had no trouble of its own")
 
     def said_goodbye(self, worker: str) -> None:
-        self.gone.add(worker)
+        self.gone[worker] = self._loop.time()
         self.left.add(worker)
 
-    def no_handler_works_in_vain(self, calm_since: float) -> None:
-        """Handlers whose attempt is over were told so, where nothing was in the way."""
+    def no_handler_works_in_vain(self, calm_since: float, *, bus: bool) -> None:
+        """Handlers whose attempt is over were told so, where nothing was in the way. `bus`: it reaches every process."""
         now = self._loop.time()
         for (job_id, attempt), handler in self.handlers.items():
             over_at = self.jobs[job_id].over_at.get(attempt)
             listens = not (handler.ended or handler.deaf or handler.process.dead)
-            if listens and over_at is not None and now > max(over_at, calm_since) + STOPS_WITHIN:
+            if over_at is None or not listens:
+                continue
+            canceled_in_calm = self.jobs[job_id].ended.get(attempt) == "canceled" and over_at > calm_since
+            longest = HEARS_WITHIN if bus and canceled_in_calm else STOPS_WITHIN
+            if now > max(over_at, calm_since, handler.process.trouble_at) + longest:
                 self.fail(f"job {job_id}: the handler of attempt {attempt} still runs, {now - over_at:.0f} s after its end")
 
     def unended(self) -> list[str]:
@@ -232,6 +258,10 @@ class Checks:
 
 def _shown(event: dict[str, Any]) -> dict[str, Any]:
     return {name: event[name] for name in ("job_id", "seq", "attempt", "type", "actor", "data")}
+
+
+def _will_retry(event: dict[str, Any]) -> bool:
+    return event["type"] == "failed" and bool(orjson.loads(event["data"])["willRetry"])
 
 
 def _time(text: str) -> datetime:

@@ -28,20 +28,23 @@ def job_types(checks: Checks) -> dict[str, JobType[Any]]:
     """Some of each policy."""
 
     async def run(context: Context, script: Script) -> JSON:
-        handler = Handler(PROCESS.get(), deaf=script.kind == "deaf")
+        handler = Handler(PROCESS.get(), deaf=script.kind == "deaf", since=asyncio.get_running_loop().time())
         checks.handler_began(context.job_id, context.attempt, context._worker, handler)  # type: ignore[attr-defined]
         try:
-            return await _behave(context, script)
+            result = await _behave(context, script)
+            checks.handler_returned(context.job_id, handler, types[checks.jobs[context.job_id].view["type"]].deadline)
+            return result
         finally:
             handler.ended = True
 
-    types: tuple[JobType[Any], ...] = (
+    policies: tuple[JobType[Any], ...] = (
         JobType("plain", Script, run, DEADLINE, max_attempts=3, backoff=SOON),
         JobType("long", Script, run, 15.0, max_attempts=3, backoff=SOON),
         JobType("paid", Script, run, DEADLINE, max_attempts=2, backoff=SOON, retry_when_worker_lost=False),
         JobType("unique", Script, run, DEADLINE, max_attempts=3, backoff=SOON, unique=Unique.PER_PAYLOAD),
     )
-    return {type.name: type for type in types}
+    types = {type.name: type for type in policies}
+    return types
 
 
 async def _behave(context: Context, script: Script) -> JSON:

@@ -220,7 +220,7 @@ class World:
             if self.loop.time() > until:
                 self.checks.fail(f"{what} {seconds:g} s after: {'; '.join(complaints)}")
             await asyncio.sleep(0.5)
-            self.checks.no_handler_works_in_vain(self.calm_since)
+            self.checks.no_handler_works_in_vain(self.calm_since, bus=not self.local)
 
     def _busy(self) -> list[str]:
         """Workers with something in hand, after every job has ended."""
