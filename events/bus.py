@@ -14,6 +14,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from events.job import Job
+from events.redis_connections import redis_pool
 
 log = structlog.get_logger(__name__)
 
@@ -71,7 +72,8 @@ class RedisBus(Bus):
 
     def __init__(self, url: str) -> None:
         super().__init__()
-        self._redis = redis.asyncio.Redis.from_url(url, socket_connect_timeout=5, socket_timeout=15, socket_keepalive=True)
+        pool = redis_pool(url, socket_connect_timeout=5, socket_timeout=15, socket_keepalive=True)
+        self._redis = redis.asyncio.Redis.from_pool(pool)
         self._outgoing: asyncio.Queue[bytes] = asyncio.Queue(MOST_WAITING)
         self._tasks: list[asyncio.Task[None]] = []
         self._subscribed = asyncio.Event()

@@ -17,9 +17,9 @@ import structlog
 from arq.connections import ArqRedis
 from arq.constants import default_queue_name, in_progress_key_prefix, job_key_prefix, retry_key_prefix
 from arq.jobs import serialize_job
-from redis.asyncio import ConnectionPool
 from redis.exceptions import ReadOnlyError, RedisError
 
+from events.redis_connections import redis_pool
 from workers.deliver import WINDOW, AttemptId, Claim, Hint, Room
 
 log = structlog.get_logger(__name__)
@@ -73,7 +73,7 @@ return claimed
 class RedisWire:
     def __init__(self, url: str) -> None:
         self.redis = ArqRedis(
-            ConnectionPool.from_url(url, socket_connect_timeout=5, socket_timeout=5, socket_keepalive=True),
+            redis_pool(url, socket_connect_timeout=5, socket_timeout=5, socket_keepalive=True),
             job_serializer=orjson.dumps,
             job_deserializer=orjson.loads,
             default_queue_name=default_queue_name,
