@@ -6,7 +6,7 @@ import { type Job, type JobFilter, type JobsPage, listJobs } from "./api";
 import { matches, merge } from "./jobs-list";
 import { freshen, useArrivals, useChanges, useTick } from "./live";
 
-const PAGE = 50;
+const PAGE = 100;
 
 type Pages = InfiniteData<JobsPage, string | null>;
 
@@ -22,6 +22,8 @@ export function useJobsList(filter: JobFilter, held: boolean) {
     // It is kept current row by row; to read a hundred pages again because somebody came back to the window would be too much.
     staleTime: Number.POSITIVE_INFINITY,
     gcTime: 60_000,
+    // Comparing thousands of rows with themselves at every page would stop the scrolling.
+    structuralSharing: false,
   });
   const pages = listing.data?.pages;
   const jobs = useMemo(() => pages?.flatMap((page) => page.jobs) ?? [], [pages]);

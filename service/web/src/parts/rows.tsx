@@ -35,6 +35,7 @@ export function Rows({ label, className, head, count, height, keyOf, row, rowCla
     overscan: 10,
     scrollMargin: top,
     getItemKey: keyOf,
+    useFlushSync: false,
   });
   const drawn = rows.getVirtualItems();
   const lastDrawn = drawn.at(-1)?.index ?? 0;

@@ -95,8 +95,8 @@ function Moment({ event, last }: { event: JobEvent; last: number }) {
           <b>{eventWord(words, event)}</b> <span className="faint numbers">{words.eventOf(event.seq, last)}</span>
         </p>
         <p className="faint">
-          <time dateTime={event.at}>{exactTime(event.at, words.language)}</time> ·{" "}
-          {ago(event.at, useNow(), words.language)}
+          <time dateTime={event.at}>{exactTime(event.at, words.language)}</time>
+          <span className="moment-ago"> · {ago(event.at, useNow(), words.language)}</span>
         </p>
       </div>
     </div>

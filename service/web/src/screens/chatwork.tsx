@@ -345,7 +345,9 @@ function RoomsTable({ rooms }: { rooms: Room[] }) {
             <HeadCell>{words.lastSync}</HeadCell>
             <HeadCell>{words.lastError}</HeadCell>
             <HeadCell>{words.takesPart}</HeadCell>
-            <HeadCell />
+            <HeadCell>
+              <span className="unseen">{words.moreActions}</span>
+            </HeadCell>
           </>
         }
         row={(index) => {

@@ -1,7 +1,7 @@
 /** The jobs: how many in which state, which ones, and what is to become of them. */
 
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
+import { memo, useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
 import { type BulkAction, countJobs, type Job, type JobFilter, listJobTypes, listWorkers, type Status } from "../api";
 import { useNow } from "../clock";
 import { number, shortId, span } from "../format";
@@ -132,7 +132,7 @@ function Tabs({ filter }: { filter: JobFilter }) {
 
   return (
     <nav className="tabs" aria-label={words.statusFilter}>
-      <Tab to={addressWith(place, { status: null })} here={!filter.status} word={words.all} count={count(sum, some)} />
+      <Tab to={addressWith(place, { status: null })} here={!filter.status} word={words.all} count={count(some ? counts.most : sum, some)} />
       {STATUSES.map((status) => (
         <Tab
           key={status}
@@ -270,18 +270,18 @@ function List({ filter }: { filter: JobFilter }) {
   const chosen = choice.ids.size > 0 || choice.matching;
   const list = useJobsList(filter, chosen || scrolled || acting !== null);
   const { jobs } = list;
-
-  if (list.isPending) return <Loading rows={8} />;
-  if (list.error && jobs.length === 0) return <ProblemPlate error={list.error} again={() => void list.refetch()} />;
-  if (jobs.length === 0 && list.waiting === 0 && !list.hasNextPage) return <NoJobs place={place} filter={filter} />;
-
-  function choose(id: string, on: boolean) {
+  const names = useNames();
+  const choose = useCallback((id: string, on: boolean) => {
     setChoice(({ ids }) => {
       const after = new Set(ids);
       on ? after.add(id) : after.delete(id);
       return { ids: after, matching: false };
     });
-  }
+  }, []);
+
+  if (list.isPending) return <Loading rows={8} />;
+  if (list.error && jobs.length === 0) return <ProblemPlate error={list.error} again={() => void list.refetch()} />;
+  if (jobs.length === 0 && list.waiting === 0 && !list.hasNextPage) return <NoJobs place={place} filter={filter} />;
 
   return (
     <section aria-label={words.jobs}>
@@ -359,7 +359,8 @@ function List({ filter }: { filter: JobFilter }) {
               <JobRow
                 job={job}
                 chosen={choice.matching || choice.ids.has(job.id)}
-                onChoose={(on) => choose(job.id, on)}
+                owner={names.owner(job.userId)}
+                onChoose={choose}
               />
             )
           );
@@ -419,15 +420,21 @@ function NoJobs({ place, filter }: { place: Place; filter: JobFilter }) {
   );
 }
 
-function JobRow({ job, chosen, onChoose }: { job: Job; chosen: boolean; onChoose: (on: boolean) => void }) {
+interface JobRowProps {
+  job: Job;
+  owner: string;
+  chosen: boolean;
+  onChoose: (id: string, on: boolean) => void;
+}
+
+/** Remembered: while one scrolls, the rows that stay are not drawn again. */
+const JobRow = memo(function JobRow({ job, owner, chosen, onChoose }: JobRowProps) {
   const words = useWords();
-  const names = useNames();
-  const now = useNow();
   const what = `${job.type} ${shortId(job.id)}`;
   return (
     <>
       <Cell className="tick">
-        <Check label={words.selectJob(what)} checked={chosen} onChange={onChoose} />
+        <Check label={words.selectJob(what)} checked={chosen} onChange={(on) => onChoose(job.id, on)} />
       </Cell>
       <Cell className="job-what">
         <Link className="row-link row-whole" to={`/jobs/${job.id}`}>
@@ -444,7 +451,7 @@ function JobRow({ job, chosen, onChoose }: { job: Job; chosen: boolean; onChoose
         <Result job={job} />
       </Cell>
       <Cell label={words.owner} className="clip faint">
-        {names.owner(job.userId)}
+        {owner}
       </Cell>
       <Cell label={words.attempt} className="numbers faint">
         {job.attempt}/{job.maxAttempts}
@@ -453,12 +460,17 @@ function JobRow({ job, chosen, onChoose }: { job: Job; chosen: boolean; onChoose
         <Ago at={job.createdAt} />
       </Cell>
       <Cell label={words.duration} className="right numbers faint">
-        {job.status === "queued" && job.attempt === 1
-          ? "–"
-          : span(durationOf(job, new Date(Math.max(now, Date.parse(job.updatedAt))).toISOString()), words.language)}
+        <Duration job={job} />
       </Cell>
     </>
   );
+});
+
+function Duration({ job }: { job: Job }) {
+  const { language } = useWords();
+  const now = useNow();
+  if (job.status === "queued" && job.attempt === 1) return "–";
+  return span(durationOf(job, new Date(Math.max(now, Date.parse(job.updatedAt))).toISOString()), language);
 }
 
 function Result({ job }: { job: Job }) {
