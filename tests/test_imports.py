@@ -1,4 +1,4 @@
-"""Who may import whom, who touches which library, and who reads the environment (DESIGN, section 2)."""
+"""Who may import whom, who touches which library, and who reads the environment (docs/architecture.md, The house)."""
 
 import ast
 import sys
@@ -25,14 +25,14 @@ HOMES: dict[str, tuple[str, ...]] = {
     "asyncpg": ("events/", "migrations/", "tests/", "bench/"),
     "databases": ("events/", "migrations/", "tests/", "bench/"),
     "arq": ("workers/", "tests/", "bench/"),
-    "redis": ("events/bus.py", "workers/", "service/auth.py", "tests/", "bench/"),
+    "redis": ("events/bus.py", "events/redis_connections.py", "workers/", "service/auth.py", "tests/", "bench/"),
     "starlette": ("service/", "tests/", "bench/"),
 }
 """Where a library may be imported: folders and files."""
 
 READS_THE_ENVIRONMENT = ("service/config.py", "tests/", "bench/")
-INHERITS_THE_ENVIRONMENT = ("events/embedded_binaries.py",)
-"""It hands the whole environment on to the programs that it starts, and decides nothing by it."""
+INHERITS_THE_ENVIRONMENT = ("events/embedded_binaries.py", "service/web/build.py")
+"""They hand the whole environment on to the programs that they start, and decide nothing by it."""
 
 
 class Fault(NamedTuple):
