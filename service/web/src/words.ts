@@ -216,6 +216,10 @@ const WORDS = {
     (count: number) => `${n(count)} 件`,
     (count: number) => s(count, "message"),
   ),
+  messagesTotal: saying(
+    (count: number) => `メッセージ ${n(count)} 件`,
+    (count: number) => s(count, "message"),
+  ),
   lastSync: say("最終同期", "Last sync"),
   lastError: say("最後のエラー", "Last error"),
   takesPart: say("同期の対象", "In the sync"),

@@ -214,7 +214,7 @@ function LinkedRooms({ company }: { company: Company }) {
         <span className="grow" />
         {total !== undefined && rooms.length > 0 && (
           <span className="faint">
-            {words.messages} {words.messagesCount(total)}
+            {words.messagesTotal(total)}
           </span>
         )}
       </div>
