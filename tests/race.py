@@ -46,6 +46,7 @@ select count(pg_terminate_backend(pid)) from (
 """
 OF_THE_SERVICE = "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'rireki'"
 DEADLOCKS = "select deadlocks from pg_stat_database where datname = current_database()"
+LAST_EVENT = "select last_value from job_event_ids"
 EVENTS = "select count(*) from job_events"
 
 MOST_DIFFERENCES = 20  # that are told
@@ -59,7 +60,8 @@ class Settings:
     writers_of_a_store: int = 2
     processes: int = 4
     checkers: int = 2
-    terminate_every: float = 0.2  # seconds, on average; 0 for never
+    terminate_every: int = 150  # events in the log, on average; 0 for never
+    cut_every: int = 200  # decisions, on average; 0 for never
     seed: int = 1
 
 
@@ -73,6 +75,7 @@ class Outcome:
     events: int = 0
     seconds: float = 0.0
     terminated: int = 0
+    cut: int = 0
     sent_again: int = 0
     unread: int = 0
     snapshots: int = 0
@@ -116,7 +119,9 @@ async def _all_writers(url: str, settings: Settings) -> list[Told]:
     with ProcessPoolExecutor(settings.processes, multiprocessing.get_context("spawn")) as pool:
         return await asyncio.gather(
             *(
-                loop.run_in_executor(pool, race_in_a_process, url, stores[n :: settings.processes], each, settings.seed + n)
+                loop.run_in_executor(
+                    pool, race_in_a_process, url, stores[n :: settings.processes], each, settings.cut_every, settings.seed + n
+                )
                 for n in range(settings.processes)
             )
         )
@@ -168,12 +173,14 @@ async def _keep_terminating(url: str, settings: Settings, outcome: Outcome, over
     """Some of the writers' connections, and now and then every one."""
     chance = random.Random(settings.seed)
     connection = await connect(url, application_name="the race's fault")
+    # By what was written, not by the clock: on a slow machine nothing would be written at all.
+    next_at = chance.uniform(0, 2 * settings.terminate_every)
     while not over.is_set():
-        try:
-            await asyncio.wait_for(over.wait(), chance.uniform(0, 2 * settings.terminate_every))
-        except TimeoutError:
+        if await connection.fetchval(LAST_EVENT) >= next_at:
             how_many = 1_000 if chance.random() < 0.05 else chance.randint(1, 4)
             outcome.terminated += await connection.fetchval(TERMINATE, how_many)
+            next_at = await connection.fetchval(LAST_EVENT) + chance.uniform(0, 2 * settings.terminate_every)
+        await asyncio.sleep(0.01)
     await connection.close()
 
 
@@ -193,6 +200,7 @@ async def _look_back(url: str, told: Sequence[Told], outcome: Outcome) -> None:
     outcome.decisions = sum(len(each.accepted) for each in told)
     outcome.refused = sum(each.refused for each in told)
     outcome.decided_again = sum(each.decided_again for each in told)
+    outcome.cut = sum(each.cut for each in told)
     outcome.sent_again = sum(each.sent_again for each in told)
     outcome.unread = sum(each.unread for each in told)
 
@@ -244,7 +252,8 @@ def _print(settings: Settings, outcome: Outcome, logged: int | None) -> None:
         "made again on the job as it then was": f"{outcome.decided_again:,}",
         "refused": f"{outcome.refused:,}",
         "events in the log": f"{outcome.events:,}",
-        "connections terminated": f"{outcome.terminated:,}",
+        "connections terminated by PostgreSQL": f"{outcome.terminated:,}",
+        "connections cut at a write": f"{outcome.cut:,}",
         "batches without an answer, sent again": f"{outcome.sent_again:,}",
         "reads without an answer, nothing written": f"{outcome.unread:,}",
         "snapshots": f"{outcome.snapshots:,}",

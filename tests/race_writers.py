@@ -6,7 +6,7 @@ within a batch, between the lanes of a store, between stores and between process
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Callable, MutableMapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,10 +34,12 @@ from events.job import (
 )
 from events.store import JOB_COLUMNS, Decision, NewJob, Store, job_from
 from tests.histories import RETRY_AT_ONCE
+from tests.proxy import Fault, proxy_before
 
 TYPE = "race"
 HOT = f"select {JOB_COLUMNS} from jobs where type = $1 and status in ('queued', 'processing', 'failed', 'canceled')"
 MOST_AT_ONCE = 12  # decisions that a writer has under way
+MOST_UNEXPECTED = 20  # errors, then the race is over
 CONNECTIONS = 3  # of a store's pool, beside its two lanes
 
 SENT_AGAIN = "group commit: no answer from PostgreSQL, trying again"
@@ -53,6 +55,8 @@ class Told:
     decided_again: int = 0
     unread: int = 0
     """The write was refused, and the connection broke while the job was read again: nobody was told anything."""
+    cut: int = 0
+    """Connections that were cut at a write: before it reached PostgreSQL, or when it was carried out and nobody heard of it."""
     sent_again: int = 0
     """Statements whose outcome was unknown, or that could not be sent."""
     unexpected: list[str] = field(default_factory=list)
@@ -62,8 +66,9 @@ def new_job() -> NewJob:
     return NewJob(TYPE, {"n": 1}, None, max_attempts=20)
 
 
-def race_in_a_process(url: str, names: Sequence[Sequence[str]], decisions: int, seed: int) -> Told:
-    """`names`: of the writers of each store. Returns after so many accepted decisions of each writer."""
+def race_in_a_process(url: str, names: Sequence[Sequence[str]], decisions: int, cut_every: int, seed: int) -> Told:
+    """`names`: of the writers of each store. Returns after so many accepted decisions of each writer. `cut_every`: at one in so
+    many decisions, on average, the connection is cut; 0 for never."""
     told = Told()
 
     def count(logger: Any, method: str, event: MutableMapping[str, Any]) -> Any:
@@ -71,17 +76,24 @@ def race_in_a_process(url: str, names: Sequence[Sequence[str]], decisions: int, 
         raise structlog.DropEvent
 
     structlog.configure(processors=[count])
-    uvloop.run(_race(url, names, decisions, random.Random(seed), told))
+    uvloop.run(_race(url, names, decisions, cut_every, random.Random(seed), told))
     return told
 
 
-async def _race(url: str, names: Sequence[Sequence[str]], decisions: int, chance: random.Random, told: Told) -> None:
-    async with AsyncExitStack() as stack:
+async def _race(
+    url: str, names: Sequence[Sequence[str]], decisions: int, cut_every: int, chance: random.Random, told: Told
+) -> None:
+    def ask(request_id: str) -> None:
+        if cut_every and chance.random() * cut_every < 1:
+            proxy.once(request_id, chance.choice([Fault.CUT_AFTER, Fault.CUT_AFTER, Fault.CUT_BEFORE]))
+
+    async with proxy_before(url) as proxy, AsyncExitStack() as stack:
         writers = []
         for of_one_store in names:
-            database, store = await stack.enter_async_context(_open(url))
-            writers += [Writer(name, database, store, random.Random(chance.random()), told) for name in of_one_store]
+            database, store = await stack.enter_async_context(_open(proxy.url if cut_every else url))
+            writers += [Writer(name, database, store, random.Random(chance.random()), ask, told) for name in of_one_store]
         await asyncio.gather(*(writer.write(decisions) for writer in writers))
+        told.cut = len(proxy.faults_met)
 
 
 @asynccontextmanager
@@ -106,18 +118,21 @@ async def _connect(database: Database) -> None:
 
 
 class Writer:
-    def __init__(self, name: str, database: Database, store: Store, chance: random.Random, told: Told) -> None:
+    def __init__(
+        self, name: str, database: Database, store: Store, chance: random.Random, ask: Callable[[str], None], told: Told
+    ) -> None:
         self._name = name
         self._database = database
         self._store = store
         self._chance = chance
+        self._ask = ask
         self._told = told
         self._seen: dict[str, Job] = {}
         self._asked = 0
         self._accepted = 0
 
     async def write(self, decisions: int) -> None:
-        while self._accepted < decisions:
+        while self._accepted < decisions and len(self._told.unexpected) < MOST_UNEXPECTED:
             if not self._seen or self._chance.random() < 0.1:
                 await self._look()
             jobs = self._chance.sample(list(self._seen.values()), min(len(self._seen), self._chance.randint(1, MOST_AT_ONCE)))
@@ -134,6 +149,7 @@ class Writer:
     async def _decide_on(self, job: Job) -> None:
         self._asked += 1
         asked = f"{self._name}:{self._asked}"
+        self._ask(asked)
         actor, decide = self._choose(job, asked)
         decided: list[list[Event]] = []
 
