@@ -86,7 +86,10 @@ def _starts(path: Path) -> bool:
 def _succeeds(command: list[str], *, within: float = TO_INSTALL) -> bool:
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     try:
-        return subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=within).returncode == 0
+        return (
+            subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=within).returncode
+            == 0
+        )
     except (OSError, subprocess.TimeoutExpired):
         return False
 

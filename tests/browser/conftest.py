@@ -77,13 +77,26 @@ async def idle_site(browser: Browser, postgres_url: str, template: str, tmp_path
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def large_site(
-    browser: Browser, postgres_url: str, template: str, redis_url: str, tmp_path: Path
+    browser: Browser, postgres_url: str, template: str, empty_redis: str, tmp_path: Path
 ) -> AsyncIterator[Site]:
     """As in production: the worker is a process of its own, which hears of jobs over Redis."""
+    async with open_site(postgres_url, template, tmp_path, redis_url=empty_redis) as site:
+        yield site
+
+
+@pytest_asyncio.fixture(loop_scope="session", params=[False, True], ids=["worker inside the API", "worker apart"])
+async def either_site(
+    request: pytest.FixtureRequest, browser: Browser, postgres_url: str, template: str, empty_redis: str, tmp_path: Path
+) -> AsyncIterator[Site]:
+    async with open_site(postgres_url, template, tmp_path, redis_url=empty_redis if request.param else None) as site:
+        yield site
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def empty_redis(redis_url: str) -> str:
     async with Redis.from_url(redis_url) as client:
         await client.flushdb()
-    async with open_site(postgres_url, template, tmp_path, redis_url=redis_url) as site:
-        yield site
+    return redis_url
 
 
 @pytest.fixture

@@ -60,4 +60,8 @@ def job_row(page: Page, job: dict[str, Any] | str) -> Locator:
 
 def field(place: Locator, name: str) -> Locator:
     """The value beside an API's name in a list of fields."""
-    return place.locator("dl > div").filter(has=place.page.locator("dt code", has_text=name).and_(place.page.get_by_text(name, exact=True))).locator("dd")
+    return (
+        place.locator("dl > div")
+        .filter(has=place.page.locator("dt code", has_text=name).and_(place.page.get_by_text(name, exact=True)))
+        .locator("dd")
+    )

@@ -1,0 +1,79 @@
+"""The log as it grows, what finds its way in it, and the badge that says whether log and view agree."""
+
+from playwright.async_api import expect
+
+from tests.browser.conftest import Visit
+from tests.browser.screens import button, region, rows
+from tests.browser.site import Site
+
+
+async def test_the_log_grows_before_ones_eyes(site: Site, visit: Visit) -> None:
+    page = await visit(site, "/audit", user=site.admin)
+    await expect(page.get_by_text("イベントはまだありません")).to_be_visible()
+
+    job = await site.sync("rooms")
+
+    await expect(rows(page, "ログ")).to_have_count(job["seq"])
+    await expect(rows(page, "ログ").first).to_contain_text("完了")
+    await expect(rows(page, "ログ").last).to_contain_text("受付")
+    await site.sync("messages")
+    await expect(rows(page, "ログ").filter(has_text=job["id"][-8:])).to_have_count(job["seq"])
+    await expect(rows(page, "ログ").first).not_to_contain_text(job["id"][-8:])
+
+
+async def test_the_log_is_filtered_by_event_actor_and_job(site: Site, visit: Visit) -> None:
+    first = await site.sync("rooms")
+    second = await site.sync("rooms")
+    page = await visit(site, "/audit", user=site.admin)
+    log = region(page, "ログ")
+    await expect(rows(page, "ログ")).to_have_count(first["seq"] + second["seq"])
+
+    await log.get_by_label("イベント", exact=True).select_option("queued")
+    await expect(rows(page, "ログ")).to_have_count(2)
+    await log.get_by_label("実行者", exact=True).select_option(label="管理 花子")
+    await expect(rows(page, "ログ")).to_have_count(2)
+    await log.get_by_role("searchbox", name="ジョブID").fill(first["id"])
+
+    await expect(rows(page, "ログ")).to_have_count(1)
+    await expect(rows(page, "ログ")).to_contain_text(first["id"][-8:])
+    await page.reload()
+    await expect(rows(page, "ログ")).to_have_count(1)
+    await log.get_by_label("イベント", exact=True).select_option("canceled")
+    await expect(page.get_by_text("条件に合うイベントはありません")).to_be_visible()
+
+
+async def test_the_badge_says_that_log_and_view_agree_and_what_was_covered(site: Site, visit: Visit) -> None:
+    job = await site.sync("rooms")
+    page = await visit(site, "/audit", user=site.admin)
+    badge = region(page, "整合性")
+    await expect(badge).to_contain_text("まだ検証されていません")
+
+    await button(badge, "検証する").click()
+
+    await expect(badge).to_contain_text("相違はありません")
+    await expect(badge).to_contain_text(f"{job['seq']} イベント・1 ジョブを検証")
+    await expect(badge).to_contain_text("管理 花子")
+
+
+async def test_the_badge_finds_a_view_that_was_tampered_with(site: Site, visit: Visit) -> None:
+    job = await site.sync("rooms")
+    await site.database.execute("update jobs set attempt = 7 where id = :id", {"id": job["id"]})
+    page = await visit(site, "/audit", user=site.admin)
+
+    await button(region(page, "整合性"), "検証する").click()
+
+    await expect(region(page, "整合性")).to_contain_text("1 件の相違があります")
+
+
+async def test_operations_shows_the_worker_and_pauses_and_resumes_a_type(site: Site, visit: Visit) -> None:
+    page = await visit(site, "/audit?part=operations", user=site.admin)
+    await expect(page.get_by_text("稼働中", exact=True)).to_be_visible()
+
+    await button(page, "chatwork_rooms_sync を一時停止").click()
+    await button(page.get_by_role("dialog"), "一時停止").click()
+
+    await expect(button(page, "chatwork_rooms_sync を再開")).to_be_visible()
+    waiting = await site.begin("rooms")
+    assert (await site.job(waiting))["status"] == "queued"
+    await button(page, "chatwork_rooms_sync を再開").click()
+    await site.becomes(waiting, "completed")

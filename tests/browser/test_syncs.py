@@ -1,0 +1,152 @@
+"""The two syncs of the Chatwork settings, to each of their ends, and the rooms that they bring."""
+
+import re
+
+from playwright.async_api import Page, expect
+
+from tests.browser.conftest import Visit
+from tests.browser.screens import button, card, expect_status, expect_toast, link, region, rows, toasts
+from tests.browser.site import MESSAGES, ROOMS, Site
+
+ROOMS_SYNC, MESSAGES_SYNC = "ルーム同期", "メッセージ同期"
+
+
+async def press(page: Page, sync: str) -> None:
+    await region(page, sync).get_by_role("button", name=sync, exact=True).click()
+
+
+async def test_a_rooms_sync_is_completed_and_its_rooms_are_shown(either_site: Site, visit: Visit) -> None:
+    site = either_site
+    page = await visit(site, user=site.admin)
+    await expect(page.get_by_text("まだルームがありません")).to_be_visible()
+
+    await press(page, ROOMS_SYNC)
+
+    await expect_status(card(page, ROOMS_SYNC), "completed")
+    await expect(card(page, ROOMS_SYNC)).to_contain_text("全 3 ルーム（新規 3、更新 0）")
+    await expect(rows(page, "ルーム")).to_have_count(len(ROOMS))
+    for room_id in ROOMS:
+        await expect(button(rows(page, "ルーム"), f"Room {room_id}")).to_be_visible()
+    await expect_toast(page, "ルーム同期が完了しました")
+
+
+async def test_a_messages_sync_shows_how_far_it_is_and_in_the_end_what_it_brought(site: Site, visit: Visit) -> None:
+    await site.sync("rooms")
+    held = site.sandbox.hold(room_id="30")
+    page = await visit(site, user=site.admin)
+
+    await press(page, MESSAGES_SYNC)
+
+    shown = card(page, MESSAGES_SYNC)
+    await expect_status(shown, "processing")
+    bar = shown.get_by_role("progressbar", name="進捗")
+    await expect(bar).to_have_attribute("aria-valuenow", "2")
+    await expect(bar).to_have_attribute("aria-valuemax", "3")
+    await expect(shown.get_by_text("最終更新")).to_be_visible()
+    await expect(button(shown, "メッセージ同期: キャンセル")).to_be_visible()
+    held.release()
+    await expect_status(shown, "completed")
+    await expect(shown).to_contain_text("同期済み 3 ルーム")
+    await expect(shown).to_contain_text(f"メッセージ {MESSAGES} 件を取得")
+    await expect(button(shown, "メッセージ同期: キャンセル")).to_have_count(0)
+    for room_id, said in ROOMS.items():
+        row = rows(page, "ルーム").filter(has_text=f"Room {room_id}")
+        await expect(row.get_by_role("cell").nth(2)).to_have_text(str(len(said)))
+    await expect_toast(page, "メッセージ同期が完了しました")
+
+
+async def test_a_room_that_could_not_be_read_is_counted_and_found_by_its_error(site: Site, visit: Visit) -> None:
+    await site.sync("rooms")
+    site.sandbox.fail(status=403, times=100, room_id="20")
+    page = await visit(site, user=site.admin)
+
+    await press(page, MESSAGES_SYNC)
+
+    await expect_status(card(page, MESSAGES_SYNC), "completed")
+    await expect(card(page, MESSAGES_SYNC)).to_contain_text("エラー 1 ルーム")
+    await page.get_by_role("radio", name=re.compile("^エラー")).check()
+    await expect(rows(page, "ルーム")).to_have_count(1)
+    await expect(rows(page, "ルーム")).to_contain_text("Room 20")
+    await expect(rows(page, "ルーム")).to_contain_text("Chatwork API error: 403")
+
+
+async def test_when_chatwork_answers_500_the_sync_fails_and_says_so_and_a_retry_mends_it(site: Site, visit: Visit) -> None:
+    site.sandbox.fail(status=500, times=1000)
+    page = await visit(site, user=site.admin)
+
+    await press(page, ROOMS_SYNC)
+
+    # Five attempts, with a growing pause after each.
+    shown = card(page, ROOMS_SYNC)
+    await expect(shown.get_by_text("失敗", exact=True)).to_be_visible(timeout=90_000)
+    await expect(shown).to_contain_text("Chatwork API error: 500")
+    await expect(button(shown, "ルーム同期: キャンセル")).to_have_count(0)
+    await expect_toast(page, "ルーム同期が失敗しました")
+    await expect(region(page, "通知")).to_contain_text("Chatwork API error: 500")
+    (job,) = await site.jobs()
+    assert (job["status"], job["attempt"], job["error"]["message"]) == ("failed", 5, "Chatwork API error: 500")
+    site.sandbox.calm()
+    await button(shown, "ルーム同期: 再試行").click()
+    await expect_status(shown, "completed")
+
+
+async def test_a_sync_canceled_half_way_is_canceled_and_stays_so(site: Site, visit: Visit) -> None:
+    await site.sync("rooms")
+    held = site.sandbox.hold(room_id="30")
+    page = await visit(site, user=site.admin)
+    await press(page, MESSAGES_SYNC)
+    shown = card(page, MESSAGES_SYNC)
+    await expect(shown.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "2")
+
+    await button(shown, "メッセージ同期: キャンセル").click()
+
+    await expect_status(shown, "canceled")
+    await expect_toast(page, "メッセージ同期はキャンセルされました")
+    await expect(button(shown, "メッセージ同期: キャンセル")).to_have_count(0)
+    held.release()
+    job = (await site.jobs())[0]
+    assert (job["status"], job["result"]["processedRooms"]) == ("canceled", 2)
+
+
+async def test_the_end_is_told_once_also_on_another_screen(site: Site, visit: Visit) -> None:
+    held = site.sandbox.hold()
+    page = await visit(site, user=site.admin)
+    await press(page, ROOMS_SYNC)
+    await expect_status(card(page, ROOMS_SYNC), "processing")
+    await link(page, "会社").click()
+    await expect(page.get_by_role("heading", level=1, name="会社")).to_be_visible()
+    await expect(toasts(page)).to_have_count(0)
+
+    held.release()
+
+    await expect_toast(page, "ルーム同期が完了しました")
+    await toasts(page).click()
+    await link(page, "Chatwork設定").click()
+    await expect_status(card(page, ROOMS_SYNC), "completed")
+    await page.reload()
+    await expect_status(card(page, ROOMS_SYNC), "completed")
+    await expect(page.get_by_text("ライブ", exact=True)).to_be_visible()
+    await expect(toasts(page)).to_have_count(0)
+
+
+async def test_rooms_are_searched_and_filtered_in_the_address_and_switched_in_bulk(site: Site, visit: Visit) -> None:
+    await site.sync("rooms")
+    page = await visit(site, "/chatwork", user=site.admin)
+    await page.get_by_role("searchbox", name="ルームを検索").fill("Room 2")
+    await expect(rows(page, "ルーム")).to_have_count(1)
+    switch = page.get_by_role("switch", name="「Room 20」を同期の対象にする")
+    await switch.click()
+    await expect(switch).not_to_be_checked()
+    await page.get_by_role("searchbox", name="ルームを検索").fill("")
+
+    await page.get_by_role("radio", name=re.compile("^有効")).check()
+    await expect(rows(page, "ルーム")).to_have_count(2)
+    await expect(page).to_have_url(re.compile("show=active"))
+    await page.reload()
+    await expect(rows(page, "ルーム")).to_have_count(2)
+    await page.get_by_role("checkbox", name="すべて選択").check()
+    await button(page, "無効にする").click()
+
+    await expect(page.get_by_text("条件に合うルームがありません")).to_be_visible()
+    rooms = (await site.as_admin.get("/api/chatwork/rooms")).json()["rooms"]
+    assert [room["isActive"] for room in rooms] == [False, False, False]
