@@ -191,5 +191,14 @@ def test_a_lap_brings_what_is_missing_beside_the_usual_faults() -> None:
     assert faults == Counter(usual) + Counter({Kind.KILL_REDIS: 7})
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_workers_are_frozen_while_postgresql_is_well_and_may_be_declared_gone(seed: int) -> None:
+    faults = plan(FULL, seed)
+
+    kills = [fault.at for fault in faults if fault.kind is Kind.KILL_POSTGRES]
+    stops = [fault for fault in faults if fault.kind is Kind.STOP_WORKER]
+    assert not [stop for stop in stops if any(stop.at - 8 < kill < stop.at + stop.lasts for kill in kills)]
+
+
 def test_more_faults_are_planned_than_are_required() -> None:
     assert all(FULL.faults[kind] > number for kind, number in FULL.required.items())

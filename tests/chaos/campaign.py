@@ -269,6 +269,7 @@ class Campaign:
         outcome.violations += self._chatwork(found)
         outcome.snapshots = snapshots.taken, snapshots.compared
         outcome.compared_flushes += faults.compared_flushes
+        outcome.declared_gone = sum(member.has_said(b"this worker was declared gone") for member in self._fleet.members)
         outcome.starts, outcome.skewed_starts = self._fleet.starts, self._fleet.skewed_starts
         await self._second_opinion(postgres)
         self._judged = True

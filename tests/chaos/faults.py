@@ -211,7 +211,7 @@ class Faults:
         until = time.monotonic() + fault.lasts
         while time.monotonic() < until:
             await self._flush()
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.01)
         for member in self._fleet.members:
             member.redis.delay = 0.0
         return True

@@ -85,6 +85,10 @@ class Member:
             said = log.read()
         return any(word in said for word in CAME_UP)
 
+    def has_said(self, what: bytes) -> int:
+        """How often, in all of its lives."""
+        return self._log.read_bytes().count(what)
+
     @property
     def _log(self) -> Path:
         return self.logs / f"{self.name}.log"

@@ -5,7 +5,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-AFTERSHOCK = (2.0, 5.0)  # seconds from a kill of PostgreSQL to the next one, where they come close together
+IN_A_SPELL = 3  # kills of PostgreSQL that come close together
+BETWEEN_KILLS = (2.0, 9.0)  # seconds
+WELL_AGAIN = 8.0  # seconds from the last of them until workers are frozen again
 
 
 class Kind(StrEnum):
@@ -18,7 +20,7 @@ class Kind(StrEnum):
     KILL_REDIS = "kill -9 of Redis"
     FREEZE_REDIS = "Redis frozen, connections open"
     FLUSH_REDIS = "FLUSHALL"
-    FLUSH_STORM = "FLUSHALL ten times a second, and Redis slow, so that hints are lost before anybody has read them"
+    FLUSH_STORM = "FLUSHALL without end for seconds, and Redis slow: hints are lost before anybody has read them"
     STOP_WORKER = "SIGSTOP of a worker for longer than the lease, then SIGCONT"
     ROLLING_RESTART = "SIGTERM of all processes, one after another"
     TERM_TWICE = "SIGTERM of a worker, and a second one"
@@ -60,7 +62,7 @@ class Size:
 SHORT = Size(
     "short", 95.0, 95.0, 1_500, 3,
     {
-        Kind.KILL_WORKER: 12, Kind.KILL_API: 4, Kind.KILL_POSTGRES: 3, Kind.KILL_BACKEND: 1, Kind.KILL_REDIS: 4,
+        Kind.KILL_WORKER: 12, Kind.KILL_API: 4, Kind.KILL_POSTGRES: 4, Kind.KILL_BACKEND: 1, Kind.KILL_REDIS: 4,
         Kind.FREEZE_REDIS: 1, Kind.FLUSH_REDIS: 6, Kind.FLUSH_STORM: 1, Kind.STOP_WORKER: 8, Kind.ROLLING_RESTART: 1,
         Kind.TERM_TWICE: 1, Kind.DELAY: 3, Kind.CUT: 4, Kind.HALF_OPEN: 3, Kind.WRITE_LOST: 5,
         Kind.ANSWER_LOST: 6, Kind.WRITE_LATE: 6, Kind.DUPLICATE_HINTS: 12,
@@ -84,8 +86,8 @@ LASTS: Mapping[Kind, tuple[float, float]] = {
     Kind.KILL_POSTGRES: (0.0, 4.0),
     Kind.KILL_REDIS: (0.0, 3.0),
     Kind.FREEZE_REDIS: (2.0, 8.0),
-    Kind.FLUSH_STORM: (4.0, 4.0),
-    Kind.STOP_WORKER: (11.0, 18.0),
+    Kind.FLUSH_STORM: (5.0, 5.0),
+    Kind.STOP_WORKER: (12.0, 20.0),
     Kind.DELAY: (3.0, 8.0),
     Kind.HALF_OPEN: (2.0, 13.0),
     Kind.WRITE_LATE: (0.1, 2.5),
@@ -99,10 +101,11 @@ LONG_OUTAGE = 40.0  # seconds that PostgreSQL is away once in a long campaign, s
 def plan(size: Size, seed: int) -> list[Fault]:
     """The faults in order of time. Nothing here looks at the clock or at what happened."""
     dice = random.Random(seed)
+    spells = _spells(dice, size.faults.get(Kind.KILL_POSTGRES, 0), size.seconds)
     faults = [
         Fault(at, kind, dice.uniform(*LASTS.get(kind, (0.0, 0.0))), dice.random(), dice.random())
         for kind, number in size.faults.items()
-        for at in _times(dice, kind, number, size.seconds)
+        for at in _times(dice, kind, number, size.seconds, spells)
     ]
     if size.seconds > 10 * LONG_OUTAGE:
         faults = _with_a_long_outage(faults)
@@ -115,23 +118,43 @@ def lap(size: Size, seed: int, missing: Mapping[Kind, int]) -> list[Fault]:
     return plan(replace(size, seconds=LAP, faults=faults), seed)
 
 
-def _times(dice: random.Random, kind: Kind, number: int, seconds: float) -> Iterator[float]:
-    """Spread over the whole time, each somewhere in its own share of it."""
-    if kind is Kind.KILL_POSTGRES:
-        yield from _kills_of_postgres(dice, number, seconds)
-        return
-    share = seconds / max(number, 1)
-    yield from ((n + dice.random()) * share for n in range(number))
+def _spells(dice: random.Random, kills: int, seconds: float) -> list[list[float]]:
+    """The times at which PostgreSQL is killed, in bad spells with quiet between them: nobody is declared gone before the workers'
+    hearts have beaten regularly for a lease, so with kills spread evenly a frozen worker would hardly ever be."""
+    number = max(round(kills / IN_A_SPELL), 1)
+    share = seconds / number
+    spells = []
+    for n in range(number):
+        at = (n + dice.uniform(0.02, 0.1)) * share
+        spell = []
+        for _ in range(kills // number + (n < kills % number)):
+            spell.append(at)
+            at += dice.uniform(*BETWEEN_KILLS)
+        spells.append(spell)
+    return [spell for spell in spells if spell]
 
 
-def _kills_of_postgres(dice: random.Random, number: int, seconds: float) -> Iterator[float]:
-    """Nobody is declared gone within a lease of PostgreSQL's start: mostly there is time for it, and now and then there is none."""
-    aftershocks = number // 4
-    leading = number - aftershocks
-    share = seconds / max(leading, 1)
-    times = [(n + dice.uniform(0.05, 0.25)) * share for n in range(leading)]
-    yield from times
-    yield from (at + dice.uniform(*AFTERSHOCK) for at in dice.sample(times, aftershocks))
+def _times(dice: random.Random, kind: Kind, number: int, seconds: float, spells: list[list[float]]) -> Iterator[float]:
+    """Spread over the whole time, each somewhere in its own share of it; but what needs PostgreSQL well comes when it is, and what
+    makes it ill when it is not."""
+    match kind:
+        case Kind.KILL_POSTGRES:
+            yield from (at for spell in spells for at in spell)
+        case Kind.KILL_BACKEND if spells:
+            yield from (dice.choice(dice.choice(spells)) + dice.uniform(0.5, 3.0) for _ in range(number))
+        case Kind.STOP_WORKER:
+            yield from _in_quiet(dice, number, seconds, spells)
+        case _:
+            share = seconds / max(number, 1)
+            yield from ((n + dice.random()) * share for n in range(number))
+
+
+def _in_quiet(dice: random.Random, number: int, seconds: float, spells: list[list[float]]) -> Iterator[float]:
+    begins = [0.0, *(spell[-1] + WELL_AGAIN for spell in spells)]
+    ends = [*(spell[0] - LASTS[Kind.STOP_WORKER][1] for spell in spells), seconds]
+    quiet = [(begin, end) for begin, end in zip(begins, ends, strict=True) if end > begin] or [(0.0, seconds)]
+    for begin, end in dice.choices(quiet, [end - begin for begin, end in quiet], k=number):
+        yield dice.uniform(begin, end)
 
 
 def _with_a_long_outage(faults: list[Fault]) -> list[Fault]:

@@ -29,6 +29,7 @@ class Outcome:
     seconds_to_the_last_end: float | None = None
     starts: int = 0
     skewed_starts: int = 0
+    declared_gone: int = 0
     snapshots: tuple[int, int] = (0, 0)
     compared_flushes: int = 0
     chatwork: str = ""
@@ -54,6 +55,7 @@ def table(outcome: Outcome, record: Record) -> str:
             f"{figures.reasons['worker_lost']}, and {figures.rescued_for_good} ended for good",
         ),
         ("of them from workers that lived, and were silent", str(figures.rescued_alive)),
+        ("workers that lived and found themselves declared gone", str(outcome.declared_gone)),
         ("attempts handed back at SIGTERM", str(figures.reasons["worker_shutdown"])),
         ("retries: by policy, by people", f"{figures.reasons['retry']}, {figures.reasons['manual_retry']}"),
         ("requests; without an answer; answered 503", f"{record.statuses.total()}; {record.statuses[NO_ANSWER]}; {refused}"),
