@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { Refused } from "./api";
 import { follow, type LiveState, type Message, Parser } from "./stream";
 
@@ -78,6 +78,49 @@ describe("staying connected", () => {
     );
 
     expect(states).toEqual(["connecting", "polling"]);
+  });
+});
+
+describe("knowing when to stop, and when to begin anew", () => {
+  afterEach(() => void vi.useRealTimers());
+
+  /** Every question after what was known, for a minute or so; `open` answers each of them. */
+  async function askedFor(milliseconds: number, open: (signal: AbortSignal) => ReturnType<typeof said> | null) {
+    vi.useFakeTimers();
+    const asked: string[] = [];
+    const stop = follow({
+      after: "41",
+      open: async (lastId, signal) => {
+        asked.push(lastId);
+        return open(signal);
+      },
+      onMessages: () => {},
+    });
+    await vi.advanceTimersByTimeAsync(milliseconds);
+    stop();
+    return asked;
+  }
+
+  test("nothing is asked any more where nothing is left to come", async () => {
+    expect(await askedFor(90_000, () => null)).toEqual(["41"]);
+  });
+
+  test("nothing is asked any more once the session is over", async () => {
+    const over = () => {
+      throw new Refused(401, "Sign in first.");
+    };
+
+    expect(await askedFor(90_000, over)).toEqual(["41"]);
+  });
+
+  test("a line that is silent for too long is dead", async () => {
+    const silent = (signal: AbortSignal) =>
+      new ReadableStream<Uint8Array<ArrayBuffer>>({
+        start: (controller) => signal.addEventListener("abort", () => controller.error(signal.reason)),
+      });
+
+    expect(await askedFor(39_000, silent)).toEqual(["41"]);
+    expect(await askedFor(45_000, silent)).toEqual(["41", "41"]);
   });
 });
 
