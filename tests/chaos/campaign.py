@@ -12,7 +12,6 @@ from collections import Counter
 from itertools import count
 from pathlib import Path
 
-import asyncpg
 from redis.asyncio import Redis
 
 from events.database import Database
@@ -306,7 +305,7 @@ class Campaign:
         until = time.monotonic() + within
         well = await self._healthy_apis(within=within)
         while well:
-            with contextlib.suppress(OSError, asyncpg.PostgresError):
+            with contextlib.suppress(*rows.AWAY):
                 connection = await rows.connect(postgres.url)
                 present = {row["pid"] for row in await connection.fetch(PRESENT)}
                 await connection.close()

@@ -13,6 +13,7 @@ from arq.constants import in_progress_key_prefix
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from tests.chaos import rows
 from tests.chaos.fleet import Fleet, Member
 from tests.chaos.history import Violation
 from tests.chaos.network import Cut, Line
@@ -197,7 +198,7 @@ class Faults:
         async with self._redis_lock:
             if fault.harsh > 0.4:
                 return await self._flush()
-            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+            with suppress(*rows.AWAY):
                 connection = await asyncpg.connect(self._postgres.url, timeout=5, command_timeout=20)
                 try:
                     return await self._flush_and_compare(connection)
@@ -239,7 +240,7 @@ class Faults:
 
     async def _duplicate_hints(self, fault: Fault) -> bool:
         """Hints of what waits, runs or is over, and of attempts before; and whoever has claimed one has not."""
-        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError, RedisError):
+        with suppress(*rows.AWAY, RedisError):
             connection = await asyncpg.connect(self._postgres.url, timeout=5, command_timeout=5)
             try:
                 recent = await connection.fetch(RECENT)

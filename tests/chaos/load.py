@@ -16,7 +16,7 @@ from tests.chaos.work import LOAD
 from workers.chatwork.sandbox import Sandbox
 
 PATIENCE = 6.0  # seconds a client waits for an answer
-MOST_PENDING = 200
+MOST_PENDING = 300
 QUIET_CHATWORK = 25.0  # seconds before the end of the load in which no sync is asked for: the budget must not hold up the calm
 UNIQUE_KINDS = 12
 ADMINS = 3  # who ask for syncs at the same time
@@ -64,11 +64,11 @@ class Clients:
     async def insist(self, what: str, user: User, method: str, path: str, *, tries: int, **rest: Any) -> Answer:
         """Again and again until there is an answer that means something."""
         answer = Answer(NO_ANSWER)
-        for _ in range(tries):
+        for tried in range(tries):
             answer = await self.ask(what, user, method, path, **rest)
             if not answer.try_again:
                 break
-            await asyncio.sleep(self._dice.uniform(0.1, 0.8))
+            await asyncio.sleep(self._dice.uniform(0.1, 0.8) * min(1 + tried / 2, 4))
         return answer
 
 

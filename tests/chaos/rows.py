@@ -38,6 +38,10 @@ group by unique_key having count(*) > 1
 """
 
 
+AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""Whatever asyncpg may say while PostgreSQL is killed under it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Everything:
     histories: dict[str, list[Event]]

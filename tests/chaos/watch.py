@@ -5,7 +5,6 @@ import hashlib
 from contextlib import suppress
 from typing import Any
 
-import asyncpg
 import orjson
 
 from tests.chaos import rows
@@ -14,7 +13,6 @@ from tests.chaos.load import Clients
 from tests.chaos.record import User
 
 PAGE = 1000
-AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 class Snapshots:
@@ -29,7 +27,7 @@ class Snapshots:
     async def run(self) -> None:
         """Until canceled. PostgreSQL may be away."""
         while True:
-            with suppress(*AWAY):
+            with suppress(*rows.AWAY):
                 connection = await rows.connect(self._url)
                 try:
                     while True:
