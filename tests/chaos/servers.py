@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from events.embedded import EmbeddedPostgres
+from events.embedded_binaries import EmbeddedError
 
 
 class Postgres:
@@ -44,8 +45,13 @@ class Postgres:
         return True
 
     def start(self) -> None:
-        """Returns once it answers, after its recovery."""
-        self._server.ensure_running()
+        """Returns once it answers, after its recovery, which on a busy machine may take longer than a person would wait."""
+        for patience in reversed(range(10)):
+            try:
+                return self._server.ensure_running()
+            except EmbeddedError:
+                if not patience:
+                    raise
 
     def close(self) -> None:
         self._server.close()
