@@ -48,7 +48,8 @@ class Postgres:
         """Returns once it answers, after its recovery, which on a busy machine may take longer than a person would wait."""
         for patience in reversed(range(10)):
             try:
-                return self._server.ensure_running()
+                self._server.ensure_running()
+                return
             except EmbeddedError:
                 if not patience:
                     raise
