@@ -18,7 +18,11 @@ interface Toast {
   text: string;
   more?: string | undefined;
   job?: Job;
+  /** How many ended how, where one message tells of many. */
+  ends?: Ends;
 }
+
+type Ends = Record<"completed" | "failed" | "canceled", number>;
 
 interface Toasts {
   say: (text: string, tone?: Toast["tone"]) => void;
@@ -37,6 +41,7 @@ export function useToasts(): Toasts {
 
 const MOST_SHOWN = 5;
 const MANY = 3;
+const TOGETHER = "together";
 
 export function WithToasts({ children }: { children: ReactNode }) {
   const words = useWords();
@@ -47,6 +52,13 @@ export function WithToasts({ children }: { children: ReactNode }) {
 
   const add = useCallback((toast: Toast) => {
     setShown((before) => [...before.filter(({ key }) => key !== toast.key), toast].slice(-MOST_SHOWN));
+  }, []);
+  // One message that counts on: a thousand jobs that end are no thousand messages, nor ten.
+  const addMany = useCallback((jobs: Job[]) => {
+    setShown((before) => [
+      ...before.filter(({ key }) => key !== TOGETHER),
+      summaryOf(latest.current, jobs, before.find(({ key }) => key === TOGETHER)?.ends),
+    ]);
   }, []);
   const remove = useCallback((key: string) => setShown((before) => before.filter((toast) => toast.key !== key)), []);
 
@@ -66,7 +78,7 @@ export function WithToasts({ children }: { children: ReactNode }) {
   useEffect(() => freshen(watched.all()), [watched]);
   useArrivals((jobs) => {
     const ended = jobs.filter(watched.endsNow);
-    if (ended.length > MANY) add(summaryOf(words, ended));
+    if (ended.length > MANY) addMany(ended);
     else for (const job of ended) add(endOf(words, job));
   });
 
@@ -112,7 +124,7 @@ function ToastCard({ toast, onClose }: { toast: Toast; onClose: () => void }) {
     if (!goes) return;
     const timer = setTimeout(() => close.current(), STAYS_FOR);
     return () => clearTimeout(timer);
-  }, [goes]);
+  }, [goes, toast.text]);
 
   return (
     // It only stays while it is looked at.
@@ -165,13 +177,15 @@ function endOf(words: Words, job: Job): Toast {
   }
 }
 
-function summaryOf(words: Words, jobs: Job[]): Toast {
-  const count = (status: Job["status"]) => jobs.filter((job) => job.status === status).length;
+function summaryOf(words: Words, jobs: Job[], before: Ends = { completed: 0, failed: 0, canceled: 0 }): Toast {
+  const count = (status: keyof Ends) => before[status] + jobs.filter((job) => job.status === status).length;
+  const ends: Ends = { completed: count("completed"), failed: count("failed"), canceled: count("canceled") };
   return {
-    key: crypto.randomUUID(),
-    tone: count("failed") ? "bad" : "good",
-    icon: count("failed") ? "failed" : "completed",
-    text: words.toastMany(count("completed"), count("failed"), count("canceled")),
+    key: TOGETHER,
+    tone: ends.failed ? "bad" : "good",
+    icon: ends.failed ? "failed" : "completed",
+    text: words.toastMany(ends.completed, ends.failed, ends.canceled),
+    ends,
   };
 }
 
