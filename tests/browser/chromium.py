@@ -41,9 +41,9 @@ def find_chromium() -> Path:
     with _alone():
         tried = []
         for way, find in _WAYS.items():
-            path = find()
-            if path is not None and _starts(path):
-                return path
+            found = find()
+            if found is not None and _starts(found):
+                return found
             tried.append(way)
     raise NoBrowser(f"no Chromium: {', '.join(tried)}. Install one, or name it in CHROMIUM")
 

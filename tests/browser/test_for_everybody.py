@@ -29,10 +29,13 @@ async def furnished(
         await site.sync("rooms")
         site.sandbox.fail(status=403, times=100, room_id="30")
         await site.sync("messages")
+        # Else the site's own worker would take these jobs as soon as they are there.
+        await site.as_admin.post("/api/job-types/chatwork_messages_sync/pause", json={})
         async with histories_of(site) as store:
             steps = (started, so_far(1, 3), failed_and_retried, started, so_far(2, 3), completed(3))
             job = await a_job(store, *steps, user=site.admin)
             bad = await a_job(store, started, so_far(1, 3), failed, user=site.employee)
+        await site.as_admin.post("/api/job-types/chatwork_messages_sync/resume", json={})
         yield site, _addresses(job.id, bad.id, await _a_company_with_a_draft(site))
 
 
@@ -138,10 +141,10 @@ async def test_the_page_is_dark_where_the_system_is_until_one_chooses_light(
     await dark.get_by_label("アカウント", exact=True).click()
     await dark.get_by_role("radio", name="ライト").check()
 
-    assert await brightness(dark) > 0.8
-    await dark.reload()
-    await expect(dark.locator("html")).to_have_attribute("data-theme", "light")
-    assert await brightness(dark) > 0.8
+    for _ in range(2):
+        await expect(dark.locator("html")).to_have_attribute("data-theme", "light")
+        assert await brightness(dark) > 0.8
+        await dark.reload()
 
 
 async def brightness(page: Page) -> float:
