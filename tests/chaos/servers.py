@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -27,10 +28,14 @@ class Postgres:
         return f"{self._server.socket_directory}/.s.PGSQL.5432"
 
     def kill(self) -> None:
-        """kill -9 of all of its processes, the postmaster first: it must not clean up after the others."""
+        """kill -9 of all of its processes, the postmaster first: it must not clean up after the others. It is stopped while they
+        are listed, or a backend that it forks just then lives on, waiting for ever for a lock of one that was killed."""
         postmaster = int(self._pid_file.read_text().split("\n", 1)[0])
-        children = list(_children(postmaster))
-        for pid in (postmaster, *children):
+        with suppress(ProcessLookupError):
+            os.kill(postmaster, signal.SIGSTOP)
+        while _status(postmaster)[:1] not in ([], ["T"], ["Z"]):
+            time.sleep(0.001)
+        for pid in (postmaster, *_children(postmaster)):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
@@ -60,12 +65,16 @@ class Postgres:
 
 def _children(parent: int) -> Iterator[int]:
     for entry in Path("/proc").iterdir():
-        if not entry.name.isdecimal():
-            continue
-        with suppress(OSError):
-            # After the name, which is in parentheses and may hold anything: the state, and then the parent.
-            if int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == parent:
-                yield int(entry.name)
+        if entry.name.isdecimal() and _status(int(entry.name))[1:2] == [str(parent)]:
+            yield int(entry.name)
+
+
+def _status(pid: int) -> list[str]:
+    """The state, the parent and so on; empty where there is no such process."""
+    with suppress(OSError):
+        # They come after the name, which is in parentheses and may hold anything.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return []
 
 
 def _command(pid: int) -> bytes:
