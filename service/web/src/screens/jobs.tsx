@@ -493,6 +493,16 @@ function Result({ job }: { job: Job }) {
       </span>
     );
   }
-  const said = resultWords(words, job);
-  return <span className="clip faint">{said.map(({ text }) => text).join(" · ")}</span>;
+  // A row has room for a few words only: what went wrong comes first.
+  const said = resultWords(words, job).sort((one, other) => Number(other.bad ?? false) - Number(one.bad ?? false));
+  return (
+    <span className="clip faint">
+      {said.map(({ text, bad }, index) => (
+        <span key={text} className={bad ? "error-text" : ""}>
+          {index > 0 && " · "}
+          {text}
+        </span>
+      ))}
+    </span>
+  );
 }
