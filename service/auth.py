@@ -28,6 +28,10 @@ FOR_ALL_EMAILS = RateLimitItemPerMinute(100, 5)
 Allow = Callable[[MovingWindowRateLimiter, RateLimitItem, str], Awaitable[bool]]
 
 
+REDIS_AWAY = (StorageError, RuntimeError)
+"""The latter is uvloop's word for a write on a connection that has just been closed (`events/redis_connections.py`)."""
+
+
 class Tries:
     """Counts tries to sign in, over all processes where there is Redis. While Redis is away each process counts for itself:
     a limit that is too kind for a while is better than nobody signing in."""
@@ -57,7 +61,7 @@ class Tries:
         for limiter in (self._shared, self._here):
             try:
                 await limiter.clear(FOR_ONE_EMAIL, f"{address} {email}")
-            except StorageError:
+            except REDIS_AWAY:
                 continue
 
     async def _must(self, allow: Allow, limit: RateLimitItem, name: str) -> None:
@@ -66,7 +70,7 @@ class Tries:
                 if await allow(limiter, limit, name):
                     return
                 reset = (await limiter.get_window_stats(limit, name)).reset_time
-            except StorageError:
+            except REDIS_AWAY:
                 continue
             wait = max(1, math.ceil(reset - time.time()))
             raise Problem(429, f"Too many tries to sign in. Try again in {wait} seconds.", headers={"Retry-After": str(wait)})
