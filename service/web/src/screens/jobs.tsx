@@ -498,7 +498,7 @@ function Result({ job }: { job: Job }) {
   return (
     <span className="clip faint">
       {said.map(({ text, bad }, index) => (
-        <span key={text} className={bad ? "error-text" : ""}>
+        <span key={text} className={bad ? "bad-text" : ""}>
           {index > 0 && " · "}
           {text}
         </span>
