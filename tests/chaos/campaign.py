@@ -5,6 +5,7 @@ import contextlib
 import random
 import secrets
 import shutil
+import signal
 import socket
 import tempfile
 import time
@@ -377,6 +378,10 @@ class Campaign:
 async def run(size: Size, seed: int, *, keep: bool) -> int:
     """The exit status: 0 if nothing was violated."""
     print(f"{size.name} campaign, seed {seed}", flush=True)
+    story = asyncio.current_task()
+    assert story is not None
+    # Asked to end, it ends what it has started too.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, story.cancel)
     folder = Path(tempfile.mkdtemp(prefix="rireki-chaos-"))
     campaign = Campaign(size, seed, folder)
     try:

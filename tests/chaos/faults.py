@@ -209,10 +209,13 @@ class Faults:
     async def _flush_storm(self, fault: Fault) -> bool:
         for member in self._fleet.members:
             member.redis.delay = 0.25
+        client = Redis.from_url(self._redis.url, socket_timeout=5)
         until = time.monotonic() + fault.lasts
         while time.monotonic() < until:
-            await self._flush()
-            await asyncio.sleep(0.01)
+            with suppress(RedisError, OSError):
+                await client.flushall()
+            await asyncio.sleep(0.002)
+        await client.aclose()
         for member in self._fleet.members:
             member.redis.delay = 0.0
         return True

@@ -62,7 +62,7 @@ class Size:
 SHORT = Size(
     "short", 95.0, 95.0, 1_500, 3,
     {
-        Kind.KILL_WORKER: 12, Kind.KILL_API: 4, Kind.KILL_POSTGRES: 4, Kind.KILL_BACKEND: 1, Kind.KILL_REDIS: 4,
+        Kind.KILL_WORKER: 12, Kind.KILL_API: 4, Kind.KILL_POSTGRES: 3, Kind.KILL_BACKEND: 1, Kind.KILL_REDIS: 4,
         Kind.FREEZE_REDIS: 1, Kind.FLUSH_REDIS: 6, Kind.FLUSH_STORM: 1, Kind.STOP_WORKER: 8, Kind.ROLLING_RESTART: 1,
         Kind.TERM_TWICE: 1, Kind.DELAY: 3, Kind.CUT: 4, Kind.HALF_OPEN: 3, Kind.WRITE_LOST: 5,
         Kind.ANSWER_LOST: 6, Kind.WRITE_LATE: 6, Kind.DUPLICATE_HINTS: 12,
