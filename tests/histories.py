@@ -159,7 +159,7 @@ async def give_positions(database: Database) -> None:
     await until(every_event_has_one)
 
 
-# What must always hold (docs/architecture.md), asked of one snapshot ----------------------------------------------------------------------------------
+# What must always hold (docs/architecture.md), asked of one snapshot --------------------------------------------------------
 
 BROKEN_RULES = {
     "1: a job in the view has no `queued` at seq 1": """
