@@ -12,6 +12,7 @@ import os
 import random
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -230,6 +231,8 @@ async def deadlocks(connection: Connection) -> int:
 
 def main() -> int:
     settings = _settings()
+    # Ended from outside, it still takes its server along.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with _server() as (url, server_log), _database(url) as own:
         outcome = uvloop.run(race(own, settings))
         logged = server_log.read_text(errors="replace").count("deadlock detected") if server_log else None

@@ -112,6 +112,8 @@ def main() -> int:
         for each in breaks:
             print(f"{each.name}: {each.why}")
         return 0
+    # Ended from outside, it still takes its servers along.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with (
         tempfile.TemporaryDirectory(prefix="rireki-mutants-") as folder,
         postgres_server() as postgres,
