@@ -1,7 +1,7 @@
 """One browser for the whole run; for each test a service of its own to visit, and pages that may not misbehave."""
 
 import os
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Generator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Protocol
@@ -38,6 +38,15 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         session.config.stash[FOUND] = find_chromium()
     except NoBrowser as error:
         session.config.stash[FOUND] = error
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Skips of one reason at one place are told in one line: where there is no browser, that is what all of them have."""
+    report = yield
+    if report.skipped and item.path.is_relative_to(HERE) and isinstance(report.longrepr, tuple):
+        report.longrepr = (str(HERE), 0, report.longrepr[2])
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -234,7 +234,7 @@ async def test_the_first_load_is_small(furnished: tuple[Site, dict[str, str]], v
     site, _ = furnished
     page = await visit(site, user=site.admin)
     responses: list[Response] = []
-    page.on("response", responses.append)
+    page.on("response", lambda response: responses.append(response))
 
     await page.reload()
     await expect(page.get_by_role("heading", level=1)).to_be_visible()
