@@ -2,8 +2,14 @@
  * but text, lists, tables and links to the outside comes through. */
 
 import DOMPurify from "dompurify";
-import { marked } from "marked";
+import { Marked } from "marked";
 import { useMemo } from "react";
+
+// HTML in it is text like any other: shown as it was written, and never parsed.
+const markdown = new Marked({
+  gfm: true,
+  renderer: { html: ({ text }) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;") },
+});
 
 const ALLOWED = {
   ALLOWED_TAGS: [
@@ -38,7 +44,7 @@ const ALLOWED = {
 };
 
 export function sanitised(text: string): string {
-  const fragment = DOMPurify.sanitize(marked.parse(text, { async: false, gfm: true }), {
+  const fragment = DOMPurify.sanitize(markdown.parse(text, { async: false }), {
     ...ALLOWED,
     RETURN_DOM_FRAGMENT: true,
   });
