@@ -1,6 +1,6 @@
 /** A question that must be answered first. The browser's own dialog holds the focus, and gives it back. */
 
-import { type ReactNode, useEffect, useId, useRef } from "react";
+import { type ReactNode, useId, useLayoutEffect, useRef } from "react";
 import { useWords } from "../words";
 import { Icon } from "./icons";
 
@@ -19,10 +19,15 @@ export function Dialog({
   const dialog = useRef<HTMLDialogElement>(null);
   const heading = useId();
 
-  useEffect(() => {
+  // Before React takes the dialog out of the page: afterwards the browser no longer gives the focus back.
+  useLayoutEffect(() => {
     const shown = dialog.current;
+    const before = document.activeElement;
     shown?.showModal();
-    return () => shown?.close();
+    return () => {
+      shown?.close();
+      if (before instanceof HTMLElement) before.focus();
+    };
   }, []);
 
   return (
