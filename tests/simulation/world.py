@@ -23,13 +23,13 @@ from tests.simulation.faults import Faults
 from tests.simulation.handlers import DEADLINE, KINDS, Script, job_types
 from tests.simulation.loop import PROCESS, START, WORLD, Process, VirtualLoop
 from tests.simulation.node import Gone, Node, Role
-from tests.simulation.postgres import Postgres, SimConnection, Trace
+from tests.simulation.postgres import CLIENT_GIVES_UP, Postgres, SimConnection, Trace
 from tests.simulation.wire import Redis, SimWire, TakingLoop
 
 T = TypeVar("T")
 
 ENDS_WITHIN = 120.0  # seconds of calm until every job has ended
-BUSY_AT_MOST = 30.0  # seconds more, until no worker has anything in hand
+BUSY_AT_MOST = CLIENT_GIVES_UP + 10.0  # seconds more, until no worker has anything in hand
 STOPS_WITHIN = 45.0  # seconds, for a process that was asked to stop in calm
 USERS = ("11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222")
 
