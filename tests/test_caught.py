@@ -2,8 +2,9 @@
 
 import ast
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from events.bus import Bus
-from events.database import Database
+from events.database import Connection, Database, connect
+from events.group_commit import GroupCommit
 from events.job import JSON, Status
 from events.store import Store
 from tests.histories import new, starting
@@ -90,6 +92,36 @@ async def test_a_job_is_answered_only_when_it_is_durable(database: Database, sto
 
     assert (await creating).status is Status.QUEUED
     assert (await appending).status is Status.PROCESSING
+
+
+# Group commit -----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class Note:
+    key: int
+    kind: str
+    answer: asyncio.Future[bool] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+async def test_a_batch_holds_writes_of_one_kind(database_url: str) -> None:
+    batches: list[list[str]] = []
+
+    async def send(connection: Connection, batch: Sequence[Note], again: bool) -> None:
+        batches.append([note.kind for note in batch])
+        for note in batch:
+            note.answer.set_result(True)
+
+    commits = GroupCommit[Note](lambda: connect(database_url), send)
+    commits.start()
+    notes = [Note(n, kind) for n, kind in enumerate(["new", "new", "move", "new", "move", "move"])]
+
+    for note in notes:
+        commits.write(note)
+
+    await asyncio.gather(*(note.answer for note in notes))
+    await commits.stop()
+    assert sorted(batches) == [["move"] * 3, ["new"] * 3]
 
 
 # A cancel needs no heartbeat --------------------------------------------------------------------------------------------------

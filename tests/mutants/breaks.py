@@ -65,7 +65,7 @@ BREAKS = (
         "new jobs and moves in one batch",
         "a batch is sent as what its first write is: the others are lost, or end in an error",
         (Edit(COMMIT, " or (batch and write.kind != batch[0].kind)", ""),),
-        ("tests/test_store.py::test_new_jobs_and_moves_at_the_same_moment_are_each_decided_and_sent_once",),
+        ("tests/test_caught.py::test_a_batch_holds_writes_of_one_kind",),
     ),
     Break(
         "answered before the commit",
