@@ -49,7 +49,7 @@ from tests.job_types import (
     working,
 )
 from workers import deliver, rescue, run
-from workers.deliver import LocalWire
+from workers.deliver import Hint, LocalWire
 from workers.job_type import AttemptOver, Backoff, Context, Final, GiveUp, JobType
 
 
@@ -215,8 +215,9 @@ async def test_nothing_runs_before_its_started_is_durable(database: Database, st
 
     type = job_type("enters", enter)
     async with working(database, store, bus, wire, [type]):
-        job = await queue(store, None, type)
+        job = await queue(store, None, type, delay=timedelta(hours=1))
         async with row_locked(database, job):
+            wire.push([Hint.of(job)])
             await until_waiting_for_locks(database, 1)
 
             assert entered == []
@@ -618,7 +619,7 @@ async def test_a_cancel_while_started_is_in_flight_ends_the_job_whichever_is_fir
     elsewhere = Store(database, bus)
     await elsewhere.start()
     async with working(database, store, bus, wire, [HANG]) as worker:
-        job = await queue(store, None, HANG)
+        job = await queue(store, None, HANG, delay=timedelta(hours=1))
         async with row_locked(database, job):
             if first == "cancel":
                 canceling = asyncio.create_task(cancel(elsewhere, job))
