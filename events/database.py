@@ -146,11 +146,17 @@ class Database:
 
     @asynccontextmanager
     async def _lent(self) -> AsyncIterator[databases.core.Connection]:
-        """`databases` would keep a connection that broke while it was given back, and the task could never ask for another."""
+        """`databases` would keep a connection that broke while it was given back, and the task could never ask for another. Who
+        is cancelled in the middle of a statement ends the connection with it: giving it back would wait for a server that may
+        never answer."""
         connection = self._pool.connection()
         try:
             async with connection:
-                yield connection
+                try:
+                    yield connection
+                except asyncio.CancelledError:
+                    connection.raw_connection.terminate()
+                    raise
         finally:
             if connection._connection_counter == 0:
                 self._pool._connection = None

@@ -39,6 +39,7 @@ from tests.job_types import (
     words,
     working,
 )
+from tests.proxy import Fault, proxy_before
 from tests.worker_process import WorkerProcess, worker_process
 from workers import deliver, rescue, run
 from workers.deliver import LocalWire
@@ -254,6 +255,60 @@ async def test_nobody_is_gone_because_the_database_was_away(
         beating.cancel()
         # And one that stays silent is gone in the end.
         await ended(database, job)
+
+
+async def test_a_worker_beats_on_while_its_rescue_of_others_gets_no_answer(
+    database: Database, store: Store, database_url: str, bus: Bus
+) -> None:
+    lost = await _held_by(store, "w-dead", QUICK)
+    async with proxy_before(database_url) as proxy:
+        far = Store(Database(proxy.url), bus)
+        await far.start()
+        proxy.once("disappeared while it ran", Fault.STALL)
+        async with working(database, far, bus, LocalWire(), [QUICK]) as worker:
+            await until(lambda: proxy.faults_met)
+
+            await _pass(database, 3 * LEASE)
+
+            seen = "select extract(epoch from now() - last_seen) from workers where id = :id and gone_at is null"
+            silent_for = await database.fetch_val(seen, {"id": worker.runner.worker_id})
+            assert silent_for is not None
+            assert float(silent_for) < LEASE
+            proxy.resume()
+            await ended(database, lost)
+        await far.stop()
+    assert await words(store, lost) == RESCUED
+
+
+async def test_a_beat_that_gets_no_answer_is_given_up_and_its_connection_with_it(
+    database: Database, store: Store, database_url: str, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rescue, "BEAT_TIMEOUT", 0.3)
+    async with proxy_before(database_url) as proxy:
+        far = Database(proxy.url)
+        await far.connect()
+        proxy.once("set last_seen", Fault.STALL)
+        async with working(far, store, bus, LocalWire(), [QUICK]) as worker:
+            await until(lambda: proxy.faults_met)
+            beaten = "select last_seen > :moment from workers where id = :id"
+            moment = await database.fetch_val("select now()")
+
+            await until(lambda: database.fetch_val(beaten, {"id": worker.runner.worker_id, "moment": moment}), within=5)
+        await far.disconnect()
+
+
+async def test_a_worker_that_was_frozen_together_with_the_others_gives_them_a_lease_to_come_back(
+    database: Database, store: Store, bus: Bus
+) -> None:
+    async with working(database, store, bus, LocalWire(), [QUICK]):
+        await until(lambda: _can_declare_somebody_gone(database))
+        await _register(database, "w-other")
+
+        time.sleep(1.5 * LEASE)  # noqa: ASYNC251
+
+        awake = await database.fetch_val("select clock_timestamp()")
+        gone_at = "select gone_at from workers where id = 'w-other'"
+        assert await until(lambda: database.fetch_val(gone_at)) >= awake + timedelta(seconds=LEASE / 2)
 
 
 async def test_nobody_is_gone_before_postgresql_has_run_for_a_lease(database: Database) -> None:

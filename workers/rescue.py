@@ -29,6 +29,7 @@ from workers.run import Interruption, Runner
 log = structlog.get_logger(__name__)
 
 HEARTBEAT = 3.0  # seconds
+BEAT_TIMEOUT = 3.0  # seconds; an answer that takes longer never comes, and the next beat has another connection
 LEASE = 10.0  # seconds
 MOST_AT_ONCE = 500
 
@@ -58,8 +59,9 @@ limit {MOST_AT_ONCE}
 
 
 class Heart:
-    """The heartbeat of the worker in this process, and its rescue of others. It beats in the loop that does the work: a
-    blocked event loop is a dead worker."""
+    """The heartbeat of the worker in this process, and beside it the rescue of others. It beats in the loop that does the work:
+    a blocked event loop is a dead worker. A rescue waits for the log as long as the log lets it wait, and no beat waits for a
+    rescue: a connection that hangs must not make a living worker look dead."""
 
     def __init__(
         self,
@@ -79,6 +81,7 @@ class Heart:
         self._last_beat: float | None = None
         self._regular_since = time.monotonic()
         self._unknown: set[str] = set()
+        self._abandoned: dict[str, Job] = {}
 
     async def start(self) -> None:
         await self._database.connect()
@@ -90,15 +93,28 @@ class Heart:
         await self._database.disconnect()
 
     async def run(self) -> None:
-        """Beats until cancelled."""
+        """Beats and rescues until cancelled."""
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._beat_on())
+            both.create_task(self._rescue_on())
+
+    async def _beat_on(self) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT)
             try:
-                await self.beat()
-                await self.rescue()
+                async with asyncio.timeout(BEAT_TIMEOUT):
+                    await self.beat()
             except DATABASE_ERRORS as error:
                 log.warning("heartbeat missed", worker=self._runner.worker_id, error=repr(error))
                 self._last_beat = None
+
+    async def _rescue_on(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT)
+            try:
+                await self.rescue()
+            except DATABASE_ERRORS as error:
+                log.warning("rescue put off", worker=self._runner.worker_id, error=repr(error))
 
     async def beat(self) -> None:
         seen = await self._database.fetch_val(BEAT, {"id": self._runner.worker_id, "stuck": stuck_json(self._runner)})
@@ -117,11 +133,19 @@ class Heart:
 
     async def rescue(self) -> None:
         """Declares silent workers gone, and gives what they ran to others. Two rescuers at once do no harm."""
-        if time.monotonic() - self._regular_since > LEASE:
+        if self._beats_regularly():
             for row in await self._database.fetch_all(DECLARE_GONE, {"lease": LEASE}):
                 log.warning("worker declared gone", worker=row["id"])
         for row in await self._database.fetch_all(LEFT_BEHIND):
             await rescue_job(self._store, self._job_types, job_from(row))
+        for id, job in tuple(self._abandoned.items()):
+            if id not in self._runner.attempts:
+                await rescue_job(self._store, self._job_types, job)
+
+    def _beats_regularly(self) -> bool:
+        """Whether the silence of others is their own: not when this process was frozen with them, nor the database away."""
+        now = time.monotonic()
+        return self._last_beat is not None and now - self._last_beat <= 2 * HEARTBEAT and now - self._regular_since > LEASE
 
     async def present_types(self) -> Collection[str]:
         """The job types that some living worker knows."""
@@ -147,8 +171,7 @@ class Heart:
             if id not in listed or listed[id].attempt != attempt.number:
                 attempt.interrupt(Interruption.OVER)
         unknown = {id for id in listed if id not in self._runner.attempts}
-        for id in unknown & self._unknown:
-            await rescue_job(self._store, self._job_types, listed[id])
+        self._abandoned = {id: listed[id] for id in unknown & self._unknown}
         self._unknown = unknown
 
 

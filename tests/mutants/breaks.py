@@ -247,8 +247,35 @@ BREAKS = (
     Break(
         "a rescuer that was cut off itself does not wait",
         "the first worker that reaches the database again takes everybody else for dead",
-        (Edit(RESCUE, "if time.monotonic() - self._regular_since > LEASE:", "if True:"),),
+        (Edit(RESCUE, "if self._beats_regularly():", "if True:"),),
         ("tests/test_rescue.py::test_nobody_is_gone_because_the_database_was_away",),
+    ),
+    Break(
+        "a rescuer that was frozen itself does not wait",
+        "after a machine's sleep the first worker that wakes takes the others for dead",
+        (Edit(RESCUE, "now - self._last_beat <= 2 * HEARTBEAT and ", ""),),
+        ("tests/test_rescue.py::test_a_worker_that_was_frozen_together_with_the_others_gives_them_a_lease_to_come_back",),
+    ),
+    Break(
+        "a beat waits for the rescue of others",
+        "where the log hangs, a worker that lives is declared gone, and what it runs is run again",
+        (
+            Edit(RESCUE, "            both.create_task(self._rescue_on())\n", ""),
+            Edit(RESCUE, "await self.beat()\n", "await self.beat()\n                await self.rescue()\n"),
+        ),
+        ("tests/test_rescue.py::test_a_worker_beats_on_while_its_rescue_of_others_gets_no_answer",),
+    ),
+    Break(
+        "a beat waits for its answer as long as any statement",
+        "one connection that hangs without closing makes a worker that lives look dead",
+        (Edit(RESCUE, "asyncio.timeout(BEAT_TIMEOUT)", "asyncio.timeout(None)"),),
+        ("tests/test_rescue.py::test_a_beat_that_gets_no_answer_is_given_up_and_its_connection_with_it",),
+    ),
+    Break(
+        "a cancelled statement's connection is given back",
+        "the pool waits for a server that never answers, and with it the heart",
+        (Edit("events/database.py", "                    connection.raw_connection.terminate()\n", ""),),
+        ("tests/test_rescue.py::test_a_beat_that_gets_no_answer_is_given_up_and_its_connection_with_it",),
     ),
     Break(
         "a worker that returns keeps its id",
@@ -279,7 +306,7 @@ BREAKS = (
     Break(
         "a start whose answer was lost is never found",
         "the job is processing for ever, by a worker that lives and does not know of it",
-        (Edit(RESCUE, "for id in unknown & self._unknown:", "for id in ():"),),
+        (Edit(RESCUE, "for id in unknown & self._unknown}", "for id in ()}"),),
         ("tests/test_rescue.py::test_what_a_worker_started_without_knowing_it_is_rescued_after_two_heartbeats",),
     ),
     # Delivery -----------------------------------------------------------------------------------------------------------------
