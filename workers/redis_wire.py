@@ -9,8 +9,10 @@ wholly once `started` is durable or refused.
 import asyncio
 import re
 import time
+from collections import defaultdict
 from collections.abc import Iterable
-from typing import TypeVar
+from dataclasses import dataclass, field
+from itertools import islice
 
 import orjson
 import structlog
@@ -23,8 +25,6 @@ from events.redis_connections import redis_pool
 from workers.deliver import WINDOW, AttemptId, Claim, Hint, Room
 
 log = structlog.get_logger(__name__)
-
-H = TypeVar("H", Hint, Claim)
 
 WAKE = "rireki:wake"  # a list: a worker that found nothing to claim waits for an element of it
 MOST_WAKES = 64
@@ -69,6 +69,30 @@ end
 return claimed
 """
 
+# For each queue: the ids that are settled, and `id, score, arq's job` of those pushed. Answers with the length of each queue.
+SEND = """
+local parts, lasts, wake, most_wakes = cjson.decode(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
+local jobs, claims, retries = ARGV[5], ARGV[6], ARGV[7]
+local pushed, lengths = 0, {}
+for n, part in ipairs(parts) do
+    for _, id in ipairs(part[1]) do
+        redis.call('del', jobs .. id, claims .. id, retries .. id)
+        redis.call('zrem', KEYS[n], id)
+    end
+    for i = 1, #part[2], 3 do
+        redis.call('set', jobs .. part[2][i], part[2][i + 2], 'px', lasts)
+        redis.call('zadd', KEYS[n], part[2][i + 1], part[2][i])
+        pushed = pushed + 1
+    end
+    lengths[n] = redis.call('zcard', KEYS[n])
+end
+for _ = 1, math.min(pushed, 4, most_wakes - redis.call('llen', wake)) do
+    redis.call('lpush', wake, '1')
+end
+return lengths
+"""
+MOST_IN_A_CALL = 1_000  # hints: nobody else is served by Redis meanwhile
+
 
 class RedisWire:
     def __init__(self, url: str) -> None:
@@ -79,6 +103,7 @@ class RedisWire:
             default_queue_name=default_queue_name,
         )
         self._claim = self.redis.register_script(CLAIM)
+        self._send_script = self.redis.register_script(SEND)
         self._pushed: dict[AttemptId, Hint] = {}
         self._settled: list[Claim] = []
         self._something_to_send = asyncio.Event()
@@ -163,32 +188,37 @@ class RedisWire:
                 await asyncio.sleep(0.2)
 
     async def _send_once(self) -> None:
-        """All that has come together meanwhile, in one pipeline."""
-        pushed, self._pushed = self._pushed, {}
-        settled, self._settled = self._settled, []
-        if not pushed and not settled:
+        """What has come together meanwhile, in one call."""
+        queues: defaultdict[str, _ToSend] = defaultdict(_ToSend)
+        settled, self._settled = self._settled[:MOST_IN_A_CALL], self._settled[MOST_IN_A_CALL:]
+        for claim in settled:
+            queues[claim.type].settled.append(str(claim.id))
+        now = int(time.time() * 1000)
+        for id in list(islice(self._pushed, MOST_IN_A_CALL - len(settled))):
+            hint = self._pushed.pop(id)
+            queues[hint.type].pushed += (str(id), int(hint.run_at.timestamp() * 1000), _arq_job(hint, now))
+        if self._pushed or self._settled:
+            self._something_to_send.set()
+        if not queues:
             return
-        queues = _by_type(pushed.values())
-        async with self.redis.pipeline(transaction=False) as pipe:
-            for id, _ in settled:
-                pipe.delete(f"{job_key_prefix}{id}", f"{in_progress_key_prefix}{id}", f"{retry_key_prefix}{id}")
-            for type, claims in _by_type(settled).items():
-                pipe.zrem(queue_of(type), *[str(claim.id) for claim in claims])
-            now = int(time.time() * 1000)
-            for hint in pushed.values():
-                pipe.psetex(f"{job_key_prefix}{hint.id}", ENTRY_LASTS, _arq_job(hint, now))
-            for type, hints in queues.items():
-                scores = {str(hint.id): int(hint.run_at.timestamp() * 1000) for hint in hints}
-                pipe.zadd(queue_of(type), scores)
-            if pushed:
-                pipe.lpush(WAKE, *["1"] * min(len(pushed), 4))
-                pipe.ltrim(WAKE, 0, MOST_WAKES - 1)
-            for type in queues:
-                pipe.zcard(queue_of(type))
-            answers = await pipe.execute()
-        for type, entries in zip(reversed(queues), reversed(answers), strict=False):
-            if entries > WINDOW:
+        lengths = await self._send_script(
+            keys=[queue_of(type) for type in queues],
+            args=[
+                orjson.dumps([(part.settled, part.pushed) for part in queues.values()]),
+                ENTRY_LASTS, WAKE, MOST_WAKES, job_key_prefix, in_progress_key_prefix, retry_key_prefix,
+            ],
+        )  # fmt: skip
+        for (type, part), length in zip(queues.items(), lengths, strict=True):
+            if part.pushed and length > WINDOW:
                 self._full_until[type] = time.monotonic() + 1
+
+
+@dataclass(slots=True)
+class _ToSend:
+    """Of one queue, as `SEND` takes it."""
+
+    settled: list[str] = field(default_factory=list)
+    pushed: list[str | int] = field(default_factory=list)
 
 
 def queue_of(type: str) -> str:
@@ -196,17 +226,10 @@ def queue_of(type: str) -> str:
     return f"{default_queue_name}/{type}"
 
 
-def _by_type(hints: Iterable[H]) -> dict[str, list[H]]:
-    queues: dict[str, list[H]] = {}
-    for hint in hints:
-        queues.setdefault(hint.type, []).append(hint)
-    return queues
-
-
-def _arq_job(hint: Hint, now: int) -> bytes:
+def _arq_job(hint: Hint, now: int) -> str:
     job = serialize_job(hint.type, (hint.id.job_id, hint.id.attempt), {}, None, now, serializer=orjson.dumps)
     assert job is not None
-    return job
+    return job.decode()
 
 
 ENTRY = re.compile(rb"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}):([1-9][0-9]{0,8})")
