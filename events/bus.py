@@ -5,6 +5,7 @@ A message may be lost or come twice; it may never be needed. Listeners compare `
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -74,6 +75,7 @@ class RedisBus(Bus):
         super().__init__()
         pool = redis_pool(url, socket_connect_timeout=5, socket_timeout=15, socket_keepalive=True)
         self._redis = redis.asyncio.Redis.from_pool(pool)
+        self._name = secrets.token_hex(8)
         self._outgoing: asyncio.Queue[bytes] = asyncio.Queue(MOST_WAITING)
         self._tasks: list[asyncio.Task[None]] = []
         self._subscribed = asyncio.Event()
@@ -100,7 +102,7 @@ class RedisBus(Bus):
         changes = list(changes)
         super().announce(changes)
         with contextlib.suppress(asyncio.QueueFull):
-            self._outgoing.put_nowait(orjson.dumps(changes, default=list))
+            self._outgoing.put_nowait(orjson.dumps({"from": self._name, "changes": changes}, default=tuple))
 
     async def _publish(self) -> None:
         while True:
@@ -140,9 +142,12 @@ class RedisBus(Bus):
                 self._hear(message["data"])
 
     def _hear(self, message: bytes) -> None:
-        """Passes on what is a list of changes; a later version may say more of each."""
+        """Passes on what others announce; a later version may say more of each change."""
         try:
-            changes = [Change(*change[: len(Change._fields)]) for change in orjson.loads(message)]
+            said = orjson.loads(message)
+            if said["from"] == self._name:
+                return
+            changes = [Change(*change[: len(Change._fields)]) for change in said["changes"]]
         except (TypeError, ValueError, KeyError) as error:
             log.warning("bus: a message that is none of ours", error=repr(error))
             return

@@ -6,7 +6,7 @@ the rebuild and the verification all run this one `evolve`, so a stored word ("q
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal, assert_never, get_args
@@ -222,34 +222,33 @@ class BrokenHistory(Exception):
 
 def evolve(job: Job | None, recorded: Recorded) -> Job:
     """The job after one more event. `job` is None before the first. Raises `BrokenHistory`."""
-    event, at = recorded.event, recorded.at
     if job is None:
         return _created(recorded)
     _must_follow(job, recorded)
+    event, at = recorded.event, recorded.at
+    result, error, worker, max_attempts = job.result, job.error, None, job.max_attempts
+    run_at, started_at, finished_at = job.run_at, job.started_at, job.finished_at
     match event:
         case Queued():
-            return replace(
-                job, status=Status.QUEUED, result=None, worker=None, attempt=recorded.attempt, max_attempts=event.max_attempts,
-                run_at=at + event.delay, started_at=None, finished_at=None, seq=recorded.seq, updated_at=at,
-            )  # fmt: skip
+            status, result, max_attempts = Status.QUEUED, None, event.max_attempts
+            run_at, started_at, finished_at = at + event.delay, None, None
         case Started():
-            return replace(job, status=Status.PROCESSING, worker=event.worker, started_at=at, seq=recorded.seq, updated_at=at)
+            status, worker, started_at = Status.PROCESSING, event.worker, at
         case Progress():
-            return replace(job, result=event.result, seq=recorded.seq, updated_at=at)
+            status, worker, result = job.status, job.worker, event.result
         case Completed():
-            return replace(
-                job, status=Status.COMPLETED, result=event.result, error=None, worker=None, finished_at=at, seq=recorded.seq,
-                updated_at=at,
-            )  # fmt: skip
+            status, result, error, finished_at = Status.COMPLETED, event.result, None, at
         case Failed():
-            return replace(
-                job, status=Status.FAILED, error=event.error, worker=None, finished_at=None if event.will_retry else at,
-                seq=recorded.seq, updated_at=at,
-            )  # fmt: skip
+            status, error, finished_at = Status.FAILED, event.error, None if event.will_retry else at
         case Canceled():
-            return replace(job, status=Status.CANCELED, worker=None, finished_at=at, seq=recorded.seq, updated_at=at)
+            status, finished_at = Status.CANCELED, at
         case _:
             assert_never(event)
+    # Written out: `dataclasses.replace` takes twice as long, in what runs once for each event there is.
+    return Job(
+        job.id, job.type, status, job.payload, result, error, job.user_id, recorded.attempt, max_attempts, worker, recorded.seq,
+        run_at, started_at, finished_at, job.created_at, at,
+    )  # fmt: skip
 
 
 def fold(history: Iterable[Recorded]) -> Job | None:

@@ -56,14 +56,14 @@ with asked as materialized (
         id, expected_seq, status, result, error, attempt, max_attempts, worker, seq, run_at, started_at, finished_at, updated_at
     )
 ), held as materialized (
-    select j.id from jobs j join asked a on a.id = j.id order by j.id for no key update of j
+    select a.* from jobs j join asked a on a.id = j.id order by j.id for no key update of j
 ), moved as (
     update jobs j
-    set status = a.status, result = a.result::json, error = a.error::json, attempt = a.attempt,
-        max_attempts = a.max_attempts, worker = a.worker, seq = a.seq, run_at = a.run_at, started_at = a.started_at,
-        finished_at = a.finished_at, updated_at = a.updated_at
-    from asked a join held h on h.id = a.id
-    where j.id = a.id and j.seq = a.expected_seq
+    set status = h.status, result = h.result::json, error = h.error::json, attempt = h.attempt,
+        max_attempts = h.max_attempts, worker = h.worker, seq = h.seq, run_at = h.run_at, started_at = h.started_at,
+        finished_at = h.finished_at, updated_at = h.updated_at
+    from held h
+    where j.id = h.id and j.seq = h.expected_seq
     returning j.id
 ), written as (
     insert into job_events (job_id, seq, attempt, type, data, salt, actor, request_id, at)
@@ -99,8 +99,8 @@ with asked as materialized (
 ), keyed as (
     insert into idempotency_keys (user_id, key, request_hash, job_id)
     select a.user_id, a.idempotency_key, a.request_hash, a.id
-    from asked a join created c on c.id = a.id
-    where a.idempotency_key is not null
+    from asked a
+    where a.idempotency_key is not null and a.id in (select id from created)
     order by a.user_id, a.idempotency_key
 ), written as (
     insert into job_events (job_id, seq, attempt, type, data, salt, actor, request_id, at)

@@ -99,9 +99,9 @@ select count(*) from (
 
 DUE = """
 select id, type, attempt, run_at from jobs
-where type = $1 and status = 'queued' and run_at <= now()
+where type = $1 and status = 'queued' and run_at <= now() and (run_at, id) > ($2, $3)
 order by run_at, id
-limit $2
+limit $4
 """
 
 NEXT_DUE = """
@@ -117,6 +117,7 @@ SEQS = "select id, seq, attempt, status, type, user_id from jobs where id = any(
 
 EARLIEST = datetime.fromisoformat("0001-01-02T00:00:00+00:00")
 LATEST = datetime.fromisoformat("9999-12-30T00:00:00+00:00")
+LEAST_ID = "00000000-0000-0000-0000-000000000000"
 GREATEST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 
@@ -220,10 +221,12 @@ class JobsView:
         values = {"type": job.type, "run_at": job.run_at, "id": job.id, "most": most}
         return int(await self._database.fetch_val(AHEAD, values))
 
-    async def due(self, type: str, *, limit: int) -> list[Due]:
-        """Attempts of one type that may be run now, those that have waited longest first."""
+    async def due(self, type: str, *, limit: int, after: Due | None = None) -> list[Due]:
+        """Attempts of one type that may be run now, those that have waited longest first; only those behind `after` in this
+        order."""
+        place = (EARLIEST, LEAST_ID) if after is None else (after.run_at, after.job_id)
         async with self._database.raw() as connection:
-            return [Due(*row) for row in await connection.fetch(DUE, type, limit)]
+            return [Due(*row) for row in await connection.fetch(DUE, type, *place, limit)]
 
     async def next_due(self, types: Iterable[str]) -> float | None:
         """Seconds until the next delayed attempt may be run, None if there is none."""

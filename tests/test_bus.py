@@ -181,8 +181,9 @@ async def test_a_redis_with_nothing_to_say_is_not_taken_for_one_that_hangs(
         b"\xff",
         b"{}",
         b"17",
-        b'[["a job", 1]]',
-        b'[["01a20a6a-ab4e-7283-a269-a03f99e2fa06", 4, 1, "queued", "quick", null, "what a later version adds"]]',
+        b'{"from": "elsewhere", "changes": [["a job", 1]]}',
+        b'{"from": "elsewhere", "changes": '
+        b'[["01a20a6a-ab4e-7283-a269-a03f99e2fa06", 4, 1, "queued", "quick", null, "what a later version adds"]]}',
     ],
     ids=ascii,
 )

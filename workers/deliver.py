@@ -3,7 +3,8 @@
 The wire carries hints: "attempt 2 of job X waits". A hint may be lost, late or doubled, since the log knows what waits, and
 `started` alone decides who runs it. The API hands a new job's hint over at once; the tick finds every other due job in the log,
 and delivers again what still waits `DELIVER_AGAIN` seconds later, whatever the wire says. Each type has a queue of its own, and
-a claim takes from all of them in turn: no type waits behind the backlog of another.
+a claim takes from all of them in turn: no type waits behind the backlog of another. A backlog is delivered window by window:
+each tick goes on where the last one ended, as soon as half of what it brought has been taken.
 """
 
 import asyncio
@@ -19,14 +20,14 @@ import structlog
 
 from events.database import DATABASE_ERRORS, Database
 from events.job import Job
-from projections.jobs import JobsView
+from projections.jobs import Due, JobsView
 from workers.pauses import Pauses
 
 log = structlog.get_logger(__name__)
 
 DELIVERING = 0x64656C69  # "deli": the advisory lock's key
 TICK = 1.0  # seconds
-HURRY = 0.05  # seconds to the next tick while a whole window was delivered: there is more
+HURRY = 0.05  # seconds to the next tick while more is due than was delivered
 WINDOW = 2_000  # hints of one type on the wire at once, whatever the backlog
 DELIVER_AGAIN = 15.0  # seconds
 
@@ -92,6 +93,9 @@ class Wire(Protocol):
     async def wait(self) -> None:
         """Returns when there may be something to claim, and after a second at the latest."""
 
+    async def length(self, type: str) -> int:
+        """How many hints of a type are on the wire; `WINDOW` while it is away, as nothing can be delivered then."""
+
 
 class LocalWire:
     """Where there is no Redis: the worker in this process is the only one to tell."""
@@ -128,6 +132,9 @@ class LocalWire:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._pushed.wait(), 1)
 
+    async def length(self, type: str) -> int:
+        return len(self._queues[type])
+
     def _pop(self, type: str) -> Claim:
         _, id = heapq.heappop(self._queues[type])
         self._ids.discard(id)
@@ -149,6 +156,7 @@ class Delivery:
         self._types = types
         self._pauses = Pauses(database)
         self._delivered: dict[AttemptId, float] = {}
+        self._backlogs: dict[str, _Backlog] = {}
 
     async def run(self) -> None:
         """Ticks until cancelled. While PostgreSQL is away, nothing is delivered and nothing is lost."""
@@ -162,12 +170,13 @@ class Delivery:
 
     async def deliver_due_jobs(self) -> float:
         """One tick. Returns the seconds until the next one is wanted."""
+        enough = {type for type in self._backlogs if await self._wire.length(type) > WINDOW // 2}
         async with self._database.transaction():
             if not await self._database.fetch_val(TRY_LOCK, {"key": DELIVERING}):
                 return TICK
             paused = await self._pauses.in_force()
             types = [type for type in await self._types() if type not in paused]
-            due = {type: await self._view.due(type, limit=WINDOW) for type in types}
+            due = {type: await self._due(type) for type in types if type not in enough or self._is_old(type)}
             next_due = await self._view.next_due(types)
         now = time.monotonic()
         waiting = {AttemptId(job.job_id, job.attempt): job for jobs in due.values() for job in jobs}
@@ -175,6 +184,30 @@ class Delivery:
         hints = [Hint(id, job.type, job.run_at) for id, job in waiting.items() if id not in self._delivered]
         self._wire.push(hints, even_if_full=True)
         self._delivered.update((hint.id, now) for hint in hints)
-        if hints and any(len(jobs) == WINDOW for jobs in due.values()):
+        self._backlogs = {type: backlog for type, backlog in self._backlogs.items() if type in types}
+        if self._backlogs:
             return HURRY
         return TICK if next_due is None else min(TICK, max(next_due, 0.01))
+
+    async def _due(self, type: str) -> list[Due]:
+        """What is to be on the wire: all that is due, or the next part of a backlog."""
+        backlog = self._backlogs.get(type)
+        if backlog is None or time.monotonic() - backlog.since >= DELIVER_AGAIN:
+            backlog = _Backlog(time.monotonic(), None)
+        jobs = await self._view.due(type, after=backlog.delivered, limit=WINDOW)
+        if len(jobs) == WINDOW:
+            self._backlogs[type] = _Backlog(backlog.since, jobs[-1])
+        else:
+            self._backlogs.pop(type, None)
+        return jobs
+
+    def _is_old(self, type: str) -> bool:
+        return time.monotonic() - self._backlogs[type].since >= DELIVER_AGAIN
+
+
+class _Backlog(NamedTuple):
+    """More of a type is due than the window holds. Since then it is delivered part by part, and `delivered` was the last. What
+    was due before that, and came to be only later, is found when all is delivered again."""
+
+    since: float
+    delivered: Due | None

@@ -166,6 +166,12 @@ class RedisWire:
             self._waking = None
         waking.result()
 
+    async def length(self, type: str) -> int:
+        try:
+            return int(await self.redis.zcard(queue_of(type)))
+        except (RedisError, OSError):
+            return WINDOW
+
     async def _wait_for_push(self) -> None:
         await self.redis.blpop([WAKE], timeout=1)  # type: ignore[misc]
 

@@ -37,7 +37,7 @@ BREAKS = (
     Break(
         "no seq guard",
         "a decision made on an old state is written all the same: late workers overwrite, two workers start one attempt",
-        (Edit(STORE, "where j.id = a.id and j.seq = a.expected_seq", "where j.id = a.id"),),
+        (Edit(STORE, "where j.id = h.id and j.seq = h.expected_seq", "where j.id = h.id"),),
         ("tests/test_store.py::test_of_many_starts_of_one_attempt_in_two_processes_one_counts",),
     ),
     Break(
@@ -130,7 +130,7 @@ BREAKS = (
         "an idempotency key bound after its job",
         "a request that is repeated at the same moment makes a second job",
         (
-            Edit(STORE, "    where a.idempotency_key is not null\n", "    where false\n"),
+            Edit(STORE, "    where a.idempotency_key is not null and", "    where false and"),
             Edit(
                 STORE,
                 "            if created and write.after is not None:\n",

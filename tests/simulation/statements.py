@@ -177,8 +177,8 @@ def try_lock(server: Postgres, connection: SimConnection, now: datetime, values:
 
 
 def due(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
-    type, limit = values
-    rows = [row for row in _queued(server, type) if row["run_at"] <= now]
+    type, run_at, id, limit = values
+    rows = [row for row in _queued(server, type) if row["run_at"] <= now and (row["run_at"], row["id"]) > (run_at, id)]
     rows.sort(key=lambda row: (row["run_at"], row["id"]))
     return [Row({column: row[column] for column in ("id", "type", "attempt", "run_at")}) for row in rows[:limit]]
 

@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as RedisAway
 
 from events.bus import Bus, Change
 from tests.simulation.loop import PROCESS, WORLD, Process, VirtualLoop
-from workers.deliver import AttemptId, Claim, Hint, Room
+from workers.deliver import WINDOW, AttemptId, Claim, Hint, Room
 
 CLAIM_LASTS = 10.0  # seconds
 
@@ -116,6 +116,11 @@ class SimWire:
             raise RedisAway("Redis is away")
         redis.woken.clear()
         await asyncio.wait({asyncio.ensure_future(redis.woken.wait())}, timeout=1)
+
+    async def length(self, type: str) -> int:
+        redis = self._redis
+        await asyncio.sleep(redis.way())
+        return sum(of == type for _, of in redis.waiting.values()) if redis.up else WINDOW
 
 
 class SimBus(Bus):
