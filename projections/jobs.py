@@ -3,52 +3,47 @@
 import base64
 import binascii
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from events.bus import Change
 from events.database import Database
-from events.job import Job, Status
+from events.job import ENDED, Job, Status
 from events.store import JOB_COLUMNS, job_from
 
 GET = f"select {JOB_COLUMNS} from jobs where id = any($1)"
 
-# One index scan for each pair of type and status, each already in order and cut off at the limit: no sort over the table,
-# however rare the wanted status is.
-PAGE_BY_TYPE_AND_STATUS = f"""
-select page.* from unnest(cast(:types as text[])) as wanted_type cross join unnest(cast(:statuses as text[])) as wanted_status
-cross join lateral (
-    select {JOB_COLUMNS} from jobs j
-    where j.type = wanted_type and j.status = wanted_status
-    and (j.created_at, j.id) < (cast(:before_time as timestamptz), cast(:before_id as uuid))
-    and j.created_at > :created_after and j.created_at < :created_before
-    order by j.created_at desc, j.id desc
-    limit :limit
-) as page
-order by page.created_at desc, page.id desc
-limit :limit
-"""
-
 PAGE = f"""
 select {JOB_COLUMNS} from jobs
-where (created_at, id) < (cast(:before_time as timestamptz), cast(:before_id as uuid))
-and created_at > :created_after and created_at < :created_before
+where (created_at, id) < (cast(:before_time as timestamptz), cast(:before_id as uuid)) and created_at > :created_after
 order by created_at desc, id desc
 limit :limit
 """
 
-PAGE_OF_OWNER = f"""
-select {JOB_COLUMNS} from jobs
-where user_id = :user_id
-and (created_at, id) < (cast(:before_time as timestamptz), cast(:before_id as uuid))
-and created_at > :created_after and created_at < :created_before
-and (cast(:type as text) is null or type = :type)
-and (cast(:status as text) is null or status = :status)
+# One index scan for each pair of type and status, each already in order and cut off at the limit: no sort over the table,
+# however rare the wanted status is. Of the many that are found there only the page's own rows are read.
+PAGE_BY_TYPE_AND_STATUS = f"""
+with page as (
+    select found.id from unnest(cast(:types as text[])) as wanted_type
+    cross join unnest(cast(:statuses as text[])) as wanted_status
+    cross join lateral (
+        select j.created_at, j.id from jobs j
+        where j.type = wanted_type and j.status = wanted_status
+        and (j.created_at, j.id) < (cast(:before_time as timestamptz), cast(:before_id as uuid))
+        and j.created_at > :created_after
+        order by j.created_at desc, j.id desc
+        limit :limit
+    ) as found
+    order by found.created_at desc, found.id desc
+    limit :limit
+)
+select {JOB_COLUMNS} from jobs where id = any(array(select id from page))
 order by created_at desc, id desc
-limit :limit
 """
+
+PAGE_OF_OWNER = PAGE_BY_TYPE_AND_STATUS.replace("where j.type", "where j.user_id = :user_id and j.type")
 
 TYPES = """
 with recursive types as (
@@ -59,15 +54,9 @@ with recursive types as (
 select type from types where type is not null
 """
 
-COUNTS = """
-select type, status, count(*) as jobs from jobs
-where (cast(:user_id as uuid) is null or user_id = :user_id)
-group by type, status
-"""
-
 # No more rows of the index are looked at than are counted, however many jobs there are.
 COUNTED = """
-select wanted_status as status, least(sum(counted.jobs), :most) as jobs
+select wanted_type as type, wanted_status as status, counted.jobs
 from unnest(cast(:types as text[])) as wanted_type cross join unnest(cast(:statuses as text[])) as wanted_status
 cross join lateral (
     select count(*) as jobs from (
@@ -77,16 +66,14 @@ cross join lateral (
         limit :most
     ) as found
 ) as counted
-group by wanted_status
 """
 
-# One walk along the owner's part of the index: a rare status would be looked for to its end anyway.
-COUNTED_OF_OWNER = """
-select status, least(count(*), :most) as jobs from jobs
-where user_id = :user_id
-and created_at > :created_after and created_at < :created_before
-and (cast(:type as text) is null or type = :type)
-group by status
+COUNTED_OF_OWNER = COUNTED.replace("where j.type", "where j.user_id = :user_id and j.type")
+
+ACTIVE_COUNTED = """
+select type, 'queued' as status, count(*) as jobs from jobs where status = 'queued' group by type
+union all
+select type, 'processing', count(*) from jobs where status = 'processing' group by type
 """
 
 AHEAD = """
@@ -117,8 +104,7 @@ SEQS = "select id, seq, attempt, status, type, user_id from jobs where id = any(
 
 EARLIEST = datetime.fromisoformat("0001-01-02T00:00:00+00:00")
 LATEST = datetime.fromisoformat("9999-12-30T00:00:00+00:00")
-LEAST_ID = "00000000-0000-0000-0000-000000000000"
-GREATEST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+LEAST_ID, GREATEST_ID = "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 
 class BadCursor(ValueError):
@@ -170,23 +156,24 @@ class JobsView:
 
     async def page(self, wanted: JobFilter, *, limit: int, cursor: str | None = None) -> Page:
         """A page of at most `limit` jobs, newest first, and where the next begins. Raises `BadCursor`."""
-        before_time, before_id = (LATEST, GREATEST_ID) if cursor is None else _read_cursor(cursor)
+        # One bound and not two: of several, PostgreSQL begins at the one that it finds first and walks to the nearest.
+        before_time, before_id = min(
+            (LATEST, GREATEST_ID) if cursor is None else _read_cursor(cursor),
+            (wanted.created_before or LATEST, LEAST_ID if wanted.created_before else GREATEST_ID),
+        )
         values: dict[str, Any] = {
             "before_time": before_time,
             "before_id": before_id,
             "created_after": wanted.created_after or EARLIEST,
-            "created_before": wanted.created_before or LATEST,
             "limit": limit + 1,
         }
+        query = PAGE
+        if (wanted.type, wanted.status, wanted.user_id) != (None, None, None):
+            query = PAGE_BY_TYPE_AND_STATUS
+            values |= await self._types_and_statuses(wanted)
         if wanted.user_id is not None:
             query = PAGE_OF_OWNER
-            values |= {"user_id": wanted.user_id, "type": wanted.type, "status": wanted.status}
-        elif wanted.type is None and wanted.status is None:
-            query = PAGE
-        else:
-            query = PAGE_BY_TYPE_AND_STATUS
-            values["types"] = [wanted.type] if wanted.type else await self.types()
-            values["statuses"] = [wanted.status] if wanted.status else list(Status)
+            values["user_id"] = wanted.user_id
         jobs = [job_from(row) for row in await self._database.fetch_all(query, values)]
         more = len(jobs) > limit
         return Page(jobs[:limit], _cursor(jobs[limit - 1]) if more else None)
@@ -195,11 +182,16 @@ class JobsView:
         """Every job type that any job has, by hopping through the index from one to the next."""
         return [row["type"] for row in await self._database.fetch_all(TYPES)]
 
-    async def counts(self, *, user_id: str | None = None) -> dict[str, dict[Status, int]]:
-        """How many jobs of each type are in each status: `{type: {status: count}}`."""
+    async def counts(self, *, most: int) -> dict[str, dict[Status, int]]:
+        """How many jobs of each type are in each status: `{type: {status: count}}`. Those that have ended are counted up to
+        `most`."""
+        rows = await self._database.fetch_all(ACTIVE_COUNTED)
+        values = {"created_after": EARLIEST, "created_before": LATEST, "types": await self.types(), "most": most}
+        rows = [*rows, *await self._database.fetch_all(COUNTED, values | {"statuses": sorted(ENDED)})]
         counts: dict[str, dict[Status, int]] = {}
-        for row in await self._database.fetch_all(COUNTS, {"user_id": user_id}):
-            counts.setdefault(row["type"], {})[Status(row["status"])] = row["jobs"]
+        for row in rows:
+            if row["jobs"]:
+                counts.setdefault(row["type"], {})[Status(row["status"])] = row["jobs"]
         return counts
 
     async def capped_counts(self, wanted: JobFilter, *, most: int) -> dict[Status, int]:
@@ -209,12 +201,21 @@ class JobsView:
             "created_before": wanted.created_before or LATEST,
             "most": most,
         }
+        query = COUNTED
         if wanted.user_id is not None:
-            rows = await self._database.fetch_all(COUNTED_OF_OWNER, values | {"user_id": wanted.user_id, "type": wanted.type})
-        else:
-            types = [wanted.type] if wanted.type else await self.types()
-            rows = await self._database.fetch_all(COUNTED, values | {"types": types, "statuses": list(Status)})
-        return dict.fromkeys(Status, 0) | {Status(row["status"]): int(row["jobs"]) for row in rows}
+            query = COUNTED_OF_OWNER
+            values["user_id"] = wanted.user_id
+        counts = dict.fromkeys(Status, 0)
+        for row in await self._database.fetch_all(query, values | await self._types_and_statuses(replace(wanted, status=None))):
+            status = Status(row["status"])
+            counts[status] = min(most, counts[status] + row["jobs"])
+        return counts
+
+    async def _types_and_statuses(self, wanted: JobFilter) -> dict[str, list[str]]:
+        return {
+            "types": [wanted.type] if wanted.type else await self.types(),
+            "statuses": [wanted.status] if wanted.status else list(Status),
+        }
 
     async def ahead_of(self, job: Job, *, most: int) -> int:
         """How many queued jobs of its type come before a queued one, counted up to `most`."""

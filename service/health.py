@@ -22,6 +22,7 @@ from workers.pauses import Pauses
 from workers.presence import workers_seen
 from workers.rescue import LEASE
 
+MOST_COUNTED = 10_000  # jobs of one type that have ended in one way
 READY_WITHIN = 2.0  # seconds in which the database must answer
 
 
@@ -37,7 +38,12 @@ class Metrics:
         self.seconds = Histogram(
             "rireki_http_seconds", "Seconds until the answer began", ["method", "route"], registry=registry
         )
-        self.jobs = Gauge("rireki_jobs", "Jobs in the view", ["type", "status"], registry=registry)
+        self.jobs = Gauge(
+            "rireki_jobs",
+            f"Jobs in the view; of those that have ended at most {MOST_COUNTED}",
+            ["type", "status"],
+            registry=registry,
+        )
         self.workers = Gauge("rireki_workers", "Workers by state", ["state"], registry=registry)
         self.stuck = Gauge("rireki_stuck_handlers", "Handlers that swallow their cancellation", ["type"], registry=registry)
         self.paused = Gauge("rireki_paused", "Job types that are paused (1)", ["type"], registry=registry)
@@ -71,7 +77,7 @@ async def _measure(measured: Metrics, parts: Parts) -> None:
     """What only the database knows."""
     for gauge in (measured.jobs, measured.workers, measured.stuck, measured.paused):
         gauge.clear()
-    for type, statuses in (await parts.jobs.counts()).items():
+    for type, statuses in (await parts.jobs.counts(most=MOST_COUNTED)).items():
         for status, jobs in statuses.items():
             measured.jobs.labels(type, status).set(jobs)
     for worker in await workers_seen(parts.database, lease=LEASE, remembered=timedelta(0)):

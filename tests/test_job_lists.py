@@ -1,6 +1,7 @@
 """The lists of jobs as the page needs them: some by id, an owner's, how many in each status, a history to keep."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -8,6 +9,7 @@ import orjson
 from events.database import Database
 from events.job import Job, JobError, Status, cancel, complete, fail, rfc3339, start
 from projections.jobs import JobFilter, JobsView
+from tests.histories import ALICE
 from tests.service_fixture import Service, service
 from tests.test_bad_input import blamed
 from tests.test_jobs_view import connection, jobs, looked_for, view
@@ -132,15 +134,53 @@ async def test_each_status_is_counted_up_to_the_most(view: JobsView, jobs: list[
 
 async def test_no_count_looks_at_the_whole_table(view: JobsView, database: Database, jobs: list[Job]) -> None:
     """The counts of everybody's jobs stop at the most, by the index."""
-    await database.execute("insert into jobs select (x.j).* from (select jsonb_populate_record(j, jsonb_build_object("
-        "'id', gen_random_uuid())) as j from jobs j, generate_series(1, 60)) as x")  # fmt: skip
-    await database.execute("analyze jobs")
+    await many_like(database, jobs)
 
     before = await scanned(database)
     await view.capped_counts(JobFilter(), most=10)
     await view.capped_counts(JobFilter(user_id=NO_JOB), most=10)
+    await view.counts(most=10)
 
     assert await scanned(database) == before
+
+
+async def test_a_page_or_a_count_walks_past_nothing_that_it_does_not_want(
+    view: JobsView, database: Database, jobs: list[Job]
+) -> None:
+    """However many jobs are newer, or of the same owner and not wanted."""
+    await many_like(database, jobs)
+    rare = await database.fetch_val("select id from jobs where user_id = :owner order by created_at limit 1", {"owner": ALICE})
+    await database.execute("update jobs set type = 'rare', status = 'canceled', worker = null where id = :id", {"id": rare})
+    early = min(job.created_at for job in jobs) + timedelta(seconds=5)
+    filters = [
+        JobFilter(created_before=early),
+        JobFilter("rooms", created_before=early),
+        JobFilter(user_id=ALICE, created_before=early),
+        JobFilter("rare", user_id=ALICE),
+        JobFilter("rare", Status.CANCELED, ALICE),
+    ]
+
+    walked = {}
+    for number, wanted in enumerate(filters):
+        before = await walked_past(database)
+        assert (await view.page(wanted, limit=5)).jobs
+        await view.capped_counts(wanted, most=10)
+        walked[number] = await walked_past(database) - before
+
+    # Each of four types and five statuses is asked for, up to six rows of a page and ten of a count.
+    assert max(walked.values()) < 20 * (6 + 10) + 50, walked
+
+
+async def many_like(database: Database, jobs: list[Job]) -> None:
+    await database.execute("insert into jobs select (x.j).* from (select jsonb_populate_record(j, jsonb_build_object("
+        "'id', gen_random_uuid())) as j from jobs j, generate_series(1, 60)) as x")  # fmt: skip
+    await database.execute("analyze jobs")
+
+
+async def walked_past(database: Database) -> int:
+    """How many entries of the view's indexes were read."""
+    await database.fetch_val("select pg_stat_force_next_flush()")
+    return int(await database.fetch_val("select sum(idx_tup_read) from pg_stat_user_indexes where relname = 'jobs'"))
 
 
 async def scanned(database: Database) -> int:

@@ -1,0 +1,208 @@
+"""A year of jobs, put straight into the tables: the view, the log and its order, as if they had been run, so that folding the
+events gives the view. Almost all have ended; as many wait and run as on any day, however long the history is."""
+
+import asyncio
+import hashlib
+import os
+import random
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from events.database import Connection, connect
+
+AT_ONCE = 10_000  # jobs in one COPY
+YEAR = timedelta(days=365)
+OWNERS = 1000  # the first one has a tenth of all owned jobs, the last ones a handful in ten thousand
+QUEUED, PROCESSING = 200, 50
+SAMPLE = 500  # ids that are remembered
+
+MIX = ((0.70, "chatwork_messages_sync"), (0.80, "chatwork_rooms_sync"), (1.0, "summary_draft"))
+ENDS = ((0.87, "completed"), (0.92, "reported"), (0.94, "retried"), (0.97, "failed"), (1.0, "canceled"))
+
+JOB_COLUMNS = (
+    "id", "type", "status", "payload", "result", "error", "user_id", "attempt", "max_attempts", "worker", "seq", "run_at",
+    "started_at", "finished_at", "created_at", "updated_at", "unique_key",
+)  # fmt: skip
+EVENT_COLUMNS = ("event_id", "job_id", "seq", "attempt", "type", "data", "salt", "actor", "at")
+
+NULL, QUOTED = r"\N", '"{}"'
+ERROR = '{"name":"ChatworkError","message":"Chatwork API error: 503","stack":"Traceback (most recent call last)"}'
+
+TABLES = ("jobs", "job_events", "job_event_log")
+
+CONSTRAINTS = """
+select conrelid::regclass::text as table, conname as name, pg_get_constraintdef(oid) as definition from pg_constraint
+where conrelid::regclass::text = any($1) and contype in ('p', 'u')
+"""
+
+INDEXES = """
+select i.indexrelid::regclass::text as name, pg_get_indexdef(i.indexrelid) as definition from pg_index i
+where i.indrelid::regclass::text = any($1) and not exists (select from pg_constraint c where c.conindid = i.indexrelid)
+"""
+
+PLACED = "insert into job_event_log (position, event_id) select n, n from generate_series(1, $1::bigint) n"
+
+CURSOR = """
+update job_event_log_cursor c set xid = e.xid, event_id = e.event_id, position = e.event_id
+from job_events e where e.event_id = $1
+"""
+
+# Whoever looks for jobs of lost workers finds this one alive.
+WORKER = """
+insert into workers (id, host, pid, job_types, slots, last_seen) values ($1, 'bench', 1, '{}', 100, now() + interval '30 days')
+"""
+
+
+@dataclass(slots=True)
+class Filled:
+    """What was put in, as far as questions about it need to know."""
+
+    jobs: int
+    events: int = 0
+    begins: datetime = field(default_factory=lambda: datetime.now(UTC) - YEAR)
+    ended: list[str] = field(default_factory=list)
+    """Ids of some that have ended, evenly over the year."""
+    waiting: list[str] = field(default_factory=list)
+    owners: list[str] = field(default_factory=list)
+    """The one with the most jobs first."""
+    seconds: float = 0.0
+
+
+async def fill(url: str, jobs: int) -> Filled:
+    """Into a migrated, empty database."""
+    began = time.perf_counter()
+    chance = random.Random(20261123)
+    filled = Filled(jobs, owners=[_id(0, chance) for _ in range(OWNERS)])
+    connection = await connect(url, statement_timeout="0", synchronous_commit="off", maintenance_work_mem="1GB")
+    try:
+        left_out = await _leave_out_indexes(connection)
+        coming = asyncio.create_task(asyncio.to_thread(_rows, filled, 0, chance))
+        for first in range(0, jobs, AT_ONCE):
+            view, log = await coming
+            if first + AT_ONCE < jobs:
+                coming = asyncio.create_task(asyncio.to_thread(_rows, filled, first + AT_ONCE, chance))
+            await connection.copy_to_table("jobs", source=_whole(view), columns=JOB_COLUMNS, timeout=None)
+            await connection.copy_to_table("job_events", source=_whole(log), columns=EVENT_COLUMNS, timeout=None)
+            if (first // AT_ONCE) % 100 == 99:
+                _say(f"{first + AT_ONCE:,} jobs, {filled.events:,} events, {time.perf_counter() - began:.0f} s")
+        await connection.execute(PLACED, filled.events, timeout=None)
+        for statement in left_out:
+            await connection.execute(statement, timeout=None)
+            _say(f"{statement[:90]} …, {time.perf_counter() - began:.0f} s")
+        await connection.execute(CURSOR, filled.events)
+        await connection.execute("select setval('job_event_ids', $1)", filled.events)
+        await connection.execute(WORKER, _worker(jobs - 1, jobs))
+        for table in TABLES:
+            await connection.execute(f"vacuum (analyze) {table}", timeout=None)
+        await connection.execute("checkpoint", timeout=None)
+    finally:
+        await connection.close()
+    filled.seconds = time.perf_counter() - began
+    _say(f"filled: {jobs:,} jobs, {filled.events:,} events, {filled.seconds:.0f} s")
+    return filled
+
+
+async def _leave_out_indexes(connection: Connection) -> list[str]:
+    """Drops them all and returns the statements that make them again: one after the other, each much faster than row by row."""
+    again = []
+    for row in await connection.fetch(CONSTRAINTS, TABLES):
+        await connection.execute(f"alter table {row['table']} drop constraint {row['name']}")
+        again.append(f"alter table {row['table']} add constraint {row['name']} {row['definition']}")
+    for row in await connection.fetch(INDEXES, TABLES):
+        await connection.execute(f"drop index {row['name']}")
+        again.append(row["definition"])
+    return again
+
+
+def _rows(filled: Filled, first: int, chance: random.Random) -> tuple[bytes, bytes]:
+    """The next jobs and their events, as the text that COPY reads."""
+    view: list[str] = []
+    log: list[str] = []
+    for number in range(first, min(first + AT_ONCE, filled.jobs)):
+        _one_job(filled, number, chance, view, log)
+    return "".join(view).encode(), "".join(log).encode()
+
+
+def _one_job(filled: Filled, number: int, chance: random.Random, view: list[str], log: list[str]) -> None:
+    created = filled.begins + (number + chance.random()) * (YEAR / filled.jobs)
+    id, type, end = _id(int(created.timestamp() * 1000), chance), _one_of(MIX, chance), _one_of(ENDS, chance)
+    if number >= filled.jobs - QUEUED - PROCESSING:
+        end = "processing" if number >= filled.jobs - PROCESSING else "queued"
+    owner = None if chance.random() < 0.1 else filled.owners[int(OWNERS * chance.random() ** 3)]
+    worker, maximum = _worker(number, filled.jobs), 3 if type == "summary_draft" else 5
+    times = [created, created + timedelta(seconds=chance.uniform(0.002, 0.05))]
+    times += [times[1] + timedelta(seconds=delay) for delay in (chance.uniform(0.1, 1), 5)]
+    at = [time.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z" for time in times]
+
+    payload = f'{{"note":"{os.urandom(75).hex()}","roomId":"{number}"}}'
+    room = f'{{"roomId":"{number}","fetched":{number % 100}}}'
+    result = f'{{"totalRooms":1,"processedRooms":1,"rooms":[{room}],"errors":[]}}'
+    by, of = f"worker:{worker}", f"user:{owner}" if owner else "system:schedule"
+    first = f'"type":"{type}","payload":{payload},"userId":{QUOTED.format(owner) if owner else "null"}'
+    new = (1, "queued", f'{{"reason":"new","runAt":"{at[0]}","maxAttempts":{maximum},{first}}}', of, at[0])
+    started = (1, "started", f'{{"worker":"{worker}"}}', by, at[1])
+    completed = (1, "completed", f'{{"result":{result}}}', by, at[2])
+    status, shown, wrong, attempt, run_at, started_at = end, NULL, NULL, 1, at[0], at[1]
+    match end:
+        case "completed":
+            events, shown = [new, started, completed], result
+        case "reported":
+            report = (1, "progress", '{"result":{"totalRooms":1,"processedRooms":0}}', by, at[1])
+            events, status, shown = [new, started, report, completed], "completed", result
+        case "retried":
+            failed = (1, "failed", f'{{"error":{ERROR},"willRetry":true}}', by, at[1])
+            again = (2, "queued", f'{{"reason":"retry","runAt":"{at[2]}","maxAttempts":{maximum}}}', by, at[1])
+            events = [new, started, failed, again, (2, *started[1:4], at[2]), (2, *completed[1:4], at[3])]
+            status, shown, attempt, run_at, started_at = "completed", result, 2, at[2], at[2]
+        case "failed":
+            events, wrong = [new, started, (1, "failed", f'{{"error":{ERROR},"willRetry":false}}', by, at[2])], ERROR
+        case "canceled":
+            events, started_at = [new, (1, "canceled", '{"reason":"canceled by its owner"}', of, at[1])], NULL
+        case "processing":
+            events = [new, started]
+        case _:
+            events, started_at = [new], NULL
+
+    last, ended = events[-1][4], status not in ("queued", "processing")
+    key = f"{type}:{hashlib.sha256(payload.encode()).hexdigest()}"
+    view.append(
+        f"{id}\t{type}\t{status}\t{payload}\t{shown}\t{wrong}\t{owner or NULL}\t{attempt}\t{maximum}\t"
+        f"{worker if status == 'processing' else NULL}\t{len(events)}\t{run_at}\t{started_at}\t{last if ended else NULL}\t"
+        f"{at[0]}\t{last}\t{key}\n"
+    )
+    salts = os.urandom(16 * len(events)).hex()
+    for seq, (attempt, word, data, actor, when) in enumerate(events, 1):
+        filled.events += 1
+        salt = salts[32 * seq - 32 : 32 * seq]
+        log.append(f"{filled.events}\t{id}\t{seq}\t{attempt}\t{word}\t{data}\t\\\\x{salt}\t{actor}\t{when}\n")
+    if status == "queued":
+        filled.waiting.append(id)
+    elif ended and number % max(1, filled.jobs // SAMPLE) == 0:
+        filled.ended.append(id)
+
+
+def _one_of(mix: Sequence[tuple[float, str]], chance: random.Random) -> str:
+    roll = chance.random()
+    return next(name for up_to, name in mix if roll <= up_to)
+
+
+def _id(milliseconds: int, chance: random.Random) -> str:
+    """A UUIDv7, as the store makes them."""
+    digits = f"{milliseconds:012x}7{chance.getrandbits(12):03x}{8 + chance.getrandbits(2):x}{chance.getrandbits(60):015x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def _worker(number: int, jobs: int) -> str:
+    """Each week has twenty of its own."""
+    return f"bench-{number * 52 // jobs:02}-{0 if number >= jobs - PROCESSING else number % 20:02}"
+
+
+async def _whole(rows: bytes) -> AsyncIterator[bytes]:
+    yield rows
+
+
+def _say(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)

@@ -1,0 +1,61 @@
+"""Jobs that do nothing, queued and drained: what a job costs beside its work."""
+
+import asyncio
+import time
+
+from events.bus import Change
+from service.process import Core
+from workers.enqueue import enqueue
+from workers.job_type import Context, JobType, Payload
+from workers.main import Worker
+
+
+class Empty(Payload):
+    pass
+
+
+async def _do_nothing(context: Context, payload: Empty) -> dict[str, bool]:
+    return {"ok": True}
+
+
+NOTHING = JobType("nothing", Empty, _do_nothing, deadline=60)
+
+
+def worker_of_nothing(core: Core, *, slots: int = 100) -> Worker:
+    return Worker(
+        database=core.database, store=core.store, bus=core.bus, wire=core.wire, resources=core.resources,
+        job_types={NOTHING.name: NOTHING}, slots=slots,
+    )  # fmt: skip
+
+
+async def queued_per_second(core: Core, jobs: int, *, callers: int = 50) -> float:
+    left = iter(range(jobs))
+
+    async def caller() -> None:
+        for _ in left:
+            await enqueue(core.store, core.wire, NOTHING, {}, user_id=None, actor="system:bench")
+
+    began = time.perf_counter()
+    await asyncio.gather(*(caller() for _ in range(callers)))
+    return jobs / (time.perf_counter() - began)
+
+
+async def drained_per_second(core: Core, jobs: int) -> float:
+    """From the start of a worker in this process until the last of so many queued jobs is completed."""
+    left, done = jobs, asyncio.Event()
+
+    def hear(change: Change) -> None:
+        nonlocal left
+        left -= change.status == "completed" and change.type == NOTHING.name
+        if not left:
+            done.set()
+
+    stop_listening = core.bus.listen(hear)
+    worker = worker_of_nothing(core)
+    began = time.perf_counter()
+    await worker.start()
+    await done.wait()
+    seconds = time.perf_counter() - began
+    await worker.stop(grace=5)
+    stop_listening()
+    return jobs / seconds
