@@ -95,9 +95,9 @@ async def fill(url: str, jobs: int) -> Filled:
         await connection.execute(CURSOR, filled.events)
         await connection.execute("select setval('job_event_ids', $1)", filled.events)
         await connection.execute(WORKER, _worker(jobs - 1, jobs))
+        await connection.execute("checkpoint", timeout=None)
         for table in TABLES:
             await connection.execute(f"vacuum (analyze) {table}", timeout=None)
-        await connection.execute("checkpoint", timeout=None)
     finally:
         await connection.close()
     filled.seconds = time.perf_counter() - began

@@ -5,6 +5,7 @@ The endpoints run inside this process, without a socket, so that what differs is
 """
 
 import argparse
+import asyncio
 import contextlib
 import itertools
 import logging
@@ -312,13 +313,15 @@ async def _explain(side: Side, ask: Ask, answers: Answered) -> None:
 
 @contextlib.contextmanager
 def _heard() -> Iterator[list[tuple[str, Sequence[Any]]]]:
-    """All that this process asks PostgreSQL meanwhile."""
+    """All that this task asks PostgreSQL meanwhile; others go on sealing."""
     queries: list[tuple[str, Sequence[Any]]] = []
     connection: Any = asyncpg.Connection
+    asking = asyncio.current_task()
     execute = connection._execute
 
     async def listening(self: Any, query: str, args: Sequence[Any], *more: Any, **options: Any) -> Any:
-        queries.append((query, args))
+        if asyncio.current_task() is asking:
+            queries.append((query, args))
         return await execute(self, query, args, *more, **options)
 
     connection._execute = listening

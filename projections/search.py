@@ -1,6 +1,7 @@
 """Looking for events in the log, forwards or back from its end: a window of positions at a time, so that what is rare keeps
 nobody waiting for the whole log."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,24 +9,42 @@ from events.database import Database
 from events.job import Recorded
 from events.store import recorded_from
 
-WINDOW = 20_000  # positions looked at by one statement
+WINDOW = 2_000  # positions looked at by the first statement of a search
+WIDER, WIDEST = 4, 32  # how much each next one looks at more, and at most
 MOST_LOOKED_AT = 500_000  # positions looked at by one search
+MOST_POSITIONS = 2**53
 
 COLUMNS = "e.job_id, e.seq, e.attempt, e.type, e.data, e.actor, e.at, l.position"
 
-# `offset 0` has each event looked up by its id: for a rare actor the planner would read the whole of `job_events` instead, again
-# for each window.
+# `offset 0` has each event looked up by its id, or the planner would read the whole of `job_events`, again for each window.
 IN_WINDOW = f"""
 select {COLUMNS}
 from job_event_log l cross join lateral (select * from job_events where event_id = l.event_id offset 0) as e
 where l.position > :after and l.position <= :until
-and (cast(:actor as text) is null or e.actor = :actor)
-and (cast(:type as text) is null or e.type = :type)
 order by l.position
 limit :limit
 """
 
-IN_WINDOW_BACKWARDS = IN_WINDOW.replace("order by l.position", "order by l.position desc")
+# The events of a window lie together: read in one go, and only for those that are wanted is the position looked up. Without its
+# `offset 0` the first id would be looked for from the beginning of the log.
+WANTED_IN_WINDOW = f"""
+with ids as (
+    select min(event_id) as first, max(event_id) as last
+    from (select event_id from job_event_log where position > :after and position <= :until offset 0) as placed
+)
+select {COLUMNS}
+from ids cross join lateral (
+    select * from job_events
+    where event_id between ids.first and ids.last
+    and (cast(:actor as text) is null or actor = :actor)
+    and (cast(:type as text) is null or type = :type)
+    offset 0
+) as e cross join lateral (select position from job_event_log where event_id = e.event_id offset 0) as l
+where l.position > :after and l.position <= :until
+order by l.position
+limit :limit
+"""
+
 
 # A job's events are found by the job, wherever in the log they stand.
 OF_JOB = f"""
@@ -37,8 +56,6 @@ and (cast(:type as text) is null or e.type = :type)
 order by l.position
 limit :limit
 """
-
-OF_JOB_BACKWARDS = OF_JOB.replace("order by l.position", "order by l.position desc")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +80,11 @@ async def first_events(database: Database, wanted: EventFilter, *, after: int, u
     """The first ones between two positions, `after` exclusive; as far as one search goes."""
     events: list[Recorded] = []
     reached, furthest = after, min(until, after + MOST_LOOKED_AT) if wanted.job_id is None else until
-    while reached < furthest and len(events) < limit:
-        end = min(furthest, reached + WINDOW) if wanted.job_id is None else furthest
-        query = IN_WINDOW if wanted.job_id is None else OF_JOB
-        events += await _events(database, query, wanted, reached, end, limit - len(events))
+    for window in _windows(wanted):
+        if reached >= furthest or len(events) >= limit:
+            break
+        end = min(furthest, reached + window)
+        events += await _events(database, wanted, reached, end, limit - len(events))
         reached = end
     if len(events) == limit:
         reached = _position(events[-1])
@@ -77,20 +95,39 @@ async def last_events(database: Database, wanted: EventFilter, *, after: int, un
     """The last ones between two positions, `after` exclusive; as far as one search goes."""
     events: list[Recorded] = []
     reached, furthest = until, max(after, until - MOST_LOOKED_AT) if wanted.job_id is None else after
-    while reached > furthest and len(events) < limit:
-        end = max(furthest, reached - WINDOW) if wanted.job_id is None else furthest
-        query = IN_WINDOW_BACKWARDS if wanted.job_id is None else OF_JOB_BACKWARDS
-        events += await _events(database, query, wanted, end, reached, limit - len(events))
+    for window in _windows(wanted):
+        if reached <= furthest or len(events) >= limit:
+            break
+        end = max(furthest, reached - window)
+        events += await _events(database, wanted, end, reached, limit - len(events), backwards=True)
         reached = end
     if len(events) == limit:
         reached = _position(events[-1]) - 1
     return Found(events[::-1], min(reached, until), until)
 
 
-async def _events(database: Database, query: str, wanted: EventFilter, after: int, until: int, limit: int) -> list[Recorded]:
-    values: dict[str, Any] = {"after": after, "until": until, "actor": wanted.actor, "type": wanted.type, "limit": limit}
+def _windows(wanted: EventFilter) -> Iterator[int]:
+    """How many positions each statement looks at: few while that may be enough. A job's events take no windows."""
+    window = WINDOW if wanted.job_id is None else MOST_POSITIONS
+    while True:
+        yield window
+        window = min(window * WIDER, WINDOW * WIDEST) if wanted.job_id is None else window
+
+
+async def _events(
+    database: Database, wanted: EventFilter, after: int, until: int, limit: int, *, backwards: bool = False
+) -> list[Recorded]:
+    values: dict[str, Any] = {"after": after, "until": until, "limit": limit}
+    query = IN_WINDOW
+    if (wanted.actor, wanted.type) != (None, None):
+        query = WANTED_IN_WINDOW
     if wanted.job_id is not None:
+        query = OF_JOB
         values["job_id"] = wanted.job_id
+    if query is not IN_WINDOW:
+        values |= {"actor": wanted.actor, "type": wanted.type}
+    if backwards:
+        query = query.replace("order by l.position", "order by l.position desc")
     return [recorded_from(row) for row in await database.fetch_all(query, values)]
 
 
