@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 import uvicorn
+from starlette.types import ASGIApp
 
 from service.app import create_app
 from service.config import Settings
@@ -95,12 +96,7 @@ async def work(settings: Settings, url: str) -> None:
 @contextlib.asynccontextmanager
 async def answering(parts: Parts, listening: socket.socket) -> AsyncIterator[str]:
     """The API on this socket, while the block lasts: its address."""
-    server = _Server(
-        uvicorn.Config(
-            create_app(parts), loop="none", http="httptools", log_config=None, access_log=False, lifespan="on",
-            server_header=False, timeout_keep_alive=30, timeout_graceful_shutdown=5,
-        )
-    )  # fmt: skip
+    server = http_server(create_app(parts))
     running = asyncio.create_task(server.serve(sockets=[listening]), name="http")
     while not server.started:
         await asyncio.sleep(0.005)
@@ -115,6 +111,16 @@ async def answering(parts: Parts, listening: socket.socket) -> AsyncIterator[str
         parts.live.close()
         server.should_exit = True
         await running
+
+
+def http_server(app: ASGIApp) -> uvicorn.Server:
+    """What serves it, with our settings."""
+    return _Server(
+        uvicorn.Config(
+            app, loop="none", http="httptools", log_config=None, access_log=False, lifespan="on", server_header=False,
+            timeout_keep_alive=30, timeout_graceful_shutdown=5,
+        )
+    )  # fmt: skip
 
 
 class _Server(uvicorn.Server):

@@ -1,0 +1,109 @@
+"""Queueing a job over HTTP (signed in, checked, its event committed) beside a Starlette route that answers a constant: the same
+server, the same client, 50 connections, in turns."""
+
+import argparse
+import os
+import platform
+import statistics
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+
+import asyncpg
+import redis.asyncio
+import uvloop
+
+from bench.__main__ import fresh_database
+from bench.load import Outcome, Plan, load
+from bench.processes import ADMIN, add_people, cpu_seconds, environment, postgres_pid, running, serving
+from tests.servers import redis_server
+
+QUEUE = "/api/chatwork/messages/sync?roomId=1%d"
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    outcome: Outcome
+    api_cpu: float
+    postgres_cpu: float
+    """Seconds of a processor."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.http", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each of the two in a round")
+    parser.add_argument("--connections", type=int, default=50)
+    options = parser.parse_args()
+    with (
+        fresh_database() as url, redis_server() as redis_url, environment(url, redis_url) as settings,
+        serving(settings) as api, running("bench.bare") as bare,
+    ):  # fmt: skip
+        print(uvloop.run(_measure(url, redis_url, api, bare, options)))
+
+
+async def _measure(url: str, redis_url: str, api: tuple[int, int], bare: tuple[int, int], options: argparse.Namespace) -> str:
+    (token,) = await add_people(url, [ADMIN])
+    postgres = await postgres_pid(url)
+    first = 0
+
+    async def ask(name: str, seconds: float) -> Round:
+        nonlocal first
+        first += 1_000_000
+        pid, port = api if name == "ours" else bare
+        path = QUEUE if name == "ours" else "/"
+        before = cpu_seconds(pid), cpu_seconds(postgres, with_children=True)
+        outcome = await load(Plan([port], path, token, first=first, connections=options.connections, seconds=seconds))
+        return Round(outcome, cpu_seconds(pid) - before[0], cpu_seconds(postgres, with_children=True) - before[1])
+
+    rounds: dict[str, list[Round]] = defaultdict(list)
+    for name in ("bare", "ours"):
+        await ask(name, 1.0)
+    for _ in range(options.rounds):
+        for name in ("bare", "ours"):
+            rounds[name].append(await ask(name, options.seconds))
+    return f"{await machine(url, redis_url)}\n\n{_table(rounds)}"
+
+
+def _table(rounds: dict[str, list[Round]]) -> str:
+    rows = [
+        "| over HTTP, medians | requests/s | range | ms p50 | ms p99 | CPU µs of the API | of PostgreSQL | of the client |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, what in (("bare", "a constant from a bare route"), ("ours", "a queued job, durable")):
+        per_second = [each.outcome.per_second for each in rounds[name]]
+        outcomes = [each.outcome for each in rounds[name]]
+        cpu = [
+            statistics.median(used / each.outcome.answered * 1e6 for used, each in zip(column, rounds[name], strict=True))
+            for column in zip(*((r.api_cpu, r.postgres_cpu, r.outcome.client_cpu) for r in rounds[name]), strict=True)
+        ]
+        rows.append(
+            f"| {what} | {statistics.median(per_second):,.0f} | {min(per_second):,.0f} to {max(per_second):,.0f} | "
+            f"{statistics.median(o.p50 for o in outcomes):.1f} | {statistics.median(o.p99 for o in outcomes):.1f} | "
+            + " | ".join(f"{each:.0f}" for each in cpu)
+            + " |"
+        )
+    ratios = [
+        ours.outcome.per_second / bare.outcome.per_second for bare, ours in zip(rounds["bare"], rounds["ours"], strict=True)
+    ]
+    rows.append(
+        f"| ratio (wanted: 0.5×) | {statistics.median(ratios):.2f}× | {min(ratios):.2f}× to {max(ratios):.2f}× | | | | | |"
+    )
+    return "\n".join(rows)
+
+
+async def machine(url: str, redis_url: str) -> str:
+    connection = await asyncpg.connect(url)
+    postgres = await connection.fetchval("select current_setting('server_version') || ', fsync ' || current_setting('fsync')")
+    await connection.close()
+    async with redis.asyncio.Redis.from_url(redis_url) as client:
+        server = await client.info("server")
+    wire = f"Valkey {server['valkey_version']}" if "valkey_version" in server else f"Redis {server['redis_version']}"
+    return (
+        f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, load {os.getloadavg()[1]:.1f}, Python {platform.python_version()}, "
+        f"PostgreSQL {postgres}, {wire}."
+    )
+
+
+if __name__ == "__main__":
+    main()

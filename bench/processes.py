@@ -1,0 +1,110 @@
+"""Processes beside this one, as they run in production, and what each has used of a processor."""
+
+import contextlib
+import os
+import re
+import secrets
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import asyncpg
+
+from events.database import Database
+from service.users import ADD, Role, User, Users
+
+TICKS = os.sysconf("SC_CLK_TCK")
+JWT_SECRET = "a key for benchmarks only, of more than 32 bytes"
+ADMIN = User("aaaaaaaa-0000-4000-8000-000000000000", "admin@example.com", "Admin", Role.ADMIN)
+
+
+@contextlib.contextmanager
+def environment(url: str, redis_url: str) -> Iterator[dict[str, str]]:
+    """For `rireki serve` over these servers, where a sync may be queued and nobody runs it."""
+    with tempfile.TemporaryDirectory(prefix="rireki-bench-") as home:
+        yield os.environ | {
+            "APP_ENV": "test", "DATABASE_URL": url, "REDIS_URL": redis_url, "RIREKI_HOME": home, "PORT": "0",
+            "JOB_WORKER_ENABLED": "false", "JWT_SECRET": JWT_SECRET, "CHATWORK_API_TOKEN": "nobody-asks",
+        }  # fmt: skip
+
+
+@contextlib.contextmanager
+def running(*module: str, environment: Mapping[str, str] | None = None) -> Iterator[tuple[int, int]]:
+    """`python -m …`, until the block ends: its process id, and its port once it has said where it answers (0 if it ends its
+    first line otherwise)."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", *module], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        if not first:
+            raise RuntimeError(f"{' '.join(module)} did not start")
+        port = re.search(r"http://[^ ]*:(\d+)", first)
+        yield process.pid, int(port[1]) if port else 0
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def serving(environment: Mapping[str, str]) -> contextlib.AbstractContextManager[tuple[int, int]]:
+    """The API alone."""
+    return running("service.cli", "serve", environment=environment)
+
+
+async def add_people(url: str, people: list[User]) -> list[str]:
+    """Adds them, and returns their tokens."""
+    database = Database(url)
+    await database.connect()
+    try:
+        for user in people:
+            values = {"id": user.id, "email": user.email, "name": user.name, "role": user.role, "password_hash": "none"}
+            await database.execute(ADD, values)
+        users = Users(database, JWT_SECRET)
+        return [users.new_token(user) for user in people]
+    finally:
+        await database.disconnect()
+
+
+def an_employee() -> User:
+    id = f"bbbbbbbb-0000-4000-8000-{secrets.token_hex(6)}"
+    return User(id, f"{id}@example.com", "Employee", Role.EMPLOYEE)
+
+
+def cpu_seconds(pid: int, *, with_children: bool = False) -> float:
+    """What a process has used so far, in itself and in the kernel; `with_children` those that it has started too."""
+    pids = [pid, *(_children(pid) if with_children else ())]
+    used = 0.0
+    for each in pids:
+        with contextlib.suppress(OSError):
+            # Fields 14 to 17 of proc(5): the process itself, and its children that have ended.
+            fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
+            used += sum(int(ticks) for ticks in (fields[11:15] if with_children else fields[11:13])) / TICKS
+    return used
+
+
+def memory_of(pid: int) -> int:
+    """Resident bytes."""
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found is not None
+    return int(found[1]) * 1024
+
+
+async def postgres_pid(url: str) -> int:
+    """Of the process that has started all others of a PostgreSQL on this machine."""
+    connection = await asyncpg.connect(url)
+    try:
+        backend = await connection.fetchval("select pg_backend_pid()")
+        return _parent(backend)
+    finally:
+        await connection.close()
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
