@@ -407,4 +407,4 @@ def _truth(value: JSON) -> bool:
 
 def rfc3339(time: datetime) -> str:
     """RFC 3339 in UTC with microseconds, always: "2026-11-23T09:00:00.000000Z"."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return time.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

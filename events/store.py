@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 import orjson
@@ -49,17 +48,12 @@ JOB_COLUMNS = (
 # Events are inserted in order of seq, whatever plan is chosen: their ids are drawn in that order, and the whole log goes by them.
 MOVE_JOBS = """
 with asked as materialized (
-    select * from unnest(
-        $1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[], $6::int[], $7::int[], $8::text[], $9::int[],
-        $10::timestamptz[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[]
-    ) as a(
-        id, expected_seq, status, result, error, attempt, max_attempts, worker, seq, run_at, started_at, finished_at, updated_at
-    )
+    select * from unnest($1::job_move_row[])
 ), held as materialized (
     select a.* from jobs j join asked a on a.id = j.id order by j.id for no key update of j
 ), moved as (
     update jobs j
-    set status = h.status, result = h.result::json, error = h.error::json, attempt = h.attempt,
+    set status = h.status, result = h.result, error = h.error, attempt = h.attempt,
         max_attempts = h.max_attempts, worker = h.worker, seq = h.seq, run_at = h.run_at, started_at = h.started_at,
         finished_at = h.finished_at, updated_at = h.updated_at
     from held h
@@ -67,11 +61,7 @@ with asked as materialized (
     returning j.id
 ), written as (
     insert into job_events (job_id, seq, attempt, type, data, salt, actor, request_id, at)
-    select e.job_id, e.seq, e.attempt, e.type, e.data::json, e.salt, e.actor, e.request_id, e.at
-    from unnest(
-        $14::uuid[], $15::int[], $16::int[], $17::text[], $18::text[], $19::bytea[], $20::text[], $21::text[],
-        $22::timestamptz[]
-    ) as e(job_id, seq, attempt, type, data, salt, actor, request_id, at)
+    select e.job_id, e.seq, e.attempt, e.type, e.data, e.salt, e.actor, e.request_id, e.at from unnest($2::job_event_row[]) as e
     where e.job_id in (select id from moved)
     order by e.job_id, e.seq
 )
@@ -80,15 +70,12 @@ select id from moved
 
 CREATE_JOBS = """
 with asked as materialized (
-    select * from unnest(
-        $1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::int[], $6::timestamptz[], $7::timestamptz[], $8::text[],
-        $9::text[], $10::text[]
-    ) as a(id, type, payload, user_id, max_attempts, run_at, at, unique_key, idempotency_key, request_hash)
+    select * from unnest($1::job_creation_row[])
 ), created as (
     insert into jobs (
         id, type, status, payload, user_id, attempt, max_attempts, seq, run_at, created_at, updated_at, unique_key
     )
-    select a.id, a.type, 'queued', a.payload::json, a.user_id, 1, a.max_attempts, 1, a.run_at, a.at, a.at, a.unique_key
+    select a.id, a.type, 'queued', a.payload, a.user_id, 1, a.max_attempts, 1, a.run_at, a.at, a.at, a.unique_key
     from asked a
     where a.idempotency_key is null or not exists (
         select from idempotency_keys k where k.user_id = a.user_id and k.key = a.idempotency_key
@@ -104,11 +91,7 @@ with asked as materialized (
     order by a.user_id, a.idempotency_key
 ), written as (
     insert into job_events (job_id, seq, attempt, type, data, salt, actor, request_id, at)
-    select e.job_id, e.seq, e.attempt, e.type, e.data::json, e.salt, e.actor, e.request_id, e.at
-    from unnest(
-        $11::uuid[], $12::int[], $13::int[], $14::text[], $15::text[], $16::bytea[], $17::text[], $18::text[],
-        $19::timestamptz[]
-    ) as e(job_id, seq, attempt, type, data, salt, actor, request_id, at)
+    select e.job_id, e.seq, e.attempt, e.type, e.data, e.salt, e.actor, e.request_id, e.at from unnest($2::job_event_row[]) as e
     where e.job_id in (select id from created)
     order by e.job_id, e.seq
 )
@@ -349,8 +332,8 @@ class Store:
                 _stamp(write, now)
         # Rows go in job-id order: two processes locking the same jobs in different orders would deadlock.
         batch = sorted(batch, key=lambda write: write.job_id)
-        statement, columns = (CREATE_JOBS, _creations(batch)) if batch[0].new is not None else (MOVE_JOBS, _moves(batch))
-        done = {row["id"] for row in await connection.fetch(statement, *columns, *_event_columns(batch))}
+        statement, rows = (CREATE_JOBS, _creations(batch)) if batch[0].new is not None else (MOVE_JOBS, _moves(batch))
+        done = {row["id"] for row in await connection.fetch(statement, rows, _events(batch))}
         if again and len(done) < len(batch):
             done |= await _already_written(connection, [write for write in batch if write.job_id not in done])
         self._bus.announce([Change.of(write.after) for write in batch if write.job_id in done and write.after is not None])
@@ -392,7 +375,8 @@ def new_job_id() -> str:
     value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
-    return str(UUID(int=value))
+    digits = f"{value:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def job_from(row: Row | asyncpg.Record) -> Job:
@@ -448,9 +432,9 @@ def _stamp(write: _Write, now: datetime) -> None:
     write.after = job
 
 
-def _moves(batch: Sequence[_Write]) -> list[list[Any]]:
-    """The columns $1 … $13 of `MOVE_JOBS`."""
-    rows = [
+def _moves(batch: Sequence[_Write]) -> list[tuple[Any, ...]]:
+    """Rows of the type `job_move_row`."""
+    return [
         (
             job.id, before.seq, job.status, _dump(job.result), _dump(job.error and job.error.to_json()), job.attempt,
             job.max_attempts, job.worker, job.seq, job.run_at, job.started_at, job.finished_at, job.updated_at,
@@ -458,12 +442,11 @@ def _moves(batch: Sequence[_Write]) -> list[list[Any]]:
         for before, job in ((write.before, write.after) for write in batch)
         if before is not None and job is not None
     ]  # fmt: skip
-    return [list(column) for column in zip(*rows, strict=True)]
 
 
-def _creations(batch: Sequence[_Write]) -> list[list[Any]]:
-    """The columns $1 … $10 of `CREATE_JOBS`."""
-    rows = [
+def _creations(batch: Sequence[_Write]) -> list[tuple[Any, ...]]:
+    """Rows of the type `job_creation_row`."""
+    return [
         (
             job.id, job.type, orjson.dumps(job.payload).decode(), job.user_id, job.max_attempts, job.run_at, job.created_at,
             new.unique_key, new.idempotency and new.idempotency.key, new.idempotency and new.idempotency.request_hash,
@@ -471,11 +454,11 @@ def _creations(batch: Sequence[_Write]) -> list[list[Any]]:
         for new, job in ((write.new, write.after) for write in batch)
         if new is not None and job is not None
     ]  # fmt: skip
-    return [list(column) for column in zip(*rows, strict=True)]
 
 
-def _event_columns(batch: Sequence[_Write]) -> list[list[Any]]:
-    rows = [
+def _events(batch: Sequence[_Write]) -> list[tuple[Any, ...]]:
+    """Rows of the type `job_event_row`."""
+    return [
         (
             event.job_id, event.seq, event.attempt, word(event.event),
             orjson.dumps(event_data(event.event, event.at)).decode(), salt, event.actor, write.request_id, event.at,
@@ -483,7 +466,6 @@ def _event_columns(batch: Sequence[_Write]) -> list[list[Any]]:
         for write in batch
         for event, salt in zip(write.recorded, write.salts, strict=True)
     ]  # fmt: skip
-    return [list(column) for column in zip(*rows, strict=True)]
 
 
 async def _already_written(connection: Connection, writes: Sequence[_Write]) -> set[str]:

@@ -185,12 +185,14 @@ class Attempt:
         self.number = job.attempt
         self.worker = runner.worker_id
         self._type = runner.job_types[job.type]
-        self._interrupted: asyncio.Future[Interruption] = asyncio.get_running_loop().create_future()
+        self._interruption: Interruption | None = None
+        self._over = asyncio.get_running_loop().create_future()
 
     def interrupt(self, why: Interruption) -> None:
         """Stops the handler. The first reason stands."""
-        if not self._interrupted.done():
-            self._interrupted.set_result(why)
+        if self._interruption is None:
+            self._interruption = why
+            self._end_wait()
 
     def interrupt_if_older_than(self, change: Change) -> None:
         """Somebody else moved the job on. Our own events come back over the bus too, and they are not newer than we know."""
@@ -241,13 +243,22 @@ class Attempt:
 
     async def _wait_for(self, handler: asyncio.Task[JSON]) -> Interruption | None:
         """Why the handler was stopped; None if it ended by itself."""
-        if not self._interrupted.done():
-            await asyncio.wait({handler, self._interrupted}, timeout=self._type.deadline, return_when=asyncio.FIRST_COMPLETED)
-        # What is done is done: it is recorded, though the worker is stopping.
-        if handler.done() and (not self._interrupted.done() or self._interrupted.result() is Interruption.STOPPING):
+        # One future for the handler's end, the deadline and every interruption: `asyncio.wait` makes several.
+        handler.add_done_callback(self._end_wait)
+        deadline = asyncio.get_running_loop().call_later(self._type.deadline, self.interrupt, Interruption.TIMEOUT)
+        try:
+            await self._over
+        finally:
+            deadline.cancel()
+        # What is done is done: it is recorded, though the worker is stopping, or the deadline has passed at that moment.
+        if handler.done() and self._interruption in (None, Interruption.STOPPING, Interruption.TIMEOUT):
             return None
         handler.cancel()
-        return self._interrupted.result() if self._interrupted.done() else Interruption.TIMEOUT
+        return self._interruption
+
+    def _end_wait(self, _: object = None) -> None:
+        if not self._over.done():
+            self._over.set_result(None)
 
     async def _record(self, handler: asyncio.Task[JSON]) -> Job:
         """How the handler ended becomes the attempt's end. After a cancel this is refused, which is how we learn of it."""
@@ -334,6 +345,8 @@ class ProgressReports:
 
     async def finish(self) -> None:
         """Appends what is left. A refusal is left to whoever records the end."""
+        if not self._appended and not self._unsent:
+            return
         if self._later is not None:
             self._later.cancel()
             await asyncio.wait({self._later})
@@ -426,5 +439,6 @@ def _readable(text: str, longest: int) -> str:
 
 async def _stopped(handler: asyncio.Task[JSON]) -> bool:
     """Waits for a handler that ended or was told to. False for one that does not listen."""
-    done, _ = await asyncio.wait({handler}, timeout=PATIENCE)
-    return bool(done)
+    if not handler.done():
+        await asyncio.wait({handler}, timeout=PATIENCE)
+    return handler.done()
