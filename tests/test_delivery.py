@@ -42,7 +42,7 @@ from tests.job_types import (
 )
 from tests.servers import RedisServer
 from workers import deliver, redis_wire, run
-from workers.deliver import AttemptId, Claim, Hint, LocalWire, Room, Wire
+from workers.deliver import AttemptId, Claim, Delivery, Hint, LocalWire, Room, Wire
 from workers.job_type import Backoff, Context
 from workers.redis_wire import RedisWire, queue_of
 
@@ -217,6 +217,49 @@ async def test_the_backlog_of_one_type_does_not_starve_another(
 
     # They take turns, though there is one slot only.
     assert ran[:4].count("few") == 2, ran
+
+
+async def test_a_backlog_is_delivered_part_by_part_and_whole(
+    database: Database, store: Store, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliver, "WINDOW", 20)
+    monkeypatch.setattr(deliver, "DELIVER_AGAIN", NEVER)
+    jobs = [await queue(store, None, QUICK) for _ in range(75)]
+    delivery = Delivery(database, JobsView(database), wire, _quick_only)
+    taken: list[Claim] = []
+
+    while len(taken) < len(jobs):
+        await delivery.deliver_due_jobs()
+        claims = await until(lambda: wire.claim(room_for(7, "quick")))
+        for claim in claims:
+            # As if it had been started: nothing due any more, and off the wire.
+            await database.execute("update jobs set status = 'completed' where id = :id", {"id": claim.id.job_id})
+            wire.settle(claim)
+        taken += claims
+        assert await wire.length("quick") <= 30
+
+    assert sorted(claim.id.job_id for claim in taken) == sorted(job.id for job in jobs)
+
+
+async def test_what_comes_to_be_due_behind_a_backlog_s_place_is_found_when_all_is_delivered_again(
+    database: Database, store: Store, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliver, "WINDOW", 20)
+    jobs = [await queue(store, None, QUICK) for _ in range(50)]
+    delivery = Delivery(database, JobsView(database), wire, _quick_only)
+    await delivery.deliver_due_jobs()
+    late = await queue(store, None, QUICK)
+    await database.execute("update jobs set run_at = :first where id = :id", {"first": jobs[3].run_at, "id": late.id})
+
+    async def comes() -> bool:
+        await delivery.deliver_due_jobs()
+        return late.id in [claim.id.job_id for claim in await wire.claim(room_for(1, "quick"))]
+
+    await until(comes)
+
+
+async def _quick_only() -> list[str]:
+    return ["quick"]
 
 
 async def test_long_jobs_of_one_type_leave_a_slot_to_another(database: Database, store: Store, bus: Bus, wire: Wire) -> None:

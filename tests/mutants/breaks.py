@@ -435,7 +435,7 @@ BREAKS = (
     Break(
         "no deadline",
         "a handler that hangs keeps its slot for ever",
-        (Edit(RUN, "timeout=self._type.deadline, return_when", "timeout=None, return_when"),),
+        (Edit(RUN, "call_later(self._type.deadline, ", "call_later(1e6, "),),
         ("tests/test_run.py::test_an_attempt_that_passes_its_deadline_times_out_and_is_retried",),
     ),
     # The order of the log, the budget -----------------------------------------------------------------------------------------

@@ -56,22 +56,23 @@ def move_jobs(server: Postgres, connection: SimConnection, now: datetime, values
         "finished_at", "updated_at",
     )  # fmt: skip
     moved: dict[str, dict[str, Any]] = {}
-    for id, *changes in zip(*values[:13], strict=True):
+    moves, events = values
+    for id, *changes in moves:
         row = dict(zip(asked, changes, strict=True))
         held = server.jobs.get(id)
         if held is not None and held["seq"] == row.pop("expected_seq"):
             moved[id] = held | row
     for id, row in moved.items():
         _guard_unique_key(server, id, row)
-    return _write(server, moved, values[13:])
+    return _write(server, moved, events)
 
 
 def create_jobs(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
     created: dict[str, dict[str, Any]] = {}
     keys: dict[tuple[str, str], tuple[str, str, float]] = {}
-    rows = zip(*values[:10], strict=True)
+    creations, events = values
     for id, type, payload, user_id, most, run_at, created_at, unique_key, key, request_hash in sorted(
-        rows, key=lambda row: (row[7] is None, row[7], row[0])
+        creations, key=lambda row: (row[7] is None, row[7], row[0])
     ):
         known = server.keys.get((user_id, key))
         # The statement sees what was there when it arrived, and stumbles over what has come since.
@@ -89,14 +90,14 @@ def create_jobs(server: Postgres, connection: SimConnection, now: datetime, valu
             "unique_key": unique_key,
         }  # fmt: skip
     server.keys |= keys
-    return _write(server, created, values[10:])
+    return _write(server, created, events)
 
 
 def _write(server: Postgres, rows: dict[str, dict[str, Any]], events: Values) -> list[Row]:
     """The rows of the view and the events of those jobs, at one instant."""
     columns = ("job_id", "seq", "attempt", "type", "data", "salt", "actor", "request_id", "at")
     written: dict[str, list[dict[str, Any]]] = {id: [] for id in rows}
-    for values in zip(*events, strict=True):
+    for values in events:
         if values[0] in rows:
             written[values[0]].append(dict(zip(columns, values, strict=True)))
     for id, row in rows.items():
@@ -199,7 +200,7 @@ def in_force(server: Postgres, connection: SimConnection, now: datetime, values:
 def may_start(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
     paused = {row["type"] for row in in_force(server, connection, now, ())}
     rows = [server.jobs[id] for id in values[0] if id in server.jobs]
-    return [Row(row) for row in rows if row["status"] == "queued" and row["type"] not in paused]
+    return [Row(row) for row in rows if row["type"] not in paused]
 
 
 def pause(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
@@ -304,8 +305,8 @@ WHO_IS_ACTIVE = (
 
 STATEMENTS: dict[str, Statement] = dict(
     (
-        _known(store.MOVE_JOBS, "MOVE_JOBS", "1e7a3d72", move_jobs),
-        _known(store.CREATE_JOBS, "CREATE_JOBS", "f2cd5c94", create_jobs),
+        _known(store.MOVE_JOBS, "MOVE_JOBS", "f809cedf", move_jobs),
+        _known(store.CREATE_JOBS, "CREATE_JOBS", "5db1310b", create_jobs),
         _known(store.SALTS, "SALTS", "de1eda25", salts),
         _known(store.JOB, "JOB", "0744fdc1", job),
         _known(store.ACTIVE_JOB, "ACTIVE_JOB", "2cf41f7d", active_job),
@@ -314,7 +315,7 @@ STATEMENTS: dict[str, Statement] = dict(
         _known(store.BIND_KEY, "BIND_KEY", "a44be0a4", bind_key),
         _known("select clock_timestamp()", "CLOCK", "4c502774", clock),
         _known(view.GET, "GET", "165b223e", get),
-        _known(view.DUE, "DUE", "5d1015be", due),
+        _known(view.DUE, "DUE", "1ea41dfa", due),
         _known(view.NEXT_DUE, "NEXT_DUE", "be806f56", next_due),
         _known(view.HELD_BY, "HELD_BY", "94efed4f", held_by),
         _known(deliver.TRY_LOCK, "TRY_LOCK", "e77aedb8", try_lock),
@@ -323,7 +324,7 @@ STATEMENTS: dict[str, Statement] = dict(
         _known(rescue.LEAVE, "LEAVE", "6f8f02cc", leave),
         _known(rescue.DECLARE_GONE, "DECLARE_GONE", "333a2921", declare_gone),
         _known(pauses.IN_FORCE, "IN_FORCE", "c2776e9b", in_force),
-        _known(pauses.MAY_START, "MAY_START", "07102a28", may_start),
+        _known(pauses.MAY_START, "MAY_START", "1733eebe", may_start),
         _known(pauses.PAUSE, "PAUSE", "28015f58", pause),
         _known(presence.PRESENT_TYPES, "PRESENT_TYPES", "04f9d679", present_types),
         _known(rescue.LEFT_BEHIND, "LEFT_BEHIND", "72b48f08", left_behind),
