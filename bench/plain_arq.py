@@ -1,72 +1,88 @@
-"""Plain arq under the same tasks: as shipped, and at the best settings that we found. It keeps no history."""
+"""Plain arq under the same tasks. It keeps no history. `python -m bench.plain_arq '<json>'` (bench/measure.py).
+
+Settings: `max_jobs=100` and nothing else is arq as shipped. At its best (found by trying): 500 jobs, a poll every 0.05 s, a read
+limit of 20,000. Its log is off either way.
+"""
 
 import asyncio
 import contextlib
+import importlib.metadata
 import logging
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import arq
+import uvloop
 from arq.connections import ArqRedis, RedisSettings, create_pool
+from arq.jobs import Job
 
-AS_SHIPPED: dict[str, Any] = {"max_jobs": 100}
-AT_ITS_BEST: dict[str, Any] = {"max_jobs": 500, "poll_delay": 0.05, "queue_read_limit": 20_000}
+from bench.measure import Clock, Contestant, Given, run
 
 logging.getLogger("arq").setLevel(logging.WARNING)
 
 
-class PlainArq:
-    def __init__(self, redis: ArqRedis, settings: dict[str, Any]) -> None:
-        self._redis = redis
-        self._settings = settings
-        self.started: dict[str, float] = {}
+class PlainArq(Contestant):
+    can_cancel = True
 
-    async def enqueue(self) -> str:
-        job = await self._redis.enqueue_job("nothing")
-        assert job is not None
-        return job.job_id
+    def __init__(self, given: Given, clock: Clock, redis: ArqRedis, elsewhere: ArqRedis) -> None:
+        super().__init__(given, clock)
+        self._redis, self._elsewhere = redis, elsewhere
 
-    async def enqueue_many(self, jobs: int, callers: int) -> float:
-        """Jobs a second."""
-        left = iter(range(jobs))
+    async def enqueue(self, number: int) -> None:
+        await self._redis.enqueue_job("nothing", number)
 
-        async def caller() -> None:
-            for _ in left:
-                await self.enqueue()
+    async def enqueue_endless(self, number: int) -> None:
+        await self._redis.enqueue_job("endless", number, _job_id=f"endless-{number}")
 
-        began = time.perf_counter()
-        await asyncio.gather(*(caller() for _ in range(callers)))
-        return jobs / (time.perf_counter() - began)
-
-    async def drain(self, jobs: int) -> float:
-        """Jobs a second, from the start of a worker until the last of these queued jobs is done."""
-        began = time.perf_counter()
-        await self._worker(burst=True).async_run()
-        return jobs / (time.perf_counter() - began)
+    async def cancel(self, number: int) -> None:
+        await Job(f"endless-{number}", self._elsewhere).abort(timeout=30)
 
     @contextlib.asynccontextmanager
-    async def working(self) -> AsyncIterator[None]:
-        running = asyncio.create_task(self._worker(burst=False).async_run())
-        yield
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-
-    def _worker(self, *, burst: bool) -> arq.Worker:
-        async def nothing(ctx: dict[str, Any], *args: Any, **kwargs: Any) -> dict[str, bool]:
-            self.started.setdefault(ctx["job_id"], time.perf_counter())
-            return {"ok": True}
-
-        return arq.Worker(
-            functions=[arq.func(nothing, name="nothing")], redis_pool=self._redis, handle_signals=False, burst=burst,
-            **self._settings,
+    async def working(self, **more: Any) -> AsyncIterator[None]:
+        worker = arq.Worker(
+            functions=[arq.func(self._do_nothing, name="nothing"), arq.func(self._wait_for_ever, name="endless")],
+            redis_pool=self._redis, handle_signals=False, after_job_end=self._count, **(self.given.settings | more),
         )  # fmt: skip
+        running = asyncio.create_task(worker.async_run())
+        try:
+            yield
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    def working_cancelably(self) -> contextlib.AbstractAsyncContextManager[None]:
+        return self.working(allow_abort_jobs=True)
+
+    async def _do_nothing(self, ctx: dict[str, Any], number: int) -> dict[str, bool]:
+        self.clock.start(number)
+        return {"ok": True}
+
+    async def _wait_for_ever(self, ctx: dict[str, Any], number: int) -> None:
+        self.clock.start(number)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.clock.cancel(number)
+            raise
+
+    async def _count(self, ctx: dict[str, Any]) -> None:
+        self.clock.finish()
 
 
 @contextlib.asynccontextmanager
-async def plain_arq(redis: str, settings: dict[str, Any]) -> AsyncIterator[PlainArq]:
-    pool = await create_pool(RedisSettings.from_dsn(redis))
+async def plain_arq(given: Given, clock: Clock) -> AsyncIterator[PlainArq]:
+    settings = RedisSettings.from_dsn(given.redis_url)
+    redis, elsewhere = await create_pool(settings), await create_pool(settings)
     try:
-        yield PlainArq(pool, settings)
+        yield PlainArq(given, clock, redis, elsewhere)
     finally:
-        await pool.aclose()
+        await redis.aclose()
+        await elsewhere.aclose()
+
+
+def versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in ("arq", "redis", "hiredis", "uvloop")}
+
+
+if __name__ == "__main__":
+    run(plain_arq, versions, uvloop.run)

@@ -1,0 +1,62 @@
+"""What the peers need, prepared when they are asked for: virtual environments under `bench/.venv`, because peers want versions
+of libraries that we don't have, nor each other, and BullMQ's packages beside its program."""
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+from service.web.build import CannotBuildError, environment, path_with_node
+
+ROOT = Path(__file__).resolve().parent.parent
+BULLMQ = ROOT / "bench" / "peers" / "bullmq"
+OURS = sys.executable
+
+
+class NotThereError(Exception):
+    """Why a contestant can't run, in one line."""
+
+
+def python_of(lock: str) -> str:
+    """The Python of an environment that holds exactly what this lock file names."""
+    home = ROOT / "bench" / ".venv" / Path(lock).stem
+    stamp = home / "ready"
+    wanted = f"{home} {hashlib.sha256((ROOT / lock).read_bytes()).hexdigest()}"
+    python = str(home / "bin" / "python")
+    if stamp.exists() and stamp.read_text() == wanted:
+        return python
+    print(f"Preparing {home.relative_to(ROOT)} from {lock} (a minute the first time)", file=sys.stderr, flush=True)
+    _run([sys.executable, "-m", "venv", "--clear", str(home)], f"no virtual environment could be made in {home}")
+    pip = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--require-hashes", "-r", lock]
+    _run(pip, f"what {lock} names could not be fetched from the Python package index")
+    stamp.write_text(wanted)
+    return python
+
+
+def node_with_bullmq() -> str:
+    """The Node that the page is built with, with BullMQ's packages installed."""
+    try:
+        path = path_with_node()
+    except CannotBuildError as error:
+        raise NotThereError(str(error)) from error
+    stamp = BULLMQ / "node_modules" / ".installed"
+    wanted = hashlib.sha256((BULLMQ / "package-lock.json").read_bytes()).hexdigest()
+    if not stamp.exists() or stamp.read_text() != wanted:
+        print("Installing BullMQ", file=sys.stderr, flush=True)
+        npm = ["npm", "ci", "--ignore-scripts", "--loglevel=error"]
+        _run(npm, "BullMQ could not be fetched from the npm registry", cwd=BULLMQ, path=path)
+        stamp.write_text(wanted)
+    return path
+
+
+def _run(command: list[str], what_if_not: str, *, cwd: Path = ROOT, path: str | None = None) -> None:
+    try:
+        done = subprocess.run(
+            command, cwd=cwd, env=environment(path) if path else None, capture_output=True, text=True, check=False
+        )
+    except OSError as error:
+        raise NotThereError(f"{what_if_not} ({error})") from error
+    if done.returncode:
+        lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+        reason = next((line for line in lines if "error" in line.lower()), lines[0] if lines else f"status {done.returncode}")
+        raise NotThereError(f"{what_if_not} ({reason})")

@@ -1,0 +1,253 @@
+"""What is measured of each contestant, and how: the same for ours and for every peer. Only the standard library, because a peer
+runs in an environment of its own. Each contestant is a process of its own that is given JSON and prints JSON.
+
+The order is: warm up, enqueue, enqueue in bulk, drain all of it, pick-up, cancel. Every job carries one number; the handler
+reports it to the clock and does nothing else.
+"""
+
+import asyncio
+import contextlib
+import functools
+import json
+import os
+import random
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+CALLERS = 50
+WARM_UP = 500
+# Jobs of the pick-up come at times that have nothing to do with a worker's poll: a sleep of a fixed length would be in step with it.
+GAP = (0.02, 0.06)
+# saq asks only for jobs that have run for a while already.
+BEFORE_CANCEL = 1.2
+LONGEST = 90.0  # seconds for any one of the measures
+
+
+class Clock:
+    """What the handlers report."""
+
+    def __init__(self) -> None:
+        self.started: dict[int, float] = {}
+        self.canceled: dict[int, float] = {}
+        self._finished = 0
+        self._wanted = 0
+        self._all = asyncio.Event()
+
+    def start(self, number: int) -> None:
+        self.started[number] = time.monotonic()
+
+    def cancel(self, number: int) -> None:
+        self.canceled[number] = time.monotonic()
+
+    def finish(self, jobs: int = 1) -> None:
+        self._finished += jobs
+        if self._wanted and self._finished >= self._wanted:
+            self._all.set()
+
+    def expect(self, jobs: int) -> None:
+        self._finished, self._wanted = 0, jobs
+        self._all.clear()
+
+    async def all_finished(self) -> None:
+        await self._all.wait()
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the main process hands to a contestant. Process ids are there where the server runs on this machine."""
+
+    redis_url: str
+    postgres_url: str
+    redis_pid: int | None = None
+    postgres_pid: int | None = None
+    enqueue: int = 2_000
+    bulk: int = 0
+    pick_ups: int = 200
+    cancels: int = 50
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+class Contestant:
+    """One queue with its settings. What it can't do stays as it is here."""
+
+    can_bulk = False
+    can_cancel = False
+
+    def __init__(self, given: Given, clock: Clock) -> None:
+        self.given, self.clock = given, clock
+
+    async def enqueue(self, number: int) -> None:
+        """Returns as soon as the queue promises to run the job."""
+        raise NotImplementedError
+
+    async def enqueue_bulk(self, numbers: range) -> None:
+        """By the queue's own call for many."""
+        raise NotImplementedError
+
+    def working(self) -> AbstractAsyncContextManager[None]:
+        """One worker, in this process; when it is left, nothing of it runs any more."""
+        raise NotImplementedError
+
+    async def drain(self, jobs: int) -> None:
+        """Returns when the queue has written down the end of the last of these jobs."""
+        self.clock.expect(jobs)
+        async with self.working():
+            await self.clock.all_finished()
+
+    def working_cancelably(self) -> AbstractAsyncContextManager[None]:
+        """Some workers must be told that jobs may be canceled."""
+        return self.working()
+
+    async def enqueue_endless(self, number: int) -> None:
+        """A job that runs until it is canceled, and then reports that to the clock."""
+        raise NotImplementedError
+
+    async def cancel(self, number: int) -> None:
+        """As another process would: over connections that the worker doesn't share."""
+        raise NotImplementedError
+
+    async def analyze(self) -> None:
+        """The planner's statistics, which a long-lived queue has and a fresh one lacks."""
+
+
+Opener = Callable[[Given, Clock], AbstractAsyncContextManager[Contestant]]
+
+
+def run(opener: Opener, versions: Callable[[], dict[str, str]], runner: Callable[[Any], Any] | None = None) -> None:
+    """The main of a contestant's module: figures, versions and settings as JSON on the last line of the output."""
+    given = Given(**json.loads(sys.argv[1]))
+    figures = (runner or asyncio.run)(_measure(opener, given))
+    print(json.dumps({"versions": versions(), "figures": figures}))
+
+
+async def _measure(opener: Opener, given: Given) -> dict[str, list[float]]:
+    clock = Clock()
+    figures: dict[str, list[float]] = {}
+    async with opener(given, clock) as contestant:
+        numbers = functools.partial(next, iter(range(10**9)))
+        await _enqueue(contestant, WARM_UP, numbers)
+        await _within(contestant.drain(WARM_UP))
+
+        figures["enqueue"] = [await _within(_enqueue(contestant, given.enqueue, numbers))]
+        jobs = given.enqueue
+        if contestant.can_bulk and given.bulk:
+            first = numbers() + 10**8
+            began = time.monotonic()
+            await _within(contestant.enqueue_bulk(range(first, first + given.bulk)))
+            figures["bulk"] = [given.bulk / (time.monotonic() - began)]
+            jobs += given.bulk
+        await contestant.analyze()
+        figures |= await _drain(contestant, jobs)
+        if given.pick_ups:
+            figures["pick_up"] = await _pick_up(contestant, given.pick_ups, numbers)
+        if contestant.can_cancel and given.cancels:
+            figures["cancel"] = await _cancel(contestant, given.cancels, numbers)
+    return figures
+
+
+async def _enqueue(contestant: Contestant, jobs: int, numbers: Callable[[], int]) -> float:
+    """Jobs a second."""
+    left = iter(range(jobs))
+
+    async def caller() -> None:
+        for _ in left:
+            await contestant.enqueue(numbers())
+
+    began = time.monotonic()
+    await asyncio.gather(*(caller() for _ in range(CALLERS)))
+    return jobs / (time.monotonic() - began)
+
+
+async def _drain(contestant: Contestant, jobs: int) -> dict[str, list[float]]:
+    given = contestant.given
+    worker, postgres, redis = time.process_time(), postgres_seconds(given.postgres_pid), process_seconds(given.redis_pid)
+    began = time.monotonic()
+    await _within(contestant.drain(jobs))
+    seconds = time.monotonic() - began
+    used = {
+        "cpu_worker": time.process_time() - worker,
+        "cpu_postgres": _difference(postgres_seconds(given.postgres_pid), postgres),
+        "cpu_redis": _difference(process_seconds(given.redis_pid), redis),
+    }
+    per_job = {name: [cpu / jobs * 1e6] for name, cpu in used.items() if cpu is not None}
+    return {"drain": [jobs / seconds], "drain_seconds": [seconds], **per_job}
+
+
+async def _pick_up(contestant: Contestant, times: int, numbers: Callable[[], int]) -> list[float]:
+    """Milliseconds from the end of the enqueue to the start of the handler. A job that started earlier than its enqueue returned
+    counts as none."""
+    clock, queued = contestant.clock, {}
+    async with contestant.working():
+        await asyncio.sleep(1)
+        for _ in range(times):
+            await asyncio.sleep(random.uniform(*GAP))
+            number = numbers()
+            await contestant.enqueue(number)
+            queued[number] = time.monotonic()
+        await _within(_until(lambda: queued.keys() <= clock.started.keys()))
+    return [max(0.0, clock.started[number] - at) * 1000 for number, at in queued.items()]
+
+
+async def _cancel(contestant: Contestant, times: int, numbers: Callable[[], int]) -> list[float]:
+    """Milliseconds from the request to cancel until the handler of the running job hears of it."""
+    clock, asked = contestant.clock, {}
+    async with contestant.working_cancelably(), asyncio.TaskGroup() as requests:
+        endless = [numbers() for _ in range(times)]
+        for number in endless:
+            await contestant.enqueue_endless(number)
+        await _within(_until(lambda: clock.started.keys() >= set(endless)))
+        await asyncio.sleep(BEFORE_CANCEL)
+        for number in endless:
+            await asyncio.sleep(random.uniform(*GAP))
+            asked[number] = time.monotonic()
+            # Some calls return only when the job has ended.
+            requests.create_task(contestant.cancel(number))
+        await _within(_until(lambda: clock.canceled.keys() >= set(endless)))
+    return [(clock.canceled[number] - at) * 1000 for number, at in asked.items()]
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    while not holds():  # noqa: ASYNC110 (an event would be more work for the handler)
+        await asyncio.sleep(0.002)
+
+
+async def _within(work: Any) -> Any:
+    return await asyncio.wait_for(work, LONGEST)
+
+
+# CPU time of the servers -----------------------------------------------------------------------------------------------------
+
+
+def process_seconds(pid: int | None, *, children_too: bool = False) -> float | None:
+    """User and system time of a process with all its threads (proc(5), fields 14 to 17 of stat)."""
+    if pid is None:
+        return None
+    with contextlib.suppress(OSError):
+        times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]
+        return sum(int(ticks) for ticks in times[: 4 if children_too else 2]) / os.sysconf("SC_CLK_TCK")
+    return None
+
+
+def postgres_seconds(pid: int | None) -> float | None:
+    """Of the postmaster and its children, those that have ended included: the kernel adds them to their parent's."""
+    if (own := process_seconds(pid, children_too=True)) is None:
+        return None
+    return own + sum(process_seconds(child) or 0.0 for child in _children(pid))
+
+
+def _children(pid: int | None) -> list[int]:
+    children = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            if int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == pid:
+                children.append(int(entry.name))
+    return children
+
+
+def _difference(after: float | None, before: float | None) -> float | None:
+    return None if after is None or before is None else after - before

@@ -1,0 +1,87 @@
+"""taskiq on Redis streams. `python -m bench.peers.taskiq '<json>'` (bench/measure.py).
+
+As documented: `RedisStreamBroker` with results in Redis for a limited time (taskiq-redis's README recommends both), 100 tasks at
+once (the command line's default) on uvloop (its default too). At its best: no results, a larger prefetch and more entries for
+each read of the stream, no validation of parameters (`--no-parse`). It can't cancel a running task, and has no call for many.
+"""
+
+import asyncio
+import contextlib
+import importlib.metadata
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+
+import uvloop
+from redis.asyncio import Redis
+from taskiq import AckableMessage
+from taskiq.api import run_receiver_task
+from taskiq_redis import RedisAsyncResultBackend, RedisStreamBroker
+
+from bench.measure import Clock, Contestant, Given, run
+
+logging.getLogger("taskiq").setLevel(logging.CRITICAL)
+
+
+class CountingBroker(RedisStreamBroker):
+    """A task has ended when it is acknowledged."""
+
+    clock: Clock
+
+    async def listen(self) -> AsyncGenerator[AckableMessage, None]:
+        async for message in super().listen():
+            yield AckableMessage(data=message.data, ack=self._counting(message))
+
+    def _counting(self, message: AckableMessage) -> object:
+        async def acknowledge() -> None:
+            await message.ack()
+            self.clock.finish()
+
+        return acknowledge
+
+
+class TaskIq(Contestant):
+    def __init__(self, given: Given, clock: Clock, broker: CountingBroker) -> None:
+        super().__init__(given, clock)
+        self._broker = broker
+
+        async def nothing(number: int) -> dict[str, bool]:
+            clock.start(number)
+            return {"ok": True}
+
+        self._nothing = broker.register_task(nothing, task_name="nothing")
+
+    async def enqueue(self, number: int) -> None:
+        await self._nothing.kiq(number)
+
+    @contextlib.asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        async with Redis.from_url(self.given.redis_url) as redis:
+            # A listener that is canceled may leave its lock behind, and the next would wait for ever. Nobody else listens here.
+            await redis.delete("autoclaim:taskiq:taskiq")
+        running = asyncio.create_task(run_receiver_task(self._broker, **self.given.settings["worker"]))
+        try:
+            yield
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def taskiq(given: Given, clock: Clock) -> AsyncIterator[TaskIq]:
+    broker = CountingBroker(given.redis_url, **given.settings.get("broker", {}))
+    broker.clock = clock
+    if "results" in given.settings:
+        broker = broker.with_result_backend(RedisAsyncResultBackend(given.redis_url, **given.settings["results"]))
+    await broker.startup()
+    try:
+        yield TaskIq(given, clock, broker)
+    finally:
+        await broker.shutdown()
+
+
+def versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in ("taskiq", "taskiq-redis", "redis", "hiredis", "uvloop")}
+
+
+if __name__ == "__main__":
+    run(taskiq, versions, uvloop.run)
