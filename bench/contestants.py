@@ -79,7 +79,9 @@ ENTRIES = (
     ),
     _pgqueuer(
         "pgqueuer-best", "pgqueuer, at its best",
-        settings={"pool": {"min_size": 20, "max_size": 20}, "worker": {"batch_size": 200}},
+        settings={
+            "pool": {"min_size": 10, "max_size": 10}, "producer": {"min_size": 2, "max_size": 2}, "worker": {"batch_size": 200},
+        },
     ),
     _taskiq(
         "taskiq", "taskiq, as documented",
@@ -89,7 +91,7 @@ ENTRIES = (
         "taskiq-best", "taskiq, at its best",
         settings={
             "worker": {"max_async_tasks": 100, "max_prefetch": 500, "validate_params": False},
-            "broker": {"xread_count": 500, "max_connection_pool_size": 100},
+            "broker": {"xread_count": 500},
         },
     ),
     _bullmq(

@@ -21,7 +21,7 @@ from typing import Any
 
 CALLERS = 50
 WARM_UP = 500
-# Jobs of the pick-up come at times that have nothing to do with a worker's poll: a sleep of a fixed length would be in step with it.
+# Seconds between jobs of the pick-up: at random, because a sleep of a fixed length would be in step with a worker that polls.
 GAP = (0.02, 0.06)
 # saq asks only for jobs that have run for a while already.
 BEFORE_CANCEL = 1.2
@@ -37,6 +37,7 @@ class Clock:
         self._finished = 0
         self._wanted = 0
         self._all = asyncio.Event()
+        self.drained: Usage | None = None
 
     def start(self, number: int) -> None:
         self.started[number] = time.monotonic()
@@ -72,6 +73,22 @@ class Given:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Usage:
+    """The time, and the CPU seconds used until then."""
+
+    at: float
+    worker: float
+    postgres: float | None
+    redis: float | None
+
+    @classmethod
+    def now(cls, given: Given) -> "Usage":
+        return cls(
+            time.monotonic(), time.process_time(), postgres_seconds(given.postgres_pid), process_seconds(given.redis_pid)
+        )
+
+
 class Contestant:
     """One queue with its settings. What it can't do stays as it is here."""
 
@@ -94,10 +111,11 @@ class Contestant:
         raise NotImplementedError
 
     async def drain(self, jobs: int) -> None:
-        """Returns when the queue has written down the end of the last of these jobs."""
+        """Notes what was used when the queue has written down the end of the last of these jobs, and lets the worker end."""
         self.clock.expect(jobs)
         async with self.working():
             await self.clock.all_finished()
+            self.clock.drained = Usage.now(self.given)
 
     def working_cancelably(self) -> AbstractAsyncContextManager[None]:
         """Some workers must be told that jobs may be canceled."""
@@ -164,15 +182,15 @@ async def _enqueue(contestant: Contestant, jobs: int, numbers: Callable[[], int]
 
 
 async def _drain(contestant: Contestant, jobs: int) -> dict[str, list[float]]:
-    given = contestant.given
-    worker, postgres, redis = time.process_time(), postgres_seconds(given.postgres_pid), process_seconds(given.redis_pid)
-    began = time.monotonic()
+    before = Usage.now(contestant.given)
     await _within(contestant.drain(jobs))
-    seconds = time.monotonic() - began
+    after = contestant.clock.drained
+    assert after is not None
+    seconds = after.at - before.at
     used = {
-        "cpu_worker": time.process_time() - worker,
-        "cpu_postgres": _difference(postgres_seconds(given.postgres_pid), postgres),
-        "cpu_redis": _difference(process_seconds(given.redis_pid), redis),
+        "cpu_worker": after.worker - before.worker,
+        "cpu_postgres": _difference(after.postgres, before.postgres),
+        "cpu_redis": _difference(after.redis, before.redis),
     }
     per_job = {name: [cpu / jobs * 1e6] for name, cpu in used.items() if cpu is not None}
     return {"drain": [jobs / seconds], "drain_seconds": [seconds], **per_job}

@@ -74,9 +74,9 @@ def _postgres() -> Iterator[str]:
 async def _about_postgres(url: str) -> tuple[dict[str, str], int | None]:
     connection = await asyncpg.connect(url)
     try:
-        version, fsync, backend = await connection.fetchrow(
-            "select current_setting('server_version'), current_setting('fsync'), pg_backend_pid()"
-        )
+        row = await connection.fetchrow("select current_setting('server_version'), current_setting('fsync'), pg_backend_pid()")
+        assert row is not None
+        version, fsync, backend = row
         return {"PostgreSQL": f"{version}, fsync {fsync}"}, _parent(backend, named="postgres")
     finally:
         await connection.close()

@@ -2,7 +2,8 @@
 
 asyncpg, which its benchmarks page recommends for speed; tables with their default durability (logged), or fsync would mean
 nothing. As documented: a pool (its guide on performance tuning: 5 to 20 connections), `batch_size=20, max_concurrent_tasks=100`
-(the guide's example). At its best: larger batches and no limit of tasks, which spares the dequeue a count.
+(the guide's example). At its best: larger batches, no limit of tasks, which spares the dequeue a count, and few connections for
+who enqueues: each commit notifies, and PostgreSQL lets only one such commit through at a time.
 """
 
 import asyncio
@@ -96,10 +97,10 @@ class PgQueuer(Contestant):
 
 @contextlib.asynccontextmanager
 async def pgqueuer(given: Given, clock: Clock) -> AsyncIterator[PgQueuer]:
-    async def pool() -> asyncpg.Pool:
-        return await asyncpg.create_pool(given.postgres_url, **given.settings["pool"])
+    def pool(name: str = "pool") -> Any:
+        return asyncpg.create_pool(given.postgres_url, **given.settings.get(name, given.settings["pool"]))
 
-    async with await pool() as worker, await pool() as producer, await pool() as elsewhere:
+    async with pool() as worker, pool("producer") as producer, pool() as elsewhere:
         queries = Queries(AsyncpgPoolDriver(producer))
         await queries.install()
         yield PgQueuer(given, clock, worker, queries, Queries(AsyncpgPoolDriver(elsewhere)))

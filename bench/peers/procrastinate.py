@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 import uvloop
 from procrastinate import App, PsycopgConnector
 
-from bench.measure import Clock, Contestant, Given, run
+from bench.measure import Clock, Contestant, Given, Usage, run
 
 logging.getLogger("procrastinate").setLevel(logging.CRITICAL)
 BULK = 1_000
@@ -43,7 +43,9 @@ class Procrastinate(Contestant):
         await self._elsewhere.job_manager.cancel_job_by_id_async(self._ids[number], abort=True)
 
     async def drain(self, jobs: int) -> None:
+        # It ends when it has written down the end of the last job.
         await self._app.run_worker_async(wait=False, install_signal_handlers=False, **self.given.settings["worker"])
+        self.clock.drained = Usage.now(self.given)
 
     @contextlib.asynccontextmanager
     async def working(self) -> AsyncIterator[None]:

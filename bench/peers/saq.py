@@ -1,8 +1,9 @@
 """saq on Redis. `python -m bench.peers.saq '<json>'` (bench/measure.py).
 
 As documented: `Queue.from_url` and a worker with `concurrency`, everything else at its default (saq's README). At its best: more
-operations of the queue at once (`max_concurrent_ops`, 20 by default, throttles enqueue), orjson's place taken by the standard
-library's JSON without spaces, and aborts looked for every 0.05 s instead of every second (`timers`).
+operations of the queue at once (`max_concurrent_ops`, 20 by default, throttles enqueue and claim), and aborts looked for every
+0.05 s instead of every second (`timers`). hiredis and uvloop are there either way. It has no call for many jobs that doesn't wait
+for their results.
 """
 
 import asyncio

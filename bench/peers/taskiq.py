@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 import uvloop
 from redis.asyncio import Redis
 from taskiq import AckableMessage
-from taskiq.api import run_receiver_task
+from taskiq.receiver import Receiver
 from taskiq_redis import RedisAsyncResultBackend, RedisStreamBroker
 
 from bench.measure import Clock, Contestant, Given, run
@@ -58,12 +58,19 @@ class TaskIq(Contestant):
         async with Redis.from_url(self.given.redis_url) as redis:
             # A listener that is canceled may leave its lock behind, and the next would wait for ever. Nobody else listens here.
             await redis.delete("autoclaim:taskiq:taskiq")
-        running = asyncio.create_task(run_receiver_task(self._broker, **self.given.settings["worker"]))
+        self._broker.is_worker_process = True
+        ending = asyncio.Event()
+        receiver = Receiver(self._broker, run_startup=False, **self.given.settings["worker"])
+        running = asyncio.create_task(receiver.listen(ending))
         try:
             yield
         finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            ending.set()
+            # It waits for a read of the stream that may not end, and takes the first cancel for the end of that read.
+            for _ in range(50):
+                if (await asyncio.wait({running}, timeout=0.1))[0]:
+                    break
+                running.cancel()
 
 
 @contextlib.asynccontextmanager
