@@ -1,9 +1,9 @@
 /* BullMQ on Redis. `node bench.js '<json>'`: what is measured, and how, as in bench/measure.py, which this follows step by step.
 
-   As documented: a concurrency of 100 (the guide's page on concurrency has 50, its production page no other number), finished
-   jobs removed but for the last thousand (its page on auto-removal). At its best: finished jobs removed at once, a larger
-   concurrency, and ioredis writing what one turn of the event loop asks for in one piece (enableAutoPipelining). The event
-   stream is kept as shipped. A job that runs can only be canceled by the worker that runs it, so no cancel is measured. */
+   As documented: `concurrency` (its guide on concurrency; 100 here, as for everybody), `maxRetriesPerRequest: null` (on
+   connections), the last thousand completed jobs kept (on auto-removal). At its best: completed jobs removed at once, a larger
+   concurrency, and ioredis writing in one piece what one turn of the event loop asks for (`enableAutoPipelining`). The stream of
+   events is kept as shipped. A job that runs can only be canceled by the worker that runs it, so no cancel is measured. */
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
