@@ -6,7 +6,7 @@ from tests.browser.conftest import Visit
 from tests.browser.screens import button, expect_status, region
 from tests.browser.site import Site
 
-HEADINGS = ("Summary", "Key Topics", "Open Items", "Next Actions")
+HEADINGS = ("要約", "主な話題", "未解決の事項", "次のアクション")
 EVIL = "<img src=x onerror=\"document.title='broken'\"> 田中さん、見積書を金曜日までに送ってください。"
 
 

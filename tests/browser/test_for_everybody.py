@@ -61,7 +61,7 @@ async def look(visit: Visit, furnished: tuple[Site, dict[str, str]], screen: str
     await expect(page.get_by_role("heading", level=1)).to_be_visible()
     await page.wait_for_function("() => !document.querySelector('.loading, [aria-busy=\"true\"]')")
     if screen == "company":
-        await expect(page.get_by_role("article").get_by_role("heading", name="Summary", exact=True)).to_be_visible()
+        await expect(page.get_by_role("article").get_by_role("heading", name="要約", exact=True)).to_be_visible()
     return page
 
 

@@ -66,6 +66,17 @@ export function exactTime(time: string, language: Language): string {
   return format.format(Date.parse(time));
 }
 
+/** Without seconds, for what a person has set. */
+export function minuteTime(time: string, language: Language): string {
+  return new Intl.DateTimeFormat(LOCALES[language], {
+    year: "numeric",
+    month: "2-digit",
+    day: "2-digit",
+    hour: "2-digit",
+    minute: "2-digit",
+  }).format(Date.parse(time));
+}
+
 export function clock(time: string, language: Language): string {
   return new Intl.DateTimeFormat(LOCALES[language], { hour: "2-digit", minute: "2-digit", second: "2-digit" }).format(
     Date.parse(time),

@@ -3,6 +3,7 @@
 import { useMutation } from "@tanstack/react-query";
 import { cancelJob, forceFail, getJob, type Job, Refused, retryJob, runAgain } from "./api";
 import { arrive } from "./live";
+import { refusalText } from "./refusals";
 import { go } from "./route";
 import { useToasts } from "./toasts";
 import { statusWord, typeWord, useWords } from "./words";
@@ -18,7 +19,7 @@ function useConflict() {
       arrive([job]);
       say(explain(job), "bad");
     } catch {
-      say(words.refused(error.detail), "bad");
+      say(refusalText(words, error.detail), "bad");
     }
   };
 }

@@ -6,7 +6,8 @@ import { type Change, type Job, retryJob } from "./api";
 import { hasEnded } from "./history";
 import { arrive, freshen, useArrivals, useChanges, useTick } from "./live";
 import { Icon, type IconName } from "./parts/icons";
-import { problemText } from "./parts/states";
+import { Meaning } from "./parts/states";
+import { problemText } from "./refusals";
 import { Link } from "./route";
 import { useUser } from "./session";
 import { typeWord, useWords, type Words } from "./words";
@@ -138,7 +139,12 @@ function ToastCard({ toast, onClose }: { toast: Toast; onClose: () => void }) {
       <Icon name={toast.icon} size={18} />
       <div className="toast-text">
         <p>{toast.text}</p>
-        {toast.more && <p className="toast-more">{toast.more}</p>}
+        {toast.more && (
+          <p className="toast-more">
+            {toast.more}
+            {toast.job && <Meaning error={toast.job.error} />}
+          </p>
+        )}
         {toast.job && (
           <p className="toast-actions">
             <Link to={`/jobs/${toast.job.id}`} onClick={onClose}>

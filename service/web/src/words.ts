@@ -125,6 +125,42 @@ const WORDS = {
     (detail: string) => `実行できませんでした: ${detail}`,
     (detail: string) => `Not done: ${detail}`,
   ),
+  notValid: saying(
+    (what: string) => `正しくない項目があります（${what}）。`,
+    (what: string) => `Not valid: ${what}.`,
+  ),
+  onlyAdminsMay: say("この操作は管理者のみ実行できます。", "Only admins may do this."),
+  onlyOwnJobs: say("表示できるのは自分のジョブのみです。", "You may see your own jobs only."),
+  otherSite: say(
+    "このページのアドレスとは別のサイトからの操作とみなされたため、実行できませんでした。",
+    "Not done: the request seemed to come from another site.",
+  ),
+  stillAnswered: say(
+    "同じ操作を処理しています。しばらくしてからもう一度お試しください。",
+    "The same request is still being answered. Try again in a moment.",
+  ),
+  tooManyRequests: say(
+    "操作の回数が多すぎます。しばらくしてからもう一度お試しください。",
+    "Too many requests. Try again in a moment.",
+  ),
+  typeGone: say(
+    "この種類のジョブは現在のバージョンにないため、実行できません。",
+    "This type of job does not exist any more.",
+  ),
+  payloadOutdated: say(
+    "このジョブの入力は現在のバージョンに合わないため、再実行できません。",
+    "This job's payload does not fit its type any more, so it can't be run again.",
+  ),
+  companyGone: say("この会社は見つかりません。", "There is no such company."),
+  roomGone: say("このルームは見つかりません。", "There is no such room."),
+  notLinked: say("このルームはすでに紐づいていません。", "This room is not linked any more."),
+  nameNotValid: say("会社名は1〜200文字で入力してください。", "A company's name has 1 to 200 characters."),
+  dayNotValid: say("期間の日付が正しくありません。", "The period's days are not valid."),
+  untilOver: say("再開する日時には、これからの日時を指定してください。", "Until when must be a time to come."),
+  unknownValue: saying(
+    (what: string) => `アドレスの条件「${what}」が正しくありません。`,
+    (what: string) => `The address asks for a “${what}” that there is not.`,
+  ),
   otherJobActive: say(
     "同じ内容の別のジョブが実行中のため、再試行できません。",
     "Another job that does the same is active, so this one can't be retried.",
@@ -137,6 +173,45 @@ const WORDS = {
     (status: string) => `現在の状態（${status}）では実行できません。`,
     (status: string) => `Not possible while the job is ${status.toLowerCase()}.`,
   ),
+
+  // What a job's error means
+  means401: say(
+    "Chatwork が API トークンを受け付けませんでした。トークンの設定を確認してください。",
+    "Chatwork did not accept the API token. Check how it is set.",
+  ),
+  means403: say(
+    "トークンの持ち主がこのルームに参加していないため、Chatwork に拒否されました。",
+    "Chatwork refused: the token's owner is not a member of this room.",
+  ),
+  means404: say(
+    "Chatwork にこのルームがありません。削除された可能性があります。",
+    "Chatwork has no such room. It may have been deleted.",
+  ),
+  means5xx: say(
+    "Chatwork 側で問題が発生しました。しばらくしてから再試行してください。",
+    "Something went wrong at Chatwork. Try again in a while.",
+  ),
+  meansNoAnswer: say(
+    "Chatwork から応答がありませんでした。しばらくしてから再試行してください。",
+    "Chatwork did not answer. Try again in a while.",
+  ),
+  meansUnreadable: say("Chatwork の応答を読み取れませんでした。", "Chatwork's answer could not be read."),
+  meansUnknownRoom: say(
+    "まだ取り込まれていないルームです。先にルーム同期を実行してください。",
+    "This room is not known yet. Sync the rooms first.",
+  ),
+  meansNoToken: say("Chatwork の API トークンが設定されていません。", "No Chatwork API token is set."),
+  meansWorkerLost: say(
+    "処理中のワーカーが応答しなくなりました。",
+    "The worker stopped answering while it ran this job.",
+  ),
+  meansTimeout: say("制限時間内に終わりませんでした。", "It did not end within its time limit."),
+  meansForceFailed: say("管理者が強制的に失敗にしました。", "An admin forced it to fail."),
+  meansModelFailed: say(
+    "要約に使う言語モデルから正しい応答が得られませんでした。",
+    "The language model gave no usable answer.",
+  ),
+  meansCompanyGone: say("会社が見つかりませんでした。", "There is no such company."),
 
   // Statuses and events
   queued: say("待機中", "Queued"),
@@ -624,6 +699,10 @@ const WORDS = {
     (count: number) => `${n(count)} トークン`,
     (count: number) => s(count, "token"),
   ),
+  headingSummary: say("要約", "Summary"),
+  headingTopics: say("主な話題", "Key Topics"),
+  headingOpen: say("未解決の事項", "Open Items"),
+  headingNext: say("次のアクション", "Next Actions"),
   copyMarkdown: say("Markdown をコピー", "Copy Markdown"),
 
   // Audit

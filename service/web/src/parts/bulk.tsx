@@ -4,6 +4,7 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { type BulkAction, type BulkAnswer, bulk, type JobFilter } from "../api";
 import { freshen } from "../live";
+import { refusalText } from "../refusals";
 import { useToasts } from "../toasts";
 import { useWords } from "../words";
 import { Dialog } from "./dialog";
@@ -68,7 +69,7 @@ export function BulkDialog({ action, chosen, onClose, onDone }: BulkProps) {
             <ul>
               {refused.map(({ jobId, detail }) => (
                 <li key={jobId}>
-                  <code>{jobId.slice(-8)}</code> {detail}
+                  <code>{jobId.slice(-8)}</code> {refusalText(words, detail)}
                 </li>
               ))}
             </ul>

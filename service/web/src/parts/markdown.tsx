@@ -43,6 +43,9 @@ const ALLOWED = {
   ALLOWED_URI_REGEXP: /^https?:/i,
 };
 
+const inOtherWords = (text: string, headings: Record<string, string>) =>
+  text.replace(/^## (.+?)\s*$/gm, (line, heading: string) => (headings[heading] ? `## ${headings[heading]}` : line));
+
 export function sanitised(text: string): string {
   const fragment = DOMPurify.sanitize(markdown.parse(text, { async: false }), {
     ...ALLOWED,
@@ -57,8 +60,9 @@ export function sanitised(text: string): string {
   return holder.innerHTML;
 }
 
-export default function Markdown({ text }: { text: string }) {
-  const html = useMemo(() => sanitised(text), [text]);
+/** `headings` of the second level are shown in other words. */
+export default function Markdown({ text, headings = {} }: { text: string; headings?: Record<string, string> }) {
+  const html = useMemo(() => sanitised(inOtherWords(text, headings)), [text, headings]);
   // It has just been sanitised.
   return <div className="markdown" dangerouslySetInnerHTML={{ __html: html }} />;
 }

@@ -8,6 +8,7 @@ import { useCancel, useRetry } from "../job-actions";
 import { Link } from "../route";
 import { useWords, type Words } from "../words";
 import { Icon } from "./icons";
+import { Meaning } from "./states";
 import { StatusBadge } from "./status";
 import { Ago } from "./time";
 
@@ -92,6 +93,7 @@ function ErrorLine({ job }: { job: Job }) {
       <span>
         {job.error?.message}
         {job.status === "queued" && ` · ${whenAgain(words, job.runAt, now)}`}
+        <Meaning error={job.error} />
       </span>
     </p>
   );

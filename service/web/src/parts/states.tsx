@@ -1,9 +1,10 @@
 /** What stands where something else should: nothing there, still coming, forbidden, not found, broken. */
 
 import { type ReactNode, useEffect, useState } from "react";
-import { Refused, Unreachable } from "../api";
+import { Refused } from "../api";
 import { isPassing } from "../live";
-import { useWords, type Words } from "../words";
+import { errorMeaning, problemText } from "../refusals";
+import { useWords } from "../words";
 import { Icon, type IconName } from "./icons";
 
 interface PlateProps {
@@ -45,20 +46,11 @@ export function NotFound() {
   );
 }
 
-/** What the service's refusal means to a person. */
-export function problemText(words: Words, error: unknown): string {
-  if (error instanceof Unreachable) return words.noAnswer;
-  if (!(error instanceof Refused)) return words.serverError;
-  if (error.status === 503) return words.databaseAway;
-  if (error.status >= 500) return words.serverError;
-  if (error.status === 403) return words.forbiddenTitle;
-  if (error.status === 404) return words.notFoundTitle;
-  return words.refused(error.detail);
-}
-
 export function ProblemPlate({ error, again }: { error: unknown; again?: () => void }) {
   const words = useWords();
-  if (error instanceof Refused && error.status === 403) return <Forbidden />;
+  if (error instanceof Refused && error.status === 403 && problemText(words, error) === words.onlyAdminsMay) {
+    return <Forbidden />;
+  }
   if (error instanceof Refused && error.status === 404) return <NotFound />;
   return (
     <Plate
@@ -111,4 +103,11 @@ export function Mishap({ error }: { error: unknown }) {
       <Icon name="warn" /> {problemText(words, error)}
     </p>
   );
+}
+
+/** What a job's error means, beside its own message. */
+export function Meaning({ error }: { error: { name: string; message: string } | null | undefined }) {
+  const words = useWords();
+  const text = error && errorMeaning(words, error);
+  return text ? <span className="meaning">{text}</span> : null;
 }

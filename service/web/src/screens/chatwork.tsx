@@ -16,10 +16,11 @@ import { ProgressCard } from "../parts/progress";
 import { Cell, HeadCell, Rows } from "../parts/rows";
 import { Forbidden, Loading, Mishap, Plate, ProblemPlate } from "../parts/states";
 import { Ago } from "../parts/time";
+import { errorMeaning } from "../refusals";
 import { addressWith, go, usePlace } from "../route";
 import { useSession } from "../session";
 import { useToasts } from "../toasts";
-import { useWords } from "../words";
+import { useWords, type Words } from "../words";
 
 export function ChatworkScreen() {
   const words = useWords();
@@ -370,6 +371,9 @@ function RoomsTable({ rooms }: { rooms: Room[] }) {
   );
 }
 
+const errorTitle = (words: Words, message: string) =>
+  [message, errorMeaning(words, { name: "Refused", message })].filter(Boolean).join("\n");
+
 function RoomRow({
   room,
   chosen,
@@ -413,7 +417,7 @@ function RoomRow({
       </Cell>
       <Cell className={room.lastErrorAt ? "room-error" : "room-fine"} label={words.lastError}>
         {room.lastErrorAt ? (
-          <span className="error-chip" title={room.lastErrorMessage ?? ""}>
+          <span className="error-chip" title={errorTitle(words, room.lastErrorMessage ?? "")}>
             <Icon name="warn" size={14} />
             <span className="clip">{room.lastErrorMessage}</span>
             <Ago at={room.lastErrorAt} />

@@ -1,7 +1,7 @@
 /** Companies: the rooms that belong to them, and summaries of what was said there. */
 
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { type FormEvent, lazy, Suspense, useEffect, useState } from "react";
+import { type FormEvent, lazy, Suspense, useEffect, useMemo, useState } from "react";
 import {
   type Company,
   createCompany,
@@ -17,7 +17,7 @@ import {
   unlinkRoom,
 } from "../api";
 import { useNow } from "../clock";
-import { day, lastDay } from "../format";
+import { day, lastDay, minuteTime } from "../format";
 import { hasEnded } from "../history";
 import { useCurrentJobs, useJob } from "../job-queries";
 import { useArrivals } from "../live";
@@ -27,7 +27,6 @@ import { Heading } from "../parts/heading";
 import { Icon } from "../parts/icons";
 import { ProgressCard } from "../parts/progress";
 import { Loading, Mishap, NotFound, Plate, ProblemPlate } from "../parts/states";
-import { Exact } from "../parts/time";
 import { daysOf, instantsOf, PERIODS } from "../periods";
 import { addressWith, go, Link, usePlace } from "../route";
 import { useSession } from "../session";
@@ -453,9 +452,18 @@ const periodText = (words: Words, draft: Draft) =>
 // Whoever never reads a draft does not fetch what draws it.
 const Markdown = lazy(() => import("../parts/markdown"));
 
+/** Every draft has these four, in English; what is copied keeps them. */
+const headingsOf = (words: Words): Record<string, string> => ({
+  Summary: words.headingSummary,
+  "Key Topics": words.headingTopics,
+  "Open Items": words.headingOpen,
+  "Next Actions": words.headingNext,
+});
+
 function DraftView({ draft }: { draft: Draft }) {
   const words = useWords();
   const tokens = tokensOf(draft);
+  const headings = useMemo(() => headingsOf(words), [words]);
   useEffect(() => {
     void import("../parts/markdown");
   }, []);
@@ -470,7 +478,7 @@ function DraftView({ draft }: { draft: Draft }) {
         <Copy label={words.copyMarkdown} shown={words.copyMarkdown} text={() => draft.content} />
       </header>
       <Suspense fallback={<Loading rows={4} />}>
-        <Markdown text={draft.content} />
+        <Markdown text={draft.content} headings={headings} />
       </Suspense>
       <footer className="draft-foot faint">
         <details>
@@ -485,7 +493,8 @@ function DraftView({ draft }: { draft: Draft }) {
           </ul>
         </details>
         <span>
-          {words.expires("")} <Exact at={draft.expiresAt} />
+          {words.expires("")}{" "}
+          <time dateTime={draft.expiresAt}>{minuteTime(draft.expiresAt, words.language)}</time>
         </span>
       </footer>
     </article>

@@ -4,7 +4,7 @@ import { useMutation, useQuery } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { downloadHistory, type Job, type JobEvent, whyWaiting } from "../api";
 import { useNow } from "../clock";
-import { exactTime, fromNow, span } from "../format";
+import { fromNow, minuteTime, span } from "../format";
 import { doneOf, durationOf, isActive, mayCancel, mayRetry } from "../history";
 import { useCancel, useForceFail, useRetry, useRunAgain } from "../job-actions";
 import { useJob } from "../job-queries";
@@ -18,7 +18,7 @@ import { JobState } from "../parts/job-state";
 import { Menu } from "../parts/menu";
 import { Bar, Pace } from "../parts/progress";
 import { Scrubber } from "../parts/scrubber";
-import { Loading, NotFound, ProblemPlate } from "../parts/states";
+import { Loading, Meaning, NotFound, ProblemPlate } from "../parts/states";
 import { StatusBadge } from "../parts/status";
 import { Ago } from "../parts/time";
 import { Timeline } from "../parts/timeline";
@@ -65,7 +65,11 @@ function KnownJob({ id }: { id: string }) {
       {job.status === "processing" && <Running job={job} />}
       {job.error && job.status === "failed" && (
         <p className="error-line error-large" role="note">
-          <Icon name="failed" /> {job.error.message}
+          <Icon name="failed" />
+          <span>
+            {job.error.message}
+            <Meaning error={job.error} />
+          </span>
         </p>
       )}
       <History job={job} />
@@ -154,7 +158,7 @@ function reasonText(
     }
     case "paused":
       return waiting.pausedUntil
-        ? words.waitPausedUntil(exactTime(waiting.pausedUntil, words.language))
+        ? words.waitPausedUntil(minuteTime(waiting.pausedUntil, words.language))
         : words.waitPaused;
     case "no_worker":
       return words.waitNoWorker;

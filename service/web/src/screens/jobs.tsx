@@ -1,7 +1,7 @@
 /** The jobs: how many in which state, which ones, and what is to become of them. */
 
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { memo, useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
+import { Fragment, memo, useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
 import { type BulkAction, countJobs, type Job, type JobFilter, listJobTypes, listWorkers, type Status } from "../api";
 import { useNow } from "../clock";
 import { number, shortId, span } from "../format";
@@ -438,7 +438,7 @@ const JobRow = memo(function JobRow({ job, owner, chosen, onChoose }: JobRowProp
       </Cell>
       <Cell className="job-what">
         <Link className="row-link row-whole" to={`/jobs/${job.id}`}>
-          {job.type}
+          <Breakable name={job.type} />
         </Link>
         <span className="faint clip">
           {typeWord(words, job.type)} · <code>{shortId(job.id)}</code>
@@ -465,6 +465,16 @@ const JobRow = memo(function JobRow({ job, owner, chosen, onChoose }: JobRowProp
     </>
   );
 });
+
+/** On a phone a long name goes on in the next line after one of its underscores. */
+function Breakable({ name }: { name: string }) {
+  return name.split(/(?<=_)/).map((part) => (
+    <Fragment key={part}>
+      {part}
+      <wbr />
+    </Fragment>
+  ));
+}
 
 function Duration({ job }: { job: Job }) {
   const { language } = useWords();
@@ -496,7 +506,7 @@ function Result({ job }: { job: Job }) {
   // A row has room for a few words only: what went wrong comes first.
   const said = resultWords(words, job).sort((one, other) => Number(other.bad ?? false) - Number(one.bad ?? false));
   return (
-    <span className="clip faint">
+    <span className="clip faint" title={said.map(({ text }) => text).join(" · ")}>
       {said.map(({ text, bad }, index) => (
         <span key={text} className={bad ? "bad-text" : ""}>
           {index > 0 && " · "}

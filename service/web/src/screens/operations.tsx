@@ -4,7 +4,7 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { type JobType, listJobTypes, listWorkers, pauseType, resumeType, type Worker } from "../api";
 import { useNow } from "../clock";
-import { ago, exactTime, shortId, span } from "../format";
+import { ago, minuteTime, shortId, span } from "../format";
 import { Dialog } from "../parts/dialog";
 import { Icon } from "../parts/icons";
 import { Loading, Mishap, Plate, ProblemPlate } from "../parts/states";
@@ -84,7 +84,7 @@ function TypeCard({ type }: { type: JobType }) {
       {paused && (
         <p>
           {words.pausedSince(ago(paused.since, now, words.language), names.actor(paused.actor))}
-          {paused.until && ` · ${words.until(exactTime(paused.until, words.language))}`}
+          {paused.until && ` · ${words.until(minuteTime(paused.until, words.language))}`}
           {paused.reason && <span className="pause-reason">{paused.reason}</span>}
         </p>
       )}

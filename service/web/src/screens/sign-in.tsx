@@ -3,7 +3,7 @@ import { type FormEvent, useEffect, useState } from "react";
 import { Refused, signIn } from "../api";
 import { Choices, Mark } from "../frame";
 import { Icon } from "../parts/icons";
-import { problemText } from "../parts/states";
+import { problemText } from "../refusals";
 import { useSession } from "../session";
 import { useWords, type Words } from "../words";
 

@@ -1,0 +1,89 @@
+import { describe, expect, test } from "vitest";
+import { Refused, Unreachable } from "./api";
+import { errorMeaning, problemText, refusalText } from "./refusals";
+import { wordsIn } from "./words";
+
+const ja = wordsIn("ja");
+const en = wordsIn("en");
+
+/** As the service says them. */
+const KNOWN: [number, string, { path: string; detail: string }[]][] = [
+  [409, "Cannot cancel this job: it is completed.", []],
+  [409, "Cannot retry this job: job 01a20b8f-f44d-7cca-8ffe-c7838b25595c does the same and is active.", []],
+  [409, "Cannot retry this job: another one does the same and is active.", []],
+  [400, "Chatwork is not set up here: CHATWORK_API_TOKEN is missing.", []],
+  [403, "Only an admin may do this.", []],
+  [403, "Only an admin may choose whose jobs to see.", []],
+  [403, "This request comes from another site.", []],
+  [409, "A request with this Idempotency-Key is still being answered.", []],
+  [422, "There is no such job type any more.", [{ path: "type", detail: "is not known any more" }]],
+  [422, "The payload does not fit this job type any more.", [{ path: "roomId", detail: "is required" }]],
+  [404, "There is no such company.", []],
+  [404, "There is no such room.", []],
+  [404, "This room is not linked to this company.", []],
+  [404, "There is no such job.", []],
+  [404, "This job has no event 99 yet: its last is 7.", []],
+  [429, "Too many tries to sign in. Try again in 60 seconds.", []],
+  [503, "The database is away. Try again in a moment.", []],
+  [500, "Something went wrong here, not with your request.", []],
+  [409, "name: belongs to another company", [{ path: "name", detail: "belongs to another company" }]],
+  [422, "The body is not valid.", [{ path: "name", detail: "string should have at most 200 characters" }]],
+  [422, "The body is not valid.", [{ path: "periodEnd", detail: "must be later than periodStart" }]],
+  [422, "until: is over already", [{ path: "until", detail: "is over already" }]],
+  [422, "The query is not valid.", [{ path: "type", detail: "should be one of chatwork_rooms_sync, summary_draft" }]],
+  [400, "The query is not valid.", [{ path: "userId", detail: "is not a UUID" }]],
+];
+
+const LATIN = /[A-Za-z]{3,}/g;
+
+describe("a refusal", () => {
+  test.each(KNOWN)("%i %s is told in Japanese", (status, detail, errors) => {
+    const text = problemText(ja, new Refused(status, detail, errors));
+
+    expect(text).toMatch(/[ぁ-ん]/);
+    const names = ["Chatwork", "API", "CHATWORK", "TOKEN"];
+    expect((text.match(LATIN) ?? []).filter((word) => !names.includes(word))).toEqual([]);
+  });
+
+  test.each(KNOWN)("%i %s is told in English", (status, detail, errors) => {
+    expect(problemText(en, new Refused(status, detail, errors))).not.toMatch(/[ぁ-ん]/);
+  });
+
+  test("that nobody knows is shown as it was said, under a heading", () => {
+    expect(problemText(ja, new Refused(409, "The moon is full."))).toBe("実行できませんでした: The moon is full.");
+    expect(refusalText(ja, "The moon is full.")).toBe("実行できませんでした: The moon is full.");
+  });
+
+  test("of fields that nobody knows names them all", () => {
+    const errors = [
+      { path: "name", detail: "is required" },
+      { path: "colour", detail: "is not known here" },
+    ];
+
+    expect(problemText(ja, new Refused(422, "The body is not valid.", errors))).toBe(
+      "正しくない項目があります（name: is required; colour: is not known here）。",
+    );
+  });
+
+  test("that never came is no refusal", () => {
+    expect(problemText(ja, new Unreachable())).toBe("サーバーに接続できませんでした。");
+  });
+});
+
+describe("a job's error", () => {
+  test.each([
+    ["Refused", "Chatwork API error: 500"],
+    ["Unauthorized", "Chatwork API error: 401"],
+    ["NoAnswer", "no answer from Chatwork (ReadTimeout)"],
+    ["UnknownRoom", "no Chatwork room 99 is known: sync the rooms first"],
+    ["WorkerLost", "worker w1 disappeared while it ran attempt 1"],
+    ["Timeout", "attempt 1 took longer than 600 s"],
+    ["ModelFailed", "the language model cannot be reached"],
+  ])("%s: %s has a meaning", (name, message) => {
+    expect(errorMeaning(ja, { name, message })).toMatch(/[ぁ-ん]。$/);
+  });
+
+  test("that nobody knows has none", () => {
+    expect(errorMeaning(ja, { name: "KeyError", message: "'room'" })).toBeNull();
+  });
+});
