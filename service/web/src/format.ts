@@ -6,6 +6,7 @@ const LOCALES: Record<Language, string> = { ja: "ja-JP", en: "en-GB" };
 
 const relative = new Map<Language, Intl.RelativeTimeFormat>();
 const exact = new Map<Language, Intl.DateTimeFormat>();
+const clocks = new Map<Language, Intl.DateTimeFormat>();
 const numbers = new Map<Language, Intl.NumberFormat>();
 
 function kept<T>(formats: Map<Language, T>, language: Language, make: (locale: string) => T): T {
@@ -78,9 +79,12 @@ export function minuteTime(time: string, language: Language): string {
 }
 
 export function clock(time: string, language: Language): string {
-  return new Intl.DateTimeFormat(LOCALES[language], { hour: "2-digit", minute: "2-digit", second: "2-digit" }).format(
-    Date.parse(time),
+  const format = kept(
+    clocks,
+    language,
+    (locale) => new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit", second: "2-digit" }),
   );
+  return format.format(Date.parse(time));
 }
 
 export function day(time: string, language: Language): string {

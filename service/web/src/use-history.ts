@@ -7,6 +7,9 @@ import { isActive } from "./history";
 import { useTick } from "./live";
 import { follow } from "./stream";
 
+/** Events may come faster than anybody can see. */
+const GATHER_FOR = 100;
+
 export function useHistory(id: string, job: Job | undefined) {
   const queries = useQueryClient();
   const key = ["events", id];
@@ -22,17 +25,27 @@ export function useHistory(id: string, job: Job | undefined) {
   // The stream goes on from where it began; each event is not a new one.
   useEffect(() => {
     if (!behind) return;
-    return follow({
+    let gathered: JobEvent[] = [];
+    let gathering: ReturnType<typeof setTimeout> | undefined;
+    const show = () => {
+      clearTimeout(gathering);
+      gathering = undefined;
+      const news = gathered;
+      gathered = [];
+      if (news.length) queries.setQueryData<JobEvent[]>(key, (held) => joined(held ?? [], news));
+    };
+    const stop = follow({
       after: String(last),
       open: (lastId, signal) => openStream(id, lastId, signal),
-      onMessages: (messages) =>
-        queries.setQueryData<JobEvent[]>(key, (held) =>
-          joined(
-            held ?? [],
-            messages.map(({ data }) => JSON.parse(data) as JobEvent),
-          ),
-        ),
+      onMessages: (messages) => {
+        for (const { data } of messages) gathered.push(JSON.parse(data) as JobEvent);
+        gathering ??= setTimeout(show, GATHER_FOR);
+      },
     });
+    return () => {
+      stop();
+      show();
+    };
   }, [behind, id]);
 
   useTick(() => {

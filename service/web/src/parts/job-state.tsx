@@ -1,7 +1,7 @@
 /** A whole job as it was after one of its events, and what that event changed. */
 
 import { keepPreviousData, useQuery, useQueryClient } from "@tanstack/react-query";
-import { type ReactNode, useEffect, useMemo } from "react";
+import { type ReactNode, useEffect, useMemo, useRef, useState } from "react";
 import { getJobAfter, type Job, type JobEvent } from "../api";
 import { type Differences, differences, differsWithin } from "../diff";
 import { useNames } from "../people";
@@ -20,17 +20,26 @@ const asItWas = (id: string, seq: number) => ({
   gcTime: 600_000,
 });
 
-export function JobState({ id, event, last }: { id: string; event: JobEvent; last: number }) {
+interface JobStateProps {
+  id: string;
+  event: JobEvent;
+  last: number;
+  /** Whether it moves on with the job. */
+  follows: boolean;
+}
+
+export function JobState({ id, event, last, follows }: JobStateProps) {
   const words = useWords();
   const queries = useQueryClient();
-  const { seq } = event;
+  const seq = useSteady(event.seq, follows);
   const now = useQuery({ ...asItWas(id, seq), placeholderData: keepPreviousData });
   const before = useQuery({ ...asItWas(id, seq - 1), enabled: seq > 1 });
 
   useEffect(() => {
+    if (follows) return;
     for (const near of [seq + 1, seq - 2, seq + 2])
       if (near >= 1 && near <= last) void queries.prefetchQuery(asItWas(id, near));
-  }, [queries, id, seq, last]);
+  }, [queries, id, seq, last, follows]);
 
   const job = now.data;
   const previous = seq > 1 ? before.data : undefined;
@@ -46,9 +55,9 @@ export function JobState({ id, event, last }: { id: string; event: JobEvent; las
     (field) => !ALWAYS.has(field) && differsWithin(changes, `/${field}`),
   ).length;
   return (
-    <section className={`job-state${isIt ? "" : " job-state-old"}`} aria-labelledby="state-heading" aria-busy={!isIt}>
+    <section className={`job-state${isIt ? "" : " job-state-old"}`} aria-labelledby="state-heading" aria-busy={!isIt || seq !== event.seq}>
       <div className="job-state-head">
-        <h2 id="state-heading">{seq === last ? words.asItIs : words.asItWas}</h2>
+        <h2 id="state-heading">{follows || seq === last ? words.asItIs : words.asItWas}</h2>
         <StatusBadge status={job.status} />
         <span className="grow" />
         <span className="faint" aria-live="polite">
@@ -61,6 +70,26 @@ export function JobState({ id, event, last }: { id: string; event: JobEvent; las
       ))}
     </section>
   );
+}
+
+const EVERY = 400;
+
+/** Where one stands; what only moves on by itself moves no oftener than the service is to be asked about it. */
+function useSteady(seq: number, follows: boolean): number {
+  const [shown, setShown] = useState(seq);
+  const changedAt = useRef(0);
+  useEffect(() => {
+    if (!follows) return;
+    const timer = setTimeout(
+      () => {
+        changedAt.current = Date.now();
+        setShown(seq);
+      },
+      Math.max(0, changedAt.current + EVERY - Date.now()),
+    );
+    return () => clearTimeout(timer);
+  }, [seq, follows]);
+  return follows && shown < seq ? shown : seq;
 }
 
 type Field =

@@ -282,7 +282,7 @@ function History({ job }: { job: Job }) {
         </p>
       )}
       <Scrubber events={events} seq={seq} follows={!pinned} active={isActive(job)} onMove={move} />
-      <Moments job={job} events={events} event={event} onMove={move} />
+      <Moments job={job} events={events} event={event} follows={!pinned && isActive(job)} onMove={move} />
       <Attempts job={job} events={events} seq={seq} onChoose={move} />
     </>
   );
@@ -292,11 +292,13 @@ function Moments({
   job,
   events,
   event,
+  follows,
   onMove,
 }: {
   job: Job;
   events: JobEvent[];
   event: JobEvent;
+  follows: boolean;
   onMove: (seq: number) => void;
 }) {
   const words = useWords();
@@ -307,7 +309,7 @@ function Moments({
         <Timeline events={events} seq={event.seq} onChoose={onMove} />
       </section>
       <div className="card state-card">
-        <JobState id={job.id} event={event} last={events.length} />
+        <JobState id={job.id} event={event} last={events.length} follows={follows} />
       </div>
     </div>
   );

@@ -1,7 +1,7 @@
 /** The jobs: how many in which state, which ones, and what is to become of them. */
 
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { Fragment, memo, useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
+import { Fragment, memo, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { type BulkAction, countJobs, type Job, type JobFilter, listJobTypes, listWorkers, type Status } from "../api";
 import { useNow } from "../clock";
 import { number, shortId, span } from "../format";
@@ -388,14 +388,16 @@ function List({ filter }: { filter: JobFilter }) {
 
 const FROM_TOP = 160;
 
+/** Asked for only when one scrolls: whoever asks while drawing has everything laid out once more. */
 function useScrolled(): boolean {
-  return useSyncExternalStore(
-    (listener) => {
-      window.addEventListener("scroll", listener, { passive: true });
-      return () => window.removeEventListener("scroll", listener);
-    },
-    () => window.scrollY > FROM_TOP,
-  );
+  const [scrolled, setScrolled] = useState(() => window.scrollY > FROM_TOP);
+  useEffect(() => {
+    const look = () => setScrolled(window.scrollY > FROM_TOP);
+    look();
+    window.addEventListener("scroll", look, { passive: true });
+    return () => window.removeEventListener("scroll", look);
+  }, []);
+  return scrolled;
 }
 
 function NoJobs({ place, filter }: { place: Place; filter: JobFilter }) {
