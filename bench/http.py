@@ -13,9 +13,9 @@ import asyncpg
 import redis.asyncio
 import uvloop
 
-from bench.__main__ import fresh_database
 from bench.load import Outcome, Plan, load
 from bench.processes import ADMIN, add_people, cpu_seconds, environment, postgres_pid, running, serving
+from bench.servers import fresh_database
 from tests.servers import redis_server
 
 QUEUE = "/api/chatwork/messages/sync?roomId=1%d"

@@ -7,7 +7,6 @@ import logging
 from collections.abc import AsyncIterator
 
 import asyncpg
-import structlog
 import uvloop
 
 from bench.measure import Clock, Contestant, Given, run
@@ -15,14 +14,15 @@ from events.bus import RedisBus
 from events.database import Database
 from events.job import Job, cancel
 from events.store import Store
-from workers.enqueue import enqueue
+from service.logs import configure_logs
+from workers.enqueue import enqueue, enqueue_many
 from workers.job_type import Context, JobType, Payload
 from workers.main import Worker
 from workers.redis_wire import RedisWire
 from workers.resources import Resources
 
 ACTOR = "system:bench"
-BULK = 500
+BULK = 2_000
 
 
 class Number(Payload):
@@ -58,7 +58,11 @@ class Ours(Contestant):
         await self._enqueue(self._nothing, number)
 
     async def enqueue_bulk(self, numbers: range) -> None:
-        await enqueue_many(self, numbers)
+        payloads = [{"n": number} for number in numbers]
+        for first in range(0, len(payloads), BULK):
+            await enqueue_many(
+                self._store, self._wire, self._nothing, payloads[first : first + BULK], user_id=None, actor=ACTOR
+            )
 
     async def enqueue_endless(self, number: int) -> None:
         self._running[number] = await self._enqueue(self._endless, number)
@@ -94,15 +98,9 @@ class Ours(Contestant):
         return await enqueue(self._store, self._wire, job_type, {"n": number}, user_id=None, actor=ACTOR)
 
 
-async def enqueue_many(ours: Ours, numbers: range) -> None:
-    """Many jobs by one caller. The store has no call for it yet: so many at once as a batch takes."""
-    for first in range(0, len(numbers), BULK):
-        await asyncio.gather(*(ours.enqueue(number) for number in numbers[first : first + BULK]))
-
-
 @contextlib.asynccontextmanager
 async def ours(given: Given, clock: Clock) -> AsyncIterator[Ours]:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    configure_logs(logging.WARNING)
     async with _connected(given) as (database, store, bus):
         wire = RedisWire(given.redis_url)
         await wire.start()

@@ -15,8 +15,8 @@ from typing import Any
 import uvloop
 from playwright.async_api import Page, async_playwright
 
-from bench.__main__ import fresh_database
 from bench.rooms import EMAIL, PASSWORD, _address, _rireki, _running
+from bench.servers import fresh_database
 from events import job as rules
 from events.bus import RedisBus
 from events.database import Database

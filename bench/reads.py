@@ -25,9 +25,9 @@ import structlog
 import uvloop
 from starlette.types import ASGIApp, Message
 
-from bench.__main__ import fresh_database
 from bench.fill import TABLES, Filled, fill
 from bench.nothing import drained_per_second, queued_per_second
+from bench.servers import fresh_database
 from events.database import Connection, connect
 from migrations.migrate import migrate
 from projections.verify import verify

@@ -90,7 +90,9 @@ def _percentiles(what: str, values: list[float]) -> Iterator[tuple[str, float]]:
 
 
 def _machine(run: Run) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in (run.versions | {"Python": platform.python_version()}).items())
+    versions = ", ".join(
+        f"{name} {version}" for name, version in (run.versions | {"Python": platform.python_version()}).items()
+    )
     rounds = f"{run.rounds} interleaved rounds" if run.rounds > 1 else "one round"
     return f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores ({_processor()}), {rounds}. {versions}."
 

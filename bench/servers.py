@@ -59,6 +59,13 @@ def servers() -> Iterator[Servers]:
 
 
 @contextlib.contextmanager
+def fresh_database() -> Iterator[str]:
+    """A migrated database, for a benchmark that needs no more."""
+    with servers() as started, started.fresh(migrated=True) as url:
+        yield url
+
+
+@contextlib.contextmanager
 def _postgres() -> Iterator[str]:
     if url := os.environ.get("DATABASE_URL"):
         yield url

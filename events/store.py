@@ -229,9 +229,8 @@ class Store:
 
     async def create(self, new: NewJob, *, actor: str, request_id: str | None = None) -> Job:
         """Queues a new job. Raises `AlreadyActive` or `KeyTaken`."""
-        decided = queue(type=new.type, payload=new.payload, user_id=new.user_id, max_attempts=new.max_attempts, delay=new.delay)
         while True:
-            write = _Write(new_job_id(), None, decided, actor, request_id, new)
+            write = _creation(new, actor, request_id)
             try:
                 created = await self._write(write)
             except asyncpg.UniqueViolationError as error:
@@ -242,6 +241,20 @@ class Store:
             if created and write.after is not None:
                 return write.after
             await self._say_why_not_created(new)
+
+    async def create_many(self, new: Sequence[NewJob], *, actor: str, request_id: str | None = None) -> list[Job]:
+        """Queues new jobs, in order, and waits once for them all. Each stands for itself: one that could not be queued raises
+        what `create` raises, after the others were queued."""
+        writes = [_creation(each, actor, request_id) for each in new]
+        for write in writes:
+            self._commits.write(write)
+        await asyncio.gather(*(write.answer for write in writes), return_exceptions=True)
+        return [
+            write.after
+            if not write.answer.exception() and write.answer.result() and write.after is not None
+            else await self.create(each, actor=actor, request_id=request_id)
+            for each, write in zip(new, writes, strict=True)
+        ]
 
     async def append(self, job: Job, decide: Decision, *, actor: str, request_id: str | None = None) -> Job:
         """Appends what `decide` decides and returns the job after it. `job` is the job as last seen: where it has changed
@@ -283,7 +296,6 @@ class Store:
 
     async def _write(self, write: _Write) -> bool:
         """Whether the write was carried out; False where the job has moved on, or was not free to be created."""
-        write.salts = [os.urandom(16) for _ in write.events]
         self._commits.write(write)
         if self._patience is None:
             return await write.answer
@@ -418,11 +430,19 @@ async def histories(connection: Connection, job_ids: Sequence[str] | None = None
         yield recorded_from(row)
 
 
+def _creation(new: NewJob, actor: str, request_id: str | None) -> _Write:
+    decided = queue(type=new.type, payload=new.payload, user_id=new.user_id, max_attempts=new.max_attempts, delay=new.delay)
+    return _Write(new_job_id(), None, decided, actor, request_id, new)
+
+
 def _stamp(write: _Write, now: datetime) -> None:
-    """Gives the events their place and time, never earlier than the event before them, and folds them into the next job."""
+    """Gives the events their place, their time, never earlier than the event before them, and their salts, and folds them into
+    the next job."""
     job = write.before
     at = now if job is None else max(now, job.updated_at)
     write.recorded = []
+    random = os.urandom(16 * len(write.events))
+    write.salts = [random[i : i + 16] for i in range(0, len(random), 16)]
     for event in write.events:
         seq = 1 if job is None else job.seq + 1
         attempt = 1 if job is None else job.attempt + (word(event) == "queued")

@@ -42,7 +42,9 @@ from tests.job_types import (
 )
 from tests.servers import RedisServer
 from workers import deliver, redis_wire, run
+from workers import enqueue as enqueuing
 from workers.deliver import AttemptId, Claim, Delivery, Hint, LocalWire, Room, Wire
+from workers.enqueue import enqueue_many
 from workers.job_type import Backoff, Context
 from workers.redis_wire import RedisWire, queue_of
 
@@ -260,6 +262,19 @@ async def test_what_comes_to_be_due_behind_a_backlog_s_place_is_found_when_all_i
 
 async def _quick_only() -> list[str]:
     return ["quick"]
+
+
+async def test_many_jobs_queued_by_one_call_are_all_run_and_the_wire_holds_no_more_than_a_window_of_them(
+    database: Database, store: Store, bus: Bus, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (deliver, enqueuing):
+        monkeypatch.setattr(module, "WINDOW", 20)
+
+    jobs = await enqueue_many(store, wire, QUICK, [{"n": n} for n in range(50)], user_id=None, actor="system:test")
+
+    assert await until(lambda: wire.length("quick")) == 20
+    async with working(database, store, bus, wire, [QUICK]):
+        assert [(await ended(database, job)).result for job in jobs] == [{"n": n} for n in range(50)]
 
 
 async def test_long_jobs_of_one_type_leave_a_slot_to_another(database: Database, store: Store, bus: Bus, wire: Wire) -> None:

@@ -538,6 +538,29 @@ async def test_many_keys_at_once_in_two_processes_are_one_job_each(
     assert await counts(connection) == (30, 30, 30)
 
 
+async def test_many_jobs_are_queued_at_once_and_in_order(store: Store, connection: Connection) -> None:
+    jobs = await store.create_many([new(type=f"number {n}") for n in range(1_200)], actor="user:x", request_id="r")
+
+    assert [job.type for job in jobs] == [f"number {n}" for n in range(1_200)]
+    assert {(await store.history(job.id))[0].actor for job in jobs[::100]} == {"user:x"}
+    assert await connection.fetchval("select count(*) from job_events where request_id = 'r'") == 1_200
+    assert await what_is_broken(connection) == []
+    assert await store.create_many([], actor="user:x") == []
+
+
+async def test_of_many_jobs_those_that_may_be_queued_are_and_the_first_that_may_not_is_told(
+    store: Store, connection: Connection
+) -> None:
+    active = await store.create(new(unique_key="u"), actor="user:x")
+
+    with pytest.raises(AlreadyActive) as refused:
+        await store.create_many([new(), new(unique_key="u"), new()], actor="user:x")
+
+    assert refused.value.job_id == active.id
+    assert await connection.fetchval("select count(*) from jobs") == 3
+    assert await what_is_broken(connection) == []
+
+
 async def test_a_job_that_was_not_made_takes_no_key(store: Store) -> None:
     first = await store.create(new(unique_key="u"), actor="user:x")
 

@@ -154,19 +154,24 @@ class Runner:
 
     async def _run(self, attempt: "Attempt", started: Callable[[], None]) -> None:
         """The story of an attempt: start, do, record."""
-        facts = log.bind(job_id=attempt.job.id, attempt=attempt.number, type=attempt.job.type)
+        job = attempt.job
         try:
             try:
                 await attempt.start()
             finally:
                 started()
-            facts.info("attempt started")
             ended = await attempt.run()
-            facts.info("attempt ended", status=ended.status, error=ended.error and ended.error.name)
+            if ended.status is Status.COMPLETED:
+                # The history says so; a line for each would cost more than the attempt.
+                log.debug("attempt completed", job_id=job.id, attempt=job.attempt, type=job.type)
+            else:
+                name = ended.error and ended.error.name
+                log.info("attempt ended", job_id=job.id, attempt=job.attempt, type=job.type, status=ended.status, error=name)
         except NotAllowed as refusal:
-            facts.info("attempt is over", status=refusal.job.status, now_in_attempt=refusal.job.attempt)
+            now = refusal.job
+            log.info("attempt is over", job_id=job.id, attempt=job.attempt, status=now.status, now_in_attempt=now.attempt)
         except Lost:
-            facts.warning("attempt lost: the worker was declared gone")
+            log.warning("attempt lost: the worker was declared gone", job_id=job.id, attempt=job.attempt, type=job.type)
         finally:
             if self.attempts.get(attempt.job.id) is attempt:
                 del self.attempts[attempt.job.id]

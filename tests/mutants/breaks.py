@@ -316,9 +316,9 @@ BREAKS = (
         (
             Edit(
                 STORE,
-                "            write = _Write(new_job_id(), None, decided, actor, request_id, new)\n",
-                "            write = _Write(new_job_id(), None, decided, actor, request_id, new)\n"
-                "            _stamp(write, self._clock.now())\n            write.salts = [os.urandom(16)]\n"
+                "            write = _creation(new, actor, request_id)\n",
+                "            write = _creation(new, actor, request_id)\n"
+                "            _stamp(write, self._clock.now())\n"
                 "            asyncio.get_running_loop().create_task(self._write(write))\n"
                 "            if write.after is not None:\n                return write.after\n",
             ),
