@@ -23,6 +23,8 @@ CALLERS = 50
 WARM_UP = 500
 # Seconds between jobs of the pick-up: at random, because a sleep of a fixed length would be in step with a worker that polls.
 GAP = (0.02, 0.06)
+# Seconds that a worker has to become idle, where a drain left something to tidy up.
+UNTIL_IDLE = 3.0
 # saq asks only for jobs that have run for a while already.
 BEFORE_CANCEL = 1.2
 LONGEST = 90.0  # seconds for any one of the measures
@@ -201,7 +203,7 @@ async def _pick_up(contestant: Contestant, times: int, numbers: Callable[[], int
     counts as none."""
     clock, queued = contestant.clock, {}
     async with contestant.working():
-        await asyncio.sleep(1)
+        await asyncio.sleep(UNTIL_IDLE)
         for _ in range(times):
             await asyncio.sleep(random.uniform(*GAP))
             number = numbers()

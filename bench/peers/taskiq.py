@@ -71,6 +71,8 @@ class TaskIq(Contestant):
                 if (await asyncio.wait({running}, timeout=0.1))[0]:
                     break
                 running.cancel()
+            # Its last blocking read (xread_block, 2 s) may still take entries that nobody would run.
+            await asyncio.sleep(2.2)
 
 
 @contextlib.asynccontextmanager

@@ -13,6 +13,7 @@ import { Redis } from "ioredis";
 const CALLERS = 50;
 const WARM_UP = 500;
 const GAP = [20, 60];
+const UNTIL_IDLE = 3000;
 const BULK = 1000;
 const CLOCK_TICKS = 100; // a second, on every Linux that Node runs on
 
@@ -103,7 +104,7 @@ async function pickUp(times) {
   const queued = new Map();
   await working(async (worker) => {
     await worker.waitUntilReady();
-    await sleep(1000);
+    await sleep(UNTIL_IDLE);
     for (let n = 0; n < times; n++) {
       await sleep(GAP[0] + Math.random() * (GAP[1] - GAP[0]));
       const number = next++;
