@@ -10,6 +10,7 @@ import contextlib
 import importlib.metadata
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
 
 import uvloop
 from redis.asyncio import Redis
@@ -42,13 +43,7 @@ class CountingBroker(RedisStreamBroker):
 class TaskIq(Contestant):
     def __init__(self, given: Given, clock: Clock, broker: CountingBroker) -> None:
         super().__init__(given, clock)
-        self._broker = broker
-
-        async def nothing(number: int) -> dict[str, bool]:
-            clock.start(number)
-            return {"ok": True}
-
-        self._nothing = broker.register_task(nothing, task_name="nothing")
+        self._nothing = self._register(broker)
 
     async def enqueue(self, number: int) -> None:
         await self._nothing.kiq(number)
@@ -58,9 +53,13 @@ class TaskIq(Contestant):
         async with Redis.from_url(self.given.redis_url) as redis:
             # A listener that is canceled may leave its lock behind, and the next would wait for ever. Nobody else listens here.
             await redis.delete("autoclaim:taskiq:taskiq")
-        self._broker.is_worker_process = True
+        # Of its own, so that a listener which doesn't end is without connections when the worker is left.
+        broker = _broker(self.given, self.clock)
+        self._register(broker)
+        broker.is_worker_process = True
+        await broker.startup()
         ending = asyncio.Event()
-        receiver = Receiver(self._broker, run_startup=False, **self.given.settings["worker"])
+        receiver = Receiver(broker, run_startup=False, **self.given.settings["worker"])
         running = asyncio.create_task(receiver.listen(ending))
         try:
             yield
@@ -71,16 +70,31 @@ class TaskIq(Contestant):
                 if (await asyncio.wait({running}, timeout=0.1))[0]:
                     break
                 running.cancel()
+            await broker.shutdown()
             # Its last blocking read (xread_block, 2 s) may still take entries that nobody would run.
             await asyncio.sleep(2.2)
+
+    def _register(self, broker: CountingBroker) -> Any:
+        clock = self.clock
+
+        async def nothing(number: int) -> dict[str, bool]:
+            clock.start(number)
+            return {"ok": True}
+
+        return broker.register_task(nothing, task_name="nothing")
+
+
+def _broker(given: Given, clock: Clock) -> CountingBroker:
+    broker = CountingBroker(given.redis_url, **given.settings.get("broker", {}))
+    broker.clock = clock
+    if "results" in given.settings:
+        broker.with_result_backend(RedisAsyncResultBackend(given.redis_url, **given.settings["results"]))
+    return broker
 
 
 @contextlib.asynccontextmanager
 async def taskiq(given: Given, clock: Clock) -> AsyncIterator[TaskIq]:
-    broker = CountingBroker(given.redis_url, **given.settings.get("broker", {}))
-    broker.clock = clock
-    if "results" in given.settings:
-        broker = broker.with_result_backend(RedisAsyncResultBackend(given.redis_url, **given.settings["results"]))
+    broker = _broker(given, clock)
     await broker.startup()
     try:
         yield TaskIq(given, clock, broker)
