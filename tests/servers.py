@@ -76,6 +76,8 @@ class RedisServer:
             "no",
             "--dir",
             tempfile.gettempdir(),
+            "--dbfilename",  # of its own: what lies there by the usual name would be loaded
+            f"rireki-{self.port}.rdb",
         ]
         # In a session of its own: Ctrl-C on the tests' terminal must not take it away before they have ended.
         self._process = subprocess.Popen(
