@@ -24,7 +24,8 @@ SERVER_SETTINGS = {
     "application_name": "rireki",
     "timezone": "UTC",
     "jit": "off",
-    "enable_seqscan": "off",
+    # A plan made while a table was small would be kept while it grows, and scan it whole for every job.
+    "plan_cache_mode": "force_custom_plan",
     "statement_timeout": f"{STATEMENT_TIMEOUT}s",
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "5s",

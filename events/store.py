@@ -45,17 +45,18 @@ JOB_COLUMNS = (
 )
 """The view's columns in the order of `Job`'s fields; `job_from` reads them."""
 
-# Events are inserted in order of seq, whatever plan is chosen: their ids are drawn in that order, and the whole log goes by them.
+# Rows are locked in order of id: two processes that lock the same jobs in different orders would deadlock. Events are inserted in
+# order of seq, whatever plan is chosen: their ids are drawn in that order, and the whole log goes by them.
 MOVE_JOBS = """
 with asked as materialized (
     select * from unnest($1::job_move_row[])
 ), held as materialized (
-    select a.* from jobs j join asked a on a.id = j.id order by j.id for no key update of j
+    select a.* from asked a join jobs j on j.id = a.id order by j.id for no key update of j
 ), moved as (
     update jobs j
-    set status = h.status, result = h.result, error = h.error, attempt = h.attempt,
-        max_attempts = h.max_attempts, worker = h.worker, seq = h.seq, run_at = h.run_at, started_at = h.started_at,
-        finished_at = h.finished_at, updated_at = h.updated_at
+    set status = h.status, result = h.result, error = h.error, attempt = h.attempt, max_attempts = h.max_attempts,
+        worker = h.worker, seq = h.seq, run_at = h.run_at, started_at = h.started_at, finished_at = h.finished_at,
+        updated_at = h.updated_at
     from held h
     where j.id = h.id and j.seq = h.expected_seq
     returning j.id
@@ -330,8 +331,7 @@ class Store:
             raise AlreadyActive(active) from error
 
     async def _connect(self) -> Connection:
-        # A plan made while the tables were empty would scan them for ever.
-        connection = await self._database.hold(enable_seqscan="off")
+        connection = await self._database.hold()
         await self._clock.measure(connection)
         return connection
 
@@ -342,8 +342,6 @@ class Store:
         for write in batch:
             if not (again and write.recorded):
                 _stamp(write, now)
-        # Rows go in job-id order: two processes locking the same jobs in different orders would deadlock.
-        batch = sorted(batch, key=lambda write: write.job_id)
         statement, rows = (CREATE_JOBS, _creations(batch)) if batch[0].new is not None else (MOVE_JOBS, _moves(batch))
         done = {row["id"] for row in await connection.fetch(statement, rows, _events(batch))}
         if again and len(done) < len(batch):

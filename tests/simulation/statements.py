@@ -305,7 +305,7 @@ WHO_IS_ACTIVE = (
 
 STATEMENTS: dict[str, Statement] = dict(
     (
-        _known(store.MOVE_JOBS, "MOVE_JOBS", "f809cedf", move_jobs),
+        _known(store.MOVE_JOBS, "MOVE_JOBS", "425169eb", move_jobs),
         _known(store.CREATE_JOBS, "CREATE_JOBS", "5db1310b", create_jobs),
         _known(store.SALTS, "SALTS", "de1eda25", salts),
         _known(store.JOB, "JOB", "0744fdc1", job),
