@@ -190,12 +190,12 @@ const WORDS = {
     "Chatwork has no such room. It may have been deleted.",
   ),
   means5xx: say(
-    "Chatwork 側で問題が発生しました。しばらくしてから再試行してください。",
-    "Something went wrong at Chatwork. Try again in a while.",
+    "Chatwork 側で一時的な問題が発生しているようです。",
+    "Something seems to be wrong at Chatwork for the moment.",
   ),
   meansNoAnswer: say(
-    "Chatwork から応答がありませんでした。しばらくしてから再試行してください。",
-    "Chatwork did not answer. Try again in a while.",
+    "Chatwork から応答がありませんでした。",
+    "Chatwork did not answer.",
   ),
   meansUnreadable: say("Chatwork の応答を読み取れませんでした。", "Chatwork's answer could not be read."),
   meansUnknownRoom: say(
