@@ -80,6 +80,7 @@ async def test_when_chatwork_answers_500_the_sync_fails_and_says_so_and_a_retry_
     shown = card(page, ROOMS_SYNC)
     await expect(shown.get_by_text("失敗", exact=True)).to_be_visible(timeout=90_000)
     await expect(shown).to_contain_text("Chatwork API error: 500")
+    await expect(shown).to_contain_text("Chatwork 側で一時的な問題が発生しているようです。")
     await expect(button(shown, "ルーム同期: キャンセル")).to_have_count(0)
     await expect_toast(page, "ルーム同期が失敗しました")
     await expect(region(page, "通知")).to_contain_text("Chatwork API error: 500")
