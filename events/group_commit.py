@@ -21,7 +21,6 @@ log = structlog.get_logger(__name__)
 
 LANES = 2
 MOST_IN_A_BATCH = 500
-WORTH_SHARING = 10_000  # writes: more than these are shared out to the lanes that are free
 
 TRANSIENT = (
     asyncpg.DeadlockDetectedError,
@@ -68,7 +67,7 @@ class GroupCommit(Generic[W]):
     ) -> None:
         self._connect = connect
         self._send = send
-        self._number_of_lanes = self._free_lanes = lanes
+        self._number_of_lanes = lanes
         self._most_in_a_batch = most_in_a_batch
         self._waiting: deque[W] = deque()
         self._in_flight: set[Hashable] = set()
@@ -97,11 +96,9 @@ class GroupCommit(Generic[W]):
         connection: Connection | None = None
         try:
             while batch := await self._next_batch():
-                self._free_lanes -= 1
                 try:
                     connection = await self._settle(connection, batch)
                 finally:
-                    self._free_lanes += 1
                     self._in_flight.difference_update(write.key for write in batch)
                     self._arrived.set()
         finally:
@@ -120,8 +117,7 @@ class GroupCommit(Generic[W]):
     def _take(self) -> list[W]:
         batch: list[W] = []
         left: list[W] = []
-        most = min(self._most_in_a_batch, max(WORTH_SHARING, -(-len(self._waiting) // self._free_lanes)))
-        while self._waiting and len(batch) < most:
+        while self._waiting and len(batch) < self._most_in_a_batch:
             write = self._waiting.popleft()
             if write.answer.done():
                 continue

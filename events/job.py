@@ -3,13 +3,15 @@
 Everything here is pure: no clock, no I/O, no randomness. A decision (`start`, `cancel`, …) takes a job as its caller last saw
 it and returns the events to append, or raises `NotAllowed`; `evolve` folds one event into the job. The live view, time travel,
 the rebuild and the verification all run this one `evolve`, so a stored word ("queued", "willRetry") never changes its meaning.
+What is made once for each event (`Recorded`, `Job`) is a named tuple: as unchangeable as a frozen dataclass, and made several
+times as fast.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Literal, assert_never, get_args
+from typing import Any, Literal, NamedTuple, assert_never, get_args
 
 JSON = Any
 """What JSON holds: dict, list, str, int, float, bool or None."""
@@ -87,8 +89,7 @@ class Canceled:
 Event = Queued | Started | Progress | Completed | Failed | Canceled
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(NamedTuple):
     """An event with its place in a job's history: one row of `job_events`."""
 
     job_id: str
@@ -100,8 +101,7 @@ class Recorded:
     position: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """The state of a job after its event number `seq`: one row of the view `jobs`."""
 
     id: str
@@ -244,7 +244,6 @@ def evolve(job: Job | None, recorded: Recorded) -> Job:
             status, finished_at = Status.CANCELED, at
         case _:
             assert_never(event)
-    # Written out: `dataclasses.replace` takes twice as long, in what runs once for each event there is.
     return Job(
         job.id, job.type, status, job.payload, result, error, job.user_id, recorded.attempt, max_attempts, worker, recorded.seq,
         run_at, started_at, finished_at, job.created_at, at,

@@ -8,9 +8,10 @@ not match reads the row again and decides again, and then the decision itself sa
 
 import asyncio
 import copy
+import itertools
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -339,9 +340,10 @@ class Store:
         if self._clock.is_old:
             await self._clock.measure(connection)
         now = self._clock.now()
+        salts = new_salts(sum(len(write.events) for write in batch))
         for write in batch:
             if not (again and write.recorded):
-                _stamp(write, now)
+                _stamp(write, now, salts)
         statement, rows = (CREATE_JOBS, _creations(batch)) if batch[0].new is not None else (MOVE_JOBS, _moves(batch))
         done = {row["id"] for row in await connection.fetch(statement, rows, _events(batch))}
         if again and len(done) < len(batch):
@@ -390,26 +392,10 @@ def new_job_id() -> str:
 
 
 def job_from(row: Row | asyncpg.Record) -> Job:
-    """A `Job` from a row of `JOB_COLUMNS`."""
-    error = _load(row["error"])
-    return Job(
-        id=row["id"],
-        type=row["type"],
-        status=Status(row["status"]),
-        payload=_load(row["payload"]),
-        result=_load(row["result"]),
-        error=None if error is None else JobError(**error),
-        user_id=row["user_id"],
-        attempt=row["attempt"],
-        max_attempts=row["max_attempts"],
-        worker=row["worker"],
-        seq=row["seq"],
-        run_at=row["run_at"],
-        started_at=row["started_at"],
-        finished_at=row["finished_at"],
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
-    )
+    """A `Job` from a row that begins with `JOB_COLUMNS`."""
+    id, type, status, payload, result, error, *rest = itertools.islice(row.values(), len(Job._fields))
+    failure = None if error is None else JobError(**orjson.loads(error))
+    return Job(id, type, Status(status), _load(payload), _load(result), failure, *rest)
 
 
 def recorded_from(row: Row | asyncpg.Record) -> Recorded:
@@ -433,14 +419,17 @@ def _creation(new: NewJob, actor: str, request_id: str | None) -> _Write:
     return _Write(new_job_id(), None, decided, actor, request_id, new)
 
 
-def _stamp(write: _Write, now: datetime) -> None:
+def new_salts(count: int) -> Iterator[bytes]:
+    random = os.urandom(16 * count)
+    return (random[i : i + 16] for i in range(0, len(random), 16))
+
+
+def _stamp(write: _Write, now: datetime, salts: Iterator[bytes]) -> None:
     """Gives the events their place, their time, never earlier than the event before them, and their salts, and folds them into
     the next job."""
     job = write.before
     at = now if job is None else max(now, job.updated_at)
     write.recorded = []
-    random = os.urandom(16 * len(write.events))
-    write.salts = [random[i : i + 16] for i in range(0, len(random), 16)]
     for event in write.events:
         seq = 1 if job is None else job.seq + 1
         attempt = 1 if job is None else job.attempt + (word(event) == "queued")
@@ -448,6 +437,7 @@ def _stamp(write: _Write, now: datetime) -> None:
         job = evolve(job, recorded)
         write.recorded.append(recorded)
     write.after = job
+    write.salts = list(itertools.islice(salts, len(write.events)))
 
 
 def _moves(batch: Sequence[_Write]) -> list[tuple[Any, ...]]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -127,16 +127,16 @@ def _compare(history: list[Record], shown: Record | None) -> list[str]:
         job = _fold(history)
     except BrokenHistory as broken:
         return [str(broken)]
-    if shown is None:
+    if shown is None or job is None:
         return ["is in the log and not in the view"]
     try:
         view = job_from(shown)
     except (TypeError, ValueError) as error:
         return [f"cannot be read in the view: {error}"]
     return [
-        f"{field.name} is {getattr(view, field.name)!r} in the view and {getattr(job, field.name)!r} by the log"
-        for field in fields(Job)
-        if not _same(getattr(view, field.name), getattr(job, field.name))
+        f"{field} is {in_view!r} in the view and {by_log!r} by the log"
+        for field, in_view, by_log in zip(Job._fields, view, job, strict=True)
+        if not _same(in_view, by_log)
     ]
 
 

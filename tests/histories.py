@@ -6,7 +6,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
@@ -230,4 +230,4 @@ async def _where_view_and_fold_differ(connection: Connection) -> list[str]:
 def _differing(shown: Job | None, folded: Job | None) -> list[str]:
     if shown is None or folded is None:
         return ["existence"]
-    return [field.name for field in fields(Job) if getattr(shown, field.name) != getattr(folded, field.name)]
+    return [field for field, in_view, by_log in zip(Job._fields, shown, folded, strict=True) if in_view != by_log]

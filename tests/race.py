@@ -161,7 +161,7 @@ async def compare(connection: Connection, jobs: str, outcome: Outcome) -> None:
 def _differing(shown: Job, folded: Job | None) -> list[tuple[str, object, object]]:
     if folded is None:
         return [("everything", shown, None)]
-    both = [(each.name, getattr(shown, each.name), getattr(folded, each.name)) for each in fields(Job)]
+    both = zip(Job._fields, shown, folded, strict=True)
     return [(name, in_view, by_log) for name, in_view, by_log in both if in_view != by_log]
 
 

@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -119,7 +118,7 @@ def legal_histories(draw: Callable[[st.SearchStrategy[Any]], Any]) -> list[Recor
 
 def through_the_store(event: Recorded) -> Recorded:
     stored = orjson.dumps(event_data(event.event, event.at))
-    return replace(event, event=event_from(word(event.event), orjson.loads(stored), event.at))
+    return event._replace(event=event_from(word(event.event), orjson.loads(stored), event.at))
 
 
 @given(legal_histories())
@@ -175,11 +174,11 @@ def test_a_history_with_a_forged_place_or_time_is_refused(history: list[Recorded
     place = data.draw(st.integers(0, len(history) - 1))
     event = history[place]
     forgeries = [
-        replace(event, seq=event.seq + data.draw(st.sampled_from([-1, 1, 7]))),
-        replace(event, attempt=event.attempt + data.draw(st.sampled_from([-1, 1, 7]))),
+        event._replace(seq=event.seq + data.draw(st.sampled_from([-1, 1, 7]))),
+        event._replace(attempt=event.attempt + data.draw(st.sampled_from([-1, 1, 7]))),
     ]
     if place > 0:
-        forgeries.append(replace(event, at=history[place - 1].at - data.draw(st.timedeltas(timedelta(microseconds=1), LATER))))
+        forgeries.append(event._replace(at=history[place - 1].at - data.draw(st.timedeltas(timedelta(microseconds=1), LATER))))
 
     for forged in forgeries:
         with pytest.raises(BrokenHistory):

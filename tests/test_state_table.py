@@ -1,7 +1,8 @@
 """The table of states and events, cell by cell: for the decisions, and for the fold of what was recorded."""
 
+import copy
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -115,7 +116,7 @@ def after(job: Job, *events: Event) -> Job:
 
 def changed(before: Job, later: Job) -> dict[str, Any]:
     """The fields that differ, and what they are now. `seq` and `updated_at` differ after every event."""
-    old, new = asdict(before), asdict(later)
+    old, new = before._asdict(), later._asdict()
     return {name: new[name] for name in new if new[name] != old[name] and name not in ("seq", "updated_at")}
 
 
@@ -259,7 +260,7 @@ def test_failed_sets_the_error_and_the_end_and_leaves_the_result() -> None:
 
     assert changed(job, later) == {
         "status": "failed",
-        "error": asdict(ERROR),
+        "error": ERROR,
         "worker": None,
         "finished_at": job.updated_at + STEP,
     }
@@ -532,7 +533,7 @@ def test_a_cancel_and_a_force_fail_need_no_attempt() -> None:
 
 
 def misplaced(job: Job, event: Event, **places: Any) -> Recorded:
-    return replace(next_recorded(job, event), **places)
+    return next_recorded(job, event)._replace(**places)
 
 
 @pytest.mark.parametrize("seq", [0, 1, 2, 4, 5])
@@ -673,10 +674,10 @@ def test_a_job_and_an_event_cannot_be_changed_in_place() -> None:
 
 def test_a_decision_leaves_the_job_as_it_was() -> None:
     job = given(queued(), Started("w1"))
-    before = asdict(job)
+    before = copy.deepcopy(job)
 
     fail(job, attempt=1, worker="w1", error=ERROR, retry_in=timedelta(0))
     cancel(job, reason="asked")
 
-    assert asdict(job) == before
+    assert job == before
     assert isinstance(job.updated_at, datetime)

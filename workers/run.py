@@ -86,7 +86,7 @@ class Runner:
         self.stuck: dict[asyncio.Task[JSON], Stuck] = {}
         self.freed = asyncio.Event()
         """Set when a slot becomes free."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Attempt] = {}
         self._lost = False
         self._stop_listening = bus.listen(self._hear)
 
@@ -109,8 +109,8 @@ class Runner:
         attempt = self.attempts[job.id] = Attempt(self, job)
         if other is not None:
             other.interrupt(Interruption.OVER)
-        task = asyncio.create_task(self._run(attempt, started), name=f"{job.id}:{job.attempt}")
-        self._tasks.add(task)
+        task = asyncio.create_task(self._run(attempt, started))
+        self._tasks[task] = attempt
         task.add_done_callback(self._free)
 
     async def stop(self, *, grace: float) -> None:
@@ -147,10 +147,10 @@ class Runner:
             await asyncio.wait(set(self._tasks), timeout=within)
 
     def _free(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        attempt = self._tasks.pop(task)
         self.freed.set()
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("attempt not recorded: it will be rescued", attempt=task.get_name(), exc_info=error)
+            log.error("attempt not recorded: it will be rescued", job_id=attempt.job.id, attempt=attempt.number, exc_info=error)
 
     async def _run(self, attempt: "Attempt", started: Callable[[], None]) -> None:
         """The story of an attempt: start, do, record."""
