@@ -15,6 +15,7 @@ from events.database import Database
 from events.job import Job, cancel
 from events.store import Store
 from service.logs import configure_logs
+from service.process import keep_what_is_loaded
 from workers.enqueue import enqueue, enqueue_many
 from workers.job_type import Context, JobType, Payload
 from workers.main import Worker
@@ -104,6 +105,7 @@ async def ours(given: Given, clock: Clock) -> AsyncIterator[Ours]:
     async with _connected(given) as (database, store, bus):
         wire = RedisWire(given.redis_url)
         await wire.start()
+        keep_what_is_loaded()
         try:
             yield Ours(given, clock, database, store, bus, wire)
         finally:

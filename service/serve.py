@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from service.app import create_app
 from service.config import Settings
 from service.parts import Parts
-from service.process import api_parts, first_sign_in, opened, worker_of
+from service.process import api_parts, first_sign_in, keep_what_is_loaded, opened, worker_of
 from workers.main import Worker
 
 log = structlog.get_logger("rireki")
@@ -80,6 +80,7 @@ async def serve(settings: Settings, url: str, listening: socket.socket) -> None:
                 print(f"Rireki is at {address}", flush=True)
                 if sign_in is not None:
                     print(f"sign in: {sign_in[0]} {sign_in[1]}", flush=True)
+                keep_what_is_loaded()
                 await _until_asked(stop, worker)
 
 
@@ -90,6 +91,7 @@ async def work(settings: Settings, url: str) -> None:
         async with opened(settings, url) as core:
             worker = worker_of(core)
             async with _working(worker, stop):
+                keep_what_is_loaded()
                 await _until_asked(stop, worker)
 
 
