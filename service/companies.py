@@ -45,6 +45,7 @@ class LinkedRoomDocument(TypedDict):
     roomId: RoomId
     name: str
     linkedAt: Time
+    messageCount: int
 
 
 class LinkedRooms(TypedDict):

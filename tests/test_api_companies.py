@@ -48,6 +48,7 @@ async def test_linking_a_room_gives_its_messages_to_the_company_and_unlinking_ta
 
     linked = await service.as_admin.post(f"/api/companies/{id}/chatwork-rooms", json={"roomId": "7"})
     assert (linked.status_code, linked.json()["room"]["roomId"]) == (201, "7")
+    assert linked.json()["room"]["messageCount"] == 1
     assert (await service.as_employee.get(f"/api/companies/{id}/chatwork-rooms")).json() == {"rooms": [linked.json()["room"]]}
     assert await owner() == id
 

@@ -22,7 +22,8 @@ COMPANY = "select id, name, created_at from companies where id = :company_id"
 CREATE = "insert into companies (name) values (:name) returning id, name, created_at"
 
 LINKED_ROOMS = """
-select link.room_id, room.name, link.created_at
+select link.room_id, room.name, link.created_at,
+    (select count(*) from chatwork_messages message where message.room_id = link.room_id) as messages
 from company_chatwork_rooms link join chatwork_rooms room using (room_id)
 where link.company_id = :company_id
 order by room.name, link.room_id
@@ -45,14 +46,16 @@ class Company:
 
 @dataclass(frozen=True, slots=True)
 class LinkedRoom:
-    """`room_id` is Chatwork's id."""
+    """`room_id` is Chatwork's id; `messages`, how many of it are stored."""
 
     room_id: str
     name: str
     linked_at: datetime
+    messages: int
 
     def to_json(self) -> dict[str, JSON]:
-        return {"roomId": self.room_id, "name": self.name, "linkedAt": rfc3339(self.linked_at)}
+        linked_at = rfc3339(self.linked_at)
+        return {"roomId": self.room_id, "name": self.name, "linkedAt": linked_at, "messageCount": self.messages}
 
 
 class UnknownCompany(Final):
@@ -115,7 +118,7 @@ async def linked_rooms(database: Database, company_id: str) -> list[LinkedRoom]:
     """By name. Raises `UnknownCompany`."""
     await get_company(database, company_id)
     rows = await database.fetch_all(LINKED_ROOMS, {"company_id": company_id})
-    return [LinkedRoom(row["room_id"], row["name"], row["created_at"]) for row in rows]
+    return [LinkedRoom(row["room_id"], row["name"], row["created_at"], row["messages"]) for row in rows]
 
 
 async def link_room(database: Database, company_id: str, room_id: str) -> LinkedRoom:

@@ -202,8 +202,7 @@ function LinkedRooms({ company }: { company: Company }) {
     onError: complain,
   });
   const rooms = links.data ?? [];
-  const counts = useMessageCounts();
-  const total = counts && rooms.reduce((sum, { roomId }) => sum + (counts.get(roomId) ?? 0), 0);
+  const total = rooms.reduce((sum, { messageCount }) => sum + messageCount, 0);
 
   return (
     <section className="card" aria-labelledby="links-heading">
@@ -211,11 +210,7 @@ function LinkedRooms({ company }: { company: Company }) {
         <h3 id="links-heading">{words.linkedRooms}</h3>
         {links.data && <span className="count">{rooms.length}</span>}
         <span className="grow" />
-        {total !== undefined && rooms.length > 0 && (
-          <span className="faint">
-            {words.messagesTotal(total)}
-          </span>
-        )}
+        {rooms.length > 0 && <span className="faint">{words.messagesTotal(total)}</span>}
       </div>
       {links.isPending && <Loading rows={2} />}
       {links.error && <ProblemPlate error={links.error} again={() => void links.refetch()} />}
@@ -224,7 +219,7 @@ function LinkedRooms({ company }: { company: Company }) {
         {rooms.map((room) => (
           <li key={room.roomId}>
             <span className="clip">{room.name}</span>
-            {counts && <span className="faint numbers">{words.messagesCount(counts.get(room.roomId) ?? 0)}</span>}
+            <span className="faint numbers">{words.messagesCount(room.messageCount)}</span>
             {isAdmin && (
               <button
                 type="button"
@@ -247,13 +242,6 @@ function LinkedRooms({ company }: { company: Company }) {
       )}
     </section>
   );
-}
-
-/** By room; only admins may read the list of rooms. */
-function useMessageCounts(): Map<string, number> | undefined {
-  const { isAdmin } = useSession();
-  const { data } = useQuery({ queryKey: ["rooms"], queryFn: ({ signal }) => listRooms(signal), enabled: isAdmin });
-  return data && new Map(data.map((room) => [room.roomId, room.messageCount]));
 }
 
 function LinkForm({ linked, onLink, busy }: { linked: LinkedRoom[]; onLink: (roomId: string) => void; busy: boolean }) {
