@@ -1,19 +1,18 @@
 """The web application, assembled from its parts, and what every request passes through."""
 
 import contextlib
+import os
 import re
 import time
-from collections.abc import AsyncIterator
-from uuid import uuid4
+from collections.abc import AsyncIterator, Iterable
 
 import structlog
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import again, audit, auth, bulk, chatwork, companies, health, jobs, operations, stream, verification, waiting
@@ -58,13 +57,10 @@ def create_app(parts: Parts, page: Page | None = None) -> Starlette:
         return (page.not_found(request) if not_found else None) or await answer_problem(request, error)
 
     measured = Metrics(parts.metrics)
+    declared = [*page.fixed_routes(), *openapi_routes(ENDPOINTS), *routes(ENDPOINTS), *page.routes_with_parameters()]
+    fixed = [route for route in declared if "{" not in route.path]
     app = Starlette(
-        routes=[
-            *page.fixed_routes(),
-            *openapi_routes(ENDPOINTS),
-            *routes(ENDPOINTS),
-            *page.routes_with_parameters(),
-        ],
+        routes=[FixedAddresses(fixed), *(route for route in declared if route not in fixed), *fixed],
         middleware=[Middleware(Passage, metrics=measured, secure=parts.settings.production)],
         exception_handlers={HTTPException: answer_error},
         lifespan=lifespan,
@@ -74,6 +70,27 @@ def create_app(parts: Parts, page: Page | None = None) -> Starlette:
     app.state.metrics = measured
     app.state.verifier = verifier
     return app
+
+
+class FixedAddresses(BaseRoute):
+    """Finds a route whose address has no parameters at once, where a router tries one after another."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._routes: dict[str, Route] = {}
+        for route in routes:
+            self._routes.setdefault(route.path, route)
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        route = self._routes.get(scope["path"]) if scope["type"] == "http" and not scope.get("root_path") else None
+        return (Match.NONE, {}) if route is None else _matched(route, scope)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await scope["route"].handle(scope, receive, send)
+
+
+def _matched(route: Route, scope: Scope) -> tuple[Match, Scope]:
+    found = Match.FULL if route.methods is None or scope["method"] in route.methods else Match.PARTIAL
+    return found, {"route": route, "endpoint": route.endpoint, "path_params": {}}
 
 
 # What every request passes through --------------------------------------------------------------------------------------------
@@ -97,7 +114,8 @@ class Passage:
     def __init__(self, app: ASGIApp, metrics: Metrics, *, secure: bool) -> None:
         self._app = app
         self._metrics = metrics
-        self._headers = HEADERS | ({"Strict-Transport-Security": "max-age=31536000"} if secure else {})
+        headers = HEADERS | ({"Strict-Transport-Security": "max-age=31536000"} if secure else {})
+        self._headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -112,11 +130,11 @@ class Passage:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = request_id
-                for name, value in self._headers.items():
-                    headers.setdefault(name, value)
-                self._metrics.seconds.labels(scope["method"], _route(scope)).observe(time.perf_counter() - began)
+                headers = message["headers"]
+                given = {name for name, _ in headers}
+                headers += [header for header in self._headers if header[0] not in given]
+                headers.append((b"x-request-id", request_id.encode()))
+                self._metrics.seconds_of(scope["method"], _route(scope)).observe(time.perf_counter() - began)
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
@@ -131,7 +149,7 @@ class Passage:
                     raise
                 await response(scope, receive, send_with_headers)
             finally:
-                self._metrics.requests.labels(scope["method"], _route(scope), str(status)).inc()
+                self._metrics.requests_of(scope["method"], _route(scope), str(status)).inc()
                 log.info(
                     "request", method=scope["method"], path=scope["path"], status=status,
                     ms=round((time.perf_counter() - began) * 1000, 1),
@@ -140,7 +158,7 @@ class Passage:
 
 def _request_id(request: Request) -> str:
     given = request.headers.get("x-request-id", "")
-    return given if SANE_REQUEST_ID.fullmatch(given) else uuid4().hex
+    return given if SANE_REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
 
 
 def _route(scope: Scope) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import secrets
 from datetime import timedelta
 from ipaddress import ip_address
@@ -48,6 +49,9 @@ class Metrics:
         self.stuck = Gauge("rireki_stuck_handlers", "Handlers that swallow their cancellation", ["type"], registry=registry)
         self.paused = Gauge("rireki_paused", "Job types that are paused (1)", ["type"], registry=registry)
         self.watchers = Gauge("rireki_watchers", "Open streams and held answers", registry=registry)
+        # Looked up for each request: the library's own way checks and joins the labels each time.
+        self.requests_of = functools.cache(self.requests.labels)
+        self.seconds_of = functools.cache(self.seconds.labels)
 
 
 async def healthz(call: Call[Nothing, Nothing]) -> Response:

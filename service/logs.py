@@ -24,12 +24,15 @@ def configure_logs(level: int = logging.INFO) -> None:
             ),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        # One write for each line, whole: nothing is kept back.
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr)
+        if on_terminal
+        else structlog.BytesLoggerFactory(sys.stderr.buffer),
         cache_logger_on_first_use=True,
     )
     # Libraries speak through the standard library's logging; only their warnings are of interest.
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
 
 
-def _dump(entry: object, **_: object) -> str:
-    return orjson.dumps(entry, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+def _dump(entry: object, **_: object) -> bytes:
+    return orjson.dumps(entry, default=str, option=orjson.OPT_NON_STR_KEYS)

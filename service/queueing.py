@@ -108,7 +108,8 @@ async def held(call: Call[Any, Any], job: Job) -> tuple[Job, dict[str, str]]:
 
 
 def preferred_wait(request: Request) -> int | None:
-    found = _WAIT.search(",".join(request.headers.getlist("prefer")))
+    preferences = request.headers.getlist("prefer")
+    found = _WAIT.search(",".join(preferences)) if preferences else None
     return None if found is None else min(int(found[1]), LONGEST_WAIT)
 
 

@@ -6,12 +6,14 @@ nesting, and JavaScript no number beyond ±2^53.
 """
 
 import asyncio
+import functools
 import json
 import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
+from urllib.parse import parse_qsl
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -44,8 +46,8 @@ _QUALITY = re.compile(r"[01](\.\d{0,3})?")
 
 async def read_body(request: Request, model: type[M]) -> M:
     """The request's JSON body, checked. A model without a required field also takes no body at all."""
-    raw = await _read_bytes(request)
-    if not raw and not any(field.is_required() for field in model.model_fields.values()):
+    raw = await _read_bytes(request) if _has_body(request) else b""
+    if not raw and _may_be_left_out(model):
         return model()
     _must_be_json(request)
     parse_json(raw)
@@ -57,8 +59,10 @@ async def read_body(request: Request, model: type[M]) -> M:
 
 def read_query(request: Request, model: type[M]) -> M:
     """The query parameters, checked; unknown and repeated ones are refused by name."""
+    if not request.scope["query_string"] and _may_be_left_out(model):
+        return model()
     given: dict[str, str] = {}
-    for name, value in request.query_params.multi_items():
+    for name, value in parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True):
         if name in given:
             raise bad_field(name, "is given twice", 400)
         if "\0" in value:
@@ -112,7 +116,18 @@ def wants(request: Request, *offers: str) -> str:
     return max(offers, key=lambda offer: qualities.get(offer, qualities.get("*/*", 0.0)))
 
 
+@functools.cache
+def _may_be_left_out(model: type[BaseModel]) -> bool:
+    return not any(field.is_required() for field in model.model_fields.values())
+
+
 # The body's bytes -------------------------------------------------------------------------------------------------------------
+
+
+def _has_body(request: Request) -> bool:
+    """A request says that it has one, and how it ends (RFC 9112, 6.3)."""
+    headers = request.headers
+    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
 
 
 async def _read_bytes(request: Request) -> bytes:
