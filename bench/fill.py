@@ -17,6 +17,7 @@ AT_ONCE = 10_000  # jobs in one COPY
 YEAR = timedelta(days=365)
 OWNERS = 1000  # the first one has a tenth of all owned jobs, the last ones a handful in ten thousand
 QUEUED, PROCESSING = 200, 50
+LONGEST = 3600.0  # seconds for one statement
 SAMPLE = 500  # ids that are remembered
 
 MIX = ((0.70, "chatwork_messages_sync"), (0.80, "chatwork_rooms_sync"), (1.0, "summary_draft"))
@@ -84,20 +85,20 @@ async def fill(url: str, jobs: int) -> Filled:
             view, log = await coming
             if first + AT_ONCE < jobs:
                 coming = asyncio.create_task(asyncio.to_thread(_rows, filled, first + AT_ONCE, chance))
-            await connection.copy_to_table("jobs", source=_whole(view), columns=JOB_COLUMNS, timeout=None)
-            await connection.copy_to_table("job_events", source=_whole(log), columns=EVENT_COLUMNS, timeout=None)
+            await connection.copy_to_table("jobs", source=_whole(view), columns=JOB_COLUMNS, timeout=LONGEST)
+            await connection.copy_to_table("job_events", source=_whole(log), columns=EVENT_COLUMNS, timeout=LONGEST)
             if (first // AT_ONCE) % 100 == 99:
                 _say(f"{first + AT_ONCE:,} jobs, {filled.events:,} events, {time.perf_counter() - began:.0f} s")
-        await connection.execute(PLACED, filled.events, timeout=None)
+        await connection.execute(PLACED, filled.events, timeout=LONGEST)
         for statement in left_out:
-            await connection.execute(statement, timeout=None)
+            await connection.execute(statement, timeout=LONGEST)
             _say(f"{statement[:90]} …, {time.perf_counter() - began:.0f} s")
         await connection.execute(CURSOR, filled.events)
         await connection.execute("select setval('job_event_ids', $1)", filled.events)
         await connection.execute(WORKER, _worker(jobs - 1, jobs))
-        await connection.execute("checkpoint", timeout=None)
+        await connection.execute("checkpoint", timeout=LONGEST)
         for table in TABLES:
-            await connection.execute(f"vacuum (analyze) {table}", timeout=None)
+            await connection.execute(f"vacuum (analyze) {table}", timeout=LONGEST)
     finally:
         await connection.close()
     filled.seconds = time.perf_counter() - began

@@ -137,23 +137,24 @@ class Passage:
                 self._metrics.seconds_of(scope["method"], _route(scope)).observe(time.perf_counter() - began)
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            try:
-                await self._app(scope, receive, send_with_headers)
-            except ClientDisconnect:
-                status = status or 499
-            except Exception as error:
-                # Here an error ends: as an answer, or, once one has begun, as one that breaks off and shows it.
-                response = await answer_problem(request, error)
-                if status:
-                    raise
-                await response(scope, receive, send_with_headers)
-            finally:
-                self._metrics.requests_of(scope["method"], _route(scope), str(status)).inc()
-                log.info(
-                    "request", method=scope["method"], path=scope["path"], status=status,
-                    ms=round((time.perf_counter() - began) * 1000, 1),
-                )  # fmt: skip
+        bound = structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except ClientDisconnect:
+            status = status or 499
+        except Exception as error:
+            # Here an error ends: as an answer, or, once one has begun, as one that breaks off and shows it.
+            response = await answer_problem(request, error)
+            if status:
+                raise
+            await response(scope, receive, send_with_headers)
+        finally:
+            self._metrics.requests_of(scope["method"], _route(scope), str(status)).inc()
+            log.info(
+                "request", method=scope["method"], path=scope["path"], status=status,
+                ms=round((time.perf_counter() - began) * 1000, 1),
+            )  # fmt: skip
+            structlog.contextvars.reset_contextvars(**bound)
 
 
 def _request_id(request: Request) -> str:
