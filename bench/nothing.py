@@ -1,10 +1,18 @@
-"""Jobs that do nothing, queued and drained: what a job costs beside its work."""
+"""Jobs that do nothing, queued and drained: what a job costs beside its work. `python -m bench.nothing` is a worker process that
+knows only them; it begins when it is sent a line."""
 
 import asyncio
+import logging
+import signal
+import sys
 import time
 
+import structlog
+import uvloop
+
 from events.bus import Change
-from service.process import Core
+from service.config import load_settings
+from service.process import Core, opened
 from workers.enqueue import enqueue
 from workers.job_type import Context, JobType, Payload
 from workers.main import Worker
@@ -59,3 +67,21 @@ async def drained_per_second(core: Core, jobs: int) -> float:
     await worker.stop(grace=5)
     stop_listening()
     return jobs / seconds
+
+
+async def _work_until_asked_to_stop() -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    settings, stop = load_settings(), asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    assert settings.database_url is not None
+    async with opened(settings, settings.database_url) as core:
+        worker = worker_of_nothing(core)
+        print("ready", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+        await worker.start()
+        await stop.wait()
+        await worker.stop(grace=5)
+
+
+if __name__ == "__main__":
+    uvloop.run(_work_until_asked_to_stop())

@@ -31,22 +31,30 @@ def environment(url: str, redis_url: str) -> Iterator[dict[str, str]]:
 
 
 @contextlib.contextmanager
-def running(*module: str, environment: Mapping[str, str] | None = None) -> Iterator[tuple[int, int]]:
-    """`python -m …`, until the block ends: its process id, and its port once it has said where it answers (0 if it ends its
-    first line otherwise)."""
+def started(*module: str, environment: Mapping[str, str] | None = None) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`python -m …`, until the block ends, and the first line that it has said."""
     process = subprocess.Popen(
-        [sys.executable, "-m", *module], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        [sys.executable, "-m", *module], env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
         assert process.stdout is not None
         first = process.stdout.readline()
         if not first:
             raise RuntimeError(f"{' '.join(module)} did not start")
-        port = re.search(r"http://[^ ]*:(\d+)", first)
-        yield process.pid, int(port[1]) if port else 0
+        yield process, first
     finally:
         process.terminate()
         process.wait(60)
+
+
+@contextlib.contextmanager
+def running(*module: str, environment: Mapping[str, str] | None = None) -> Iterator[tuple[int, int]]:
+    """A server: its process id and its port."""
+    with started(*module, environment=environment) as (process, first):
+        port = re.search(r"http://[^ ]*:(\d+)", first)
+        assert port is not None, first
+        yield process.pid, int(port[1])
 
 
 def serving(environment: Mapping[str, str]) -> contextlib.AbstractContextManager[tuple[int, int]]:

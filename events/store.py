@@ -119,6 +119,15 @@ order by e.seq
 limit :limit
 """
 
+# `offset 0` has each job's events looked up by the job, and each position by the event, whatever the planner thinks.
+NEWS = """
+select e.job_id, e.seq, e.attempt, e.type, e.data, e.actor, e.at, l.position, a.after
+from unnest($1::uuid[], $2::int[]) as a(job_id, after)
+cross join lateral (select * from job_events where job_id = a.job_id and seq > a.after offset 0) as e
+left join lateral (select position from job_event_log where event_id = e.event_id offset 0) as l on true
+order by e.job_id, e.seq
+"""
+
 LOG = """
 select e.job_id, e.seq, e.attempt, e.type, e.data, e.actor, e.at, l.position
 from job_event_log l join job_events e on e.event_id = l.event_id
@@ -277,6 +286,16 @@ class Store:
         """A job's events in order of seq, from `after` (exclusive) on. Empty for an unknown job."""
         rows = await self._database.fetch_all(HISTORY, {"job_id": job_id, "after": after, "limit": limit})
         return [recorded_from(row) for row in rows]
+
+    async def news(self, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], list[Recorded]]:
+        """What happened to each of these jobs after a seq, for all of these places (job, seq) at once; those after which nothing
+        happened are left out."""
+        async with self._database.raw() as connection:
+            rows = await connection.fetch(NEWS, [job_id for job_id, _ in places], [after for _, after in places])
+        news: dict[tuple[str, int], list[Recorded]] = {}
+        for row in rows:
+            news.setdefault((row["job_id"], row["after"]), []).append(recorded_from(row))
+        return news
 
     async def log(self, *, after: int = 0, limit: int = 1000) -> list[Recorded]:
         """The whole log in order of position, from `after` (exclusive) on, as far as positions are given (`seal.py`)."""

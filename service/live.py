@@ -18,10 +18,12 @@ from starlette.responses import Response, StreamingResponse
 from events.bus import Bus, Change
 from events.database import AWAY, DATABASE_ERRORS
 from events.job import ENDED, Canceled, Completed, Failed, Job, Recorded
+from events.store import Store
 from projections.jobs import JobsView
 from service.endpoint import Call
 from service.feed import Feed
 from service.problems import bad_field
+from service.together import Together
 from service.views import event_json, may_see
 
 LOOK_EVERY = 2.0  # seconds
@@ -52,11 +54,13 @@ class Watch:
 
 
 class Live:
-    """All watchers of this process: of single jobs, on one subscription to the bus, and of all that they may see (`feed`)."""
+    """All watchers of this process: of single jobs, on one subscription to the bus, and of all that they may see (`feed`).
+    `news` tells what happened to a job after a seq: all that are woken at the same moment are told by one query."""
 
-    def __init__(self, bus: Bus, jobs: JobsView) -> None:
+    def __init__(self, bus: Bus, jobs: JobsView, store: Store) -> None:
         self._bus = bus
         self._jobs = jobs
+        self.news = Together(store.news)
         self._watches: defaultdict[str, set[Watch]] = defaultdict(set)
         self.feed = Feed(bus, jobs.database)
         self.closed = False
@@ -161,7 +165,7 @@ async def _stream(call: Call[Any, Any], job: Job, after: int) -> AsyncIterator[b
             caller = await parts.users.of_token(call.token or "")
             if caller is None or not may_see(caller, job):
                 return
-            history = await parts.store.history(job.id, after=after)
+            history = await parts.live.news.get((job.id, after)) or []
             for recorded in history:
                 yield _message(recorded, with_stack=caller.is_admin)
                 after = recorded.seq

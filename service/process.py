@@ -158,7 +158,7 @@ def api_parts(core: Core) -> "Parts":
         resources=core.resources,
         users=Users(core.database, jwt_secret(core.settings)),
         tries=Tries(core.settings.redis_url),
-        live=Live(core.bus, jobs),
+        live=Live(core.bus, jobs, core.store),
     )
 
 

@@ -9,7 +9,8 @@ import asyncio
 import re
 import secrets
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -19,6 +20,7 @@ import argon2
 import jwt
 
 from events.database import Database, Row
+from service.together import Together
 
 TOKEN_LIFE = timedelta(hours=12)
 FRESH = 3.0  # seconds
@@ -99,14 +101,6 @@ async def nobody_yet(database: Database) -> bool:
     return not await database.fetch_val("select exists (select from users)")
 
 
-@dataclass(slots=True)
-class _Wanted:
-    """A token that is good by itself, and whose it is."""
-
-    claims: dict[str, Any]
-    answer: asyncio.Future[User | None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-
-
 class Users:
     """Who signs in, and whose token a request carries."""
 
@@ -114,8 +108,7 @@ class Users:
         self._database = database
         self._secret = secret
         self._known: dict[str, tuple[User | None, float]] = {}
-        self._wanted: dict[str, _Wanted] = {}
-        self._asking: asyncio.Task[None] | None = None
+        self._current = Together(self._ask)
         # A verification takes 64 MiB and a core: a crowd at the door must not take the whole machine.
         self._verifying = asyncio.Semaphore(2)
 
@@ -140,31 +133,19 @@ class Users:
         known = self._known.get(token)
         if known is not None and now < known[1]:
             return known[0]
-        claims = self._claims(token)
-        if claims is None:
-            return None
-        wanted = self._wanted.setdefault(token, _Wanted(claims))
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(self._ask(), name="tokens")
-        # Others may wait for the same answer.
-        return await asyncio.shield(wanted.answer)
+        return await self._current.get(token) if self._claims(token) is not None else None
 
-    async def _ask(self) -> None:
-        while self._wanted:
-            wanted, self._wanted = self._wanted, {}
-            now, claims = time.monotonic(), [each.claims for each in wanted.values()]
-            values = {"user_ids": [claim["sub"] for claim in claims], "token_ids": [claim["jti"] for claim in claims]}
-            try:
-                users = {row["token_id"]: _user(row) for row in await self._database.fetch_all(CURRENT, values)}
-            except Exception as error:
-                # Whoever asked hears of it.
-                for each in wanted.values():
-                    each.answer.set_exception(error)
-                continue
-            for token, each in wanted.items():
-                user = users.get(each.claims["jti"])
-                self._remember(token, user, now + min(FRESH, each.claims["exp"] - time.time()))
-                each.answer.set_result(user)
+    async def _ask(self, tokens: Sequence[str]) -> dict[str, User | None]:
+        now, claimed = time.monotonic(), {token: claims for token in tokens if (claims := self._claims(token)) is not None}
+        values = {
+            "user_ids": [claims["sub"] for claims in claimed.values()],
+            "token_ids": [claims["jti"] for claims in claimed.values()],
+        }
+        users = {row["token_id"]: _user(row) for row in await self._database.fetch_all(CURRENT, values)}
+        current = {token: users.get(claims["jti"]) for token, claims in claimed.items()}
+        for token, claims in claimed.items():
+            self._remember(token, current[token], now + min(FRESH, claims["exp"] - time.time()))
+        return current
 
     async def all(self) -> list[User]:
         """Everybody, by name."""

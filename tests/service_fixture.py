@@ -112,7 +112,7 @@ def make_parts(database: Database, bus: Bus, store: Store, *, chatwork: Chatwork
         resources=Resources(database=database, chatwork=chatwork, summariser=Summariser(SummarySettings())),
         users=Users(database, SECRET),
         tries=Tries(None),
-        live=Live(bus, view),
+        live=Live(bus, view, store),
     )
 
 

@@ -166,7 +166,7 @@ async def test_an_employees_stream_holds_no_stack(service: Service) -> None:
 
 async def test_a_change_that_the_bus_lost_is_late_and_not_missing(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     job = await service.job_of(service.employee)
-    deaf = Live(Bus(), JobsView(service.parts.database))
+    deaf = Live(Bus(), JobsView(service.parts.database), service.parts.store)
 
     async with deaf.running():
         with deaf.watch(job.id) as watch:

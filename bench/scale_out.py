@@ -1,0 +1,172 @@
+"""What one, two and four worker processes drain and what one and two API processes queue on this machine, and what each job costs
+of worker, API, PostgreSQL and Redis: the numbers that docs/scaling.md counts with."""
+
+import argparse
+import asyncio
+import contextlib
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import asyncpg
+import redis.asyncio
+import uvloop
+
+from bench.__main__ import fresh_database
+from bench.http import QUEUE, machine
+from bench.load import Plan, load
+from bench.nothing import queued_per_second
+from bench.processes import ADMIN, add_people, cpu_seconds, environment, postgres_pid, serving, started
+from events.database import Connection, connect
+from service.config import Settings
+from service.process import opened
+from tests.servers import redis_server
+
+WORKERS, APIS = (1, 2, 4), (1, 2)
+LOOK_EVERY = 0.05  # seconds
+
+LEFT = "select exists (select from jobs where type = 'nothing' and status in ('queued', 'processing'))"
+
+# PostgreSQL 18 counts what is synced of its log here; older ones do not, and nothing is said of it then.
+WRITTEN = "select (select wal_bytes from pg_stat_wal)::float as wal, (select sum(fsyncs) from pg_stat_io where object = 'wal') as syncs"
+
+
+@dataclass(slots=True)
+class Cost:
+    """Of one round: jobs a second; and of each job the µs of a processor, the bytes of PostgreSQL's log, the fsyncs."""
+
+    per_second: float = 0.0
+    cpu: dict[str, float] = field(default_factory=dict)
+    wal: float = float("nan")
+    syncs: float = float("nan")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.scale_out", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=10_000, help="to drain in a round")
+    parser.add_argument("--seconds", type=float, default=4.0, help="to queue over HTTP in a round")
+    options = parser.parse_args()
+    with fresh_database() as url, redis_server() as redis_url, environment(url, redis_url) as settings:
+        print(uvloop.run(_measure(url, redis_url, settings, options)))
+
+
+async def _measure(url: str, redis_url: str, settings: dict[str, str], options: argparse.Namespace) -> str:
+    (token,) = await add_people(url, [ADMIN])
+    meter = Meter(url, await postgres_pid(url), await _redis_pid(redis_url))
+    drained: dict[int, list[Cost]] = defaultdict(list)
+    queued: dict[int, list[Cost]] = defaultdict(list)
+    for number in range(options.rounds):
+        for workers in WORKERS:
+            drained[workers].append(await _drain(url, redis_url, settings, meter, workers, options.jobs))
+        for apis in APIS:
+            first = (number * len(APIS) + apis) * 1_000_000
+            queued[apis].append(await _queue(settings, meter, apis, token, first, options.seconds))
+    return f"{await machine(url, redis_url)}\n\n{_table('drain by worker processes', drained)}\n\n{_table('queue over HTTP by API processes', queued)}"
+
+
+class Meter:
+    """What these servers have used in the course of a block."""
+
+    def __init__(self, url: str, postgres: int, redis: int | None) -> None:
+        self._url, self._postgres, self._redis = url, postgres, redis
+
+    @contextlib.asynccontextmanager
+    async def measured(self, cost: Cost, name: str, pids: list[int]) -> AsyncIterator["Count"]:
+        """`name` are the processes whose work it is. The block says how many jobs it were, and when they were done."""
+        connection = await connect(self._url)
+        try:
+            before, written, count = self._used(name, pids), await _written(connection), Count(time.perf_counter())
+            yield count
+            after, now = self._used(name, pids), await _written(connection)
+        finally:
+            await connection.close()
+        cost.per_second = count.jobs / (count.ended - count.began)
+        cost.cpu = {part: (after[part] - before[part]) / count.jobs * 1e6 for part in after}
+        if written is not None and now is not None:
+            cost.wal, cost.syncs = ((b - a) / count.jobs for a, b in zip(written, now, strict=True))
+
+    def _used(self, name: str, pids: list[int]) -> dict[str, float]:
+        used = {name: sum(map(cpu_seconds, pids)), "PostgreSQL": cpu_seconds(self._postgres, with_children=True)}
+        return used | ({"Redis": cpu_seconds(self._redis)} if self._redis is not None else {})
+
+
+@dataclass(slots=True)
+class Count:
+    began: float
+    ended: float = 0.0
+    jobs: int = 0
+
+    def end(self, jobs: int) -> None:
+        self.jobs, self.ended = jobs, time.perf_counter()
+
+
+async def _drain(url: str, redis_url: str, settings: dict[str, str], meter: Meter, workers: int, jobs: int) -> Cost:
+    """From the start of all workers until the last job is completed."""
+    async with opened(Settings(app_env="test", redis_url=redis_url, job_worker_enabled=False), url) as core:
+        await queued_per_second(core, jobs)
+    cost = Cost()
+    with contextlib.ExitStack() as stack:
+        processes = [stack.enter_context(started("bench.nothing", environment=settings))[0] for _ in range(workers)]
+        connection = await connect(url)
+        async with meter.measured(cost, "worker", [process.pid for process in processes]) as count:
+            for process in processes:
+                assert process.stdin is not None
+                process.stdin.write("go\n")
+                process.stdin.flush()
+            while await connection.fetchval(LEFT):
+                await asyncio.sleep(LOOK_EVERY)
+            count.end(jobs)
+        await connection.close()
+    return cost
+
+
+async def _queue(settings: dict[str, str], meter: Meter, apis: int, token: str, first: int, seconds: float) -> Cost:
+    cost = Cost()
+    with contextlib.ExitStack() as stack:
+        processes = [stack.enter_context(serving(settings)) for _ in range(apis)]
+        ports = [port for _, port in processes]
+        await load(Plan(ports, QUEUE, token, first=first + 900_000, seconds=1.0))
+        async with meter.measured(cost, "API", [pid for pid, _ in processes]) as count:
+            outcome = await load(Plan(ports, QUEUE, token, first=first, seconds=seconds))
+            count.end(outcome.answered)
+    cost.per_second = outcome.per_second
+    return cost
+
+
+async def _written(connection: Connection) -> tuple[float, float] | None:
+    with contextlib.suppress(asyncpg.PostgresError):
+        row = await connection.fetchrow(WRITTEN)
+        assert row is not None
+        return row["wal"], float(row["syncs"] or 0)
+    return None
+
+
+async def _redis_pid(redis_url: str) -> int | None:
+    """None where it runs elsewhere."""
+    async with redis.asyncio.Redis.from_url(redis_url) as client:
+        info = await client.info("server")
+    return int(info["process_id"]) if "127.0.0.1" in redis_url else None
+
+
+def _table(what: str, costs: dict[int, list[Cost]]) -> str:
+    parts = list(costs[1][0].cpu)
+    rows = [
+        f"| {what} | jobs/s | range | {' | '.join(f'CPU µs a job, {part}' for part in parts)} | bytes of WAL | fsyncs |",
+        "| --- | --- | --- |" + " --- |" * (len(parts) + 2),
+    ]
+    for number, rounds in costs.items():
+        speeds = [cost.per_second for cost in rounds]
+        cpu = [f"{statistics.median(cost.cpu[part] for cost in rounds):.0f}" for part in parts]
+        wal, syncs = (statistics.median(values) for values in ([c.wal for c in rounds], [c.syncs for c in rounds]))
+        rows.append(
+            f"| {number} | {statistics.median(speeds):,.0f} | {min(speeds):,.0f} to {max(speeds):,.0f} | {' | '.join(cpu)} | "
+            f"{wal:,.0f} | {syncs:.3f} |"
+        )
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    main()
