@@ -30,7 +30,9 @@ LOOK_EVERY = 0.05  # seconds
 LEFT = "select exists (select from jobs where type = 'nothing' and status in ('queued', 'processing'))"
 
 # PostgreSQL 18 counts what is synced of its log here; older ones do not, and nothing is said of it then.
-WRITTEN = "select (select wal_bytes from pg_stat_wal)::float as wal, (select sum(fsyncs) from pg_stat_io where object = 'wal') as syncs"
+WRITTEN = """
+select (select wal_bytes from pg_stat_wal)::float as wal, (select sum(fsyncs) from pg_stat_io where object = 'wal') as syncs
+"""
 
 
 @dataclass(slots=True)
@@ -64,7 +66,10 @@ async def _measure(url: str, redis_url: str, settings: dict[str, str], options: 
         for apis in APIS:
             first = (number * len(APIS) + apis) * 1_000_000
             queued[apis].append(await _queue(settings, meter, apis, token, first, options.seconds))
-    return f"{await machine(url, redis_url)}\n\n{_table('drain by worker processes', drained)}\n\n{_table('queue over HTTP by API processes', queued)}"
+    return "\n\n".join(
+        [await machine(url, redis_url), _table("drain by worker processes", drained),
+         _table("queue over HTTP by API processes", queued)]
+    )  # fmt: skip
 
 
 class Meter:
@@ -116,7 +121,7 @@ async def _drain(url: str, redis_url: str, settings: dict[str, str], meter: Mete
                 assert process.stdin is not None
                 process.stdin.write("go\n")
                 process.stdin.flush()
-            while await connection.fetchval(LEFT):
+            while await connection.fetchval(LEFT):  # noqa: ASYNC110 (nothing tells this process)
                 await asyncio.sleep(LOOK_EVERY)
             count.end(jobs)
         await connection.close()
