@@ -15,7 +15,7 @@ def main() -> None:
     parser.add_argument("--worker", type=float, default=250, help="CPU µs of the worker to run a job that does nothing")
     parser.add_argument("--postgres", type=float, default=195, help="CPU µs of PostgreSQL for both")
     parser.add_argument("--redis", type=float, default=28, help="CPU µs of Redis for both")
-    parser.add_argument("--hear", type=float, default=5, help="CPU µs of each process to hear of a change on the bus")
+    parser.add_argument("--hear", type=float, default=1.5, help="CPU µs of each process to hear of a change on the bus")
     parser.add_argument("--bytes", type=float, default=2400, help="of disk that a job takes, indexes and all")
     parser.add_argument("--wal", type=float, default=4500, help="bytes of PostgreSQL's log for a job")
     parser.add_argument("--peak", type=float, default=5, help="times the mean")
