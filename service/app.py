@@ -22,6 +22,7 @@ from service.openapi import openapi_routes
 from service.page import Page
 from service.parts import Parts
 from service.problems import answer_problem
+from service.requests import header
 from service.verification import Verifier
 
 log = structlog.get_logger("rireki.http")
@@ -158,8 +159,8 @@ class Passage:
 
 
 def _request_id(request: Request) -> str:
-    given = request.headers.get("x-request-id", "")
-    return given if SANE_REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
+    given = header(request, b"x-request-id")
+    return given if given is not None and SANE_REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
 
 
 def _route(scope: Scope) -> str:

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 
 from service.problems import Problem
+from service.requests import header
 from service.users import User, Users
 
 COOKIE = "rireki_session"
@@ -12,7 +13,7 @@ COOKIE = "rireki_session"
 
 def token_of(request: Request) -> str | None:
     """The token that the request carries, if any. A bearer header goes before the cookie."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    scheme, _, token = (header(request, b"authorization") or "").partition(" ")
     if scheme:
         return token.strip() if scheme.lower() == "bearer" else None
     return request.cookies.get(COOKIE)
@@ -30,8 +31,8 @@ async def user_of(users: Users, token: str | None) -> User:
 def check_origin(request: Request) -> None:
     """A browser that sends a change from another site's page says so, and is refused: the cookie would come along with it. An
     older one says only where it comes from; other clients say nothing. Raises `Problem` 403."""
-    site = request.headers.get("sec-fetch-site")
-    origin = request.headers.get("origin")
+    site = header(request, b"sec-fetch-site")
+    origin = header(request, b"origin")
     if site is not None:
         ours = site in ("same-origin", "none")
     else:

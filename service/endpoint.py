@@ -52,7 +52,7 @@ class Call(Generic[Q, B]):
 
     @property
     def request_id(self) -> str:
-        return str(self.request.state.request_id)
+        return str(self.request.scope["state"]["request_id"])
 
     @property
     def actor(self) -> str:

@@ -88,11 +88,15 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Core]:
         yield Core(settings, database, bus, store, wire, resources)
 
 
+YOUNGEST = 5_000  # objects made and not yet freed, until the youngest are collected; Python's own 700 is for small programs
+
+
 def keep_what_is_loaded() -> None:
     """Once everything is there: the garbage collector need not walk through it again and again, which takes a tenth of a busy
     worker's time (docs/performance.md)."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(YOUNGEST, 10, 10)
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

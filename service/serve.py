@@ -80,7 +80,6 @@ async def serve(settings: Settings, url: str, listening: socket.socket) -> None:
                 print(f"Rireki is at {address}", flush=True)
                 if sign_in is not None:
                     print(f"sign in: {sign_in[0]} {sign_in[1]}", flush=True)
-                keep_what_is_loaded()
                 await _until_asked(stop, worker)
 
 
@@ -105,6 +104,7 @@ async def answering(parts: Parts, listening: socket.socket) -> AsyncIterator[str
         if running.done():
             running.result()
             raise RuntimeError("the HTTP server did not start")
+    keep_what_is_loaded()
     host, port = listening.getsockname()[:2]
     try:
         yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
