@@ -14,11 +14,11 @@ import asyncpg
 import redis.asyncio
 import uvloop
 
-from bench.__main__ import fresh_database
 from bench.http import QUEUE, machine
 from bench.load import Plan, load
 from bench.nothing import queued_per_second
 from bench.processes import ADMIN, add_people, cpu_seconds, environment, postgres_pid, serving, started
+from bench.servers import fresh_database
 from events.database import Connection, connect
 from service.config import Settings
 from service.process import opened

@@ -20,9 +20,9 @@ import orjson
 import structlog
 import uvloop
 
-from bench.__main__ import fresh_database
 from bench.http import machine
 from bench.processes import ADMIN, add_people, an_employee, cpu_seconds, environment, memory_of, postgres_pid, serving
+from bench.servers import fresh_database
 from events.bus import RedisBus
 from events.database import Database
 from events.job import Job, progress, start

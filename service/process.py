@@ -30,6 +30,7 @@ log = structlog.get_logger("rireki")
 
 ANSWER_WITHIN = 5.0  # seconds until a request that must write is told that the database is away
 FIRST_EMAIL = "admin@example.com"
+YOUNGEST = 5_000  # objects made and not yet freed, until the youngest are collected; Python's own 700 is for small programs
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +87,6 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Core]:
         sealing = asyncio.create_task(keep_sealing(database), name="sealer")
         stack.push_async_callback(_ended, sealing)
         yield Core(settings, database, bus, store, wire, resources)
-
-
-YOUNGEST = 5_000  # objects made and not yet freed, until the youngest are collected; Python's own 700 is for small programs
 
 
 def keep_what_is_loaded() -> None:
