@@ -29,6 +29,8 @@ from workers.run import Runner
 
 log = structlog.get_logger(__name__)
 
+GATHER = 0.001  # seconds that a busy worker waits for more slots to become free
+
 
 class Worker:
     """Runs jobs until it is stopped. `slots` jobs at a time."""
@@ -60,6 +62,7 @@ class Worker:
         """Gets the error by which a part of the worker has ended. Whoever runs the worker ends the process then."""
         self._stopping = asyncio.Event()
         self._taking: asyncio.Task[None] | None = None
+        self._more = False  # whether there is more to do than slots
         self._background: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -105,13 +108,18 @@ class Worker:
         freed.clear()
         if not self.runner.free:
             await _either(self._stopping.wait(), freed.wait())
+        if self._more and self.runner.free < self.runner.slots // 4:
+            # Jobs that were started together end together, and a claim costs the same for one as for a hundred.
+            await asyncio.sleep(GATHER)
+        if self._stopping.is_set() or not self.runner.free:
             return
         running = self.runner.running_types
         room = Room(
             self.runner.free, self.runner.slots // 4, self._turns, [type for type in self._turns if type not in running]
         )
         taken = await self._take(room)
-        if taken < room.slots - min(room.kept, len(room.idle)):
+        self._more = taken >= room.slots - min(room.kept, len(room.idle))
+        if not self._more:
             await _either(self._stopping.wait(), self._wire.wait())
         elif taken < room.slots:
             # What is left may be kept for other types: then a slot that becomes free is one to take.

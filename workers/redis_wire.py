@@ -27,7 +27,7 @@ from workers.deliver import WINDOW, AttemptId, Claim, Hint, Room
 log = structlog.get_logger(__name__)
 
 WAKE = "rireki:wake"  # a list: a worker that found nothing to claim waits for an element of it
-MOST_WAKES = 64
+MOST_WAKES = 16
 CLAIM_LASTS = 10_000  # milliseconds: a worker that dies between claim and `started` hides its jobs no longer
 ENTRY_LASTS = 86_400_000  # milliseconds, arq's own default
 

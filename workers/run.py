@@ -1,8 +1,9 @@
 """One attempt of a job, from start to end.
 
 Invariants: nothing runs before its `started` is durable; a handler's word counts only while the job has this attempt and this
-worker (every append is guarded by `seq`, every effect by `Context.store`); whatever a handler does, its attempt ends in the log
-and its slot is free again. An attempt that is not recorded as ended by us is ended by somebody else: a cancel, a rescue.
+worker (every append is guarded by `seq`, every effect by `Context.store`); whatever a handler does, its slot is free again once it
+has ended, or has had its time to stop, and its attempt ends in the log. An attempt that is not recorded as ended by us is ended
+by somebody else: a cancel, a rescue.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ import contextlib
 import math
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -62,7 +63,8 @@ class Stuck:
 
 
 class Runner:
-    """Runs attempts, at most `slots` at a time, under one worker id."""
+    """Runs attempts, at most `slots` handlers at a time, under one worker id. While the end of one is being written, the next may
+    use its slot; of such there are never more than `slots` either."""
 
     def __init__(
         self,
@@ -87,12 +89,15 @@ class Runner:
         self.freed = asyncio.Event()
         """Set when a slot becomes free."""
         self._tasks: dict[asyncio.Task[None], Attempt] = {}
+        self._recording = 0
         self._lost = False
         self._stop_listening = bus.listen(self._hear)
 
     @property
     def free(self) -> int:
-        return 0 if self._lost else self.slots - len(self._tasks)
+        if self._lost:
+            return 0
+        return min(self.slots - len(self._tasks) + self._recording, 2 * self.slots - len(self._tasks))
 
     @property
     def running_types(self) -> set[str]:
@@ -124,6 +129,16 @@ class Runner:
     def started(self) -> dict[str, "Attempt"]:
         """The attempts whose `started` is durable, by job id."""
         return {id: attempt for id, attempt in self.attempts.items() if attempt.job.status is Status.PROCESSING}
+
+    @contextlib.contextmanager
+    def recording(self) -> Iterator[None]:
+        """Around what is left to do of an attempt whose handler has ended."""
+        self._recording += 1
+        self.freed.set()
+        try:
+            yield
+        finally:
+            self._recording -= 1
 
     def lose(self) -> None:
         """This worker was declared gone: others run what it ran. Stops it all, and runs no more until `go_on`."""
@@ -220,6 +235,10 @@ class Attempt:
         why = await self._wait_for(handler)
         if not await _stopped(handler):
             self._report_stuck(handler)
+        with self.runner.recording():
+            return await self._end(handler, why, progress)
+
+    async def _end(self, handler: asyncio.Task[JSON], why: Interruption | None, progress: "ProgressReports") -> Job:
         if why is Interruption.LOST:
             progress.drop()
             raise Lost

@@ -388,7 +388,7 @@ BREAKS = (
     Break(
         "no slot is kept for another type",
         "the long jobs of one type hold every slot, and all others wait until one of them ends",
-        (Edit(WORKER, "self.runner.slots // 4", "0"),),
+        (Edit(WORKER, "self.runner.free, self.runner.slots // 4,", "self.runner.free, 0,"),),
         ("tests/test_delivery.py::test_long_jobs_of_one_type_leave_a_slot_to_another",),
     ),
     # Stopping, canceling, deadlines -------------------------------------------------------------------------------------------

@@ -42,6 +42,9 @@ class Row:
     def __iter__(self) -> Iterator[Any]:
         return iter(self._columns.values())
 
+    def values(self) -> Iterable[Any]:
+        return self._columns.values()
+
     def keys(self) -> Iterable[str]:
         return self._columns.keys()
 
