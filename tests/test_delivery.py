@@ -253,11 +253,13 @@ async def test_what_comes_to_be_due_behind_a_backlog_s_place_is_found_when_all_i
     late = await queue(store, None, QUICK)
     await database.execute("update jobs set run_at = :first where id = :id", {"first": jobs[3].run_at, "id": late.id})
 
-    async def comes() -> bool:
+    async def more_comes() -> bool:
         await delivery.deliver_due_jobs()
-        return late.id in [claim.id.job_id for claim in await wire.claim(room_for(1, "quick"))]
+        return await wire.length("quick") > 20
 
-    await until(comes)
+    assert await until(lambda: wire.length("quick")) == 20
+    await until(more_comes)
+    assert late.id in [claim.id.job_id for claim in await wire.claim(room_for(100, "quick"))]
 
 
 async def _quick_only() -> list[str]:
