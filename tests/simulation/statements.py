@@ -166,6 +166,10 @@ def bind_key(server: Postgres, connection: SimConnection, now: datetime, values:
     return []
 
 
+def plans(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
+    return []
+
+
 def clock(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
     return [Row({"clock_timestamp": server.now})]
 
@@ -314,6 +318,8 @@ STATEMENTS: dict[str, Statement] = dict(
         _known(store.KEY, "KEY", "8ae19482", key),
         _known(store.BIND_KEY, "BIND_KEY", "a44be0a4", bind_key),
         _known("select clock_timestamp()", "CLOCK", "4c502774", clock),
+        _known(store.CHOOSE_PLANS, "CHOOSE_PLANS", "8b5aee1c", plans),
+        _known(store.FORGET_PLANS, "FORGET_PLANS", "edd7d774", plans),
         _known(view.GET, "GET", "165b223e", get),
         _known(view.DUE, "DUE", "1ea41dfa", due),
         _known(view.NEXT_DUE, "NEXT_DUE", "be806f56", next_due),
