@@ -225,7 +225,8 @@ function RoomsSection() {
                 onChange={() => change({ show: name === "all" ? null : name })}
               />
               <span>
-                {words[name]} <small>{number(matching.filter(BELONGS[name]).length, words.language)}</small>
+                {words[name]}{" "}
+                {rooms && <small>{number(matching.filter(BELONGS[name]).length, words.language)}</small>}
               </span>
             </label>
           ))}

@@ -124,6 +124,13 @@ function Tabs({ filter }: { filter: JobFilter }) {
   const counts = useCounts(filter);
   const sum = counts && STATUSES.reduce((all, status) => all + counts.counts[status], 0);
   const some = counts && STATUSES.some((status) => counts.counts[status] >= counts.most);
+  const nav = useRef<HTMLElement>(null);
+  // On a phone the last tabs lie beyond the edge: the one that is open is brought into sight.
+  useEffect(() => {
+    const tabs = nav.current;
+    const here = tabs?.querySelector<HTMLElement>("[aria-current]");
+    if (tabs && here) tabs.scrollLeft = here.offsetLeft - tabs.offsetLeft - (tabs.clientWidth - here.offsetWidth) / 2;
+  }, [filter.status, counts !== undefined]);
 
   function count(value: number | undefined, more: boolean | undefined) {
     if (value === undefined) return "";
@@ -131,7 +138,7 @@ function Tabs({ filter }: { filter: JobFilter }) {
   }
 
   return (
-    <nav className="tabs" aria-label={words.statusFilter}>
+    <nav ref={nav} className="tabs" aria-label={words.statusFilter}>
       <Tab to={addressWith(place, { status: null })} here={!filter.status} word={words.all} count={count(some ? counts.most : sum, some)} />
       {STATUSES.map((status) => (
         <Tab
