@@ -4,6 +4,8 @@ import { ago, between, shortId, span } from "./format";
 test.each([
   [0.4, "0 ms"],
   [42, "42 ms"],
+  [999.4, "999 ms"],
+  [999.6, "1.0 s"],
   [1_234, "1.2 s"],
   [59_949, "60 s"],
   [60_000, "1 min"],

@@ -29,8 +29,11 @@ const STEPS: [Intl.RelativeTimeFormatUnit, number][] = [
 ];
 
 /** "3 minutes ago". Clocks differ by a little: what has happened is never in the future. */
-export const ago = (time: string, now: number, language: Language) =>
-  fromNow(time, Math.max(now, Date.parse(time)), language);
+export function ago(time: string, now: number, language: Language): string {
+  const text = fromNow(time, Math.max(now, Date.parse(time)), language);
+  // What has happened this second did so "just now": 「今から停止中」 would say that it is yet to begin.
+  return text === "今" ? "たった今" : text;
+}
 
 /** "3 minutes ago", or "in 3 minutes". */
 export function fromNow(time: string, now: number, language: Language): string {
@@ -108,7 +111,7 @@ export function span(milliseconds: number, language: Language): string {
   const unit = UNITS[language];
   const whole = Math.max(0, milliseconds);
   if (whole < 1) return `0${unit.ms}`;
-  if (whole < 1_000) return `${Math.round(whole)}${unit.ms}`;
+  if (whole < 999.5) return `${Math.round(whole)}${unit.ms}`;
   if (whole < 59_950) return `${(whole / 1_000).toFixed(whole < 9_950 ? 1 : 0)}${unit.s}`;
   const seconds = Math.round(whole / 1_000);
   if (seconds < 3_600) return two(Math.floor(seconds / 60), unit.min, seconds % 60, unit.s);

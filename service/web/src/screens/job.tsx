@@ -95,9 +95,12 @@ function Summary({ job }: { job: Job }) {
         {words.created} <Ago at={job.createdAt} />
       </span>
       <span>{words.attemptOf(job.attempt, job.maxAttempts)}</span>
-      <span>
-        {words.duration} {span(durationOf(job, until), words.language)}
-      </span>
+      {/* What has never begun has taken no time: as in the list. */}
+      {(job.status !== "queued" || job.attempt > 1) && (
+        <span>
+          {words.duration} {span(durationOf(job, until), words.language)}
+        </span>
+      )}
     </span>
   );
 }
