@@ -436,7 +436,7 @@ const WORDS = {
   attempt: say("試行", "Attempt"),
   attemptOf: saying(
     (attempt: number, most: number) => `試行 ${attempt}/${most}`,
-    (attempt: number, most: number) => `attempt ${attempt} of ${most}`,
+    (attempt: number, most: number) => `Attempt ${attempt} of ${most}`,
   ),
   created: say("作成", "Created"),
   duration: say("所要時間", "Duration"),
@@ -761,7 +761,7 @@ const WORDS = {
   ),
   startedWhen: saying(
     (when: string) => `起動 ${when}`,
-    (when: string) => `started ${when}`,
+    (when: string) => `Started ${when}`,
   ),
   slots: saying(
     (busy: number, all: number) => `${n(busy)} / ${n(all)} 実行枠を使用中`,
@@ -785,20 +785,20 @@ const WORDS = {
     (name: string) => `Resume ${name}`,
   ),
   pauseText: say(
-    "新しく開始されなくなります。すでに処理中のジョブは続行されます。",
+    "この種類のジョブは新しく開始されなくなります。すでに処理中のジョブは続行されます。",
     "No more of them start. Those that run already go on.",
   ),
   pauseUntil: say("再開する日時", "Until"),
-  pauseUntilHint: say("空欄の場合は、再開するまで停止します。", "Left empty, until somebody resumes it."),
+  pauseUntilHint: say("空欄の場合は、手動で再開するまで停止します。", "Left empty, until somebody resumes it."),
   pausedSince: saying(
     (when: string, who: string) => `${when}から一時停止中（${who}）`,
-    (when: string, who: string) => `paused ${when} by ${who}`,
+    (when: string, who: string) => `Paused ${when} by ${who}`,
   ),
   until: saying(
     (when: string) => `${when} まで`,
     (when: string) => `until ${when}`,
   ),
-  typeRuns: say("実行可能", "Running"),
+  typeRuns: say("実行可能", "Enabled"),
   paused: say("一時停止中", "Paused"),
   mostAttempts: saying(
     (count: number) => `最大 ${n(count)} 回試行`,

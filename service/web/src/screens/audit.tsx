@@ -147,7 +147,13 @@ function LogSection() {
         <h2 id="log-heading">{words.log}</h2>
       </div>
       <LogFilters />
-      {jobId && !filter.jobId ? <p className="mishap">{words.jobIdInvalid}</p> : <LogTable filter={filter} />}
+      {jobId && !filter.jobId ? (
+        <p className="mishap">
+          <Icon name="warn" /> {words.jobIdInvalid}
+        </p>
+      ) : (
+        <LogTable filter={filter} />
+      )}
     </section>
   );
 }

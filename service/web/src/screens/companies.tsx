@@ -362,7 +362,11 @@ function DraftForm({ company }: { company: Company }) {
             <Icon name="document" /> {drafting.isPending ? words.syncing : words.draftDo}
           </button>
         </div>
-        {!period && days.from && days.to && <p className="mishap">{words.badPeriod}</p>}
+        {!period && days.from && days.to && (
+          <p className="mishap">
+            <Icon name="warn" /> {words.badPeriod}
+          </p>
+        )}
         {drafting.error && <Mishap error={drafting.error} />}
         {cached && (
           <p className="note" role="status">

@@ -14,6 +14,9 @@ import { Link } from "../route";
 import { useToasts } from "../toasts";
 import { typeWord, useWords } from "../words";
 
+/** What the service writes where nobody gave a reason. It says no more than who paused, and in English alone. */
+const NO_REASON = "paused by an admin";
+
 export function Operations() {
   return (
     <>
@@ -84,8 +87,13 @@ function TypeCard({ type }: { type: JobType }) {
       {paused && (
         <p>
           {words.pausedSince(ago(paused.since, now, words.language), names.actor(paused.actor))}
-          {paused.until && ` · ${words.until(minuteTime(paused.until, words.language))}`}
-          {paused.reason && <span className="pause-reason">{paused.reason}</span>}
+          {paused.until && (
+            <>
+              {" · "}
+              <span className="whole">{words.until(minuteTime(paused.until, words.language))}</span>
+            </>
+          )}
+          {paused.reason && paused.reason !== NO_REASON && <span className="pause-reason">{paused.reason}</span>}
         </p>
       )}
       {paused ? (
