@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 DELIVERING = 0x64656C69  # "deli": the advisory lock's key
 TICK = 1.0  # seconds
-HURRY = 0.05  # seconds to the next tick while more is due than was delivered
+LOOK_EVERY = 0.05  # seconds between two looks at the wire, while more is due than was delivered
 WINDOW = 2_000  # hints of one type on the wire at once, whatever the backlog
 DELIVER_AGAIN = 15.0  # seconds
 
@@ -166,11 +166,23 @@ class Delivery:
             except DATABASE_ERRORS as error:
                 log.warning("delivery: no tick", error=repr(error))
                 pause = TICK
-            await asyncio.sleep(pause)
+            await self._next_tick(pause)
+
+    async def _next_tick(self, pause: float) -> None:
+        """Waits for so many seconds, or until the next part of a backlog is wanted."""
+        due = time.monotonic() + pause
+        while (left := due - time.monotonic()) > 0:
+            await asyncio.sleep(min(left, LOOK_EVERY) if self._backlogs else left)
+            if len(await self._enough()) < len(self._backlogs):
+                return
+
+    async def _enough(self) -> set[str]:
+        """Of the types that have a backlog, those whose last part has not been taken by half."""
+        return {type for type in self._backlogs if await self._wire.length(type) > WINDOW // 2}
 
     async def deliver_due_jobs(self) -> float:
         """One tick. Returns the seconds until the next one is wanted."""
-        enough = {type for type in self._backlogs if await self._wire.length(type) > WINDOW // 2}
+        enough = await self._enough()
         async with self._database.transaction():
             if not await self._database.fetch_val(TRY_LOCK, {"key": DELIVERING}):
                 return TICK
@@ -185,8 +197,6 @@ class Delivery:
         self._wire.push(hints, even_if_full=True)
         self._delivered.update((hint.id, now) for hint in hints)
         self._backlogs = {type: backlog for type, backlog in self._backlogs.items() if type in types}
-        if self._backlogs:
-            return HURRY
         return TICK if next_due is None else min(TICK, max(next_due, 0.01))
 
     async def _due(self, type: str) -> list[Due]:
