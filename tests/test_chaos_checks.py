@@ -9,8 +9,12 @@ import pytest
 from hypothesis import given, settings
 
 from events import job as rules
+from events.database import Database
 from events.job import Completed, Failed, Progress, Queued, Recorded, Started, event_data, word
+from events.store import Idempotency, NewJob, Store
+from projections.seal import seal_everything
 from service.views import job_json
+from tests.chaos.faults import SETTLED, SETTLED_IDS
 from tests.chaos.history import Event, differences, fold, highest_in_any_window
 from tests.chaos.plan import FULL, LAP, SHORT, Kind, Size, lap, plan
 from tests.histories import ALICE, AT, JOB_ID, STEP
@@ -202,3 +206,26 @@ def test_workers_are_frozen_while_postgresql_is_well_and_may_be_declared_gone(se
 
 def test_more_faults_are_planned_than_are_required() -> None:
     assert all(FULL.faults[kind] > number for kind, number in FULL.required.items())
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["delete from idempotency_keys", "update jobs set result = '[]' where status = 'completed'", "delete from job_event_log"],
+)
+async def test_a_flushall_that_changed_what_is_settled_would_be_seen(database: Database, store: Store, change: str) -> None:
+    new = NewJob("t", {}, ALICE, 1, idempotency=Idempotency("a key", "a hash"))
+    job = await store.append(
+        await store.create(new, actor=f"user:{ALICE}"), lambda job: rules.start(job, attempt=1, worker="w1"), actor="worker:w1"
+    )
+    await store.append(job, lambda job: rules.complete(job, attempt=1, worker="w1", result={}), actor="worker:w1")
+    await seal_everything(database)
+
+    async with database.raw() as connection:
+        ids = tuple(*await connection.fetch(SETTLED_IDS))
+        before, again = [await connection.fetch(SETTLED, *ids) for _ in range(2)]
+        await connection.execute(change)
+        after = await connection.fetch(SETTLED, *ids)
+
+    assert None not in before[0].values()
+    assert before == again
+    assert before != after

@@ -31,9 +31,9 @@ RECENT = "select id::text, type, attempt, run_at from jobs order by updated_at d
 # since a transaction that is under way may commit rows that bear an earlier time.
 SETTLED_IDS = """
 select
-    (select array_agg(id) from (select id from jobs where status = 'completed' order by updated_at desc limit 3000) as some),
+    (select array_agg(id) from (select id from jobs where status = 'completed' order by updated_at desc limit 3000) as newest),
     (select coalesce(max(position), 0) from job_event_log),
-    (select array_agg(key) from (select key from idempotency_keys order by created_at desc limit 3000) as some)
+    (select array_agg(key) from (select key from idempotency_keys order by created_at desc limit 3000) as newest)
 """
 
 SETTLED = """

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import orjson
 
+from events import database
 from tests.chaos.history import Event, State, text
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ group by unique_key having count(*) > 1
 """
 
 
-AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-"""Whatever asyncpg may say while PostgreSQL is killed under it."""
+AWAY = (*database.AWAY, asyncpg.QueryCanceledError)
+"""Whatever asyncpg may say while PostgreSQL is killed under it; not what it says of a statement that is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
