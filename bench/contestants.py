@@ -51,11 +51,18 @@ _pgqueuer = functools.partial(
 _taskiq = functools.partial(Entry, command=_python("bench.peers.taskiq", TASKIQ), enqueue=8_000)
 _bullmq = functools.partial(Entry, command=_node, enqueue=20_000, bulk=20_000, history="capped stream")
 
+_ours = functools.partial(
+    Entry,
+    command=_python("bench.ours"),
+    enqueue=10_000,
+    bulk=10_000,
+    migrated=True,
+    history="three events for each job, and the view",
+)
+
 ENTRIES = (
-    Entry(
-        "ours", "ours", _python("bench.ours"), enqueue=10_000, bulk=10_000, settings={"slots": 100},
-        history="three events for each job, and the view", migrated=True,
-    ),
+    _ours("ours", "ours, as shipped", settings={"slots": 100}),
+    _ours("ours-best", "ours, at its best", settings={"slots": 300}),
     Entry("arq", "arq, as shipped", _python("bench.plain_arq"), enqueue=3_000, settings={"max_jobs": 100}),
     Entry(
         "arq-best", "arq, at its best", _python("bench.plain_arq"), enqueue=5_000,

@@ -1,6 +1,7 @@
 """One run as Markdown: medians and ranges over its rounds, and what is wanted of them. Every figure and every verdict is computed
 from what was measured in this run."""
 
+import itertools
 import json
 import os
 import platform
@@ -141,15 +142,11 @@ def _cell(run: Run, key: str, what: str) -> str:
 def _ratios(run: Run) -> str:
     rows = []
     for what, wanted_of in (("drain", DRAIN_WANTED), ("enqueue", ENQUEUE_WANTED)):
-        ours = run.median("ours", what)
-        for entry in run.entries:
-            theirs = run.median(entry.key, what)
-            if entry.key == "ours" or ours is None or theirs is None:
-                continue
-            wanted = wanted_of.get(entry.key)
-            rows.append(
-                (f"{what.capitalize()}: ours / {entry.name}", f"{ours / theirs:.2f}×", *_verdict(ours / theirs, wanted))
-            )
+        for our, entry in itertools.product(_entries(run, ours=True), _entries(run, ours=False)):
+            ours, theirs = run.median(our.key, what), run.median(entry.key, what)
+            if ours is not None and theirs is not None:
+                title = f"{what.capitalize()}: {our.name} / {entry.name}"
+                rows.append((title, f"{ours / theirs:.2f}×", *_verdict(ours / theirs, wanted_of.get(entry.key))))
     for title, what, holds, wanted_words in OURS_WANTED:
         if (is_ := run.median("ours", what)) is not None:
             rows.append((title, _number(is_), wanted_words, _yes(holds(is_))))
@@ -158,6 +155,10 @@ def _ratios(run: Run) -> str:
             ratio = statistics.median(run.appends["append, grouped"]) / statistics.median(run.appends[against])
             rows.append((title, f"{ratio:.2f}×", *_verdict(ratio, wanted)))
     return _table(("medians of this run", "is", "wanted", "met"), rows) if rows else ""
+
+
+def _entries(run: Run, *, ours: bool) -> list[Entry]:
+    return [entry for entry in run.entries if (entry.peer == "ours") is ours]
 
 
 def _verdict(ratio: float, wanted: float | None) -> tuple[str, str]:
