@@ -41,11 +41,12 @@ AWAY = (
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.InsufficientResourcesError,  # the disk is full, no memory, too many connections
+    asyncpg.PostgresSystemError,  # the disk cannot be read or written
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError,
 )
-"""What is raised while PostgreSQL is away or going away: the statement may or may not have been carried out."""
+"""What is raised while PostgreSQL is away, going away or unable to work: the statement may or may not have been carried out."""
 
 NOT_LET_IN = (
     asyncpg.InvalidAuthorizationSpecificationError,

@@ -1133,6 +1133,33 @@ async def test_a_write_that_the_lost_backend_still_commits_is_not_written_again(
     assert await what_is_broken(connection) == []
 
 
+async def test_what_is_written_while_the_disk_is_full_is_written_when_there_is_room_again(
+    store: Store, connection: Connection
+) -> None:
+    jobs = await prepared(store, 3)
+    await connection.execute(DISK_IS_FULL)
+    writing = [asyncio.create_task(store.append(job, completing(), actor="worker:w1")) for job in jobs]
+    await until(lambda: is_true(connection, "select last_value >= 4 from tries"))
+
+    await connection.execute("drop trigger disk_is_full on job_events")
+
+    async with asyncio.timeout(10):
+        assert [(job.status, job.seq) for job in await asyncio.gather(*writing)] == [("completed", 3)] * 3
+    assert await what_is_broken(connection) == []
+
+
+DISK_IS_FULL = """
+create sequence tries;
+create function refuse_for_want_of_room() returns trigger language plpgsql as $$
+begin
+    perform nextval('tries');
+    raise exception 'could not extend file: No space left on device' using errcode = 'disk_full';
+end $$;
+create trigger disk_is_full before insert on job_events
+for each row when (new.type = 'completed') execute function refuse_for_want_of_room();
+"""
+
+
 async def test_a_write_is_recognised_although_others_have_moved_the_job_on_since(
     far_store: Store, other_store: Store, proxy: Proxy, connection: Connection
 ) -> None:
