@@ -2,9 +2,10 @@
 
 Two lanes, each with a connection of its own, keep two statements in flight. A job that is in flight on either lane waits its
 turn, so that the two never wait for each other's row. A batch that fails is retried one by one: one bad row never hurts its
-neighbours. When the connection breaks, the outcome is unknown and reading "not there" would prove nothing (the old backend may
-commit yet), so the same batch is sent again, under the same guard, until there is an answer; who sends learns `again=True` and
-must recognise what the first try wrote.
+neighbours. A batch that meets a row which somebody else holds is settled apart, by a third lane, for as long as it takes: the
+others go on meanwhile. When the connection breaks, the outcome is unknown and reading "not there" would prove nothing (the old
+backend may commit yet), so the same batch is sent again, under the same guard, until there is an answer or nobody wants one any
+more; who sends learns `again=True` and must recognise what the first try wrote.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from typing import Generic, Protocol, TypeVar
 import asyncpg
 import structlog
 
-from events.database import Connection, is_away
+from events.database import Connection, LockNotAvailable, is_away
 
 log = structlog.get_logger(__name__)
 
@@ -25,13 +26,11 @@ MOST_IN_A_BATCH = 500
 TRANSIENT = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
-    asyncpg.LockNotAvailableError,
+    LockNotAvailable,
     asyncpg.QueryCanceledError,
     asyncpg.InvalidCachedStatementError,
 )
 """Rolled back for certain, and worth another try."""
-MOST_TRIES = 5
-
 
 STOPPED = ConnectionError("the store has been stopped")
 
@@ -72,16 +71,22 @@ class GroupCommit(Generic[W]):
         self._waiting: deque[W] = deque()
         self._in_flight: set[Hashable] = set()
         self._arrived = asyncio.Event()
+        self._apart: deque[W] = deque()  # in flight too, until they have their answers
+        self._put_apart = asyncio.Event()
         self._lanes: list[asyncio.Task[None]] = []
         self._stopping = False
 
     def start(self) -> None:
-        self._lanes = [asyncio.create_task(self._lane(), name=f"group commit {n}") for n in range(self._number_of_lanes)]
+        lanes = [self._lane(self._next_batch) for _ in range(self._number_of_lanes)]
+        # What is apart was sent before, and its first backend may be the one that holds the row.
+        lanes.append(self._lane(self._next_apart, again=True))
+        self._lanes = [asyncio.create_task(lane, name=f"group commit {n}") for n, lane in enumerate(lanes)]
 
     async def stop(self) -> None:
         """Writes what waits, then closes the connections. Gives up at once where PostgreSQL is away."""
         self._stopping = True
         self._arrived.set()
+        self._put_apart.set()
         await asyncio.gather(*self._lanes, return_exceptions=True)
         _refuse(list(self._waiting), STOPPED)
 
@@ -92,15 +97,13 @@ class GroupCommit(Generic[W]):
         self._waiting.append(write)
         self._arrived.set()
 
-    async def _lane(self) -> None:
+    async def _lane(self, next_batch: Callable[[], Awaitable[list[W]]], *, again: bool = False) -> None:
         connection: Connection | None = None
         try:
-            while batch := await self._next_batch():
-                try:
-                    connection = await self._settle(connection, batch)
-                finally:
-                    self._in_flight.difference_update(write.key for write in batch)
-                    self._arrived.set()
+            while batch := await next_batch():
+                connection = await self._settle(connection, batch, again)
+                self._in_flight.difference_update(write.key for write in batch if write.answer.done())
+                self._arrived.set()
         finally:
             if connection is not None:
                 connection.terminate() if self._in_flight else await connection.close(timeout=2)
@@ -113,6 +116,13 @@ class GroupCommit(Generic[W]):
                 return batch
             self._arrived.clear()
             await self._arrived.wait()
+
+    async def _next_apart(self) -> list[W]:
+        """One write. Empty only when stopping."""
+        while not self._apart and not self._stopping:
+            self._put_apart.clear()
+            await self._put_apart.wait()
+        return [self._apart.popleft()] if self._apart else []
 
     def _take(self) -> list[W]:
         batch: list[W] = []
@@ -129,15 +139,15 @@ class GroupCommit(Generic[W]):
         self._waiting.extendleft(reversed(left))
         return batch
 
-    async def _settle(self, connection: Connection | None, batch: list[W]) -> Connection | None:
-        """Sends until every write of the batch has its answer. Returns the connection to go on with."""
-        again = False
+    async def _settle(self, connection: Connection | None, batch: list[W], again: bool) -> Connection | None:
+        """Sends until every write of the batch has its answer or is put apart. Returns the connection to go on with."""
         delay = 0.05
         while batch := [write for write in batch if not write.answer.done()]:
             try:
                 if connection is None or connection.is_closed():
                     connection = await self._connect()
-                await self._send_batch(connection, batch, again)
+                self._settle_apart(await self._send_batch(connection, batch, again))
+                break
             except Exception as error:
                 # Whatever it is that keeps us from connecting (a changed password, say), somebody may mend it: a lane never ends.
                 log.warning("group commit: no answer from PostgreSQL, trying again", error=repr(error), writes=len(batch))
@@ -152,27 +162,38 @@ class GroupCommit(Generic[W]):
                 delay = min(delay * 2, 1.0)
         return connection
 
-    async def _send_batch(self, connection: Connection, batch: list[W], again: bool) -> None:
+    async def _send_batch(self, connection: Connection, batch: list[W], again: bool) -> list[W]:
+        """Returns those that are worth another try."""
         try:
             await self._send(connection, batch, again)
+            return []
         except Exception as error:
             if is_away(error):
                 raise
-            for write in batch:
-                await self._send_alone(connection, write, again)
+            if isinstance(error, LockNotAvailable):
+                # Each try may take as long as a lock is waited for: not in this lane.
+                return batch
+        return [write for write in batch if not await self._send_alone(connection, write, again)]
 
-    async def _send_alone(self, connection: Connection, write: W, again: bool) -> None:
-        for tries_left in reversed(range(MOST_TRIES)):
-            try:
-                await self._send(connection, [write], again)
-                return
-            except Exception as error:
-                if is_away(error):
-                    raise
-                if tries_left == 0 or not isinstance(error, TRANSIENT):
-                    _refuse([write], error)
-                    return
-                await asyncio.sleep(0.02 * (MOST_TRIES - tries_left))
+    async def _send_alone(self, connection: Connection, write: W, again: bool) -> bool:
+        """False where it is worth another try."""
+        try:
+            await self._send(connection, [write], again)
+        except Exception as error:
+            if is_away(error):
+                raise
+            if isinstance(error, TRANSIENT):
+                return False
+            _refuse([write], error)
+        return True
+
+    def _settle_apart(self, writes: Sequence[W]) -> None:
+        if self._stopping:
+            _refuse(writes, STOPPED)
+        elif writes:
+            log.warning("group commit: somebody holds a row, trying again", writes=len(writes))
+            self._apart.extend(writes)
+            self._put_apart.set()
 
 
 def _refuse(writes: Sequence[Write], error: Exception) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
@@ -10,7 +10,9 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
+from events import database as database_module
 from events import store as store_module
 from events.bus import Bus, Change
 from events.database import AWAY, Connection, Database, connect
@@ -1131,6 +1133,88 @@ async def test_a_write_that_the_lost_backend_still_commits_is_not_written_again(
     assert (done.status, done.seq, len(decision.jobs)) == ("completed", 3, 1)
     assert await words_of(far_store, job) == ["queued", "started", "completed"]
     assert await what_is_broken(connection) == []
+
+
+@pytest.fixture
+def short_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever connects from now on waits for a lock no longer than a moment."""
+    monkeypatch.setitem(database_module.SERVER_SETTINGS, "lock_timeout", "50ms")
+
+
+async def test_a_write_whose_first_try_still_holds_the_row_is_not_given_up(
+    short_locks: None, far_store: Store, proxy: Proxy, connection: Connection, locker: Connection
+) -> None:
+    [job] = await prepared(far_store)
+    await connection.execute(WAITS_IN_COMMIT)
+    decision = Counted(completing({"n": 1}))
+    with capture_logs() as logged:
+        async with asyncio.timeout(20), locker.transaction():
+            await locker.execute("select pg_advisory_xact_lock(4711)")
+            completing_it = asyncio.create_task(far_store.append(job, decision, actor="worker:w1"))
+            await until(lambda: waiting_for_locks(connection, 1))
+            proxy.cut()
+
+            # Again and again the second try meets the row that the first one holds while it commits.
+            await until(lambda: true_of(lambda: completing_it.done() or _met_a_held_row(logged) > 10))
+        done = await completing_it
+
+    assert (done.status, done.seq, len(decision.jobs)) == ("completed", 3, 1)
+    assert await words_of(far_store, job) == ["queued", "started", "completed"]
+    assert await what_is_broken(connection) == []
+
+
+# As a commit does that waits for a standby: the row is locked, and nobody knows yet what will come of it.
+WAITS_IN_COMMIT = """
+create function wait_in_commit() returns trigger language plpgsql as $$
+begin
+    perform set_config('lock_timeout', '0', true);
+    perform pg_advisory_xact_lock(4711);
+    return null;
+end $$;
+create constraint trigger waits_in_commit after insert on job_events deferrable initially deferred
+for each row when (new.type = 'completed') execute function wait_in_commit();
+"""
+
+
+def _met_a_held_row(logged: Sequence[Mapping[str, Any]]) -> int:
+    return sum("somebody holds a row" in line["event"] for line in logged)
+
+
+async def test_rows_that_somebody_holds_hold_up_no_other_job_for_long(
+    monkeypatch: pytest.MonkeyPatch, database_url: str, connection: Connection, locker: Connection
+) -> None:
+    monkeypatch.setitem(database_module.SERVER_SETTINGS, "lock_timeout", "500ms")
+    async with open_store(database_url) as store:
+        held, others = await prepared(store, 20), await prepared(store, 20)
+        async with locker.transaction():
+            await locker.execute("select from jobs where id = any($1::uuid[]) for update", [job.id for job in held])
+            writing = [asyncio.create_task(store.append(job, completing(), actor="worker:w1")) for job in held[:10]]
+            await until(lambda: waiting_for_locks(connection, 1))
+            writing += [asyncio.create_task(store.append(job, completing(), actor="worker:w1")) for job in held[10:]]
+            await until(lambda: waiting_for_locks(connection, 2))
+
+            async with asyncio.timeout(4):
+                await asyncio.gather(*(store.append(job, completing(), actor="worker:w1") for job in others))
+
+            assert not any(task.done() for task in writing)
+        async with asyncio.timeout(10):
+            assert {job.status for job in await asyncio.gather(*writing)} == {Status.COMPLETED}
+    assert await what_is_broken(connection) == []
+
+
+async def test_a_store_stops_though_somebody_holds_a_row_that_it_wants(
+    short_locks: None, database_url: str, connection: Connection, locker: Connection
+) -> None:
+    async with asyncio.timeout(10), locker.transaction():
+        async with open_store(database_url) as store:
+            [job] = await prepared(store)
+            await locker.execute("select from jobs where id = $1 for update", job.id)
+            with capture_logs() as logged:
+                writing = asyncio.create_task(store.append(job, completing(), actor="worker:w1"))
+                await until(lambda: true_of(lambda: _met_a_held_row(logged) > 0))
+
+        with pytest.raises(ConnectionError):
+            await writing
 
 
 async def test_what_is_written_while_the_disk_is_full_is_written_when_there_is_room_again(

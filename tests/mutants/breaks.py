@@ -83,11 +83,20 @@ BREAKS = (
         (
             Edit(
                 COMMIT,
-                "                await self._send_alone(connection, write, again)",
-                "                _refuse([write], error)",
+                "        return [write for write in batch if not await self._send_alone(connection, write, again)]",
+                "            _refuse(batch, error)\n        return []",
             ),
         ),
         ("tests/test_store.py::test_one_bad_write_among_many_hurts_only_itself",),
+    ),
+    Break(
+        "a row that somebody holds is given up",
+        "a finished job is run again, or fails, because its row was held for long, perhaps by the first try of the same write",
+        (
+            Edit(COMMIT, "            if isinstance(error, TRANSIENT):\n                return False\n", ""),
+            Edit(COMMIT, "if isinstance(error, LockNotAvailable)", "if False"),
+        ),
+        ("tests/test_store.py::test_a_write_whose_first_try_still_holds_the_row_is_not_given_up",),
     ),
     Break(
         "a full disk refuses what is written",
