@@ -44,6 +44,7 @@ from tests.worker_process import WorkerProcess, worker_process
 from workers import deliver, rescue, run
 from workers.deliver import LocalWire
 from workers.job_type import Context
+from workers.redis_wire import RedisWire
 
 HEARTBEAT = 0.12
 LEASE = 0.8
@@ -278,6 +279,28 @@ async def test_a_worker_beats_on_while_its_rescue_of_others_gets_no_answer(
             await ended(database, lost)
         await far.stop()
     assert await words(store, lost) == RESCUED
+
+
+async def test_a_worker_beats_on_while_neither_its_rescue_nor_its_delivery_gets_an_answer(
+    database: Database, database_url: str, redis: str, bus: Bus
+) -> None:
+    wire = RedisWire(redis)
+    await wire.start()
+    async with proxy_before(database_url) as proxy, open_store(proxy.url) as store:
+        far = Database(proxy.url)
+        await far.connect()
+        proxy.once("pg_postmaster_start_time", Fault.STALL)
+        proxy.once("distinct unnest(job_types)", Fault.STALL)
+        async with working(far, store, bus, wire, [QUICK]) as worker:
+            await until(lambda: len(proxy.faults_met) == 2)
+
+            await _pass(database, 3 * LEASE)
+
+            seen = "select extract(epoch from now() - last_seen) from workers where id = :id and gone_at is null"
+            assert float(await database.fetch_val(seen, {"id": worker.runner.worker_id})) < LEASE
+            proxy.resume()
+        await far.disconnect()
+    await wire.stop()
 
 
 async def test_a_beat_that_gets_no_answer_is_given_up_and_its_connection_with_it(

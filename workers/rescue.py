@@ -72,8 +72,9 @@ class Heart:
         runner: Runner,
         job_types: Mapping[str, JobType[Any]],
     ) -> None:
-        # Connections of its own: handlers that use up the pool must not stop the heart.
-        self._database = Database(database.url, pool_size=2)
+        # Connections of its own: handlers that use up the pool must not stop the heart. One each for the beat, for the rescue and
+        # for delivery's question who is there: two that hang must not keep the third from beating.
+        self._database = Database(database.url, pool_size=3)
         self._store = store
         self._view = JobsView(self._database)
         self._runner = runner
