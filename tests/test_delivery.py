@@ -13,6 +13,7 @@ import orjson
 import pytest
 from arq.connections import ArqRedis, RedisSettings, create_pool
 from redis.asyncio import Redis
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from structlog.testing import capture_logs
 
 from events.bus import Bus, Change
@@ -562,6 +563,36 @@ async def test_a_redis_that_hangs_keeps_no_request_waiting_and_nothing_is_lost(
         for job in jobs:
             await ended(database, job)
     await wire.stop()
+
+
+async def test_hints_go_on_to_redis_though_a_connection_to_a_replica_could_not_be_closed_in_time(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redis_server.start()
+    wire = RedisWire(redis_server.url)
+    left = asyncio.Event()
+
+    async def close_too_slowly(inuse_connections: bool = True) -> None:
+        left.set()
+        raise RedisTimeoutError("Timed out closing connection after 5")
+
+    async with Redis.from_url(redis_server.url) as redis:
+        with monkeypatch.context() as patched:
+            patched.setattr(wire.redis.connection_pool, "disconnect", close_too_slowly)
+            await wire.start()
+            await redis.replicaof("127.0.0.1", "9")
+            wire.push([_hint()])
+            await asyncio.wait_for(left.wait(), 10)
+
+        await redis.replicaof("NO", "ONE")
+        wire.push([_hint()])
+
+        await until(lambda: _queued(redis, 1))
+    await wire.stop()
+
+
+def _hint() -> Hint:
+    return Hint(AttemptId(new_job_id(), 1), QUICK.name, datetime.now(UTC))
 
 
 async def test_a_worker_may_start_before_redis_does(

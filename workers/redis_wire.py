@@ -7,6 +7,7 @@ wholly once `started` is durable or refused.
 """
 
 import asyncio
+import contextlib
 import re
 import time
 from collections import defaultdict
@@ -178,7 +179,9 @@ class RedisWire:
     async def _leave_demoted(self) -> None:
         """After a failover the address leads to another server; our connections still lead to what is a replica now."""
         log.warning("wire: this Redis has become a replica, connecting anew")
-        await self.redis.connection_pool.disconnect(inuse_connections=True)
+        # One that closes too slowly is left all the same.
+        with contextlib.suppress(RedisError, OSError):
+            await self.redis.connection_pool.disconnect(inuse_connections=True)
 
     async def _send(self) -> None:
         while not self._stopping or self._pushed or self._settled:
