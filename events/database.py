@@ -30,6 +30,12 @@ SERVER_SETTINGS = {
     "statement_timeout": f"{STATEMENT_TIMEOUT}s",
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "5s",
+    # A client that has vanished without a word, in the middle of a statement or before its end is confirmed, holds its locks
+    # until the server's TCP gives up: by itself after hours.
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "4",
+    "tcp_user_timeout": "30000",  # milliseconds
 }
 
 AWAY = (

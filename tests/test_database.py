@@ -45,6 +45,14 @@ async def test_an_error_of_the_connection_is_told_as_it_is_where_nobody_was_canc
         await database.disconnect()
 
 
+async def test_the_server_is_told_when_to_take_a_silent_client_for_gone(database: Database) -> None:
+    told = await database.fetch_all("select name from pg_settings where source = 'client' and name like 'tcp_%' order by name")
+
+    assert [row["name"] for row in told] == [
+        "tcp_keepalives_count", "tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_user_timeout",
+    ]  # fmt: skip
+
+
 async def test_a_timeout_is_told_as_a_timeout(database: Database) -> None:
     with pytest.raises(TimeoutError):
         async with database.transaction(), asyncio.timeout(0):
