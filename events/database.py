@@ -20,7 +20,8 @@ else:
 Record = asyncpg.Record
 Row = Mapping[str, Any]
 
-STATEMENT_TIMEOUT = 30  # seconds; also how long a client waits for an answer, plus a margin
+STATEMENT_TIMEOUT = 30  # seconds
+NO_ANSWER = STATEMENT_TIMEOUT + 5  # seconds, after which a client takes it that none will come
 SERVER_SETTINGS = {
     "application_name": "rireki",
     "timezone": "UTC",
@@ -110,7 +111,7 @@ class Database:
             connection_class=_Reused,
             init=_set_codecs,
             server_settings=SERVER_SETTINGS,
-            command_timeout=STATEMENT_TIMEOUT + 5,
+            command_timeout=NO_ANSWER,
             timeout=10,
         )
 
@@ -166,14 +167,14 @@ class Database:
     @asynccontextmanager
     async def _lent(self) -> AsyncIterator[databases.core.Connection]:
         """`databases` would keep a connection that broke while it was given back, and the task could never ask for another. Who
-        is cancelled in the middle of a statement ends the connection with it: giving it back would wait for a server that may
-        never answer."""
+        is cancelled in the middle of a statement, or gets no answer, ends the connection with it: giving it back would wait for a
+        server that may never answer."""
         connection = self._pool.connection()
         try:
             async with connection:
                 try:
                     yield connection
-                except asyncio.CancelledError:
+                except (asyncio.CancelledError, TimeoutError):
                     connection.raw_connection.terminate()
                     raise
         finally:
@@ -193,7 +194,7 @@ class Database:
 async def connect(url: str, **settings: str) -> Connection:
     """One connection with our timeouts and codecs."""
     connection = await asyncpg.connect(
-        url, server_settings=SERVER_SETTINGS | settings, command_timeout=STATEMENT_TIMEOUT + 5, timeout=10
+        url, server_settings=SERVER_SETTINGS | settings, command_timeout=NO_ANSWER, timeout=10
     )
     await _set_codecs(connection)
     return connection

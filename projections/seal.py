@@ -70,7 +70,7 @@ set system_identifier = excluded.system_identifier, xid = excluded.xid, event_id
 async def seal(database: Database, *, wait: bool = False) -> int:
     """Gives positions to at most `MOST_AT_ONCE` events and returns to how many. While another process is at it: 0 at once, or
     with `wait` after it. Runs on the primary."""
-    async with database.raw() as connection, connection.transaction():
+    async with database.transaction(), database.raw() as connection:
         if wait:
             await connection.execute(WAIT_FOR_LOCK, SEALING)
         elif not await connection.fetchval(TRY_LOCK, SEALING):

@@ -40,6 +40,7 @@ class Proxy:
         self.opened = 0
         self.faults_met: list[Fault] = []
         self.closed_to_new = False
+        self._hanging = False
         self._faults: dict[bytes, Fault] = {}
         self._resumed = asyncio.Event()
         self._links: set[_Link] = set()
@@ -53,7 +54,12 @@ class Proxy:
         for link in tuple(self._links):
             link.cut()
 
+    def hang(self) -> None:
+        """From now on every answer waits for `resume`, those to new connections too."""
+        self._hanging = True
+
     def resume(self) -> None:
+        self._hanging = False
         self._resumed.set()
 
     def fault_in(self, data: bytes, before: bytes) -> Fault | None:
@@ -84,6 +90,10 @@ class Proxy:
 
     async def wait_until_resumed(self) -> None:
         await self._resumed.wait()
+
+    @property
+    def hanging(self) -> bool:
+        return self._hanging
 
     async def _dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._host.startswith("/"):
@@ -145,7 +155,7 @@ class _Link:
             if self._fault is Fault.GOODBYE and data.endswith(READY):
                 data += GOODBYE
                 self._sent_away = True
-            if self._fault is Fault.STALL:
+            if self._fault is Fault.STALL or self._proxy.hanging:
                 await self._proxy.wait_until_resumed()
             self._to_client.write(data)
             await self._to_client.drain()

@@ -1,11 +1,13 @@
 """The connections: what a task hears that is cancelled while its connection breaks."""
 
 import asyncio
+import contextlib
 
 import pytest
 
+from events import database as database_module
 from events.database import DATABASE_ERRORS, Database
-from tests.proxy import proxy_before
+from tests.proxy import Fault, proxy_before
 
 
 async def test_a_cancelled_transaction_stays_cancelled_though_it_cannot_be_rolled_back(database_url: str) -> None:
@@ -42,6 +44,27 @@ async def test_an_error_of_the_connection_is_told_as_it_is_where_nobody_was_canc
 
         with pytest.raises(DATABASE_ERRORS):
             await go_on_after_a_cut()
+        await database.disconnect()
+
+
+@pytest.mark.parametrize("in_a_transaction", [False, True], ids=["alone", "in a transaction"])
+async def test_a_statement_that_gets_no_answer_is_given_up_once_and_its_connection_with_it(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, in_a_transaction: bool
+) -> None:
+    monkeypatch.setattr(database_module, "NO_ANSWER", 2.0)
+    async with proxy_before(database_url) as proxy:
+        database = Database(proxy.url, pool_size=1)
+        await database.connect()
+        proxy.once("'never answered'", Fault.STALL)
+
+        async with asyncio.timeout(3.5):
+            with pytest.raises(DATABASE_ERRORS):
+                async with database.transaction() if in_a_transaction else contextlib.nullcontext():
+                    await database.fetch_val("select 'never answered'")
+
+            assert await database.fetch_val("select 'answered'") == "answered"
+        assert proxy.faults_met == [Fault.STALL]
+        proxy.resume()
         await database.disconnect()
 
 
