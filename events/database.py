@@ -193,9 +193,7 @@ class Database:
 
 async def connect(url: str, **settings: str) -> Connection:
     """One connection with our timeouts and codecs."""
-    connection = await asyncpg.connect(
-        url, server_settings=SERVER_SETTINGS | settings, command_timeout=NO_ANSWER, timeout=10
-    )
+    connection = await asyncpg.connect(url, server_settings=SERVER_SETTINGS | settings, command_timeout=NO_ANSWER, timeout=10)
     await _set_codecs(connection)
     return connection
 

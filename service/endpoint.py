@@ -2,6 +2,7 @@
 the OpenAPI document are both made from these declarations, so neither can say something that the other doesn't.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from service.users import User
 if TYPE_CHECKING:
     from service.parts import Parts
 
+ANSWER_WITHIN = 6.0  # seconds; a write or a lock that is waited for is given up after five, and can say what is amiss
+
 Q = TypeVar("Q", bound=Fields)
 B = TypeVar("B", bound=BaseModel)
 
@@ -43,6 +46,8 @@ class Call(Generic[Q, B]):
     body: B
     caller: User | None
     token: str | None
+    patience: asyncio.Timeout
+    """When it runs out, the client is told that the database is away."""
 
     @property
     def user(self) -> User:
@@ -134,4 +139,5 @@ async def _call(endpoint: Endpoint, request: Request) -> Response:
             raise Problem(403, "Only an admin may do this.")
     query = read_query(request, endpoint.query)
     body = await read_body(request, endpoint.body) if endpoint.takes_body else Nothing()
-    return await endpoint.run(Call(parts, request, query, body, caller, token))
+    async with asyncio.timeout(ANSWER_WITHIN) as patience:
+        return await endpoint.run(Call(parts, request, query, body, caller, token, patience))

@@ -20,7 +20,7 @@ from events.database import AWAY, DATABASE_ERRORS
 from events.job import ENDED, Canceled, Completed, Failed, Job, Recorded
 from events.store import Store
 from projections.jobs import JobsView
-from service.endpoint import Call
+from service.endpoint import ANSWER_WITHIN, Call
 from service.feed import Feed
 from service.problems import bad_field
 from service.together import Together
@@ -116,6 +116,7 @@ class Live:
 
 async def until_ended(call: Call[Any, Any], job: Job, seconds: float) -> Job:
     """The job once it has ended, or as it is after `seconds`, or when the client has gone away."""
+    call.patience.reschedule(asyncio.get_running_loop().time() + seconds + ANSWER_WITHIN)
     gone = asyncio.create_task(_client_gone(call.request))
     ended = asyncio.create_task(_until_ended(call, job, seconds))
     try:

@@ -24,6 +24,7 @@ from service.together import Together
 
 TOKEN_LIFE = timedelta(hours=12)
 FRESH = 3.0  # seconds
+KNOWN_WITHIN = 5.0  # seconds in which the database must say whose token it is
 MOST_REMEMBERED = 10_000  # tokens
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 1024  # characters
 
@@ -133,7 +134,10 @@ class Users:
         known = self._known.get(token)
         if known is not None and now < known[1]:
             return known[0]
-        return await self._current.get(token) if self._claims(token) is not None else None
+        if self._claims(token) is None:
+            return None
+        async with asyncio.timeout(KNOWN_WITHIN):
+            return await self._current.get(token)
 
     async def _ask(self, tokens: Sequence[str]) -> dict[str, User | None]:
         now, claimed = time.monotonic(), {token: claims for token in tokens if (claims := self._claims(token)) is not None}
@@ -141,7 +145,10 @@ class Users:
             "user_ids": [claims["sub"] for claims in claimed.values()],
             "token_ids": [claims["jti"] for claims in claimed.values()],
         }
-        users = {row["token_id"]: _user(row) for row in await self._database.fetch_all(CURRENT, values)}
+        # All who come meanwhile wait for this answer.
+        async with asyncio.timeout(KNOWN_WITHIN):
+            rows = await self._database.fetch_all(CURRENT, values)
+        users = {row["token_id"]: _user(row) for row in rows}
         current = {token: users.get(claims["jti"]) for token, claims in claimed.items()}
         for token, claims in claimed.items():
             self._remember(token, current[token], now + min(FRESH, claims["exp"] - time.time()))

@@ -16,6 +16,7 @@ from events.database import Database, connect
 from events.job import JSON
 from events.store import Store
 from projections.jobs import JobFilter, JobsView
+from service import endpoint, health, users
 from tests.job_types import (
     QUICK,
     ended,
@@ -28,7 +29,7 @@ from tests.job_types import (
 )
 from tests.proxy import Proxy, proxy_before
 from tests.servers import RedisServer
-from tests.service_fixture import Service, make_parts, service, serving
+from tests.service_fixture import PASSWORD, Service, make_parts, service, serving
 from tests.worker_process import worker_process
 from workers import deliver, rescue, run
 from workers.deliver import DELIVERING, TRY_LOCK, LocalWire
@@ -79,6 +80,57 @@ async def test_a_request_that_must_write_is_told_that_the_database_is_away_and_n
     jobs = (await JobsView(service.parts.database).page(JobFilter(), limit=10)).jobs
     assert {(one.id, one.status) for one in jobs} == {(job.id, "queued"), (answer["jobId"], "queued")}
     await far.stop()
+
+
+async def test_every_request_is_told_in_time_that_the_database_hangs_and_is_answered_as_soon_as_it_does_not(
+    service: Service, proxy: Proxy, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint, "ANSWER_WITHIN", 0.6)
+    monkeypatch.setattr(users, "KNOWN_WITHIN", 0.5)
+    monkeypatch.setattr(users, "FRESH", 0.2)
+    monkeypatch.setattr(health, "MEASURED_WITHIN", 0.4)
+    job = await service.job_of(service.admin)
+    far = Database(proxy.url)
+    await far.connect()
+    async with _store_of(far, bus) as store:
+        parts = make_parts(far, bus, store.impatient(0.5), chatwork=service.parts.resources.chatwork)
+        async with serving(parts) as url, httpx.AsyncClient(base_url=url, headers=service.as_admin.headers) as client:
+            assert (await client.get(f"/api/jobs/{job.id}")).status_code == 200
+            proxy.hang()
+
+            # At first some are known by their tokens, then nobody is; and soon all connections hang.
+            for _ in range(3):
+                async with asyncio.timeout(8):
+                    answers = await asyncio.gather(
+                        *(client.get(f"/api/jobs/{job.id}") for _ in range(15)),
+                        client.get("/api/jobs"),
+                        client.post(f"/api/jobs/{job.id}/retry", headers={"Idempotency-Key": "k"}),
+                        client.post(SYNC, headers={"Idempotency-Key": "s", "Prefer": "wait=60"}),
+                        client.post("/api/auth/login", json={"email": "a@example.com", "password": PASSWORD}),
+                    )
+                assert {answer.status_code for answer in answers} == {503}
+                assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers)
+            assert (await client.get("/metrics")).status_code == 200
+
+            proxy.resume()
+            await until(lambda: _answered(client, job.id))
+            held = await client.post(SYNC, headers={"Prefer": "wait=2"})
+            assert (held.status_code, held.headers["preference-applied"]) == (202, "wait=2")
+    await far.disconnect()
+
+
+@contextlib.asynccontextmanager
+async def _store_of(database: Database, bus: Bus) -> AsyncIterator[Store]:
+    store = Store(database, bus)
+    await store.start()
+    try:
+        yield store
+    finally:
+        await store.stop()
+
+
+async def _answered(client: httpx.AsyncClient, job_id: str) -> bool:
+    return (await client.get(f"/api/jobs/{job_id}")).status_code == 200
 
 
 async def _accepted(client: httpx.AsyncClient) -> Any:
