@@ -5,6 +5,7 @@ Every connection gives up by itself: the server ends a statement, a wait for a l
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ Row = Mapping[str, Any]
 
 STATEMENT_TIMEOUT = 30  # seconds
 NO_ANSWER = STATEMENT_TIMEOUT + 5  # seconds, after which a client takes it that none will come
+CLOSES_WITHIN = 2.0  # seconds for which closing waits for who uses a connection
 SERVER_SETTINGS = {
     "application_name": "rireki",
     "timezone": "UTC",
@@ -119,7 +121,11 @@ class Database:
         await self._pool.connect()
 
     async def disconnect(self) -> None:
-        await self._pool.disconnect()
+        """Waits a moment for who uses a connection. Who uses it for longer loses it: asyncpg would wait for ever, and terminates
+        them all where its waiting is cancelled."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSES_WITHIN):
+                await self._pool.disconnect()
 
     async def fetch_all(self, query: str, values: dict[str, Any] | None = None) -> Sequence[Row]:
         async with self._connection() as connection:

@@ -68,6 +68,29 @@ async def test_a_statement_that_gets_no_answer_is_given_up_once_and_its_connecti
         await database.disconnect()
 
 
+async def test_who_never_gives_a_connection_back_does_not_keep_the_database_from_being_left(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "CLOSES_WITHIN", 0.2)
+    database = Database(database_url)
+    await database.connect()
+    held, release = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        async with database.raw():
+            held.set()
+            await release.wait()
+
+    holding = asyncio.create_task(hold())
+    await held.wait()
+
+    async with asyncio.timeout(5):
+        await database.disconnect()
+
+    release.set()
+    await holding
+
+
 async def test_the_server_is_told_when_to_take_a_silent_client_for_gone(database: Database) -> None:
     told = await database.fetch_all("select name from pg_settings where source = 'client' and name like 'tcp_%' order by name")
 

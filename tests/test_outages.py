@@ -18,6 +18,7 @@ from events.store import Store
 from projections.jobs import JobFilter, JobsView
 from service import endpoint, health, users
 from tests.job_types import (
+    HANG,
     QUICK,
     ended,
     job_type,
@@ -27,11 +28,11 @@ from tests.job_types import (
     words,
     working,
 )
-from tests.proxy import Proxy, proxy_before
+from tests.proxy import Fault, Proxy, proxy_before
 from tests.servers import RedisServer
 from tests.service_fixture import PASSWORD, Service, make_parts, service, serving
 from tests.worker_process import worker_process
-from workers import deliver, rescue, run
+from workers import deliver, main, rescue, run
 from workers.deliver import DELIVERING, TRY_LOCK, LocalWire
 from workers.job_type import Context
 from workers.redis_wire import RedisWire
@@ -174,6 +175,29 @@ async def test_what_ends_while_postgresql_is_away_is_recorded_when_it_is_back_an
             assert await words(store, job) == ["queued", "started", "completed"]
     await far_store.stop()
     await far.disconnect()
+
+
+async def test_a_worker_hands_its_jobs_back_in_time_though_what_it_was_about_to_take_gets_no_answer(
+    proxy: Proxy, database: Database, store: Store, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(main, "TAKEN_WITHIN", 0.2)
+    far = Database(proxy.url)
+    await far.connect()
+    wire = LocalWire()
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(working(far, store, bus, wire, [HANG]))
+        job = await running(database, await queue(store, wire, HANG))
+        proxy.once("not exists (select from pauses", Fault.STALL)
+        # On a connection of its own: the statement is prepared anew, and said in words.
+        proxy.cut()
+        await queue(store, wire, HANG)
+        await until(lambda: proxy.faults_met)
+
+        async with asyncio.timeout(5):
+            await stack.aclose()
+
+    await far.disconnect()
+    assert await words(store, job) == ["queued", "started", "queued: worker_shutdown"]
 
 
 # A process frozen at the worst moment -----------------------------------------------------------------------------------------

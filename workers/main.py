@@ -29,6 +29,7 @@ from workers.run import Runner
 
 log = structlog.get_logger(__name__)
 
+TAKEN_WITHIN = 2.0  # seconds that a worker which stops waits for what it was about to take
 GATHER = 0.001  # seconds that a busy worker waits for more slots to become free
 
 
@@ -79,7 +80,7 @@ class Worker:
         until then."""
         self._stopping.set()
         if self._taking is not None:
-            await asyncio.wait({self._taking})
+            await _end(self._taking, within=TAKEN_WITHIN)
         await self.runner.stop(grace=grace)
         for task in self._background:
             task.cancel()
@@ -196,6 +197,15 @@ class _Stopping(Exception):
 async def _runs_elsewhere(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> Never:
     """arq wants a function for every name. Ours are run by `Runner`, which is handed the job by `_take_some`."""
     raise RuntimeError("this function is never called by arq")
+
+
+async def _end(task: asyncio.Task[None], *, within: float) -> None:
+    """Waits for it to end by itself, and cancels it after that; again and again, since redis-py sends by `asyncio.wait_for`, which
+    on Python 3.11 may swallow a cancellation."""
+    await asyncio.wait({task}, timeout=within)
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=0.1)
 
 
 async def _either(*waits: Coroutine[Any, Any, Any]) -> None:

@@ -89,9 +89,12 @@ class Heart:
         await self._register(self._runner.worker_id)
 
     async def stop(self) -> None:
-        """Says goodbye, after everything was handed back."""
-        await self._database.execute(LEAVE, {"id": self._runner.worker_id})
-        await self._database.disconnect()
+        """Says goodbye, after everything was handed back. Raises what the database raises."""
+        try:
+            async with asyncio.timeout(BEAT_TIMEOUT):
+                await self._database.execute(LEAVE, {"id": self._runner.worker_id})
+        finally:
+            await self._database.disconnect()
 
     async def run(self) -> None:
         """Beats and rescues until cancelled."""
