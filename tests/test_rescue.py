@@ -204,6 +204,17 @@ async def test_a_rescuer_that_does_not_know_a_type_does_not_end_its_jobs(databas
         assert (await ended(database, job)).status is Status.COMPLETED
 
 
+async def test_jobs_of_types_that_a_rescuer_does_not_know_do_not_hide_those_that_it_does(
+    database: Database, store: Store, bus: Bus
+) -> None:
+    of_next_version = job_type("of_next_version", quick)
+    await asyncio.gather(*(_held_by(store, "w-dead", of_next_version) for _ in range(rescue.MOST_AT_ONCE)))
+    job = await _held_by(store, "w-dead", QUICK)
+
+    async with working(database, store, bus, LocalWire(), [QUICK]):
+        assert (await ended(database, job)).status is Status.COMPLETED
+
+
 # Nobody living is taken for dead ----------------------------------------------------------------------------------------------
 
 

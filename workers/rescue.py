@@ -53,7 +53,8 @@ returning id
 
 LEFT_BEHIND = f"""
 select {JOB_COLUMNS} from jobs j
-where status = 'processing' and not exists (select from workers w where w.id = j.worker and w.gone_at is null)
+where status = 'processing' and type = any(cast(:types as text[]))
+and not exists (select from workers w where w.id = j.worker and w.gone_at is null)
 limit {MOST_AT_ONCE}
 """
 
@@ -140,7 +141,8 @@ class Heart:
         if self._beats_regularly():
             for row in await self._database.fetch_all(DECLARE_GONE, {"lease": LEASE}):
                 log.warning("worker declared gone", worker=row["id"])
-        for row in await self._database.fetch_all(LEFT_BEHIND):
+        # Whether those of other types may be retried, a worker knows that knows them; here they would only take the room.
+        for row in await self._database.fetch_all(LEFT_BEHIND, {"types": list(self._job_types)}):
             await rescue_job(self._store, self._job_types, job_from(row))
         for id, job in tuple(self._abandoned.items()):
             if id not in self._runner.attempts:
@@ -181,9 +183,7 @@ class Heart:
 
 async def rescue_job(store: Store, job_types: Mapping[str, JobType[Any]], job: Job) -> None:
     """The job's worker is gone: it is retried, or has failed, as its type says."""
-    job_type = job_types.get(job.type)
-    if job_type is None:
-        return  # Whether it may be retried, a worker knows that knows the type.
+    job_type = job_types[job.type]
     retry_in = job_type.backoff.after(job.attempt) if job_type.retry_when_worker_lost else None
     worker, attempt = job.worker or "", job.attempt
     error = JobError("WorkerLost", f"worker {worker} disappeared while it ran attempt {attempt}")

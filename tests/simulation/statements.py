@@ -258,7 +258,8 @@ def present_types(server: Postgres, connection: SimConnection, now: datetime, va
 
 
 def left_behind(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
-    rows = [row for row in server.jobs.values() if row["status"] == "processing" and _present(server, row["worker"]) is None]
+    known = [row for row in server.jobs.values() if row["type"] in values[0]["types"]]
+    rows = [row for row in known if row["status"] == "processing" and _present(server, row["worker"]) is None]
     return [Row(row) for row in rows[: rescue.MOST_AT_ONCE]]
 
 
@@ -333,7 +334,7 @@ STATEMENTS: dict[str, Statement] = dict(
         _known(pauses.MAY_START, "MAY_START", "1733eebe", may_start),
         _known(pauses.PAUSE, "PAUSE", "28015f58", pause),
         _known(presence.PRESENT_TYPES, "PRESENT_TYPES", "04f9d679", present_types),
-        _known(rescue.LEFT_BEHIND, "LEFT_BEHIND", "72b48f08", left_behind),
+        _known(rescue.LEFT_BEHIND, "LEFT_BEHIND", "78b14c12", left_behind),
         _known(run.STILL_MINE, "STILL_MINE", "11804d4b", still_mine),
         _known(STORE_EFFECT, "STORE_EFFECT", "40e157c2", store_effect),
     )
