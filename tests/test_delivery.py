@@ -17,7 +17,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from structlog.testing import capture_logs
 
 from events.bus import Bus, Change
-from events.database import Database
+from events.database import DATABASE_ERRORS, Database
 from events.job import JSON
 from events.store import Store, new_job_id
 from projections.jobs import JobsView
@@ -41,6 +41,7 @@ from tests.job_types import (
     words,
     working,
 )
+from tests.proxy import Fault, proxy_before
 from tests.servers import RedisServer
 from workers import deliver, redis_wire, run
 from workers import enqueue as enqueuing
@@ -262,6 +263,30 @@ async def test_what_comes_to_be_due_behind_a_backlog_s_place_is_found_when_all_i
     assert await until(lambda: wire.length("quick")) == 20
     await until(more_comes)
     assert late.id in [claim.id.job_id for claim in await wire.claim(room_for(100, "quick"))]
+
+
+async def test_a_part_of_a_backlog_that_was_read_and_not_delivered_is_delivered_by_the_next_tick(
+    database: Database, store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliver, "WINDOW", 20)
+    monkeypatch.setattr(deliver, "DELIVER_AGAIN", NEVER)
+    jobs = [await queue(store, None, QUICK) for _ in range(50)]
+    wire = LocalWire()
+    async with proxy_before(database_url) as proxy:
+        far = Database(proxy.url)
+        await far.connect()
+        delivery = Delivery(far, JobsView(far), wire, _quick_only)
+        # The query behind that of what is due.
+        proxy.once("order by run_at limit 1", Fault.CUT_BEFORE)
+        with pytest.raises(DATABASE_ERRORS):
+            await delivery.deliver_due_jobs()
+
+        await delivery.deliver_due_jobs()
+
+        await far.disconnect()
+    assert proxy.faults_met
+    claims = await wire.claim(room_for(100, "quick"))
+    assert [claim.id.job_id for claim in claims] == [job.id for job in jobs[:20]]
 
 
 async def _quick_only() -> list[str]:

@@ -188,28 +188,26 @@ class Delivery:
                 return TICK
             paused = await self._pauses.in_force()
             types = [type for type in await self._types() if type not in paused]
-            due = {type: await self._due(type) for type in types if type not in enough or self._is_old(type)}
+            parts = {type: await self._next_part(type) for type in types if type not in enough or self._is_old(type)}
             next_due = await self._view.next_due(types)
         now = time.monotonic()
-        waiting = {AttemptId(job.job_id, job.attempt): job for jobs in due.values() for job in jobs}
+        waiting = {AttemptId(job.job_id, job.attempt): job for part in parts.values() for job in part.jobs}
         self._delivered = {id: at for id, at in self._delivered.items() if id in waiting and now - at < DELIVER_AGAIN}
         hints = [Hint(id, job.type, job.run_at) for id, job in waiting.items() if id not in self._delivered]
         self._wire.push(hints, even_if_full=True)
         self._delivered.update((hint.id, now) for hint in hints)
-        self._backlogs = {type: backlog for type, backlog in self._backlogs.items() if type in types}
+        # Not before the push: where no tick comes of it, the next one begins at the same place.
+        backlogs = self._backlogs | {type: part.backlog for type, part in parts.items()}
+        self._backlogs = {type: backlog for type, backlog in backlogs.items() if backlog is not None and type in types}
         return TICK if next_due is None else min(TICK, max(next_due, 0.01))
 
-    async def _due(self, type: str) -> list[Due]:
+    async def _next_part(self, type: str) -> "_Part":
         """What is to be on the wire: all that is due, or the next part of a backlog."""
         backlog = self._backlogs.get(type)
-        if backlog is None or time.monotonic() - backlog.since >= DELIVER_AGAIN:
+        if backlog is None or self._is_old(type):
             backlog = _Backlog(time.monotonic(), None)
         jobs = await self._view.due(type, after=backlog.delivered, limit=WINDOW)
-        if len(jobs) == WINDOW:
-            self._backlogs[type] = _Backlog(backlog.since, jobs[-1])
-        else:
-            self._backlogs.pop(type, None)
-        return jobs
+        return _Part(jobs, _Backlog(backlog.since, jobs[-1]) if len(jobs) == WINDOW else None)
 
     def _is_old(self, type: str) -> bool:
         return time.monotonic() - self._backlogs[type].since >= DELIVER_AGAIN
@@ -221,3 +219,10 @@ class _Backlog(NamedTuple):
 
     since: float
     delivered: Due | None
+
+
+class _Part(NamedTuple):
+    """Jobs of a type that are to be on the wire now, and the backlog that is left when they are."""
+
+    jobs: Sequence[Due]
+    backlog: _Backlog | None
