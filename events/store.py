@@ -22,6 +22,7 @@ import orjson
 
 from events.bus import Bus, Change
 from events.database import Connection, Database, Row
+from events.elapsed import elapsed
 from events.group_commit import GroupCommit
 from events.job import (
     JSON,
@@ -405,14 +406,14 @@ class DatabaseClock:
 
     def now(self) -> datetime:
         # From this machine only the time that has passed is taken: its clock may be set anew at any moment.
-        return self._theirs + timedelta(seconds=time.monotonic() - self._measured)
+        return self._theirs + timedelta(seconds=elapsed() - self._measured)
 
     async def measure(self, connection: Connection) -> None:
         best = float("inf")
         for _ in range(3):
-            asked = time.monotonic()
+            asked = elapsed()
             theirs = await connection.fetchval("select clock_timestamp()")
-            answered = time.monotonic()
+            answered = elapsed()
             if answered - asked < best:
                 best = answered - asked
                 self._theirs, self._measured = theirs, asked + best / 2

@@ -345,15 +345,49 @@ async def test_a_worker_that_was_frozen_together_with_the_others_gives_them_a_le
         assert await until(lambda: database.fetch_val(gone_at)) >= awake + timedelta(seconds=LEASE / 2)
 
 
+async def test_a_worker_that_wakes_from_a_sleep_of_its_machine_takes_nobody_for_gone_before_all_have_had_a_lease(
+    database: Database, store: Store, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No beat comes but those of this test: asleep, the clocks by which a process waits stand still.
+    monkeypatch.setattr(rescue, "HEARTBEAT", 600)
+    async with working(database, store, bus, LocalWire(), [QUICK]) as worker:
+        heart = worker._heart
+        await _register(database, "w-other")
+        await heart.beat()
+        await _pass(database, 1.5 * LEASE)
+        await _register(database, "w-silent")
+        await database.execute("update workers set last_seen = now() - interval '1 day' where id = 'w-silent'")
+        await heart.beat()
+        await database.execute("update workers set last_seen = now() where id = 'w-other'")
+        await heart.rescue()
+        assert await _gone(database) == {"w-silent"}
+
+        await database.execute("update workers set last_seen = last_seen - interval '1 hour'")
+        await heart.rescue()
+        await heart.beat()
+        await heart.rescue()
+
+        assert await _gone(database) == {"w-silent"}
+        await _pass(database, 1.5 * LEASE)
+        await heart.beat()
+        await heart.rescue()
+        assert await _gone(database) == {"w-silent", "w-other"}
+
+
 async def test_nobody_is_gone_before_postgresql_has_run_for_a_lease(database: Database) -> None:
     running_for = "select extract(epoch from now() - pg_postmaster_start_time())"
     longer = float(await database.fetch_val(running_for)) + 60
     await _register(database, "w-silent")
     await database.execute("update workers set last_seen = now() - make_interval(secs => :age)", {"age": 2 * longer})
 
-    assert await database.fetch_all(rescue.DECLARE_GONE, {"lease": longer}) == []
+    await _register(database, "w-me")
+    seen = await database.fetch_val("select last_seen from workers where id = 'w-me'")
+    me = {"me": "w-me", "seen": seen, "beat": 60.0}
 
-    assert [row["id"] for row in await database.fetch_all(rescue.DECLARE_GONE, {"lease": 0.001})] == ["w-silent"]
+    assert await database.fetch_all(rescue.DECLARE_GONE, me | {"lease": longer}) == []
+
+    gone = await database.fetch_all(rescue.DECLARE_GONE, me | {"lease": 0.001})
+    assert "w-silent" in [row["id"] for row in gone]
 
 
 async def test_a_worker_whose_handlers_use_every_connection_goes_on_beating(
@@ -645,6 +679,10 @@ async def test_a_process_that_is_asked_to_end_hands_back_what_it_runs(
 async def _register(database: Database, worker_id: str) -> None:
     values = {"id": worker_id, "host": "test", "pid": 1, "job_types": [], "slots": 1}
     await database.execute(rescue.REGISTER, values)
+
+
+async def _gone(database: Database) -> set[str]:
+    return {row["id"] for row in await database.fetch_all("select id from workers where gone_at is not null")}
 
 
 async def _is_registered(database: Database, worker_id: str) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from events import database as database_module
 from events import store as store_module
 from events.bus import Bus, Change
 from events.database import AWAY, Connection, Database, connect
+from events.elapsed import CLOCK
 from events.job import (
     Completed,
     Event,
@@ -959,6 +961,21 @@ async def test_events_bear_the_time_of_the_database_although_the_local_clock_is_
     before = await database_time(connection)
     job = await store.create(new(), actor="user:x")
     after = await database_time(connection)
+
+    assert before - A_LITTLE <= job.created_at <= after + A_LITTLE
+
+
+async def test_events_bear_the_time_of_the_database_although_the_machine_has_slept(
+    store: Store, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.create(new(), actor="user:x")
+    awake, slept = time.clock_gettime, timedelta(hours=1)
+
+    # As Linux does it: the clock that counts the sleep has gone on, and `time.monotonic` has not.
+    monkeypatch.setattr(time, "clock_gettime", lambda clock: awake(clock) + slept.total_seconds() * (clock == CLOCK))
+    before = await database_time(connection) + slept
+    job = await store.create(new(), actor="user:x")
+    after = await database_time(connection) + slept
 
     assert before - A_LITTLE <= job.created_at <= after + A_LITTLE
 

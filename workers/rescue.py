@@ -3,7 +3,8 @@
 A worker is gone when it has been silent for a lease, by the database's clock. That is said once and for ever (`gone_at`),
 before any of its jobs is touched; a worker that comes back finds it said, stops its tasks and registers under a new id. Silence
 counts only while the database could be written: a rescuer waits a full lease after its own heartbeats have become regular, and
-after the start of PostgreSQL, or a restart of the database would rescue the whole fleet.
+after the start of PostgreSQL, or a restart of the database would rescue the whole fleet. Its own silence it measures by the
+database's clock too, since the clocks of a machine that sleeps stand still.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ import secrets
 import socket
 import time
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -38,16 +40,25 @@ with forgotten as (delete from workers where gone_at < now() - interval '30 days
 insert into workers (id, host, pid, job_types, slots) values (:id, :host, :pid, cast(:job_types as text[]), :slots)
 """
 
+# Answers with nothing where the worker was declared gone.
 BEAT = """
-update workers set last_seen = now(), stuck = cast(:stuck as json) where id = :id and gone_at is null returning id
+update workers w set last_seen = now(), stuck = cast(:stuck as json) from workers before
+where w.id = :id and before.id = w.id and w.gone_at is null
+returning w.last_seen, cast(extract(epoch from w.last_seen - before.last_seen) as float8) as silent_for
 """
 
 LEAVE = "update workers set gone_at = now() where id = :id and gone_at is null"
 
+# Whose own last beat is an old one was frozen, asleep or cut off, and perhaps all others with it; and whether a beat that it has
+# no answer to yet came after a silence, it does not know.
 DECLARE_GONE = """
 update workers set gone_at = now()
 where gone_at is null and last_seen < now() - make_interval(secs => :lease)
 and pg_postmaster_start_time() < now() - make_interval(secs => :lease)
+and exists (
+    select from workers me
+    where me.id = :me and me.last_seen = :seen and me.last_seen >= now() - make_interval(secs => :beat)
+)
 returning id
 """
 
@@ -81,6 +92,7 @@ class Heart:
         self._runner = runner
         self._job_types = job_types
         self._last_beat: float | None = None
+        self._last_seen: datetime | None = None
         self._regular_since = time.monotonic()
         self._unknown: set[str] = set()
         self._abandoned: dict[str, Job] = {}
@@ -122,24 +134,26 @@ class Heart:
                 log.warning("rescue put off", worker=self._runner.worker_id, error=repr(error))
 
     async def beat(self) -> None:
-        seen = await self._database.fetch_val(BEAT, {"id": self._runner.worker_id, "stuck": stuck_json(self._runner)})
-        now = time.monotonic()  # after the answer: a beat that had to wait for it is a late one
-        if self._last_beat is None or now - self._last_beat > 2 * HEARTBEAT:
-            self._regular_since = now
-        self._last_beat = now
-        if seen is None:
+        beat = await self._database.fetch_one(BEAT, {"id": self._runner.worker_id, "stuck": stuck_json(self._runner)})
+        if beat is None:
             log.error("this worker was declared gone: it stops what it runs", worker=self._runner.worker_id)
+            self._last_beat = None
             self._runner.lose()
             fresh = new_worker_id()
             await self._register(fresh)
             self._runner.go_on(fresh)
             return
+        now = time.monotonic()  # after the answer: a beat that had to wait for it is a late one
+        if self._last_beat is None or max(now - self._last_beat, beat["silent_for"]) > 2 * HEARTBEAT:
+            self._regular_since = now
+        self._last_beat, self._last_seen = now, beat["last_seen"]
         await self._reconcile()
 
     async def rescue(self) -> None:
         """Declares silent workers gone, and gives what they ran to others. Two rescuers at once do no harm."""
         if self._beats_regularly():
-            for row in await self._database.fetch_all(DECLARE_GONE, {"lease": LEASE}):
+            values = {"me": self._runner.worker_id, "seen": self._last_seen, "lease": LEASE, "beat": 2 * HEARTBEAT}
+            for row in await self._database.fetch_all(DECLARE_GONE, values):
                 log.warning("worker declared gone", worker=row["id"])
         # Whether those of other types may be retried, a worker knows that knows them; here they would only take the room.
         for row in await self._database.fetch_all(LEFT_BEHIND, {"types": list(self._job_types)}):
@@ -149,9 +163,8 @@ class Heart:
                 await rescue_job(self._store, self._job_types, job)
 
     def _beats_regularly(self) -> bool:
-        """Whether the silence of others is their own: not when this process was frozen with them, nor the database away."""
-        now = time.monotonic()
-        return self._last_beat is not None and now - self._last_beat <= 2 * HEARTBEAT and now - self._regular_since > LEASE
+        """Whether the silence of others may be their own: not when the database was away, for them as for this process."""
+        return self._last_beat is not None and time.monotonic() - self._regular_since > LEASE
 
     async def present_types(self) -> Collection[str]:
         """The job types that some living worker knows."""

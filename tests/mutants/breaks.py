@@ -107,11 +107,7 @@ BREAKS = (
     Break(
         "the local clock is believed",
         "a machine whose clock is wrong writes times that never were",
-        (
-            Edit(
-                STORE, "return self._theirs + timedelta(seconds=time.monotonic() - self._measured)", "return datetime.now(UTC)"
-            ),
-        ),
+        (Edit(STORE, "return self._theirs + timedelta(seconds=elapsed() - self._measured)", "return datetime.now(UTC)"),),
         ("tests/test_store.py::test_events_bear_the_time_of_the_database_although_the_local_clock_is_wrong",),
     ),
     Break(
@@ -264,9 +260,23 @@ BREAKS = (
     ),
     Break(
         "a rescuer that was frozen itself does not wait",
-        "after a machine's sleep the first worker that wakes takes the others for dead",
-        (Edit(RESCUE, "now - self._last_beat <= 2 * HEARTBEAT and ", ""),),
+        "where everything stood still for a while, the first worker that goes on takes the others for dead",
+        (
+            Edit(
+                RESCUE,
+                "me.last_seen = :seen and me.last_seen >= now() - make_interval(secs => :beat)",
+                "(cast(:seen as timestamptz), cast(:beat as float8)) is not null",
+            ),
+        ),
         ("tests/test_rescue.py::test_a_worker_that_was_frozen_together_with_the_others_gives_them_a_lease_to_come_back",),
+    ),
+    Break(
+        "a rescuer measures its own silence by its own clock",
+        "after a machine's sleep the first worker that wakes takes the others for dead: its clock stood still with them",
+        (Edit(RESCUE, 'max(now - self._last_beat, beat["silent_for"])', "now - self._last_beat"),),
+        (
+            "tests/test_rescue.py::test_a_worker_that_wakes_from_a_sleep_of_its_machine_takes_nobody_for_gone_before_all_have_had_a_lease",
+        ),
     ),
     Break(
         "a beat waits for the rescue of others",
@@ -292,7 +302,7 @@ BREAKS = (
     Break(
         "a worker that returns keeps its id",
         "it goes on beside those who have taken over its jobs, and is never seen as new",
-        (Edit(RESCUE, "where id = :id and gone_at is null returning id", "where id = :id returning id"),),
+        (Edit(RESCUE, "before.id = w.id and w.gone_at is null", "before.id = w.id"),),
         (
             "tests/test_rescue.py::test_a_worker_that_finds_itself_declared_gone_stops_what_it_runs_and_goes_on_under_a_new_name",
         ),

@@ -40,6 +40,7 @@ def replaced(loop: VirtualLoop, seed: int) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
             for target, name, substitute in (
                 (time, "monotonic", loop.time),
+                (time, "clock_gettime", lambda _: loop.time()),
                 (time, "time", wall),
                 (time, "time_ns", lambda: int(wall() * 1e9)),
                 (os, "urandom", chance.randbytes),

@@ -228,8 +228,9 @@ def beat(server: Postgres, connection: SimConnection, now: datetime, values: Val
     worker = _present(server, values[0]["id"])
     if worker is None:
         return []
+    silent_for = (now - worker["last_seen"]).total_seconds()
     worker["last_seen"] = now
-    return [Row({"id": worker["id"]})]
+    return [Row({"last_seen": now, "silent_for": silent_for})]
 
 
 def leave(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
@@ -241,8 +242,10 @@ def leave(server: Postgres, connection: SimConnection, now: datetime, values: Va
 
 
 def declare_gone(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
-    lease = timedelta(seconds=values[0]["lease"])
-    if server.started_at >= now - lease:
+    lease, beat = timedelta(seconds=values[0]["lease"]), timedelta(seconds=values[0]["beat"])
+    me = server.workers.get(values[0]["me"])
+    regular = me is not None and me["last_seen"] == values[0]["seen"] and me["last_seen"] >= now - beat
+    if server.started_at >= now - lease or not regular:
         return []
     gone = [worker for worker in _all_present(server) if worker["last_seen"] < now - lease]
     for worker in gone:
@@ -327,9 +330,9 @@ STATEMENTS: dict[str, Statement] = dict(
         _known(view.HELD_BY, "HELD_BY", "94efed4f", held_by),
         _known(deliver.TRY_LOCK, "TRY_LOCK", "e77aedb8", try_lock),
         _known(rescue.REGISTER, "REGISTER", "bf408eec", register),
-        _known(rescue.BEAT, "BEAT", "ad936b6a", beat),
+        _known(rescue.BEAT, "BEAT", "a22ab73a", beat),
         _known(rescue.LEAVE, "LEAVE", "6f8f02cc", leave),
-        _known(rescue.DECLARE_GONE, "DECLARE_GONE", "333a2921", declare_gone),
+        _known(rescue.DECLARE_GONE, "DECLARE_GONE", "fb9b5b18", declare_gone),
         _known(pauses.IN_FORCE, "IN_FORCE", "c2776e9b", in_force),
         _known(pauses.MAY_START, "MAY_START", "1733eebe", may_start),
         _known(pauses.PAUSE, "PAUSE", "28015f58", pause),
