@@ -72,6 +72,18 @@ with asked as materialized (
 select id from moved
 """
 
+# A retry that a client has named: the key belongs to the job from the moment in which the job moves.
+MOVE_JOBS_OF_KEYS = MOVE_JOBS.replace(
+    "), written as (",
+    """), keyed as (
+    insert into idempotency_keys (user_id, key, request_hash, job_id)
+    select k.user_id, k.key, k.request_hash, k.job_id
+    from unnest($3::uuid[], $4::text[], $5::text[], $6::uuid[]) as k(user_id, key, request_hash, job_id)
+    where k.job_id in (select id from moved)
+    order by k.user_id, k.key
+), written as (""",
+)
+
 CREATE_JOBS = """
 with asked as materialized (
     select * from unnest($1::job_creation_row[])
@@ -211,6 +223,7 @@ class _Write:
     actor: str
     request_id: str | None
     new: NewJob | None = None
+    names: tuple[str, Idempotency] | None = None
     salts: list[bytes] = field(default_factory=list)
     recorded: list[Recorded] = field(default_factory=list)
     after: Job | None = None
@@ -221,8 +234,11 @@ class _Write:
         return self.job_id
 
     @property
-    def kind(self) -> bool:
-        return self.new is not None
+    def kind(self) -> str:
+        """The statement that writes it."""
+        if self.new is not None:
+            return CREATE_JOBS
+        return MOVE_JOBS if self.names is None else MOVE_JOBS_OF_KEYS
 
 
 class Store:
@@ -279,18 +295,28 @@ class Store:
             for each, write in zip(new, writes, strict=True)
         ]
 
-    async def append(self, job: Job, decide: Decision, *, actor: str, request_id: str | None = None) -> Job:
+    async def append(
+        self,
+        job: Job,
+        decide: Decision,
+        *,
+        actor: str,
+        request_id: str | None = None,
+        names: tuple[str, Idempotency] | None = None,
+    ) -> Job:
         """Appends what `decide` decides and returns the job after it. `job` is the job as last seen: where it has changed
-        since, the decision is made again on what it is now. Raises what `decide` raises (`NotAllowed`), `AlreadyActive`."""
+        since, the decision is made again on what it is now. `names` are a user and a key that belongs to the job from then on.
+        Raises what `decide` raises (`NotAllowed`), `AlreadyActive`, `KeyTaken`."""
         while True:
             events = decide(job)
             if not events:
                 return job
-            write = _Write(job.id, job, events, actor, request_id)
+            write = _Write(job.id, job, events, actor, request_id, names=names)
             try:
                 if await self._write(write) and write.after is not None:
                     return write.after
             except asyncpg.UniqueViolationError as error:
+                await self._say_whose_key(names, error)
                 await self._say_who_is_active(job, error)
             job = await self._read(job.id)
 
@@ -356,6 +382,15 @@ class Store:
             raise AlreadyActive(active)
         # Whoever was in the way has ended meanwhile: the caller tries again.
 
+    async def _say_whose_key(self, names: tuple[str, Idempotency] | None, error: asyncpg.UniqueViolationError) -> None:
+        """The same request came twice at the same moment, or the key came with another one."""
+        if names is None or error.constraint_name != "one_key_of_one_user_is_one_job":
+            return
+        user_id, idempotency = names
+        owner = await self.job_of_key(user_id, idempotency.key)
+        if owner is not None:
+            raise KeyTaken(*owner) from error
+
     async def _say_who_is_active(self, job: Job, error: asyncpg.UniqueViolationError) -> None:
         """A retry that would make a second active job of one kind."""
         if error.constraint_name != "only_one_active_job_of_this_kind":
@@ -387,8 +422,9 @@ class Store:
         for write in batch:
             if not (again and write.recorded):
                 _stamp(write, now, salts)
-        statement, rows = (CREATE_JOBS, _creations(batch)) if batch[0].new is not None else (MOVE_JOBS, _moves(batch))
-        done = {row["id"] for row in await connection.fetch(statement, rows, _events(batch))}
+        statement = batch[0].kind
+        rows = _creations(batch) if batch[0].new is not None else _moves(batch)
+        done = {row["id"] for row in await connection.fetch(statement, rows, _events(batch), *_names(batch))}
         if again and len(done) < len(batch):
             done |= await _already_written(connection, [write for write in batch if write.job_id not in done])
         self._bus.announce([Change.of(write.after) for write in batch if write.job_id in done and write.after is not None])
@@ -516,6 +552,13 @@ def _events(batch: Sequence[_Write]) -> list[tuple[Any, ...]]:
         for write in batch
         for event, salt in zip(write.recorded, write.salts, strict=True)
     ]  # fmt: skip
+
+
+def _names(batch: Sequence[_Write]) -> Iterator[list[str]]:
+    """The columns of `MOVE_JOBS_OF_KEYS`; none for the other statements."""
+    names = [(*write.names, write.job_id) for write in batch if write.names is not None]
+    rows = ((user_id, key.key, key.request_hash, job_id) for user_id, key, job_id in names)
+    return map(list, zip(*rows, strict=True))
 
 
 async def _already_written(connection: Connection, writes: Sequence[_Write]) -> set[str]:

@@ -11,14 +11,14 @@ from pydantic.alias_generators import to_camel
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from events.job import Event, Job, JobError, Status, cancel, fold, force_fail, retry
-from events.store import AlreadyActive
+from events.job import Event, Job, JobError, NotAllowed, Status, cancel, fold, force_fail, retry
+from events.store import AlreadyActive, Idempotency, KeyTaken
 from projections.jobs import JobFilter
 from service.endpoint import Answer, Call, Endpoint, Who, json_answer
 from service.fields import JobTypeName, RequestId, RequestIds, RequestTime
 from service.live import event_stream
 from service.problems import FieldError, Problem, bad_field, not_found
-from service.queueing import first_job, held, idempotency_of, one_at_a_time
+from service.queueing import first_job, held, idempotency_of
 from service.requests import Fields, Nothing, read_id, wants
 from service.views import EventDocument, JobDocument, event_json, job_json, may_see
 from workers.deliver import Hint
@@ -149,20 +149,23 @@ async def force_fail_job(call: Call[Nothing, Reason]) -> Response:
 async def retry_job(call: Call[Nothing, Nothing]) -> Response:
     job = await visible_job(call)
     idempotency = idempotency_of(call)
-    async with one_at_a_time(call, idempotency):
-        first = await first_job(call, idempotency)
-        job = first or await _retried(call, job)
-        if first is None and idempotency is not None:
-            await call.parts.store.bind_key(call.user.id, idempotency, job.id)
+    job = await first_job(call, idempotency) or await _retried(call, job, idempotency)
     job, headers = await held(call, job)
     return _job_answer(call, job, headers)
 
 
-async def _retried(call: Call[Any, Any], job: Job) -> Job:
+async def _retried(call: Call[Any, Any], job: Job, idempotency: Idempotency | None) -> Job:
+    names = None if idempotency is None else (call.user.id, idempotency)
     try:
-        job = await call.parts.store.append(job, retry, actor=call.actor, request_id=call.request_id)
+        job = await call.parts.store.append(job, retry, actor=call.actor, request_id=call.request_id, names=names)
     except AlreadyActive as active:
         raise Problem(409, f"Cannot retry this job: job {active.job_id} does the same and is active.") from active
+    except (NotAllowed, KeyTaken):
+        # The same request may have come twice, and the other one was first.
+        first = await first_job(call, idempotency)
+        if first is None:
+            raise
+        return first
     call.parts.wire.push([Hint.of(job)])
     return job
 

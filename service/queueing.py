@@ -1,9 +1,7 @@
 """What every `POST` that queues a job has in common: `Idempotency-Key`, sharing of active unique jobs, `Prefer: wait`."""
 
-import contextlib
 import hashlib
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
@@ -11,7 +9,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from events.database import LockNotAvailable
 from events.job import Job, Status
 from events.store import AlreadyActive, Idempotency, KeyTaken
 from service.endpoint import Call, json_answer
@@ -20,8 +17,6 @@ from service.problems import Problem, bad_field
 from service.views import Id
 from workers.enqueue import enqueue
 from workers.job_type import JobType, Payload
-
-ONE_AT_A_TIME = "select pg_advisory_xact_lock(hashtextextended(:name, 0))"
 
 LONGEST_WAIT = 60  # seconds
 LONGEST_KEY = 255  # characters
@@ -53,21 +48,6 @@ async def first_job(call: Call[Any, Any], idempotency: Idempotency | None) -> Jo
         return None
     found = await call.parts.store.job_of_key(call.user.id, idempotency.key)
     return None if found is None else await _job_of(call, idempotency, *found)
-
-
-@contextlib.asynccontextmanager
-async def one_at_a_time(call: Call[Any, Any], idempotency: Idempotency | None) -> AsyncIterator[None]:
-    """Requests with the same key go through here one after another, in whatever process, so the second finds the key that the
-    first has bound. Raises `Problem` 409 where the first takes too long."""
-    if idempotency is None:
-        yield
-        return
-    async with call.parts.database.transaction():
-        try:
-            await call.parts.database.execute(ONE_AT_A_TIME, {"name": f"{call.user.id} {idempotency.key}"})
-        except LockNotAvailable as error:
-            raise Problem(409, "A request with this Idempotency-Key is still being answered.") from error
-        yield
 
 
 async def queue_job(call: Call[Any, Any], job_type: JobType[Any], payload: Payload, idempotency: Idempotency | None) -> Job:

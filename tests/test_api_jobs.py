@@ -1,6 +1,7 @@
 """Jobs over HTTP: who sees which, pages, time travel, cancel, retry, and requests that are repeated."""
 
 import asyncio
+import contextlib
 import time
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,9 +11,13 @@ import orjson
 import pytest
 from starlette.requests import Request
 
+from events.bus import Bus
+from events.database import Database
 from events.job import Job, JobError, cancel, complete, fail, progress, rfc3339, start
+from events.store import Store
 from service.queueing import preferred_wait
 from tests.job_types import room_for
+from tests.proxy import Fault, proxy_before
 from tests.service_fixture import Service, make_parts, service, serving
 
 __all__ = ["service"]
@@ -251,6 +256,56 @@ async def test_a_retry_that_is_sent_again_with_its_key_is_one_retry(service: Ser
     assert (first.status_code, again.status_code) == (200, 200)
     assert again.json() == first.json()
     assert len(await service.parts.store.history(job.id)) == 3
+
+
+@pytest.mark.parametrize(
+    ("statement", "fault"), [("insert into idempotency_keys", Fault.CUT_BEFORE), ("manual_retry", Fault.CUT_AFTER)]
+)
+async def test_a_retry_that_breaks_at_its_key_is_one_retry_when_it_is_sent_again(
+    service: Service, database_url: str, bus: Bus, statement: str, fault: Fault
+) -> None:
+    job = await service.run(await service.job_of(service.employee), lambda job: cancel(job, reason="x"))
+    key = {"Idempotency-Key": "once"}
+    async with proxy_before(database_url) as proxy, contextlib.AsyncExitStack() as stack:
+        far = Database(proxy.url)
+        await far.connect()
+        stack.push_async_callback(far.disconnect)
+        store = Store(far, bus)
+        await store.start()
+        stack.push_async_callback(store.stop)
+        url = await stack.enter_async_context(serving(make_parts(far, bus, store)))
+        client = await stack.enter_async_context(httpx.AsyncClient(base_url=url, headers=service.as_employee.headers))
+        proxy.once(statement, fault)
+
+        await client.post(f"/api/jobs/{job.id}/retry", headers=key)
+        again = await client.post(f"/api/jobs/{job.id}/retry", headers=key)
+
+        assert proxy.faults_met == [fault]
+    assert (again.status_code, again.json()["job"]["seq"]) == (200, 3)
+    assert len(await service.parts.store.history(job.id)) == 3
+
+
+async def test_of_retries_with_one_key_at_the_same_moment_one_counts_and_all_are_answered_with_it(service: Service) -> None:
+    job = await service.run(await service.job_of(service.employee), lambda job: cancel(job, reason="x"))
+    key = {"Idempotency-Key": "once"}
+
+    answers = await asyncio.gather(*(service.as_employee.post(f"/api/jobs/{job.id}/retry", headers=key) for _ in range(10)))
+
+    assert [answer.status_code for answer in answers] == [200] * 10
+    assert {answer.json()["job"]["seq"] for answer in answers} == {3}
+
+
+async def test_a_key_of_one_retry_is_not_for_another(service: Service) -> None:
+    one, other = [
+        await service.run(await service.job_of(service.employee), lambda job: cancel(job, reason="x")) for _ in range(2)
+    ]
+    key = {"Idempotency-Key": "once"}
+    await service.as_employee.post(f"/api/jobs/{one.id}/retry", headers=key)
+
+    answer = await service.as_employee.post(f"/api/jobs/{other.id}/retry", headers=key)
+
+    assert answer.status_code == 422
+    assert len(await service.parts.store.history(other.id)) == 2
 
 
 async def test_an_answer_is_held_until_the_job_has_ended(service: Service) -> None:

@@ -600,6 +600,25 @@ async def test_a_key_is_given_to_a_job_that_is_there_already_once(store: Store) 
         assert (taken.value.job_id, taken.value.request_hash) == (one.id, "hash")
 
 
+async def test_a_key_comes_to_a_job_with_its_retry_or_not_at_all(
+    store: Store, other_store: Store, connection: Connection
+) -> None:
+    jobs = [await store.append(await store.create(new(), actor="user:x"), canceling, actor="user:x") for _ in range(20)]
+    names = [(ALICE, Idempotency(f"key {n // 2}", f"hash {n}")) for n in range(20)]
+
+    answers = await asyncio.gather(
+        *((store, other_store)[n % 2].append(job, retry, actor="user:x", names=names[n]) for n, job in enumerate(jobs)),
+        return_exceptions=True,
+    )
+
+    for n in range(0, 20, 2):
+        [retried] = [answer for answer in answers[n : n + 2] if isinstance(answer, Job)]
+        [taken] = [answer for answer in answers[n : n + 2] if isinstance(answer, KeyTaken)]
+        assert taken.job_id == retried.id
+        assert await store.job_of_key(ALICE, f"key {n // 2}") == (retried.id, taken.request_hash)
+    assert await what_is_broken(connection) == []
+
+
 # Unique keys ----------------------------------------------------------------------------------------------------------------------
 
 

@@ -149,6 +149,12 @@ BREAKS = (
         ),
         ("tests/test_store.py::test_many_keys_at_once_in_two_processes_are_one_job_each",),
     ),
+    Break(
+        "a retry forgets its key",
+        "a retry whose answer was lost, sent again with its key, is refused, or is a second retry where the job has failed again",
+        (Edit(STORE, "actor, request_id, names=names)", "actor, request_id)"),),
+        ("tests/test_api_jobs.py::test_a_retry_that_breaks_at_its_key_is_one_retry_when_it_is_sent_again",),
+    ),
     # Unknown outcomes ---------------------------------------------------------------------------------------------------------
     Break(
         "one's own event is not recognised",
