@@ -22,6 +22,7 @@ log = structlog.get_logger(__name__)
 
 LANES = 2
 MOST_IN_A_BATCH = 500
+STOPS_WITHIN = 5.0  # seconds
 
 TRANSIENT = (
     asyncpg.DeadlockDetectedError,
@@ -83,12 +84,16 @@ class GroupCommit(Generic[W]):
         self._lanes = [asyncio.create_task(lane, name=f"group commit {n}") for n, lane in enumerate(lanes)]
 
     async def stop(self) -> None:
-        """Writes what waits, then closes the connections. Gives up at once where PostgreSQL is away."""
+        """Writes what waits, then closes the connections. Gives up at once where PostgreSQL is away, and soon where it gives no
+        answer."""
         self._stopping = True
         self._arrived.set()
         self._put_apart.set()
+        _, late = await asyncio.wait(self._lanes, timeout=STOPS_WITHIN)
+        for lane in late:
+            lane.cancel()
         await asyncio.gather(*self._lanes, return_exceptions=True)
-        _refuse(list(self._waiting), STOPPED)
+        _refuse([*self._waiting, *self._apart], STOPPED)
 
     def write(self, write: W) -> None:
         if self._stopping:
@@ -99,12 +104,14 @@ class GroupCommit(Generic[W]):
 
     async def _lane(self, next_batch: Callable[[], Awaitable[list[W]]], *, again: bool = False) -> None:
         connection: Connection | None = None
+        batch: list[W] = []
         try:
             while batch := await next_batch():
                 connection = await self._settle(connection, batch, again)
                 self._in_flight.difference_update(write.key for write in batch if write.answer.done())
                 self._arrived.set()
         finally:
+            _refuse(batch, STOPPED)
             if connection is not None:
                 connection.terminate() if self._in_flight else await connection.close(timeout=2)
 
