@@ -15,6 +15,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from events.job import Job
+from events.lasting import lasting
 from events.redis_connections import redis_pool
 
 log = structlog.get_logger(__name__)
@@ -87,7 +88,7 @@ class RedisBus(Bus):
 
     async def start(self) -> None:
         """Returns once subscribed, or after a second without Redis: it goes on trying by itself."""
-        self._tasks = [asyncio.create_task(self._publish()), asyncio.create_task(self._subscribe())]
+        self._tasks = [lasting(self._publish(), "bus: publishing"), lasting(self._subscribe(), "bus: listening")]
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._subscribed.wait(), 1)
 

@@ -17,6 +17,8 @@ from service.config import ConfigError, Settings, load_settings
 
 T = TypeVar("T")
 
+LEFT_ALONE_AFTER = 2.0  # seconds
+
 app = typer.Typer(
     name="rireki",
     help="Rireki (履歴): jobs whose every change is an event that stays.",
@@ -239,8 +241,21 @@ def _with_database(command: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
 def _run(work: Coroutine[Any, Any, T]) -> T:
     import uvloop
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    try:
         return runner.run(work)
+    finally:
+        # Closing waits for every task that there still is; one that swallows its cancellation goes with the process.
+        if runner.run(_all_others_end()):
+            runner.close()
+
+
+async def _all_others_end() -> bool:
+    """Whether all tasks that are left hear that they are cancelled."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    return not others or not (await asyncio.wait(others, timeout=LEFT_ALONE_AFTER))[1]
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ import orjson
 
 from events.bus import Bus, Change
 from events.database import DATABASE_ERRORS, Database
+from events.lasting import lasting
 from projections.changes import changes, last_position
 from projections.seal import seal
 
@@ -88,7 +89,7 @@ class Feed:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         stop_listening = self._bus.listen(self._hear)
-        looking = asyncio.create_task(self._look_now_and_then(), name="feed")
+        looking = lasting(self._look_now_and_then(), "feed")
         try:
             yield
         finally:

@@ -18,6 +18,7 @@ from starlette.responses import Response, StreamingResponse
 from events.bus import Bus, Change
 from events.database import AWAY, DATABASE_ERRORS
 from events.job import ENDED, Canceled, Completed, Failed, Job, Recorded
+from events.lasting import lasting
 from events.store import Store
 from projections.jobs import JobsView
 from service.endpoint import ANSWER_WITHIN, Call
@@ -72,7 +73,7 @@ class Live:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         stop_listening = self._bus.listen(self._tell)
-        looking = asyncio.create_task(self._look_now_and_then())
+        looking = lasting(self._look_now_and_then(), "watching")
         try:
             async with self.feed.running():
                 yield

@@ -12,6 +12,7 @@ import structlog
 
 from events.bus import Bus, RedisBus
 from events.database import Database
+from events.lasting import lasting
 from events.store import Store
 from migrations.migrate import migrate
 from projections.jobs import JobsView
@@ -84,7 +85,7 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Core]:
         await wire.start()
         stack.push_async_callback(wire.stop)
         resources = await stack.enter_async_context(_resources(settings, database))
-        sealing = asyncio.create_task(keep_sealing(database), name="sealer")
+        sealing = lasting(keep_sealing(database), "sealer")
         stack.push_async_callback(_ended, sealing)
         yield Core(settings, database, bus, store, wire, resources)
 

@@ -1,19 +1,23 @@
 """Running the processes: the API (with a worker inside, where wanted) and the worker alone, from start to a clean end.
 
-SIGTERM gives what runs a grace; Ctrl-C hands it back at once; a second signal of either kind waits for nothing any more.
+SIGTERM gives what runs a grace; Ctrl-C hands it back at once; a second signal of either kind waits for nothing any more. Whatever
+hangs meanwhile, the process ends. (A loop that is blocked hears no signal.)
 """
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
+import threading
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Any, Never
 
 import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
+from events.lasting import PART_ENDED, lasting
 from service.app import create_app
 from service.config import Settings
 from service.parts import Parts
@@ -23,21 +27,29 @@ from workers.main import Worker
 log = structlog.get_logger("rireki")
 
 
+ENDS_WITHIN = 20.0  # seconds after the grace: handing back takes up to twelve of them
+LAST_MOMENTS = 3.0  # seconds after the second signal
+
+
 class CannotListen(Exception):
     """The address is taken, or not ours."""
 
 
 class Stop:
-    """The wish to end, as signals bring it."""
+    """The wish to end, as signals bring it, and a part of the process that has ended by an error. An end that is late is made
+    by a thread, whatever the loop waits for."""
 
     def __init__(self, grace: float) -> None:
         self.grace = grace
         self.asked = asyncio.Event()
+        self.broken: asyncio.Future[Never] = asyncio.get_running_loop().create_future()
         self._task = asyncio.current_task()
+        self._latest_end: threading.Timer | None = None
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._hear_of)
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signal_number, self._hear, signal_number)
         try:
@@ -45,15 +57,42 @@ class Stop:
         finally:
             for signal_number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(signal_number)
+            loop.set_exception_handler(None)
+            if self._latest_end is not None:
+                self._latest_end.cancel()
+
+    def begin(self) -> None:
+        """From now on the process is ending."""
+        self.asked.set()
+        self._end_within(self.grace + ENDS_WITHIN)
 
     def _hear(self, signal_number: int) -> None:
         if self.asked.is_set():
             assert self._task is not None
+            self._end_within(LAST_MOMENTS)
             self._task.cancel()
             return
         if signal_number == signal.SIGINT:
             self.grace = 0
-        self.asked.set()
+        self.begin()
+
+    def _hear_of(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        loop.default_exception_handler(context)
+        if PART_ENDED in context and not self.broken.done():
+            self.broken.set_exception(context[PART_ENDED])
+
+    def _end_within(self, seconds: float) -> None:
+        if self._latest_end is not None:
+            self._latest_end.cancel()
+        self._latest_end = threading.Timer(seconds, _end_now)
+        self._latest_end.daemon = True
+        self._latest_end.start()
+
+
+def _end_now() -> None:
+    # What is held is let go by the kernel; an embedded PostgreSQL runs on, and the next process finds it.
+    log.critical("the end takes too long: leaving at once")
+    os._exit(1)
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -98,7 +137,7 @@ async def work(settings: Settings, url: str) -> None:
 async def answering(parts: Parts, listening: socket.socket) -> AsyncIterator[str]:
     """The API on this socket, while the block lasts: its address."""
     server = http_server(create_app(parts))
-    running = asyncio.create_task(server.serve(sockets=[listening]), name="http")
+    running = lasting(server.serve(sockets=[listening]), "http")
     while not server.started:
         await asyncio.sleep(0.005)
         if running.done():
@@ -146,11 +185,12 @@ async def _working(worker: Worker | None, stop: Stop) -> AsyncIterator[None]:
 
 
 async def _until_asked(stop: Stop, worker: Worker | None) -> None:
-    """Until a signal. Raises the error by which a part of the worker has ended, if that comes first."""
-    waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(stop.asked.wait())]
-    if worker is not None:
-        waits.append(worker.broken)
+    """Until a signal. Raises the error by which a part of the process has ended, if that comes first."""
+    broken: list[asyncio.Future[Never]] = [stop.broken] if worker is None else [stop.broken, worker.broken]
+    waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(stop.asked.wait()), *broken]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    if worker is not None and worker.broken.done():
-        worker.broken.result()
+    for part in broken:
+        if part.done():
+            stop.begin()
+            part.result()
     log.info("stopping", grace=stop.grace)

@@ -17,8 +17,12 @@ from redis.asyncio import Redis
 from events.database import Database
 from events.job import Job, Started
 from events.store import NewJob, Store
+from service import process as process_module
+from service import serve
+from service.config import Settings
 from tests.chatwork_server import sandbox_of
 from tests.job_types import ended, events_of, running, until, words
+from tests.proxy import proxy_before
 from workers.chatwork.sandbox import Sandbox
 
 HANDED_BACK = ["queued", "started", "queued: worker_shutdown"]
@@ -32,10 +36,12 @@ class Rireki:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def running(cls, *arguments: str, home: Path, **variables: str) -> AsyncIterator["Rireki"]:
+    async def running(
+        cls, *arguments: str, home: Path, module: str = "service.cli", **variables: str
+    ) -> AsyncIterator["Rireki"]:
         environment = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "service.cli", *arguments,
+            sys.executable, "-m", module, *arguments,
             env=environment | {"APP_ENV": "test", "PORT": "0", "RIREKI_HOME": str(home)} | variables,
             cwd=Path(__file__).parent.parent, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
             stderr=(home / f"{arguments[0]}.log").open("ab"),
@@ -141,6 +147,54 @@ async def test_a_second_signal_waits_for_nothing(
 
         assert await process.ended() == 1
     assert (await words(store, job))[:2] == ["queued", "started"]
+
+
+async def test_a_second_signal_ends_a_process_though_postgresql_hangs(
+    database: Database, store: Store, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    sandbox.hang(times=100)
+    async with proxy_before(database.url) as proxy:
+        settings = variables(database, sandbox, WORKER_SHUTDOWN_GRACE_SECONDS="600") | {"DATABASE_URL": proxy.url}
+        async with Rireki.running("serve", home=tmp_path, **settings) as process:
+            await process.address()
+            await running(database, await sync(store))
+            proxy.hang()
+            process.send(signal.SIGTERM)
+            await until(lambda: b"stopping" in (tmp_path / "serve.log").read_bytes())
+
+            process.send(signal.SIGTERM)
+
+            async with asyncio.timeout(25):
+                assert await process.ended() == 1
+
+
+async def test_a_process_ends_though_a_handler_never_hears_of_it_and_keeps_its_connection(
+    database: Database, store: Store, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    settings = variables(database, sandbox, WORKER_SHUTDOWN_GRACE_SECONDS="0.2")
+    async with Rireki.running("serve", module="tests.deaf_process", home=tmp_path, **settings) as process:
+        await process.address()
+        job = await running(database, await store.create(NewJob("deaf", {}, None, max_attempts=5), actor="system:test"))
+
+        process.send(signal.SIGTERM)
+
+        async with asyncio.timeout(25):
+            assert await process.ended() == 0
+    assert await words(store, job) == HANDED_BACK
+
+
+async def test_a_process_ends_by_the_error_of_a_part_that_was_to_last(
+    database: Database, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def seal_no_more(database: Database) -> None:
+        raise RuntimeError("no more sealing")
+
+    monkeypatch.setattr(process_module, "keep_sealing", seal_no_more)
+    monkeypatch.setattr(serve, "keep_what_is_loaded", lambda: None)
+
+    async with asyncio.timeout(30):
+        with pytest.raises(RuntimeError, match="no more sealing"):
+            await serve.work(Settings(app_env="test"), database.url)
 
 
 async def test_a_rolling_restart_of_three_workers_under_load_fails_no_job_and_loses_no_time(

@@ -22,6 +22,7 @@ from arq.constants import default_queue_name, in_progress_key_prefix, job_key_pr
 from arq.jobs import serialize_job
 from redis.exceptions import ReadOnlyError, RedisError
 
+from events.lasting import lasting
 from events.redis_connections import redis_pool
 from workers.deliver import WINDOW, AttemptId, Claim, Hint, Room
 
@@ -114,7 +115,7 @@ class RedisWire:
         self._stopping = False
 
     async def start(self) -> None:
-        self._sender = asyncio.create_task(self._send(), name="redis wire")
+        self._sender = lasting(self._send(), "redis wire")
 
     async def stop(self) -> None:
         """Sends what is left, if Redis takes it."""
