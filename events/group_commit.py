@@ -195,6 +195,7 @@ class GroupCommit(Generic[W]):
         return True
 
     def _settle_apart(self, writes: Sequence[W]) -> None:
+        writes = [write for write in writes if not write.answer.done()]
         if self._stopping:
             _refuse(writes, STOPPED)
         elif writes:

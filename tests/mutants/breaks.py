@@ -296,7 +296,13 @@ BREAKS = (
     Break(
         "a beat waits for its answer as long as any statement",
         "one connection that hangs without closing makes a worker that lives look dead",
-        (Edit(RESCUE, "asyncio.timeout(BEAT_TIMEOUT)", "asyncio.timeout(None)"),),
+        (
+            Edit(
+                RESCUE,
+                "timeout(BEAT_TIMEOUT):\n                    await self.beat()",
+                "timeout(None):\n                    await self.beat()",
+            ),
+        ),
         ("tests/test_rescue.py::test_a_beat_that_gets_no_answer_is_given_up_and_its_connection_with_it",),
     ),
     Break(
