@@ -15,10 +15,12 @@ from structlog.testing import capture_logs
 from events import job as rules
 from events.bus import Bus
 from events.database import Database
+from events.elapsed import elapsed
 from events.job import JSON, Failed, Job, Status
 from events.store import Store
 from tests.histories import open_store
 from tests.job_types import (
+    COSTLY,
     HANG,
     QUICK,
     cancel,
@@ -35,6 +37,7 @@ from tests.job_types import (
     running,
     starts,
     until,
+    until_waiting_for_locks,
     wait_deaf_to_cancellation,
     words,
     working,
@@ -42,7 +45,7 @@ from tests.job_types import (
 from tests.proxy import Fault, proxy_before
 from tests.worker_process import WorkerProcess, worker_process
 from workers import deliver, rescue, run
-from workers.deliver import LocalWire
+from workers.deliver import Hint, LocalWire
 from workers.job_type import Context
 from workers.redis_wire import RedisWire
 
@@ -213,6 +216,70 @@ async def test_jobs_of_types_that_a_rescuer_does_not_know_do_not_hide_those_that
 
     async with working(database, store, bus, LocalWire(), [QUICK]):
         assert (await ended(database, job)).status is Status.COMPLETED
+
+
+async def test_a_worker_that_was_frozen_while_it_started_a_job_and_declared_gone_hands_it_back_without_having_run_it(
+    database: Database, store: Store, bus: Bus, database_url: str, redis: str
+) -> None:
+    waits = (
+        "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    )
+    wire = RedisWire(redis)
+    await wire.start()
+    async with other_process(database_url, redis=redis) as process:
+        job = await queue(store, None, COSTLY, delay=NOT_FOR_A_WHILE)
+        before = process.worker_id
+        async with row_locked(database, job):
+            wire.push([Hint.of(job)])
+            await until_waiting_for_locks(database, 1)
+            process.freeze()
+            # What it has sent comes to nothing; it will send it again.
+            await database.fetch_all(waits)
+        async with working(database, store, bus, LocalWire(), [COSTLY], slots=0):
+            await until(lambda: _is_gone(database, before))
+
+        process.thaw()
+
+        await process.says("running", job.id, 2)
+        assert ["running", job.id, 1] not in process.said
+    await wire.stop()
+    assert (await words(store, job))[:4] == ["queued", "started", "queued: worker_shutdown", "started"]
+    assert [worker == before for _, worker in await starts(store, job)] == [True, False]
+
+
+async def test_a_worker_that_may_have_been_declared_gone_starts_nothing_before_it_knows_better(
+    database: Database, store: Store, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rescue, "HEARTBEAT", 600)
+    settled: list[Job] = []
+    async with working(database, store, bus, LocalWire(), [QUICK]) as worker:
+        job = await queue(store, None, QUICK, delay=NOT_FOR_A_WHILE)
+        worker.runner.lease(until=elapsed())
+
+        worker.runner.run(job, started=lambda: settled.append(job))
+
+        assert (worker.runner.free, worker.runner.attempts, settled) == (0, {}, [])
+        monkeypatch.setattr(rescue, "LEASE", 60)
+        await worker._heart.beat()
+        assert worker.runner.free == worker.runner.slots
+        worker.runner.run(job, started=lambda: settled.append(job))
+        await ended(database, job)
+        assert settled == [job]
+
+
+async def test_what_a_worker_takes_while_it_registers_anew_is_left_to_others(
+    database: Database, store: Store, bus: Bus
+) -> None:
+    async with working(database, store, bus, LocalWire(), [QUICK]) as worker:
+        job = await queue(store, None, QUICK, delay=NOT_FOR_A_WHILE)
+
+        worker.runner.lose()
+        worker.runner.run(job, started=lambda: None)
+        worker.runner.go_on(worker.runner.worker_id)
+
+        assert worker.runner.attempts == {}
+        await lives_on(worker, store, database)
+    assert await words(store, job) == ["queued"]
 
 
 # Nobody living is taken for dead ----------------------------------------------------------------------------------------------
@@ -683,6 +750,10 @@ async def _register(database: Database, worker_id: str) -> None:
 
 async def _gone(database: Database) -> set[str]:
     return {row["id"] for row in await database.fetch_all("select id from workers where gone_at is not null")}
+
+
+async def _is_gone(database: Database, worker_id: str) -> bool:
+    return worker_id in await _gone(database)
 
 
 async def _is_registered(database: Database, worker_id: str) -> bool:

@@ -51,6 +51,7 @@ from tests.job_types import (
 from workers import deliver, rescue, run
 from workers.deliver import Hint, LocalWire
 from workers.job_type import AttemptOver, Backoff, Context, Final, GiveUp, JobType
+from workers.run import Interruption
 
 
 @pytest.fixture
@@ -803,6 +804,33 @@ async def test_a_handler_that_has_its_result_when_the_worker_stops_is_completed_
     await worker.stop(grace=0)
 
     assert await words(store, job) == ["queued", "started", "completed"]
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "history"),
+    [
+        (Interruption.LOST, Interruption.STOPPING, ["queued", "started", "queued: worker_shutdown"]),
+        (Interruption.STOPPING, Interruption.TIMEOUT, ["queued", "started", "failed"]),
+        (Interruption.LOST, Interruption.TIMEOUT, ["queued", "started", "failed"]),
+        (Interruption.TIMEOUT, Interruption.LOST, ["queued", "started", "failed"]),
+    ],
+)
+async def test_of_reasons_to_stop_that_come_together_the_one_that_counts_more_is_recorded(
+    database: Database, store: Store, bus: Bus, first: Interruption, then: Interruption, history: list[str]
+) -> None:
+    type = job_type("once", hang, max_attempts=1)
+    async with working(database, store, bus, LocalWire(), [type]) as worker:
+        job = await queue(store, None, type, delay=timedelta(hours=1))
+        worker.runner.run(job, started=lambda: None)
+        await until(lambda: worker.runner.started())
+        attempt = worker.runner.attempts[job.id]
+
+        attempt.interrupt(first)
+        attempt.interrupt(then)
+
+        await until(lambda: not worker.runner.attempts)
+        assert (await words(store, job))[:3] == history
+    assert [event.error.name for event in await events_of(store, job, Failed)] in ([], ["Timeout"])
 
 
 # Effects ----------------------------------------------------------------------------------------------------------------------

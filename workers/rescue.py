@@ -21,6 +21,7 @@ import structlog
 
 from events import job as rules
 from events.database import DATABASE_ERRORS, Database
+from events.elapsed import elapsed
 from events.job import Job, JobError, NotAllowed
 from events.store import JOB_COLUMNS, Store, job_from
 from projections.jobs import JobsView
@@ -134,6 +135,7 @@ class Heart:
                 log.warning("rescue put off", worker=self._runner.worker_id, error=repr(error))
 
     async def beat(self) -> None:
+        asked_at = elapsed()
         beat = await self._database.fetch_one(BEAT, {"id": self._runner.worker_id, "stuck": stuck_json(self._runner)})
         if beat is None:
             log.error("this worker was declared gone: it stops what it runs", worker=self._runner.worker_id)
@@ -147,6 +149,7 @@ class Heart:
         if self._last_beat is None or max(now - self._last_beat, beat["silent_for"]) > 2 * HEARTBEAT:
             self._regular_since = now
         self._last_beat, self._last_seen = now, beat["last_seen"]
+        self._runner.lease(until=asked_at + LEASE)
         await self._reconcile()
 
     async def rescue(self) -> None:
@@ -178,7 +181,9 @@ class Heart:
             "job_types": list(self._job_types),
             "slots": self._runner.slots,
         }
+        asked_at = elapsed()
         await self._database.execute(REGISTER, values)
+        self._runner.lease(until=asked_at + LEASE)
 
     async def _reconcile(self) -> None:
         """Compares what the log says this worker runs with what it has in hand. A cancel that was missed stops here; a job

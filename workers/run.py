@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum
 from typing import Any
 
 import orjson
@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from events import job as rules
 from events.bus import Bus, Change
 from events.database import Database
+from events.elapsed import elapsed
 from events.job import JSON, Job, JobError, NotAllowed, Status
 from events.store import Decision, Store
 from workers.job_type import AttemptOver, Final, GiveUp, JobType
@@ -42,13 +43,13 @@ select 1 from jobs where id = :job_id and attempt = :attempt and worker = :worke
 """
 
 
-class Interruption(StrEnum):
-    """Why a running handler is stopped from outside, in the order in which they count."""
+class Interruption(IntEnum):
+    """Why a running handler is stopped from outside. Of those that come together the first in this order counts."""
 
-    OVER = "canceled, or moved on to another attempt"
-    TIMEOUT = "the deadline of the attempt has passed"
-    STOPPING = "the worker is stopping"
-    LOST = "the worker was declared gone"
+    OVER = 1  # canceled, or moved on to another attempt
+    TIMEOUT = 2  # the deadline of the attempt has passed
+    STOPPING = 3  # the worker is stopping
+    LOST = 4  # the worker was declared gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +92,17 @@ class Runner:
         self._tasks: dict[asyncio.Task[None], Attempt] = {}
         self._recording = 0
         self._lost = False
+        self._leased_until = math.inf
         self._stop_listening = bus.listen(self._hear)
 
     @property
+    def leased(self) -> bool:
+        """Whether nobody can have declared this worker gone by now."""
+        return not self._lost and elapsed() < self._leased_until
+
+    @property
     def free(self) -> int:
-        if self._lost:
+        if not self.leased:
             return 0
         return min(self.slots - len(self._tasks) + self._recording, 2 * self.slots - len(self._tasks))
 
@@ -105,7 +112,9 @@ class Runner:
 
     def run(self, job: Job, *, started: Callable[[], None]) -> None:
         """Runs the attempt that `job` is queued for. Calls `started` as soon as its `started` is durable or refused: from
-        then on nobody needs to be told that the job waits."""
+        then on nobody needs to be told that the job waits. A worker that may be gone starts nothing, and leaves it to others."""
+        if not self.leased:
+            return
         other = self.attempts.get(job.id)
         if other is not None and other.number == job.attempt:
             # A second delivery. Redis excludes nobody, so this happens.
@@ -139,6 +148,11 @@ class Runner:
             yield
         finally:
             self._recording -= 1
+
+    def lease(self, *, until: float) -> None:
+        """Nobody declares this worker gone before then (`elapsed`)."""
+        self._leased_until = until
+        self.freed.set()
 
     def lose(self) -> None:
         """This worker was declared gone: others run what it ran. Stops it all, and runs no more until `go_on`."""
@@ -209,10 +223,9 @@ class Attempt:
         self._over = asyncio.get_running_loop().create_future()
 
     def interrupt(self, why: Interruption) -> None:
-        """Stops the handler. The first reason stands."""
-        if self._interruption is None:
-            self._interruption = why
-            self._end_wait()
+        """Stops the handler. What comes after it was told so changes nothing."""
+        self._interruption = why if self._interruption is None else min(why, self._interruption)
+        self._end_wait()
 
     def interrupt_if_older_than(self, change: Change) -> None:
         """Somebody else moved the job on. Our own events come back over the bus too, and they are not newer than we know."""
@@ -229,6 +242,9 @@ class Attempt:
 
     async def run(self) -> Job:
         """Runs the handler and records how it ended. Raises `NotAllowed` where somebody else has ended the attempt."""
+        if not self.runner.leased or self._interruption is Interruption.LOST:
+            # Nothing has been done yet: a rescue would count an attempt for it, and end for good what costs money.
+            return await self._hand_back()
         progress = ProgressReports(self)
         context = RunContext(self, progress)
         handler: asyncio.Task[JSON] = asyncio.create_task(self._handle(context))
@@ -245,14 +261,17 @@ class Attempt:
         await progress.finish()
         match why:
             case Interruption.STOPPING:
-                handed_back = await self.append(lambda job: rules.hand_back(job, attempt=self.number, worker=self.worker))
-                self.runner.tell(handed_back)
-                return handed_back
+                return await self._hand_back()
             case Interruption.TIMEOUT:
                 message = f"the attempt did not end within {self._type.deadline:g} seconds"
                 return await self._fail(JobError("Timeout", message), retry=True)
             case _:
                 return await self._record(handler)
+
+    async def _hand_back(self) -> Job:
+        handed_back = await self.append(lambda job: rules.hand_back(job, attempt=self.number, worker=self.worker))
+        self.runner.tell(handed_back)
+        return handed_back
 
     async def _handle(self, context: "RunContext") -> JSON:
         try:

@@ -326,6 +326,20 @@ BREAKS = (
         ("tests/test_rescue.py::test_a_worker_that_was_declared_gone_stops_though_nobody_has_rescued_its_jobs_yet",),
     ),
     Break(
+        "a worker that may be gone starts jobs",
+        "frozen between claim and start, it starts a job that is rescued at once, and ended where it costs money: nothing has run",
+        (Edit(RUN, "        if not self.leased:\n            return\n", ""),),
+        ("tests/test_rescue.py::test_a_worker_that_may_have_been_declared_gone_starts_nothing_before_it_knows_better",),
+    ),
+    Break(
+        "what a gone worker has started and not run is left to the rescue",
+        "frozen while it started a job, it comes back and lets a job fail of which nothing has run",
+        (Edit(RUN, "if not self.runner.leased or self._interruption is Interruption.LOST:", "if False:"),),
+        (
+            "tests/test_rescue.py::test_a_worker_that_was_frozen_while_it_started_a_job_and_declared_gone_hands_it_back_without_having_run_it",
+        ),
+    ),
+    Break(
         "a lost worker's costly work is retried",
         "a draft is paid for twice and nobody has asked for it",
         (
@@ -477,6 +491,18 @@ BREAKS = (
         "with the bus down, the work of a canceled job goes on to its end",
         (Edit(RESCUE, "                attempt.interrupt(Interruption.OVER)\n", "                pass\n"),),
         ("tests/test_rescue.py::test_a_cancel_that_the_bus_did_not_bring_is_found_at_the_next_heartbeat",),
+    ),
+    Break(
+        "the first reason to stop stands",
+        "a worker that stops hands back an attempt whose deadline has passed, and another gives it the whole time again",
+        (
+            Edit(
+                RUN,
+                "self._interruption = why if self._interruption is None else min(why, self._interruption)",
+                "self._interruption = self._interruption or why",
+            ),
+        ),
+        ("tests/test_run.py::test_of_reasons_to_stop_that_come_together_the_one_that_counts_more_is_recorded",),
     ),
     Break(
         "a timeout is not recorded as Timeout",
