@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import logging
+import socket
 import time
 
 import httpx2 as httpx
@@ -12,7 +13,7 @@ import pytest
 from events.database import Database
 from tests.chatwork_server import client_of, sandbox_of, until
 from workers.chatwork import client
-from workers.chatwork.client import ChatworkSettings, NoAnswer, Refused, Unauthorized, Unreadable
+from workers.chatwork.client import Chatwork, ChatworkSettings, NoAnswer, Refused, Unauthorized, Unreadable
 from workers.chatwork.rate_limit import RateLimit
 from workers.job_type import Final
 
@@ -239,6 +240,52 @@ async def test_a_permit_that_lapsed_while_the_mark_was_left_is_not_used(database
     assert announced == 2
     assert len(sandbox.requests) == 1
     assert await permits_taken(database) == 2
+
+
+async def test_a_permit_that_lapsed_while_the_connection_was_made_is_not_used(database: Database) -> None:
+    rate_limit = RateLimit(database, "test", 100, lapse=0.6)
+    requests: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if request := await reader.read(1000):
+            requests.append(request)
+            writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        writer.close()
+
+    # The one place in its queue is taken: the kernel lets nobody in, and whoever has knocked knocks again a second later.
+    with socket.socket() as door, socket.socket() as first:
+        door.bind(("127.0.0.1", 0))
+        door.listen(0)
+        first.connect(door.getsockname())
+        chatwork = Chatwork(
+            ChatworkSettings(f"http://127.0.0.1:{door.getsockname()[1]}", "token"), database, rate_limit=rate_limit
+        )
+        reading = asyncio.create_task(chatwork.messages("10"))
+        await until(lambda: _is_taken(database))
+
+        async with await asyncio.start_server(answer, sock=door):
+            assert await reading == []
+
+            assert len(requests) == 1
+            assert await permits_taken(database) >= 2
+            first.close()
+            await chatwork.close()
+
+
+async def _is_taken(database: Database) -> bool:
+    return bool(await permits_taken(database))
+
+
+async def test_more_requests_than_connections_lose_no_permit(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "MOST_CONNECTIONS", 2)
+    rate_limit = RateLimit(database, "test", 100, lapse=1.0)
+    async with sandbox_of({"10": []}) as sandbox, client_of(sandbox, database, rate_limit=rate_limit) as chatwork:
+        sandbox.slow(0.4)
+
+        answers = await asyncio.gather(*(chatwork.messages("10") for _ in range(8)))
+
+    assert answers == [[]] * 8
+    assert await permits_taken(database) == len(sandbox.requests) == 8
 
 
 async def test_neither_token_nor_bodies_are_logged(database: Database, caplog: pytest.LogCaptureFixture) -> None:

@@ -18,13 +18,14 @@ import httpx2 as httpx
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 from events.database import Database
-from workers.chatwork.rate_limit import RateLimit
+from workers.chatwork.rate_limit import Permit, RateLimit
 from workers.job_type import Final
 
 TRIES = 3
 BACKOFF = 0.5  # seconds before the second try; twice as long before the third
 TIMEOUT = 30.0  # seconds for one request and its whole answer
 CONNECT_TIMEOUT = 10.0
+MOST_CONNECTIONS = 64
 LARGEST_ANSWER = 40 * 2**20  # bytes: 100 messages of 65,535 characters, each written as \uXXXX
 SHORTEST_PAUSE, DEFAULT_PAUSE, LONGEST_PAUSE = 1.0, 10.0, 330.0  # seconds to stay away after a 429
 
@@ -160,11 +161,12 @@ class Chatwork:
         self._backoff = backoff
         self._shortest_pause = shortest_pause
         self._left_alone = left_alone
+        self._connections = asyncio.Semaphore(MOST_CONNECTIONS)
         self._http = httpx.AsyncClient(
             base_url=settings.base_url,
             headers={"x-chatworktoken": settings.token, "accept": "application/json"},
             timeout=httpx.Timeout(timeout, connect=CONNECT_TIMEOUT),
-            limits=httpx.Limits(max_connections=64, max_keepalive_connections=16),
+            limits=httpx.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=16),
             follow_redirects=False,  # the token is for this server only
             trust_env=False,
         )
@@ -193,6 +195,13 @@ class Chatwork:
         return await self._get(f"rooms/{room_id}/messages", query, MESSAGES)
 
     async def _get(self, path: str, query: Callable[[bool], Awaitable[dict[str, str]]], shape: TypeAdapter[list[A]]) -> list[A]:
+        # Before its permit is taken, which would lapse while it waits for a connection.
+        async with self._connections:
+            return await self._get_at_last(path, query, shape)
+
+    async def _get_at_last(
+        self, path: str, query: Callable[[bool], Awaitable[dict[str, str]]], shape: TypeAdapter[list[A]]
+    ) -> list[A]:
         """`query` is told whether an earlier request failed in a way that leaves open whether Chatwork answered it."""
         failures = 0
         while True:
@@ -202,7 +211,7 @@ class Chatwork:
                 continue
             problem: ChatworkError
             try:
-                status, headers, body = await self._send(path, params)
+                status, headers, body = await self._send(path, params, permit)
             except (httpx.TransportError, TimeoutError) as error:
                 problem = NoAnswer(f"no answer from Chatwork ({type(error).__name__})")
             else:
@@ -230,8 +239,18 @@ class Chatwork:
         if self._left_alone is not None and seconds >= FAR:
             await self._left_alone(seconds)
 
-    async def _send(self, path: str, params: dict[str, str]) -> tuple[int, httpx.Headers, bytes]:
-        async with asyncio.timeout(self._timeout), self._http.stream("GET", path, params=params) as response:
+    async def _send(self, path: str, params: dict[str, str], permit: Permit) -> tuple[int, httpx.Headers, bytes]:
+        """Raises `TimeoutError` where the connection takes so long that the permit lapses: nothing was sent then."""
+
+        async def look_at_the_permit(step: str, _: object) -> None:
+            if step.endswith("send_request_headers.started") and permit.has_lapsed:
+                raise TimeoutError("the permit has lapsed")
+
+        extensions = {"trace": look_at_the_permit}
+        async with (
+            asyncio.timeout(self._timeout),
+            self._http.stream("GET", path, params=params, extensions=extensions) as response,
+        ):
             # An error's body is nobody's business, and may be of any length.
             body = await _body(response) if response.status_code == 200 else b""
             return response.status_code, response.headers, body

@@ -7,12 +7,12 @@ two permits used within `window` seconds of each other were therefore taken with
 """
 
 import asyncio
-import time
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from events.database import Database
+from events.elapsed import elapsed
 
 WINDOW = 300.0  # seconds (Chatwork's API: 300 requests in 5 minutes for a token)
 LAPSE = 5.0  # seconds that a permit may be used after it was asked for
@@ -57,13 +57,13 @@ on conflict (account) do update set blocked_until = greatest(budget.blocked_unti
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """One request may be sent, until `lapses_at` (`time.monotonic()`)."""
+    """One request may be sent, until `lapses_at` (`elapsed`)."""
 
     lapses_at: float
 
     @property
     def has_lapsed(self) -> bool:
-        return time.monotonic() >= self.lapses_at
+        return elapsed() >= self.lapses_at
 
 
 class RateLimit:
@@ -95,7 +95,7 @@ class RateLimit:
         self._waiting += 1
         try:
             async with self._turn:
-                while self._left == 0 or time.monotonic() >= self._lapses_at:
+                while self._left == 0 or elapsed() >= self._lapses_at:
                     await self._take_a_block()
                 self._left -= 1
                 return Permit(self._lapses_at)
@@ -109,7 +109,7 @@ class RateLimit:
 
     async def _take_a_block(self) -> None:
         # The time is read before the database is asked: a permit never lives longer than the database thinks.
-        asked_at = time.monotonic()
+        asked_at = elapsed()
         values: dict[str, Any] = {
             "account": self._account,
             "wanted": self._block_size(),
