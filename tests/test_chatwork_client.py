@@ -224,14 +224,14 @@ async def test_each_request_is_announced_with_its_permit_in_hand(database: Datab
 
 
 async def test_a_permit_that_lapsed_while_the_mark_was_left_is_not_used(database: Database) -> None:
-    rate_limit = RateLimit(database, "test", 100, lapse=0.05)
+    rate_limit = RateLimit(database, "test", 100, lapse=0.5)
     announced = 0
 
     async def announce() -> bool:
         nonlocal announced
         announced += 1
         if announced == 1:
-            await asyncio.to_thread(time.sleep, 0.06)
+            await asyncio.to_thread(time.sleep, 0.6)
         return False
 
     async with sandbox_of({"10": []}) as sandbox, client_of(sandbox, database, rate_limit=rate_limit) as chatwork:
@@ -262,6 +262,8 @@ async def test_a_permit_that_lapsed_while_the_connection_was_made_is_not_used(da
         )
         reading = asyncio.create_task(chatwork.messages("10"))
         await until(lambda: _is_taken(database))
+        taken_at = time.monotonic()
+        await until(lambda: _has_passed(taken_at + 0.6))
 
         async with await asyncio.start_server(answer, sock=door):
             assert await reading == []
@@ -274,6 +276,10 @@ async def test_a_permit_that_lapsed_while_the_connection_was_made_is_not_used(da
 
 async def _is_taken(database: Database) -> bool:
     return bool(await permits_taken(database))
+
+
+async def _has_passed(moment: float) -> bool:
+    return time.monotonic() > moment
 
 
 async def test_more_requests_than_connections_lose_no_permit(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

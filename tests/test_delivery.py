@@ -13,6 +13,7 @@ import orjson
 import pytest
 from arq.connections import ArqRedis, RedisSettings, create_pool
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from structlog.testing import capture_logs
 
@@ -587,6 +588,38 @@ async def test_a_redis_that_hangs_keeps_no_request_waiting_and_nothing_is_lost(
 
         for job in jobs:
             await ended(database, job)
+    await wire.stop()
+
+
+async def test_a_redis_that_hangs_for_longer_than_anybody_waits_for_it_costs_no_job(
+    database: Database, store: Store, bus: Bus, redis_server: RedisServer
+) -> None:
+    finish = asyncio.Event()
+
+    async def wait(context: Context, payload: Any) -> JSON:
+        await finish.wait()
+        return "undisturbed"
+
+    type = job_type("waits", wait)
+    redis_server.start()
+    wire = RedisWire(redis_server.url)
+    await wire.start()
+    async with working(database, store, bus, wire, [QUICK, type]) as worker:
+        undisturbed = await running(database, await queue(store, wire, type))
+        claimed = [await queue(store, wire, QUICK) for _ in range(3)]
+
+        redis_server.freeze()
+        jobs = [await queue(store, wire, QUICK) for _ in range(3)]
+        with pytest.raises(RedisError, match=r"(?i)timeout"):
+            await wire.claim(room_for(1, "quick"))
+        finish.set()
+        assert (await ended(database, undisturbed)).result == "undisturbed"
+        redis_server.thaw()
+
+        for job in [*claimed, *jobs]:
+            await ended(database, job)
+        await lives_on(worker, store, database)
+    assert [await words(store, job) for job in jobs] == [["queued", "started", "completed"]] * 3
     await wire.stop()
 
 

@@ -14,7 +14,7 @@ from events.database import Database
 from tests.chatwork_server import until
 from workers.chatwork.rate_limit import RateLimit
 
-WINDOW, LAPSE, SLACK = 0.6, 0.1, 0.05
+WINDOW, LAPSE, SLACK = 1.5, 0.5, 0.1
 
 PROCESS = """
 import asyncio, sys, time

@@ -6,9 +6,12 @@ Each run is a process of its own, since the order of sets of texts must be the s
 import subprocess
 import sys
 
+import pytest
+
 from tests.simulation.statements import STATEMENTS, digest
 
 
+@pytest.mark.timeout(600)
 def test_whatever_goes_wrong_every_accepted_job_comes_to_one_end_and_the_log_stays_whole() -> None:
     run = simulation("--seeds", "300")
 
