@@ -85,15 +85,29 @@ function address(path: string, query: Query = {}): string {
   return text ? `${path}?${text}` : path;
 }
 
+let ahead = 0;
+const SMALL = 2_000;
+
+/** What the service's clock shows: all its times are by that one, and an office's clocks may be minutes off. */
+export const serverNow = () => Date.now() + ahead;
+
+/** A `Date` header has whole seconds, and an answer takes its time: less than that is no difference. */
+function compareClocks(response: Response) {
+  const difference = Date.parse(response.headers.get("date") ?? "") - Date.now();
+  if (!Number.isNaN(difference)) ahead = Math.abs(difference) > SMALL ? difference : 0;
+}
+
 async function send(method: string, path: string, { query, body, headers, signal }: Options): Promise<Response> {
   const wait = AbortSignal.timeout(LONGEST_WAIT);
   try {
-    return await fetch(address(path, query), {
+    const response = await fetch(address(path, query), {
       method,
       headers: { Accept: "application/json", ...(body === undefined ? {} : JSON_BODY), ...headers },
       body: body === undefined ? null : JSON.stringify(body),
       signal: signal ? AbortSignal.any([signal, wait]) : wait,
     });
+    compareClocks(response);
+    return response;
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new Unreachable({ cause: error });

@@ -1,14 +1,18 @@
 /** One clock for the whole page: everything that says "3 s ago" is redrawn in the same moment, once a second. */
 
 import { useSyncExternalStore } from "react";
+import { serverNow } from "./api";
 
-let now = Date.now();
+let now = serverNow();
 let ticking: ReturnType<typeof setInterval> | undefined;
 const listeners = new Set<() => void>();
 
 function listen(listener: () => void) {
   listeners.add(listener);
-  ticking ??= setInterval(tick, 1_000);
+  if (!ticking) {
+    now = serverNow();
+    ticking = setInterval(tick, 1_000);
+  }
   return () => {
     listeners.delete(listener);
     if (listeners.size > 0) return;
@@ -19,7 +23,7 @@ function listen(listener: () => void) {
 
 function tick() {
   if (document.hidden) return;
-  now = Date.now();
+  now = serverNow();
   for (const listener of listeners) listener();
 }
 

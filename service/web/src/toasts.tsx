@@ -2,7 +2,7 @@
 
 import { useMutation } from "@tanstack/react-query";
 import { createContext, type ReactNode, useCallback, useContext, useEffect, useMemo, useRef, useState } from "react";
-import { type Change, type Job, retryJob } from "./api";
+import { type Change, type Job, retryJob, serverNow } from "./api";
 import { hasEnded } from "./history";
 import { arrive, freshen, useArrivals, useChanges, useTick } from "./live";
 import { Icon, type IconName } from "./parts/icons";
@@ -205,7 +205,7 @@ const MOST_WATCHED = 500;
 function useWatched() {
   const user = useUser();
   return useMemo(() => {
-    const opened = Date.now();
+    const opened = serverNow();
     const watched = new Set<string>(read());
     const told = new Set<string>();
 

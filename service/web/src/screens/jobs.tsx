@@ -2,7 +2,7 @@
 
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { Fragment, memo, useCallback, useEffect, useMemo, useRef, useState } from "react";
-import { type BulkAction, countJobs, type Job, type JobFilter, listJobTypes, listWorkers, type Status } from "../api";
+import { type BulkAction, countJobs, type Job, type JobFilter, listJobTypes, listWorkers, serverNow, type Status } from "../api";
 import { useNow } from "../clock";
 import { number, shortId, span } from "../format";
 import { doneOf, durationOf, isActive } from "../history";
@@ -54,7 +54,7 @@ function useFilter(): JobFilter {
       type: asked.get("type") ?? undefined,
       status: STATUSES.find((status) => status === asked.get("status")),
       userId: asked.get("userId") ?? undefined,
-      createdAfter: since ? new Date(Date.now() - since).toISOString() : instant(asked.get("from")),
+      createdAfter: since ? new Date(serverNow() - since).toISOString() : instant(asked.get("from")),
       createdBefore: since ? undefined : instant(asked.get("to")),
     };
   }, [address]);
