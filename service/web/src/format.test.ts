@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { ago, between, shortId, span } from "./format";
+import { ago, between, days, roughly, shortId, span } from "./format";
 
 test.each([
   [0.4, "0 ms"],
@@ -19,6 +19,21 @@ test.each([
 
 test("spans are said in Japanese too", () => {
   expect(span(80_000, "ja")).toBe("1 分 20 秒");
+});
+
+test("what is only guessed is said in whole seconds, and later in whole minutes", () => {
+  expect(roughly(2_010, "en")).toBe("3 s");
+  expect(roughly(95_000, "ja")).toBe("1 分 35 秒");
+  expect(roughly(1_000_000, "en")).toBe("17 min");
+});
+
+test("a period ends on the day before its end, and says once what both days share", () => {
+  const midnight = (month: number, day: number) => new Date(2026, month - 1, day).toISOString();
+
+  expect(days(midnight(11, 16), midnight(11, 23), "ja")).toBe("2026年11月16日 〜 11月22日");
+  expect(days(midnight(10, 1), midnight(12, 1), "ja")).toBe("2026年10月1日 〜 11月30日");
+  expect(days(midnight(11, 16), midnight(11, 17), "ja")).toBe("2026年11月16日");
+  expect(days(midnight(10, 1), midnight(12, 1), "en").replaceAll("\u2009", " ")).toMatch(/^1 Oct.* 30 Nov 2026$/);
 });
 
 test("microseconds count, although a browser's clock has none", () => {

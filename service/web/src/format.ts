@@ -90,15 +90,17 @@ export function clock(time: string, language: Language): string {
   return format.format(Date.parse(time));
 }
 
-export function day(time: string, language: Language): string {
-  return new Intl.DateTimeFormat(LOCALES[language], { year: "numeric", month: "short", day: "numeric" }).format(
-    Date.parse(time),
-  );
-}
-
-/** The day before an exclusive end: a period up to midnight of the 1st ends on the last of the month. */
-export function lastDay(end: string, language: Language): string {
-  return day(new Date(Date.parse(end) - 1).toISOString(), language);
+/** A period by its days: a year that both of them share is said once. Its end is exclusive: up to midnight of the 1st, it ends on
+ * the last of the month. */
+export function days(start: string, end: string, language: Language): string {
+  const [first, last] = [new Date(start), new Date(Date.parse(end) - 1)];
+  const whole = new Intl.DateTimeFormat(LOCALES[language], { year: "numeric", month: "short", day: "numeric" });
+  if (language === "en") return whole.formatRange(first, last);
+  // A Japanese range of the browser's is all slashes.
+  const [from, to] = [whole.format(first), whole.format(last)];
+  if (from === to) return from;
+  const year = `${last.getFullYear()}年`;
+  return `${from} 〜 ${from.startsWith(year) ? to.slice(year.length) : to}`;
 }
 
 const UNITS: Record<Language, { ms: string; s: string; min: string; h: string; d: string }> = {
@@ -119,6 +121,13 @@ export function span(milliseconds: number, language: Language): string {
   if (minutes < 1_440) return two(Math.floor(minutes / 60), unit.h, minutes % 60, unit.min);
   const hours = Math.round(minutes / 60);
   return two(Math.floor(hours / 24), unit.d, hours % 24, unit.h);
+}
+
+/** A span that is only guessed: in whole seconds, and from ten minutes on in whole minutes. */
+export function roughly(milliseconds: number, language: Language): string {
+  const seconds = Math.ceil(milliseconds / 1_000);
+  if (seconds < 60) return `${seconds}${UNITS[language].s}`;
+  return span((seconds < 600 ? seconds : Math.round(seconds / 60) * 60) * 1_000, language);
 }
 
 const two = (large: number, largeUnit: string, small: number, smallUnit: string) =>

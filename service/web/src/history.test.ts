@@ -82,8 +82,18 @@ test("progress is read from any pair of total and processed", () => {
 test("the pace tells how long the rest takes, and nothing before there is anything to tell", () => {
   const job = { startedAt: at(0), updatedAt: at(30) } as Job;
 
-  expect(paceOf(job, { done: 10, total: 40, unit: "rooms" })).toEqual({ perMinute: 20, left: 90_000 });
-  expect(paceOf(job, { done: 0, total: 40, unit: "rooms" })).toBeNull();
+  const then = Date.parse(at(30));
+
+  expect(paceOf(job, { done: 10, total: 40, unit: "rooms" }, then)).toEqual({ perMinute: 20, left: 90_000 });
+  expect(paceOf(job, { done: 0, total: 40, unit: "rooms" }, then)).toBeNull();
+});
+
+test("the time that is left counts down between two events, and never below nothing", () => {
+  const job = { startedAt: at(0), updatedAt: at(30) } as Job;
+  const done = { done: 10, total: 40, unit: "rooms" } as const;
+
+  expect(paceOf(job, done, Date.parse(at(50)))?.left).toBe(70_000);
+  expect(paceOf(job, done, Date.parse(at(500)))?.left).toBe(0);
 });
 
 test("a failure that is being retried is not an end", () => {

@@ -112,12 +112,14 @@ function unitOf(what: string): Done["unit"] {
   return what === "Chunks" ? "chunks" : "items";
 }
 
-/** What was done a minute, on average over this attempt, and how long the rest takes at that. */
-export function paceOf(job: Job, { done, total }: Done): { perMinute: number; left: number } | null {
+/** What was done a minute, on average over this attempt, and how long the rest takes at that. What has passed since the last
+ * event is part of the rest: it counts down between two of them. */
+export function paceOf(job: Job, { done, total }: Done, now: number): { perMinute: number; left: number } | null {
   if (!job.startedAt || done === 0) return null;
   const spent = between(job.startedAt, job.updatedAt);
   if (spent < 1_000) return null;
-  return { perMinute: (done / spent) * 60_000, left: (spent / done) * (total - done) };
+  const passed = Math.max(0, now - Date.parse(job.updatedAt));
+  return { perMinute: (done / spent) * 60_000, left: Math.max(0, (spent / done) * (total - done) - passed) };
 }
 
 export const isActive = (job: Pick<Job, "status">) => job.status === "queued" || job.status === "processing";

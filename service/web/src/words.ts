@@ -682,10 +682,6 @@ const WORDS = {
   drafts: say("下書き", "Drafts"),
   noDrafts: say("下書きはまだありません", "No drafts yet"),
   noDraftsText: say("期間を選んで「下書きを作成」を押してください。", "Choose a period and press “Draft the summary”."),
-  periodOf: saying(
-    (from: string, to: string) => (from === to ? from : `${from} 〜 ${to}`),
-    (from: string, to: string) => (from === to ? from : `${from} – ${to}`),
-  ),
   expires: saying(
     (when: string) => `有効期限 ${when}`,
     (when: string) => `good until ${when}`,

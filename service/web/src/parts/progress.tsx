@@ -2,7 +2,7 @@
 
 import type { Job } from "../api";
 import { useNow } from "../clock";
-import { ago, between, fromNow, number, span } from "../format";
+import { ago, between, number, roughly, span } from "../format";
 import { type Done, doneOf, isActive, mayCancel, mayRetry, paceOf } from "../history";
 import { useCancel, useRetry } from "../job-actions";
 import { Link } from "../route";
@@ -65,16 +65,14 @@ const QUIET_AFTER = 15_000;
 export function Pace({ job, done }: { job: Job; done: Done | null }) {
   const words = useWords();
   const now = useNow();
-  const pace = done && paceOf(job, done);
+  const pace = done && paceOf(job, done, now);
   const quiet = now - Date.parse(job.updatedAt) > QUIET_AFTER;
   return (
     <p className="pace">
-      {pace && done && (
-        <>
-          <span>{words.rate(number(Math.round(pace.perMinute), words.language), unitWord(words, done.unit))}</span>
-          {pace.left > 0 && <span>{words.timeLeft(span(pace.left, words.language))}</span>}
-        </>
+      {pace && done && !quiet && pace.perMinute >= 1 && (
+        <span>{words.rate(number(Math.round(pace.perMinute), words.language), unitWord(words, done.unit))}</span>
       )}
+      {pace && !quiet && pace.left >= 1_000 && <span>{words.timeLeft(roughly(pace.left, words.language))}</span>}
       <span className={quiet ? "pace-quiet" : ""}>
         {quiet && <Icon name="warn" size={14} />}
         {quiet && `${words.quiet} · `}

@@ -17,7 +17,7 @@ import {
   unlinkRoom,
 } from "../api";
 import { useNow } from "../clock";
-import { day, lastDay, minuteTime } from "../format";
+import { days, minuteTime } from "../format";
 import { hasEnded } from "../history";
 import { useCurrentJobs, useJob } from "../job-queries";
 import { useArrivals } from "../live";
@@ -385,7 +385,15 @@ function DraftJob({ id }: { id: string }) {
   const words = useWords();
   const { data: job } = useJob(id);
   // A draft that is made speaks for itself, just below.
-  return job && job.status !== "completed" ? <ProgressCard job={job} title={words.type_summary_draft} /> : null;
+  if (!job || job.status === "completed") return null;
+  return (
+    <div className="draft-job">
+      <p className="faint">
+        {words.period}: {periodText(words, job.payload as Period)}
+      </p>
+      <ProgressCard job={job} title={words.type_summary_draft} />
+    </div>
+  );
 }
 
 const companyOf = (payload: unknown) => (payload as { companyId?: string } | null)?.companyId;
@@ -438,8 +446,9 @@ function Drafts({ company }: { company: Company }) {
   );
 }
 
-const periodText = (words: Words, draft: Draft) =>
-  words.periodOf(day(draft.periodStart, words.language), lastDay(draft.periodEnd, words.language));
+type Period = Pick<Draft, "periodStart" | "periodEnd">;
+
+const periodText = (words: Words, { periodStart, periodEnd }: Period) => days(periodStart, periodEnd, words.language);
 
 // Whoever never reads a draft does not fetch what draws it.
 const Markdown = lazy(() => import("../parts/markdown"));
