@@ -151,3 +151,24 @@ async def test_rooms_are_searched_and_filtered_in_the_address_and_switched_in_bu
     await expect(page.get_by_text("条件に合うルームがありません")).to_be_visible()
     rooms = (await site.as_admin.get("/api/chatwork/rooms")).json()["rooms"]
     assert [room["isActive"] for room in rooms] == [False, False, False]
+
+
+async def test_one_room_is_synced_from_its_menu_which_closes(site: Site, visit: Visit) -> None:
+    await site.sync("rooms")
+    page = await visit(site, user=site.admin)
+
+    await page.get_by_label("Room 20: その他の操作").click()
+    await button(page, "このルームを同期").click()
+
+    await expect(button(page, "このルームを同期")).to_be_hidden()
+    await expect(region(page, MESSAGES_SYNC)).to_contain_text("ルーム: Room 20")
+    await expect(card(page, MESSAGES_SYNC)).to_contain_text("同期済み 1 ルーム")
+
+
+async def test_a_sync_that_waits_says_why(idle_site: Site, visit: Visit) -> None:
+    page = await visit(idle_site, user=idle_site.admin)
+
+    await press(page, ROOMS_SYNC)
+
+    await expect_status(card(page, ROOMS_SYNC), "queued")
+    await expect(card(page, ROOMS_SYNC)).to_contain_text("ワーカーが稼働していません")

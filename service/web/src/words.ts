@@ -381,11 +381,6 @@ const WORDS = {
   retry: say("再試行", "Retry"),
   details: say("詳細", "Details"),
   openJob: say("詳細を見る", "See details"),
-  willRetrySoon: say("まもなく再試行します", "tries again in a moment"),
-  willRetryAt: saying(
-    (when: string) => `${when}に再試行します`,
-    (when: string) => `tries again ${when}`,
-  ),
 
   // Toasts
   toastCompleted: saying(
@@ -598,11 +593,11 @@ const WORDS = {
   waitSoon: say("まもなく実行されます。", "It runs in a moment."),
   waitRetry: saying(
     (when: string) => `${when}に再試行されます。`,
-    (when: string) => `It is tried again ${when}.`,
+    (when: string) => `It will be retried ${when}.`,
   ),
   waitDelayed: saying(
     (when: string) => `${when}に実行される予定です。`,
-    (when: string) => `It is to run ${when}.`,
+    (when: string) => `It is scheduled to run ${when}.`,
   ),
   waitPaused: say("この種類のジョブは一時停止されています。", "Jobs of this type are paused."),
   waitPausedUntil: saying(

@@ -11,6 +11,7 @@ import { Icon } from "./icons";
 import { Meaning } from "./states";
 import { StatusBadge } from "./status";
 import { Ago } from "./time";
+import { useReason } from "./waiting";
 
 export const unitWord = (words: Words, unit: Done["unit"]) =>
   ({ rooms: words.unitRooms, chunks: words.unitChunks, items: words.unitItems })[unit];
@@ -53,6 +54,7 @@ export function ProgressCard({ job, title }: { job: Job; title: string }) {
       )}
       {job.status === "processing" && <Pace job={job} done={done} />}
       {job.error && (job.status === "failed" || active) && <ErrorLine job={job} />}
+      {job.status === "queued" && <Waits job={job} />}
       {!active && <Outcome job={job} />}
       <Buttons job={job} title={title} />
     </section>
@@ -82,24 +84,30 @@ export function Pace({ job, done }: { job: Job; done: Done | null }) {
   );
 }
 
+function Waits({ job }: { job: Job }) {
+  const reason = useReason(job);
+  return (
+    <p className="pace">
+      {reason && (
+        <span className={reason.warns ? "pace-quiet" : ""}>
+          {reason.warns && <Icon name="warn" size={14} />}
+          {reason.text}
+        </span>
+      )}
+    </p>
+  );
+}
+
 function ErrorLine({ job }: { job: Job }) {
-  const words = useWords();
-  const now = useNow();
   return (
     <p className="error-line">
       <Icon name="warn" />
       <span>
         {job.error?.message}
-        {job.status === "queued" && ` · ${whenAgain(words, job.runAt, now)}`}
         <Meaning error={job.error} />
       </span>
     </p>
   );
-}
-
-/** "In 0 seconds" is no answer. */
-function whenAgain(words: Words, runAt: string, now: number): string {
-  return Date.parse(runAt) - now < 1_000 ? words.willRetrySoon : words.willRetryAt(fromNow(runAt, now, words.language));
 }
 
 function Outcome({ job }: { job: Job }) {

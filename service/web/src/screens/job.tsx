@@ -1,10 +1,10 @@
 /** One job: what is to be done about it, why it waits, and its whole history, at any moment of it. */
 
-import { useMutation, useQuery } from "@tanstack/react-query";
+import { useMutation } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
-import { downloadHistory, type Job, type JobEvent, whyWaiting } from "../api";
+import { downloadHistory, type Job, type JobEvent } from "../api";
 import { useNow } from "../clock";
-import { fromNow, minuteTime, span } from "../format";
+import { span } from "../format";
 import { doneOf, durationOf, isActive, mayCancel, mayRetry } from "../history";
 import { useCancel, useForceFail, useRetry, useRunAgain } from "../job-actions";
 import { useJob } from "../job-queries";
@@ -22,12 +22,13 @@ import { Loading, Meaning, NotFound, ProblemPlate } from "../parts/states";
 import { StatusBadge } from "../parts/status";
 import { Ago } from "../parts/time";
 import { Timeline } from "../parts/timeline";
+import { useReason } from "../parts/waiting";
 import { useNames } from "../people";
 import { addressWith, go, Link, usePlace } from "../route";
 import { useSession } from "../session";
 import { useToasts } from "../toasts";
 import { useHistory } from "../use-history";
-import { typeWord, useWords, type Words } from "../words";
+import { typeWord, useWords } from "../words";
 
 const UUID = /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
 
@@ -127,47 +128,18 @@ function Running({ job }: { job: Job }) {
 
 function WhyWaiting({ job }: { job: Job }) {
   const words = useWords();
-  const now = useNow();
   const { isAdmin } = useSession();
-  const { data } = useQuery({
-    queryKey: ["waiting", job.id, job.seq],
-    queryFn: ({ signal }) => whyWaiting(job.id, signal),
-    refetchInterval: 3_000,
-  });
-  if (!data) return null;
-  const warns = data.reason === "paused" || data.reason === "no_worker";
+  const reason = useReason(job);
+  if (!reason) return null;
   return (
-    <p className={`note${warns ? " note-warn" : ""}`} role="status">
-      <Icon name={warns ? "warn" : "info"} />
+    <p className={`note${reason.warns ? " note-warn" : ""}`} role="status">
+      <Icon name={reason.warns ? "warn" : "info"} />
       <span>
-        <b>{words.whyWaiting}</b> {reasonText(words, data, job, now)}{" "}
-        {warns && isAdmin && <Link to={OPERATIONS}>{words.toOperations}</Link>}
+        <b>{words.whyWaiting}</b> {reason.text}{" "}
+        {reason.warns && isAdmin && <Link to={OPERATIONS}>{words.toOperations}</Link>}
       </span>
     </p>
   );
-}
-
-function reasonText(
-  words: Words,
-  waiting: NonNullable<Awaited<ReturnType<typeof whyWaiting>>>,
-  job: Job,
-  now: number,
-): string {
-  switch (waiting.reason) {
-    case "retry_at": {
-      if (Date.parse(waiting.runAt) - now < 1_000) return words.waitSoon;
-      const when = fromNow(waiting.runAt, now, words.language);
-      return job.attempt > 1 ? words.waitRetry(when) : words.waitDelayed(when);
-    }
-    case "paused":
-      return waiting.pausedUntil
-        ? words.waitPausedUntil(minuteTime(waiting.pausedUntil, words.language))
-        : words.waitPaused;
-    case "no_worker":
-      return words.waitNoWorker;
-    default:
-      return waiting.ahead === 0 ? words.waitNext(waiting.workers) : words.waitLine(waiting.ahead, waiting.workers);
-  }
 }
 
 // What may be done ------------------------------------------------------------------------------------------------------------
