@@ -3,7 +3,7 @@
 from playwright.async_api import expect
 
 from tests.browser.conftest import Visit
-from tests.browser.screens import ONLY_ADMINS, WRONG_PASSWORD, button, link, sign_in
+from tests.browser.screens import ONLY_ADMINS, WRONG_PASSWORD, button, link, region, sign_in
 from tests.browser.site import Site
 from tests.browser.watch import Watch
 from tests.service_fixture import PASSWORD
@@ -70,3 +70,16 @@ async def test_who_signs_out_is_out_for_good(site: Site, visit: Visit) -> None:
     await expect(page.get_by_role("textbox", name="メールアドレス")).to_be_visible()
     answer = await site.as_admin.get("/api/auth/me", headers={"Authorization": f"Bearer {cookie['value']}"})
     assert answer.status_code == 401
+
+
+async def test_who_is_offline_stays_signed_in_and_is_told(site: Site, visit: Visit, watch: Watch) -> None:
+    watch.expect(r"net::ERR_|TypeError: network error")
+    page = await visit(site, user=site.admin)
+    await expect(page.get_by_text("ライブ", exact=True)).to_be_visible()
+    await page.context.set_offline(True)
+
+    await page.get_by_label("アカウント", exact=True).click()
+    await button(page, "サインアウト").click()
+
+    await expect(region(page, "通知").get_by_text("サインアウトできませんでした")).to_be_visible()
+    await expect(button(page, "ルーム同期")).to_be_visible()

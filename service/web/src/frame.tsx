@@ -1,5 +1,6 @@
 /** What stands around every screen: where one can go, who one is, whether what one sees is live. */
 
+import { useMutation } from "@tanstack/react-query";
 import { type ReactNode, useEffect, useRef, useSyncExternalStore } from "react";
 import { useLiveState } from "./live";
 import { Icon, type IconName } from "./parts/icons";
@@ -7,6 +8,7 @@ import { Menu } from "./parts/menu";
 import { type Theme, usePreferences } from "./preferences";
 import { Link, usePlace } from "./route";
 import { useSession, useUser } from "./session";
+import { useToasts } from "./toasts";
 import { useWords } from "./words";
 
 export function Frame({ children }: { children: ReactNode }) {
@@ -119,6 +121,8 @@ function Account() {
   const words = useWords();
   const user = useUser();
   const { leave } = useSession();
+  const { say } = useToasts();
+  const leaving = useMutation({ mutationFn: leave, onError: () => say(words.notSignedOut, "bad") });
   return (
     <Menu
       className="account"
@@ -142,7 +146,7 @@ function Account() {
       <a className="menu-item" href="/api/docs">
         {words.apiDocs}
       </a>
-      <button type="button" className="menu-item" onClick={() => void leave()}>
+      <button type="button" className="menu-item" disabled={leaving.isPending} onClick={() => leaving.mutate()}>
         {words.signOut}
       </button>
     </Menu>

@@ -3,7 +3,7 @@
 
 import { useQuery } from "@tanstack/react-query";
 import { createContext, type ReactNode, useContext, useEffect, useMemo, useState } from "react";
-import { me, onSignedOut, signOut, type User } from "./api";
+import { me, onSignedOut, Refused, signOut, type User } from "./api";
 import { queries, startLive, stopLive } from "./live";
 
 export type Gone = "never" | "expired" | "left";
@@ -70,8 +70,11 @@ export function WithSession({
         queries.removeQueries({ predicate: ({ queryKey }) => queryKey[0] !== ME[0] });
         queries.setQueryData(ME, entered);
       },
+      // Without an answer the session lives on, and so says the page.
       leave: async () => {
-        await signOut().catch(() => {});
+        await signOut().catch((error) => {
+          if (!(error instanceof Refused && error.status === 401)) throw error;
+        });
         setGone("left");
         queries.setQueryData(ME, null);
       },

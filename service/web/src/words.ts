@@ -96,6 +96,10 @@ const WORDS = {
     "セッションの有効期限が切れました。サインインすると、元の画面に戻ります。",
     "Your session has ended. Sign in, and you are back where you were.",
   ),
+  notSignedOut: say(
+    "サーバーに接続できなかったため、サインアウトできませんでした。",
+    "The server did not answer: you are still signed in.",
+  ),
   signedOutNow: say("サインアウトしました。", "You are signed out."),
 
   // States of things
