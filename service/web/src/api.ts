@@ -145,6 +145,15 @@ const post = <T>(path: string, body: unknown = {}, query?: Query) =>
 const queue = <T = Queued>(path: string, body: unknown = {}, query?: Query) =>
   call<T>("POST", path, { body, ...(query && { query }), headers: { "Idempotency-Key": crypto.randomUUID() } });
 
+/** Whether the service can serve just now. */
+export const isReady = async (): Promise<boolean> => {
+  try {
+    return (await send("GET", "/readyz", {})).ok;
+  } catch {
+    return false;
+  }
+};
+
 // Who is there ----------------------------------------------------------------------------------------------------------------
 
 const LOGIN = "/api/auth/login";

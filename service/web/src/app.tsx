@@ -2,7 +2,7 @@
 
 import { Component, type ReactNode } from "react";
 import { Frame } from "./frame";
-import { Plate, ProblemPlate } from "./parts/states";
+import { Plate, ProblemPlate, Slow } from "./parts/states";
 import { usePlace } from "./route";
 import { AuditScreen } from "./screens/audit";
 import { ChatworkScreen } from "./screens/chatwork";
@@ -20,7 +20,11 @@ export function App() {
   return (
     <Caught title={words.pageBroke} again={words.reload}>
       <WithSession
-        waiting={<div className="starting" role="status" aria-label={words.loading} />}
+        waiting={
+          <div className="starting" role="status" aria-label={words.loading}>
+            <Slow />
+          </div>
+        }
         failed={(error, again) => (
           <main className="starting">
             <ProblemPlate error={error} again={again} />

@@ -58,8 +58,11 @@ function become(next: LiveState) {
   if (next === "live") {
     clearInterval(poll);
     poll = undefined;
-    // What the stream could not tell us while it was away, we ask for once.
-    if (wasAway) tick();
+    // What the stream could not tell us while it was away, we ask for once; and what is no job's, it never tells.
+    if (wasAway) {
+      tick();
+      void queries.refetchQueries({ type: "active", stale: true });
+    }
   }
 }
 

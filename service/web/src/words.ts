@@ -52,14 +52,11 @@ const WORDS = {
     "オフラインです。表示されている内容は最新でない可能性があります。接続が戻りしだい更新します。",
     "You are offline. What you see may be out of date; it is brought up to date once you are back.",
   ),
-  unreachable: say(
-    "サーバーに接続できません。自動的に再接続しています。",
-    "The server does not answer. Trying again by itself.",
-  ),
   close: say("閉じる", "Close"),
   dismiss: say("通知を閉じる", "Dismiss"),
   notifications: say("通知", "Notifications"),
   toList: say("一覧に戻る", "Back to the list"),
+  toStart: say("最初の画面へ", "To the first screen"),
   copy: say("コピー", "Copy"),
   copied: say("コピーしました", "Copied"),
   copyWhat: saying(
@@ -120,11 +117,9 @@ const WORDS = {
     "サーバーで問題が発生しました。しばらくしてからもう一度お試しください。",
     "Something went wrong on the server. Try again in a moment.",
   ),
-  databaseAway: say(
-    "サーバーが一時的に利用できません。自動的に再試行しています。",
-    "The server is not available for a moment. Trying again by itself.",
-  ),
+  databaseAway: say("サーバーが一時的に利用できません。", "The server is not available for the moment."),
   noAnswer: say("サーバーに接続できませんでした。", "The server did not answer."),
+  tryingAgain: say("自動的に再試行しています…", "Trying again by itself…"),
   requestId: say("問い合わせ番号", "Request"),
   pageBroke: say("画面の表示中に問題が発生しました", "Something on this page broke"),
   refused: saying(

@@ -1,9 +1,10 @@
 /** What stands where something else should: nothing there, still coming, forbidden, not found, broken. */
 
-import { type ReactNode, useEffect, useState } from "react";
-import { Refused } from "../api";
+import { type ReactNode, useEffect, useEffectEvent, useState } from "react";
+import { isReady, Refused } from "../api";
 import { isPassing } from "../live";
 import { errorMeaning, problemText } from "../refusals";
+import { Link } from "../route";
 import { useWords } from "../words";
 import { Icon, type IconName } from "./icons";
 
@@ -37,21 +38,39 @@ export function Forbidden() {
   );
 }
 
-export function NotFound() {
+/** With a way out: to the list that it was sought in, or to where everybody begins. */
+export function NotFound({ list }: { list?: string }) {
   const words = useWords();
   return (
-    <Plate icon="search" title={words.notFoundTitle}>
+    <Plate
+      icon="search"
+      title={words.notFoundTitle}
+      action={
+        <Link className="button" to={list ?? "/"}>
+          {list ? words.toList : words.toStart}
+        </Link>
+      }
+    >
       {words.notFoundText}
     </Plate>
   );
 }
 
-export function ProblemPlate({ error, again }: { error: unknown; again?: () => void }) {
+interface Problem {
+  error: unknown;
+  again?: () => void;
+  /** Where what was not found is listed. */
+  list?: string;
+}
+
+export function ProblemPlate({ error, again, list }: Problem) {
   const words = useWords();
+  const passes = again !== undefined && isPassing(error) && !(error instanceof Refused && error.status === 429);
+  useReady(passes, () => again?.());
   if (error instanceof Refused && error.status === 403 && problemText(words, error) === words.onlyAdminsMay) {
     return <Forbidden />;
   }
-  if (error instanceof Refused && error.status === 404) return <NotFound />;
+  if (error instanceof Refused && error.status === 404) return <NotFound {...(list ? { list } : {})} />;
   return (
     <Plate
       icon="warn"
@@ -65,7 +84,9 @@ export function ProblemPlate({ error, again }: { error: unknown; again?: () => v
         )
       }
     >
-      <p>{problemText(words, error)}</p>
+      <p>
+        {problemText(words, error)} {passes && words.tryingAgain}
+      </p>
       {error instanceof Refused && error.requestId && !isPassing(error) && (
         <p className="faint">
           {words.requestId}: <code>{error.requestId}</code>
@@ -75,14 +96,23 @@ export function ProblemPlate({ error, again }: { error: unknown; again?: () => v
   );
 }
 
+const ASK_EVERY = 3_000;
+
+/** `then` is called as soon as the service can serve again. What stands on the screen stays until then. */
+function useReady(wanted: boolean, then: () => void) {
+  const ask = useEffectEvent(async () => {
+    if (await isReady()) then();
+  });
+  useEffect(() => {
+    if (!wanted) return;
+    const timer = setInterval(() => void ask(), ASK_EVERY);
+    return () => clearInterval(timer);
+  }, [wanted]);
+}
+
 /** Grey bars in the shape of what comes. Says so when it takes long. */
 export function Loading({ rows = 4, tall = false }: { rows?: number; tall?: boolean }) {
   const words = useWords();
-  const [slow, setSlow] = useState(false);
-  useEffect(() => {
-    const timer = setTimeout(() => setSlow(true), 5_000);
-    return () => clearTimeout(timer);
-  }, []);
   return (
     <div className="loading" role="status">
       <span className="unseen">{words.loading}</span>
@@ -90,9 +120,22 @@ export function Loading({ rows = 4, tall = false }: { rows?: number; tall?: bool
         // The bars have nothing else to be told apart by.
         <span key={row} className={`bone${tall ? " bone-tall" : ""}`} />
       ))}
-      {slow && <p className="faint">{words.slow}</p>}
+      <Slow />
     </div>
   );
+}
+
+const SLOW_AFTER = 5_000;
+
+/** Nothing at first; says that one is still waiting once that is no longer plain. */
+export function Slow() {
+  const words = useWords();
+  const [slow, setSlow] = useState(false);
+  useEffect(() => {
+    const timer = setTimeout(() => setSlow(true), SLOW_AFTER);
+    return () => clearTimeout(timer);
+  }, []);
+  return slow && <p className="faint">{words.slow}</p>;
 }
 
 /** An error within something that is otherwise all right. */

@@ -82,7 +82,7 @@ function SyncCard({
 }) {
   const words = useWords();
   const { watch } = useToasts();
-  const { jobs, isPending, refresh } = useCurrentJobs(type);
+  const { jobs, data, error, isPending, refresh } = useCurrentJobs(type);
   const starting = useMutation({
     mutationFn: start,
     onSuccess: ({ jobId }) => {
@@ -108,7 +108,8 @@ function SyncCard({
       </div>
       {starting.error && <StartError error={starting.error} />}
       {isPending && <Loading rows={1} tall />}
-      {!isPending && jobs.length === 0 && <p className="sync-never faint">{words.neverSynced}</p>}
+      {!data && error && <Mishap error={error} />}
+      {data && jobs.length === 0 && <p className="sync-never faint">{words.neverSynced}</p>}
       {jobs.map((job) => (
         <CurrentJob key={job.id} job={job} title={title} />
       ))}

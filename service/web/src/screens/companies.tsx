@@ -60,7 +60,7 @@ export function CompaniesScreen({ id }: { id: string | null }) {
       {companies && companies.length > 0 && (
         <div className={`companies${id ? " companies-open" : ""}`}>
           <CompanyList companies={companies} id={id} />
-          {company ? <CompanyPanel key={company.id} company={company} /> : id ? <NotFound /> : <ChooseOne />}
+          {company ? <CompanyPanel key={company.id} company={company} /> : id ? <NotFound list="/companies" /> : <ChooseOne />}
         </div>
       )}
       {adding && <NewCompany onClose={() => setAdding(false)} />}

@@ -38,7 +38,7 @@ export function JobScreen({ id }: { id: string }) {
   return (
     <>
       <Heading title={words.job} />
-      <NotFound />
+      <NotFound list="/jobs" />
     </>
   );
 }
@@ -50,7 +50,7 @@ function KnownJob({ id }: { id: string }) {
     return (
       <>
         <Heading title={words.job} />
-        {error ? <ProblemPlate error={error} again={() => void refetch()} /> : <Loading rows={8} />}
+        {error ? <ProblemPlate error={error} again={() => void refetch()} list="/jobs" /> : <Loading rows={8} />}
       </>
     );
   }
