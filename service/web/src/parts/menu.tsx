@@ -1,6 +1,6 @@
-/** A button with things behind it: the browser's own disclosure, closed by Escape, by a choice, and by a press elsewhere. */
+/** A button with things behind it: the browser's own disclosure, closed by Escape, by a choice, and by going elsewhere. */
 
-import { type KeyboardEvent, type ReactNode, useEffect, useRef } from "react";
+import { type FocusEvent, type KeyboardEvent, type MouseEvent, type ReactNode, useEffect, useRef } from "react";
 
 export function Menu({
   label,
@@ -23,16 +23,30 @@ export function Menu({
     return () => document.removeEventListener("pointerdown", elsewhere);
   }, []);
 
-  function close(event: KeyboardEvent) {
-    if (event.key !== "Escape" || !menu.current?.open) return;
-    event.stopPropagation();
+  function close() {
+    if (!menu.current) return;
     menu.current.open = false;
     menu.current.querySelector("summary")?.focus();
   }
 
+  function escape(event: KeyboardEvent) {
+    if (event.key !== "Escape" || !menu.current?.open) return;
+    event.stopPropagation();
+    close();
+  }
+
+  /** Languages and themes are tried out; whatever else is chosen has been chosen. */
+  function chosen(event: MouseEvent) {
+    if ((event.target as HTMLElement).closest(".menu-item")) close();
+  }
+
+  function left(event: FocusEvent) {
+    if (event.relatedTarget && !menu.current?.contains(event.relatedTarget)) (menu.current as HTMLDetailsElement).open = false;
+  }
+
   return (
-    // The element opens and closes by itself; Escape only closes it too.
-    <details ref={menu} className={`menu ${className}`} onKeyDown={close}>
+    // The element opens and closes by itself, when its button is pressed.
+    <details ref={menu} className={`menu ${className}`} onKeyDown={escape} onClick={chosen} onBlur={left}>
       <summary aria-label={label}>{button}</summary>
       <div className="menu-body">{children}</div>
     </details>
