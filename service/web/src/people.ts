@@ -3,7 +3,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { listUsers, type User } from "./api";
 import { useSession } from "./session";
-import { useWords } from "./words";
+import { useWords, type Words } from "./words";
 
 export function useUsers(): User[] {
   const { user, isAdmin } = useSession();
@@ -36,10 +36,15 @@ export function useNames(): Names {
     const [kind = "", id = ""] = splitOnce(name);
     if (kind === "user") return owner(id);
     if (kind === "worker") return `${words.worker} ${id.slice(-6)}`;
-    return kind === "system" ? `${words.system} (${id})` : name;
+    return kind === "system" ? words.systemPart(partWord(words, id)) : name;
   }
 
   return { owner, actor };
+}
+
+function partWord(words: Words, part: string): string {
+  if (part === "rescue") return words.part_rescue;
+  return part === "operator" ? words.part_operator : part;
 }
 
 function splitOnce(name: string): string[] {

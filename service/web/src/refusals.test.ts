@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { Refused, Unreachable } from "./api";
-import { errorMeaning, problemText, refusalText } from "./refusals";
+import { differenceText, errorMeaning, problemText, refusalText } from "./refusals";
 import { wordsIn } from "./words";
 
 const ja = wordsIn("ja");
@@ -85,5 +85,19 @@ describe("a job's error", () => {
 
   test("that nobody knows has none", () => {
     expect(errorMeaning(ja, { name: "KeyError", message: "'room'" })).toBeNull();
+  });
+});
+
+describe("a difference between view and log", () => {
+  const job = "01a20b8f-f44d-7cca-8ffe-c7838b25595c";
+
+  test.each([
+    [`${job}: attempt is 2 in the view and 3 by the log`, `${job}: attempt は、表示では 2、ログでは 3`],
+    [`${job}: is in the view and not in the log`, `${job}: ログにないジョブが表示されています`],
+    [`${job}: is in the log and not in the view`, `${job}: ログにあるジョブが表示されていません`],
+    ["the log has a gap at 7", "the log has a gap at 7"],
+  ])("%s is told in Japanese where it is known", (difference, text) => {
+    expect(differenceText(ja, difference)).toBe(text);
+    expect(differenceText(en, difference)).toBe(difference);
   });
 });

@@ -50,6 +50,12 @@ const ERRORS: [RegExp, Says][] = [
   [/^UnknownCompany: /, (words) => words.meansCompanyGone],
 ];
 
+const DIFFERENCES: [RegExp, Says][] = [
+  [/^(\S+): (\w+) is (.+) in the view and (.+) by the log$/, (words, job, field, view, log) => words.differsInField(job, field, view, log)],
+  [/^(\S+): is in the view and not in the log$/, (words, job) => words.onlyInView(job)],
+  [/^(\S+): is in the log and not in the view$/, (words, job) => words.onlyInLog(job)],
+];
+
 function said(table: [RegExp, Says][], words: Words, text: string): string | null {
   for (const [pattern, says] of table) {
     const found = pattern.exec(text);
@@ -86,3 +92,7 @@ function fieldsText(words: Words, errors: Refused["errors"]): string {
 /** What a job's error means to a person, where that is known: it stands beside the error's own message. */
 export const errorMeaning = (words: Words, { name, message }: { name: string; message: string }): string | null =>
   said(ERRORS, words, `${name}: ${message}`);
+
+/** What the verification of the log found. */
+export const differenceText = (words: Words, difference: string): string =>
+  said(DIFFERENCES, words, difference) ?? difference;

@@ -70,10 +70,16 @@ const WORDS = {
   all: say("すべて", "All"),
   none: say("なし", "None"),
   system: say("システム", "System"),
+  systemPart: saying(
+    (part: string) => `システム（${part}）`,
+    (part: string) => `System (${part})`,
+  ),
+  part_rescue: say("ワーカーの監視", "rescue"),
+  part_operator: say("コマンドライン", "command line"),
   you: say("自分", "you"),
   yes: say("はい", "yes"),
   no: say("いいえ", "no"),
-  optional: say("任意", "optional"),
+  optional: say("（任意）", " (optional)"),
 
   // Sign in
   signIn: say("サインイン", "Sign in"),
@@ -497,11 +503,11 @@ const WORDS = {
   loadingMore: say("続きを読み込んでいます…", "Loading more…"),
   endOfList: saying(
     (count: number) => `以上 ${n(count)} 件`,
-    (count: number) => `That is all: ${s(count, "job")}`,
+    (count: number) => `${s(count, "job")} in all`,
   ),
   pausedBanner: saying(
-    (types: string) => `${types} は一時停止中です。`,
-    (types: string) => `${types} is paused.`,
+    (types: string[]) => `${types.join("、")}は一時停止中です。`,
+    (types: string[]) => `Paused: ${types.join(", ")}.`,
   ),
   noWorkerBanner: say(
     "稼働中のワーカーがありません。ジョブは待機したままになります。",
@@ -723,6 +729,20 @@ const WORDS = {
   differencesShown: saying(
     (shown: number, all: number) => `${n(all)} 件中 ${n(shown)} 件を表示`,
     (shown: number, all: number) => `${n(shown)} of ${n(all)} shown`,
+  ),
+  differsInField: saying(
+    (jobId: string, field: string, view: string, log: string) =>
+      `${jobId}: ${field} は、表示では ${view}、ログでは ${log}`,
+    (jobId: string, field: string, view: string, log: string) =>
+      `${jobId}: ${field} is ${view} in the view and ${log} by the log`,
+  ),
+  onlyInView: saying(
+    (jobId: string) => `${jobId}: ログにないジョブが表示されています`,
+    (jobId: string) => `${jobId}: is in the view and not in the log`,
+  ),
+  onlyInLog: saying(
+    (jobId: string) => `${jobId}: ログにあるジョブが表示されていません`,
+    (jobId: string) => `${jobId}: is in the log and not in the view`,
   ),
   position: say("番号", "Position"),
   event: say("イベント", "Event"),

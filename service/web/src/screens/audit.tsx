@@ -13,6 +13,7 @@ import { Forbidden, Loading, Mishap, Plate, ProblemPlate } from "../parts/states
 import { Exact } from "../parts/time";
 import { summaryOf } from "../parts/timeline";
 import { useNames, useUsers } from "../people";
+import { differenceText } from "../refusals";
 import { addressWith, go, Link, usePlace } from "../route";
 import { useSession } from "../session";
 import { type Log, useLog } from "../use-log";
@@ -121,7 +122,7 @@ function IntegrityText({ verification }: { verification: Verification | null }) 
           <summary>{words.differencesShown(differences.length, differenceCount ?? differences.length)}</summary>
           <ul className="differences">
             {differences.map((difference) => (
-              <li key={difference}>{difference}</li>
+              <li key={difference}>{differenceText(words, difference)}</li>
             ))}
           </ul>
         </details>

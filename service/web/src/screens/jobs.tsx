@@ -80,14 +80,14 @@ function Warnings() {
     queryFn: ({ signal }) => listWorkers(signal),
     refetchInterval: 15_000,
   });
-  const paused = types.data?.filter((type) => type.paused).map(({ name }) => name) ?? [];
+  const paused = types.data?.filter((type) => type.paused).map(({ name }) => typeWord(words, name)) ?? [];
   const alone = workers.data && !workers.data.some(({ state }) => state === "alive");
   if (paused.length === 0 && !alone) return null;
   return (
     <p className="note note-warn" role="status">
       <Icon name="warn" />
       <span>
-        {alone && words.noWorkerBanner} {paused.length > 0 && words.pausedBanner(paused.join(", "))}{" "}
+        {alone && words.noWorkerBanner} {paused.length > 0 && words.pausedBanner(paused)}{" "}
         <Link to={OPERATIONS}>{words.toOperations}</Link>
       </span>
     </p>
