@@ -1,5 +1,6 @@
 /** The attempts of a job side by side: what each of them waited for, how long it ran and how it ended. */
 
+import { useEffect, useRef } from "react";
 import type { Job, JobEvent } from "../api";
 import { useNow } from "../clock";
 import { span } from "../format";
@@ -25,6 +26,11 @@ export function Attempts({
   const attempts = attemptsOf(events, new Date(Math.max(now, Date.parse(job.updatedAt))).toISOString());
   const longest = Math.max(1, ...attempts.map(({ waited, ran }) => waited + (ran ?? 0)));
   const chosen = events[seq - 1]?.attempt;
+  const list = useRef<HTMLUListElement>(null);
+  useEffect(() => {
+    const here = list.current?.querySelector<HTMLElement>(".attempt-here");
+    if (list.current && here) list.current.scrollLeft = middleOf(here) - list.current.clientWidth / 2;
+  }, [chosen]);
   return (
     <section className="section" aria-labelledby="attempts-heading">
       <div className="section-head">
@@ -34,7 +40,7 @@ export function Attempts({
         </span>
       </div>
       {/* What scrolls must be reachable by the keyboard. */}
-      <ul className="attempts" tabIndex={0} aria-labelledby="attempts-heading">
+      <ul className="attempts" ref={list} tabIndex={0} aria-labelledby="attempts-heading">
         {attempts.map((attempt) => (
           <AttemptCard
             key={attempt.number}
@@ -47,6 +53,12 @@ export function Attempts({
       </ul>
     </section>
   );
+}
+
+/** Counted from the left of its list. */
+function middleOf(card: HTMLElement): number {
+  const start = card.parentElement?.offsetLeft ?? 0;
+  return card.offsetLeft - start + card.offsetWidth / 2;
 }
 
 function AttemptCard({

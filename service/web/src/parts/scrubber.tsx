@@ -137,10 +137,11 @@ function Stretches({ events, seq }: { events: JobEvent[]; seq: number }) {
   return (
     <div className="stretches" aria-hidden="true">
       {begins.map((begin, index) => {
-        const end = begins[index + 1] ?? events.length - 1;
-        const here = seq - 1 >= begin && (index === begins.length - 1 || seq - 1 < end);
-        const left = share(begin, events.length);
-        const width = share(end, events.length) - left;
+        const next = begins[index + 1] ?? events.length;
+        const here = seq > begin && seq <= next;
+        // From half-way after the event before to half-way before the event after: so one that has but begun has room too.
+        const left = share(Math.max(0, begin - 0.5), events.length);
+        const width = share(Math.min(events.length - 1, next - 0.5), events.length) - left;
         return (
           <span
             key={begin}
@@ -148,7 +149,8 @@ function Stretches({ events, seq }: { events: JobEvent[]; seq: number }) {
             style={{ left: `${left}%`, width: `${width}%` }}
             title={words.attemptNumber(index + 1)}
           >
-            {width > 9 ? words.attemptNumber(index + 1) : width > 2 ? index + 1 : ""}
+            <b className="stretch-whole">{words.attemptNumber(index + 1)}</b>
+            <b className="stretch-short">{index + 1}</b>
           </span>
         );
       })}

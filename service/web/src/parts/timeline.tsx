@@ -30,13 +30,13 @@ export function Timeline({
   const hidden = foldHiding(lines, seq);
 
   // The chosen one is kept in sight, by the list's own scrolling: the page stays where it is.
-  // Whenever another one is chosen.
   useEffect(() => {
     const chosen = list.current?.querySelector<HTMLElement>('[aria-current="step"]');
     const frame = list.current;
     if (!chosen || !frame || frame.scrollHeight <= frame.clientHeight) return;
-    const above = chosen.getBoundingClientRect().top - frame.getBoundingClientRect().top - MARGIN;
-    const below = chosen.getBoundingClientRect().bottom - frame.getBoundingClientRect().bottom + MARGIN;
+    const { top, bottom } = inSight(frame);
+    const above = chosen.getBoundingClientRect().top - top - MARGIN;
+    const below = chosen.getBoundingClientRect().bottom - bottom + MARGIN;
     if (above < 0) frame.scrollTop += above;
     else if (below > 0) frame.scrollTop += below;
   }, [seq, lines.length]);
@@ -75,6 +75,13 @@ export function Timeline({
       )}
     </ol>
   );
+}
+
+/** The part of it that the window shows; all of it, where that is next to nothing. */
+function inSight(frame: HTMLElement): { top: number; bottom: number } {
+  const { top, bottom } = frame.getBoundingClientRect();
+  const shown = Math.min(bottom, window.innerHeight);
+  return { top, bottom: shown - top > 4 * MARGIN ? shown : bottom };
 }
 
 interface ItemProps {
