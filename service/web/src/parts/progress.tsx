@@ -25,7 +25,7 @@ export function Bar({ done, label }: { done: Done | null; label: string }) {
       aria-label={label}
       {...(done ? { "aria-valuemin": 0, "aria-valuemax": done.total, "aria-valuenow": done.done } : {})}
     >
-      <span style={{ width: done ? `${share}%` : "35%" }} />
+      <span style={done ? { width: `${share}%` } : {}} />
     </div>
   );
 }
