@@ -44,6 +44,7 @@ export function BulkDialog({ action, chosen, onClose, onDone }: BulkProps) {
       else if (answer.refused.length === 0) onDone();
     },
   });
+  const cut = "ids" in chosen && chosen.ids.length > MOST_AT_ONCE;
   const matched = preview.data?.matched ?? 0;
   const finished = acting.data !== undefined && !acting.data.more;
 
@@ -60,7 +61,7 @@ export function BulkDialog({ action, chosen, onClose, onDone }: BulkProps) {
                 : (cancels ? words.bulkCancelCount : words.bulkRetryCount)(matched, preview.data.more)}
             </p>
             <p className="faint">{cancels ? words.bulkCancelRest : words.bulkRetryRest}</p>
-            {preview.data.more && <p className="faint">{words.bulkMore}</p>}
+            {(preview.data.more || cut) && <p className="faint">{words.bulkMore}</p>}
           </>
         )}
         {refused.length > 0 && (
