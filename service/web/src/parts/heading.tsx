@@ -8,10 +8,8 @@ export function Heading({ title, intro, children }: { title: string; intro?: Rea
   }, [title]);
   return (
     <div className="heading">
-      <div>
-        <h1 tabIndex={-1}>{title}</h1>
-        {intro && <p className="intro">{intro}</p>}
-      </div>
+      <h1 tabIndex={-1}>{title}</h1>
+      {intro && <p className="intro">{intro}</p>}
       {children && <div className="heading-side">{children}</div>}
     </div>
   );
