@@ -90,7 +90,7 @@ const WORDS = {
   email: say("メールアドレス", "Email"),
   password: say("パスワード", "Password"),
   signingIn: say("サインインしています…", "Signing in…"),
-  wrongPassword: say("メールアドレスまたはパスワードが正しくありません。", "Email or password is not right."),
+  wrongPassword: say("メールアドレスまたはパスワードが正しくありません。", "The email or the password is wrong."),
   tooManyTries: saying(
     (seconds: number) => `試行回数が多すぎます。${n(seconds)} 秒後にもう一度お試しください。`,
     (seconds: number) => `Too many tries. Try again in ${s(seconds, "second")}.`,
@@ -412,8 +412,8 @@ const WORDS = {
   ),
 
   // Jobs
-  jobsIntro: say("自分が実行したジョブの状況です。", "What became of the jobs you started."),
-  jobsIntroAdmin: say("全員のジョブの状況です。", "What became of everybody's jobs."),
+  jobsIntro: say("自分が実行したジョブの状況です。", "The jobs that you started, and what became of them."),
+  jobsIntroAdmin: say("全員のジョブの状況です。", "Everybody's jobs, and what became of them."),
   statusFilter: say("ステータスで絞り込み", "Filter by status"),
   orMore: saying(
     (count: number) => `${n(count)}+`,
@@ -430,7 +430,7 @@ const WORDS = {
   last24h: say("過去24時間", "Last 24 hours"),
   last7d: say("過去7日間", "Last 7 days"),
   last30d: say("過去30日間", "Last 30 days"),
-  customTime: say("期間を指定", "From … to …"),
+  customTime: say("期間を指定", "Custom range"),
   from: say("開始", "From"),
   to: say("終了", "To"),
   attempt: say("試行", "Attempt"),

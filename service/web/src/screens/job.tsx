@@ -211,7 +211,7 @@ function ForceFail({ job, onClose }: { job: Job; onClose: () => void }) {
       <form onSubmit={submit} className="form">
         <p>{words.forceFailText}</p>
         <label className="field">
-          {words.reason} ({words.optional})
+          {words.reason}{words.optional}
           <input value={reason} maxLength={1000} onChange={(event) => setReason(event.target.value)} />
         </label>
         <div className="dialog-buttons">

@@ -148,12 +148,12 @@ function PauseDialog({ type, onClose }: { type: JobType; onClose: () => void }) 
       <form className="form" onSubmit={submit}>
         <p>{words.pauseText}</p>
         <label className="field">
-          {words.pauseUntil} ({words.optional})
+          {words.pauseUntil}{words.optional}
           <input type="datetime-local" value={until} onChange={(event) => setUntil(event.target.value)} />
           <span className="faint small">{words.pauseUntilHint}</span>
         </label>
         <label className="field">
-          {words.reason} ({words.optional})
+          {words.reason}{words.optional}
           <input value={reason} maxLength={1000} onChange={(event) => setReason(event.target.value)} />
         </label>
         {pausing.error && <Mishap error={pausing.error} />}
