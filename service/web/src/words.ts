@@ -796,10 +796,10 @@ const WORDS = {
   ),
   pauseText: say(
     "この種類のジョブは新しく開始されなくなります。すでに処理中のジョブは続行されます。",
-    "No more of them start. Those that run already go on.",
+    "No new jobs of this type start. Those already running go on.",
   ),
   pauseUntil: say("再開する日時", "Until"),
-  pauseUntilHint: say("空欄の場合は、手動で再開するまで停止します。", "Left empty, until somebody resumes it."),
+  pauseUntilHint: say("空欄の場合は、手動で再開するまで停止します。", "Left empty, it stays paused until somebody resumes it."),
   pausedSince: saying(
     (when: string, who: string) => `${when}から一時停止中（${who}）`,
     (when: string, who: string) => `Paused ${when} by ${who}`,
