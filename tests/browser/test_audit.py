@@ -1,6 +1,8 @@
 """The log as it grows, what finds its way in it, and the badge that says whether log and view agree."""
 
-from playwright.async_api import expect
+import re
+
+from playwright.async_api import Route, expect
 
 from tests.browser.conftest import Visit
 from tests.browser.screens import button, region, rows
@@ -19,6 +21,20 @@ async def test_the_log_grows_before_ones_eyes(site: Site, visit: Visit) -> None:
     await site.sync("messages")
     await expect(rows(page, "ログ").filter(has_text=job["id"][-8:])).to_have_count(job["seq"])
     await expect(rows(page, "ログ").first).not_to_contain_text(job["id"][-8:])
+
+
+async def test_an_event_that_gets_its_position_late_is_shown_all_the_same(idle_site: Site, visit: Visit) -> None:
+    page = await visit(idle_site, "/audit", user=idle_site.admin)
+    await expect(page.get_by_text("イベントはまだありません")).to_be_visible()
+    await expect(page.get_by_text("ライブ", exact=True)).to_be_visible()
+
+    async def has_none_yet(route: Route) -> None:
+        await route.fulfill(json={"events": [], "searched": {"after": 0, "until": 0}})
+
+    await page.route(re.compile("/api/events.*after=0"), has_none_yet, times=1)
+    id = await idle_site.begin("rooms")
+
+    await expect(rows(page, "ログ")).to_contain_text([id[-8:]])
 
 
 async def test_the_log_is_filtered_by_event_actor_and_job(site: Site, visit: Visit) -> None:

@@ -55,6 +55,9 @@ async def test_a_company_gets_its_rooms_and_a_draft_that_reads_as_formatted_text
     await expect(page).to_have_title("会社 · Rireki")
     (job,) = [job for job in await site.jobs() if job["type"] == "summary_draft"]
     assert (job["status"], job["result"]["sourceMessageCount"]) == ("completed", 3)
+    # The days are those of who asks, here in Tokyo.
+    assert job["payload"]["periodStart"].startswith("2026-09-30T15:00:00")
+    assert job["payload"]["periodEnd"].startswith("2026-10-31T15:00:00")
 
 
 async def test_a_second_draft_of_the_same_period_is_the_first_one(site: Site, visit: Visit) -> None:

@@ -4,12 +4,13 @@ import json
 import re
 from typing import Any
 
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import Visit
-from tests.browser.job_histories import a_job, completed, failed, failed_and_retried, histories_of, so_far, started
+from tests.browser.job_histories import WORKER, a_job, completed, failed, failed_and_retried, histories_of, so_far, started
 from tests.browser.screens import STATUSES, button, expect_status, field, region
 from tests.browser.site import Site
+from tests.browser.watch import Watch
 
 STORY = (started, so_far(1, 3), so_far(2, 3), failed_and_retried, started, so_far(2, 3), completed(3))
 EVENTS = 9  # queued, STORY with a failure that is two events
@@ -129,6 +130,24 @@ async def test_a_job_is_canceled_retried_and_run_again_as_new(site: Site, visit:
     await expect(page).to_have_url(re.compile("/jobs/[0-9a-f-]{36}$"))
     again = await site.becomes(page.url.rpartition("/")[2], "completed")
     assert (again["type"], again["attempt"]) == ("chatwork_rooms_sync", 1)
+
+
+async def test_a_cancel_that_comes_too_late_says_so(idle_site: Site, visit: Visit, watch: Watch) -> None:
+    watch.expect("status of 409")
+    async with histories_of(idle_site) as store:
+        job = await a_job(store, started, so_far(2, 3), user=idle_site.admin)
+        page = await visit(idle_site, f"/jobs/{job.id}", user=idle_site.admin)
+
+        async def complete_first(route: Route) -> None:
+            await store.append(job, completed(3), actor=f"worker:{WORKER}")
+            await route.continue_()
+
+        await page.route("**/cancel", complete_first)
+        await button(page, "キャンセル").click()
+
+        told = region(page, "通知").get_by_text("キャンセルできませんでした。ジョブはすでに「完了」です。")
+        await expect(told).to_be_visible()
+        await expect(field(state(page), "status")).to_contain_text("完了")
 
 
 async def test_the_history_is_downloaded_as_lines_of_json(idle_site: Site, visit: Visit) -> None:

@@ -109,6 +109,19 @@ async def test_a_sync_canceled_half_way_is_canceled_and_stays_so(site: Site, vis
     assert (job["status"], job["result"]["processedRooms"]) == ("canceled", 2)
 
 
+async def test_an_impatient_second_press_starts_no_second_sync(site: Site, visit: Visit) -> None:
+    held = site.sandbox.hold()
+    page = await visit(site, user=site.admin)
+
+    await region(page, ROOMS_SYNC).get_by_role("button", name=ROOMS_SYNC, exact=True).dblclick()
+
+    await expect_status(card(page, ROOMS_SYNC), "processing")
+    await press(page, ROOMS_SYNC)
+    held.release()
+    await expect_toast(page, "ルーム同期が完了しました")
+    assert len(await site.jobs()) == 1
+
+
 async def test_the_end_is_told_once_also_on_another_screen(site: Site, visit: Visit) -> None:
     held = site.sandbox.hold()
     page = await visit(site, user=site.admin)

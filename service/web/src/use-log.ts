@@ -6,8 +6,10 @@ import { useChanges, useTick } from "./live";
 
 const FIRST = 100;
 const AT_ONCE = 500;
-/** Events get their position shortly after they happened; asking at once would find nothing yet. */
+/** Events get their position shortly after they happened; asking at once would find nothing yet. Where an older transaction is
+ * still running it takes longer: so one looks once more when it has become quiet. */
 const SOON = 700;
+const LATER = 3_000;
 
 /** A stretch of the log: all events that were wanted among the positions after `after` up to `until`, oldest first. */
 export type Stretch = LogPage;
@@ -47,6 +49,7 @@ export function useLog(filter: LogFilter): Log {
   held.current = stretch;
   const asking = useRef(false);
   const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
+  const lastLook = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
   const key = JSON.stringify(filter);
   const asked = useRef(key);
   asked.current = key;
@@ -65,6 +68,7 @@ export function useLog(filter: LogFilter): Log {
       gone.abort();
       clearTimeout(timer.current);
       timer.current = undefined;
+      clearTimeout(lastLook.current);
     };
   }, [key, round]);
 
@@ -94,7 +98,11 @@ export function useLog(filter: LogFilter): Log {
     }, SOON);
   }
 
-  useChanges(soon);
+  useChanges(() => {
+    soon();
+    clearTimeout(lastLook.current);
+    lastLook.current = setTimeout(() => void newer(), LATER);
+  });
   useTick(() => void newer());
 
   async function older() {

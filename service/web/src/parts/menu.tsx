@@ -41,7 +41,7 @@ export function Menu({
   }
 
   function left(event: FocusEvent) {
-    if (event.relatedTarget && !menu.current?.contains(event.relatedTarget)) (menu.current as HTMLDetailsElement).open = false;
+    if (menu.current && event.relatedTarget && !menu.current.contains(event.relatedTarget)) menu.current.open = false;
   }
 
   return (
