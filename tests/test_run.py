@@ -814,6 +814,7 @@ async def test_a_handler_that_has_its_result_when_the_worker_stops_is_completed_
         (Interruption.LOST, Interruption.TIMEOUT, ["queued", "started", "failed"]),
         (Interruption.TIMEOUT, Interruption.LOST, ["queued", "started", "failed"]),
     ],
+    ids=lambda value: value.name.lower() if isinstance(value, Interruption) else "",
 )
 async def test_of_reasons_to_stop_that_come_together_the_one_that_counts_more_is_recorded(
     database: Database, store: Store, bus: Bus, first: Interruption, then: Interruption, history: list[str]

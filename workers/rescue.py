@@ -95,6 +95,7 @@ class Heart:
         self._last_beat: float | None = None
         self._last_seen: datetime | None = None
         self._regular_since = time.monotonic()
+        self._beaten = asyncio.Event()
         self._unknown: set[str] = set()
         self._abandoned: dict[str, Job] = {}
 
@@ -122,13 +123,16 @@ class Heart:
             try:
                 async with asyncio.timeout(BEAT_TIMEOUT):
                     await self.beat()
+                self._beaten.set()
             except DATABASE_ERRORS as error:
                 log.warning("heartbeat missed", worker=self._runner.worker_id, error=repr(error))
                 self._last_beat = None
 
     async def _rescue_on(self) -> None:
         while True:
-            await asyncio.sleep(HEARTBEAT)
+            # After each good beat: only then is it known whether the silence of others counts.
+            await self._beaten.wait()
+            self._beaten.clear()
             try:
                 await self.rescue()
             except DATABASE_ERRORS as error:

@@ -95,7 +95,7 @@ LASTS: Mapping[Kind, tuple[float, float]] = {
 """How long each lasts; for a kill, how long until it is started again."""
 
 LAP = 60.0  # seconds of faults at a time, once the planned ones are over and something is missing yet
-LONG_OUTAGE = 40.0  # seconds that PostgreSQL is away once in a long campaign, so that nobody is declared gone by it
+LONG_OUTAGE = 40.0  # seconds that PostgreSQL is away, and is silent for one process, once each in a long campaign
 
 
 def plan(size: Size, seed: int) -> list[Fault]:
@@ -108,7 +108,7 @@ def plan(size: Size, seed: int) -> list[Fault]:
         for at in _times(dice, kind, number, size.seconds, spells)
     ]
     if size.seconds > 10 * LONG_OUTAGE:
-        faults = _with_a_long_outage(faults)
+        faults = _with_a_long_outage(_with_a_long_outage(faults, Kind.KILL_POSTGRES), Kind.HALF_OPEN)
     return sorted(faults, key=lambda fault: fault.at)
 
 
@@ -157,8 +157,9 @@ def _in_quiet(dice: random.Random, number: int, seconds: float, spells: list[lis
         yield dice.uniform(begin, end)
 
 
-def _with_a_long_outage(faults: list[Fault]) -> list[Fault]:
-    kills = [fault for fault in faults if fault.kind is Kind.KILL_POSTGRES]
-    chosen = kills[len(kills) // 2]
-    longer = Fault(chosen.at, chosen.kind, LONG_OUTAGE, chosen.pick, chosen.harsh)
+def _with_a_long_outage(faults: list[Fault], kind: Kind) -> list[Fault]:
+    """`harsh` is such that a silent network is the one to PostgreSQL, for one process."""
+    of_this_kind = [fault for fault in faults if fault.kind is kind]
+    chosen = of_this_kind[len(of_this_kind) // 2]
+    longer = Fault(chosen.at, chosen.kind, LONG_OUTAGE, chosen.pick, 0.3)
     return [longer if fault is chosen else fault for fault in faults]
