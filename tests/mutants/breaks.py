@@ -266,7 +266,7 @@ BREAKS = (
     ),
     Break(
         "a rescuer that was frozen itself does not wait",
-        "where everything stood still for a while, the first worker that goes on takes the others for dead",
+        "stopped between its beat and its look at the others, it takes for dead all who stood still with it",
         (
             Edit(
                 RESCUE,
@@ -274,7 +274,9 @@ BREAKS = (
                 "(cast(:seen as timestamptz), cast(:beat as float8)) is not null",
             ),
         ),
-        ("tests/test_rescue.py::test_a_worker_that_was_frozen_together_with_the_others_gives_them_a_lease_to_come_back",),
+        (
+            "tests/test_rescue.py::test_a_worker_that_wakes_from_a_sleep_of_its_machine_takes_nobody_for_gone_before_all_have_had_a_lease",
+        ),
     ),
     Break(
         "a rescuer measures its own silence by its own clock",
