@@ -368,7 +368,7 @@ BREAKS = (
                 STORE,
                 "            write = _creation(new, actor, request_id)\n",
                 "            write = _creation(new, actor, request_id)\n"
-                "            _stamp(write, self._clock.now(), new_salts(1))\n"
+                "            _stamp(write, datetime.now(UTC), new_salts(1))\n"
                 "            asyncio.get_running_loop().create_task(self._write(write))\n"
                 "            if write.after is not None:\n                return write.after\n",
             ),
