@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from events.database import NoSuchTable, is_away
+from events.database import LockNotAvailable, NoSuchTable, is_away
 from events.job import NotAllowed
 from events.store import KeyTaken
 from projections import jobs
@@ -80,6 +80,8 @@ def problem_of(error: Exception) -> Problem:
             return bad_field("Idempotency-Key", "was used with another request")
         case NoSuchTable():
             return Problem(503, "The database has no schema yet, or an old one.", headers={"Retry-After": "10"})
+        case LockNotAvailable():
+            return Problem(503, "Somebody else is at it. Try again in a moment.", headers={"Retry-After": "2"})
         case _ if is_away(error):
             return Problem(503, "The database is away. Try again in a moment.", headers={"Retry-After": "2"})
         case _:

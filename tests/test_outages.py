@@ -16,6 +16,7 @@ from events.database import Database, connect
 from events.job import JSON
 from events.store import Store
 from projections.jobs import JobFilter, JobsView
+from projections.seal import SEALING
 from service import endpoint, health, users
 from tests.job_types import (
     HANG,
@@ -332,3 +333,18 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         while data := await reader.read(65536):
             writer.write(data)
             await writer.drain()
+
+
+async def test_a_reader_of_the_log_is_told_to_come_again_while_a_frozen_process_seals(
+    service: Service, database_url: str
+) -> None:
+    # It holds the sealers' lock until PostgreSQL ends its transaction.
+    frozen = await connect(database_url, idle_in_transaction_session_timeout="0")
+    await frozen.execute("begin")
+    await frozen.fetchval("select pg_advisory_xact_lock($1)", SEALING)
+
+    answer = await service.as_admin.get("/api/events")
+
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
+    await frozen.close()
+    assert (await service.as_admin.get("/api/events")).status_code == 200

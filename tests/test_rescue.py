@@ -581,28 +581,31 @@ async def test_a_worker_that_finds_itself_declared_gone_stops_what_it_runs_and_g
 async def test_a_worker_that_was_declared_gone_stops_though_nobody_has_rescued_its_jobs_yet(
     database: Database, store: Store, bus: Bus, wire: LocalWire
 ) -> None:
-    stopped: list[int] = []
+    stopped_as: list[str] = []
 
     async def wait(context: Context, payload: Any) -> JSON:
         if context.attempt == 1:
             try:
                 await asyncio.Event().wait()
             finally:
-                stopped.append(context.attempt)
+                stopped_as.append(worker.runner.worker_id)
         return None
 
     type = job_type("waits", wait)
     async with working(database, store, bus, wire, [type]) as worker:
         job = await running(database, await queue(store, wire, type))
         await until(lambda: worker.runner.started())
+        name = worker.runner.worker_id
 
         async with row_locked(database, job):
             await database.execute("update workers set gone_at = now()")
 
-            await until(lambda: stopped, within=4)
+            await until(lambda: stopped_as)
 
         await ended(database, job)
     assert await words(store, job) == RESCUED
+    # Before it goes on under a new name, and not because what it has in hand is not that name's.
+    assert stopped_as == [name]
 
 
 async def test_a_cancel_reaches_what_another_process_runs_at_once_and_without_a_heartbeat(
