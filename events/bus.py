@@ -15,7 +15,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from events.job import Job
-from events.lasting import lasting
+from events.lasting import end, lasting
 from events.redis_connections import redis_pool
 
 log = structlog.get_logger(__name__)
@@ -93,11 +93,7 @@ class RedisBus(Bus):
             await asyncio.wait_for(self._subscribed.wait(), 1)
 
     async def stop(self) -> None:
-        # Again and again: redis-py sends by `asyncio.wait_for`, which on Python 3.11 may swallow a cancellation.
-        while running := {task for task in self._tasks if not task.done()}:
-            for task in running:
-                task.cancel()
-            await asyncio.wait(running, timeout=0.1)
+        await end(*self._tasks)
         await self._redis.aclose()
 
     def announce(self, changes: Iterable[Change]) -> None:

@@ -18,6 +18,15 @@ def lasting(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
     return task
 
 
+async def end(*tasks: asyncio.Task[None]) -> None:
+    """Cancels them again and again until they have ended: redis-py sends by `asyncio.wait_for`, which on Python 3.11 may swallow a
+    cancellation."""
+    while running := {task for task in tasks if not task.done()}:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=0.1)
+
+
 def _tell_if_broken(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         message = f"a part of the process has ended by an error: {task.get_name()}"

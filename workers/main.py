@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 
 from events.bus import Bus
 from events.database import DATABASE_ERRORS, Database
+from events.lasting import end
 from events.store import Store
 from projections.jobs import JobsView
 from workers.deliver import AttemptId, Delivery, Hint, Room, Wire
@@ -80,7 +81,8 @@ class Worker:
         until then."""
         self._stopping.set()
         if self._taking is not None:
-            await _end(self._taking, within=TAKEN_WITHIN)
+            await asyncio.wait({self._taking}, timeout=TAKEN_WITHIN)
+            await end(self._taking)
         await self.runner.stop(grace=grace)
         for task in self._background:
             task.cancel()
@@ -197,15 +199,6 @@ class _Stopping(Exception):
 async def _runs_elsewhere(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> Never:
     """arq wants a function for every name. Ours are run by `Runner`, which is handed the job by `_take_some`."""
     raise RuntimeError("this function is never called by arq")
-
-
-async def _end(task: asyncio.Task[None], *, within: float) -> None:
-    """Waits for it to end by itself, and cancels it after that; again and again, since redis-py sends by `asyncio.wait_for`, which
-    on Python 3.11 may swallow a cancellation."""
-    await asyncio.wait({task}, timeout=within)
-    while not task.done():
-        task.cancel()
-        await asyncio.wait({task}, timeout=0.1)
 
 
 async def _either(*waits: Coroutine[Any, Any, Any]) -> None:
