@@ -1,7 +1,8 @@
 """Connections to Redis that break with `RedisError`, whatever the event loop calls it.
 
-On a connection that has just been closed uvloop refuses a write with a bare `RuntimeError`, which redis-py passes on. Nobody who
-lives through the loss of Redis expects that one: it would end the loop that takes jobs, and the bus, for ever.
+On a connection that has just been closed uvloop refuses a write with a bare `RuntimeError`, which redis-py passes on; and where a
+pool closes a connection just as somebody takes it, redis-py itself stumbles with an `AttributeError`. Nobody who lives through the
+loss of Redis expects those: they would end the loop that takes jobs, and the bus, for ever.
 """
 
 from typing import Any
@@ -14,7 +15,7 @@ class _Translating:
     async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
         try:
             await super().send_packed_command(*args, **kwargs)  # type: ignore[misc]
-        except RuntimeError as error:
+        except (RuntimeError, AttributeError) as error:
             raise RedisConnectionError(str(error)) from error
 
 

@@ -11,7 +11,7 @@ import contextlib
 import re
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -136,14 +136,11 @@ class RedisWire:
     async def claim(self, room: Room) -> list[Claim]:
         """Raises `RedisError` while Redis is away."""
         idle = ["idle" if type in room.idle else "" for type in room.types]
-        try:
+        async with self._leaving_demoted():
             answer = await self._claim(
                 keys=[queue_of(type) for type in room.types],
                 args=[room.slots, room.kept, in_progress_key_prefix, CLAIM_LASTS, *idle],
             )
-        except ReadOnlyError:
-            await self._leave_demoted()
-            raise
         entries = [(room.types[n - 1], entry) for n, entry in zip(answer[::2], answer[1::2], strict=True)]
         claims = [(type, entry, _attempt_id(entry)) for type, entry in entries]
         foreign = [(type, entry) for type, entry, id in claims if id is None]
@@ -175,26 +172,31 @@ class RedisWire:
             return WINDOW
 
     async def _wait_for_push(self) -> None:
-        await self.redis.blpop([WAKE], timeout=1)  # type: ignore[misc]
+        async with self._leaving_demoted():
+            await self.redis.blpop([WAKE], timeout=1)  # type: ignore[misc]
 
-    async def _leave_demoted(self) -> None:
+    @contextlib.asynccontextmanager
+    async def _leaving_demoted(self) -> AsyncIterator[None]:
         """After a failover the address leads to another server; our connections still lead to what is a replica now."""
-        log.warning("wire: this Redis has become a replica, connecting anew")
-        # One that closes too slowly is left all the same.
-        with contextlib.suppress(RedisError, OSError):
-            await self.redis.connection_pool.disconnect(inuse_connections=True)
+        try:
+            yield
+        except ReadOnlyError:
+            log.warning("wire: this Redis has become a replica, connecting anew")
+            # One that closes too slowly is left all the same.
+            with contextlib.suppress(RedisError, OSError):
+                await self.redis.connection_pool.disconnect(inuse_connections=True)
+            raise
 
     async def _send(self) -> None:
         while not self._stopping or self._pushed or self._settled:
             await self._something_to_send.wait()
             self._something_to_send.clear()
             try:
-                await self._send_once()
+                async with self._leaving_demoted():
+                    await self._send_once()
             except (RedisError, OSError) as error:
                 # What was to be pushed is lost, and found by the tick; what was settled is refused by the log if it is claimed.
                 log.warning("wire: Redis is away", error=str(error))
-                if isinstance(error, ReadOnlyError):
-                    await self._leave_demoted()
                 await asyncio.sleep(0.2)
 
     async def _send_once(self) -> None:
