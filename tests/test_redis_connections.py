@@ -31,7 +31,7 @@ async def write_on_a_connection_that_its_pool_closes(url: str) -> None:
     writing = asyncio.create_task(connection.send_command("PING"))
     await asyncio.sleep(0)  # the command is on its way to the connection
     try:
-        await pool.disconnect(inuse_connections=True)
+        await connection.disconnect(nowait=True)
         await writing
     finally:
         await pool.aclose()
