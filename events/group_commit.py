@@ -11,7 +11,7 @@ more; who sends learns `again=True` and must recognise what the first try wrote.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import asyncpg
 import structlog
@@ -45,7 +45,7 @@ class Write(Protocol):
     @property
     def kind(self) -> Hashable: ...
     @property
-    def answer(self) -> asyncio.Future[bool]: ...
+    def answer(self) -> asyncio.Future[Any]: ...
 
 
 W = TypeVar("W", bound=Write)

@@ -32,6 +32,7 @@ from events.job import (
     Job,
     JobError,
     Recorded,
+    Started,
     Status,
     event_data,
     event_from,
@@ -83,6 +84,39 @@ MOVE_JOBS_OF_KEYS = MOVE_JOBS.replace(
     order by k.user_id, k.key
 ), written as (""",
 )
+
+# `start` (`events/job.py`) for many jobs at once, decided where they are, so that none has to be read before. What is paused is
+# not started. `updated_at` is the time of the event before, and no event is earlier than that.
+START_JOBS = f"""
+with asked as materialized (
+    select a.id::uuid as id, a.attempt, a.type, a.salt
+    from unnest($1::text[], $2::int[], $3::text[], $4::bytea[]) as a(id, attempt, type, salt)
+), held as materialized (
+    select j.id, j.seq, a.salt, greatest(j.updated_at, $8) as at from asked a join jobs j on j.id = a.id
+    where j.status = 'queued' and j.attempt = a.attempt and j.type = a.type
+    and not exists (select from pauses p where p.type = j.type and (p.until is null or p.until > now()))
+    order by j.id for no key update of j
+), moved as (
+    update jobs j set status = 'processing', worker = $5, seq = h.seq + 1, started_at = h.at, updated_at = h.at
+    from held h
+    where j.id = h.id and j.seq = h.seq
+    returning {", ".join(f"j.{column}" for column in JOB_COLUMNS.split(", "))}, h.salt
+), written as (
+    insert into job_events (job_id, seq, attempt, type, data, salt, actor, at)
+    select m.id, m.seq, m.attempt, 'started', $6, m.salt, $7, m.updated_at from moved m
+    order by m.id
+)
+select {JOB_COLUMNS} from moved
+"""
+
+# Of attempts that were refused when they were sent again: those that the first try had started, and that go on.
+STARTED_BEFORE = f"""
+select {JOB_COLUMNS} from jobs where id = any(array(
+    select e.job_id from unnest($1::text[], $2::int[], $3::bytea[]) as a(id, attempt, salt)
+    join job_events e on e.job_id = a.id::uuid and e.attempt = a.attempt and e.type = 'started' and e.salt = a.salt
+    join jobs j on j.id = e.job_id and j.status = 'processing' and j.attempt = e.attempt
+))
+"""
 
 CREATE_JOBS = """
 with asked as materialized (
@@ -213,6 +247,14 @@ class KeyTaken(Exception):
         self.request_hash = request_hash
 
 
+Answer = asyncio.Future[Job | None]
+"""The job after what was asked for; None where it was refused."""
+
+
+def _answer() -> Answer:
+    return asyncio.get_running_loop().create_future()
+
+
 @dataclass(slots=True, eq=False)
 class _Write:
     """Events on their way into the log. By its events' `salts` a write is recognised after a broken connection."""
@@ -227,7 +269,7 @@ class _Write:
     salts: list[bytes] = field(default_factory=list)
     recorded: list[Recorded] = field(default_factory=list)
     after: Job | None = None
-    answer: asyncio.Future[bool] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    answer: Answer = field(default_factory=_answer)
 
     @property
     def key(self) -> str:
@@ -241,6 +283,26 @@ class _Write:
         return MOVE_JOBS if self.names is None else MOVE_JOBS_OF_KEYS
 
 
+@dataclass(slots=True, eq=False)
+class _Start:
+    """An attempt that is to be started, if it is the one that the job waits for."""
+
+    job_id: str
+    attempt: int
+    type: str
+    worker: str
+    salt: bytes = b""
+    answer: Answer = field(default_factory=_answer)
+
+    @property
+    def key(self) -> str:
+        return self.job_id
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        return START_JOBS, self.worker
+
+
 class Store:
     """The log of one database. Open it with `start`; every append waits until it is durable. `group_commit` are the keyword
     arguments of `GroupCommit`."""
@@ -250,7 +312,7 @@ class Store:
         self._bus = bus
         self._clock = DatabaseClock()
         self._tuned: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
-        self._commits = GroupCommit[_Write](self._connect, self._send, **group_commit)
+        self._commits = GroupCommit[_Write | _Start](self._connect, self._send, **group_commit)
         self._patience: float | None = None
 
     async def start(self) -> None:
@@ -269,16 +331,15 @@ class Store:
     async def create(self, new: NewJob, *, actor: str, request_id: str | None = None) -> Job:
         """Queues a new job. Raises `AlreadyActive` or `KeyTaken`."""
         while True:
-            write = _creation(new, actor, request_id)
             try:
-                created = await self._write(write)
+                created = await self._write(_creation(new, actor, request_id))
             except asyncpg.UniqueViolationError as error:
                 # Two requests with one key at the same moment: this one lost.
                 if error.constraint_name != "one_key_of_one_user_is_one_job":
                     raise
-                created = False
-            if created and write.after is not None:
-                return write.after
+                created = None
+            if created is not None:
+                return created
             await self._say_why_not_created(new)
 
     async def create_many(self, new: Sequence[NewJob], *, actor: str, request_id: str | None = None) -> list[Job]:
@@ -287,13 +348,18 @@ class Store:
         writes = [_creation(each, actor, request_id) for each in new]
         for write in writes:
             self._commits.write(write)
-        await asyncio.gather(*(write.answer for write in writes), return_exceptions=True)
+        answers = await asyncio.gather(*(write.answer for write in writes), return_exceptions=True)
         return [
-            write.after
-            if not write.answer.exception() and write.answer.result() and write.after is not None
-            else await self.create(each, actor=actor, request_id=request_id)
-            for each, write in zip(new, writes, strict=True)
+            answer if isinstance(answer, Job) else await self.create(each, actor=actor, request_id=request_id)
+            for each, answer in zip(new, answers, strict=True)
         ]
+
+    def start_attempt(self, job_id: str, attempt: int, type: str, *, worker: str) -> Answer:
+        """Appends `started`, if the job waits for this attempt, is of this type, and the type is not paused. Does not wait: the
+        answer is the job as it was started, once that is durable, or None."""
+        start = _Start(job_id, attempt, type, worker)
+        self._commits.write(start)
+        return start.answer
 
     async def append(
         self,
@@ -313,8 +379,8 @@ class Store:
                 return job
             write = _Write(job.id, job, events, actor, request_id, names=names)
             try:
-                if await self._write(write) and write.after is not None:
-                    return write.after
+                if (moved := await self._write(write)) is not None:
+                    return moved
             except asyncpg.UniqueViolationError as error:
                 await self._say_whose_key(names, error)
                 await self._say_who_is_active(job, error)
@@ -353,13 +419,13 @@ class Store:
         if owner is not None and owner != (job_id, idempotency.request_hash):
             raise KeyTaken(*owner)
 
-    async def _write(self, write: _Write) -> bool:
-        """Whether the write was carried out; False where the job has moved on, or was not free to be created."""
+    async def _write(self, write: _Write) -> Job | None:
+        """The job after it; None where the job has moved on, or was not free to be created."""
         self._commits.write(write)
         if self._patience is None:
             return await write.answer
         # A timer, and not `wait_for`, which costs more than all else here.
-        giving_up = asyncio.get_running_loop().call_later(self._patience, _give_up, write.answer)
+        giving_up = write.answer.get_loop().call_later(self._patience, _give_up, write.answer)
         try:
             return await write.answer
         finally:
@@ -414,23 +480,44 @@ class Store:
         await connection.execute(FORGET_PLANS)
         self._tuned[connection] = time.monotonic()
 
-    async def _send(self, connection: Connection, batch: Sequence[_Write], again: bool) -> None:
+    async def _send(self, connection: Connection, batch: Sequence[_Write | _Start], again: bool) -> None:
         if time.monotonic() - self._tuned[connection] > TUNED_EVERY:
             await self._tune(connection)
+        starts = [each for each in batch if isinstance(each, _Start)]
+        writes = [each for each in batch if isinstance(each, _Write)]
+        if starts:
+            done = await self._start_jobs(connection, starts, again)
+        else:
+            done = await self._write_events(connection, writes, again)
+        self._bus.announce([Change.of(job) for job in done.values()])
+        for each in batch:
+            if not each.answer.done():
+                each.answer.set_result(done.get(each.job_id))
+
+    async def _start_jobs(self, connection: Connection, starts: Sequence[_Start], again: bool) -> dict[str, Job]:
+        for start, salt in zip(starts, new_salts(len(starts)), strict=True):
+            start.salt = (again and start.salt) or salt
+        worker, now = starts[0].worker, self._clock.now()
+        data = orjson.dumps(event_data(Started(worker), now)).decode()
+        ids, attempts = [start.job_id for start in starts], [start.attempt for start in starts]
+        types, salts = [start.type for start in starts], [start.salt for start in starts]
+        rows = await connection.fetch(START_JOBS, ids, attempts, types, salts, worker, data, f"worker:{worker}", now)
+        if again and len(rows) < len(starts):
+            rows += await connection.fetch(STARTED_BEFORE, ids, attempts, salts)
+        return {job.id: job for job in map(job_from, rows)}
+
+    async def _write_events(self, connection: Connection, writes: Sequence[_Write], again: bool) -> dict[str, Job]:
         now = self._clock.now()
-        salts = new_salts(sum(len(write.events) for write in batch))
-        for write in batch:
+        salts = new_salts(sum(len(write.events) for write in writes))
+        for write in writes:
             if not (again and write.recorded):
                 _stamp(write, now, salts)
-        statement = batch[0].kind
-        rows = _creations(batch) if batch[0].new is not None else _moves(batch)
-        done = {row["id"] for row in await connection.fetch(statement, rows, _events(batch), *_names(batch))}
-        if again and len(done) < len(batch):
-            done |= await _already_written(connection, [write for write in batch if write.job_id not in done])
-        self._bus.announce([Change.of(write.after) for write in batch if write.job_id in done and write.after is not None])
-        for write in batch:
-            if not write.answer.done():
-                write.answer.set_result(write.job_id in done)
+        statement = writes[0].kind
+        rows = _creations(writes) if writes[0].new is not None else _moves(writes)
+        done = {row["id"] for row in await connection.fetch(statement, rows, _events(writes), *_names(writes))}
+        if again and len(done) < len(writes):
+            done |= await _already_written(connection, [write for write in writes if write.job_id not in done])
+        return {write.job_id: write.after for write in writes if write.job_id in done and write.after is not None}
 
 
 class DatabaseClock:
@@ -456,11 +543,12 @@ class DatabaseClock:
 
 
 def new_job_id() -> str:
-    """A UUIDv7 (RFC 9562): 48 bits of Unix milliseconds, then 74 random ones, so that ids are made in order of time."""
-    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
-    value = value & ~(0xF << 76) | 0x7 << 76
-    value = value & ~(0x3 << 62) | 0x2 << 62
-    digits = f"{value:032x}"
+    """A UUIDv7 (RFC 9562, 6.2, method 3): 48 bits of Unix milliseconds, 12 of their fraction, then 62 random ones, so that ids
+    are made in order of time."""
+    milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
+    high = milliseconds << 16 | 0x7000 | nanoseconds * 4096 // 1_000_000
+    low = 0b10 << 62 | int.from_bytes(os.urandom(8)) >> 2
+    digits = f"{high:016x}{low:016x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
@@ -497,7 +585,7 @@ def new_salts(count: int) -> Iterator[bytes]:
     return (random[i : i + 16] for i in range(0, len(random), 16))
 
 
-def _give_up(answer: asyncio.Future[bool]) -> None:
+def _give_up(answer: Answer) -> None:
     if not answer.done():
         answer.set_exception(TimeoutError("no answer from PostgreSQL in time"))
 

@@ -16,6 +16,7 @@ from events import job as rules
 from events.bus import Bus
 from events.job import JSON, Job, JobError
 from events.store import NewJob, Store
+from tests.job_types import claim_of
 from workers.job_type import Context, JobType
 from workers.resources import Resources
 from workers.run import Attempt, ProgressReports, RunContext, Runner
@@ -91,8 +92,10 @@ async def next_attempt(store: Store, resources: Resources, job_type: JobType[Any
         slots=1,
         tell=lambda job: None,
     )
-    attempt = Attempt(runner, job)
-    await attempt.start()
-    reports = ProgressReports(attempt)
-    yield RunningAttempt(attempt, RunContext(attempt, reports), job_type, reports)
+    attempt = Attempt(runner, claim_of(job))
+    started = await store.start_attempt(job.id, job.attempt, job.type, worker=worker)
+    assert started is not None
+    attempt.job = started
+    reports = attempt.reports = ProgressReports(attempt)
+    yield RunningAttempt(attempt, RunContext(attempt), job_type, reports)
     await runner.stop(grace=0)

@@ -27,7 +27,7 @@ from events.database import Database
 from events.job import ENDED, JSON, NO_DELAY, Failed, Job, Queued, Recorded, Started, Status, word
 from events.store import Store
 from projections.jobs import JobsView
-from workers.deliver import Room, Wire
+from workers.deliver import AttemptId, Claim, Room, Wire
 from workers.enqueue import enqueue
 from workers.job_type import Backoff, Context, Final, GiveUp, JobType, Payload
 from workers.main import Worker
@@ -195,17 +195,22 @@ async def working(
         await worker.stop(grace=0)
 
 
+def claim_of(job: Job) -> Claim:
+    """As the wire hands it to a worker."""
+    return Claim(AttemptId(job.id, job.attempt), job.type)
+
+
 async def lives_on(worker: Worker, store: Store, database: Database) -> None:
     """Waits until every slot is free, and has the worker run that many jobs more at the same time."""
     runner = worker.runner
-    await until(lambda: runner.free == runner.slots and not runner.attempts)
+    await until(lambda: runner.free == runner.slots and not runner.in_hand)
     assert not worker.broken.done(), worker.broken.exception()
     meeting = secrets.token_hex(4)
     MEETINGS[meeting] = asyncio.Barrier(runner.slots)
     jobs = [await queue(store, None, MEET, {"meeting": meeting}) for _ in range(runner.slots)]
 
     for job in jobs:
-        runner.run(job, started=lambda: None)
+        runner.run(claim_of(job), started=lambda: None)
 
     for job in jobs:
         assert (await ended(database, job)).result == "met"

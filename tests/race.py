@@ -49,6 +49,10 @@ OF_THE_SERVICE = "select count(*) from pg_stat_activity where datname = current_
 DEADLOCKS = "select deadlocks from pg_stat_database where datname = current_database()"
 LAST_EVENT = "select last_value from job_event_ids"
 EVENTS = "select count(*) from job_events"
+STARTED = """
+select e.job_id, e.attempt, e.data->>'worker' as worker, j.status <> 'processing' or j.attempt > e.attempt as over
+from job_events e join jobs j on j.id = e.job_id where e.type = 'started' and e.request_id is null
+"""
 
 MOST_DIFFERENCES = 20  # that are told
 
@@ -195,10 +199,11 @@ async def _look_back(url: str, told: Sequence[Told], outcome: Outcome) -> None:
     await compare(connection, ALL, outcome)
     outcome.wrong, requests = await what_is_wrong(connection)
     outcome.wrong += _not_as_told(told, requests)
+    outcome.wrong += _not_started_as_told(told, await connection.fetch(STARTED))
     outcome.events = await connection.fetchval(EVENTS)
     outcome.deadlocks = await deadlocks(connection)
     await connection.close()
-    outcome.decisions = sum(len(each.accepted) for each in told)
+    outcome.decisions = sum(len(each.accepted) + len(each.started) for each in told)
     outcome.refused = sum(each.refused for each in told)
     outcome.decided_again = sum(each.decided_again for each in told)
     outcome.cut = sum(each.cut for each in told)
@@ -214,6 +219,18 @@ def _not_as_told(told: Sequence[Told], requests: dict[str, int]) -> list[str]:
             if requests.get(asked, 0) != n]  # fmt: skip
     ghosts = [f"{asked} was not accepted and stands in the log" for asked in requests if asked and asked not in accepted]
     return unexpected[:MOST_DIFFERENCES] + lost[:MOST_DIFFERENCES] + ghosts[:MOST_DIFFERENCES]
+
+
+def _not_started_as_told(told: Sequence[Told], rows: Sequence[asyncpg.Record]) -> list[str]:
+    """Who was told that it started an attempt did so; and somebody was told of each attempt that was started and is not over."""
+    accepted = {place: worker for each in told for place, worker in each.started.items()}
+    log = {(row["job_id"], row["attempt"]): row["worker"] for row in rows}
+    over = {(row["job_id"], row["attempt"]) for row in rows if row["over"]}
+    lost = [f"{place}: {worker} was told that it started it, the log says {log.get(place)}"
+            for place, worker in accepted.items() if log.get(place) != worker]  # fmt: skip
+    ghosts = [f"{place} was started by {worker}, who was not told" for place, worker in log.items()
+              if place not in accepted and place not in over]  # fmt: skip
+    return lost[:MOST_DIFFERENCES] + ghosts[:MOST_DIFFERENCES]
 
 
 async def deadlocks(connection: Connection) -> int:

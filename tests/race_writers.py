@@ -51,6 +51,8 @@ class Told:
 
     accepted: dict[str, tuple[str, int, int]] = field(default_factory=dict)
     """By request id: the job, its seq afterwards, and how many events were decided."""
+    started: dict[tuple[str, int], str] = field(default_factory=dict)
+    """By job and attempt: the worker that was told so."""
     refused: int = 0
     decided_again: int = 0
     unread: int = 0
@@ -136,7 +138,7 @@ class Writer:
             if not self._seen or self._chance.random() < 0.1:
                 await self._look()
             jobs = self._chance.sample(list(self._seen.values()), min(len(self._seen), self._chance.randint(1, MOST_AT_ONCE)))
-            await asyncio.gather(*(self._decide_on(job) for job in jobs))
+            await asyncio.gather(*(self._start(job) if self._is_to_start(job) else self._decide_on(job) for job in jobs))
 
     async def _look(self) -> None:
         """As a worker sees a job when it is told of it, and the API before it cancels: others have the same in hand."""
@@ -145,6 +147,27 @@ class Writer:
                 self._seen = {row["id"]: job_from(row) for row in await connection.fetch(HOT, TYPE)}
         except AWAY:
             await asyncio.sleep(0)
+
+    def _is_to_start(self, job: Job) -> bool:
+        """As a worker does it; the other half is started by a decision, which may be made again."""
+        return self._chance.random() < (0.5 if job.status is Status.QUEUED else 0.02)
+
+    async def _start(self, job: Job) -> None:
+        self._ask(f"worker:{self._name}")
+        attempt = job.attempt + (self._chance.random() < 0.02)
+        try:
+            started = await self._store.start_attempt(job.id, attempt, TYPE, worker=self._name)
+        except Exception as error:
+            self._told.unexpected.append(f"{self._name} starts attempt {attempt} of {job.id}: {error!r}")
+            return
+        if started is None:
+            self._told.refused += 1
+            return
+        if (started.status, started.attempt, started.worker) != (Status.PROCESSING, attempt, self._name):
+            self._told.unexpected.append(f"{self._name} was told that it started attempt {attempt}: {started}")
+        self._told.started[started.id, attempt] = self._name
+        self._accepted += 1
+        self._seen[job.id] = started
 
     async def _decide_on(self, job: Job) -> None:
         self._asked += 1

@@ -19,7 +19,19 @@ from events.group_commit import GroupCommit
 from events.job import JSON, Status
 from events.store import Store
 from tests.histories import new, starting
-from tests.job_types import QUICK, cancel, ended, job_type, queue, row_locked, running, until_waiting_for_locks, words, working
+from tests.job_types import (
+    QUICK,
+    cancel,
+    claim_of,
+    ended,
+    job_type,
+    queue,
+    row_locked,
+    running,
+    until_waiting_for_locks,
+    words,
+    working,
+)
 from tests.mutants.breaks import BREAKS, Break
 from workers import rescue, run
 from workers.deliver import Hint, LocalWire
@@ -162,10 +174,10 @@ async def test_a_hint_that_comes_again_while_its_attempt_is_being_started_is_set
         # Not due, so that no tick delivers it once more.
         job = await queue(store, None, QUICK, {"n": 7}, delay=timedelta(hours=1))
         async with row_locked(database, job):
-            worker.runner.run(job, started=lambda: settled.append("first"))
+            worker.runner.run(claim_of(job), started=lambda: settled.append("first"))
             await until_waiting_for_locks(database, 1)
 
-            worker.runner.run(job, started=lambda: settled.append("again"))
+            worker.runner.run(claim_of(job), started=lambda: settled.append("again"))
 
             assert settled == ["again"]
         assert (await ended(database, job)).result == {"n": 7}

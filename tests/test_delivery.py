@@ -26,6 +26,7 @@ from tests.job_types import (
     FAIL_ONCE,
     QUICK,
     cancel,
+    claim_of,
     ended,
     fail_in_first_attempt,
     job_type,
@@ -406,7 +407,7 @@ async def test_of_two_workers_with_the_same_hint_one_starts_the_attempt(database
             both = [one.runner, other.runner]
             random.shuffle(both)
             for runner in both:
-                runner.run(job, started=lambda: None)
+                runner.run(claim_of(job), started=lambda: None)
 
         for job in jobs:
             await ended(database, job)
@@ -491,21 +492,21 @@ async def test_a_job_of_an_arq_client_is_dropped_and_hurts_nobody(
     await client.aclose()
 
 
-async def test_jobs_whose_worker_could_not_read_them_are_delivered_again(
+async def test_a_job_is_started_though_postgresql_ends_the_connection_over_which_it_is_being_started(
     database: Database, store: Store, bus: Bus, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redis_wire, "CLAIM_LASTS", 300)
     reader = """
     select pg_terminate_backend(pid) from pg_stat_activity
-    where datname = current_database() and wait_event_type = 'Lock' and query like '%from jobs j%where id = any($1)%'
+    where datname = current_database() and wait_event_type = 'Lock' and query like '%unnest($1::text[], $2::int[], $3::text[]%'
     """
     async with working(database, store, bus, wire, [QUICK]):
         job = await queue(store, None, QUICK, delay=timedelta(seconds=2))
         async with table_locked(database):
             wire.push([Hint.of(job)])
 
-            # As when PostgreSQL is restarted between the claim and the reading of what was claimed.
-            await until(lambda: database.fetch_val(reader), what="the worker reads what it has claimed")
+            # As when PostgreSQL is restarted just now.
+            await until(lambda: database.fetch_val(reader), what="the worker starts what it has claimed")
 
         assert (await ended(database, job, within=8)).attempt == 1
 

@@ -21,6 +21,7 @@ from events.store import Store
 from projections.jobs import JobsView
 from tests.chatwork_server import client_of, resources_of, sandbox_of, until
 from tests.handler_context import RunningAttempt, next_attempt, running
+from tests.job_types import claim_of
 from workers.chatwork.client import Chatwork, NoToken, Unauthorized
 from workers.chatwork.messages_sync import AT_ONCE, CHATWORK_MESSAGES_SYNC, MessagesSync, UnknownRoom
 from workers.chatwork.rate_limit import RateLimit
@@ -518,7 +519,7 @@ async def test_the_worker_runs_it_and_its_end_is_in_the_log(store: Store, databa
             store=store, bus=bus, resources=world.resources, job_types=types, worker_id="w9", slots=1, tell=lambda job: None
         )
 
-        runner.run(job, started=lambda: None)
+        runner.run(claim_of(job), started=lambda: None)
         await runner.stop(grace=10)
 
     ended = await JobsView(database).get(job.id)

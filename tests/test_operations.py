@@ -22,6 +22,7 @@ from tests.chatwork_server import sandbox_of
 from tests.job_types import (
     HANG,
     QUICK,
+    claim_of,
     ended,
     job_type,
     queue,
@@ -260,7 +261,7 @@ async def test_two_workers_are_told_apart(database: Database, store: Store, bus:
         working(database, store, bus, wires[1], [HANG]) as other,
     ):
         job = await queue(store, None, HANG, delay=timedelta(hours=1))
-        other.runner.run(job, started=lambda: None)
+        other.runner.run(claim_of(job), started=lambda: None)
         await running(database, job)
 
         seen = await workers_seen(database, lease=10, remembered=timedelta(0))
@@ -330,7 +331,7 @@ async def test_an_admin_ends_a_running_job_for_good_and_its_worker_hears_of_it(
         assert (ended_job["status"], ended_job["error"]["name"], ended_job["error"]["message"]) == (
             "failed", "ForceFailed", "応答なし",
         )  # fmt: skip
-        await until(lambda: not worker.runner.attempts)
+        await until(lambda: not worker.runner.in_hand)
     history = await store.history(job.id)
     assert [recorded.actor for recorded in history][-1] == f"user:{service.admin.id}"
     assert await words(store, job) == ["queued", "started", "failed"]

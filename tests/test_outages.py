@@ -33,7 +33,7 @@ from tests.proxy import Fault, Proxy, proxy_before
 from tests.servers import RedisServer
 from tests.service_fixture import PASSWORD, Service, make_parts, service, serving
 from tests.worker_process import worker_process
-from workers import deliver, main, rescue, run
+from workers import deliver, rescue, run
 from workers.deliver import DELIVERING, TRY_LOCK, LocalWire
 from workers.job_type import Context
 from workers.redis_wire import RedisWire
@@ -181,24 +181,25 @@ async def test_what_ends_while_postgresql_is_away_is_recorded_when_it_is_back_an
 async def test_a_worker_hands_its_jobs_back_in_time_though_what_it_was_about_to_take_gets_no_answer(
     proxy: Proxy, database: Database, store: Store, bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(main, "TAKEN_WITHIN", 0.2)
-    far = Database(proxy.url)
-    await far.connect()
+    monkeypatch.setattr(run, "HAND_BACK_WITHIN", 0.2)
+    far = Store(Database(proxy.url), bus)
+    await far.start()
     wire = LocalWire()
     async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(working(far, store, bus, wire, [HANG]))
+        await stack.enter_async_context(working(database, far, bus, wire, [HANG]))
         job = await running(database, await queue(store, wire, HANG))
         proxy.once("not exists (select from pauses", Fault.STALL)
         # On a connection of its own: the statement is prepared anew, and said in words.
         proxy.cut()
-        await queue(store, wire, HANG)
+        stalled = await queue(store, wire, HANG)
         await until(lambda: proxy.faults_met)
 
         async with asyncio.timeout(5):
             await stack.aclose()
 
-    await far.disconnect()
     assert await words(store, job) == ["queued", "started", "queued: worker_shutdown"]
+    assert await words(store, stalled) == ["queued"]
+    await far.stop()
 
 
 # A process frozen at the worst moment -----------------------------------------------------------------------------------------

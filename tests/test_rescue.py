@@ -24,6 +24,7 @@ from tests.job_types import (
     HANG,
     QUICK,
     cancel,
+    claim_of,
     ended,
     events_of,
     hang,
@@ -256,13 +257,13 @@ async def test_a_worker_that_may_have_been_declared_gone_starts_nothing_before_i
         job = await queue(store, None, QUICK, delay=NOT_FOR_A_WHILE)
         worker.runner.lease(until=elapsed())
 
-        worker.runner.run(job, started=lambda: settled.append(job))
+        worker.runner.run(claim_of(job), started=lambda: settled.append(job))
 
-        assert (worker.runner.free, worker.runner.attempts, settled) == (0, {}, [])
+        assert (worker.runner.free, worker.runner.in_hand, settled) == (0, {}, [])
         monkeypatch.setattr(rescue, "LEASE", 60)
         await worker._heart.beat()
         assert worker.runner.free == worker.runner.slots
-        worker.runner.run(job, started=lambda: settled.append(job))
+        worker.runner.run(claim_of(job), started=lambda: settled.append(job))
         await ended(database, job)
         assert settled == [job]
 
@@ -274,10 +275,10 @@ async def test_what_a_worker_takes_while_it_registers_anew_is_left_to_others(
         job = await queue(store, None, QUICK, delay=NOT_FOR_A_WHILE)
 
         worker.runner.lose()
-        worker.runner.run(job, started=lambda: None)
+        worker.runner.run(claim_of(job), started=lambda: None)
         worker.runner.go_on(worker.runner.worker_id)
 
-        assert worker.runner.attempts == {}
+        assert worker.runner.in_hand == {}
         await lives_on(worker, store, database)
     assert await words(store, job) == ["queued"]
 
@@ -365,7 +366,7 @@ async def test_workers_that_were_all_cut_off_for_many_leases_take_nobody_for_gon
             await _pass(database, 2 * LEASE)
 
             assert await _gone(database) == {"w-long-dead"}
-            assert len(one.runner.attempts) + len(other.runner.attempts) == 4
+            assert len(one.runner.in_hand) + len(other.runner.in_hand) == 4
             finish.set()
             assert [(await ended(database, job)).result for job in jobs] == [1] * 4
         await far_store.stop()
@@ -594,7 +595,7 @@ async def test_a_worker_that_was_declared_gone_stops_though_nobody_has_rescued_i
     type = job_type("waits", wait)
     async with working(database, store, bus, wire, [type]) as worker:
         job = await running(database, await queue(store, wire, type))
-        await until(lambda: worker.runner.started())
+        await until(lambda: worker.runner.attempts)
         name = worker.runner.worker_id
 
         async with row_locked(database, job):
@@ -652,7 +653,7 @@ async def test_a_cancel_that_the_bus_did_not_bring_is_found_at_the_next_heartbea
     await in_silence.start()
     async with working(database, store, bus, wire, [type]) as worker:
         job = await running(database, await queue(store, wire, type))
-        await until(lambda: worker.runner.started())
+        await until(lambda: worker.runner.attempts)
         asked = time.monotonic()
 
         await cancel(in_silence, job)

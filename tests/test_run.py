@@ -27,6 +27,7 @@ from tests.job_types import (
     QUICK,
     Numbered,
     cancel,
+    claim_of,
     ended,
     events_of,
     fail_for_good,
@@ -625,9 +626,9 @@ async def test_a_cancel_while_started_is_in_flight_ends_the_job_whichever_is_fir
             if first == "cancel":
                 canceling = asyncio.create_task(cancel(elsewhere, job))
                 await until_waiting_for_locks(database, 1)
-                worker.runner.run(job, started=lambda: None)
+                worker.runner.run(claim_of(job), started=lambda: None)
             else:
-                worker.runner.run(job, started=lambda: None)
+                worker.runner.run(claim_of(job), started=lambda: None)
                 await until_waiting_for_locks(database, 1)
                 canceling = asyncio.create_task(cancel(elsewhere, job))
             await until_waiting_for_locks(database, 2)
@@ -656,7 +657,7 @@ async def test_an_attempt_that_is_no_longer_the_one_that_waits_is_not_started(
             retrying = asyncio.create_task(store.append(canceled, rules.retry, actor="user:test"))
             await until_waiting_for_locks(database, 1)
             # What the worker has read before it was canceled.
-            worker.runner.run(job, started=lambda: None)
+            worker.runner.run(claim_of(job), started=lambda: None)
         await retrying
 
         await ended(database, job)
@@ -679,11 +680,11 @@ async def test_a_handler_whose_job_was_canceled_before_it_began_is_never_entered
     async with working(database, store, bus, wire, [type]) as worker:
         job = await queue(store, None, type, delay=timedelta(hours=1))  # no tick may be quicker
         async with row_locked(database, job):
-            worker.runner.run(job, started=lambda: None)
+            worker.runner.run(claim_of(job), started=lambda: None)
             await until_waiting_for_locks(database, 1)
             # The word of another process comes before the answer to our own write.
             bus.announce([Change(job.id, 3, 1, "canceled", job.type, None)])
-        await until(lambda: not worker.runner.attempts)
+        await until(lambda: not worker.runner.in_hand)
 
     assert entered == []
 
@@ -748,12 +749,12 @@ async def test_of_a_cancel_and_a_completion_at_the_same_moment_one_wins_and_the_
     async with working(database, store, bus, wire, [type], slots=100) as worker:
         jobs = [await queue(store, None, type) for _ in range(100)]
         for job in jobs:
-            worker.runner.run(job, started=lambda: None)
+            worker.runner.run(claim_of(job), started=lambda: None)
         await asyncio.gather(*(started[job.id].wait() for job in jobs))
 
         told = await asyncio.gather(*(cancel_at_once(job) for job in jobs))
 
-        await until(lambda: not worker.runner.attempts)
+        await until(lambda: not worker.runner.in_hand)
         for job, status in zip(jobs, told, strict=True):
             assert await words(store, job) == ["queued", "started", status.value]
             await must_fold(database, store, job)
@@ -795,7 +796,7 @@ async def test_a_handler_that_has_its_result_when_the_worker_stops_is_completed_
     worker = new_worker(database, store, bus, wire, [type])
     await worker.start()
     job = await running(database, await queue(store, wire, type))
-    await until(lambda: worker.runner.started())
+    await until(lambda: worker.runner.attempts)
     # The part that takes jobs has ended: stopping is now only a matter of what runs.
     worker._stopping.set()
     await until(lambda: worker._taking is not None and worker._taking.done())
@@ -822,14 +823,14 @@ async def test_of_reasons_to_stop_that_come_together_the_one_that_counts_more_is
     type = job_type("once", hang, max_attempts=1)
     async with working(database, store, bus, LocalWire(), [type]) as worker:
         job = await queue(store, None, type, delay=timedelta(hours=1))
-        worker.runner.run(job, started=lambda: None)
-        await until(lambda: worker.runner.started())
+        worker.runner.run(claim_of(job), started=lambda: None)
+        await until(lambda: worker.runner.attempts)
         attempt = worker.runner.attempts[job.id]
 
         attempt.interrupt(first)
         attempt.interrupt(then)
 
-        await until(lambda: not worker.runner.attempts)
+        await until(lambda: worker.runner.attempts.get(job.id) is not attempt)
         assert (await words(store, job))[:3] == history
     assert [event.error.name for event in await events_of(store, job, Failed)] in ([], ["Timeout"])
 

@@ -32,6 +32,7 @@ from events.job import (
     hand_back,
     rescue,
     retry,
+    start,
     word,
 )
 from events.store import AlreadyActive, DatabaseClock, Decision, Idempotency, KeyTaken, NewJob, Store
@@ -281,6 +282,75 @@ async def test_of_many_starts_of_one_attempt_in_two_processes_one_counts(store: 
     assert len(winners) == 1
     assert {type(answer) for answer in answers} == {Job, NotAllowed}
     assert await words_of(store, job) == ["queued", "started"]
+
+
+HISTORIES: dict[str, list[Decision]] = {
+    "queued": [],
+    "processing": [starting()],
+    "retried": [starting(), failing()],
+    "processing again": [starting(), failing(), starting(attempt=2)],
+    "retried later": [starting(), failing(retry_in=timedelta(days=1))],
+    "completed": [starting(), completing()],
+    "failed": [starting(), failing(retry_in=None)],
+    "canceled": [canceling],
+    "canceled and retried": [canceling, retry],
+}
+
+
+@pytest.mark.parametrize("history", HISTORIES.values(), ids=HISTORIES)
+@pytest.mark.parametrize("attempt", [1, 2, 3])
+async def test_a_start_does_to_a_job_what_the_rules_say(
+    store: Store, database: Database, history: list[Decision], attempt: int
+) -> None:
+    job = await store.create(new(), actor="user:x")
+    for decide in history:
+        job = await store.append(job, decide, actor="worker:w1")
+    try:
+        [expected] = start(job, attempt=attempt, worker="w2")
+    except NotAllowed:
+        expected = None
+
+    started = await store.start_attempt(job.id, attempt, "rooms", worker="w2")
+
+    row, folded = await row_and_fold(database, store, job.id)
+    assert row == folded
+    if expected is None:
+        assert (started, row) == (None, job)
+        return
+    assert started == row
+    [event] = await store.history(job.id, after=job.seq)
+    assert (event.event, event.attempt, event.actor) == (expected, attempt, "worker:w2")
+
+
+async def test_a_start_asks_for_the_type_and_for_pauses(store: Store, connection: Connection) -> None:
+    job = await store.create(new(), actor="user:x")
+    pause = "insert into pauses (type, until, reason, actor) values ('rooms', $1, 'test', 'user:x')"
+
+    assert await store.start_attempt(job.id, 1, "messages", worker="w1") is None
+    for until_then in (None, datetime.now(UTC) + timedelta(hours=1)):
+        await connection.execute(pause, until_then)
+        assert await store.start_attempt(job.id, 1, "rooms", worker="w1") is None
+        await connection.execute("delete from pauses")
+
+    assert await store.start_attempt(job.id, 1, "rooms", worker="w1") is not None
+    assert await words_of(store, job) == ["queued", "started"]
+
+
+async def test_of_many_starts_of_many_attempts_in_two_processes_one_counts_for_each(
+    database_url: str, connection: Connection
+) -> None:
+    async with open_store(database_url) as one, open_store(database_url) as two:
+        jobs = await one.create_many([new() for _ in range(50)], actor="user:x")
+        hints = [(job, n) for job in jobs for n in range(6)]
+        random.shuffle(hints)
+
+        answers = await asyncio.gather(
+            *((one, two)[n % 2].start_attempt(job.id, 1, "rooms", worker=f"w{n % 3}") for job, n in hints)
+        )
+
+    assert sorted(job.id for job in answers if job is not None) == sorted(job.id for job in jobs)
+    assert await deadlocks(connection) == 0
+    assert await what_is_broken(connection) == []
 
 
 async def test_appends_to_one_job_from_many_tasks_are_all_kept_in_order(store: Store, other_store: Store) -> None:
@@ -1084,6 +1154,84 @@ async def test_an_append_whose_connection_breaks_is_written_once_and_answered(
     assert (done.status, done.result, done.seq) == ("completed", "the marker", 3)
     assert len(decision.jobs) == 1
     assert await words_of(far_store, job) == ["queued", "started", "completed"]
+    assert await what_is_broken(connection) == []
+
+
+@pytest.mark.parametrize("fault", [Fault.CUT_BEFORE, Fault.CUT_AFTER])
+async def test_a_start_whose_connection_breaks_is_written_once_and_answered(
+    far_store: Store, proxy: Proxy, connection: Connection, fault: Fault
+) -> None:
+    jobs = [await far_store.create(new(), actor="user:x") for _ in range(3)]
+    proxy.once("the worker", fault)
+
+    async with asyncio.timeout(10):
+        started = await asyncio.gather(
+            *(far_store.start_attempt(job.id, 1, "rooms", worker="the worker") for job in jobs),
+            far_store.start_attempt(jobs[0].id, 2, "rooms", worker="the worker"),
+        )
+
+    assert proxy.faults_met == [fault]
+    assert [job and (job.id, job.status, job.worker) for job in started] == [
+        *((job.id, "processing", "the worker") for job in jobs),
+        None,
+    ]
+    assert [await words_of(far_store, job) for job in jobs] == [["queued", "started"]] * 3
+    assert await what_is_broken(connection) == []
+
+
+async def test_a_start_that_the_lost_backend_still_commits_is_not_written_again(
+    far_store: Store, proxy: Proxy, connection: Connection, locker: Connection
+) -> None:
+    job = await far_store.create(new(), actor="user:x")
+    async with asyncio.timeout(10):
+        async with locker.transaction():
+            await locker.execute("select from jobs where id = $1 for update", job.id)
+            starting_it = far_store.start_attempt(job.id, 1, "rooms", worker="w1")
+            await until(lambda: waiting_for_locks(connection, 1))
+            proxy.cut()
+            await until(lambda: waiting_for_locks(connection, 2))
+        started = await starting_it
+
+    assert started is not None
+    assert (started.seq, started.worker) == (2, "w1")
+    assert await words_of(far_store, job) == ["queued", "started"]
+    assert await what_is_broken(connection) == []
+
+
+async def test_a_start_that_is_sent_again_does_not_take_another_s_for_its_own(
+    far_store: Store, other_store: Store, proxy: Proxy, connection: Connection
+) -> None:
+    _, job = [await far_store.create(new(), actor="user:x") for _ in range(2)]  # one over each lane's connection
+    proxy.once("the worker", Fault.CUT_BEFORE)
+    proxy.closed_to_new = True
+    starting_it = far_store.start_attempt(job.id, 1, "rooms", worker="the worker")
+    await until(lambda: true_of(lambda: bool(proxy.faults_met)))
+    # A second delivery of the same hint to the same worker, over another connection.
+    assert await other_store.start_attempt(job.id, 1, "rooms", worker="the worker") is not None
+
+    proxy.closed_to_new = False
+    async with asyncio.timeout(10):
+        assert await starting_it is None
+
+    assert await words_of(far_store, job) == ["queued", "started"]
+    assert await what_is_broken(connection) == []
+
+
+async def test_a_start_that_is_sent_again_when_the_job_was_canceled_is_refused(
+    far_store: Store, other_store: Store, proxy: Proxy, connection: Connection
+) -> None:
+    _, job = [await far_store.create(new(), actor="user:x") for _ in range(2)]  # one over each lane's connection
+    proxy.once("the worker", Fault.CUT_AFTER)
+    proxy.closed_to_new = True
+    starting_it = far_store.start_attempt(job.id, 1, "rooms", worker="the worker")
+    await until(lambda: is_true(connection, "select count(*) = 3 from job_events"))
+    await other_store.append(job, canceling, actor="user:x")
+
+    proxy.closed_to_new = False
+    async with asyncio.timeout(10):
+        assert await starting_it is None
+
+    assert await words_of(far_store, job) == ["queued", "started", "canceled"]
     assert await what_is_broken(connection) == []
 
 

@@ -20,9 +20,8 @@ from events.database import DATABASE_ERRORS, Database
 from events.lasting import end
 from events.store import Store
 from projections.jobs import JobsView
-from workers.deliver import AttemptId, Delivery, Hint, Room, Wire
+from workers.deliver import Delivery, Hint, Room, Wire
 from workers.job_type import JobType
-from workers.pauses import Pauses
 from workers.redis_wire import RedisWire
 from workers.rescue import Heart, new_worker_id
 from workers.resources import Resources
@@ -51,7 +50,6 @@ class Worker:
         self._database = database
         self._wire = wire
         self._view = JobsView(database)
-        self._pauses = Pauses(database)
         self._job_types = job_types
         self._turns = list(job_types)  # whose turn it is to be asked first
         self.runner = Runner(
@@ -130,15 +128,9 @@ class Worker:
 
     async def _take(self, room: Room) -> int:
         claims = await self._wire.claim(room)
-        jobs = await self._pauses.may_start([claim.id.job_id for claim in claims]) if claims else []
-        waiting = {(AttemptId(job.id, job.attempt), job.type): job for job in jobs}
         for claim in claims:
-            job = waiting.get(claim)
-            if job is None:
-                # Started already, ended, moved on; or paused meanwhile: then it comes again when the pause is over.
-                self._wire.settle(claim)
-            else:
-                self.runner.run(job, started=partial(self._wire.settle, claim))
+            # Settled also where it is refused: it was started already, ended, moved on; or is paused, and comes again after that.
+            self.runner.run(claim, started=partial(self._wire.settle, claim))
         served = {claim.type for claim in claims}
         self._turns.sort(key=served.__contains__)
         return len(claims)

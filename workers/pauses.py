@@ -4,13 +4,10 @@ A pause is state of the service, not of a job: it stands outside the log, and a 
 runs goes on.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from events.database import ConstraintViolated, Database
-from events.job import Job, Status
-from events.store import JOB_COLUMNS, job_from
 
 # A pause without an end is an operator's: nothing but a resume ends it.
 PAUSE = """
@@ -26,14 +23,6 @@ where pauses.until < excluded.until
 """
 
 RESUME = "delete from pauses where type = :type"
-
-# Asked for each claim, so in one query with the jobs themselves. Asked for queued ones only, PostgreSQL would walk through the
-# index of all that wait.
-MAY_START = f"""
-select {JOB_COLUMNS} from jobs j
-where id = any($1)
-and not exists (select from pauses p where p.type = j.type and (p.until is null or p.until > now()))
-"""
 
 IN_FORCE = "select type, since, until, reason, actor from pauses where until is null or until > now() order by type"
 
@@ -73,12 +62,6 @@ class Pauses:
 
     async def resume(self, type: str) -> None:
         await self._database.execute(RESUME, {"type": type})
-
-    async def may_start(self, job_ids: Sequence[str]) -> list[Job]:
-        """Those of the jobs that wait to be started and whose type is not paused, in no order."""
-        async with self._database.raw() as connection:
-            jobs = [job_from(row) for row in await connection.fetch(MAY_START, job_ids)]
-        return [job for job in jobs if job.status is Status.QUEUED]
 
     async def in_force(self) -> dict[str, Pause]:
         """The pauses of this moment, by type."""

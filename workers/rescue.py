@@ -166,7 +166,7 @@ class Heart:
         for row in await self._database.fetch_all(LEFT_BEHIND, {"types": list(self._job_types)}):
             await rescue_job(self._store, self._job_types, job_from(row))
         for id, job in tuple(self._abandoned.items()):
-            if id not in self._runner.attempts:
+            if id not in self._runner.in_hand:
                 await rescue_job(self._store, self._job_types, job)
 
     def _beats_regularly(self) -> bool:
@@ -193,12 +193,12 @@ class Heart:
         """Compares what the log says this worker runs with what it has in hand. A cancel that was missed stops here; a job
         that is not in hand for two beats was started by a write whose answer never came, and is rescued."""
         # What is started while the list is being read is on neither side of the comparison.
-        in_hand = self._runner.started()
+        started = dict(self._runner.attempts)
         listed = {job.id: job for job in await self._view.held_by(self._runner.worker_id)}
-        for id, attempt in in_hand.items():
+        for id, attempt in started.items():
             if id not in listed or listed[id].attempt != attempt.number:
                 attempt.interrupt(Interruption.OVER)
-        unknown = {id for id in listed if id not in self._runner.attempts}
+        unknown = listed.keys() - self._runner.in_hand.keys()
         self._abandoned = {id: listed[id] for id in unknown & self._unknown}
         self._unknown = unknown
 

@@ -11,9 +11,9 @@ import contextlib
 import math
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import Enum, IntEnum, auto
 from typing import Any
 
 import orjson
@@ -25,8 +25,9 @@ from events.bus import Bus, Change
 from events.database import Database
 from events.elapsed import elapsed
 from events.job import JSON, Job, JobError, NotAllowed, Status
-from events.store import Decision, Store
-from workers.job_type import AttemptOver, Final, GiveUp, JobType
+from events.store import Answer, Decision, Store
+from workers.deliver import AttemptId, Claim
+from workers.job_type import AttemptOver, Final, GiveUp, JobType, Payload
 from workers.resources import Resources
 
 log = structlog.get_logger(__name__)
@@ -86,11 +87,14 @@ class Runner:
         self.worker_id = worker_id
         self.slots = slots
         self.attempts: dict[str, Attempt] = {}
-        self.stuck: dict[asyncio.Task[JSON], Stuck] = {}
+        """Those that were started, by job id."""
+        self.stuck: dict[asyncio.Task[None], Stuck] = {}
         self.freed = asyncio.Event()
         """Set when a slot becomes free."""
-        self._tasks: dict[asyncio.Task[None], Attempt] = {}
-        self._recording = 0
+        self.recording = 0
+        """How many handlers have ended whose attempt's end is still being written."""
+        self._starting: dict[AttemptId, Attempt] = {}
+        self._running: set[Attempt] = set()
         self._lost = False
         self._leased_until = math.inf
         self._stop_listening = bus.listen(self._hear)
@@ -104,50 +108,46 @@ class Runner:
     def free(self) -> int:
         if not self.leased:
             return 0
-        return min(self.slots - len(self._tasks) + self._recording, 2 * self.slots - len(self._tasks))
+        taken = len(self._starting) + len(self._running)
+        return min(self.slots - taken + self.recording, 2 * self.slots - taken)
+
+    @property
+    def in_hand(self) -> dict[str, "Attempt"]:
+        """By job id what was started, and what may be started at any moment."""
+        return {id.job_id: attempt for id, attempt in self._starting.items()} | self.attempts
 
     @property
     def running_types(self) -> set[str]:
-        return {attempt.job.type for attempt in self.attempts.values()}
+        return {attempt.type for attempt in self.in_hand.values()}
 
-    def run(self, job: Job, *, started: Callable[[], None]) -> None:
-        """Runs the attempt that `job` is queued for. Calls `started` as soon as its `started` is durable or refused: from
-        then on nobody needs to be told that the job waits. A worker that may be gone starts nothing, and leaves it to others."""
+    def run(self, claim: Claim, *, started: Callable[[], None]) -> None:
+        """Starts the claimed attempt, if the log allows it, and runs it. Calls `started` as soon as its `started` is durable or
+        refused: from then on nobody needs to be told that the job waits. A worker that may be gone starts nothing, and leaves it
+        to others."""
         if not self.leased:
             return
-        other = self.attempts.get(job.id)
-        if other is not None and other.number == job.attempt:
+        running = self.attempts.get(claim.id.job_id)
+        if claim.id in self._starting or (running is not None and running.number == claim.id.attempt):
             # A second delivery. Redis excludes nobody, so this happens.
             started()
             return
-        attempt = self.attempts[job.id] = Attempt(self, job)
-        if other is not None:
-            other.interrupt(Interruption.OVER)
-        task = asyncio.create_task(self._run(attempt, started))
-        self._tasks[task] = attempt
-        task.add_done_callback(self._free)
+        attempt = self._starting[claim.id] = Attempt(self, claim)
+        answer = self.store.start_attempt(*claim.id, claim.type, worker=attempt.worker)
+        answer.add_done_callback(lambda answer: self._begin(attempt, started, answer))
 
     async def stop(self, *, grace: float) -> None:
         """Waits up to `grace` seconds for what runs, then hands it back. Nothing new may be run meanwhile."""
         await self._all_ended(within=grace)
-        for attempt in list(self.attempts.values()):
-            attempt.interrupt(Interruption.STOPPING)
+        self._interrupt_all(Interruption.STOPPING)
         await self._all_ended(within=PATIENCE + HAND_BACK_WITHIN)
         self._stop_listening()
 
-    def started(self) -> dict[str, "Attempt"]:
-        """The attempts whose `started` is durable, by job id."""
-        return {id: attempt for id, attempt in self.attempts.items() if attempt.job.status is Status.PROCESSING}
-
-    @contextlib.contextmanager
-    def recording(self) -> Iterator[None]:
-        """Around what is left to do of an attempt whose handler has ended."""
-        self._recording += 1
+    def end(self, attempt: "Attempt") -> None:
+        """There is nothing left to do of this attempt."""
+        self._running.discard(attempt)
+        if self.attempts.get(attempt.job_id) is attempt:
+            del self.attempts[attempt.job_id]
         self.freed.set()
-        try:
-            yield
-        finally:
-            self._recording -= 1
 
     def lease(self, *, until: float) -> None:
         """Nobody declares this worker gone before then (`elapsed`)."""
@@ -157,8 +157,7 @@ class Runner:
     def lose(self) -> None:
         """This worker was declared gone: others run what it ran. Stops it all, and runs no more until `go_on`."""
         self._lost = True
-        for attempt in list(self.attempts.values()):
-            attempt.interrupt(Interruption.LOST)
+        self._interrupt_all(Interruption.LOST)
 
     def go_on(self, new_worker_id: str) -> None:
         """Under a new id, which is registered: nobody takes it for gone."""
@@ -166,158 +165,225 @@ class Runner:
         self._lost = False
         self.freed.set()
 
+    def _begin(self, attempt: "Attempt", started: Callable[[], None], answer: Answer) -> None:
+        """The log has said whether the attempt was started."""
+        del self._starting[attempt.id]
+        started()
+        if (error := answer.exception()) is not None:
+            log.error("attempt not started", job_id=attempt.job_id, attempt=attempt.number, exc_info=error)
+        elif (job := answer.result()) is not None:
+            before = self.attempts.get(job.id)
+            if before is not None:
+                before.interrupt(Interruption.OVER)
+            self.attempts[job.id] = attempt
+            self._running.add(attempt)
+            attempt.begin(job)
+            return
+        self.freed.set()
+
     def _hear(self, change: Change) -> None:
-        attempt = self.attempts.get(change.job_id)
-        if attempt is not None and (change.attempt, change.status) != (attempt.number, Status.PROCESSING):
-            attempt.interrupt_if_older_than(change)
+        if (attempt := self.attempts.get(change.job_id)) is not None:
+            attempt.hear(change)
+        if (attempt := self._starting.get(AttemptId(change.job_id, change.attempt))) is not None:
+            attempt.hear(change)
+
+    def _interrupt_all(self, why: Interruption) -> None:
+        for attempt in self.in_hand.values():
+            attempt.interrupt(why)
 
     async def _all_ended(self, *, within: float) -> None:
-        if self._tasks and within > 0:
-            await asyncio.wait(set(self._tasks), timeout=within)
-
-    def _free(self, task: asyncio.Task[None]) -> None:
-        attempt = self._tasks.pop(task)
-        self.freed.set()
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("attempt not recorded: it will be rescued", job_id=attempt.job.id, attempt=attempt.number, exc_info=error)
-
-    async def _run(self, attempt: "Attempt", started: Callable[[], None]) -> None:
-        """The story of an attempt: start, do, record."""
-        job = attempt.job
-        try:
-            try:
-                await attempt.start()
-            finally:
-                started()
-            ended = await attempt.run()
-            if ended.status is Status.COMPLETED:
-                # The history says so; a line for each would cost more than the attempt.
-                log.debug("attempt completed", job_id=job.id, attempt=job.attempt, type=job.type)
-            else:
-                name = ended.error and ended.error.name
-                log.info("attempt ended", job_id=job.id, attempt=job.attempt, type=job.type, status=ended.status, error=name)
-        except NotAllowed as refusal:
-            now = refusal.job
-            log.info("attempt is over", job_id=job.id, attempt=job.attempt, status=now.status, now_in_attempt=now.attempt)
-        except Lost:
-            log.warning("attempt lost: the worker was declared gone", job_id=job.id, attempt=job.attempt, type=job.type)
-        finally:
-            if self.attempts.get(attempt.job.id) is attempt:
-                del self.attempts[attempt.job.id]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while self._starting or self._running:
+                    self.freed.clear()
+                    await self.freed.wait()
 
 
 class Lost(Exception):
     """Nothing may be recorded: the worker was declared gone."""
 
 
-class Attempt:
-    """One attempt in this process's hands. `job` is the job as last written here."""
+class Phase(Enum):
+    """How far an attempt is."""
 
-    def __init__(self, runner: Runner, job: Job) -> None:
+    STARTING = auto()
+    STARTED = auto()  # the log says so
+    HANDLING = auto()
+    TOLD = auto()  # the handler was told to stop
+    ENDED = auto()  # the handler has ended, or is waited for no longer
+
+
+class Attempt:
+    """One attempt in this process's hands. One task runs its handler and then records how that ended; to stop the handler is to
+    cancel the task. Where the handler does not listen, the end is recorded by another, and the first records nothing any more."""
+
+    task: asyncio.Task[None]
+    job: Job
+    """The job as last written here. There is none before the attempt was started."""
+
+    def __init__(self, runner: Runner, claim: Claim) -> None:
         self.runner = runner
-        self.job = job
-        self.number = job.attempt
+        self.id = claim.id
+        self.job_id, self.number = claim.id
+        self.type = claim.type
         self.worker = runner.worker_id
-        self._type = runner.job_types[job.type]
+        self.reports: ProgressReports | None = None
+        self._type = runner.job_types[claim.type]
+        self._phase = Phase.STARTING
         self._interruption: Interruption | None = None
-        self._over = asyncio.get_running_loop().create_future()
+        self._heard = 0  # the newest seq that was told of before we knew our own
+        self._timer: asyncio.TimerHandle | None = None
+        self._result: JSON = None
+        self._error: BaseException | None = asyncio.CancelledError()
+
+    def begin(self, job: Job) -> None:
+        """Runs the attempt: `job` was started for it."""
+        self.job = job
+        self._phase = Phase.STARTED
+        if self._heard > job.seq:
+            self.interrupt(Interruption.OVER)
+        self.task = asyncio.create_task(self._run())
 
     def interrupt(self, why: Interruption) -> None:
-        """Stops the handler. What comes after it was told so changes nothing."""
+        """Stops the handler. What comes after its end changes nothing."""
+        if self._phase is Phase.ENDED:
+            return
         self._interruption = why if self._interruption is None else min(why, self._interruption)
-        self._end_wait()
+        if self._phase is Phase.HANDLING:
+            # Not this very moment: a handler that has what it was waiting for may end by itself.
+            asyncio.get_running_loop().call_soon(self._tell)
 
-    def interrupt_if_older_than(self, change: Change) -> None:
-        """Somebody else moved the job on. Our own events come back over the bus too, and they are not newer than we know."""
-        if change.seq > self.job.seq:
+    def hear(self, change: Change) -> None:
+        """Somebody else may have moved the job on. Our own events come back over the bus too, and they are not newer than we
+        know."""
+        if (change.attempt, change.status) == (self.number, Status.PROCESSING):
+            return
+        if self._phase is Phase.STARTING:
+            self._heard = max(self._heard, change.seq)
+        elif change.seq > self.job.seq:
             self.interrupt(Interruption.OVER)
 
     async def append(self, decide: Decision) -> Job:
         self.job = await self.runner.store.append(self.job, decide, actor=f"worker:{self.worker}")
         return self.job
 
-    async def start(self) -> None:
-        """Raises `NotAllowed` where the job does not wait for this attempt any more."""
-        await self.append(lambda job: rules.start(job, attempt=self.number, worker=self.worker))
-
-    async def run(self) -> Job:
-        """Runs the handler and records how it ended. Raises `NotAllowed` where somebody else has ended the attempt."""
+    async def _run(self) -> None:
+        """The story of an attempt that was started: do, record."""
         if not self.runner.leased or self._interruption is Interruption.LOST:
             # Nothing has been done yet: a rescue would count an attempt for it, and end for good what costs money.
-            return await self._hand_back()
-        progress = ProgressReports(self)
-        context = RunContext(self, progress)
-        handler: asyncio.Task[JSON] = asyncio.create_task(self._handle(context))
-        why = await self._wait_for(handler)
-        if not await _stopped(handler):
-            self._report_stuck(handler)
-        with self.runner.recording():
-            return await self._end(handler, why, progress)
+            self._interruption = Interruption.STOPPING
+        elif self._interruption is None and not await self._handle():
+            return
+        await self._record()
 
-    async def _end(self, handler: asyncio.Task[JSON], why: Interruption | None, progress: "ProgressReports") -> Job:
-        if why is Interruption.LOST:
-            progress.drop()
+    async def _handle(self) -> bool:
+        """Runs the handler to its end. False where that came too late."""
+        self._phase = Phase.HANDLING
+        self._timer = asyncio.get_running_loop().call_later(self._type.deadline, self.interrupt, Interruption.TIMEOUT)
+        result: JSON = None
+        error: BaseException | None = None
+        try:
+            result = as_json(await self._type.run(RunContext(self), self._payload()))
+        except (SystemExit, KeyboardInterrupt) as raised:
+            # asyncio would let these end the whole worker.
+            error = TriedToExit(f"the handler raised {raised!r}")
+            error.__cause__ = raised
+        except BaseException as raised:
+            error = raised
+        if self._phase is Phase.ENDED:
+            return False
+        if self._phase is Phase.HANDLING and self._interruption in (Interruption.STOPPING, Interruption.TIMEOUT):
+            # What is done is done: it is recorded, though the worker is stopping, or the deadline has passed at that moment.
+            self._interruption = None
+        self._phase = Phase.ENDED
+        self._timer.cancel()
+        if self.task.cancelling():
+            await _shake_off(self.task)
+        self._result, self._error = result, error
+        return True
+
+    def _payload(self) -> Payload:
+        try:
+            payload: Payload = self._type.payload.model_validate(self.job.payload)
+        except ValidationError as error:
+            raise InvalidPayload(str(error)) from error
+        return payload
+
+    def _tell(self) -> None:
+        """Tells the handler to stop, if it still runs."""
+        if self._phase is not Phase.HANDLING:
+            return
+        self._phase = Phase.TOLD
+        self.task.cancel()
+        assert self._timer is not None
+        self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._give_up)
+
+    def _give_up(self) -> None:
+        """The handler swallows its cancellation: its attempt ends without it."""
+        self._phase = Phase.ENDED
+        log.error("handler swallows its cancellation", job_id=self.job.id, attempt=self.number, type=self.type)
+        self.runner.stuck[self.task] = Stuck(self.job.id, self.number, self.type, time.monotonic())
+        self.task.add_done_callback(self.runner.stuck.pop)
+        self.task = asyncio.create_task(self._record())
+
+    async def _record(self) -> None:
+        """Writes how the attempt ended. Its slot may be used by another meanwhile."""
+        self._phase = Phase.ENDED
+        self.runner.recording += 1
+        self.runner.freed.set()
+        try:
+            ended = await self._end()
+            if ended.status is not Status.COMPLETED:  # The history says so; a line for each would cost more than the attempt.
+                name = ended.error and ended.error.name
+                log.info(
+                    "attempt ended", job_id=ended.id, attempt=self.number, type=ended.type, status=ended.status, error=name
+                )
+        except NotAllowed as refusal:
+            now = refusal.job
+            log.info("attempt is over", job_id=now.id, attempt=self.number, status=now.status, now_in_attempt=now.attempt)
+        except Lost:
+            log.warning("attempt lost: the worker was declared gone", job_id=self.job.id, attempt=self.number)
+        except Exception as error:
+            log.error("attempt not recorded: it will be rescued", job_id=self.job.id, attempt=self.number, exc_info=error)
+        finally:
+            self.runner.recording -= 1
+            self.runner.end(self)
+
+    async def _end(self) -> Job:
+        if self._interruption is Interruption.LOST:
+            if self.reports is not None:
+                self.reports.drop()
             raise Lost
-        await progress.finish()
-        match why:
+        if self.reports is not None:
+            await self.reports.finish()
+        match self._interruption:
             case Interruption.STOPPING:
                 return await self._hand_back()
             case Interruption.TIMEOUT:
                 message = f"the attempt did not end within {self._type.deadline:g} seconds"
                 return await self._fail(JobError("Timeout", message), retry=True)
             case _:
-                return await self._record(handler)
+                return await self._record_outcome()
 
     async def _hand_back(self) -> Job:
         handed_back = await self.append(lambda job: rules.hand_back(job, attempt=self.number, worker=self.worker))
         self.runner.tell(handed_back)
         return handed_back
 
-    async def _handle(self, context: "RunContext") -> JSON:
-        try:
-            payload = self._type.payload.model_validate(self.job.payload)
-        except ValidationError as error:
-            raise InvalidPayload(str(error)) from error
-        try:
-            return as_json(await self._type.run(context, payload))
-        except (SystemExit, KeyboardInterrupt) as error:
-            # asyncio would let these end the whole worker.
-            raise TriedToExit(f"the handler raised {error!r}") from error
-
-    async def _wait_for(self, handler: asyncio.Task[JSON]) -> Interruption | None:
-        """Why the handler was stopped; None if it ended by itself."""
-        # One future for the handler's end, the deadline and every interruption: `asyncio.wait` makes several.
-        handler.add_done_callback(self._end_wait)
-        deadline = asyncio.get_running_loop().call_later(self._type.deadline, self.interrupt, Interruption.TIMEOUT)
-        try:
-            await self._over
-        finally:
-            deadline.cancel()
-        # What is done is done: it is recorded, though the worker is stopping, or the deadline has passed at that moment.
-        if handler.done() and self._interruption in (None, Interruption.STOPPING, Interruption.TIMEOUT):
-            return None
-        handler.cancel()
-        return self._interruption
-
-    def _end_wait(self, _: object = None) -> None:
-        if not self._over.done():
-            self._over.set_result(None)
-
-    async def _record(self, handler: asyncio.Task[JSON]) -> Job:
+    async def _record_outcome(self) -> Job:
         """How the handler ended becomes the attempt's end. After a cancel this is refused, which is how we learn of it."""
-        if not handler.done() or handler.cancelled():
-            return await self._fail(JobError("CancelledError", "the handler was cancelled from within"), retry=True)
-        error = handler.exception()
-        match error:
+        match self._error:
             case None:
-                result = handler.result()
                 return await self.append(
-                    lambda job: rules.complete(job, attempt=self.number, worker=self.worker, result=result)
+                    lambda job: rules.complete(job, attempt=self.number, worker=self.worker, result=self._result)
                 )
-            case GiveUp():
+            case asyncio.CancelledError():
+                return await self._fail(JobError("CancelledError", "the handler was cancelled from within"), retry=True)
+            case GiveUp() as error:
                 reason = error_from(error).message
                 return await self.append(lambda job: rules.give_up(job, attempt=self.number, worker=self.worker, reason=reason))
-            case _:
+            case error:
                 return await self._fail(error_from(error), retry=not isinstance(error, Final))
 
     async def _fail(self, error: JobError, *, retry: bool) -> Job:
@@ -326,35 +392,31 @@ class Attempt:
             lambda job: rules.fail(job, attempt=self.number, worker=self.worker, error=error, retry_in=retry_in)
         )
 
-    def _report_stuck(self, handler: asyncio.Task[JSON]) -> None:
-        log.error("handler swallows its cancellation", job_id=self.job.id, attempt=self.number, type=self.job.type)
-        self.runner.stuck[handler] = Stuck(self.job.id, self.number, self.job.type, time.monotonic())
-        handler.add_done_callback(self.runner.stuck.pop)
-
 
 class RunContext:
     """The `Context` that a handler is handed."""
 
-    def __init__(self, attempt: Attempt, progress: "ProgressReports") -> None:
-        self.job_id = attempt.job.id
+    def __init__(self, attempt: Attempt) -> None:
+        self.job_id = attempt.job_id
         self.attempt = attempt.number
         self.user_id = attempt.job.user_id
         self.resources = attempt.runner.resources
-        self._worker = attempt.worker
-        self._progress = progress
+        self._attempt = attempt
 
     @property
     def database(self) -> Database:
         return self.resources.database
 
     async def progress(self, result: JSON) -> None:
-        await self._progress.report(result)
+        if self._attempt.reports is None:
+            self._attempt.reports = ProgressReports(self._attempt)
+        await self._attempt.reports.report(result)
 
     @contextlib.asynccontextmanager
     async def store(self) -> AsyncIterator[None]:
         async with self.database.transaction():
             yield
-            values = {"job_id": self.job_id, "attempt": self.attempt, "worker": self._worker}
+            values = {"job_id": self.job_id, "attempt": self.attempt, "worker": self._attempt.worker}
             if await self.database.fetch_val(STILL_MINE, values) is None:
                 raise AttemptOver(f"attempt {self.attempt} of job {self.job_id} is over: its effects were not stored")
 
@@ -388,8 +450,6 @@ class ProgressReports:
 
     async def finish(self) -> None:
         """Appends what is left. A refusal is left to whoever records the end."""
-        if not self._appended and not self._unsent:
-            return
         if self._later is not None:
             self._later.cancel()
             await asyncio.wait({self._later})
@@ -480,8 +540,9 @@ def _readable(text: str, longest: int) -> str:
     return text if len(text) <= longest else text[: longest - len(cut)] + cut
 
 
-async def _stopped(handler: asyncio.Task[JSON]) -> bool:
-    """Waits for a handler that ended or was told to. False for one that does not listen."""
-    if not handler.done():
-        await asyncio.wait({handler}, timeout=PATIENCE)
-    return handler.done()
+async def _shake_off(task: asyncio.Task[Any]) -> None:
+    """The handler was told to stop, and that may still be on its way: it is nothing to what its task does after it."""
+    while task.uncancel():
+        pass
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.sleep(0)

@@ -67,6 +67,33 @@ def move_jobs(server: Postgres, connection: SimConnection, now: datetime, values
     return _write(server, moved, events)
 
 
+def start_jobs(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
+    *asked, worker, data, actor, at = values
+    paused = {row["type"] for row in in_force(server, connection, now, ())}
+    started: dict[str, dict[str, Any]] = {}
+    events: list[Values] = []
+    for id, attempt, type, salt in zip(*asked, strict=True):
+        held = server.jobs.get(id)
+        if held is None or (held["status"], held["attempt"], held["type"]) != ("queued", attempt, type) or type in paused:
+            continue
+        moment = max(at, held["updated_at"])
+        started[id] = held | {
+            "status": "processing", "worker": worker, "seq": held["seq"] + 1, "started_at": moment, "updated_at": moment,
+        }  # fmt: skip
+        events.append((id, held["seq"] + 1, attempt, "started", data, salt, actor, None, moment))
+    return [Row(started[row["id"]]) for row in _write(server, started, events)]
+
+
+def started_before(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
+    found = []
+    for id, attempt, salt in zip(*values, strict=True):
+        row = server.jobs.get(id)
+        goes_on = row is not None and (row["status"], row["attempt"]) == ("processing", attempt)
+        if goes_on and any(event["type"] == "started" and event["salt"] == salt for event in server.events[id]):
+            found.append(Row(server.jobs[id]))
+    return found
+
+
 def create_jobs(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
     created: dict[str, dict[str, Any]] = {}
     keys: dict[tuple[str, str], tuple[str, str, float]] = {}
@@ -201,12 +228,6 @@ def in_force(server: Postgres, connection: SimConnection, now: datetime, values:
     return [Row(pause) for _, pause in sorted(server.pauses.items()) if pause["until"] is None or pause["until"] > now]
 
 
-def may_start(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
-    paused = {row["type"] for row in in_force(server, connection, now, ())}
-    rows = [server.jobs[id] for id in values[0] if id in server.jobs]
-    return [Row(row) for row in rows if row["type"] not in paused]
-
-
 def pause(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
     server.pauses[values[0]["type"]] = values[0] | {"since": now}
     return []
@@ -315,6 +336,8 @@ STATEMENTS: dict[str, Statement] = dict(
     (
         _known(store.MOVE_JOBS, "MOVE_JOBS", "425169eb", move_jobs),
         _known(store.CREATE_JOBS, "CREATE_JOBS", "5db1310b", create_jobs),
+        _known(store.START_JOBS, "START_JOBS", "11ca8007", start_jobs),
+        _known(store.STARTED_BEFORE, "STARTED_BEFORE", "30efbcca", started_before),
         _known(store.SALTS, "SALTS", "de1eda25", salts),
         _known(store.JOB, "JOB", "0744fdc1", job),
         _known(store.ACTIVE_JOB, "ACTIVE_JOB", "2cf41f7d", active_job),
@@ -334,7 +357,6 @@ STATEMENTS: dict[str, Statement] = dict(
         _known(rescue.LEAVE, "LEAVE", "6f8f02cc", leave),
         _known(rescue.DECLARE_GONE, "DECLARE_GONE", "fb9b5b18", declare_gone),
         _known(pauses.IN_FORCE, "IN_FORCE", "c2776e9b", in_force),
-        _known(pauses.MAY_START, "MAY_START", "1733eebe", may_start),
         _known(pauses.PAUSE, "PAUSE", "28015f58", pause),
         _known(presence.PRESENT_TYPES, "PRESENT_TYPES", "04f9d679", present_types),
         _known(rescue.LEFT_BEHIND, "LEFT_BEHIND", "78b14c12", left_behind),
