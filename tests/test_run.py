@@ -1003,6 +1003,7 @@ async def test_while_the_end_of_one_is_being_written_the_next_runs_and_no_third(
                 finish[second.id].set()
                 await until_waiting_for_locks(database, 2)
                 assert worker.runner.free == 0
+                assert worker.runner.in_hand.keys() == {first.id, second.id}
         await until(lambda: entered == [first.id, second.id, third.id])
         finish[third.id].set()
         for job in (first, second, third):
