@@ -1,22 +1,33 @@
-"""Connections to Redis that break with `RedisError`, whatever the event loop calls it.
+"""Connections to Redis that break with `RedisError`, whatever the event loop calls it, and that cost no task for each command.
 
-On a connection that has just been closed uvloop refuses a write with a bare `RuntimeError`, which redis-py passes on; and where a
-pool closes a connection just as somebody takes it, redis-py itself stumbles with an `AttributeError`. Nobody who lives through the
-loss of Redis expects those: they would end the loop that takes jobs, and the bus, for ever.
+On a connection that has just been closed uvloop refuses a write with a bare `RuntimeError`, which redis-py passes on. Nobody who
+lives through the loss of Redis expects that one: it would end the loop that takes jobs, and the bus, for ever.
 """
 
+import asyncio
 from typing import Any
 
 from redis.asyncio import ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 
 class _Translating:
+    socket_timeout: float | None
+
     async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
+        # With a timeout redis-py sends by `wait_for`. That is a task each time, which on Python 3.11 may swallow a cancellation,
+        # and stumbles with an `AttributeError` where the connection is closed before it runs.
+        within, self.socket_timeout = self.socket_timeout, None
         try:
-            await super().send_packed_command(*args, **kwargs)  # type: ignore[misc]
-        except (RuntimeError, AttributeError) as error:
+            async with asyncio.timeout(within):
+                await super().send_packed_command(*args, **kwargs)  # type: ignore[misc]
+        except TimeoutError as error:
+            raise RedisTimeoutError("Timeout writing to socket") from error
+        except RuntimeError as error:
             raise RedisConnectionError(str(error)) from error
+        finally:
+            self.socket_timeout = within
 
 
 def redis_pool(url: str, **settings: Any) -> ConnectionPool:

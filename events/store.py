@@ -89,8 +89,7 @@ MOVE_JOBS_OF_KEYS = MOVE_JOBS.replace(
 # not started. `updated_at` is the time of the event before, and no event is earlier than that.
 START_JOBS = f"""
 with asked as materialized (
-    select a.id::uuid as id, a.attempt, a.type, a.salt
-    from unnest($1::text[], $2::int[], $3::text[], $4::bytea[]) as a(id, attempt, type, salt)
+    select * from unnest($1::uuid[], $2::int[], $3::text[], $4::bytea[]) as a(id, attempt, type, salt)
 ), held as materialized (
     select j.id, j.seq, a.salt, greatest(j.updated_at, $8) as at from asked a join jobs j on j.id = a.id
     where j.status = 'queued' and j.attempt = a.attempt and j.type = a.type
@@ -112,8 +111,8 @@ select {JOB_COLUMNS} from moved
 # Of attempts that were refused when they were sent again: those that the first try had started, and that go on.
 STARTED_BEFORE = f"""
 select {JOB_COLUMNS} from jobs where id = any(array(
-    select e.job_id from unnest($1::text[], $2::int[], $3::bytea[]) as a(id, attempt, salt)
-    join job_events e on e.job_id = a.id::uuid and e.attempt = a.attempt and e.type = 'started' and e.salt = a.salt
+    select e.job_id from unnest($1::uuid[], $2::int[], $3::bytea[]) as a(id, attempt, salt)
+    join job_events e on e.job_id = a.id and e.attempt = a.attempt and e.type = 'started' and e.salt = a.salt
     join jobs j on j.id = e.job_id and j.status = 'processing' and j.attempt = e.attempt
 ))
 """
@@ -489,7 +488,8 @@ class Store:
             done = await self._start_jobs(connection, starts, again)
         else:
             done = await self._write_events(connection, writes, again)
-        self._bus.announce([Change.of(job) for job in done.values()])
+        if done:
+            self._bus.announce([Change.of(job) for job in done.values()])
         for each in batch:
             if not each.answer.done():
                 each.answer.set_result(done.get(each.job_id))

@@ -498,7 +498,7 @@ async def test_a_job_is_started_though_postgresql_ends_the_connection_over_which
     monkeypatch.setattr(redis_wire, "CLAIM_LASTS", 300)
     reader = """
     select pg_terminate_backend(pid) from pg_stat_activity
-    where datname = current_database() and wait_event_type = 'Lock' and query like '%unnest($1::text[], $2::int[], $3::text[]%'
+    where datname = current_database() and wait_event_type = 'Lock' and query like '%unnest($1::uuid[], $2::int[], $3::text[]%'
     """
     async with working(database, store, bus, wire, [QUICK]):
         job = await queue(store, None, QUICK, delay=timedelta(seconds=2))

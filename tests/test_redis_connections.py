@@ -5,6 +5,7 @@ import asyncio
 import pytest
 import uvloop
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 
 from events.redis_connections import redis_pool
 
@@ -25,18 +26,21 @@ def test_a_write_on_a_closed_connection_is_an_error_of_redis(redis_url: str) -> 
         uvloop.run(write_on_a_closed_connection(redis_url))
 
 
-async def write_on_a_connection_that_its_pool_closes(url: str) -> None:
-    pool = redis_pool(url, socket_timeout=5)
-    connection = await pool.get_connection()
-    writing = asyncio.create_task(connection.send_command("PING"))
-    await asyncio.sleep(0)  # the command is on its way to the connection
-    try:
-        await connection.disconnect(nowait=True)
-        await writing
-    finally:
+async def errors_of_connections_that_their_pool_closes(url: str) -> list[BaseException]:
+    errors: list[BaseException] = []
+    for moments in range(60):
+        pool = redis_pool(url, socket_timeout=5)
+        opening = asyncio.create_task(pool.get_connection())
+        for _ in range(moments):
+            await asyncio.sleep(0)
+        await pool.disconnect(inuse_connections=True)
+        errors += [error for error in await asyncio.gather(opening, return_exceptions=True) if isinstance(error, BaseException)]
         await pool.aclose()
+    return errors
 
 
-def test_a_write_on_a_connection_that_its_pool_closes_is_an_error_of_redis(redis_url: str) -> None:
-    with pytest.raises(RedisConnectionError, match="writelines"):
-        uvloop.run(write_on_a_connection_that_its_pool_closes(redis_url))
+def test_a_connection_that_its_pool_closes_while_it_is_opened_breaks_with_an_error_of_redis(redis_url: str) -> None:
+    errors = uvloop.run(errors_of_connections_that_their_pool_closes(redis_url))
+
+    assert errors
+    assert all(isinstance(error, RedisError) for error in errors), errors
