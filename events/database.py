@@ -6,7 +6,7 @@ Every connection gives up by itself: the server ends a statement, a wait for a l
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -192,7 +192,7 @@ class Database:
         connection = await connect(self.url, **settings)
         # asyncpg's own encoder asks a time for its zone again and again: half of what a row of an append costs.
         await connection.set_type_codec(
-            "timestamptz", schema="pg_catalog", encoder=_time_to_microseconds, decoder=_time_from_microseconds, format="tuple"
+            "timestamptz", schema="pg_catalog", encoder=_time_encoder(), decoder=_time_from_microseconds, format="tuple"
         )
         return connection
 
@@ -223,8 +223,17 @@ _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # PostgreSQL's
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def _time_to_microseconds(time: datetime) -> tuple[int]:
-    return ((time - _EPOCH) // _MICROSECOND,)
+def _time_encoder() -> Callable[[datetime], tuple[int]]:
+    last, microseconds = _EPOCH, (0,)
+
+    def encode(time: datetime) -> tuple[int]:
+        # The rows of a batch all bear the same time, most of them more than once.
+        nonlocal last, microseconds
+        if time is not last:
+            last, microseconds = time, ((time - _EPOCH) // _MICROSECOND,)
+        return microseconds
+
+    return encode
 
 
 def _time_from_microseconds(microseconds: tuple[int]) -> datetime:

@@ -59,6 +59,10 @@ class Queued:
     payload: JSON = None
     user_id: str | None = None
 
+    def run_at(self, at: datetime) -> datetime:
+        """Where the event is of that time."""
+        return at + self.delay if self.delay else at
+
 
 @dataclass(frozen=True, slots=True)
 class Started:
@@ -231,7 +235,7 @@ def evolve(job: Job | None, recorded: Recorded) -> Job:
     match event:
         case Queued():
             status, result, max_attempts = Status.QUEUED, None, event.max_attempts
-            run_at, started_at, finished_at = at + event.delay, None, None
+            run_at, started_at, finished_at = event.run_at(at), None, None
         case Started():
             status, worker, started_at = Status.PROCESSING, event.worker, at
         case Progress():
@@ -271,7 +275,7 @@ def _created(recorded: Recorded) -> Job:
     return Job(
         id=recorded.job_id, type=event.type, status=Status.QUEUED, payload=event.payload, result=None, error=None,
         user_id=event.user_id, attempt=1, max_attempts=event.max_attempts, worker=None, seq=1,
-        run_at=recorded.at + event.delay, started_at=None, finished_at=None, created_at=recorded.at, updated_at=recorded.at,
+        run_at=event.run_at(recorded.at), started_at=None, finished_at=None, created_at=recorded.at, updated_at=recorded.at,
     )  # fmt: skip
 
 
@@ -338,7 +342,7 @@ def event_data(event: Event, at: datetime) -> dict[str, JSON]:
     """The event's `data` as it is stored: docs/architecture.md lists the keys."""
     match event:
         case Queued():
-            data = {"reason": event.reason, "runAt": rfc3339(at + event.delay), "maxAttempts": event.max_attempts}
+            data = {"reason": event.reason, "runAt": rfc3339(event.run_at(at)), "maxAttempts": event.max_attempts}
             if event.type is not None:
                 data |= {"type": event.type, "payload": event.payload, "userId": event.user_id}
             return data

@@ -50,7 +50,8 @@ JOB_COLUMNS = (
 """The view's columns in the order of `Job`'s fields; `job_from` reads them."""
 
 # Rows are locked in order of id: two processes that lock the same jobs in different orders would deadlock. Events are inserted in
-# order of seq, whatever plan is chosen: their ids are drawn in that order, and the whole log goes by them.
+# order of seq, whatever plan is chosen: their ids are drawn in that order, and the whole log goes by them. A `run_at` or
+# `started_at` that stays as it is does not travel: null stands for it, and what is queued was not started.
 MOVE_JOBS = """
 with asked as materialized (
     select * from unnest($1::job_move_row[])
@@ -59,8 +60,9 @@ with asked as materialized (
 ), moved as (
     update jobs j
     set status = h.status, result = h.result, error = h.error, attempt = h.attempt, max_attempts = h.max_attempts,
-        worker = h.worker, seq = h.seq, run_at = h.run_at, started_at = h.started_at, finished_at = h.finished_at,
-        updated_at = h.updated_at
+        worker = h.worker, seq = h.seq, run_at = coalesce(h.run_at, j.run_at),
+        started_at = case when h.status = 'queued' then null else coalesce(h.started_at, j.started_at) end,
+        finished_at = h.finished_at, updated_at = h.updated_at
     from held h
     where j.id = h.id and j.seq = h.expected_seq
     returning j.id
@@ -611,7 +613,8 @@ def _moves(batch: Sequence[_Write]) -> list[tuple[Any, ...]]:
     return [
         (
             job.id, before.seq, job.status, _dump(job.result), _dump(job.error and job.error.to_json()), job.attempt,
-            job.max_attempts, job.worker, job.seq, job.run_at, job.started_at, job.finished_at, job.updated_at,
+            job.max_attempts, job.worker, job.seq, None if job.run_at is before.run_at else job.run_at,
+            None if job.started_at is before.started_at else job.started_at, job.finished_at, job.updated_at,
         )
         for before, job in ((write.before, write.after) for write in batch)
         if before is not None and job is not None

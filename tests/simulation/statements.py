@@ -61,6 +61,8 @@ def move_jobs(server: Postgres, connection: SimConnection, now: datetime, values
         row = dict(zip(asked, changes, strict=True))
         held = server.jobs.get(id)
         if held is not None and held["seq"] == row.pop("expected_seq"):
+            row["run_at"] = row["run_at"] or held["run_at"]
+            row["started_at"] = None if row["status"] == "queued" else row["started_at"] or held["started_at"]
             moved[id] = held | row
     for id, row in moved.items():
         _guard_unique_key(server, id, row)
@@ -334,7 +336,7 @@ WHO_IS_ACTIVE = (
 
 STATEMENTS: dict[str, Statement] = dict(
     (
-        _known(store.MOVE_JOBS, "MOVE_JOBS", "425169eb", move_jobs),
+        _known(store.MOVE_JOBS, "MOVE_JOBS", "3c6b7d77", move_jobs),
         _known(store.CREATE_JOBS, "CREATE_JOBS", "5db1310b", create_jobs),
         _known(store.START_JOBS, "START_JOBS", "9ea5ffcb", start_jobs),
         _known(store.STARTED_BEFORE, "STARTED_BEFORE", "8614dbf2", started_before),
