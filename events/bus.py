@@ -100,7 +100,7 @@ class RedisBus(Bus):
         changes = list(changes)
         super().announce(changes)
         with contextlib.suppress(asyncio.QueueFull):
-            self._outgoing.put_nowait(orjson.dumps({"from": self._name, "changes": changes}, default=tuple))
+            self._outgoing.put_nowait(orjson.dumps({"from": self._name, "changes": [tuple(change) for change in changes]}))
 
     async def _publish(self) -> None:
         while True:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple, assert_never, get_args
 
 JSON = Any
@@ -408,6 +409,7 @@ def _truth(value: JSON) -> bool:
     return value
 
 
+@lru_cache(maxsize=64)  # the jobs of a batch are all queued at one time
 def rfc3339(time: datetime) -> str:
     """RFC 3339 in UTC with microseconds, always: "2026-11-23T09:00:00.000000Z"."""
     return time.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
