@@ -19,8 +19,8 @@ def lasting(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
 
 
 async def end(*tasks: asyncio.Task[None]) -> None:
-    """Cancels them again and again until they have ended: redis-py sends by `asyncio.wait_for`, which on Python 3.11 may swallow a
-    cancellation."""
+    """Cancels them again and again until they have ended: `asyncio.wait_for`, which may be what they are in, may swallow a
+    cancellation on Python 3.11."""
     while running := {task for task in tasks if not task.done()}:
         for task in running:
             task.cancel()

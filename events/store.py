@@ -48,6 +48,7 @@ JOB_COLUMNS = (
     " created_at, updated_at"
 )
 """The view's columns in the order of `Job`'s fields; `job_from` reads them."""
+JOB_COLUMNS_OF_J = ", ".join(f"j.{column}" for column in JOB_COLUMNS.split(", "))
 
 # Rows are locked in order of id: two processes that lock the same jobs in different orders would deadlock. Events are inserted in
 # order of seq, whatever plan is chosen: their ids are drawn in that order, and the whole log goes by them. A `run_at` or
@@ -101,7 +102,7 @@ with asked as materialized (
     update jobs j set status = 'processing', worker = $5, seq = h.seq + 1, started_at = h.at, updated_at = h.at
     from held h
     where j.id = h.id and j.seq = h.seq
-    returning {", ".join(f"j.{column}" for column in JOB_COLUMNS.split(", "))}, h.salt
+    returning {JOB_COLUMNS_OF_J}, h.salt
 ), written as (
     insert into job_events (job_id, seq, attempt, type, data, salt, actor, at)
     select m.id, m.seq, m.attempt, 'started', $6, m.salt, $7, m.updated_at from moved m
@@ -112,11 +113,9 @@ select {JOB_COLUMNS} from moved
 
 # Of attempts that were refused when they were sent again: those that the first try had started, and that go on.
 STARTED_BEFORE = f"""
-select {JOB_COLUMNS} from jobs where id = any(array(
-    select e.job_id from unnest($1::uuid[], $2::int[], $3::bytea[]) as a(id, attempt, salt)
-    join job_events e on e.job_id = a.id and e.attempt = a.attempt and e.type = 'started' and e.salt = a.salt
-    join jobs j on j.id = e.job_id and j.status = 'processing' and j.attempt = e.attempt
-))
+select {JOB_COLUMNS_OF_J} from unnest($1::uuid[], $2::int[], $3::bytea[]) as a(id, attempt, salt)
+join job_events e on e.job_id = a.id and e.attempt = a.attempt and e.type = 'started' and e.salt = a.salt
+join jobs j on j.id = e.job_id and j.status = 'processing' and j.attempt = e.attempt
 """
 
 CREATE_JOBS = """

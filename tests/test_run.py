@@ -656,7 +656,7 @@ async def test_an_attempt_that_is_no_longer_the_one_that_waits_is_not_started(
         async with row_locked(database, job):
             retrying = asyncio.create_task(store.append(canceled, rules.retry, actor="user:test"))
             await until_waiting_for_locks(database, 1)
-            # What the worker has read before it was canceled.
+            # The hint that the worker was given before it was canceled.
             worker.runner.run(claim_of(job), started=lambda: None)
         await retrying
 

@@ -339,7 +339,7 @@ STATEMENTS: dict[str, Statement] = dict(
         _known(store.MOVE_JOBS, "MOVE_JOBS", "3c6b7d77", move_jobs),
         _known(store.CREATE_JOBS, "CREATE_JOBS", "5db1310b", create_jobs),
         _known(store.START_JOBS, "START_JOBS", "9ea5ffcb", start_jobs),
-        _known(store.STARTED_BEFORE, "STARTED_BEFORE", "8614dbf2", started_before),
+        _known(store.STARTED_BEFORE, "STARTED_BEFORE", "8833c7ff", started_before),
         _known(store.SALTS, "SALTS", "de1eda25", salts),
         _known(store.JOB, "JOB", "0744fdc1", job),
         _known(store.ACTIVE_JOB, "ACTIVE_JOB", "2cf41f7d", active_job),
