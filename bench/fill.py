@@ -47,8 +47,11 @@ where i.indrelid::regclass::text = any($1) and not exists (select from pg_constr
 PLACED = "insert into job_event_log (position, event_id) select n, n from generate_series(1, $1::bigint) n"
 
 # A table that has lived has long used up what a fill leaves free in each of its pages, too little for another such row: small new
-# jobs would be strewn over all of them, each with a full page to log. With a little less allowed in each page they stand together.
-NEW_JOBS_STAND_TOGETHER = "alter table jobs set (fillfactor = 70)"
+# ones would be strewn over all of them, each with a full page to log. With a little less allowed in each page they stand together.
+NEW_ROWS_STAND_TOGETHER = """
+alter table jobs set (fillfactor = 70);
+alter table job_events set (fillfactor = 85);
+"""
 
 CURSOR = """
 update job_event_log_cursor c set xid = e.xid, event_id = e.event_id, position = e.event_id
@@ -100,7 +103,7 @@ async def fill(url: str, jobs: int) -> Filled:
         await connection.execute(CURSOR, filled.events)
         await connection.execute("select setval('job_event_ids', $1)", filled.events)
         await connection.execute(WORKER, _worker(jobs - 1, jobs))
-        await connection.execute(NEW_JOBS_STAND_TOGETHER)
+        await connection.execute(NEW_ROWS_STAND_TOGETHER)
         await connection.execute("checkpoint", timeout=LONGEST)
         for table in TABLES:
             await connection.execute(f"vacuum (analyze) {table}", timeout=LONGEST)

@@ -14,7 +14,6 @@ from events.bus import RedisBus
 from events.database import Database
 from events.job import Job, cancel
 from events.store import Store
-from projections.jobs import JobsView
 from service.logs import configure_logs
 from service.process import keep_what_is_loaded
 from workers.enqueue import enqueue, enqueue_many
@@ -40,7 +39,7 @@ class Ours(Contestant):
         self._nothing = JobType("nothing", Number, self._do_nothing, deadline=60)
         self._endless = JobType("endless", Number, self._wait_for_ever, deadline=60)
         self._running: dict[int, str] = {}
-        self._elsewhere: tuple[JobsView, Store] | None = None
+        self._elsewhere: Store | None = None
         # The bus tells of what is durable.
         bus.listen(lambda change: clock.finish() if change.status == "completed" else None)
 
@@ -71,10 +70,7 @@ class Ours(Contestant):
 
     async def cancel(self, number: int) -> None:
         assert self._elsewhere is not None
-        view, store = self._elsewhere
-        job = await view.get(self._running[number])
-        assert job is not None
-        await store.append(job, lambda job: cancel(job, reason="bench"), actor=ACTOR)
+        await self._elsewhere.append(self._running[number], lambda job: cancel(job, reason="bench"), actor=ACTOR)
 
     @contextlib.asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
@@ -117,10 +113,10 @@ async def ours(given: Given, clock: Clock) -> AsyncIterator[Ours]:
 
 
 @contextlib.asynccontextmanager
-async def _elsewhere(given: Given) -> AsyncIterator[tuple[JobsView, Store]]:
-    """A view, a store and a bus of their own, as another process has them."""
-    async with _connected(given) as (database, store, _):
-        yield JobsView(database), store
+async def _elsewhere(given: Given) -> AsyncIterator[Store]:
+    """A store and a bus of its own, as another process has them."""
+    async with _connected(given) as (_, store, _):
+        yield store
 
 
 @contextlib.asynccontextmanager

@@ -1,6 +1,7 @@
 """Group commit: writes that arrive while a statement is in flight go out together in the next one.
 
-Two lanes, each with a connection of its own, keep two statements in flight. A job that is in flight on either lane waits its
+Two lanes, each with a connection of its own, keep two statements in flight. Of idle ones that which was busy last goes first: its
+backend is awake, and answers in half the time. A job that is in flight on either lane waits its
 turn, so that the two never wait for each other's row. A batch that fails is retried one by one: one bad row never hurts its
 neighbours. A batch that meets a row which somebody else holds is settled apart, by a third lane, for as long as it takes: the
 others go on meanwhile. When the connection breaks, the outcome is unknown and reading "not there" would prove nothing (the old
@@ -71,7 +72,7 @@ class GroupCommit(Generic[W]):
         self._most_in_a_batch = most_in_a_batch
         self._waiting: deque[W] = deque()
         self._in_flight: set[Hashable] = set()
-        self._arrived = asyncio.Event()
+        self._idle: list[asyncio.Future[None]] = []  # of lanes that wait for something to do, who came last at the end
         self._apart: deque[W] = deque()  # in flight too, until they have their answers
         self._put_apart = asyncio.Event()
         self._lanes: list[asyncio.Task[None]] = []
@@ -87,7 +88,7 @@ class GroupCommit(Generic[W]):
         """Writes what waits, then closes the connections. Gives up at once where PostgreSQL is away, and soon where it gives no
         answer."""
         self._stopping = True
-        self._arrived.set()
+        self._wake()
         self._put_apart.set()
         _, late = await asyncio.wait(self._lanes, timeout=STOPS_WITHIN)
         for lane in late:
@@ -100,7 +101,11 @@ class GroupCommit(Generic[W]):
             _refuse([write], STOPPED)
             return
         self._waiting.append(write)
-        self._arrived.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._idle and not (lane := self._idle.pop()).done():
+            lane.set_result(None)
 
     async def _lane(self, next_batch: Callable[[], Awaitable[list[W]]], *, again: bool = False) -> None:
         connection: Connection | None = None
@@ -109,7 +114,8 @@ class GroupCommit(Generic[W]):
             while batch := await next_batch():
                 connection = await self._settle(connection, batch, again)
                 self._in_flight.difference_update(write.key for write in batch if write.answer.done())
-                self._arrived.set()
+                if self._waiting:  # some of it for these very rows
+                    self._wake()
         finally:
             _refuse(batch, STOPPED)
             if connection is not None:
@@ -118,11 +124,13 @@ class GroupCommit(Generic[W]):
     async def _next_batch(self) -> list[W]:
         """The oldest writes of one kind whose rows are free. Empty only when stopping."""
         while True:
-            batch = self._take()
-            if batch or (self._stopping and not self._waiting):
+            batch, ended = self._take(), self._stopping and not self._waiting
+            if ended or (batch and self._waiting):
+                self._wake()
+            if batch or ended:
                 return batch
-            self._arrived.clear()
-            await self._arrived.wait()
+            self._idle.append(asyncio.get_running_loop().create_future())
+            await self._idle[-1]
 
     async def _next_apart(self) -> list[W]:
         """One write. Empty only when stopping."""

@@ -1,9 +1,9 @@
 """The log: the one write, and how a job's events and the whole log are read.
 
-Whoever writes holds a `Job` as it last saw it and a decision. The decision names the events, `evolve` folds them into the next
-`Job`, and one SQL statement inserts the events and moves the view's row, only where its `seq` is still the one the decision was
-made on. That guard is the concurrency control, the fence against late workers and the detection of a cancel: a write that does
-not match reads the row again and decides again, and then the decision itself says what has happened.
+Whoever writes holds a decision, and a `Job` as it last saw it, or has it read where it is written. The decision names the events,
+`evolve` folds them into the next `Job`, and one SQL statement inserts the events and moves the view's row, only where its `seq` is
+still the one the decision was made on. That guard is the concurrency control, the fence against late workers and the detection of
+a cancel: a write that does not match reads the row again and decides again, and then the decision itself says what has happened.
 """
 
 import asyncio
@@ -162,7 +162,7 @@ select e.job_id, e.salt from job_events e
 join unnest($1::uuid[], $2::int[]) as a(job_id, seq) on e.job_id = a.job_id and e.seq = a.seq
 """
 
-JOB = f"select {JOB_COLUMNS} from jobs where id = $1"
+JOBS = f"select {JOB_COLUMNS} from jobs where id = any($1)"
 
 ACTIVE_JOB = """
 select id from jobs where unique_key = :unique_key and status in ('queued', 'processing')
@@ -229,6 +229,13 @@ class NewJob(NamedTuple):
     idempotency: Idempotency | None = None
 
 
+class UnknownJob(LookupError):
+    """There is no job of this id."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"job {job_id} is not in the view")
+
+
 class AlreadyActive(Exception):
     """A job with the same unique key is queued or processing: `job_id`."""
 
@@ -256,14 +263,16 @@ def _answer() -> Answer:
 
 @dataclass(slots=True, eq=False)
 class _Write:
-    """Events on their way into the log. By its events' `salts` a write is recognised after a broken connection."""
+    """Events on their way into the log. By its events' `salts` a write is recognised after a broken connection. Without a job
+    `before` and a `new` one, the job is read and the events are decided where they are written."""
 
     job_id: str
-    before: Job | None
-    events: list[Event]
     actor: str
     request_id: str | None
+    before: Job | None = None
+    events: list[Event] = field(default_factory=list)
     new: NewJob | None = None
+    decide: Decision | None = None
     names: tuple[str, Idempotency] | None = None
     salts: list[bytes] = field(default_factory=list)
     recorded: list[Recorded] = field(default_factory=list)
@@ -362,28 +371,30 @@ class Store:
 
     async def append(
         self,
-        job: Job,
+        job: Job | str,
         decide: Decision,
         *,
         actor: str,
         request_id: str | None = None,
         names: tuple[str, Idempotency] | None = None,
     ) -> Job:
-        """Appends what `decide` decides and returns the job after it. `job` is the job as last seen: where it has changed
-        since, the decision is made again on what it is now. `names` are a user and a key that belongs to the job from then on.
-        Raises what `decide` raises (`NotAllowed`), `AlreadyActive`, `KeyTaken`."""
-        while True:
-            events = decide(job)
-            if not events:
+        """Appends what `decide` decides and returns the job after it. `job` is the job as last seen, or only its id: then, and
+        where it has changed since, the decision is made on what it is now. `names` are a user and a key that belongs to the job
+        from then on. Raises what `decide` raises (`NotAllowed`), `UnknownJob`, `AlreadyActive`, `KeyTaken`."""
+        if isinstance(job, str):
+            write = _Write(job, actor, request_id, decide=decide, names=names)
+        else:
+            write = _Write(job.id, actor, request_id, job, decide(job), names=names)
+            if not write.events:
                 return job
-            write = _Write(job.id, job, events, actor, request_id, names=names)
+        while True:
             try:
                 if (moved := await self._write(write)) is not None:
                     return moved
             except asyncpg.UniqueViolationError as error:
                 await self._say_whose_key(names, error)
-                await self._say_who_is_active(job, error)
-            job = await self._read(job.id)
+                await self._say_who_is_active(write.job_id, error)
+            write = _Write(write.job_id, actor, request_id, decide=decide, names=names)
 
     async def history(self, job_id: str, *, after: int = 0, limit: int | None = None) -> list[Recorded]:
         """A job's events in order of seq, from `after` (exclusive) on. Empty for an unknown job."""
@@ -430,13 +441,6 @@ class Store:
         finally:
             giving_up.cancel()
 
-    async def _read(self, job_id: str) -> Job:
-        async with self._database.raw() as connection:
-            row = await connection.fetchrow(JOB, job_id)
-        if row is None:
-            raise LookupError(f"job {job_id} is not in the view")
-        return job_from(row)
-
     async def _say_why_not_created(self, new: NewJob) -> None:
         if new.idempotency is not None and new.user_id is not None:
             owner = await self.job_of_key(new.user_id, new.idempotency.key)
@@ -456,13 +460,13 @@ class Store:
         if owner is not None:
             raise KeyTaken(*owner) from error
 
-    async def _say_who_is_active(self, job: Job, error: asyncpg.UniqueViolationError) -> None:
+    async def _say_who_is_active(self, job_id: str, error: asyncpg.UniqueViolationError) -> None:
         """A retry that would make a second active job of one kind."""
         if error.constraint_name != "only_one_active_job_of_this_kind":
             raise error
         active = await self._database.fetch_val(
             "select a.id from jobs a join jobs j using (unique_key) where j.id = :id and a.status in ('queued', 'processing')",
-            {"id": job.id},
+            {"id": job_id},
         )
         if active is not None:
             raise AlreadyActive(active) from error
@@ -507,6 +511,11 @@ class Store:
         return {job.id: job for job in map(job_from, rows)}
 
     async def _write_events(self, connection: Connection, writes: Sequence[_Write], again: bool) -> dict[str, Job]:
+        if unseen := [write for write in writes if write.before is None and write.new is None]:
+            await _decide(connection, unseen)
+            writes = [write for write in writes if not write.answer.done()]
+            if not writes:
+                return {}
         now = self._clock.now()
         salts = new_salts(sum(len(write.events) for write in writes))
         for write in writes:
@@ -577,7 +586,24 @@ async def histories(connection: Connection, job_ids: Sequence[str] | None = None
 
 def _creation(new: NewJob, actor: str, request_id: str | None) -> _Write:
     decided = queue(type=new.type, payload=new.payload, user_id=new.user_id, max_attempts=new.max_attempts, delay=new.delay)
-    return _Write(new_job_id(), None, decided, actor, request_id, new)
+    return _Write(new_job_id(), actor, request_id, None, decided, new)
+
+
+async def _decide(connection: Connection, writes: Sequence[_Write]) -> None:
+    """Reads the jobs and decides on each. One for which there is nothing to write has its answer then."""
+    jobs = {job.id: job for job in map(job_from, await connection.fetch(JOBS, [write.job_id for write in writes]))}
+    for write in writes:
+        if write.answer.done() or write.decide is None:
+            continue
+        try:
+            if (job := jobs.get(write.job_id)) is None:
+                raise UnknownJob(write.job_id)
+            write.before, write.events = job, write.decide(job)
+        except Exception as error:
+            write.answer.set_exception(error)
+        else:
+            if not write.events:
+                write.answer.set_result(job)
 
 
 def new_salts(count: int) -> Iterator[bytes]:

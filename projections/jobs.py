@@ -11,9 +11,7 @@ from uuid import UUID
 from events.bus import Change
 from events.database import Database
 from events.job import ENDED, Job, Status
-from events.store import JOB_COLUMNS, job_from
-
-GET = f"select {JOB_COLUMNS} from jobs where id = any($1)"
+from events.store import JOB_COLUMNS, JOBS, job_from
 
 PAGE = f"""
 select {JOB_COLUMNS} from jobs
@@ -152,7 +150,7 @@ class JobsView:
     async def get_many(self, job_ids: Sequence[str]) -> list[Job]:
         """Those of the jobs that exist, in no order."""
         async with self._database.raw() as connection:
-            return [job_from(row) for row in await connection.fetch(GET, job_ids)]
+            return [job_from(row) for row in await connection.fetch(JOBS, job_ids)]
 
     async def page(self, wanted: JobFilter, *, limit: int, cursor: str | None = None) -> Page:
         """A page of at most `limit` jobs, newest first, and where the next begins. Raises `BadCursor`."""

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from events.job import Event, Job, JobError, NotAllowed, Status, cancel, fold, force_fail, retry
-from events.store import AlreadyActive, Idempotency, KeyTaken
+from events.store import AlreadyActive, Decision, Idempotency, KeyTaken, UnknownJob
 from projections.jobs import JobFilter
 from service.endpoint import Answer, Call, Endpoint, Who, json_answer
 from service.fields import JobTypeName, RequestId, RequestIds, RequestTime
@@ -126,24 +126,20 @@ async def get_events(call: Call[Nothing, Nothing]) -> Response:
 
 
 async def cancel_job(call: Call[Nothing, Nothing]) -> Response:
-    job = await visible_job(call)
-
     def decide(job: Job) -> list[Event]:
         return cancel(job, reason=cancel_reason(call, job))
 
-    job = await call.parts.store.append(job, decide, actor=call.actor, request_id=call.request_id)
-    return _job_answer(call, job)
+    return _job_answer(call, await _changed(call, decide))
 
 
 async def force_fail_job(call: Call[Nothing, Reason]) -> Response:
     """The worker hears of it as it hears of a cancel; a handler that is deaf to that writes nothing any more."""
-    job, error = await visible_job(call), JobError("ForceFailed", call.body.reason)
+    error = JobError("ForceFailed", call.body.reason)
 
     def decide(job: Job) -> list[Event]:
         return force_fail(job, error=error)
 
-    job = await call.parts.store.append(job, decide, actor=call.actor, request_id=call.request_id)
-    return _job_answer(call, job)
+    return _job_answer(call, await _changed(call, decide))
 
 
 async def retry_job(call: Call[Nothing, Nothing]) -> Response:
@@ -152,6 +148,21 @@ async def retry_job(call: Call[Nothing, Nothing]) -> Response:
     job = await first_job(call, idempotency) or await _retried(call, job, idempotency)
     job, headers = await held(call, job)
     return _job_answer(call, job, headers)
+
+
+async def _changed(call: Call[Any, Any], decide: Decision) -> Job:
+    """The job of the address after what is decided on it. It is read where it is written, which saves the question before."""
+
+    def decide_if_visible(job: Job) -> list[Event]:
+        if not may_see(call.user, job):
+            raise not_found("job")
+        return decide(job)
+
+    job_id = read_id(call.path("id"))
+    try:
+        return await call.parts.store.append(job_id, decide_if_visible, actor=call.actor, request_id=call.request_id)
+    except UnknownJob:
+        raise not_found("job") from None
 
 
 async def _retried(call: Call[Any, Any], job: Job, idempotency: Idempotency | None) -> Job:

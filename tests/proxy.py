@@ -45,9 +45,9 @@ class Proxy:
         self._resumed = asyncio.Event()
         self._links: set[_Link] = set()
 
-    def once(self, marker: str, fault: Fault) -> None:
+    def once(self, marker: str | bytes, fault: Fault) -> None:
         """The first statement that holds `marker` meets this fault, and no other does."""
-        self._faults[marker.encode()] = fault
+        self._faults[marker.encode() if isinstance(marker, str) else marker] = fault
 
     def cut(self) -> None:
         """Every connection breaks now, for both sides."""

@@ -82,7 +82,6 @@ class Outcome:
     terminated: int = 0
     cut: int = 0
     sent_again: int = 0
-    unread: int = 0
     snapshots: int = 0
     compared: int = 0
     folded: int = 0
@@ -208,7 +207,6 @@ async def _look_back(url: str, told: Sequence[Told], outcome: Outcome) -> None:
     outcome.decided_again = sum(each.decided_again for each in told)
     outcome.cut = sum(each.cut for each in told)
     outcome.sent_again = sum(each.sent_again for each in told)
-    outcome.unread = sum(each.unread for each in told)
 
 
 def _not_as_told(told: Sequence[Told], requests: dict[str, int]) -> list[str]:
@@ -275,7 +273,6 @@ def _print(settings: Settings, outcome: Outcome, logged: int | None) -> None:
         "connections terminated by PostgreSQL": f"{outcome.terminated:,}",
         "connections cut at a write": f"{outcome.cut:,}",
         "batches without an answer, sent again": f"{outcome.sent_again:,}",
-        "reads without an answer, nothing written": f"{outcome.unread:,}",
         "snapshots": f"{outcome.snapshots:,}",
         "jobs compared in them": f"{outcome.compared:,}, {outcome.folded:,} events folded",
         "differences": len(outcome.differences),

@@ -35,7 +35,7 @@ from events.job import (
     start,
     word,
 )
-from events.store import AlreadyActive, DatabaseClock, Decision, Idempotency, KeyTaken, NewJob, Store
+from events.store import AlreadyActive, DatabaseClock, Decision, Idempotency, KeyTaken, NewJob, Store, UnknownJob
 from projections.jobs import JobsView
 from tests.histories import (
     ALICE,
@@ -208,8 +208,9 @@ async def test_a_job_that_is_not_there_is_said_to_be_missing(store: Store, conne
     job = await store.create(new(), actor="user:x")
     await connection.execute("delete from jobs")
 
-    with pytest.raises(LookupError, match=job.id):
-        await store.append(job, starting(), actor="worker:w1")
+    for seen in (job, job.id):
+        with pytest.raises(UnknownJob, match=job.id):
+            await store.append(seen, starting(), actor="worker:w1")
 
     assert await words_of(store, job) == ["queued"]
 
@@ -243,6 +244,51 @@ async def test_a_refused_write_decides_again_on_the_job_as_it_is(store: Store, o
 
     assert decision.jobs == [job, started]
     assert (canceled.status, canceled.seq) == ("canceled", 3)
+
+
+async def test_of_a_job_that_nobody_has_seen_it_is_decided_on_what_it_is_now(store: Store, other_store: Store) -> None:
+    job = await other_store.create(new(), actor="user:x")
+    started = await other_store.append(job, starting(), actor="worker:w1")
+    decision = Counted(canceling)
+
+    after = await store.append(job.id, decision, actor="user:x", request_id="r1")
+
+    assert decision.jobs == [started]
+    assert (after.status, after.seq) == ("canceled", 3)
+    assert await words_of(store, job) == ["queued", "started", "canceled"]
+
+
+async def test_of_many_jobs_that_nobody_has_seen_each_is_decided_for_itself(store: Store, connection: Connection) -> None:
+    jobs = [await store.create(new(), actor="user:x") for _ in range(4)]
+    await store.append(jobs[1], canceling, actor="user:x")
+    nothing: Decision = lambda job: []  # noqa: E731
+
+    answers = await asyncio.gather(
+        store.append(jobs[0].id, canceling, actor="user:x"),
+        store.append(jobs[1].id, canceling, actor="user:x"),
+        store.append("00000000-0000-7000-8000-000000000000", canceling, actor="user:x"),
+        store.append(jobs[2].id, nothing, actor="user:x"),
+        store.append(jobs[3], starting(), actor="worker:w1"),
+        return_exceptions=True,
+    )
+
+    assert [answer.status if isinstance(answer, Job) else type(answer) for answer in answers] == [
+        "canceled", NotAllowed, UnknownJob, "queued", "processing",
+    ]  # fmt: skip
+    assert [len(await store.history(job.id)) for job in jobs] == [2, 2, 1, 2]
+    assert await what_is_broken(connection) == []
+
+
+async def test_decisions_on_one_job_that_nobody_has_seen_are_made_one_after_the_other(store: Store, other_store: Store) -> None:
+    job = await store.create(new(), actor="user:x")
+
+    answers = await asyncio.gather(
+        *(each.append(job.id, canceling, actor="user:x") for each in (store, other_store) for _ in range(10)),
+        return_exceptions=True,
+    )
+
+    assert sorted(type(answer).__name__ for answer in answers) == ["Job", *["NotAllowed"] * 19]
+    assert await words_of(store, job) == ["queued", "canceled"]
 
 
 async def test_a_late_worker_is_told_what_has_happened_and_writes_nothing(store: Store, other_store: Store) -> None:
@@ -1139,20 +1185,39 @@ async def prepared(far_store: Store, jobs: int = 1) -> list[Job]:
     return list(await asyncio.gather(*(far_store.append(job, starting(), actor="worker:w1") for job in made)))
 
 
+@pytest.mark.parametrize("seen", [True, False])
 @pytest.mark.parametrize("fault", [Fault.CUT_BEFORE, Fault.CUT_AFTER])
 async def test_an_append_whose_connection_breaks_is_written_once_and_answered(
-    far_store: Store, proxy: Proxy, connection: Connection, fault: Fault
+    far_store: Store, proxy: Proxy, connection: Connection, fault: Fault, seen: bool
 ) -> None:
     [job] = await prepared(far_store)
     proxy.once("the marker", fault)
     decision = Counted(completing("the marker"))
 
     async with asyncio.timeout(10):
-        done = await far_store.append(job, decision, actor="worker:w1")
+        done = await far_store.append(job if seen else job.id, decision, actor="worker:w1")
 
     assert proxy.faults_met == [fault]
     assert (done.status, done.result, done.seq) == ("completed", "the marker", 3)
     assert len(decision.jobs) == 1
+    assert await words_of(far_store, job) == ["queued", "started", "completed"]
+    assert await what_is_broken(connection) == []
+
+
+@pytest.mark.parametrize("fault", [Fault.CUT_BEFORE, Fault.CUT_AFTER])
+async def test_a_job_whose_connection_breaks_while_it_is_read_is_read_again(
+    far_store: Store, proxy: Proxy, connection: Connection, fault: Fault
+) -> None:
+    other, job = await prepared(far_store, 2)
+    await far_store.append(other.id, canceling, actor="user:x")
+    proxy.once(UUID(job.id).bytes, fault)
+    decision = Counted(completing())
+
+    async with asyncio.timeout(10):
+        done = await far_store.append(job.id, decision, actor="worker:w1")
+
+    assert proxy.faults_met == [fault]
+    assert (done.status, done.seq, len(decision.jobs)) == ("completed", 3, 1)
     assert await words_of(far_store, job) == ["queued", "started", "completed"]
     assert await what_is_broken(connection) == []
 

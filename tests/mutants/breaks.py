@@ -164,10 +164,16 @@ BREAKS = (
     Break(
         "a retry forgets its key",
         "a retry whose answer was lost, sent again with its key, is refused, or is a second retry where the job has failed again",
-        (Edit(STORE, "actor, request_id, names=names)", "actor, request_id)"),),
+        (Edit(STORE, "request_id, job, decide(job), names=names)", "request_id, job, decide(job))"),),
         ("tests/test_api_jobs.py::test_a_retry_that_breaks_at_its_key_is_one_retry_when_it_is_sent_again",),
     ),
     # Unknown outcomes ---------------------------------------------------------------------------------------------------------
+    Break(
+        "what is sent again is decided again",
+        "a client whose cancel was carried out, but whose answer was lost on its way from PostgreSQL, is told that it was refused",
+        (Edit(STORE, "if write.before is None and write.new is None]", "if write.decide is not None]"),),
+        ("tests/test_store.py::test_an_append_whose_connection_breaks_is_written_once_and_answered",),
+    ),
     Break(
         "one's own event is not recognised",
         "a worker whose answer was lost is told that somebody else has completed its job",

@@ -165,11 +165,7 @@ def salts(server: Postgres, connection: SimConnection, now: datetime, values: Va
     return [Row({"job_id": event["job_id"], "salt": event["salt"]}) for event in found]
 
 
-def job(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
-    return [Row(server.jobs[values[0]])] if values[0] in server.jobs else []
-
-
-def get(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
+def jobs(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
     return [Row(server.jobs[id]) for id in values[0] if id in server.jobs]
 
 
@@ -341,7 +337,7 @@ STATEMENTS: dict[str, Statement] = dict(
         _known(store.START_JOBS, "START_JOBS", "9ea5ffcb", start_jobs),
         _known(store.STARTED_BEFORE, "STARTED_BEFORE", "8833c7ff", started_before),
         _known(store.SALTS, "SALTS", "de1eda25", salts),
-        _known(store.JOB, "JOB", "0744fdc1", job),
+        _known(store.JOBS, "JOBS", "165b223e", jobs),
         _known(store.ACTIVE_JOB, "ACTIVE_JOB", "2cf41f7d", active_job),
         _known(WHO_IS_ACTIVE, "WHO_IS_ACTIVE", "5413ff7e", active_of_job),
         _known(store.KEY, "KEY", "8ae19482", key),
@@ -349,7 +345,6 @@ STATEMENTS: dict[str, Statement] = dict(
         _known("select clock_timestamp()", "CLOCK", "4c502774", clock),
         _known(store.CHOOSE_PLANS, "CHOOSE_PLANS", "8b5aee1c", plans),
         _known(store.FORGET_PLANS, "FORGET_PLANS", "edd7d774", plans),
-        _known(view.GET, "GET", "165b223e", get),
         _known(view.DUE, "DUE", "1ea41dfa", due),
         _known(view.NEXT_DUE, "NEXT_DUE", "be806f56", next_due),
         _known(view.HELD_BY, "HELD_BY", "94efed4f", held_by),
