@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 import uvloop
+from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
@@ -24,6 +25,26 @@ async def write_on_a_closed_connection(url: str) -> None:
 def test_a_write_on_a_closed_connection_is_an_error_of_redis(redis_url: str) -> None:
     with pytest.raises(RedisConnectionError, match="closed"):
         uvloop.run(write_on_a_closed_connection(redis_url))
+
+
+async def test_a_connection_that_the_server_has_closed_meanwhile_is_opened_again(redis_url: str) -> None:
+    async with Redis.from_pool(redis_pool(redis_url)) as redis, Redis.from_url(redis_url) as other:
+        first = await redis.client_id()
+        await other.client_kill_filter(_id=str(first))
+
+        assert await redis.client_id() != first
+
+
+async def test_an_answer_that_nobody_asked_for_is_no_answer_to_the_next_command(redis_url: str) -> None:
+    async with Redis.from_pool(redis_pool(redis_url)) as redis:
+        first = await redis.client_id()
+        connection = await redis.connection_pool.get_connection()
+        await connection.send_command("ECHO", "nobody asked for this")
+        await redis.connection_pool.release(connection)
+        while not connection._reader._buffer:  # noqa: ASYNC110 (nobody tells of it)
+            await asyncio.sleep(0.005)
+
+        assert await redis.client_id() not in (first, b"nobody asked for this")
 
 
 async def errors_of_connections_that_their_pool_closes(url: str) -> list[BaseException]:
