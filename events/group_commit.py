@@ -1,12 +1,11 @@
 """Group commit: writes that arrive while a statement is in flight go out together in the next one.
 
-Two lanes, each with a connection of its own, keep two statements in flight. Of idle ones that which was busy last goes first: its
-backend is awake, and answers in half the time. A job that is in flight on either lane waits its
-turn, so that the two never wait for each other's row. A batch that fails is retried one by one: one bad row never hurts its
-neighbours. A batch that meets a row which somebody else holds is settled apart, by a third lane, for as long as it takes: the
-others go on meanwhile. When the connection breaks, the outcome is unknown and reading "not there" would prove nothing (the old
-backend may commit yet), so the same batch is sent again, under the same guard, until there is an answer or nobody wants one any
-more; who sends learns `again=True` and must recognise what the first try wrote.
+Two lanes, each with a connection of its own, keep two statements in flight. A write wakes one of those that are idle, the one that
+was busy last. A job that is in flight on either lane waits its turn, so that the two never wait for each other's row. A batch that
+fails is retried one by one: one bad row never hurts its neighbours. A batch that meets a row which somebody else holds is settled
+apart, by a third lane, for as long as it takes: the others go on meanwhile. When the connection breaks, the outcome is unknown and
+reading "not there" would prove nothing (the old backend may commit yet), so the same batch is sent again, under the same guard,
+until there is an answer or nobody wants one any more; who sends learns `again=True` and must recognise what the first try wrote.
 """
 
 import asyncio
@@ -72,7 +71,7 @@ class GroupCommit(Generic[W]):
         self._most_in_a_batch = most_in_a_batch
         self._waiting: deque[W] = deque()
         self._in_flight: set[Hashable] = set()
-        self._idle: list[asyncio.Future[None]] = []  # of lanes that wait for something to do, who came last at the end
+        self._idle: list[asyncio.Future[None]] = []  # of lanes that wait to be woken; who was busy last is last
         self._apart: deque[W] = deque()  # in flight too, until they have their answers
         self._put_apart = asyncio.Event()
         self._lanes: list[asyncio.Task[None]] = []
