@@ -37,6 +37,7 @@ from events.job import (
     event_data,
     event_from,
     evolve,
+    fold,
     queue,
     word,
 )
@@ -173,7 +174,14 @@ select e.job_id, e.seq, e.attempt, e.type, e.data, e.actor, e.at, l.position
 from job_events e left join job_event_log l on l.event_id = e.event_id
 where e.job_id = :job_id and e.seq > :after
 order by e.seq
-limit :limit
+"""
+
+# What is only folded needs no positions, and they lie far away from each other.
+PAST = """
+select job_id, seq, attempt, type, data, actor, at, null::bigint as position
+from job_events
+where job_id = :job_id and (cast(:seq as integer) is null or seq <= :seq) and (cast(:at as timestamptz) is null or at <= :at)
+order by seq
 """
 
 # `offset 0` has each job's events looked up by the job, and each position by the event, whatever the planner thinks.
@@ -396,10 +404,15 @@ class Store:
                 await self._say_who_is_active(write.job_id, error)
             write = _Write(write.job_id, actor, request_id, decide=decide, names=names)
 
-    async def history(self, job_id: str, *, after: int = 0, limit: int | None = None) -> list[Recorded]:
+    async def history(self, job_id: str, *, after: int = 0) -> list[Recorded]:
         """A job's events in order of seq, from `after` (exclusive) on. Empty for an unknown job."""
-        rows = await self._database.fetch_all(HISTORY, {"job_id": job_id, "after": after, "limit": limit})
+        rows = await self._database.fetch_all(HISTORY, {"job_id": job_id, "after": after})
         return [recorded_from(row) for row in rows]
+
+    async def past(self, job_id: str, *, seq: int | None = None, at: datetime | None = None) -> Job | None:
+        """A job as it was after its event number `seq`, or at a time. None where it had no event yet."""
+        rows = await self._database.fetch_all(PAST, {"job_id": job_id, "seq": seq, "at": at})
+        return fold(map(recorded_from, rows))
 
     async def news(self, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], list[Recorded]]:
         """What happened to each of these jobs after a seq, for all of these places (job, seq) at once; those after which nothing

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from itertools import takewhile
 from typing import Any
 
 import orjson
@@ -11,7 +10,7 @@ from pydantic.alias_generators import to_camel
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from events.job import Event, Job, JobError, NotAllowed, Status, cancel, fold, force_fail, retry
+from events.job import Event, Job, JobError, NotAllowed, Status, cancel, force_fail, retry
 from events.store import AlreadyActive, Decision, Idempotency, KeyTaken, UnknownJob
 from projections.jobs import JobFilter
 from service.endpoint import Answer, Call, Endpoint, Who, json_answer
@@ -212,16 +211,14 @@ async def _jobs_of_ids(call: Call[JobsQuery, Nothing], ids: Sequence[str]) -> li
 
 
 async def _job_after(call: Call[Any, Any], job: Job, seq: int) -> Job:
-    history = await call.parts.store.history(job.id, limit=seq) if seq <= job.seq else []
-    past = fold(history)
+    past = await call.parts.store.past(job.id, seq=seq) if seq <= job.seq else None
     if past is None:
         raise Problem(404, f"This job has no event {seq} yet: its last is {job.seq}.")
     return past
 
 
 async def _job_at(call: Call[Any, Any], job: Job, at: datetime) -> Job:
-    history = await call.parts.store.history(job.id)
-    past = fold(takewhile(lambda recorded: recorded.at <= at, history))
+    past = await call.parts.store.past(job.id, at=at)
     if past is None:
         raise Problem(404, "This job had not been created yet at that time.")
     return past

@@ -18,6 +18,7 @@ from events import store as store_module
 from events.bus import Bus, Change
 from events.database import AWAY, Connection, Database, connect
 from events.elapsed import CLOCK
+from events.group_commit import STOPS_WITHIN
 from events.job import (
     Completed,
     Event,
@@ -411,13 +412,17 @@ async def test_appends_to_one_job_from_many_tasks_are_all_kept_in_order(store: S
     assert sorted(event.event.result for event in history[2:] if hasattr(event.event, "result")) == list(range(40))
 
 
-async def test_history_is_read_from_and_up_to_a_place(store: Store) -> None:
-    job = await store.create(new(), actor="user:x")
+async def test_history_is_read_from_a_place_and_a_job_is_folded_up_to_one(store: Store) -> None:
+    jobs = [await store.create(new(), actor="user:x")]
     for step in (starting(), reporting(1), reporting(2), completing(3)):
-        job = await store.append(job, step, actor="worker:w1")
+        jobs.append(await store.append(jobs[-1], step, actor="worker:w1"))
+    job = jobs[-1]
 
+    assert [await store.past(job.id, seq=seq) for seq in range(7)] == [None, *jobs, job]
+    assert [await store.past(job.id, at=each.updated_at) for each in jobs] == jobs
+    assert await store.past(job.id, at=job.created_at - timedelta(microseconds=1)) is None
+    assert await store.past(BOB, seq=1) is None
     assert [event.seq for event in await store.history(job.id, after=2)] == [3, 4, 5]
-    assert [event.seq for event in await store.history(job.id, after=1, limit=2)] == [2, 3]
     assert await store.history(job.id, after=5) == []
     assert await store.history(BOB) == []
 
@@ -1024,6 +1029,15 @@ async def test_a_store_that_is_stopped_first_writes_what_was_given_to_it(databas
     assert await counts(connection) == (20, 20, 0)
 
 
+async def test_a_store_with_nothing_to_write_stops_at_once(database: Database) -> None:
+    store = Store(database, Bus(), lanes=4)
+    await store.start()
+    await store.create(new(), actor="user:x")
+
+    async with asyncio.timeout(STOPS_WITHIN / 2):
+        await store.stop()
+
+
 async def test_a_write_to_a_store_that_was_stopped_is_refused_and_does_not_wait_for_ever(database: Database) -> None:
     store = Store(database, Bus())
     await store.start()
@@ -1451,6 +1465,24 @@ async def test_rows_that_somebody_holds_hold_up_no_other_job_for_long(
         async with asyncio.timeout(10):
             assert {job.status for job in await asyncio.gather(*writing)} == {Status.COMPLETED}
     assert await what_is_broken(connection) == []
+
+
+async def test_what_waits_for_a_row_that_somebody_holds_is_written_when_it_is_free(
+    short_locks: None, database_url: str, locker: Connection
+) -> None:
+    async with open_store(database_url) as store:
+        [job] = await prepared(store)
+        with capture_logs() as logged:
+            async with locker.transaction():
+                await locker.execute("select from jobs where id = $1 for update", job.id)
+                first = asyncio.create_task(store.append(job, reporting(1), actor="worker:w1"))
+                await until(lambda: true_of(lambda: _met_a_held_row(logged) > 0))
+                second = asyncio.create_task(store.append(job.id, canceling, actor="user:x"))
+                await until(lambda: true_of(lambda: _met_a_held_row(logged) > 1))
+
+        async with asyncio.timeout(10):
+            assert ((await first).seq, (await second).seq) == (3, 4)
+        assert await words_of(store, job) == ["queued", "started", "progress", "canceled"]
 
 
 async def test_a_store_stops_though_somebody_holds_a_row_that_it_wants(

@@ -167,6 +167,18 @@ BREAKS = (
         (Edit(STORE, "request_id, job, decide(job), names=names)", "request_id, job, decide(job))"),),
         ("tests/test_api_jobs.py::test_a_retry_that_breaks_at_its_key_is_one_retry_when_it_is_sent_again",),
     ),
+    Break(
+        "nobody is woken for what waited for a row",
+        "a cancel that came while another write waited for the same job's row is answered at the next write of anything, or never",
+        (Edit(COMMIT, "if self._waiting:  # some of it for these very rows", "if False:"),),
+        ("tests/test_store.py::test_what_waits_for_a_row_that_somebody_holds_is_written_when_it_is_free",),
+    ),
+    Break(
+        "a lane that ends wakes no other",
+        "a process that is asked to end waits five seconds for connections that have nothing to do",
+        (Edit(COMMIT, "if ended or (batch and self._waiting):", "if batch and self._waiting:"),),
+        ("tests/test_store.py::test_a_store_with_nothing_to_write_stops_at_once",),
+    ),
     # Unknown outcomes ---------------------------------------------------------------------------------------------------------
     Break(
         "what is sent again is decided again",
