@@ -90,19 +90,21 @@ MOVE_JOBS_OF_KEYS = MOVE_JOBS.replace(
 )
 
 # `start` (`events/job.py`) for many jobs at once, decided where they are, so that none has to be read before. What is paused is
-# not started. `updated_at` is the time of the event before, and no event is earlier than that.
+# not started. `updated_at` is the time of the event before, and no event is earlier than that. The rows are looked up by their ids
+# alone and looked at afterwards: asked for what is queued, the planner would read a backlog from end to end for each batch.
 START_JOBS = f"""
 with asked as materialized (
     select * from unnest($1::uuid[], $2::int[], $3::text[], $4::bytea[]) as a(id, attempt, type, salt)
 ), held as materialized (
-    select j.id, j.seq, a.salt, greatest(j.updated_at, $8) as at from asked a join jobs j on j.id = a.id
-    where j.status = 'queued' and j.attempt = a.attempt and j.type = a.type
-    and not exists (select from pauses p where p.type = j.type and (p.until is null or p.until > now()))
+    select j.id, j.seq, a.salt, greatest(j.updated_at, $8) as at,
+        j.status = 'queued' and j.attempt = a.attempt and j.type = a.type as waits
+    from asked a join jobs j on j.id = a.id
+    where not exists (select from pauses p where p.type = a.type and (p.until is null or p.until > now()))
     order by j.id for no key update of j
 ), moved as (
     update jobs j set status = 'processing', worker = $5, seq = h.seq + 1, started_at = h.at, updated_at = h.at
     from held h
-    where j.id = h.id and j.seq = h.seq
+    where j.id = h.id and j.seq = h.seq and h.waits
     returning {JOB_COLUMNS_OF_J}, h.salt
 ), written as (
     insert into job_events (job_id, seq, attempt, type, data, salt, actor, at)
