@@ -119,6 +119,10 @@ class Feed:
             self._watchers -= 1
             if owner is not None and not self._of_owner[owner]:
                 del self._of_owner[owner]
+            if not self._watchers:
+                # What comes until there is one again is sent by its beginning, and by nothing else.
+                self._position = None
+                self._sent.clear()
 
     async def beginning(self, watcher: Watcher, after: int | None) -> bytes:
         """How a stream begins, once it can miss nothing any more: with all after the position that the client has, or with a
@@ -133,7 +137,13 @@ class Feed:
         if not 0 <= last - after <= MOST_REPLAYED:
             return RESET + _position_message(last)
         missed = [placed.change for placed in await changes(self._database, after=after, until=last, owner=watcher.owner)]
-        missed += [change for change in unplaced if watcher.owner in (None, change.user_id)]
+        # Some of them may have been given their positions meanwhile.
+        shown = {(change.job_id, change.seq) for change in missed}
+        missed += [
+            change
+            for change in unplaced
+            if watcher.owner in (None, change.user_id) and (change.job_id, change.seq) not in shown
+        ]
         return b"".join(_message(change) for change in missed) + _position_message(last)
 
     def _hear(self, change: Change) -> None:
@@ -164,8 +174,6 @@ class Feed:
         while True:
             await asyncio.sleep(LOOK_EVERY)
             if not self._watchers:
-                self._position = None
-                self._sent.clear()
                 continue
             looks += 1
             with contextlib.suppress(*DATABASE_ERRORS):

@@ -202,6 +202,23 @@ async def test_a_resume_sends_all_that_came_after_the_position(service: Service)
         assert await resumed.some(2) == places(job)[2:]
 
 
+async def test_a_resume_sends_once_what_others_were_sent_and_has_its_position_by_now(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "LOOK_EVERY", 60)
+    bus = Bus()
+    feed_ = Feed(bus, service.parts.database)
+    async with feed_.running():
+        with feed_.watched(None), feed_.watched(service.employee.id) as resumed:
+            job = await service.run(await service.job_of(service.employee), started)
+            bus.announce([Change.of(job)])
+            await seal_everything(service.parts.database)
+
+            text = (await feed_.beginning(resumed, 0)).decode()
+
+    assert [orjson.loads(line[6:])["seq"] for line in text.splitlines() if line.startswith("data: ")] == [1, 2]
+
+
 async def test_a_resume_sends_what_others_were_sent_and_no_position_was_given_to(service: Service, database_url: str) -> None:
     """While an older transaction runs, nothing is sealed."""
     await seal_everything(service.parts.database)

@@ -14,6 +14,7 @@ from tests.browser.conftest import Visit
 from tests.browser.job_histories import a_job, completed, failed, failed_and_retried, histories_of, so_far, started
 from tests.browser.screens import button, card, expect_status
 from tests.browser.site import Site, open_site
+from tests.histories import until
 from tests.service_fixture import PASSWORD
 
 SCREENS = ("sign-in", "chatwork", "jobs", "job", "failed job", "companies", "company", "audit", "operations", "not found")
@@ -143,8 +144,12 @@ async def test_the_page_is_dark_where_the_system_is_until_one_chooses_light(
 
     for _ in range(2):
         await expect(dark.locator("html")).to_have_attribute("data-theme", "light")
-        assert await brightness(dark) > 0.8
+        await until(lambda: is_light(dark))
         await dark.reload()
+
+
+async def is_light(page: Page) -> bool:
+    return await brightness(page) > 0.8
 
 
 async def brightness(page: Page) -> float:
