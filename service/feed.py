@@ -120,9 +120,7 @@ class Feed:
             if owner is not None and not self._of_owner[owner]:
                 del self._of_owner[owner]
             if not self._watchers:
-                # What comes until there is one again is sent by its beginning, and by nothing else.
-                self._position = None
-                self._sent.clear()
+                self._begin_anew()
 
     async def beginning(self, watcher: Watcher, after: int | None) -> bytes:
         """How a stream begins, once it can miss nothing any more: with all after the position that the client has, or with a
@@ -145,6 +143,11 @@ class Feed:
             if watcher.owner in (None, change.user_id) and (change.job_id, change.seq) not in shown
         ]
         return b"".join(_message(change) for change in missed) + _position_message(last)
+
+    def _begin_anew(self) -> None:
+        """Nobody watches. What happens until somebody does is sent by the beginning of that stream, and by nothing else."""
+        self._position = None
+        self._sent.clear()
 
     def _hear(self, change: Change) -> None:
         key = (change.job_id, change.seq)
@@ -174,6 +177,7 @@ class Feed:
         while True:
             await asyncio.sleep(LOOK_EVERY)
             if not self._watchers:
+                self._begin_anew()  # a look may have been under way when the last one left
                 continue
             looks += 1
             with contextlib.suppress(*DATABASE_ERRORS):
