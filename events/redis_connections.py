@@ -1,5 +1,5 @@
-"""Connections to Redis that break with `RedisError`, whatever the event loop calls it, and that cost no task and no timer for each
-command.
+"""Connections to Redis that break with `RedisError`, whatever the event loop calls it, and that cost no task and no cancelled read
+for each command.
 
 On a connection that has just been closed uvloop refuses a write with a bare `RuntimeError`, which redis-py passes on. Nobody who
 lives through the loss of Redis expects that one: it would end the loop that takes jobs, and the bus, for ever.
