@@ -106,6 +106,7 @@ class Feed:
 
     @contextlib.contextmanager
     def watched(self, owner: str | None) -> Iterator[Watcher]:
+        self._flush()  # what is gathered by now is for those before: the beginning brings it to this one
         watcher = Watcher(owner)
         watchers = self._of_all if owner is None else self._of_owner[owner]
         watchers.add(watcher)
