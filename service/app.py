@@ -4,26 +4,24 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from typing import Any
 
 import structlog
-from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match, Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.routing import BaseRoute, Match, Route, Router
+from starlette.types import Message, Receive, Scope, Send
 
 from service import again, audit, auth, bulk, chatwork, companies, health, jobs, operations, stream, verification, waiting
 from service.endpoint import routes
-from service.health import Metrics
+from service.metrics import Metrics
 from service.openapi import openapi_routes
 from service.page import Page
 from service.parts import Parts
 from service.problems import answer_problem
 from service.requests import header
-from service.verification import Verifier
 
 log = structlog.get_logger("rireki.http")
 
@@ -43,34 +41,22 @@ ENDPOINTS = (
 )
 
 
-def create_app(parts: Parts, page: Page | None = None) -> Starlette:
+def create_app(parts: Parts, page: Page | None = None) -> "Application":
     """The application. It serves once its lifespan has begun; `parts.live.close()` comes before its end."""
     page = page or Page()
-    verifier = Verifier(parts.database)
 
     @contextlib.asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with parts.live.running(), verifier.running():
+    async def lifespan(app: object) -> AsyncIterator[None]:
+        async with parts.live.running(), parts.verifier.running():
             yield
 
-    async def answer_error(request: Request, error: Exception) -> Response:
-        not_found = isinstance(error, HTTPException) and error.status_code == 404
-        return (page.not_found(request) if not_found else None) or await answer_problem(request, error)
-
-    measured = Metrics(parts.metrics)
-    declared = [*page.fixed_routes(), *openapi_routes(ENDPOINTS), *routes(ENDPOINTS), *page.routes_with_parameters()]
+    declared = [*page.fixed_routes(), *openapi_routes(ENDPOINTS), *routes(ENDPOINTS, parts), *page.routes_with_parameters()]
     fixed = [route for route in declared if "{" not in route.path]
-    app = Starlette(
-        routes=[FixedAddresses(fixed), *(route for route in declared if route not in fixed), *fixed],
-        middleware=[Middleware(Passage, metrics=measured, secure=parts.settings.production)],
-        exception_handlers={HTTPException: answer_error},
-        lifespan=lifespan,
-    )
-    app.router.redirect_slashes = False
-    app.state.parts = parts
-    app.state.metrics = measured
-    app.state.verifier = verifier
-    return app
+    router = Router(
+        [FixedAddresses(fixed), *(route for route in declared if route not in fixed), *fixed],
+        redirect_slashes=False, lifespan=lifespan,
+    )  # fmt: skip
+    return Application(router, page, parts.metrics, secure=parts.settings.production)
 
 
 class FixedAddresses(BaseRoute):
@@ -85,8 +71,9 @@ class FixedAddresses(BaseRoute):
         route = self._routes.get(scope["path"]) if scope["type"] == "http" and not scope.get("root_path") else None
         return (Match.NONE, {}) if route is None else _matched(route, scope)
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await scope["route"].handle(scope, receive, send)
+    def handle(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
+        route: Route = scope["route"]
+        return route.handle(scope, receive, send)
 
 
 def _matched(route: Route, scope: Scope) -> tuple[Match, Scope]:
@@ -109,22 +96,23 @@ HEADERS = {
 }
 
 
-class Passage:
-    """Gives a request its id, an answer its headers, the log its line, and an error its problem."""
+class Application:
+    """The router, and what every request passes through: it gives a request its id, an answer its headers, the log its line, and an
+    error its problem."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, *, secure: bool) -> None:
-        self._app = app
+    def __init__(self, router: Router, page: Page, metrics: Metrics, *, secure: bool) -> None:
+        self.router = router
+        self._page = page
         self._metrics = metrics
         headers = HEADERS | ({"Strict-Transport-Security": "max-age=31536000"} if secure else {})
         self._headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = self  # by this the router leaves it to us what is answered where there is nothing
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.router(scope, receive, send)
             return
-        request = Request(scope, receive)
-        request_id = _request_id(request)
-        request.state.request_id = request_id
+        request_id = scope.setdefault("state", {})["request_id"] = _request_id(scope)
         began, status = time.perf_counter(), 0
 
         async def send_with_headers(message: Message) -> None:
@@ -140,12 +128,12 @@ class Passage:
 
         bound = structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
-            await self._app(scope, receive, send_with_headers)
+            await self.router(scope, receive, send_with_headers)
         except ClientDisconnect:
             status = status or 499
         except Exception as error:
             # Here an error ends: as an answer, or, once one has begun, as one that breaks off and shows it.
-            response = await answer_problem(request, error)
+            response = await self._answer_error(Request(scope, receive), error)
             if status:
                 raise
             await response(scope, receive, send_with_headers)
@@ -157,9 +145,13 @@ class Passage:
             )  # fmt: skip
             structlog.contextvars.reset_contextvars(**bound)
 
+    async def _answer_error(self, request: Request, error: Exception) -> Response:
+        not_found = isinstance(error, HTTPException) and error.status_code == 404
+        return (self._page.not_found(request) if not_found else None) or await answer_problem(request, error)
 
-def _request_id(request: Request) -> str:
-    given = header(request, b"x-request-id")
+
+def _request_id(scope: Scope) -> str:
+    given = header(scope, b"x-request-id")
     return given if given is not None and SANE_REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
 
 

@@ -13,7 +13,7 @@ COOKIE = "rireki_session"
 
 def token_of(request: Request) -> str | None:
     """The token that the request carries, if any. A bearer header goes before the cookie."""
-    scheme, _, token = (header(request, b"authorization") or "").partition(" ")
+    scheme, _, token = (header(request.scope, b"authorization") or "").partition(" ")
     if scheme:
         return token.strip() if scheme.lower() == "bearer" else None
     return request.cookies.get(COOKIE)
@@ -31,8 +31,8 @@ async def user_of(users: Users, token: str | None) -> User:
 def check_origin(request: Request) -> None:
     """A browser that sends a change from another site's page says so, and is refused: the cookie would come along with it. An
     older one says only where it comes from; other clients say nothing. Raises `Problem` 403."""
-    site = header(request, b"sec-fetch-site")
-    origin = header(request, b"origin")
+    site = header(request.scope, b"sec-fetch-site")
+    origin = header(request.scope, b"origin")
     if site is not None:
         ours = site in ("same-origin", "none")
     else:

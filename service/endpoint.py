@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from service.caller import check_origin, token_of, user_of
 from service.problems import Problem
@@ -107,37 +108,41 @@ def json_answer(content: Any, status: int = 200, headers: Mapping[str, str] | No
     return Response(orjson.dumps(content), status, headers, "application/json")
 
 
-def routes(endpoints: Iterable[Endpoint]) -> list[Route]:
+def routes(endpoints: Iterable[Endpoint], parts: "Parts") -> list[Route]:
     """One route for each address, which knows all of its methods; fixed addresses before those with parameters."""
     by_path: dict[str, dict[str, Endpoint]] = defaultdict(dict)
     for endpoint in endpoints:
         by_path[endpoint.path][endpoint.method] = endpoint
     return [
-        Route(path, _dispatcher(methods), methods=list(methods))
+        Route(path, Address(methods, parts), methods=list(methods))
         for path, methods in sorted(by_path.items(), key=lambda item: ("{" in item[0], item[0]))
     ]
 
 
-def _dispatcher(methods: Mapping[str, Endpoint]) -> Callable[[Request], Awaitable[Response]]:
-    async def dispatch(request: Request) -> Response:
-        endpoint = methods["GET" if request.method == "HEAD" else request.method]
-        return await _call(endpoint, request)
+class Address:
+    """The application at one address: an endpoint for each method. What is raised in it, whoever calls it answers."""
 
-    return dispatch
+    def __init__(self, endpoints: Mapping[str, Endpoint], parts: "Parts") -> None:
+        self._endpoints = endpoints
+        self._parts = parts
 
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive, send)
+        endpoint = self._endpoints["GET" if request.method == "HEAD" else request.method]
+        response = await self._answer(endpoint, request)
+        await response(scope, receive, send)
 
-async def _call(endpoint: Endpoint, request: Request) -> Response:
-    parts: Parts = request.app.state.parts
-    caller = token = None
-    if endpoint.method != "GET":
-        check_origin(request)
-    if endpoint.who is not Who.ANYONE:
-        token = token_of(request)
-        caller = await user_of(parts.users, token)
-        structlog.contextvars.bind_contextvars(user_id=caller.id)
-        if endpoint.who is Who.ADMIN and not caller.is_admin:
-            raise Problem(403, "Only an admin may do this.")
-    query = read_query(request, endpoint.query)
-    body = await read_body(request, endpoint.body) if endpoint.takes_body else Nothing()
-    async with asyncio.timeout(ANSWER_WITHIN) as patience:
-        return await endpoint.run(Call(parts, request, query, body, caller, token, patience))
+    async def _answer(self, endpoint: Endpoint, request: Request) -> Response:
+        caller = token = None
+        if endpoint.method != "GET":
+            check_origin(request)
+        if endpoint.who is not Who.ANYONE:
+            token = token_of(request)
+            caller = await user_of(self._parts.users, token)
+            structlog.contextvars.bind_contextvars(user_id=caller.id)
+            if endpoint.who is Who.ADMIN and not caller.is_admin:
+                raise Problem(403, "Only an admin may do this.")
+        query = read_query(request, endpoint.query)
+        body = await read_body(request, endpoint.body) if endpoint.takes_body else Nothing()
+        async with asyncio.timeout(ANSWER_WITHIN) as patience:
+            return await endpoint.run(Call(self._parts, request, query, body, caller, token, patience))

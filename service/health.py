@@ -2,13 +2,12 @@
 
 import asyncio
 import contextlib
-import functools
 import secrets
 from datetime import timedelta
 from ipaddress import ip_address
 from typing import Literal
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
@@ -16,6 +15,7 @@ from typing_extensions import TypedDict
 from events.database import AWAY
 from service.caller import token_of
 from service.endpoint import Answer, Call, Endpoint, Who, json_answer
+from service.metrics import MOST_COUNTED, Metrics
 from service.parts import Parts
 from service.problems import Problem
 from service.requests import Nothing
@@ -23,36 +23,12 @@ from workers.pauses import Pauses
 from workers.presence import workers_seen
 from workers.rescue import LEASE
 
-MOST_COUNTED = 10_000  # jobs of one type that have ended in one way
 READY_WITHIN = 2.0  # seconds in which the database must answer
 MEASURED_WITHIN = 5.0  # seconds, after which the rest is told without it
 
 
 class Health(TypedDict):
     status: Literal["ok"]
-
-
-class Metrics:
-    """What the API measures of itself."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.requests = Counter("rireki_http_requests", "Requests answered", ["method", "route", "status"], registry=registry)
-        self.seconds = Histogram(
-            "rireki_http_seconds", "Seconds until the answer began", ["method", "route"], registry=registry
-        )
-        self.jobs = Gauge(
-            "rireki_jobs",
-            f"Jobs in the view; of those that have ended at most {MOST_COUNTED}",
-            ["type", "status"],
-            registry=registry,
-        )
-        self.workers = Gauge("rireki_workers", "Workers by state", ["state"], registry=registry)
-        self.stuck = Gauge("rireki_stuck_handlers", "Handlers that swallow their cancellation", ["type"], registry=registry)
-        self.paused = Gauge("rireki_paused", "Job types that are paused (1)", ["type"], registry=registry)
-        self.watchers = Gauge("rireki_watchers", "Open streams and held answers", registry=registry)
-        # Looked up for each request: the library's own way checks and joins the labels each time.
-        self.requests_of = functools.cache(self.requests.labels)
-        self.seconds_of = functools.cache(self.seconds.labels)
 
 
 async def healthz(call: Call[Nothing, Nothing]) -> Response:
@@ -70,13 +46,13 @@ async def readyz(call: Call[Nothing, Nothing]) -> Response:
 
 async def metrics(call: Call[Nothing, Nothing]) -> Response:
     _must_be_let_in(call)
-    measured = call.request.app.state.metrics
+    measured = call.parts.metrics
     measured.watchers.set(call.parts.live.watchers)
     # While the database is away, what else is measured matters most.
     with contextlib.suppress(*AWAY):
         async with asyncio.timeout(MEASURED_WITHIN):
             await _measure(measured, call.parts)
-    return Response(generate_latest(call.parts.metrics), media_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(measured.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 async def _measure(measured: Metrics, parts: Parts) -> None:

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass, field
 
-from prometheus_client import CollectorRegistry
-
 from events.bus import Bus
 from events.database import Database
 from events.store import Store
@@ -11,7 +9,9 @@ from projections.jobs import JobsView
 from service.auth import Tries
 from service.config import Settings
 from service.live import Live
+from service.metrics import Metrics
 from service.users import Users
+from service.verification import Verifier
 from workers.deliver import Wire
 from workers.resources import Resources
 
@@ -19,7 +19,7 @@ from workers.resources import Resources
 @dataclass(frozen=True, slots=True)
 class Parts:
     """When the process is asked to end, `live.close()` is called first: open streams and held answers then end by themselves, or
-    the server would wait for them. `metrics` also takes what the rest of the process measures."""
+    the server would wait for them."""
 
     settings: Settings
     database: Database
@@ -31,4 +31,5 @@ class Parts:
     users: Users
     tries: Tries
     live: Live
-    metrics: CollectorRegistry = field(default_factory=CollectorRegistry)
+    verifier: Verifier
+    metrics: Metrics = field(default_factory=Metrics)

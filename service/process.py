@@ -149,6 +149,7 @@ def api_parts(core: Core) -> "Parts":
     from service.live import Live
     from service.parts import Parts
     from service.users import Users
+    from service.verification import Verifier
 
     jobs = JobsView(core.database)
     return Parts(
@@ -162,6 +163,7 @@ def api_parts(core: Core) -> "Parts":
         users=Users(core.database, jwt_secret(core.settings)),
         tries=Tries(core.settings.redis_url),
         live=Live(core.bus, jobs, core.store),
+        verifier=Verifier(core.database),
     )
 
 

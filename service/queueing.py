@@ -14,6 +14,7 @@ from events.store import AlreadyActive, Idempotency, KeyTaken
 from service.endpoint import Call, json_answer
 from service.live import until_ended
 from service.problems import Problem, bad_field
+from service.requests import header
 from service.views import Id
 from workers.enqueue import enqueue
 from workers.job_type import JobType, Payload
@@ -31,9 +32,9 @@ class Queued(TypedDict):
 
 def idempotency_of(call: Call[Any, Any]) -> Idempotency | None:
     """The request's `Idempotency-Key`, with a hash of all that makes the request what it is. Raises `Problem` 400."""
-    keys = call.request.headers.getlist("idempotency-key")
-    if not keys:
+    if header(call.request.scope, b"idempotency-key") is None:
         return None
+    keys = call.request.headers.getlist("idempotency-key")
     if len(keys) > 1 or not 1 <= len(keys[0]) <= LONGEST_KEY:
         raise bad_field("Idempotency-Key", f"must be one text of 1 to {LONGEST_KEY} characters", 400)
     request = call.request
@@ -88,8 +89,9 @@ async def held(call: Call[Any, Any], job: Job) -> tuple[Job, dict[str, str]]:
 
 
 def preferred_wait(request: Request) -> int | None:
-    preferences = request.headers.getlist("prefer")
-    found = _WAIT.search(",".join(preferences)) if preferences else None
+    if header(request.scope, b"prefer") is None:
+        return None
+    found = _WAIT.search(",".join(request.headers.getlist("prefer")))
     return None if found is None else min(int(found[1]), LONGEST_WAIT)
 
 

@@ -19,6 +19,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import Scope
 
 from events.job import JSON
 from service.problems import FieldError, Problem, bad_field
@@ -27,6 +28,8 @@ MAX_BODY = 1024 * 1024  # bytes
 MAX_DEPTH = 32
 MAX_NUMBER = 2**53
 BODY_TIMEOUT = 30  # seconds for the whole body to arrive
+
+FIRST_HEADERS = "rireki.first_headers"  # where a scope keeps its headers by name, once somebody has asked for one
 
 
 class Fields(BaseModel):
@@ -74,13 +77,13 @@ def read_query(request: Request, model: type[M]) -> M:
         raise _refusal(error, "The query is not valid.", text=True) from None
 
 
-def header(request: Request, name: bytes) -> str | None:
-    """The first header of this name, which is in lower case. For what most requests do not have: `request.headers` would raise
-    and catch an error to say so."""
-    for given, value in request.scope["headers"]:
-        if given == name:
-            return str(value, "latin-1")
-    return None
+def header(scope: Scope, name: bytes) -> str | None:
+    """The first header of this name, which is in lower case."""
+    first: dict[bytes, bytes] | None = scope.get(FIRST_HEADERS)
+    if first is None:
+        first = scope[FIRST_HEADERS] = dict(reversed(scope["headers"]))
+    value = first.get(name)
+    return None if value is None else value.decode("latin-1")
 
 
 def read_id(text: str, path: str = "id") -> str:
@@ -135,11 +138,12 @@ def _may_be_left_out(model: type[BaseModel]) -> bool:
 
 def _has_body(request: Request) -> bool:
     """A request says that it has one, and how it ends (RFC 9112, 6.3)."""
-    return header(request, b"content-length") not in (None, "0") or header(request, b"transfer-encoding") is not None
+    length = header(request.scope, b"content-length")
+    return length not in (None, "0") or header(request.scope, b"transfer-encoding") is not None
 
 
 async def _read_bytes(request: Request) -> bytes:
-    length = request.headers.get("content-length", "")
+    length = header(request.scope, b"content-length") or ""
     if length.isdecimal() and int(length[:20]) > MAX_BODY:
         raise _too_large()
     body = bytearray()
@@ -158,7 +162,7 @@ async def _read_bytes(request: Request) -> bytes:
 
 
 def _must_be_json(request: Request) -> None:
-    media, _, parameters = request.headers.get("content-type", "").lower().partition(";")
+    media, _, parameters = (header(request.scope, b"content-type") or "").lower().partition(";")
     charset = parameters.partition("charset=")[2].strip(' "')
     if media.strip() != "application/json" or charset not in ("", "utf-8", "utf8"):
         detail = "must be application/json"

@@ -135,19 +135,14 @@ class Verifier:
 
 
 async def start_verification(call: Call[Nothing, Nothing]) -> Response:
-    answer: OneVerification = {"verification": _json(await _verifier(call).start(call.actor))}
+    answer: OneVerification = {"verification": _json(await call.parts.verifier.start(call.actor))}
     return json_answer(answer, 202)
 
 
 async def get_verification(call: Call[Nothing, Nothing]) -> Response:
-    last = await _verifier(call).last()
+    last = await call.parts.verifier.last()
     answer: LastVerification = {"verification": None if last is None else _json(last)}
     return json_answer(answer)
-
-
-def _verifier(call: Call[Any, Any]) -> Verifier:
-    verifier: Verifier = call.request.app.state.verifier
-    return verifier
 
 
 def _found(verified: Verified) -> dict[str, Any]:

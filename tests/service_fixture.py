@@ -25,6 +25,7 @@ from service.config import Settings
 from service.live import Live
 from service.parts import Parts
 from service.users import Role, User, Users
+from service.verification import Verifier
 from workers.chatwork.client import Chatwork, ChatworkSettings
 from workers.deliver import LocalWire
 from workers.resources import Resources
@@ -113,6 +114,7 @@ def make_parts(database: Database, bus: Bus, store: Store, *, chatwork: Chatwork
         users=Users(database, SECRET),
         tries=Tries(None),
         live=Live(bus, view, store),
+        verifier=Verifier(database),
     )
 
 

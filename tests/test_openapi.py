@@ -86,7 +86,7 @@ GET /metrics
 
 def test_a_fixed_address_goes_before_one_with_a_parameter(service: Service) -> None:
     parts = make_parts(service.parts.database, service.parts.bus, service.parts.store)
-    routes = create_app(parts).routes
+    routes = create_app(parts).router.routes
     fixed = [route for route in routes if isinstance(route, Route) and "{" not in route.path]
 
     for wanted in fixed:
