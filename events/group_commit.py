@@ -11,6 +11,7 @@ until there is an answer or nobody wants one any more; who sends learns `again=T
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from itertools import chain
 from typing import Any, Generic, Protocol, TypeVar
 
 import asyncpg
@@ -21,7 +22,7 @@ from events.database import Connection, LockNotAvailable, is_away
 log = structlog.get_logger(__name__)
 
 LANES = 2
-MOST_IN_A_BATCH = 500
+MOST_IN_A_BATCH = 250
 STOPS_WITHIN = 5.0  # seconds
 
 TRANSIENT = (
@@ -69,7 +70,7 @@ class GroupCommit(Generic[W]):
         self._send = send
         self._number_of_lanes = lanes
         self._most_in_a_batch = most_in_a_batch
-        self._waiting: deque[W] = deque()
+        self._waiting: dict[Hashable, deque[W]] = {}  # by kind; none is empty, and the first has its turn
         self._in_flight: set[Hashable] = set()
         self._idle: list[asyncio.Future[None]] = []  # of lanes that wait to be woken; who was busy last is last
         self._apart: deque[W] = deque()  # in flight too, until they have their answers
@@ -93,13 +94,13 @@ class GroupCommit(Generic[W]):
         for lane in late:
             lane.cancel()
         await asyncio.gather(*self._lanes, return_exceptions=True)
-        _refuse([*self._waiting, *self._apart], STOPPED)
+        _refuse([*chain.from_iterable(self._waiting.values()), *self._apart], STOPPED)
 
     def write(self, write: W) -> None:
         if self._stopping:
             _refuse([write], STOPPED)
             return
-        self._waiting.append(write)
+        self._waiting.setdefault(write.kind, deque()).append(write)
         self._wake()
 
     def _wake(self) -> None:
@@ -121,7 +122,7 @@ class GroupCommit(Generic[W]):
                 connection.terminate() if self._in_flight else await connection.close(timeout=2)
 
     async def _next_batch(self) -> list[W]:
-        """The oldest writes of one kind whose rows are free. Empty only when stopping."""
+        """The oldest writes of one kind whose rows are free, of all kinds in turn. Empty only when stopping."""
         while True:
             batch, ended = self._take(), self._stopping and not self._waiting
             if ended or (batch and self._waiting):
@@ -139,18 +140,24 @@ class GroupCommit(Generic[W]):
         return [self._apart.popleft()] if self._apart else []
 
     def _take(self) -> list[W]:
+        return next(filter(None, map(self._take_of, tuple(self._waiting))), [])
+
+    def _take_of(self, kind: Hashable) -> list[W]:
         batch: list[W] = []
         left: list[W] = []
-        while self._waiting and len(batch) < self._most_in_a_batch:
-            write = self._waiting.popleft()
+        waiting = self._waiting.pop(kind)
+        while waiting and len(batch) < self._most_in_a_batch:
+            write = waiting.popleft()
             if write.answer.done():
                 continue
-            if write.key in self._in_flight or (batch and write.kind != batch[0].kind):
+            if write.key in self._in_flight:
                 left.append(write)
                 continue
             self._in_flight.add(write.key)
             batch.append(write)
-        self._waiting.extendleft(reversed(left))
+        waiting.extendleft(reversed(left))
+        if waiting:
+            self._waiting[kind] = waiting
         return batch
 
     async def _settle(self, connection: Connection | None, batch: list[W], again: bool) -> Connection | None:

@@ -22,6 +22,7 @@ import orjson
 
 from events.bus import Bus, Change
 from events.database import Connection, Database, Row
+from events.deadlines import Deadlines
 from events.elapsed import elapsed
 from events.group_commit import GroupCommit
 from events.job import (
@@ -331,7 +332,7 @@ class Store:
         self._clock = DatabaseClock()
         self._tuned: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
         self._commits = GroupCommit[_Write | _Start](self._connect, self._send, **group_commit)
-        self._patience: float | None = None
+        self._deadlines: Deadlines[Answer] | None = None
 
     async def start(self) -> None:
         self._commits.start()
@@ -343,7 +344,7 @@ class Store:
         """The same log, for callers with somebody waiting: an append that has no answer within `seconds` raises `TimeoutError`.
         It may have been carried out all the same."""
         store = copy.copy(self)
-        store._patience = seconds
+        store._deadlines = Deadlines(seconds, _give_up)
         return store
 
     async def create(self, new: NewJob, *, actor: str, request_id: str | None = None) -> Job:
@@ -447,14 +448,13 @@ class Store:
     async def _write(self, write: _Write) -> Job | None:
         """The job after it; None where the job has moved on, or was not free to be created."""
         self._commits.write(write)
-        if self._patience is None:
+        if self._deadlines is None:
             return await write.answer
-        # A timer, and not `wait_for`, which costs more than all else here.
-        giving_up = write.answer.get_loop().call_later(self._patience, _give_up, write.answer)
+        self._deadlines.add(write.answer)
         try:
             return await write.answer
         finally:
-            giving_up.cancel()
+            self._deadlines.remove(write.answer)
 
     async def _say_why_not_created(self, new: NewJob) -> None:
         if new.idempotency is not None and new.user_id is not None:

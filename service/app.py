@@ -16,6 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from service import again, audit, auth, bulk, chatwork, companies, health, jobs, operations, stream, verification, waiting
 from service.endpoint import routes
+from service.logs import ABOUT
 from service.metrics import Metrics
 from service.openapi import openapi_routes
 from service.page import Page
@@ -126,7 +127,7 @@ class Application:
                 self._metrics.seconds_of(scope["method"], _route(scope)).observe(time.perf_counter() - began)
             await send(message)
 
-        bound = structlog.contextvars.bind_contextvars(request_id=request_id)
+        before = ABOUT.set({"request_id": request_id})
         try:
             await self.router(scope, receive, send_with_headers)
         except ClientDisconnect:
@@ -143,7 +144,7 @@ class Application:
                 "request", method=scope["method"], path=scope["path"], status=status,
                 ms=round((time.perf_counter() - began) * 1000, 1),
             )  # fmt: skip
-            structlog.contextvars.reset_contextvars(**bound)
+            ABOUT.reset(before)
 
     async def _answer_error(self, request: Request, error: Exception) -> Response:
         not_found = isinstance(error, HTTPException) and error.status_code == 404

@@ -10,14 +10,15 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import orjson
-import structlog
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from events.deadlines import Deadlines
 from service.caller import check_origin, token_of, user_of
+from service.logs import ABOUT
 from service.problems import Problem
 from service.requests import Fields, Nothing, read_body, read_query
 from service.users import User
@@ -48,7 +49,7 @@ class Call(Generic[Q, B]):
     caller: User | None
     token: str | None
     patience: asyncio.Timeout
-    """When it runs out, the client is told that the database is away."""
+    """When it runs out, the client is told that the database is away. Without a time of its own it is `ANSWER_WITHIN`."""
 
     @property
     def user(self) -> User:
@@ -125,6 +126,7 @@ class Address:
     def __init__(self, endpoints: Mapping[str, Endpoint], parts: "Parts") -> None:
         self._endpoints = endpoints
         self._parts = parts
+        self._deadlines = Deadlines(ANSWER_WITHIN, _run_out)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive, send)
@@ -139,10 +141,19 @@ class Address:
         if endpoint.who is not Who.ANYONE:
             token = token_of(request)
             caller = await user_of(self._parts.users, token)
-            structlog.contextvars.bind_contextvars(user_id=caller.id)
+            ABOUT.set({**ABOUT.get(), "user_id": caller.id})
             if endpoint.who is Who.ADMIN and not caller.is_admin:
                 raise Problem(403, "Only an admin may do this.")
         query = read_query(request, endpoint.query)
         body = await read_body(request, endpoint.body) if endpoint.takes_body else Nothing()
-        async with asyncio.timeout(ANSWER_WITHIN) as patience:
-            return await endpoint.run(Call(self._parts, request, query, body, caller, token, patience))
+        async with asyncio.timeout(None) as patience:
+            self._deadlines.add(patience)
+            try:
+                return await endpoint.run(Call(self._parts, request, query, body, caller, token, patience))
+            finally:
+                self._deadlines.remove(patience)
+
+
+def _run_out(patience: asyncio.Timeout) -> None:
+    if patience.when() is None:
+        patience.reschedule(asyncio.get_running_loop().time())

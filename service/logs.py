@@ -2,9 +2,17 @@
 
 import logging
 import sys
+from collections.abc import Mapping
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from types import MappingProxyType
 
 import orjson
 import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+ABOUT: ContextVar[Mapping[str, str]] = ContextVar("about", default=MappingProxyType({}))
+"""What every line says that is written in this context: whose request it is, and which."""
 
 # Without the local variables of each frame: a password may be one of them.
 _TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
@@ -12,17 +20,13 @@ _TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.Except
 
 def configure_logs(level: int = logging.INFO) -> None:
     on_terminal = sys.stderr.isatty()
+    for_people: list[Processor] = [
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+    for_programs: list[Processor] = [_TRACEBACKS, _line]
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *(
-                [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
-                if on_terminal
-                else [_TRACEBACKS, structlog.processors.JSONRenderer(serializer=_dump)]
-            ),
-        ],
+        processors=[_complete, *(for_people if on_terminal else for_programs)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         # One write for each line, whole: nothing is kept back.
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr)
@@ -34,5 +38,11 @@ def configure_logs(level: int = logging.INFO) -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
 
 
-def _dump(entry: object, **_: object) -> bytes:
-    return orjson.dumps(entry, default=str, option=orjson.OPT_NON_STR_KEYS)
+def _complete(logger: WrappedLogger, level: str, entry: EventDict) -> EventDict:
+    return {"level": level, **ABOUT.get(), **entry}
+
+
+def _line(logger: WrappedLogger, level: str, entry: EventDict) -> bytes:
+    # `orjson` writes a time a good deal faster than Python.
+    whole = {"timestamp": datetime.now(UTC), **entry}
+    return orjson.dumps(whole, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z)

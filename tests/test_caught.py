@@ -136,6 +136,26 @@ async def test_a_batch_holds_writes_of_one_kind(database_url: str) -> None:
     assert sorted(batches) == [["move"] * 3, ["new"] * 3]
 
 
+async def test_no_kind_waits_for_the_backlog_of_another(database_url: str) -> None:
+    batches: list[list[str]] = []
+
+    async def send(connection: Connection, batch: Sequence[Note], again: bool) -> None:
+        batches.append([note.kind for note in batch])
+        for note in batch:
+            note.answer.set_result(True)
+
+    commits = GroupCommit[Note](lambda: connect(database_url), send, lanes=1, most_in_a_batch=2)
+    commits.start()
+    notes = [Note(n, kind) for n, kind in enumerate(["new"] * 8 + ["move"])]
+
+    for note in notes:
+        commits.write(note)
+
+    await asyncio.gather(*(note.answer for note in notes))
+    await commits.stop()
+    assert batches == [["new"] * 2, ["move"], *[["new"] * 2] * 3]
+
+
 # A cancel needs no heartbeat --------------------------------------------------------------------------------------------------
 
 

@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from events import job as rules
 from events.bus import Bus, Change
 from events.database import Database
+from events.deadlines import Deadlines
 from events.elapsed import elapsed
 from events.job import JSON, Job, JobError, NotAllowed, Status
 from events.store import Answer, Decision, Store
@@ -89,6 +90,8 @@ class Runner:
         self.attempts: dict[str, Attempt] = {}
         """Those that were started, by job id."""
         self.stuck: dict[asyncio.Task[None], Stuck] = {}
+        self.deadlines = {name: Deadlines(type.deadline, Attempt.time_out) for name, type in job_types.items()}
+        """Of the handlers that run, by job type."""
         self.freed = asyncio.Event()
         """Set when a slot becomes free."""
         self.recording = 0
@@ -232,7 +235,8 @@ class Attempt:
         self._phase = Phase.STARTING
         self._interruption: Interruption | None = None
         self._heard = 0  # the newest seq that was told of before we knew our own
-        self._timer: asyncio.TimerHandle | None = None
+        self._deadlines = runner.deadlines[claim.type]
+        self._patience: asyncio.TimerHandle | None = None  # once it was told to stop
         self._result: JSON = None
         self._error: BaseException | None = asyncio.CancelledError()
 
@@ -252,6 +256,9 @@ class Attempt:
         if self._phase is Phase.HANDLING:
             # Not this very moment: a handler that has what it was waiting for may end by itself.
             asyncio.get_running_loop().call_soon(self._tell)
+
+    def time_out(self) -> None:
+        self.interrupt(Interruption.TIMEOUT)
 
     def hear(self, change: Change) -> None:
         """Somebody else may have moved the job on. Our own events come back over the bus too, and they are not newer than we
@@ -279,7 +286,7 @@ class Attempt:
     async def _handle(self) -> bool:
         """Runs the handler to its end. False where that came too late."""
         self._phase = Phase.HANDLING
-        self._timer = asyncio.get_running_loop().call_later(self._type.deadline, self.interrupt, Interruption.TIMEOUT)
+        self._deadlines.add(self)
         result: JSON = None
         error: BaseException | None = None
         try:
@@ -296,7 +303,9 @@ class Attempt:
             # What is done is done: it is recorded, though the worker is stopping, or the deadline has passed at that moment.
             self._interruption = None
         self._phase = Phase.ENDED
-        self._timer.cancel()
+        self._deadlines.remove(self)
+        if self._patience is not None:
+            self._patience.cancel()
         if self.task.cancelling():
             await _shake_off(self.task)
         self._result, self._error = result, error
@@ -315,9 +324,8 @@ class Attempt:
             return
         self._phase = Phase.TOLD
         self.task.cancel()
-        assert self._timer is not None
-        self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._give_up)
+        self._deadlines.remove(self)
+        self._patience = asyncio.get_running_loop().call_later(PATIENCE, self._give_up)
 
     def _give_up(self) -> None:
         """The handler swallows its cancellation: its attempt ends without it."""

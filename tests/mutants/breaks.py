@@ -25,6 +25,7 @@ class Break:
 JOB = "events/job.py"
 STORE = "events/store.py"
 COMMIT = "events/group_commit.py"
+DEADLINES = "events/deadlines.py"
 SEAL = "projections/seal.py"
 RUN = "workers/run.py"
 RESCUE = "workers/rescue.py"
@@ -73,8 +74,20 @@ BREAKS = (
     Break(
         "new jobs and moves in one batch",
         "a batch is sent as what its first write is: the others are lost, or end in an error",
-        (Edit(COMMIT, " or (batch and write.kind != batch[0].kind)", ""),),
+        (Edit(COMMIT, "setdefault(write.kind, deque())", "setdefault(None, deque())"),),
         ("tests/test_caught.py::test_a_batch_holds_writes_of_one_kind",),
+    ),
+    Break(
+        "the backlog of one kind goes before all others",
+        "while more jobs are queued than can be written, no attempt starts, ends or is canceled",
+        (
+            Edit(
+                COMMIT,
+                "            self._waiting[kind] = waiting\n",
+                "            self._waiting = {kind: waiting, **self._waiting}\n",
+            ),
+        ),
+        ("tests/test_caught.py::test_no_kind_waits_for_the_backlog_of_another",),
     ),
     Break(
         "answered before the commit",
@@ -570,8 +583,14 @@ BREAKS = (
     Break(
         "no deadline",
         "a handler that hangs keeps its slot for ever",
-        (Edit(RUN, "call_later(self._type.deadline, ", "call_later(1e6, "),),
+        (Edit(RUN, "        self._deadlines.add(self)\n", ""),),
         ("tests/test_run.py::test_an_attempt_that_passes_its_deadline_times_out_and_is_retried",),
+    ),
+    Break(
+        "only the first deadline is looked at",
+        "of the handlers that hang all but one keep their slots for ever",
+        (Edit(DEADLINES, "self._timer = loop.call_at(added + self._seconds, self._look)", "break"),),
+        ("tests/test_deadlines.py::test_each_is_late_in_its_time_and_in_order",),
     ),
     # The order of the log, the budget -----------------------------------------------------------------------------------------
     Break(
