@@ -62,7 +62,7 @@ _ours = functools.partial(
 
 ENTRIES = (
     _ours("ours", "ours, as shipped", settings={"slots": 100}),
-    _ours("ours-best", "ours, at its best", settings={"slots": 500}),
+    _ours("ours-best", "ours, at its best", settings={"slots": 1000}),
     Entry("arq", "arq, as shipped", _python("bench.plain_arq"), enqueue=3_000, settings={"max_jobs": 100}),
     Entry(
         "arq-best", "arq, at its best", _python("bench.plain_arq"), enqueue=5_000,

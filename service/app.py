@@ -121,7 +121,7 @@ class Application:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = message["headers"]
-                given = {name for name, _ in headers}
+                given = dict(headers)
                 headers += [header for header in self._headers if header[0] not in given]
                 headers.append((b"x-request-id", request_id.encode()))
                 self._metrics.seconds_of(scope["method"], _route(scope)).observe(time.perf_counter() - began)

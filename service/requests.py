@@ -50,8 +50,9 @@ _QUALITY = re.compile(r"[01](\.\d{0,3})?")
 async def read_body(request: Request, model: type[M]) -> M:
     """The request's JSON body, checked. A model without a required field also takes no body at all."""
     raw = await _read_bytes(request) if _has_body(request) else b""
-    if not raw and _may_be_left_out(model):
-        return model()
+    nothing: M | None = _of_nothing(model)
+    if not raw and nothing is not None:
+        return nothing
     _must_be_json(request)
     parse_json(raw)
     try:
@@ -62,8 +63,9 @@ async def read_body(request: Request, model: type[M]) -> M:
 
 def read_query(request: Request, model: type[M]) -> M:
     """The query parameters, checked; unknown and repeated ones are refused by name."""
-    if not request.scope["query_string"] and _may_be_left_out(model):
-        return model()
+    nothing: M | None = _of_nothing(model)
+    if not request.scope["query_string"] and nothing is not None:
+        return nothing
     given: dict[str, str] = {}
     for name, value in parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True):
         if name in given:
@@ -129,8 +131,9 @@ def wants(request: Request, *offers: str) -> str:
 
 
 @functools.cache
-def _may_be_left_out(model: type[BaseModel]) -> bool:
-    return not any(field.is_required() for field in model.model_fields.values())
+def _of_nothing(model: type[M]) -> M | None:
+    """What a request says that leaves it out, if that may be."""
+    return None if any(field.is_required() for field in model.model_fields.values()) else model()
 
 
 # The body's bytes -------------------------------------------------------------------------------------------------------------
