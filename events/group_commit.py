@@ -1,11 +1,12 @@
 """Group commit: writes that arrive while a statement is in flight go out together in the next one.
 
-Two lanes, each with a connection of its own, keep two statements in flight. A write wakes one of those that are idle, the one that
-was busy last. A job that is in flight on either lane waits its turn, so that the two never wait for each other's row. A batch that
-fails is retried one by one: one bad row never hurts its neighbours. A batch that meets a row which somebody else holds is settled
-apart, by a third lane, for as long as it takes: the others go on meanwhile. When the connection breaks, the outcome is unknown and
-reading "not there" would prove nothing (the old backend may commit yet), so the same batch is sent again, under the same guard,
-until there is an answer or nobody wants one any more; who sends learns `again=True` and must recognise what the first try wrote.
+Two lanes, each with a connection of its own, keep two statements in flight: of two kinds, or of one that fills both. A write wakes
+one of those that are idle, the one that was busy last. A job that is in flight on either lane waits its turn, so that the two never
+wait for each other's row. A batch that fails is retried one by one: one bad row never hurts its neighbours. A batch that meets a
+row which somebody else holds is settled apart, by a third lane, for as long as it takes: the others go on meanwhile. When the
+connection breaks, the outcome is unknown and reading "not there" would prove nothing (the old backend may commit yet), so the same
+batch is sent again, under the same guard, until there is an answer or nobody wants one any more; who sends learns `again=True` and
+must recognise what the first try wrote.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ log = structlog.get_logger(__name__)
 
 LANES = 2
 MOST_IN_A_BATCH = 250
+A_MOMENT = 0.02  # seconds that a few writes wait for the statement of their kind that is under way
 STOPS_WITHIN = 5.0  # seconds
 
 TRANSIENT = (
@@ -72,6 +74,8 @@ class GroupCommit(Generic[W]):
         self._most_in_a_batch = most_in_a_batch
         self._waiting: dict[Hashable, deque[W]] = {}  # by kind; none is empty, and the first has its turn
         self._in_flight: set[Hashable] = set()
+        self._under_way: dict[Hashable, float] = {}  # by kind: when the last batch of it was taken
+        self._looking_again: asyncio.TimerHandle | None = None
         self._idle: list[asyncio.Future[None]] = []  # of lanes that wait to be woken; who was busy last is last
         self._apart: deque[W] = deque()  # in flight too, until they have their answers
         self._put_apart = asyncio.Event()
@@ -101,6 +105,24 @@ class GroupCommit(Generic[W]):
             _refuse([write], STOPPED)
             return
         self._waiting.setdefault(write.kind, deque()).append(write)
+        if self._waits_a_moment(write.kind):
+            self._look_again()
+        else:
+            self._wake()
+
+    def _waits_a_moment(self, kind: Hashable) -> bool:
+        """A few writes go out together after those of their kind that are under way, unless these take long: somebody may hold one
+        of their rows."""
+        since = self._under_way.get(kind)
+        few = 2 * len(self._waiting[kind]) < self._most_in_a_batch
+        return since is not None and few and asyncio.get_running_loop().time() - since < A_MOMENT
+
+    def _look_again(self) -> None:
+        if self._looking_again is None:
+            self._looking_again = asyncio.get_running_loop().call_later(A_MOMENT, self._have_looked)
+
+    def _have_looked(self) -> None:
+        self._looking_again = None
         self._wake()
 
     def _wake(self) -> None:
@@ -112,7 +134,9 @@ class GroupCommit(Generic[W]):
         batch: list[W] = []
         try:
             while batch := await next_batch():
+                kind = batch[0].kind
                 connection = await self._settle(connection, batch, again)
+                self._under_way.pop(kind, None)
                 self._in_flight.difference_update(write.key for write in batch if write.answer.done())
                 if self._waiting:  # some of it for these very rows
                     self._wake()
@@ -143,6 +167,9 @@ class GroupCommit(Generic[W]):
         return next(filter(None, map(self._take_of, tuple(self._waiting))), [])
 
     def _take_of(self, kind: Hashable) -> list[W]:
+        if self._waits_a_moment(kind):
+            self._look_again()
+            return []
         batch: list[W] = []
         left: list[W] = []
         waiting = self._waiting.pop(kind)
@@ -158,6 +185,8 @@ class GroupCommit(Generic[W]):
         waiting.extendleft(reversed(left))
         if waiting:
             self._waiting[kind] = waiting
+        if batch:
+            self._under_way[kind] = asyncio.get_running_loop().time()
         return batch
 
     async def _settle(self, connection: Connection | None, batch: list[W], again: bool) -> Connection | None:

@@ -13,6 +13,7 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
+from events import group_commit
 from events.bus import Bus
 from events.database import Connection, Database, connect
 from events.group_commit import GroupCommit
@@ -28,6 +29,7 @@ from tests.job_types import (
     queue,
     row_locked,
     running,
+    until,
     until_waiting_for_locks,
     words,
     working,
@@ -154,6 +156,57 @@ async def test_no_kind_waits_for_the_backlog_of_another(database_url: str) -> No
     await asyncio.gather(*(note.answer for note in notes))
     await commits.stop()
     assert batches == [["new"] * 2, ["move"], *[["new"] * 2] * 3]
+
+
+class Held:
+    """A group commit whose first batch takes until `may_end` is set, and the batches that it has sent."""
+
+    def __init__(self, database_url: str) -> None:
+        self.batches: list[list[int]] = []
+        self.may_end = asyncio.Event()
+        self.commits = GroupCommit[Note](lambda: connect(database_url), self._send)
+
+    async def _send(self, connection: Connection, batch: Sequence[Note], again: bool) -> None:
+        self.batches.append([note.key for note in batch])
+        if len(self.batches) == 1:
+            await self.may_end.wait()
+        for note in batch:
+            note.answer.set_result(True)
+
+    @asynccontextmanager
+    async def under_way(self, first: Note) -> AsyncIterator[None]:
+        self.commits.start()
+        self.commits.write(first)
+        await until(lambda: self.batches)
+        yield
+        self.may_end.set()
+        await first.answer
+        await self.commits.stop()
+
+
+async def test_a_few_writes_go_out_together_after_those_of_their_kind_that_are_under_way(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "A_MOMENT", NEVER)
+    held, notes = Held(database_url), [Note(n, "new") for n in range(4)]
+    async with held.under_way(notes[0]):
+        for note in notes[1:]:
+            held.commits.write(note)
+            await asyncio.sleep(0)
+
+        held.may_end.set()
+
+        await asyncio.gather(*(note.answer for note in notes))
+    assert held.batches == [[0], [1, 2, 3]]
+
+
+async def test_nobody_waits_longer_than_a_moment_for_writes_of_his_kind_that_take_long(database_url: str) -> None:
+    held, first, second = Held(database_url), Note(0, "new"), Note(1, "new")
+    async with held.under_way(first):
+        held.commits.write(second)
+
+        assert await asyncio.wait_for(second.answer, 10)
+        assert not first.answer.done()
 
 
 # A cancel needs no heartbeat --------------------------------------------------------------------------------------------------

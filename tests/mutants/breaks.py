@@ -78,6 +78,18 @@ BREAKS = (
         ("tests/test_caught.py::test_a_batch_holds_writes_of_one_kind",),
     ),
     Break(
+        "a few writes wait for those of their kind however long these take",
+        "while somebody holds one job's row, nobody else's job is canceled for five seconds",
+        (Edit(COMMIT, " and few and asyncio.get_running_loop().time() - since < A_MOMENT", " and few"),),
+        ("tests/test_caught.py::test_nobody_waits_longer_than_a_moment_for_writes_of_his_kind_that_take_long",),
+    ),
+    Break(
+        "nobody looks again after a moment",
+        "while somebody holds one job's row, another job's cancel waits until anything else is written",
+        (Edit(COMMIT, "call_later(A_MOMENT, self._have_looked)", "call_later(1e6, self._have_looked)"),),
+        ("tests/test_caught.py::test_nobody_waits_longer_than_a_moment_for_writes_of_his_kind_that_take_long",),
+    ),
+    Break(
         "the backlog of one kind goes before all others",
         "while more jobs are queued than can be written, no attempt starts, ends or is canceled",
         (
