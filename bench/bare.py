@@ -1,4 +1,7 @@
-"""A Starlette route that answers a constant, on the server that `rireki serve` runs on: what HTTP itself costs."""
+"""Starlette routes that do less than ours, on the server that `rireki serve` runs on. `/` answers a constant: what HTTP itself
+costs. `/queue/{room}` queues a job for it, durable, with a hint to Redis, and nothing else: nobody is signed in, nothing is
+checked, logged or counted.
+"""
 
 import asyncio
 import signal
@@ -10,23 +13,41 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from bench.processes import ADMIN
+from service.config import Settings
+from service.process import Core, keep_what_is_loaded, opened
 from service.serve import http_server
+from workers.chatwork.messages_sync import CHATWORK_MESSAGES_SYNC
+from workers.enqueue import enqueue
 
 
 async def answer(request: Request) -> Response:
     return JSONResponse({"jobId": "0190b1a0-0000-7000-8000-000000000000", "status": "queued"}, 202)
 
 
+async def queue(request: Request) -> Response:
+    core: Core = request.app.state.core
+    payload = {"roomId": request.path_params["room"]}
+    job = await enqueue(core.store, core.wire, CHATWORK_MESSAGES_SYNC, payload, user_id=ADMIN.id, actor=f"user:{ADMIN.id}")
+    return JSONResponse({"jobId": job.id, "status": job.status}, 202)
+
+
 async def main() -> None:
-    listening = socket.create_server(("127.0.0.1", 0), backlog=2048)
-    server = http_server(Starlette(routes=[Route("/", answer, methods=["POST"])]))
+    settings = Settings()
+    assert settings.database_url is not None
+    async with opened(settings, settings.database_url) as core:
+        listening = socket.create_server(("127.0.0.1", 0), backlog=2048)
+        app = Starlette(routes=[Route("/", answer, methods=["POST"]), Route("/queue/{room}", queue, methods=["POST"])])
+        app.state.core = core
+        server = http_server(app)
 
-    def stop() -> None:
-        server.should_exit = True
+        def stop() -> None:
+            server.should_exit = True
 
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
-    print(f"http://127.0.0.1:{listening.getsockname()[1]}", flush=True)
-    await server.serve(sockets=[listening])
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+        keep_what_is_loaded()
+        print(f"http://127.0.0.1:{listening.getsockname()[1]}", flush=True)
+        await server.serve(sockets=[listening])
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import asyncpg
 import redis.asyncio
 import uvloop
 
-from bench.http import QUEUE, machine
+from bench.http import PATHS, machine
 from bench.load import Plan, load
 from bench.nothing import queued_per_second
 from bench.processes import ADMIN, add_people, cpu_seconds, environment, postgres_pid, serving, started
@@ -133,9 +133,9 @@ async def _queue(settings: dict[str, str], meter: Meter, apis: int, token: str, 
     with contextlib.ExitStack() as stack:
         processes = [stack.enter_context(serving(settings)) for _ in range(apis)]
         ports = [port for _, port in processes]
-        await load(Plan(ports, QUEUE, token, first=first + 900_000, seconds=1.0))
+        await load(Plan(ports, PATHS["ours"], token, first=first + 900_000, seconds=1.0))
         async with meter.measured(cost, "API", [pid for pid, _ in processes]) as count:
-            outcome = await load(Plan(ports, QUEUE, token, first=first, seconds=seconds))
+            outcome = await load(Plan(ports, PATHS["ours"], token, first=first, seconds=seconds))
             count.end(outcome.answered)
     cost.per_second = outcome.per_second
     return cost
