@@ -19,7 +19,7 @@ from bench.load import Plan, load
 from bench.nothing import queued_per_second
 from bench.processes import ADMIN, add_people, cpu_seconds, environment, postgres_pid, serving, started
 from bench.servers import fresh_database
-from events.database import Connection, connect
+from events.database import connect
 from service.config import Settings
 from service.process import opened
 from tests.servers import redis_server
@@ -33,12 +33,19 @@ LEFT = "select exists (select from jobs where type = 'nothing' and status in ('q
 WRITTEN = """
 select (select wal_bytes from pg_stat_wal)::float as wal, (select sum(fsyncs) from pg_stat_io where object = 'wal') as syncs
 """
+ALONE = """
+select not exists (
+    select from pg_stat_activity
+    where backend_type = 'client backend' and datname = current_database() and pid <> pg_backend_pid()
+)
+"""
 
 
 @dataclass(slots=True)
 class Cost:
     """Of one round: jobs a second; and of each job the µs of a processor, the bytes of PostgreSQL's log, the fsyncs."""
 
+    jobs: int = 0
     per_second: float = 0.0
     cpu: dict[str, float] = field(default_factory=dict)
     wal: float = float("nan")
@@ -81,17 +88,21 @@ class Meter:
     @contextlib.asynccontextmanager
     async def measured(self, cost: Cost, name: str, pids: list[int]) -> AsyncIterator["Count"]:
         """`name` are the processes whose work it is. The block says how many jobs it were, and when they were done."""
-        connection = await connect(self._url)
-        try:
-            before, written, count = self._used(name, pids), await _written(connection), Count(time.perf_counter())
-            yield count
-            after, now = self._used(name, pids), await _written(connection)
-        finally:
-            await connection.close()
+        before, count = self._used(name, pids), Count(time.perf_counter())
+        yield count
+        after = self._used(name, pids)
+        cost.jobs += count.jobs
         cost.per_second = count.jobs / (count.ended - count.began)
         cost.cpu = {part: (after[part] - before[part]) / count.jobs * 1e6 for part in after}
-        if written is not None and now is not None:
-            cost.wal, cost.syncs = ((b - a) / count.jobs for a, b in zip(written, now, strict=True))
+
+    @contextlib.asynccontextmanager
+    async def written(self, cost: Cost) -> AsyncIterator[None]:
+        """Begins and ends while nobody is connected: a process of PostgreSQL may tell what it has written only when it ends."""
+        before = await _written(self._url)
+        yield
+        after = await _written(self._url)
+        if before is not None and after is not None:
+            cost.wal, cost.syncs = ((b - a) / cost.jobs for a, b in zip(before, after, strict=True))
 
     def _used(self, name: str, pids: list[int]) -> dict[str, float]:
         used = {name: sum(map(cpu_seconds, pids)), "PostgreSQL": cpu_seconds(self._postgres, with_children=True)}
@@ -113,9 +124,10 @@ async def _drain(url: str, redis_url: str, settings: dict[str, str], meter: Mete
     async with opened(Settings(app_env="test", redis_url=redis_url, job_worker_enabled=False), url) as core:
         await queued_per_second(core, jobs)
     cost = Cost()
-    with contextlib.ExitStack() as stack:
+    async with meter.written(cost), contextlib.AsyncExitStack() as stack:
         processes = [stack.enter_context(started("bench.nothing", environment=settings))[0] for _ in range(workers)]
         connection = await connect(url)
+        stack.push_async_callback(connection.close)
         async with meter.measured(cost, "worker", [process.pid for process in processes]) as count:
             for process in processes:
                 assert process.stdin is not None
@@ -124,16 +136,15 @@ async def _drain(url: str, redis_url: str, settings: dict[str, str], meter: Mete
             while await connection.fetchval(LEFT):  # noqa: ASYNC110 (nothing tells this process)
                 await asyncio.sleep(LOOK_EVERY)
             count.end(jobs)
-        await connection.close()
     return cost
 
 
 async def _queue(settings: dict[str, str], meter: Meter, apis: int, token: str, first: int, seconds: float) -> Cost:
     cost = Cost()
-    with contextlib.ExitStack() as stack:
+    async with meter.written(cost), contextlib.AsyncExitStack() as stack:
         processes = [stack.enter_context(serving(settings)) for _ in range(apis)]
         ports = [port for _, port in processes]
-        await load(Plan(ports, PATHS["ours"], token, first=first + 900_000, seconds=1.0))
+        cost.jobs = (await load(Plan(ports, PATHS["ours"], token, first=first + 900_000, seconds=1.0))).answered
         async with meter.measured(cost, "API", [pid for pid, _ in processes]) as count:
             outcome = await load(Plan(ports, PATHS["ours"], token, first=first, seconds=seconds))
             count.end(outcome.answered)
@@ -141,12 +152,18 @@ async def _queue(settings: dict[str, str], meter: Meter, apis: int, token: str, 
     return cost
 
 
-async def _written(connection: Connection) -> tuple[float, float] | None:
-    with contextlib.suppress(asyncpg.PostgresError):
+async def _written(url: str) -> tuple[float, float] | None:
+    connection = await connect(url)
+    try:
+        while not await connection.fetchval(ALONE):  # noqa: ASYNC110 (nothing tells this process)
+            await asyncio.sleep(LOOK_EVERY)
         row = await connection.fetchrow(WRITTEN)
         assert row is not None
         return row["wal"], float(row["syncs"] or 0)
-    return None
+    except asyncpg.PostgresError:
+        return None
+    finally:
+        await connection.close()
 
 
 async def _redis_pid(redis_url: str) -> int | None:
