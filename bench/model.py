@@ -11,13 +11,13 @@ EVENTS = 3  # of a job that ends at its first attempt
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.model", description=__doc__)
-    parser.add_argument("--api", type=float, default=221, help="CPU µs of the API to queue a job over HTTP")
-    parser.add_argument("--worker", type=float, default=106, help="CPU µs of the worker to run a job that does nothing")
-    parser.add_argument("--postgres", type=float, default=164, help="CPU µs of PostgreSQL for both")
-    parser.add_argument("--redis", type=float, default=23, help="CPU µs of Redis for both")
+    parser.add_argument("--api", type=float, default=134, help="CPU µs of the API to queue a job over HTTP")
+    parser.add_argument("--worker", type=float, default=87, help="CPU µs of the worker to run a job that does nothing")
+    parser.add_argument("--postgres", type=float, default=108, help="CPU µs of PostgreSQL for both")
+    parser.add_argument("--redis", type=float, default=19, help="CPU µs of Redis for both")
     parser.add_argument("--hear", type=float, default=1.5, help="CPU µs of each process to hear of a change on the bus")
     parser.add_argument("--bytes", type=float, default=2400, help="of disk that a job takes, indexes and all")
-    parser.add_argument("--wal", type=float, default=3800, help="bytes of PostgreSQL's log for a job")
+    parser.add_argument("--wal", type=float, default=4700, help="bytes of PostgreSQL's log for a job")
     parser.add_argument("--peak", type=float, default=5, help="times the mean")
     parser.add_argument("--full", type=float, default=0.6, help="how much of a core may be used at the peak")
     print(table(parser.parse_args()))
