@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from bench.processes import ADMIN
 from service.config import Settings
+from service.logs import configure_logs
 from service.process import Core, keep_what_is_loaded, opened
 from service.serve import http_server
 from workers.chatwork.messages_sync import CHATWORK_MESSAGES_SYNC
@@ -33,6 +34,7 @@ async def queue(request: Request) -> Response:
 
 
 async def main() -> None:
+    configure_logs()  # what it says first on standard output is its address
     settings = Settings()
     assert settings.database_url is not None
     async with opened(settings, settings.database_url) as core:

@@ -9,7 +9,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Deadlines(Generic[K]):
-    """`late` is called with what is still there `seconds` after it was added. Of one event loop."""
+    """`late` is called with what is still there `seconds` after it was added; it must not raise, and not add. Of one event loop."""
 
     def __init__(self, seconds: float, late: Callable[[K], None]) -> None:
         self._seconds = seconds

@@ -1,12 +1,13 @@
 """Group commit: writes that arrive while a statement is in flight go out together in the next one.
 
-Two lanes, each with a connection of its own, keep two statements in flight: of two kinds, or of one that fills both. A write wakes
-one of those that are idle, the one that was busy last. A job that is in flight on either lane waits its turn, so that the two never
-wait for each other's row. A batch that fails is retried one by one: one bad row never hurts its neighbours. A batch that meets a
-row which somebody else holds is settled apart, by a third lane, for as long as it takes: the others go on meanwhile. When the
-connection breaks, the outcome is unknown and reading "not there" would prove nothing (the old backend may commit yet), so the same
-batch is sent again, under the same guard, until there is an answer or nobody wants one any more; who sends learns `again=True` and
-must recognise what the first try wrote.
+Two lanes, each with a connection of its own, keep two statements in flight: of two kinds, or of one that fills both. A write
+wakes one of those that are idle, the one that was busy last; a few writes whose kind is under way wait for it, for a moment at
+most, and go out together. A job that is in flight on either lane waits its turn, so that the two never wait for each other's row.
+A batch that fails is retried one by one: one bad row never hurts its neighbours. A batch that meets a row which somebody else
+holds is settled apart, by a third lane, for as long as it takes: the others go on meanwhile. When the connection breaks, the
+outcome is unknown and reading "not there" would prove nothing (the old backend may commit yet), so the same batch is sent again,
+under the same guard, until there is an answer or nobody wants one any more; who sends learns `again=True` and must recognise what
+the first try wrote.
 """
 
 import asyncio
@@ -74,7 +75,7 @@ class GroupCommit(Generic[W]):
         self._most_in_a_batch = most_in_a_batch
         self._waiting: dict[Hashable, deque[W]] = {}  # by kind; none is empty, and the first has its turn
         self._in_flight: set[Hashable] = set()
-        self._under_way: dict[Hashable, float] = {}  # by kind: when the last batch of it was taken
+        self._under_way: dict[Hashable, float] = {}  # by kind: until when a few more wait for the batch that was taken last
         self._looking_again: asyncio.TimerHandle | None = None
         self._idle: list[asyncio.Future[None]] = []  # of lanes that wait to be woken; who was busy last is last
         self._apart: deque[W] = deque()  # in flight too, until they have their answers
@@ -106,20 +107,21 @@ class GroupCommit(Generic[W]):
             return
         self._waiting.setdefault(write.kind, deque()).append(write)
         if self._waits_a_moment(write.kind):
-            self._look_again()
+            self._look_again(write.kind)
         else:
             self._wake()
 
     def _waits_a_moment(self, kind: Hashable) -> bool:
         """A few writes go out together after those of their kind that are under way, unless these take long: somebody may hold one
         of their rows."""
-        since = self._under_way.get(kind)
+        until = self._under_way.get(kind)
         few = 2 * len(self._waiting[kind]) < self._most_in_a_batch
-        return since is not None and few and asyncio.get_running_loop().time() - since < A_MOMENT
+        return until is not None and few and asyncio.get_running_loop().time() < until
 
-    def _look_again(self) -> None:
+    def _look_again(self, kind: Hashable) -> None:
+        """When this one has waited, or another, which is no later than a moment from now."""
         if self._looking_again is None:
-            self._looking_again = asyncio.get_running_loop().call_later(A_MOMENT, self._have_looked)
+            self._looking_again = asyncio.get_running_loop().call_at(self._under_way[kind], self._have_looked)
 
     def _have_looked(self) -> None:
         self._looking_again = None
@@ -135,8 +137,10 @@ class GroupCommit(Generic[W]):
         try:
             while batch := await next_batch():
                 kind = batch[0].kind
+                until = self._under_way.get(kind)
                 connection = await self._settle(connection, batch, again)
-                self._under_way.pop(kind, None)
+                if not again and self._under_way.get(kind) == until:  # and the other lane has taken no more of it
+                    self._under_way.pop(kind, None)
                 self._in_flight.difference_update(write.key for write in batch if write.answer.done())
                 if self._waiting:  # some of it for these very rows
                     self._wake()
@@ -168,7 +172,7 @@ class GroupCommit(Generic[W]):
 
     def _take_of(self, kind: Hashable) -> list[W]:
         if self._waits_a_moment(kind):
-            self._look_again()
+            self._look_again(kind)
             return []
         batch: list[W] = []
         left: list[W] = []
@@ -186,7 +190,7 @@ class GroupCommit(Generic[W]):
         if waiting:
             self._waiting[kind] = waiting
         if batch:
-            self._under_way[kind] = asyncio.get_running_loop().time()
+            self._under_way[kind] = asyncio.get_running_loop().time() + A_MOMENT
         return batch
 
     async def _settle(self, connection: Connection | None, batch: list[W], again: bool) -> Connection | None:

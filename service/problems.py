@@ -104,7 +104,7 @@ def problem_response(problem: Problem) -> Response:
 
 
 async def answer_problem(request: Request, error: Exception) -> Response:
-    """Starlette's exception handler for all that is raised in an endpoint."""
+    """The answer to all that is raised in an endpoint, and its line of log where it is our matter."""
     problem = problem_of(error)
     if problem.status == 500:
         log.error("unexpected error", method=request.method, path=request.url.path, exc_info=error)

@@ -50,8 +50,7 @@ _QUALITY = re.compile(r"[01](\.\d{0,3})?")
 async def read_body(request: Request, model: type[M]) -> M:
     """The request's JSON body, checked. A model without a required field also takes no body at all."""
     raw = await _read_bytes(request) if _has_body(request) else b""
-    nothing: M | None = _of_nothing(model)
-    if not raw and nothing is not None:
+    if not raw and isinstance(nothing := _of_nothing(model), model):
         return nothing
     _must_be_json(request)
     parse_json(raw)
@@ -63,8 +62,7 @@ async def read_body(request: Request, model: type[M]) -> M:
 
 def read_query(request: Request, model: type[M]) -> M:
     """The query parameters, checked; unknown and repeated ones are refused by name."""
-    nothing: M | None = _of_nothing(model)
-    if not request.scope["query_string"] and nothing is not None:
+    if not request.scope["query_string"] and isinstance(nothing := _of_nothing(model), model):
         return nothing
     given: dict[str, str] = {}
     for name, value in parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True):
@@ -131,7 +129,7 @@ def wants(request: Request, *offers: str) -> str:
 
 
 @functools.cache
-def _of_nothing(model: type[M]) -> M | None:
+def _of_nothing(model: type[BaseModel]) -> BaseModel | None:
     """What a request says that leaves it out, if that may be."""
     return None if any(field.is_required() for field in model.model_fields.values()) else model()
 

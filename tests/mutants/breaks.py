@@ -80,13 +80,13 @@ BREAKS = (
     Break(
         "a few writes wait for those of their kind however long these take",
         "while somebody holds one job's row, nobody else's job is canceled for five seconds",
-        (Edit(COMMIT, " and few and asyncio.get_running_loop().time() - since < A_MOMENT", " and few"),),
+        (Edit(COMMIT, " and few and asyncio.get_running_loop().time() < until", " and few"),),
         ("tests/test_caught.py::test_nobody_waits_longer_than_a_moment_for_writes_of_his_kind_that_take_long",),
     ),
     Break(
         "nobody looks again after a moment",
         "while somebody holds one job's row, another job's cancel waits until anything else is written",
-        (Edit(COMMIT, "call_later(A_MOMENT, self._have_looked)", "call_later(1e6, self._have_looked)"),),
+        (Edit(COMMIT, "call_at(self._under_way[kind], ", "call_later(1e6, "),),
         ("tests/test_caught.py::test_nobody_waits_longer_than_a_moment_for_writes_of_his_kind_that_take_long",),
     ),
     Break(
