@@ -118,7 +118,8 @@ class Note:
     answer: asyncio.Future[bool] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
-async def test_a_batch_holds_writes_of_one_kind(database_url: str) -> None:
+async def batches_of(kinds: Sequence[str], database_url: str, **settings: int) -> list[list[str]]:
+    """What a group commit sends when a write of each of these kinds comes at once."""
     batches: list[list[str]] = []
 
     async def send(connection: Connection, batch: Sequence[Note], again: bool) -> None:
@@ -126,35 +127,25 @@ async def test_a_batch_holds_writes_of_one_kind(database_url: str) -> None:
         for note in batch:
             note.answer.set_result(True)
 
-    commits = GroupCommit[Note](lambda: connect(database_url), send)
+    commits = GroupCommit[Note](lambda: connect(database_url), send, **settings)
     commits.start()
-    notes = [Note(n, kind) for n, kind in enumerate(["new", "new", "move", "new", "move", "move"])]
-
+    notes = [Note(n, kind) for n, kind in enumerate(kinds)]
     for note in notes:
         commits.write(note)
-
     await asyncio.gather(*(note.answer for note in notes))
     await commits.stop()
+    return batches
+
+
+async def test_a_batch_holds_writes_of_one_kind(database_url: str) -> None:
+    batches = await batches_of(["new", "new", "move", "new", "move", "move"], database_url)
+
     assert sorted(batches) == [["move"] * 3, ["new"] * 3]
 
 
 async def test_no_kind_waits_for_the_backlog_of_another(database_url: str) -> None:
-    batches: list[list[str]] = []
+    batches = await batches_of(["new"] * 8 + ["move"], database_url, lanes=1, most_in_a_batch=2)
 
-    async def send(connection: Connection, batch: Sequence[Note], again: bool) -> None:
-        batches.append([note.kind for note in batch])
-        for note in batch:
-            note.answer.set_result(True)
-
-    commits = GroupCommit[Note](lambda: connect(database_url), send, lanes=1, most_in_a_batch=2)
-    commits.start()
-    notes = [Note(n, kind) for n, kind in enumerate(["new"] * 8 + ["move"])]
-
-    for note in notes:
-        commits.write(note)
-
-    await asyncio.gather(*(note.answer for note in notes))
-    await commits.stop()
     assert batches == [["new"] * 2, ["move"], *[["new"] * 2] * 3]
 
 
