@@ -226,6 +226,32 @@ async def test_the_backlog_of_one_type_does_not_starve_another(
     assert ran[:4].count("few") == 2, ran
 
 
+async def test_a_type_whose_last_attempt_is_still_being_written_keeps_its_turn(
+    database: Database, store: Store, bus: Bus, wire: Wire
+) -> None:
+    ran: list[str] = []
+    may_end = asyncio.Event()
+
+    async def note(context: Context, payload: Any) -> JSON:
+        ran.append(payload.kind)
+        if ran == ["few"]:
+            await may_end.wait()
+        return None
+
+    few, many = job_type("few", note), job_type("many", note)
+    first, second = [await queue(store, None, few, {"kind": "few"}) for _ in range(2)]
+    other, *_ = [await queue(store, None, many, {"kind": "many"}) for _ in range(4)]
+
+    async with working(database, store, bus, wire, [few, many], slots=1):
+        await running(database, first)
+        async with row_locked(database, first):
+            may_end.set()
+            await ended(database, other)
+            await ended(database, second)
+
+    assert ran[:3] == ["few", "many", "few"], ran
+
+
 async def test_a_backlog_is_delivered_part_by_part_and_whole(
     database: Database, store: Store, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ import traceback
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -121,7 +122,9 @@ class Runner:
 
     @property
     def running_types(self) -> set[str]:
-        return {attempt.type for attempt in self.in_hand.values()}
+        """Those of which an attempt has a slot. One whose end is only still being written has none."""
+        running = (attempt for attempt in self._running if not attempt.has_ended)
+        return {attempt.type for attempt in chain(self._starting.values(), running)}
 
     def run(self, claim: Claim, *, started: Callable[[], None]) -> None:
         """Starts the claimed attempt, if the log allows it, and runs it. Calls `started` as soon as its `started` is durable or
@@ -239,6 +242,11 @@ class Attempt:
         self._patience: asyncio.TimerHandle | None = None  # once it was told to stop
         self._result: JSON = None
         self._error: BaseException | None = asyncio.CancelledError()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its handler runs no more, or is waited for no longer."""
+        return self._phase is Phase.ENDED
 
     def begin(self, job: Job) -> None:
         """Runs the attempt: `job` was started for it."""
