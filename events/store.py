@@ -52,22 +52,21 @@ JOB_COLUMNS = (
 """The view's columns in the order of `Job`'s fields; `job_from` reads them."""
 JOB_COLUMNS_OF_J = ", ".join(f"j.{column}" for column in JOB_COLUMNS.split(", "))
 
-# Rows are locked in order of id: two processes that lock the same jobs in different orders would deadlock. Events are inserted in
-# order of seq, whatever plan is chosen: their ids are drawn in that order, and the whole log goes by them. A `run_at` or
-# `started_at` that stays as it is does not travel: null stands for it, and what is queued was not started.
+# Rows are moved in order of id: two processes that take the same jobs in different orders would wait for each other in a ring. What
+# is asked is sorted, and every plan that a lane's connection may choose (it reads no table from end to end) goes by that order.
+# Events are inserted in order of seq, whatever plan is chosen: their ids are drawn in that order, and the whole log goes by them. A
+# `run_at` or `started_at` that stays as it is does not travel: null stands for it, and what is queued was not started.
 MOVE_JOBS = """
 with asked as materialized (
-    select * from unnest($1::job_move_row[])
-), held as materialized (
-    select a.* from asked a join jobs j on j.id = a.id order by j.id for no key update of j
+    select * from unnest($1::job_move_row[]) order by id
 ), moved as (
     update jobs j
-    set status = h.status, result = h.result, error = h.error, attempt = h.attempt, max_attempts = h.max_attempts,
-        worker = h.worker, seq = h.seq, run_at = coalesce(h.run_at, j.run_at),
-        started_at = case when h.status = 'queued' then null else coalesce(h.started_at, j.started_at) end,
-        finished_at = h.finished_at, updated_at = h.updated_at
-    from held h
-    where j.id = h.id and j.seq = h.expected_seq
+    set status = a.status, result = a.result, error = a.error, attempt = a.attempt, max_attempts = a.max_attempts,
+        worker = a.worker, seq = a.seq, run_at = coalesce(a.run_at, j.run_at),
+        started_at = case when a.status = 'queued' then null else coalesce(a.started_at, j.started_at) end,
+        finished_at = a.finished_at, updated_at = a.updated_at
+    from asked a
+    where j.id = a.id and j.seq = a.expected_seq
     returning j.id
 ), written as (
     insert into job_events (job_id, seq, attempt, type, data, salt, actor, request_id, at)
@@ -92,21 +91,20 @@ MOVE_JOBS_OF_KEYS = MOVE_JOBS.replace(
 
 # `start` (`events/job.py`) for many jobs at once, decided where they are, so that none has to be read before. What is paused is
 # not started. `updated_at` is the time of the event before, and no event is earlier than that. The rows are looked up by their ids
-# alone and looked at afterwards: asked for what is queued, the planner would read a backlog from end to end for each batch.
+# alone, and their status is compared in a way that no index knows: asked for what is queued, the planner would read a backlog from
+# end to end for each batch.
 START_JOBS = f"""
 with asked as materialized (
     select * from unnest($1::uuid[], $2::int[], $3::text[], $4::bytea[]) as a(id, attempt, type, salt)
-), held as materialized (
-    select j.id, j.seq, a.salt, greatest(j.updated_at, $8) as at,
-        j.status = 'queued' and j.attempt = a.attempt and j.type = a.type as waits
-    from asked a join jobs j on j.id = a.id
-    where not exists (select from pauses p where p.type = a.type and (p.until is null or p.until > now()))
-    order by j.id for no key update of j
+    where a.type <> all (array(select p.type from pauses p where p.until is null or p.until > now()))
+    order by a.id
 ), moved as (
-    update jobs j set status = 'processing', worker = $5, seq = h.seq + 1, started_at = h.at, updated_at = h.at
-    from held h
-    where j.id = h.id and j.seq = h.seq and h.waits
-    returning {JOB_COLUMNS_OF_J}, h.salt
+    update jobs j
+    set status = 'processing', worker = $5, seq = j.seq + 1, started_at = greatest(j.updated_at, $8),
+        updated_at = greatest(j.updated_at, $8)
+    from asked a
+    where j.id = a.id and (j.status, j.attempt, j.type) is not distinct from ('queued', a.attempt, a.type)
+    returning {JOB_COLUMNS_OF_J}, a.salt
 ), written as (
     insert into job_events (job_id, seq, attempt, type, data, salt, actor, at)
     select m.id, m.seq, m.attempt, 'started', $6, m.salt, $7, m.updated_at from moved m

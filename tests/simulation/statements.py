@@ -332,9 +332,9 @@ WHO_IS_ACTIVE = (
 
 STATEMENTS: dict[str, Statement] = dict(
     (
-        _known(store.MOVE_JOBS, "MOVE_JOBS", "3c6b7d77", move_jobs),
+        _known(store.MOVE_JOBS, "MOVE_JOBS", "a5b25f4e", move_jobs),
         _known(store.CREATE_JOBS, "CREATE_JOBS", "5db1310b", create_jobs),
-        _known(store.START_JOBS, "START_JOBS", "16f76cb5", start_jobs),
+        _known(store.START_JOBS, "START_JOBS", "40c5280b", start_jobs),
         _known(store.STARTED_BEFORE, "STARTED_BEFORE", "8833c7ff", started_before),
         _known(store.SALTS, "SALTS", "de1eda25", salts),
         _known(store.JOBS, "JOBS", "165b223e", jobs),
