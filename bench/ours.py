@@ -13,7 +13,9 @@ from bench.measure import Clock, Contestant, Given, run
 from events.bus import RedisBus
 from events.database import Database
 from events.job import Job, cancel
+from events.lasting import end, lasting
 from events.store import Store
+from projections.seal import keep_sealing
 from service.logs import configure_logs
 from service.process import keep_what_is_loaded
 from workers.enqueue import enqueue, enqueue_many
@@ -105,10 +107,12 @@ async def ours(given: Given, clock: Clock) -> AsyncIterator[Ours]:
     async with _connected(given) as (database, store, bus):
         wire = RedisWire(given.redis_url)
         await wire.start()
+        sealing = lasting(keep_sealing(database), "sealer")
         keep_what_is_loaded()
         try:
             yield Ours(given, clock, database, store, bus, wire)
         finally:
+            await end(sealing)
             await wire.stop()
 
 
