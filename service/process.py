@@ -1,6 +1,5 @@
 """A process of ours, from its settings: what it needs is opened here in order, and closed in the opposite order."""
 
-import asyncio
 import contextlib
 import gc
 import secrets
@@ -12,7 +11,7 @@ import structlog
 
 from events.bus import Bus, RedisBus
 from events.database import Database
-from events.lasting import lasting
+from events.lasting import end, lasting
 from events.store import Store
 from migrations.migrate import migrate
 from projections.jobs import JobsView
@@ -86,7 +85,7 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Core]:
         stack.push_async_callback(wire.stop)
         resources = await stack.enter_async_context(_resources(settings, database))
         sealing = lasting(keep_sealing(database), "sealer")
-        stack.push_async_callback(_ended, sealing)
+        stack.push_async_callback(end, sealing)
         yield Core(settings, database, bus, store, wire, resources)
 
 
@@ -96,11 +95,6 @@ def keep_what_is_loaded() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNGEST, 10, 10)
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait({task})
 
 
 @contextlib.asynccontextmanager
