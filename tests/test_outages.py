@@ -188,7 +188,7 @@ async def test_a_worker_hands_its_jobs_back_in_time_though_what_it_was_about_to_
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(working(database, far, bus, wire, [HANG]))
         job = await running(database, await queue(store, wire, HANG))
-        proxy.once("not exists (select from pauses", Fault.STALL)
+        proxy.once("array(select p.type from pauses", Fault.STALL)
         # On a connection of its own: the statement is prepared anew, and said in words.
         proxy.cut()
         stalled = await queue(store, wire, HANG)
