@@ -77,9 +77,13 @@ class Stop:
         self.begin()
 
     def _hear_of(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        loop.default_exception_handler(context)
-        if PART_ENDED in context and not self.broken.done():
-            self.broken.set_exception(context[PART_ENDED])
+        if PART_ENDED not in context:
+            loop.default_exception_handler(context)
+            return
+        error, part = context[PART_ENDED], context["task"].get_name()
+        log.critical("a part of the process has ended by an error", part=part, exc_info=error)
+        if not self.broken.done():
+            self.broken.set_exception(error)
 
     def _end_within(self, seconds: float) -> None:
         if self._latest_end is not None:
@@ -119,7 +123,7 @@ async def serve(settings: Settings, url: str, listening: socket.socket) -> None:
                 print(f"Rireki is at {address}", flush=True)
                 if sign_in is not None:
                     print(f"sign in: {sign_in[0]} {sign_in[1]}", flush=True)
-                await _until_asked(stop, worker)
+                await _until_asked(stop)
 
 
 async def work(settings: Settings, url: str) -> None:
@@ -130,7 +134,7 @@ async def work(settings: Settings, url: str) -> None:
             worker = worker_of(core)
             async with _working(worker, stop):
                 keep_what_is_loaded()
-                await _until_asked(stop, worker)
+                await _until_asked(stop)
 
 
 @contextlib.asynccontextmanager
@@ -184,13 +188,11 @@ async def _working(worker: Worker | None, stop: Stop) -> AsyncIterator[None]:
         await worker.stop(grace=stop.grace)
 
 
-async def _until_asked(stop: Stop, worker: Worker | None) -> None:
+async def _until_asked(stop: Stop) -> None:
     """Until a signal. Raises the error by which a part of the process has ended, if that comes first."""
-    broken: list[asyncio.Future[Never]] = [stop.broken] if worker is None else [stop.broken, worker.broken]
-    waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(stop.asked.wait()), *broken]
+    waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(stop.asked.wait()), stop.broken]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    for part in broken:
-        if part.done():
-            stop.begin()
-            part.result()
+    if stop.broken.done():
+        stop.begin()
+        stop.broken.result()
     log.info("stopping", grace=stop.grace)

@@ -190,9 +190,13 @@ async def working(
     await worker.start()
     try:
         yield worker
-        assert not worker.broken.done(), worker.broken.exception()
+        must_be_whole(worker)
     finally:
         await worker.stop(grace=0)
+
+
+def must_be_whole(worker: Worker) -> None:
+    assert [part for part in worker.parts if part.done()] == []
 
 
 def claim_of(job: Job) -> Claim:
@@ -204,7 +208,7 @@ async def lives_on(worker: Worker, store: Store, database: Database) -> None:
     """Waits until every slot is free, and has the worker run that many jobs more at the same time."""
     runner = worker.runner
     await until(lambda: runner.free == runner.slots and not runner.in_hand)
-    assert not worker.broken.done(), worker.broken.exception()
+    must_be_whole(worker)
     meeting = secrets.token_hex(4)
     MEETINGS[meeting] = asyncio.Barrier(runner.slots)
     jobs = [await queue(store, None, MEET, {"meeting": meeting}) for _ in range(runner.slots)]

@@ -13,6 +13,7 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from events.database import Database
 from events.job import Job, Queued, Started
@@ -24,7 +25,9 @@ from tests.chatwork_server import sandbox_of
 from tests.job_types import ended, events_of, running, until, words
 from tests.proxy import proxy_before
 from workers.chatwork.sandbox import Sandbox
-from workers.rescue import LEASE
+from workers.deliver import Delivery
+from workers.main import Worker
+from workers.rescue import LEASE, Heart
 
 HANDED_BACK = ["queued", "started", "queued: worker_shutdown"]
 
@@ -184,18 +187,29 @@ async def test_a_process_ends_though_a_handler_never_hears_of_it_and_keeps_its_c
     assert await words(store, job) == HANDED_BACK
 
 
+@pytest.mark.parametrize(
+    ("where", "name", "part"),
+    [
+        (process_module, "keep_sealing", "sealer"),
+        (Delivery, "run", "delivery"),
+        (Heart, "run", "heartbeat"),
+        (Worker, "_take_some", "taking jobs"),
+    ],
+)
 async def test_a_process_ends_by_the_error_of_a_part_that_was_to_last(
-    database: Database, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    database: Database, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, where: object, name: str, part: str
 ) -> None:
-    async def seal_no_more(database: Database) -> None:
-        raise RuntimeError("no more sealing")
+    async def do_no_more(anything: object) -> None:
+        raise RuntimeError("no more of it")
 
-    monkeypatch.setattr(process_module, "keep_sealing", seal_no_more)
+    monkeypatch.setattr(where, name, do_no_more)
     monkeypatch.setattr(serve, "keep_what_is_loaded", lambda: None)
 
     async with asyncio.timeout(30):
-        with pytest.raises(RuntimeError, match="no more sealing"):
+        with capture_logs() as logs, pytest.raises(RuntimeError, match="no more of it"):
             await serve.work(Settings(app_env="test"), database.url)
+
+    assert [line["part"] for line in logs if line["log_level"] == "critical"] == [part]
 
 
 async def test_a_rolling_restart_of_three_workers_under_load_fails_no_job_and_loses_no_second(

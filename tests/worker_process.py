@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import structlog
 import uvloop
@@ -123,10 +123,10 @@ async def _work(settings: dict[str, Any]) -> None:
     worker = new_worker(database, store, bus, wire, job_types, slots=settings.get("slots", 10))
     await worker.start()
     _say("worker", worker.runner.worker_id)
-    asked: asyncio.Future[Any] = asyncio.ensure_future(asked_to_stop.wait())
-    await asyncio.wait({asked, cast("asyncio.Future[Any]", worker.broken)}, return_when=asyncio.FIRST_COMPLETED)
-    if worker.broken.done():
-        raise worker.broken.exception() or AssertionError
+    asked = asyncio.ensure_future(asked_to_stop.wait())
+    ended, _ = await asyncio.wait({asked, *worker.parts}, return_when=asyncio.FIRST_COMPLETED)
+    for part in ended:
+        part.result()
     await worker.stop(grace=settings.get("grace", 0))
     await wire.stop()
     await store.stop()

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from events.bus import Bus
 from events.database import DATABASE_ERRORS, Database
-from events.lasting import end
+from events.lasting import end, lasting
 from events.store import Store
 from projections.jobs import JobsView
 from workers.deliver import Delivery, Hint, Room, Wire
@@ -58,8 +58,6 @@ class Worker:
         )  # fmt: skip
         self._heart = Heart(database=database, store=store, view=self._view, runner=self.runner, job_types=job_types)
         self._delivery = Delivery(database, self._view, wire, self._present_types)
-        self.broken: asyncio.Future[Never] = asyncio.get_running_loop().create_future()
-        """Gets the error by which a part of the worker has ended. Whoever runs the worker ends the process then."""
         self._stopping = asyncio.Event()
         self._taking: asyncio.Task[None] | None = None
         self._more = False  # whether there is more to do than slots
@@ -67,11 +65,8 @@ class Worker:
 
     async def start(self) -> None:
         await self._heart.start()
-        self._background = [
-            self._keep(self._heart.run(), "heartbeat"),
-            self._keep(self._delivery.run(), "delivery"),
-        ]
-        self._taking = self._keep(self._take_jobs(), "taking jobs")
+        self._background = [lasting(self._heart.run(), "heartbeat"), lasting(self._delivery.run(), "delivery")]
+        self._taking = lasting(self._take_jobs(), "taking jobs")
         log.info("worker started", worker=self.runner.worker_id, job_types=list(self._job_types), slots=self.runner.slots)
 
     async def stop(self, *, grace: float) -> None:
@@ -82,12 +77,15 @@ class Worker:
             await asyncio.wait({self._taking}, timeout=TAKEN_WITHIN)
             await end(self._taking)
         await self.runner.stop(grace=grace)
-        for task in self._background:
-            task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await end(*self._background)
         with contextlib.suppress(*DATABASE_ERRORS):
             await self._heart.stop()
         log.info("worker stopped", worker=self.runner.worker_id)
+
+    @property
+    def parts(self) -> list[asyncio.Task[None]]:
+        """All that lasts until the worker is stopped."""
+        return [*self._background, *filter(None, [self._taking])]
 
     async def _take_jobs(self) -> None:
         """Until stopping. A Redis that is away ends nothing: what runs goes on, and taking is tried again."""
@@ -138,18 +136,6 @@ class Worker:
     async def _present_types(self) -> Collection[str]:
         """The wire inside a process reaches this process only."""
         return await self._heart.present_types() if isinstance(self._wire, RedisWire) else self._job_types
-
-    def _keep(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        task = asyncio.create_task(work, name=name)
-        task.add_done_callback(self._report_if_broken)
-        return task
-
-    def _report_if_broken(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled() or (error := task.exception()) is None:
-            return
-        log.critical("a part of the worker has ended by an error", part=task.get_name(), exc_info=error)
-        if not self.broken.done():
-            self.broken.set_exception(error)
 
 
 class ArqLoop(arq.Worker):

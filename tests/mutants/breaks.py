@@ -26,6 +26,7 @@ JOB = "events/job.py"
 STORE = "events/store.py"
 COMMIT = "events/group_commit.py"
 DEADLINES = "events/deadlines.py"
+LASTING = "events/lasting.py"
 SEAL = "projections/seal.py"
 RUN = "workers/run.py"
 RESCUE = "workers/rescue.py"
@@ -449,6 +450,12 @@ BREAKS = (
         "the job is processing for ever, by a worker that lives and does not know of it",
         (Edit(RESCUE, "for id in unknown & self._unknown}", "for id in ()}"),),
         ("tests/test_rescue.py::test_what_a_worker_started_without_knowing_it_is_rescued_after_two_heartbeats",),
+    ),
+    Break(
+        "a part of a process ends in silence",
+        "jobs are neither delivered nor rescued any more by a process that looks alive, and nobody starts another",
+        (Edit(LASTING, "    task.add_done_callback(_tell_if_broken)\n", ""),),
+        ("tests/test_processes.py::test_a_process_ends_by_the_error_of_a_part_that_was_to_last",),
     ),
     # Delivery -----------------------------------------------------------------------------------------------------------------
     Break(

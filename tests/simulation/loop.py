@@ -14,6 +14,8 @@ from contextvars import Context, ContextVar, copy_context
 from random import Random
 from typing import Any, TypeVar, TypeVarTuple, cast
 
+from events.lasting import PART_ENDED
+
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
@@ -133,8 +135,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return self._closed
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """A callback that raised ends the run. A task's error that nobody asked for is told by the collector, at any time."""
-        if "handle" in context and self.failure is None:
+        """A callback that raised ends the run, and so does a part of a process that ended by an error. A task's error that nobody
+        asked for is told by the collector, at any time."""
+        if ("handle" in context or PART_ENDED in context) and self.failure is None:
             self.failure = context["exception"]
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None: ...

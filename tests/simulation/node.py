@@ -50,7 +50,6 @@ class Node:
         self.process = process
         self.role = role
         self.worker: Worker | None = None
-        self.broken: BaseException | None = None
         self.ready = False
         self.stopping = asyncio.Event()
         self.grace = 0.0
@@ -89,7 +88,7 @@ class Node:
             async with contextlib.AsyncExitStack() as stack:
                 await self._open(stack)
                 self.ready = True
-                await self._until_asked()
+                await self.stopping.wait()
                 self.ready = False
         except DATABASE_ERRORS:
             pass  # PostgreSQL was away when it was needed: whoever watches over the process starts another.
@@ -123,14 +122,6 @@ class Node:
             )
             await self.worker.start()
             stack.push_async_callback(self._stop_worker)
-
-    async def _until_asked(self) -> None:
-        waits: set[asyncio.Future[Any]] = {asyncio.ensure_future(self.stopping.wait())}
-        if self.worker is not None:
-            waits.add(self.worker.broken)
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        if self.worker is not None and self.worker.broken.done():
-            self.broken = self.worker.broken.exception()
 
     async def _stop_worker(self) -> None:
         if self.worker is not None:

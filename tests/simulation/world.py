@@ -124,7 +124,6 @@ class World:
             node = self._start(role)
             await asyncio.wait({node.died})
             self.nodes.remove(node)
-            self._must_be_whole(node)
             self.tell(f"{node.process.name} has ended")
             await asyncio.sleep(self.faults.pause_before_restart())
 
@@ -239,12 +238,6 @@ class World:
         for node in nodes:
             node.stop(self.random.random() * 3)
         await self._until(lambda: [node.process.name for node in nodes if not node.died.done()], STOPS_WITHIN, "still stopping")
-        for node in nodes:
-            self._must_be_whole(node)
-
-    def _must_be_whole(self, node: Node) -> None:
-        if node.broken is not None:
-            self.checks.fail(f"a part of worker {node.process.name} has ended by an error: {node.broken!r}")
 
     def _at_the_end(self) -> None:
         lost = self.checks.accepted - set(self.postgres.jobs)
