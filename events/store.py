@@ -91,11 +91,11 @@ MOVE_JOBS_OF_KEYS = MOVE_JOBS.replace(
 
 # `start` (`events/job.py`) for many jobs at once, decided where they are, so that none has to be read before. What is paused is
 # not started. `updated_at` is the time of the event before, and no event is earlier than that. The rows are looked up by their ids
-# alone, and their status is compared in a way that no index knows: asked for what is queued, the planner would read a backlog from
-# end to end for each batch.
+# alone, and their status is compared in a way that no index knows, with a word that comes along: asked for what is 'queued', the
+# planner would read a backlog from end to end for each batch.
 START_JOBS = f"""
 with asked as materialized (
-    select * from unnest($1::uuid[], $2::int[], $3::text[], $4::bytea[]) as a(id, attempt, type, salt)
+    select *, 'queued' as status from unnest($1::uuid[], $2::int[], $3::text[], $4::bytea[]) as a(id, attempt, type, salt)
     where a.type <> all (array(select p.type from pauses p where p.until is null or p.until > now()))
     order by a.id
 ), moved as (
@@ -103,7 +103,7 @@ with asked as materialized (
     set status = 'processing', worker = $5, seq = j.seq + 1, started_at = greatest(j.updated_at, $8),
         updated_at = greatest(j.updated_at, $8)
     from asked a
-    where j.id = a.id and (j.status, j.attempt, j.type) is not distinct from ('queued', a.attempt, a.type)
+    where j.id = a.id and (j.status, j.attempt, j.type) is not distinct from (a.status, a.attempt, a.type)
     returning {JOB_COLUMNS_OF_J}, a.salt
 ), written as (
     insert into job_events (job_id, seq, attempt, type, data, salt, actor, at)
@@ -112,6 +112,9 @@ with asked as materialized (
 )
 select {JOB_COLUMNS} from moved
 """
+
+# Whoever is still writing to one of these jobs has committed, or never will, when this answers.
+UNTIL_FREE = "select from jobs where id = any($1) order by id for no key update"
 
 # Of attempts that were refused when they were sent again: those that the first try had started, and that go on.
 STARTED_BEFORE = f"""
@@ -151,10 +154,12 @@ select id from created
 """
 
 # A plan that is kept saves a third of the time of a short append. One that was made while the table was small would scan it whole
-# for every job, so none is kept until it has grown, and then for half a minute.
+# for every job, so none is kept until it has grown, and then for half a minute. Beside a small table a batch may be joined by a
+# hash, which hands on a large batch in no order; beside a large one each row is looked up in turn.
 CHOOSE_PLANS = """
-select set_config('plan_cache_mode', case when count(*) < 1000 then 'force_custom_plan' else 'force_generic_plan' end, false)
-from (select from jobs limit 1000) as counted
+select set_config('plan_cache_mode', case when small then 'force_custom_plan' else 'force_generic_plan' end, false),
+    set_config('enable_hashjoin', case when small then 'off' else 'on' end, false)
+from (select count(*) < 1000 as small from (select from jobs limit 1000) as counted)
 """
 FORGET_PLANS = "discard plans"
 TUNED_EVERY = 30.0  # seconds
@@ -520,6 +525,8 @@ class Store:
         types, salts = [start.type for start in starts], [start.salt for start in starts]
         rows = await connection.fetch(START_JOBS, ids, attempts, types, salts, worker, data, f"worker:{worker}", now)
         if again and len(rows) < len(starts):
+            # What is paused by now was passed over, though the first try may be starting it at this moment.
+            await connection.fetch(UNTIL_FREE, ids)
             rows += await connection.fetch(STARTED_BEFORE, ids, attempts, salts)
         return {job.id: job for job in map(job_from, rows)}
 

@@ -1297,6 +1297,28 @@ async def test_a_start_that_the_lost_backend_still_commits_is_not_written_again(
     assert await what_is_broken(connection) == []
 
 
+async def test_a_start_that_the_lost_backend_still_commits_is_found_though_its_type_was_paused_meanwhile(
+    far_store: Store, proxy: Proxy, connection: Connection, locker: Connection
+) -> None:
+    job = await far_store.create(new(), actor="user:x")
+    async with asyncio.timeout(10):
+        async with locker.transaction():
+            await locker.execute("select from jobs where id = $1 for update", job.id)
+            starting_it = far_store.start_attempt(job.id, 1, "rooms", worker="w1")
+            await until(lambda: waiting_for_locks(connection, 1))
+            proxy.closed_to_new = True
+            proxy.cut()
+            await connection.execute("insert into pauses (type, reason, actor) values ('rooms', 'enough', 'user:x')")
+            proxy.closed_to_new = False
+            await until(lambda: waiting_for_locks(connection, 2))
+        started = await starting_it
+
+    assert started is not None
+    assert (started.seq, started.worker) == (2, "w1")
+    assert await words_of(far_store, job) == ["queued", "started"]
+    assert await what_is_broken(connection) == []
+
+
 async def start_that_meets(fault: Fault, far_store: Store, proxy: Proxy) -> tuple[Job, asyncio.Future[Job | None]]:
     """A job, and its start by "the worker": sent over a connection that meets this, and again once `proxy` is open to new ones."""
     job = await far_store.create(new(), actor="user:x")  # over the connection that the start will take
@@ -1807,14 +1829,16 @@ async def test_an_accepted_job_is_there_although_every_connection_was_killed_at_
 
 async def test_no_plan_is_kept_before_the_table_has_grown(database_url: str, connection: Connection) -> None:
     async with open_store(database_url) as store:
-        for jobs, mode in ((0, "force_custom_plan"), (1_000, "force_generic_plan")):
+        for jobs, mode, hash_joins in ((0, "force_custom_plan", "off"), (1_000, "force_generic_plan", "on")):
             await store.create_many([new() for _ in range(jobs)], actor="user:x")
             lane = await store._connect()
             assert await lane.fetchval("show plan_cache_mode") == mode
+            assert await lane.fetchval("show enable_hashjoin") == hash_joins
             await lane.close()
 
         lane = await store._connect()
-        plan = [row[0].strip() for row in await lane.fetch(f"explain (costs off) {store_module.MOVE_JOBS}", [], [])]
+        await lane.execute(f"prepare moving as {store_module.MOVE_JOBS}")
+        plan = [row[0].strip() for row in await lane.fetch("explain (costs off) execute moving(null, null)")]
         await lane.close()
 
     # One look into one index for each row, however many there are, in the order of what is asked.

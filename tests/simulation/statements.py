@@ -86,6 +86,11 @@ def start_jobs(server: Postgres, connection: SimConnection, now: datetime, value
     return [Row(started[row["id"]]) for row in _write(server, started, events)]
 
 
+def until_free(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
+    """Here a statement is carried out at one moment: nobody is in the middle of writing."""
+    return []
+
+
 def started_before(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
     found = []
     for id, attempt, salt in zip(*values, strict=True):
@@ -334,7 +339,8 @@ STATEMENTS: dict[str, Statement] = dict(
     (
         _known(store.MOVE_JOBS, "MOVE_JOBS", "a5b25f4e", move_jobs),
         _known(store.CREATE_JOBS, "CREATE_JOBS", "5db1310b", create_jobs),
-        _known(store.START_JOBS, "START_JOBS", "40c5280b", start_jobs),
+        _known(store.START_JOBS, "START_JOBS", "918b0498", start_jobs),
+        _known(store.UNTIL_FREE, "UNTIL_FREE", "23c4d1f5", until_free),
         _known(store.STARTED_BEFORE, "STARTED_BEFORE", "8833c7ff", started_before),
         _known(store.SALTS, "SALTS", "de1eda25", salts),
         _known(store.JOBS, "JOBS", "165b223e", jobs),
@@ -343,7 +349,7 @@ STATEMENTS: dict[str, Statement] = dict(
         _known(store.KEY, "KEY", "8ae19482", key),
         _known(store.BIND_KEY, "BIND_KEY", "a44be0a4", bind_key),
         _known("select clock_timestamp()", "CLOCK", "4c502774", clock),
-        _known(store.CHOOSE_PLANS, "CHOOSE_PLANS", "8b5aee1c", plans),
+        _known(store.CHOOSE_PLANS, "CHOOSE_PLANS", "e11a8d54", plans),
         _known(store.FORGET_PLANS, "FORGET_PLANS", "edd7d774", plans),
         _known(view.DUE, "DUE", "1ea41dfa", due),
         _known(view.NEXT_DUE, "NEXT_DUE", "be806f56", next_due),
