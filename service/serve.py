@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 from events.lasting import PART_ENDED, lasting
 from service.app import create_app
 from service.config import Settings
+from service.http import HttpProtocol
 from service.parts import Parts
 from service.process import api_parts, first_sign_in, keep_what_is_loaded, opened, worker_of
 from workers.main import Worker
@@ -162,7 +163,7 @@ def http_server(app: ASGIApp) -> uvicorn.Server:
     """What serves it, with our settings."""
     return _Server(
         uvicorn.Config(
-            app, loop="none", http="httptools", log_config=None, access_log=False, lifespan="on", server_header=False,
+            app, loop="none", http=HttpProtocol, log_config=None, access_log=False, lifespan="on", server_header=False,
             timeout_keep_alive=30, timeout_graceful_shutdown=5,
         )
     )  # fmt: skip

@@ -11,7 +11,6 @@ from uuid import uuid4
 
 import httpx2 as httpx
 import pytest
-import uvicorn
 
 from events.bus import Bus
 from events.database import Database
@@ -24,6 +23,7 @@ from service.auth import Tries
 from service.config import Settings
 from service.live import Live
 from service.parts import Parts
+from service.serve import http_server
 from service.users import Role, User, Users
 from service.verification import Verifier
 from workers.chatwork.client import Chatwork, ChatworkSettings
@@ -58,14 +58,6 @@ class Service:
         """A job that nobody runs."""
         new = NewJob(type, payload or {}, None if user is None else user.id, max_attempts=5)
         return await self.parts.store.create(new, actor="system:test")
-
-
-class Server(uvicorn.Server):
-    """Leaves the signals of the test run alone."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Any:
-        yield
 
 
 @pytest.fixture
@@ -122,7 +114,7 @@ def make_parts(database: Database, bus: Bus, store: Store, *, chatwork: Chatwork
 async def serving(parts: Parts) -> AsyncIterator[str]:
     """The address of an API made of these parts, while it serves."""
     listening = socket.create_server(("127.0.0.1", 0))
-    server = Server(uvicorn.Config(create_app(parts), log_config=None, lifespan="on", timeout_graceful_shutdown=5))
+    server = http_server(create_app(parts))
     running = asyncio.create_task(server.serve(sockets=[listening]))
     while not server.started:
         await asyncio.sleep(0.005)

@@ -1,0 +1,129 @@
+"""What comes over a connection and is no request, or too large, or too slow: refused by a problem with an id, and at no cost to
+others."""
+
+import asyncio
+import contextlib
+import json
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from service import http
+from tests.service_fixture import Service, service
+
+__all__ = ["service"]
+
+HEALTH = b"GET /healthz HTTP/1.1\r\nhost: a\r\n"
+
+
+async def sent(service: Service, *parts: bytes, end: bool = True) -> bytes:
+    """What the server says to these bytes until it closes the connection; `end` sends a second request that asks for that."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(service.url.rpartition(":")[2]))
+    try:
+        for part in parts:
+            writer.write(part)
+        if end:
+            writer.write(HEALTH + b"connection: close\r\n\r\n")
+        async with asyncio.timeout(20):
+            return await reader.read()
+    finally:
+        writer.close()
+
+
+def problem_in(answer: bytes) -> dict[str, Any]:
+    """The only answer, which must be a problem with an id on a connection that ends."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    problem: dict[str, Any] = json.loads(body)
+    assert headers["content-type"] == "application/problem+json"
+    assert headers["connection"] == "close"
+    assert int(headers["content-length"]) == len(body)
+    assert len(headers["x-request-id"]) == 32
+    assert first == f"HTTP/1.1 {problem['status']} {problem['title']}"
+    return problem
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 TLS, say\r\n\r\n",
+        b"FOO /healthz HTTP/1.1\r\nhost: a\r\n\r\n",
+        b"GET /api/jobs/\xff\xfe HTTP/1.1\r\nhost: a\r\n\r\n",
+        b"GET /api/jobs?type=\xff HTTP/1.1\r\nhost: a\r\n\r\n",
+        b"GET /a b HTTP/1.1\r\nhost: a\r\n\r\n",
+        b"POST /api/auth/login HTTP/1.1\r\nhost: a\r\ncontent-length: -1\r\n\r\n",
+        b"POST /api/auth/login HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n",
+        HEALTH + b"x: a\x00b\r\n\r\n",
+    ],
+)
+async def test_what_is_no_request_is_refused_by_a_problem_with_an_id(service: Service, request_: bytes) -> None:
+    with capture_logs() as logs:
+        problem = problem_in(await sent(service, request_, end=False))
+
+    assert problem["status"] == 400
+    assert [line["event"] for line in logs] == ["request refused"]
+
+
+async def test_an_address_that_is_too_long_is_refused_and_a_long_one_is_not(service: Service) -> None:
+    assert problem_in(await sent(service, b"GET /%s HTTP/1.1\r\nhost: a\r\n\r\n" % (b"a" * 17_000), end=False))["status"] == 414
+    assert problem_in(await sent(service, b"GET /%s HTTP/1.1\r\nhost: a\r\n\r\n" % (b"a" * 66_000), end=False))["status"] == 414
+
+    answer = await sent(service, b"GET /healthz?%s HTTP/1.1\r\nhost: a\r\n\r\n" % (b"a" * 16_000))
+
+    assert b"\r\nx-request-id: " in answer
+    assert not answer.startswith(b"HTTP/1.1 414 ")
+
+
+@pytest.mark.parametrize("grows", [b"x: " + b"a" * 50_000, b"x: a\r\n" * 8_000, b"%s: " + b"a" * 50_000])
+async def test_a_head_without_end_is_refused_before_it_is_large(service: Service, grows: bytes) -> None:
+    answer = await sent(service, HEALTH, *[grows] * 2, end=False)
+
+    assert problem_in(answer)["status"] == 431
+
+
+async def test_a_trailer_without_end_is_cut_off(service: Service) -> None:
+    login = b"POST /api/auth/login HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ncontent-type: application/json\r\n\r\n"
+
+    # Its request waits for the end of its body: there is no word to say to it.
+    with contextlib.suppress(ConnectionResetError):
+        assert await sent(service, login, b"2\r\n{}\r\n0\r\n", b"x: a\r\n" * 100_000, end=False) == b""
+
+
+async def test_a_large_body_and_many_small_requests_on_a_connection_are_no_large_head(service: Service) -> None:
+    body = b'{"email": "%s"' % (b"a" * 900_000)
+    login = b"POST /api/auth/login HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(
+        body
+    )
+
+    answer = await sent(service, login, body, *[HEALTH + b"y: " + b"a" * 1_000 + b"\r\n\r\n"] * 200)
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1 200 ") == 201
+
+
+async def test_a_connection_on_which_no_head_comes_to_its_end_is_closed(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "HEAD_WITHIN", 0.2)
+
+    assert await sent(service, b"", end=False) == b""
+    assert problem_in(await sent(service, HEALTH, end=False))["status"] == 408
+
+
+async def test_a_connection_is_kept_between_requests_and_not_in_the_middle_of_one(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "HEAD_WITHIN", 0.05)
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(service.url.rpartition(":")[2]))
+
+    for _ in range(2):
+        writer.write(HEALTH + b"\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        await reader.readexactly(len(b'{"status":"ok"}'))
+        await asyncio.sleep(0.2)
+    writer.write(HEALTH)
+
+    assert problem_in(await reader.read())["status"] == 408
+    writer.close()
