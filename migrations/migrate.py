@@ -17,6 +17,10 @@ revoke insert, update, delete on alembic_version from {role};
 """
 
 
+class UnknownRole(LookupError):
+    """PostgreSQL has no role of this name."""
+
+
 def migrate(url: str) -> None:
     """Brings the database at `url` to the newest schema. Two at once take turns; an up-to-date database is left alone."""
     config = Config()
@@ -26,12 +30,15 @@ def migrate(url: str) -> None:
 
 
 def grant(url: str, role: str) -> None:
-    """Gives an existing role the rights that the service runs with: of the log, only to read it and to add to it."""
+    """Gives an existing role the rights that the service runs with: of the log, only to read it and to add to it. Raises
+    `UnknownRole`."""
 
     async def run() -> None:
         connection = await asyncpg.connect(url, timeout=10)
         try:
-            quoted = await connection.fetchval("select quote_ident($1)", role)
+            quoted = await connection.fetchval("select quote_ident(rolname) from pg_roles where rolname = $1", role)
+            if quoted is None:
+                raise UnknownRole(f"PostgreSQL has no role {role!r}: create it first")
             await connection.execute(GRANT.format(role=quoted))
         finally:
             await connection.close()

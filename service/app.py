@@ -124,7 +124,7 @@ class Application:
                 given = dict(headers)
                 headers += [header for header in self._headers if header[0] not in given]
                 headers.append((b"x-request-id", request_id.encode()))
-                self._metrics.seconds_of(scope["method"], _route(scope)).observe(time.perf_counter() - began)
+                self._metrics.seconds_of(*_method_and_route(scope)).observe(time.perf_counter() - began)
             await send(message)
 
         before = ABOUT.set({"request_id": request_id})
@@ -139,7 +139,7 @@ class Application:
                 raise
             await response(scope, receive, send_with_headers)
         finally:
-            self._metrics.requests_of(scope["method"], _route(scope), str(status)).inc()
+            self._metrics.requests_of(*_method_and_route(scope), str(status)).inc()
             log.info(
                 "request", method=scope["method"], path=scope["path"], status=status,
                 ms=round((time.perf_counter() - began) * 1000, 1),
@@ -156,7 +156,9 @@ def _request_id(scope: Scope) -> str:
     return given if given is not None and SANE_REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
 
 
-def _route(scope: Scope) -> str:
-    """The address as it is declared: no label for each job."""
-    route = scope.get("route")
-    return route.path if isinstance(route, Route) else "none"
+def _method_and_route(scope: Scope) -> tuple[str, str]:
+    """The address as it is declared, and one of its methods: no label for each job, and none for whatever strangers ask."""
+    route, method = scope.get("route"), scope["method"]
+    if not isinstance(route, Route):
+        return "other", "none"
+    return method if route.methods is None or method in route.methods else "other", route.path

@@ -42,6 +42,9 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):
             # A locale that is named and not installed leaves Python with ASCII, and our words are not all ASCII.
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")
+    for argument in sys.argv:
+        if not argument.isprintable() and any("\ud800" <= character <= "\udfff" for character in argument):
+            _wrong(f"an argument is not UTF-8: {argument!r}")
     with _complaining():
         app()
 
@@ -96,13 +99,16 @@ def migrate(
     ] = None,
 ) -> None:
     """Bring the database to the newest schema. Safe to repeat, and safe beside a running service."""
-    from migrations.migrate import grant, migrate
+    from migrations.migrate import UnknownRole, grant, migrate
     from service.process import database_url
 
     with database_url(load_settings()) as url:
         migrate(url)
-        if app_role is not None:
-            grant(url, app_role)
+        try:
+            if app_role is not None:
+                grant(url, app_role)
+        except UnknownRole as refusal:
+            _wrong(f"the schema is up to date, but --app-role was given nothing: {refusal}")
     print("the schema is up to date")
 
 
@@ -159,7 +165,10 @@ def add_user(
 
     if not password_stdin:
         _wrong("give --password-stdin and the password on standard input: on a command line others could read it")
-    password = sys.stdin.readline().rstrip("\r\n")
+    try:
+        password = sys.stdin.buffer.readline().decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        _wrong("the password on standard input is not UTF-8")
 
     async def run(core_database: Any) -> str:
         return (await add(core_database, email, role, password, name)).id

@@ -43,6 +43,13 @@ def _url(*schemes: str, host_needed: bool = True) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _redis_url(value: str) -> str:
+    database = urlsplit(value).path.strip("/")
+    if database and not (database.isascii() and database.isdigit()):
+        raise ValueError("must name its database by a number, as in redis://127.0.0.1:6379/0")
+    return value
+
+
 def _long_enough(value: str) -> str:
     if len(value.encode()) < JWT_SECRET_BYTES:
         raise ValueError(f"must have at least {JWT_SECRET_BYTES} bytes")
@@ -73,7 +80,7 @@ class Settings(BaseSettings):
 
     app_env: Literal["development", "test", "production"] = "development"
     database_url: Annotated[str, _url("postgresql", "postgres", host_needed=False)] | None = Secret
-    redis_url: Annotated[str, _url("redis", "rediss")] | None = Secret
+    redis_url: Annotated[str, _url("redis", "rediss"), AfterValidator(_redis_url)] | None = Secret
     job_worker_enabled: bool = True
     jwt_secret: Annotated[str, AfterValidator(_long_enough)] | None = Secret
     metrics_token: str | None = Secret
@@ -84,7 +91,7 @@ class Settings(BaseSettings):
 
     chatwork_api_base_url: Annotated[str, _url("http", "https")] = CHATWORK_API
     chatwork_api_token: str | None = Secret
-    chatwork_rate_limit: int = Field(default=CHATWORK_LIMIT, ge=1)
+    chatwork_rate_limit: int = Field(default=CHATWORK_LIMIT, ge=1, le=1_000_000)
     chatwork_sandbox_data: Annotated[Path, AfterValidator(_readable_file)] | None = None
     chatwork_new_rooms_active: bool = True
     chatwork_auto_sync_enabled: bool = False

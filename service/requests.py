@@ -247,13 +247,17 @@ def _printable(key: str) -> str:
 
 # The model --------------------------------------------------------------------------------------------------------------------
 
-_MESSAGES = {"extra_forbidden": "is not known here", "missing": "is required"}
+_MESSAGES = {
+    "extra_forbidden": "is not known here",
+    "missing": "is required",
+    "string_pattern_mismatch": "is not a Chatwork room id: a string of digits",  # nothing else here has a pattern
+}
 
 
 def _refusal(error: ValidationError, what: str, *, text: bool) -> Problem:
     complaints = error.errors(include_url=False, include_input=False, include_context=False)
     errors: list[FieldError] = [
-        {"path": _dotted(complaint["loc"]), "detail": _MESSAGES.get(complaint["type"], _lower_first(complaint["msg"]))}
+        {"path": _dotted(complaint["loc"]), "detail": _MESSAGES.get(complaint["type"], _plain(complaint["msg"]))}
         for complaint in complaints[:100]
     ]
     # In a query, a text that should stand for a number or a time can't be read; in JSON it is a value of the wrong type.
@@ -261,8 +265,11 @@ def _refusal(error: ValidationError, what: str, *, text: bool) -> Problem:
     return Problem(400 if unreadable else 422, what, errors)
 
 
-def _lower_first(message: str) -> str:
-    message = message.removeprefix("Value error, ").removeprefix("Input ")
+def _plain(message: str) -> str:
+    """What pydantic says, without what only its users know."""
+    message = message.removeprefix("Value error, ").removeprefix("Input ").split(", unable to")[0].split(" after validation")[0]
+    if message.startswith("Value should have"):  # a text that is kept out of every log
+        message = message.replace(" items", " characters")
     return message[:1].lower() + message[1:]
 
 

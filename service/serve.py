@@ -6,6 +6,8 @@ hangs meanwhile, the process ends. (A loop that is blocked hears no signal.)
 
 import asyncio
 import contextlib
+import errno
+import logging
 import os
 import signal
 import socket
@@ -19,7 +21,7 @@ from starlette.types import ASGIApp
 
 from events.lasting import PART_ENDED, lasting
 from service.app import create_app
-from service.config import Settings
+from service.config import ConfigError, Settings
 from service.http import HttpProtocol
 from service.parts import Parts
 from service.process import api_parts, first_sign_in, keep_what_is_loaded, opened, worker_of
@@ -71,6 +73,8 @@ class Stop:
         if self.asked.is_set():
             assert self._task is not None
             self._end_within(LAST_MOMENTS)
+            # What is cut off now has not failed: nobody needs forty lines on each.
+            logging.getLogger("uvicorn.error").disabled = True
             self._task.cancel()
             return
         if signal_number == signal.SIGINT:
@@ -101,12 +105,18 @@ def _end_now() -> None:
 
 
 def listen(settings: Settings) -> socket.socket:
-    """The API's socket. Raises `CannotListen`."""
+    """The API's socket. Raises `CannotListen`, and `ConfigError` for a HOST that is not here."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
     except OSError as error:
-        reason = "another program listens there" if "in use" in str(error) else error.strerror or str(error)
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            reason = (error.strerror or str(error)).partition(" (while")[0]
+            raise ConfigError(
+                f"HOST: cannot listen on {settings.host!r}: {reason}. It is the name or the IP address of one of this machine's"
+                " interfaces, such as 127.0.0.1 or 0.0.0.0"
+            ) from error
+        reason = "another program listens there" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
         raise CannotListen(
             f"PORT: cannot listen on {settings.host}:{settings.port}: {reason}. Set PORT to another number (or HOST)."
         ) from error

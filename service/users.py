@@ -87,6 +87,8 @@ async def add_user(database: Database, email: str, role: str, password: str, nam
         raise CannotAdd(f"{role!r} is not a role: it is admin or employee")
     if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
         raise CannotAdd(f"a password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters")
+    if "\0" in password:
+        raise CannotAdd("a password holds no NUL character: nobody could sign in with it")
     if not name or "\0" in name or len(name) > 200:
         raise CannotAdd("a name has 1 to 200 characters")
     user = User(str(uuid4()), email, name, Role(role))

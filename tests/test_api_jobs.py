@@ -393,6 +393,20 @@ async def test_measurements_are_for_this_machine_or_the_token(service: Service) 
     assert 'rireki_http_requests_total{method="GET",route="/metrics",status="403"}' in right.text
 
 
+async def test_measurements_do_not_grow_by_the_methods_that_strangers_try(service: Service) -> None:
+    for method in ("PUT", "LOCK", "REPORT"):
+        assert (await service.as_nobody.request(method, "/api/jobs")).status_code == 405
+        assert (await service.as_nobody.request(method, "/nowhere")).status_code == 404
+
+    lines = (await service.as_nobody.get("/metrics")).text.splitlines()
+
+    counted = [line for line in lines if line.startswith("rireki_http_requests_total{") and 'method="GET"' not in line]
+    assert sorted(counted) == [
+        'rireki_http_requests_total{method="other",route="/api/jobs",status="405"} 3.0',
+        'rireki_http_requests_total{method="other",route="none",status="404"} 3.0',
+    ]
+
+
 async def whole_log(service: Service, events: int) -> list[dict[str, Any]]:
     """The log once it holds so many events: a transaction of somebody else on the same server may delay it."""
     give_up = time.monotonic() + 10

@@ -116,6 +116,18 @@ async def test_a_refusal_never_repeats_what_was_sent(service: Service) -> None:
     assert "hunter2" not in answer.text
 
 
+async def test_what_is_wrong_is_said_in_plain_words(service: Service) -> None:
+    too_long = await service.as_nobody.post("/api/auth/login", json={"email": "a@example.com", "password": "x" * 2_000})
+    no_number = await service.as_admin.get("/api/jobs?limit=abc")
+    no_room = await service.as_admin.post("/api/chatwork/messages/sync?roomId=abc")
+
+    assert [answer.json()["errors"] for answer in (too_long, no_number, no_room)] == [
+        [{"path": "password", "detail": "value should have at most 1024 characters"}],
+        [{"path": "limit", "detail": "should be a valid integer"}],
+        [{"path": "roomId", "detail": "is not a Chatwork room id: a string of digits"}],
+    ]
+
+
 @pytest.mark.parametrize(
     "content_type", ["", "text/plain", "application/x-www-form-urlencoded", "application/json; charset=utf-16"]
 )

@@ -304,6 +304,31 @@ async def test_the_command_line_pauses_and_resumes_a_type(database: Database) ->
         assert (await rireki(database, *wrong))[0] == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "given", "said"),
+    [
+        (["migrate", "--app-role", 'no"body'], b"", "rireki: the schema is up to date, but --app-role was given nothing: "
+            "PostgreSQL has no role 'no\"body': create it first"),
+        (["users", "add", "a@example.com", "--role", "admin", "--password-stdin"], b"\xff\xfe long enough",
+            "rireki: the password on standard input is not UTF-8"),
+        (["users", "add", "a@example.com", "--role", "admin", "--password-stdin"], b"with a \0 in it",
+            "rireki: a password holds no NUL character: nobody could sign in with it"),
+        (["users", "add", "\udcff@example.com", "--role", "admin", "--password-stdin"], b"long enough",
+            "rireki: an argument is not UTF-8: '\\udcff@example.com'"),
+    ],
+)  # fmt: skip
+async def test_what_a_person_gets_wrong_is_one_line(database: Database, arguments: list[str], given: bytes, said: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "service.cli", *arguments,
+        env=os.environ | {"DATABASE_URL": database.url, "APP_ENV": "test"}, cwd=Path(__file__).parent.parent,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+
+    out, errors = await process.communicate(given)
+
+    assert (await process.wait(), out, errors.decode().splitlines()) == (2, b"", [said])
+
+
 async def rireki(database: Database, *arguments: str) -> tuple[int, list[str]]:
     """The command as an operator runs it: its exit status and what it printed."""
     process = await asyncio.create_subprocess_exec(

@@ -20,7 +20,7 @@ from events.job import Job, Queued, Started
 from events.store import NewJob, Store
 from service import process as process_module
 from service import serve
-from service.config import Settings
+from service.config import ConfigError, Settings
 from tests.chatwork_server import sandbox_of
 from tests.job_types import ended, events_of, running, until, words
 from tests.proxy import proxy_before
@@ -151,6 +151,45 @@ async def test_a_second_signal_waits_for_nothing(
 
         assert await process.ended() == 1
     assert (await words(store, job))[:2] == ["queued", "started"]
+
+
+@pytest.mark.parametrize("host", ["http://127.0.0.1", "127.0.0.1:80", "nowhere.invalid", "192.0.2.1"])
+def test_a_host_that_is_not_this_machine_is_a_line_that_names_it(host: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        serve.listen(Settings(app_env="test", host=host, port=0))
+
+    assert str(refused.value).startswith(f"HOST: cannot listen on '{host}': ")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_port_that_is_taken_is_a_line_that_names_it() -> None:
+    with serve.listen(Settings(app_env="test", port=0)) as first:
+        port = first.getsockname()[1]
+
+        with pytest.raises(
+            serve.CannotListen, match=f"^PORT: cannot listen on 127.0.0.1:{port}: another program listens there."
+        ):
+            serve.listen(Settings(app_env="test", port=port))
+
+
+async def test_what_a_second_signal_cuts_off_leaves_no_traces(database: Database, sandbox: Sandbox, tmp_path: Path) -> None:
+    async with Rireki.running("serve", home=tmp_path, **variables(database, sandbox)) as process:
+        address = await process.address()
+        _, writer = await asyncio.open_connection("127.0.0.1", int(address.rpartition(":")[2]))
+        head = b"POST /api/auth/login HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 10\r\n\r\n"
+        writer.write(head + b"{")
+        async with httpx.AsyncClient(base_url=address) as client:
+            assert (await client.get("/healthz")).status_code == 200
+        process.send(signal.SIGTERM)
+        await until(lambda: b"stopping" in (tmp_path / "serve.log").read_bytes())
+
+        process.send(signal.SIGTERM)
+
+        assert await process.ended() == 1
+        writer.close()
+    said = (tmp_path / "serve.log").read_text()
+    assert "Traceback" not in said
+    assert said.endswith("rireki: stopped without waiting\n")
 
 
 async def test_a_second_signal_ends_a_process_though_postgresql_hangs(
