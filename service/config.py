@@ -36,7 +36,8 @@ def _url(*schemes: str, host_needed: bool = True) -> AfterValidator:
             _ = parts.port
         except ValueError:
             raise ValueError(f"must be an address like {wanted}") from None
-        if parts.scheme not in schemes or (host_needed and not parts.hostname):
+        host = parts.hostname or ""
+        if parts.scheme not in schemes or (host_needed and not host) or any(map(str.isspace, host)):
             raise ValueError(f"must be an address like {wanted}")
         return value
 
@@ -47,6 +48,12 @@ def _redis_url(value: str) -> str:
     database = urlsplit(value).path.strip("/")
     if database and not (database.isascii() and database.isdigit()):
         raise ValueError("must name its database by a number, as in redis://127.0.0.1:6379/0")
+    return value
+
+
+def _for_a_header(value: str) -> str:
+    if not (value.isascii() and value.isprintable()):
+        raise ValueError("must be printable ASCII: it is sent in a header (is there a line break at its end?)")
     return value
 
 
@@ -83,14 +90,14 @@ class Settings(BaseSettings):
     redis_url: Annotated[str, _url("redis", "rediss"), AfterValidator(_redis_url)] | None = Secret
     job_worker_enabled: bool = True
     jwt_secret: Annotated[str, AfterValidator(_long_enough)] | None = Secret
-    metrics_token: str | None = Secret
+    metrics_token: Annotated[str, AfterValidator(_for_a_header)] | None = Secret
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     rireki_home: Path = Path(".rireki")
     worker_shutdown_grace_seconds: float = Field(default=25, ge=0, le=3600, allow_inf_nan=False)
 
     chatwork_api_base_url: Annotated[str, _url("http", "https")] = CHATWORK_API
-    chatwork_api_token: str | None = Secret
+    chatwork_api_token: Annotated[str, AfterValidator(_for_a_header)] | None = Secret
     chatwork_rate_limit: int = Field(default=CHATWORK_LIMIT, ge=1, le=1_000_000)
     chatwork_sandbox_data: Annotated[Path, AfterValidator(_readable_file)] | None = None
     chatwork_new_rooms_active: bool = True
@@ -100,7 +107,7 @@ class Settings(BaseSettings):
     chatwork_webhook_token: Annotated[str, AfterValidator(_base64)] | None = Secret
     chatwork_webhook_cooldown_seconds: float = Field(default=60, ge=0, allow_inf_nan=False)
 
-    openai_api_key: str | None = Secret
+    openai_api_key: Annotated[str, AfterValidator(_for_a_header)] | None = Secret
     openai_model: str = "gpt-4o-mini"
     openai_base_url: Annotated[str, _url("http", "https")] | None = None
 
