@@ -36,7 +36,7 @@ def configure_logs(level: int = logging.INFO) -> None:
     )
     # Libraries speak through the standard library's logging; only their warnings are of interest.
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
-    # It warns of what a client has sent, which is a line of ours (`service/http.py`).
+    # It warns of what a client has sent, which is a line of ours (`service/http_protocol.py`).
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 
 

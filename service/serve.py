@@ -22,7 +22,7 @@ from starlette.types import ASGIApp
 from events.lasting import PART_ENDED, lasting
 from service.app import create_app
 from service.config import ConfigError, Settings
-from service.http import HttpProtocol
+from service.http_protocol import HttpProtocol
 from service.parts import Parts
 from service.process import api_parts, first_sign_in, keep_what_is_loaded, opened, worker_of
 from workers.main import Worker

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from service import http
+from service import http_protocol
 from tests.service_fixture import Service, service
 
 __all__ = ["service"]
@@ -106,7 +106,7 @@ async def test_a_large_body_and_many_small_requests_on_a_connection_are_no_large
 async def test_a_connection_on_which_no_head_comes_to_its_end_is_closed(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "HEAD_WITHIN", 0.2)
+    monkeypatch.setattr(http_protocol, "HEAD_WITHIN", 0.2)
 
     assert await sent(service, b"", end=False) == b""
     assert problem_in(await sent(service, HEALTH, end=False))["status"] == 408
@@ -115,7 +115,7 @@ async def test_a_connection_on_which_no_head_comes_to_its_end_is_closed(
 async def test_a_connection_is_kept_between_requests_and_not_in_the_middle_of_one(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "HEAD_WITHIN", 0.05)
+    monkeypatch.setattr(http_protocol, "HEAD_WITHIN", 0.05)
     reader, writer = await asyncio.open_connection("127.0.0.1", int(service.url.rpartition(":")[2]))
 
     for _ in range(2):
