@@ -43,7 +43,9 @@ def main() -> None:
             # A locale that is named and not installed leaves Python with ASCII, and our words are not all ASCII.
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")
     for argument in sys.argv:
-        if not argument.isprintable() and any("\ud800" <= character <= "\udfff" for character in argument):
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
             _wrong(f"an argument is not UTF-8: {argument!r}")
     with _complaining():
         app()

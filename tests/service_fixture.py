@@ -48,6 +48,10 @@ class Service:
     as_other: httpx.AsyncClient
     as_nobody: httpx.AsyncClient
 
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
     async def run(self, job: Job, *steps: Any) -> Job:
         """Appends these decisions one after another, as a worker would."""
         for step in steps:

@@ -150,7 +150,7 @@ async def test_a_body_over_the_limit_is_refused_without_a_declared_length(servic
 
 
 async def test_a_client_that_leaves_in_the_middle_of_its_body_disturbs_nobody(service: Service) -> None:
-    _, writer = await asyncio.open_connection("127.0.0.1", int(service.url.rpartition(":")[2]))
+    _, writer = await asyncio.open_connection("127.0.0.1", service.port)
     writer.write(b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{")
     await writer.drain()
     writer.close()

@@ -19,7 +19,7 @@ HEALTH = b"GET /healthz HTTP/1.1\r\nhost: a\r\n"
 
 async def sent(service: Service, *parts: bytes, end: bool = True) -> bytes:
     """What the server says to these bytes until it closes the connection; `end` sends a second request that asks for that."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(service.url.rpartition(":")[2]))
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
     try:
         for part in parts:
             writer.write(part)
@@ -116,7 +116,7 @@ async def test_a_connection_is_kept_between_requests_and_not_in_the_middle_of_on
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_protocol, "HEAD_WITHIN", 0.05)
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(service.url.rpartition(":")[2]))
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
 
     for _ in range(2):
         writer.write(HEALTH + b"\r\n")

@@ -318,26 +318,26 @@ async def test_the_command_line_pauses_and_resumes_a_type(database: Database) ->
     ],
 )  # fmt: skip
 async def test_what_a_person_gets_wrong_is_one_line(database: Database, arguments: list[str], given: bytes, said: str) -> None:
+    status, out, errors = await command(database, *arguments, given=given)
+
+    assert (status, out, errors.decode().splitlines()) == (2, b"", [said])
+
+
+async def rireki(database: Database, *arguments: str) -> tuple[int, list[str]]:
+    """The command as an operator runs it: its exit status and what it printed."""
+    status, out, _ = await command(database, *arguments)
+    return status, out.decode().splitlines()
+
+
+async def command(database: Database, *arguments: str, given: bytes = b"") -> tuple[int, bytes, bytes]:
+    """Its exit status, its standard output and its standard error, when it has read what it was given."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "service.cli", *arguments,
         env=os.environ | {"DATABASE_URL": database.url, "APP_ENV": "test"}, cwd=Path(__file__).parent.parent,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-
     out, errors = await process.communicate(given)
-
-    assert (await process.wait(), out, errors.decode().splitlines()) == (2, b"", [said])
-
-
-async def rireki(database: Database, *arguments: str) -> tuple[int, list[str]]:
-    """The command as an operator runs it: its exit status and what it printed."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "service.cli", *arguments,
-        env=os.environ | {"DATABASE_URL": database.url, "APP_ENV": "test"}, cwd=Path(__file__).parent.parent,
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
-    out, _ = await process.communicate()
-    return await process.wait(), out.decode().splitlines()
+    return await process.wait(), out, errors
 
 
 # A stuck job ------------------------------------------------------------------------------------------------------------------

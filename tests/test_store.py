@@ -1278,27 +1278,12 @@ async def test_a_start_whose_connection_breaks_is_written_once_and_answered(
     assert await what_is_broken(connection) == []
 
 
+PAUSE = "insert into pauses (type, reason, actor) values ('rooms', 'enough', 'user:x')"
+
+
+@pytest.mark.parametrize("meanwhile", ["select 1", PAUSE], ids=["nothing else happens", "its type is paused"])
 async def test_a_start_that_the_lost_backend_still_commits_is_not_written_again(
-    far_store: Store, proxy: Proxy, connection: Connection, locker: Connection
-) -> None:
-    job = await far_store.create(new(), actor="user:x")
-    async with asyncio.timeout(10):
-        async with locker.transaction():
-            await locker.execute("select from jobs where id = $1 for update", job.id)
-            starting_it = far_store.start_attempt(job.id, 1, "rooms", worker="w1")
-            await until(lambda: waiting_for_locks(connection, 1))
-            proxy.cut()
-            await until(lambda: waiting_for_locks(connection, 2))
-        started = await starting_it
-
-    assert started is not None
-    assert (started.seq, started.worker) == (2, "w1")
-    assert await words_of(far_store, job) == ["queued", "started"]
-    assert await what_is_broken(connection) == []
-
-
-async def test_a_start_that_the_lost_backend_still_commits_is_found_though_its_type_was_paused_meanwhile(
-    far_store: Store, proxy: Proxy, connection: Connection, locker: Connection
+    far_store: Store, proxy: Proxy, connection: Connection, locker: Connection, meanwhile: str
 ) -> None:
     job = await far_store.create(new(), actor="user:x")
     async with asyncio.timeout(10):
@@ -1308,7 +1293,7 @@ async def test_a_start_that_the_lost_backend_still_commits_is_found_though_its_t
             await until(lambda: waiting_for_locks(connection, 1))
             proxy.closed_to_new = True
             proxy.cut()
-            await connection.execute("insert into pauses (type, reason, actor) values ('rooms', 'enough', 'user:x')")
+            await connection.execute(meanwhile)
             proxy.closed_to_new = False
             await until(lambda: waiting_for_locks(connection, 2))
         started = await starting_it

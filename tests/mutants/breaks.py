@@ -246,9 +246,7 @@ BREAKS = (
         "a start that is being committed is passed over when its type is paused meanwhile",
         "the worker has the job by the log and not in hand: it is rescued, and ended for good where it costs money",
         (Edit(STORE, "            await connection.fetch(UNTIL_FREE, ids)\n", ""),),
-        (
-            "tests/test_store.py::test_a_start_that_the_lost_backend_still_commits_is_found_though_its_type_was_paused_meanwhile",
-        ),
+        ("tests/test_store.py::test_a_start_that_the_lost_backend_still_commits_is_not_written_again",),
     ),
     Break(
         "somebody else's start taken for one's own",
