@@ -4,12 +4,17 @@ others."""
 import asyncio
 import contextlib
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 from structlog.testing import capture_logs
+from uvicorn.server import ServerState
 
 from service import http_protocol
+from service.http_protocol import HeadWithBody, HttpProtocol
+from service.serve import http_server
 from tests.service_fixture import Service, service
 
 __all__ = ["service"]
@@ -127,3 +132,97 @@ async def test_a_connection_is_kept_between_requests_and_not_in_the_middle_of_on
 
     assert problem_in(await reader.read())["status"] == 408
     writer.close()
+
+
+class Wire(asyncio.Transport):
+    """What is written, piece by piece."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+        self.gone = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written.append(bytes(data))
+
+    def is_closing(self) -> bool:
+        return self.gone
+
+    def close(self) -> None:
+        self.gone = True
+
+
+HEAD_OF_FIVE: Message = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]}
+FIVE: Message = {"type": "http.response.body", "body": b"hello"}
+
+
+End = Callable[[], None]
+
+
+async def written_by(app: Callable[[Send, End], Awaitable[None]]) -> list[bytes]:
+    """The writes by which an answer leaves, up to a turn of the loop after `app` has ended. `end` is what the loop does when the
+    client says no more."""
+    ended = asyncio.Event()
+
+    def end() -> None:
+        protocol.eof_received()
+        wire.close()
+
+    async def answers(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(send, end)
+        asyncio.get_running_loop().call_soon(ended.set)
+
+    config = http_server(answers).config
+    config.load()
+    wire, protocol = Wire(), HttpProtocol(config, ServerState(), {})
+    protocol.connection_made(wire)
+    protocol.data_received(HEALTH + b"\r\n")
+    await ended.wait()
+    protocol.connection_lost(None)
+    return wire.written
+
+
+async def test_an_answer_is_one_write() -> None:
+    async def app(send: Send, end: End) -> None:
+        await send(HEAD_OF_FIVE)
+        await send(FIVE)
+
+    (written,) = await written_by(app)
+
+    assert written.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert written.endswith(b"\r\n\r\nhello")
+
+
+async def test_a_head_does_not_wait_for_a_body_that_comes_later() -> None:
+    async def app(send: Send, end: End) -> None:
+        await send(HEAD_OF_FIVE)
+        await asyncio.sleep(0.01)
+        await send(FIVE)
+
+    head, body = await written_by(app)
+
+    assert head.endswith(b"\r\n\r\n")
+    assert body == b"hello"
+
+
+async def test_a_head_is_written_before_the_connection_ends_behind_it() -> None:
+    async def app(send: Send, end: End) -> None:
+        await send(HEAD_OF_FIVE)
+        end()
+
+    (head,) = await written_by(app)
+
+    assert head.endswith(b"\r\n\r\n")
+
+
+async def test_what_is_written_is_written_before_the_end_and_to_nobody_who_is_gone() -> None:
+    wire = Wire()
+    answer = HeadWithBody(wire, asyncio.get_running_loop())
+    answer.write(b"a")
+    answer.close()
+    assert (wire.written, wire.gone) == ([b"a"], True)
+
+    answer.write(b"b")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert wire.written == [b"a"]
