@@ -157,12 +157,13 @@ select id from created
 # for every job, so none is kept until it has grown, and then for half a minute. Beside a small table a batch may be joined by a
 # hash, which hands on a large batch in no order; beside a large one each row is looked up in turn.
 CHOOSE_PLANS = """
-select set_config('plan_cache_mode', case when small then 'force_custom_plan' else 'force_generic_plan' end, false),
+select small, set_config('plan_cache_mode', case when small then 'force_custom_plan' else 'force_generic_plan' end, false),
     set_config('enable_hashjoin', case when small then 'off' else 'on' end, false)
 from (select count(*) < 1000 as small from (select from jobs limit 1000) as counted)
 """
 FORGET_PLANS = "discard plans"
 TUNED_EVERY = 30.0  # seconds
+TUNED_EVERY_WHILE_SMALL = 0.25  # seconds, in which a thousand jobs may come
 
 SALTS = """
 select e.job_id, e.salt from job_events e
@@ -333,7 +334,7 @@ class Store:
         self._database = database
         self._bus = bus
         self._clock = DatabaseClock()
-        self._tuned: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
+        self._tuned_until: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
         self._commits = GroupCommit[_Write | _Start](self._connect, self._send, **group_commit)
         self._deadlines: Deadlines[Answer] | None = None
 
@@ -497,12 +498,12 @@ class Store:
     async def _tune(self, connection: Connection) -> None:
         """Now and then: what the connection knows of the database's clock and of its tables."""
         await self._clock.measure(connection)
-        await connection.fetchval(CHOOSE_PLANS)
+        small = await connection.fetchval(CHOOSE_PLANS)
         await connection.execute(FORGET_PLANS)
-        self._tuned[connection] = time.monotonic()
+        self._tuned_until[connection] = time.monotonic() + (TUNED_EVERY_WHILE_SMALL if small else TUNED_EVERY)
 
     async def _send(self, connection: Connection, batch: Sequence[_Write | _Start], again: bool) -> None:
-        if time.monotonic() - self._tuned[connection] > TUNED_EVERY:
+        if time.monotonic() > self._tuned_until[connection]:
             await self._tune(connection)
         starts = [each for each in batch if isinstance(each, _Start)]
         writes = [each for each in batch if isinstance(each, _Write)]

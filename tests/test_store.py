@@ -1836,6 +1836,17 @@ async def test_no_plan_is_kept_before_the_table_has_grown(database_url: str, con
     assert plan[plan.index("CTE asked") + 1 :][:2] == ["->  Sort", "Sort Key: unnest.id"]
 
 
+async def test_plans_are_kept_soon_after_the_table_has_grown_beside_a_store_that_began_with_an_empty_one(store: Store) -> None:
+    await store.create_many([new() for _ in range(1_000)], actor="user:x")
+
+    async def plans_are_kept() -> bool:
+        await store.create(new(), actor="user:x")
+        modes = [await lane.fetchval("show plan_cache_mode") for lane in store._tuned_until]
+        return "force_generic_plan" in modes
+
+    await until(plans_are_kept)
+
+
 ENDED_LONG_AGO = """
 insert into jobs (id, type, status, payload, attempt, max_attempts, seq, run_at, finished_at, created_at, updated_at)
 select gen_random_uuid(), 'rooms', 'completed', '{}', 1, 1, 3, now(), now(), now(), now() from generate_series(1, 5000)

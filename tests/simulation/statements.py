@@ -196,7 +196,11 @@ def bind_key(server: Postgres, connection: SimConnection, now: datetime, values:
     return []
 
 
-def plans(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
+def choose_plans(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
+    return [Row({"small": False})]
+
+
+def forget_plans(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
     return []
 
 
@@ -349,8 +353,8 @@ STATEMENTS: dict[str, Statement] = dict(
         _known(store.KEY, "KEY", "8ae19482", key),
         _known(store.BIND_KEY, "BIND_KEY", "a44be0a4", bind_key),
         _known("select clock_timestamp()", "CLOCK", "4c502774", clock),
-        _known(store.CHOOSE_PLANS, "CHOOSE_PLANS", "e11a8d54", plans),
-        _known(store.FORGET_PLANS, "FORGET_PLANS", "edd7d774", plans),
+        _known(store.CHOOSE_PLANS, "CHOOSE_PLANS", "40ea098c", choose_plans),
+        _known(store.FORGET_PLANS, "FORGET_PLANS", "edd7d774", forget_plans),
         _known(view.DUE, "DUE", "1ea41dfa", due),
         _known(view.NEXT_DUE, "NEXT_DUE", "be806f56", next_due),
         _known(view.HELD_BY, "HELD_BY", "94efed4f", held_by),
