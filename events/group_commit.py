@@ -2,17 +2,19 @@
 
 Two lanes, each with a connection of its own, keep two statements in flight: of two kinds, or of one that fills both. A write
 wakes one of those that are idle, the one that was busy last; a few writes whose kind is under way wait for it, for a moment at
-most, and go out together. A job that is in flight on either lane waits its turn, so that the two never wait for each other's row.
-A batch that fails is retried one by one: one bad row never hurts its neighbours. A batch that meets a row which somebody else
-holds is settled apart, by a third lane, for as long as it takes: the others go on meanwhile. When the connection breaks, the
-outcome is unknown and reading "not there" would prove nothing (the old backend may commit yet), so the same batch is sent again,
-under the same guard, until there is an answer or nobody wants one any more; who sends learns `again=True` and must recognise what
-the first try wrote.
+most, and go out together. A kind may be shared, whose many writers each wait for an answer before they write again: each lane
+takes its part of what waits, or all of them would wait for PostgreSQL, and then it for them, in turns. A job that is in flight
+on either lane waits its turn, so that the two never wait for each other's row. A batch that fails is retried one by one: one bad
+row never hurts its neighbours. A batch that meets a row which somebody else holds is settled apart, by a third lane, for as long
+as it takes: the others go on meanwhile. When the connection breaks, the outcome is unknown and reading "not there" would prove
+nothing (the old backend may commit yet), so the same batch is sent again, under the same guard, until there is an answer or
+nobody wants one any more; who sends learns `again=True` and must recognise what the first try wrote.
 """
 
 import asyncio
+import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Sequence
 from itertools import chain
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -25,6 +27,7 @@ log = structlog.get_logger(__name__)
 
 LANES = 2
 MOST_IN_A_BATCH = 250
+ENOUGH = 20  # writes; with fewer, a statement costs more by itself than by what it writes
 A_MOMENT = 0.02  # seconds that a few writes wait for the statement of their kind that is under way
 STOPS_WITHIN = 5.0  # seconds
 
@@ -59,18 +62,21 @@ Send = Callable[[Connection, Sequence[W], bool], Awaitable[None]]
 
 
 class GroupCommit(Generic[W]):
-    """`connect` opens a lane's connection; `send` writes a batch of one kind through it."""
+    """`connect` opens a lane's connection; `send` writes a batch of one kind through it; `shared` are the kinds that lanes
+    share."""
 
     def __init__(
         self,
         connect: Callable[[], Awaitable[Connection]],
         send: Send[W],
         *,
+        shared: Collection[Hashable] = (),
         lanes: int = LANES,
         most_in_a_batch: int = MOST_IN_A_BATCH,
     ) -> None:
         self._connect = connect
         self._send = send
+        self._shared = shared
         self._number_of_lanes = lanes
         self._most_in_a_batch = most_in_a_batch
         self._waiting: dict[Hashable, deque[W]] = {}  # by kind; none is empty, and the first has its turn
@@ -115,7 +121,7 @@ class GroupCommit(Generic[W]):
         """A few writes go out together after those of their kind that are under way, unless these take long: somebody may hold one
         of their rows."""
         until = self._under_way.get(kind)
-        few = 2 * len(self._waiting[kind]) < self._most_in_a_batch
+        few = len(self._waiting[kind]) < (ENOUGH if kind in self._shared else self._most_in_a_batch / 2)
         return until is not None and few and asyncio.get_running_loop().time() < until
 
     def _look_again(self, kind: Hashable) -> None:
@@ -177,7 +183,10 @@ class GroupCommit(Generic[W]):
         batch: list[W] = []
         left: list[W] = []
         waiting = self._waiting.pop(kind)
-        while waiting and len(batch) < self._most_in_a_batch:
+        most = self._most_in_a_batch
+        if kind in self._shared and not self._in_flight and len(waiting) >= self._number_of_lanes * ENOUGH:
+            most = min(most, math.ceil(len(waiting) / self._number_of_lanes))
+        while waiting and len(batch) < most:
             write = waiting.popleft()
             if write.answer.done():
                 continue

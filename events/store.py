@@ -335,7 +335,7 @@ class Store:
         self._bus = bus
         self._clock = DatabaseClock()
         self._tuned_until: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
-        self._commits = GroupCommit[_Write | _Start](self._connect, self._send, **group_commit)
+        self._commits = GroupCommit[_Write | _Start](self._connect, self._send, shared=(CREATE_JOBS,), **group_commit)
         self._deadlines: Deadlines[Answer] | None = None
 
     async def start(self) -> None:

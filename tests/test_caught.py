@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from events import group_commit
 from events.bus import Bus
 from events.database import Connection, Database, connect
-from events.group_commit import GroupCommit
+from events.group_commit import ENOUGH, GroupCommit
 from events.job import JSON, Status
 from events.store import Store
 from tests.histories import new, starting
@@ -118,7 +118,7 @@ class Note:
     answer: asyncio.Future[bool] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
-async def batches_of(kinds: Sequence[str], database_url: str, **settings: int) -> list[list[str]]:
+async def batches_of(kinds: Sequence[str], database_url: str, **settings: Any) -> list[list[str]]:
     """What a group commit sends when a write of each of these kinds comes at once."""
     batches: list[list[str]] = []
 
@@ -149,13 +149,22 @@ async def test_no_kind_waits_for_the_backlog_of_another(database_url: str) -> No
     assert batches == [["new"] * 2, ["move"], *[["new"] * 2] * 3]
 
 
+async def test_lanes_share_what_waits_of_a_shared_kind_where_it_is_enough_for_each(database_url: str) -> None:
+    async def sizes(writes: int, **settings: Any) -> list[int]:
+        return sorted(map(len, await batches_of(["new"] * writes, database_url, **settings)))
+
+    assert await sizes(2 * ENOUGH + 1, shared=("new",)) == [ENOUGH, ENOUGH + 1]
+    assert await sizes(2 * ENOUGH - 1, shared=("new",)) == [2 * ENOUGH - 1]
+    assert await sizes(2 * ENOUGH + 1) == [2 * ENOUGH + 1]
+
+
 class Held:
     """A group commit whose first batch takes until `may_end` is set, and the batches that it has sent."""
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, **settings: Any) -> None:
         self.batches: list[list[int]] = []
         self.may_end = asyncio.Event()
-        self.commits = GroupCommit[Note](lambda: connect(database_url), self._send)
+        self.commits = GroupCommit[Note](lambda: connect(database_url), self._send, **settings)
 
     async def _send(self, connection: Connection, batch: Sequence[Note], again: bool) -> None:
         self.batches.append([note.key for note in batch])
@@ -179,7 +188,7 @@ async def test_a_few_writes_go_out_together_after_those_of_their_kind_that_are_u
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(group_commit, "A_MOMENT", NEVER)
-    held, notes = Held(database_url), [Note(n, "new") for n in range(4)]
+    held, notes = Held(database_url), [Note(n, "new") for n in range(2 * ENOUGH)]
     async with held.under_way(notes[0]):
         for note in notes[1:]:
             held.commits.write(note)
@@ -188,7 +197,36 @@ async def test_a_few_writes_go_out_together_after_those_of_their_kind_that_are_u
         held.may_end.set()
 
         await asyncio.gather(*(note.answer for note in notes))
-    assert held.batches == [[0], [1, 2, 3]]
+    assert held.batches == [[0], [note.key for note in notes[1:]]]
+
+
+async def test_a_lane_takes_all_of_a_shared_kind_while_the_other_is_busy(database_url: str) -> None:
+    held, notes = Held(database_url, shared=("new",)), [Note(n, "new") for n in range(1, 2 + 2 * ENOUGH)]
+    async with held.under_way(Note(0, "move")):
+        for note in notes:
+            held.commits.write(note)
+
+        await asyncio.wait_for(asyncio.gather(*(note.answer for note in notes)), 10)
+    assert held.batches == [[0], [note.key for note in notes]]
+
+
+async def test_enough_writes_of_a_shared_kind_go_out_beside_those_that_are_under_way(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "A_MOMENT", NEVER)
+    held, first = Held(database_url, shared=("new",)), Note(0, "new")
+    notes = [Note(n, "new") for n in range(1, 1 + ENOUGH)]
+    async with held.under_way(first):
+        for note in notes[:-1]:
+            held.commits.write(note)
+        await asyncio.sleep(0.05)
+        assert held.batches == [[0]]
+
+        held.commits.write(notes[-1])
+
+        await asyncio.wait_for(asyncio.gather(*(note.answer for note in notes)), 10)
+        assert not first.answer.done()
+    assert held.batches == [[0], [note.key for note in notes]]
 
 
 async def test_nobody_waits_longer_than_a_moment_for_writes_of_his_kind_that_take_long(database_url: str) -> None:
