@@ -1,7 +1,6 @@
 """The web application, assembled from its parts, and what every request passes through."""
 
 import contextlib
-import os
 import re
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable
@@ -16,7 +15,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from service import again, audit, auth, bulk, chatwork, companies, health, jobs, operations, stream, verification, waiting
 from service.endpoint import routes
-from service.logs import ABOUT
+from service.logs import ABOUT, new_request_id
 from service.metrics import Metrics
 from service.openapi import openapi_routes
 from service.page import Page
@@ -153,7 +152,7 @@ class Application:
 
 def _request_id(scope: Scope) -> str:
     given = header(scope, b"x-request-id")
-    return given if given is not None and SANE_REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
+    return given if given is not None and SANE_REQUEST_ID.fullmatch(given) else new_request_id()
 
 
 def _method_and_route(scope: Scope) -> tuple[str, str]:

@@ -109,7 +109,7 @@ async def login(call: Call[Nothing, Credentials]) -> Response:
     signed_in = await call.parts.users.sign_in(email, call.body.password.get_secret_value())
     if signed_in is None:
         await tries.wrong(address)
-        raise Problem(401, "Email and password don't belong together.")
+        raise Problem(401, "Email and password don't belong together.", headers={"WWW-Authenticate": "Bearer"})
     await tries.forget(address, email)
     user, token = signed_in
     answer: SignedIn = {"token": token, "user": user_json(user)}

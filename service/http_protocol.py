@@ -5,13 +5,13 @@ sends the head of an answer and its body one after the other, each by a write of
 """
 
 import asyncio
-import os
 
 import structlog
 from httptools import HttpParserError
 from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from service.logs import new_request_id
 from service.problems import Problem, problem_response
 
 log = structlog.get_logger("rireki.http")
@@ -92,7 +92,7 @@ class HttpProtocol(HttpToolsProtocol):
         """The last word of this connection; without one where an answer is under way."""
         if self.transport.is_closing():
             return
-        request_id = os.urandom(16).hex()
+        request_id = new_request_id()
         log.info("request refused", request_id=request_id, status=problem.status, detail=problem.detail)
         if self.cycle is None or self.cycle.response_complete:
             self.transport.write(_written(problem_response(problem), request_id))

@@ -1,6 +1,7 @@
 """Log lines, to standard error: one for each thing that happened, readable on a terminal, JSON elsewhere."""
 
 import logging
+import os
 import sys
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -13,6 +14,11 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 ABOUT: ContextVar[Mapping[str, str]] = ContextVar("about", default=MappingProxyType({}))
 """What every line says that is written in this context: whose request it is, and which."""
+
+
+def new_request_id() -> str:
+    return os.urandom(16).hex()
+
 
 # Without the local variables of each frame: a password may be one of them.
 _TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))

@@ -32,6 +32,7 @@ PROBLEMS = {
     403: "Only an admin may do this, or the request comes from another site.",
     404: "There is no such thing, or it is somebody else's.",
     409: "The state forbids it.",
+    408: "The body did not arrive in time.",
     413: "The body is larger than 1 MiB.",
     415: "The body is not `application/json`.",
     422: "The request can be read and is not valid: `errors` names each field.",
@@ -165,7 +166,7 @@ def _refusals(endpoint: Endpoint) -> list[int]:
     if endpoint.who is Who.ADMIN or endpoint.method != "GET":
         statuses.add(403)
     if endpoint.takes_body:
-        statuses |= {413, 415}
+        statuses |= {408, 413, 415}
     return sorted(statuses)
 
 

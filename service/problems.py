@@ -73,7 +73,7 @@ def problem_of(error: Exception) -> Problem:
         case NameTaken():
             return bad_field("name", "belongs to another company", 409)
         case NameNotValid():
-            return bad_field("name", f"has 1 to {MAX_NAME} characters, not only spaces")
+            return bad_field("name", f"has 1 to {MAX_NAME} characters, and some that can be seen")
         case jobs.BadCursor() | messages.BadCursor():
             return bad_field("cursor", "is not a cursor that this list gave", 400)
         case KeyTaken():

@@ -22,7 +22,8 @@ from workers.job_type import JobType, Payload
 LONGEST_WAIT = 60  # seconds
 LONGEST_KEY = 255  # characters
 
-_WAIT = re.compile(r'(?:^|[,;])\s*wait\s*=\s*"?(\d{1,9})"?\s*(?=$|[,;])', re.IGNORECASE)
+# A preference or a parameter of one: a name and its value, as it is or in quotes (RFC 7240, 2).
+_PREFERENCE = re.compile(r'\s*([^\s,;="]+)\s*(?:=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,;"]*))\s*)?(?:[,;]|$)')
 
 
 class Queued(TypedDict):
@@ -91,8 +92,11 @@ async def held(call: Call[Any, Any], job: Job) -> tuple[Job, dict[str, str]]:
 def preferred_wait(request: Request) -> int | None:
     if header(request.scope, b"prefer") is None:
         return None
-    found = _WAIT.search(",".join(request.headers.getlist("prefer")))
-    return None if found is None else min(int(found[1]), LONGEST_WAIT)
+    preferences = _PREFERENCE.findall(",".join(request.headers.getlist("prefer")))
+    waits = [quoted or plain for name, quoted, plain in preferences if name.lower() == "wait"]
+    if not waits or not waits[0].isdecimal():
+        return None
+    return LONGEST_WAIT if len(waits[0].lstrip("0")) > len(str(LONGEST_WAIT)) else min(int(waits[0]), LONGEST_WAIT)
 
 
 async def _job_of(call: Call[Any, Any], idempotency: Idempotency, job_id: str, request_hash: str) -> Job:

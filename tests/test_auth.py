@@ -61,6 +61,7 @@ async def test_a_wrong_password_and_an_unknown_email_look_the_same(service: Serv
 
     assert answer.status_code == 401
     assert answer.json()["detail"] == "Email and password don't belong together."
+    assert answer.headers["www-authenticate"] == "Bearer"
     assert "set-cookie" not in answer.headers
 
 

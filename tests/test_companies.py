@@ -65,8 +65,8 @@ async def test_two_companies_may_not_have_one_name(database: Database) -> None:
         await create_company(database, " ABC商事")
 
 
-@pytest.mark.parametrize("name", ["", "   ", "x" * 201])
-async def test_a_name_is_neither_empty_nor_endless(database: Database, name: str) -> None:
+@pytest.mark.parametrize("name", ["", "   ", "\u200b\u2060", "\ufeff\u0301", "x" * 201])
+async def test_a_name_can_be_seen_and_has_an_end(database: Database, name: str) -> None:
     with pytest.raises(NameNotValid):
         await create_company(database, name)
 

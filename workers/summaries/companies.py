@@ -5,6 +5,7 @@ re-assign the room's messages in the same transaction (`assign_company`). It and
 and look for the link in a later statement: whoever comes second sees what the first one committed.
 """
 
+import unicodedata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -107,7 +108,9 @@ async def get_company(database: Database, company_id: str) -> Company:
 
 
 async def create_company(database: Database, name: str) -> Company:
-    """White space around the name is dropped. Raises `NameTaken` and `NameNotValid`."""
+    """White space around the name is dropped; something of it must be seen. Raises `NameTaken` and `NameNotValid`."""
+    if not any(unicodedata.category(character)[0] not in "CMZ" for character in name):
+        raise NameNotValid(name)
     async with _translated(name=name.strip()):
         row = await database.fetch_one(CREATE, {"name": name.strip()})
     assert row is not None
