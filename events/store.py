@@ -9,6 +9,7 @@ a cancel: a write that does not match reads the row again and decides again, and
 import asyncio
 import copy
 import itertools
+import math
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -163,7 +164,7 @@ from (select count(*) < 1000 as small from (select from jobs limit 1000) as coun
 """
 FORGET_PLANS = "discard plans"
 TUNED_EVERY = 30.0  # seconds
-TUNED_EVERY_WHILE_SMALL = 0.25  # seconds, in which a thousand jobs may come
+MAY_HAVE_GROWN = 500  # writes after which a connection looks again at a table that was small
 
 SALTS = """
 select e.job_id, e.salt from job_events e
@@ -326,6 +327,14 @@ class _Start:
         return START_JOBS, self.worker
 
 
+@dataclass(slots=True)
+class _Tuning:
+    """What a connection was told of its tables holds until then, and for so many writes more."""
+
+    until: float
+    writes: float
+
+
 class Store:
     """The log of one database. Open it with `start`; every append waits until it is durable. `group_commit` are the keyword
     arguments of `GroupCommit`."""
@@ -334,7 +343,7 @@ class Store:
         self._database = database
         self._bus = bus
         self._clock = DatabaseClock()
-        self._tuned_until: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
+        self._tunings: WeakKeyDictionary[Connection, _Tuning] = WeakKeyDictionary()
         self._commits = GroupCommit[_Write | _Start](self._connect, self._send, shared=(CREATE_JOBS,), **group_commit)
         self._deadlines: Deadlines[Answer] | None = None
 
@@ -495,16 +504,20 @@ class Store:
         await self._tune(connection)
         return connection
 
-    async def _tune(self, connection: Connection) -> None:
+    async def _tune(self, connection: Connection) -> _Tuning:
         """Now and then: what the connection knows of the database's clock and of its tables."""
         await self._clock.measure(connection)
         small = await connection.fetchval(CHOOSE_PLANS)
         await connection.execute(FORGET_PLANS)
-        self._tuned_until[connection] = time.monotonic() + (TUNED_EVERY_WHILE_SMALL if small else TUNED_EVERY)
+        tuning = _Tuning(time.monotonic() + TUNED_EVERY, MAY_HAVE_GROWN if small else math.inf)
+        self._tunings[connection] = tuning
+        return tuning
 
     async def _send(self, connection: Connection, batch: Sequence[_Write | _Start], again: bool) -> None:
-        if time.monotonic() > self._tuned_until[connection]:
-            await self._tune(connection)
+        tuning = self._tunings[connection]
+        if time.monotonic() > tuning.until or tuning.writes <= 0:
+            tuning = await self._tune(connection)
+        tuning.writes -= len(batch)
         starts = [each for each in batch if isinstance(each, _Start)]
         writes = [each for each in batch if isinstance(each, _Write)]
         if starts:

@@ -101,7 +101,7 @@ class HttpProtocol(HttpToolsProtocol):
 
 class HeadWithBody:
     """What an answer is written to: a first piece waits for a second one, for no longer than this turn of the loop (an answer that
-    streams has none yet), and both are one write. A request over HTTP costs a sixth less so, and its client half."""
+    streams has none yet), and both are one write, which wakes the client once."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport

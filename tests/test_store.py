@@ -1840,8 +1840,8 @@ async def test_plans_are_kept_soon_after_the_table_has_grown_beside_a_store_that
     await store.create_many([new() for _ in range(1_000)], actor="user:x")
 
     async def plans_are_kept() -> bool:
-        await store.create(new(), actor="user:x")
-        modes = [await lane.fetchval("show plan_cache_mode") for lane in store._tuned_until]
+        await store.create_many([new() for _ in range(100)], actor="user:x")
+        modes = [await lane.fetchval("show plan_cache_mode") for lane in store._tunings]
         return "force_generic_plan" in modes
 
     await until(plans_are_kept)
