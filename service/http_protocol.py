@@ -110,7 +110,7 @@ class HeadWithBody:
         self.is_closing = transport.is_closing
 
     def write(self, data: bytes) -> None:
-        if self._waiting:
+        if self._waiting or self.is_closing():  # it may have much to send yet, and nothing may be missing from between
             self._transport.write(self._waiting + data)
             self._waiting = b""
         else:
@@ -119,7 +119,7 @@ class HeadWithBody:
 
     def flush(self) -> None:
         """Writes what waits, if anybody is there."""
-        if self._waiting and not self._transport.is_closing():
+        if self._waiting and not self.is_closing():
             self._transport.write(self._waiting)
         self._waiting = b""
 

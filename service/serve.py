@@ -173,7 +173,7 @@ def http_server(app: ASGIApp) -> uvicorn.Server:
     """What serves it, with our settings."""
     return _Server(
         uvicorn.Config(
-            app, loop="none", http=HttpProtocol, log_config=None, access_log=False, lifespan="on", server_header=False,
+            app, loop="none", http=HttpProtocol, ws="none", log_config=None, access_log=False, lifespan="on", server_header=False,
             timeout_keep_alive=30, timeout_graceful_shutdown=5,
         )
     )  # fmt: skip
