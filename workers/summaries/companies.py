@@ -109,7 +109,7 @@ async def get_company(database: Database, company_id: str) -> Company:
 
 async def create_company(database: Database, name: str) -> Company:
     """White space around the name is dropped; something of it must be seen. Raises `NameTaken` and `NameNotValid`."""
-    if not any(unicodedata.category(character)[0] not in "CMZ" for character in name):
+    if all(unicodedata.category(character)[0] in "CMZ" for character in name):
         raise NameNotValid(name)
     async with _translated(name=name.strip()):
         row = await database.fetch_one(CREATE, {"name": name.strip()})
