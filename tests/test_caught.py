@@ -229,10 +229,14 @@ async def test_enough_writes_of_a_shared_kind_go_out_beside_those_that_are_under
     assert held.batches == [[0], [note.key for note in notes]]
 
 
-async def test_nobody_waits_longer_than_a_moment_for_writes_of_his_kind_that_take_long(database_url: str) -> None:
+async def test_nobody_waits_longer_than_a_moment_for_writes_of_his_kind_that_take_long(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "A_MOMENT", 1.0)  # longer than it takes a slow machine to come here
     held, first, second = Held(database_url), Note(0, "new"), Note(1, "new")
     async with held.under_way(first):
         held.commits.write(second)
+        assert held.commits._waiting
 
         assert await asyncio.wait_for(second.answer, 10)
         assert not first.answer.done()
