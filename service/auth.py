@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 
 from service.caller import COOKIE
 from service.endpoint import Answer, Call, Endpoint, Who, json_answer
-from service.problems import Problem
+from service.problems import Problem, not_signed_in
 from service.requests import Fields, Nothing
 from service.users import LONGEST_PASSWORD, TOKEN_LIFE, Role, User
 
@@ -109,7 +109,7 @@ async def login(call: Call[Nothing, Credentials]) -> Response:
     signed_in = await call.parts.users.sign_in(email, call.body.password.get_secret_value())
     if signed_in is None:
         await tries.wrong(address)
-        raise Problem(401, "Email and password don't belong together.", headers={"WWW-Authenticate": "Bearer"})
+        raise not_signed_in("Email and password don't belong together.")
     await tries.forget(address, email)
     user, token = signed_in
     answer: SignedIn = {"token": token, "user": user_json(user)}

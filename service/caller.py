@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
-from service.problems import Problem
+from service.problems import Problem, not_signed_in
 from service.requests import header
 from service.users import User, Users
 
@@ -24,7 +24,7 @@ async def user_of(users: Users, token: str | None) -> User:
     user = await users.of_token(token) if token else None
     if user is None:
         detail = "This token is not valid any more. Sign in again." if token else "Sign in first."
-        raise Problem(401, detail, headers={"WWW-Authenticate": "Bearer"})
+        raise not_signed_in(detail)
     return user
 
 

@@ -55,6 +55,10 @@ def not_found(what: str) -> Problem:
     return Problem(404, f"There is no such {what}.")
 
 
+def not_signed_in(detail: str) -> Problem:
+    return Problem(401, detail, headers={"WWW-Authenticate": "Bearer"})
+
+
 def problem_of(error: Exception) -> Problem:
     """What the client is told about `error`."""
     match error:
