@@ -111,8 +111,7 @@ class Database:
             min_size=1,
             max_size=pool_size,
             connection_class=_Reused,
-            init=_set_codecs,
-            server_settings=SERVER_SETTINGS,
+            init=_settle,
             command_timeout=NO_ANSWER,
             timeout=10,
         )
@@ -198,10 +197,32 @@ class Database:
 
 
 async def connect(url: str, **settings: str) -> Connection:
-    """One connection with our timeouts and codecs."""
-    connection = await asyncpg.connect(url, server_settings=SERVER_SETTINGS | settings, command_timeout=NO_ANSWER, timeout=10)
-    await _set_codecs(connection)
+    """One connection with our timeouts and codecs. `settings` are PostgreSQL's, for this session."""
+    connection = await asyncpg.connect(url, command_timeout=NO_ANSWER, timeout=10)
+    try:
+        await _settle(connection, **settings)
+    except BaseException:
+        connection.terminate()
+        raise
     return connection
+
+
+async def _settle(connection: Connection, **settings: str) -> None:
+    """The one place where a connection gets its settings and codecs."""
+    await connection.execute(_set_all(SERVER_SETTINGS | settings))
+    await _set_codecs(connection)
+
+
+def _set_all(settings: Mapping[str, str]) -> str:
+    """One statement that sets these for the session. They do not go with the startup packet, because PgBouncer refuses those
+    that it does not know; and without arguments, because then they cost one round trip instead of two."""
+    return f"select {', '.join(f'set_config({_literal(name)}, {_literal(value)}, false)' for name, value in settings.items())}"
+
+
+def _literal(text: str) -> str:
+    # An E'' string means the same whatever `standard_conforming_strings` says.
+    escaped = text.replace("\\", "\\\\").replace("'", "''")
+    return f"E'{escaped}'"
 
 
 def _met_while_cancelled(error: BaseException | None) -> bool:

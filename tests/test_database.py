@@ -92,7 +92,7 @@ async def test_who_never_gives_a_connection_back_does_not_keep_the_database_from
 
 
 async def test_the_server_is_told_when_to_take_a_silent_client_for_gone(database: Database) -> None:
-    told = await database.fetch_all("select name from pg_settings where source = 'client' and name like 'tcp_%' order by name")
+    told = await database.fetch_all("select name from pg_settings where source = 'session' and name like 'tcp_%' order by name")
 
     assert [row["name"] for row in told] == [
         "tcp_keepalives_count", "tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_user_timeout",
