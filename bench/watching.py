@@ -28,6 +28,7 @@ from events.database import Database
 from events.job import Job, progress, start
 from events.store import NewJob, Store
 from projections.jobs import JobsView
+from service.server_sent_events import RECONNECT
 from tests.servers import redis_server
 
 PEOPLE, PERSONS_OF_ONE_JOB, ADMINS = 480, 500, 20
@@ -61,7 +62,7 @@ class Watching:
             f"Authorization: Bearer {self.token}",
         ]
         writer.write("\r\n".join([*lines, "", ""]).encode())
-        first = await reader.readuntil(b"retry: 2000\n\n")
+        first = await reader.readuntil(RECONNECT)
         if b" 200 " not in first[:20]:
             raise RuntimeError(f"{self.path}: {first[:200]!r}")
         return asyncio.create_task(self._read(reader, writer))

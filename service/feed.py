@@ -18,6 +18,7 @@ from events.database import DATABASE_ERRORS, Database
 from events.lasting import lasting
 from projections.changes import changes, last_position
 from projections.seal import seal
+from service.server_sent_events import server_sent_event
 
 LOOK_EVERY = 2.0  # seconds
 IDLE_LOOKS = 5  # looks after which who got nothing meanwhile is told the position too
@@ -28,7 +29,7 @@ MOST_UNREAD = 1024 * 1024  # bytes that wait for one slow reader
 REMEMBERED = 30.0  # seconds in which a change that was sent is known, after the log has shown it
 MOST_REMEMBERED = 50_000  # changes
 
-RESET = b"event: reset\ndata: {}\n\n"
+RESET = server_sent_event(b"{}", name=b"reset")
 
 
 class Watcher:
@@ -234,9 +235,10 @@ def _message(change: Change) -> bytes:
         "type": change.type,
         "userId": change.user_id,
     }
-    return b"event: change\ndata: %s\n\n" % orjson.dumps(data)
+    return server_sent_event(orjson.dumps(data), name=b"change")
 
 
 def _position_message(position: int) -> bytes:
-    """A browser remembers the id of a message without data, and shows it to nobody (HTML, 9.2.6)."""
-    return b"id: %d\n\n" % position
+    """An event of its own name, because a client that listens for changes skips it and remembers its id all the same. It has
+    data, because some clients hand on an id alone as an event that nobody can read."""
+    return server_sent_event(b"{}", id=position, name=b"position")

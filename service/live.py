@@ -24,11 +24,12 @@ from projections.jobs import JobsView
 from service.endpoint import ANSWER_WITHIN, Call
 from service.feed import Feed
 from service.problems import bad_field
+from service.server_sent_events import RECONNECT, SIGN_OF_LIFE, server_sent_event
 from service.together import Together
 from service.views import event_json, may_see
 
 LOOK_EVERY = 2.0  # seconds
-SIGN_OF_LIFE = 15.0  # seconds between comments that keep proxies from closing a quiet stream
+QUIET = 15.0  # seconds after which a quiet stream gives a sign of life
 
 
 class Watch:
@@ -160,7 +161,7 @@ def event_stream(call: Call[Any, Any], job: Job) -> Response:
 
 async def _stream(call: Call[Any, Any], job: Job, after: int) -> AsyncIterator[bytes]:
     parts = call.parts
-    yield b"retry: 2000\n\n"
+    yield RECONNECT
     with parts.live.watch(job.id) as watch, contextlib.suppress(*AWAY):
         while not parts.live.closed:
             # What a caller may see is asked again each time: a stream outlives a logout.
@@ -175,12 +176,12 @@ async def _stream(call: Call[Any, Any], job: Job, after: int) -> AsyncIterator[b
             if history and isinstance(history[-1].event, Completed | Failed | Canceled):
                 return
             if not history:
-                yield b": still here\n\n"
-            await watch.changed(SIGN_OF_LIFE)
+                yield SIGN_OF_LIFE
+            await watch.changed(QUIET)
 
 
 def _message(recorded: Recorded, *, with_stack: bool) -> bytes:
-    return b"id: %d\ndata: %s\n\n" % (recorded.seq, orjson.dumps(event_json(recorded, with_stack=with_stack)))
+    return server_sent_event(orjson.dumps(event_json(recorded, with_stack=with_stack)), id=recorded.seq)
 
 
 def _last_event_id(request: Request, job: Job) -> int:

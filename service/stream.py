@@ -10,9 +10,10 @@ from starlette.responses import Response, StreamingResponse
 
 from events.database import AWAY
 from service.endpoint import Answer, Call, Endpoint, Who
-from service.live import SIGN_OF_LIFE
+from service.live import QUIET
 from service.problems import bad_field
 from service.requests import Nothing
+from service.server_sent_events import RECONNECT, SIGN_OF_LIFE
 
 EVENT_STREAM = "text/event-stream"
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -39,11 +40,11 @@ async def _after(beginning: bytes, messages: AsyncIterator[bytes]) -> AsyncItera
 async def _messages(call: Call[Any, Any], after: int | None) -> AsyncIterator[bytes]:
     live, was_admin = call.parts.live, call.user.is_admin
     with live.feed.watched(None if was_admin else call.user.id) as watcher:
-        yield b"retry: 2000\n\n" + await live.feed.beginning(watcher, after)
+        yield RECONNECT + await live.feed.beginning(watcher, after)
         asked = time.monotonic()
         with contextlib.suppress(*AWAY):
             while not watcher.ended:
-                piece = await watcher.take(SIGN_OF_LIFE)
+                piece = await watcher.take(QUIET)
                 # A stream outlives a logout and a change of role; whoever may still see something comes again.
                 if time.monotonic() - asked > ASK_AGAIN:
                     caller = await call.parts.users.of_token(call.token or "")
@@ -51,7 +52,7 @@ async def _messages(call: Call[Any, Any], after: int | None) -> AsyncIterator[by
                         return
                     asked = time.monotonic()
                 if not watcher.ended:
-                    yield piece or b": still here\n\n"
+                    yield piece or SIGN_OF_LIFE
 
 
 def _last_event_id(request: Request) -> int | None:
@@ -67,8 +68,8 @@ ENDPOINTS = (
     Endpoint(
         "GET", "/api/jobs/stream", stream_changes, Who.SIGNED_IN,
         "Every change of a job that the caller may see, as it happens: `event: change`, `data: {jobId, seq, attempt, status, type,"
-        " userId}`. A change may come twice. Now and then an `id` comes alone: all up to it was sent. `event: reset` after a"
-        " resume from too far back says: fetch all anew.",
+        " userId}`. A change may come twice. Now and then `event: position` says by its `id` that all up to it was sent, and is"
+        " otherwise to be ignored. `event: reset` after a resume from too far back says: fetch all anew.",
         {200: Answer(None, "The changes.", streams=(EVENT_STREAM,))},
         headers={"Last-Event-ID": "The last `id` that was received: what came after it is sent first."},
     ),

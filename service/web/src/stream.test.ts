@@ -20,11 +20,13 @@ describe("reading server-sent events", () => {
     ]);
   });
 
-  test("a position without data moves the id on and tells nothing", () => {
+  test("a position moves the id on, with data or without", () => {
     const parser = new Parser("3");
 
-    expect(parser.push("id: 12\n\n")).toEqual([]);
+    expect(parser.push("event: position\nid: 12\ndata: {}\n\n")).toEqual([{ event: "position", data: "{}" }]);
     expect(parser.lastId).toBe("12");
+    expect(parser.push("id: 13\n\n")).toEqual([]);
+    expect(parser.lastId).toBe("13");
   });
 
   test("what was half said when the connection broke is neither told nor counted", () => {
