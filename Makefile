@@ -13,7 +13,7 @@ ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check check-page page built chaos chaos-short bench bench-short lock clean
+.PHONY: help setup run demo test test-oldest check check-page page built chaos chaos-short bench bench-short lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -29,6 +29,9 @@ demo: built ## the main job from end to end, with no hands
 
 test: built ## every test, with real servers
 	@$(VENV) -m pytest
+
+test-oldest: $(READY) ## what talks to PostgreSQL, on the oldest one (make test has the newest)
+	@$(VENV) -m tests.oldest
 
 check: $(READY) ## lint, format and types; the page's types and tests
 	@$(VENV) -m ruff check .

@@ -160,7 +160,7 @@ select id from created
 CHOOSE_PLANS = """
 select small, set_config('plan_cache_mode', case when small then 'force_custom_plan' else 'force_generic_plan' end, false),
     set_config('enable_hashjoin', case when small then 'off' else 'on' end, false)
-from (select count(*) < 1000 as small from (select from jobs limit 1000) as counted)
+from (select count(*) < 1000 as small from (select from jobs limit 1000) as counted) as known
 """
 FORGET_PLANS = "discard plans"
 TUNED_EVERY = 30.0  # seconds

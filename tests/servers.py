@@ -1,6 +1,7 @@
 """The real servers that tests run against: those of DATABASE_URL and REDIS_URL, else our own out of the wheels."""
 
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -11,25 +12,77 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import util
 from pathlib import Path
+from urllib.parse import quote
 
 from events.embedded import EmbeddedPostgres
+from events.embedded_binaries import Programs
+from events.embedded_server import Server
+
+NEWEST = 18
+DEBIANS = Path("/usr/lib/postgresql")
 
 
 @contextmanager
-def postgres_server(*, version: int = 18) -> Iterator[str]:
-    """The URL of a server on which the user may create databases."""
+def postgres_server(*, version: int | None = None) -> Iterator[str]:
+    """The URL of a server on which the user may create databases.
+
+    Without a `version` it is the one of TEST_POSTGRES, or the newest. One that Debian has installed is taken from there, any
+    other from the wheel.
+    """
     if url := os.environ.get("DATABASE_URL"):
         yield url
         return
-    home = tempfile.mkdtemp(prefix="rireki-test-")
-    try:
-        server = EmbeddedPostgres.start(Path(home), version=version, _durable=False)
+    version = version or int(os.environ.get("TEST_POSTGRES") or NEWEST)
+    with _home() as home:
+        if debians_server(version).is_file():
+            with DebiansPostgres(home, version=version) as debians:
+                yield debians.url
+            return
+        server = EmbeddedPostgres.start(home, version=version, _durable=False)
         try:
             yield server.url()
         finally:
             server.close()
+
+
+def debians_server(version: int) -> Path:
+    """Where Debian's package has the server, if it is installed."""
+    return DEBIANS / str(version) / "bin" / "postgres"
+
+
+@contextmanager
+def _home() -> Iterator[Path]:
+    home = tempfile.mkdtemp(prefix="rireki-test-")
+    try:
+        yield Path(home)
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+class DebiansPostgres:
+    """A server of the programs that Debian's package has installed, in a folder of its own."""
+
+    def __init__(self, home: Path, *, version: int) -> None:
+        uid, gid = os.geteuid(), os.getegid()
+        if uid == 0:
+            # PostgreSQL refuses to run as root; nobody may pass through the folder then.
+            nobody = pwd.getpwnam("nobody")
+            uid, gid = nobody.pw_uid, nobody.pw_gid
+            home.chmod(0o711)
+        programs = Programs(debians_server(version).parent, uid, gid)
+        self._server = Server(home, programs, version=version, durable=False)
+
+    def __enter__(self) -> "DebiansPostgres":
+        self._server.run()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._server.stop()
+        self._server.forget()
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://rireki@/rireki?host={quote(self._server.socket_directory, safe='')}"
 
 
 @contextmanager
