@@ -8,6 +8,7 @@ import base64
 import binascii
 import os
 import secrets
+import ssl
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -17,6 +18,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.kept import kept
+from workers.outgoing import Outgoing, trusting
 
 CHATWORK_API = "https://api.chatwork.com/v2"
 CHATWORK_LIMIT = 300  # requests in any 5 minutes: what Chatwork allows a token
@@ -71,6 +73,37 @@ def _base64(value: str) -> str:
     return value
 
 
+def _proxy(value: str) -> str:
+    # The value may hold a password: it is not repeated.
+    value = value if "://" in value else f"http://{value}"
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+        fit = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        fit = False
+    if (
+        not fit
+        or not value.isascii()
+        or not value.isprintable()
+        or " " in value
+        or parts.path.strip("/")
+        or parts.query
+        or parts.fragment
+    ):
+        raise ValueError("must be the address of a proxy like http://proxy.example.com:3128 (SOCKS is not supported)")
+    return value
+
+
+def _certificates(value: Path) -> Path:
+    try:
+        trusting(value)
+    except OSError as error:
+        reason = "has no certificate in it" if isinstance(error, ssl.SSLError) else f"cannot be read ({error.strerror})"
+        raise ValueError(f"must be a PEM file with the authorities to trust: {value} {reason}") from None
+    return value
+
+
 def _readable_file(value: Path) -> Path:
     if not value.is_file() or not os.access(value, os.R_OK):
         raise ValueError(f"is not a file that can be read: {value}")
@@ -110,6 +143,14 @@ class Settings(BaseSettings):
     openai_api_key: Annotated[str, AfterValidator(_for_a_header)] | None = Secret
     openai_model: str = "gpt-4o-mini"
     openai_base_url: Annotated[str, _url("http", "https")] | None = None
+
+    https_proxy: Annotated[str, AfterValidator(_proxy)] | None = Secret
+    no_proxy: str = ""
+    ssl_cert_file: Annotated[Path, AfterValidator(_certificates)] | None = None
+
+    @property
+    def outgoing(self) -> Outgoing:
+        return Outgoing(self.https_proxy, self.no_proxy, self.ssl_cert_file)
 
     @property
     def production(self) -> bool:
@@ -152,7 +193,9 @@ class Settings(BaseSettings):
 def load_settings() -> Settings:
     """The settings as the environment has them now. Raises `ConfigError`."""
     try:
-        return Settings()
+        # By custom both spellings are known, and the small one counts: curl, Python and Go do so too.
+        small: dict[str, Any] = {name: os.environ[name] for name in ("https_proxy", "no_proxy") if os.environ.get(name)}
+        return Settings(**small)
     except ValidationError as error:
         raise ConfigError(_line(error)) from None
 

@@ -118,10 +118,12 @@ async def _resources(settings: Settings, database: Database) -> AsyncIterator[Re
                 )
             except ValueError as error:
                 raise ConfigError(f"CHATWORK_API_TOKEN: {error}") from error
-            chatwork = Chatwork(chatwork_settings, database, left_alone=_pausing(database, "Chatwork"))
+            chatwork = Chatwork(
+                chatwork_settings, database, outgoing=settings.outgoing, left_alone=_pausing(database, "Chatwork")
+            )
             stack.push_async_callback(chatwork.close)
         summaries = SummarySettings(settings.openai_api_key, settings.openai_model, settings.openai_base_url)
-        summariser = Summariser(summaries)
+        summariser = Summariser(summaries, settings.outgoing)
         stack.push_async_callback(summariser.close)
         yield Resources(database=database, chatwork=chatwork, summariser=summariser)
 

@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from events.database import Database
 from workers.chatwork.rate_limit import Permit, RateLimit
 from workers.job_type import Final
+from workers.outgoing import Outgoing
 
 TRIES = 3
 BACKOFF = 0.5  # seconds before the second try; twice as long before the third
@@ -149,6 +150,7 @@ class Chatwork:
         settings: ChatworkSettings,
         database: Database,
         *,
+        outgoing: Outgoing = Outgoing(),  # noqa: B008 (it is frozen)
         rate_limit: RateLimit | None = None,
         timeout: float = TIMEOUT,
         backoff: float = BACKOFF,
@@ -162,13 +164,12 @@ class Chatwork:
         self._shortest_pause = shortest_pause
         self._left_alone = left_alone
         self._connections = asyncio.Semaphore(MOST_CONNECTIONS)
-        self._http = httpx.AsyncClient(
-            base_url=settings.base_url,
+        # No redirect is followed: the token is for this server only.
+        self._http = outgoing.client(
+            settings.base_url,
             headers={"x-chatworktoken": settings.token, "accept": "application/json"},
             timeout=httpx.Timeout(timeout, connect=CONNECT_TIMEOUT),
             limits=httpx.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=16),
-            follow_redirects=False,  # the token is for this server only
-            trust_env=False,
         )
 
     async def close(self) -> None:

@@ -11,6 +11,7 @@ import openai
 from openai.types.chat import ChatCompletion, ChatCompletionMessageParam
 
 from workers.job_type import Final
+from workers.outgoing import Outgoing
 from workers.summaries import extractive
 from workers.summaries.conversation import by_room
 from workers.summaries.markdown import NOTHING_SAID, draft_saying, repaired
@@ -56,9 +57,9 @@ Report = Callable[[int, int], Awaitable[None]]
 class Summariser:
     """Start it inside the event loop that uses it, and `close` it at the end."""
 
-    def __init__(self, settings: SummarySettings) -> None:
+    def __init__(self, settings: SummarySettings, outgoing: Outgoing = Outgoing()) -> None:  # noqa: B008 (it is frozen)
         self.model = settings.model if settings.api_key else extractive.MODEL
-        self._client = _client(settings) if settings.api_key else None
+        self._client = _client(settings, outgoing) if settings.api_key else None
 
     async def close(self) -> None:
         if self._client is not None:
@@ -149,11 +150,13 @@ def _links(cited: Sequence[int], numbered: Mapping[int, Message]) -> tuple[str, 
 # The model --------------------------------------------------------------------------------------------------------------------
 
 
-def _client(settings: SummarySettings) -> openai.AsyncOpenAI:
+def _client(settings: SummarySettings, outgoing: Outgoing) -> openai.AsyncOpenAI:
     # The vendor's address is named here because the client would otherwise look for one in the environment.
+    base_url = settings.base_url or VENDOR_URL
     return openai.AsyncOpenAI(
         api_key=settings.api_key,
-        base_url=settings.base_url or VENDOR_URL,
+        base_url=base_url,
+        http_client=outgoing.client(base_url),
         timeout=settings.timeout,
         max_retries=REQUEST_RETRIES,
     )

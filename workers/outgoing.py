@@ -1,0 +1,108 @@
+"""The HTTP clients for services outside, Chatwork and the model: their proxy and the certificates that they trust.
+
+The rules are curl's: https://curl.se/libcurl/c/CURLOPT_NOPROXY.html. The environment itself is read in one place only, and handed
+in; a client never looks there.
+"""
+
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    import httpx2 as httpx
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """How requests leave. `proxy` is for https:// addresses; `no_proxy` is curl's list of hosts that are called directly."""
+
+    proxy: str | None = field(default=None, repr=False)  # may hold a password
+    no_proxy: str = ""
+    certificates: Path | None = None
+    """A PEM file of the authorities to trust, in place of the system's."""
+
+    def client(self, base_url: str, **options: Any) -> "httpx.AsyncClient":
+        """A client for this one server. It follows no redirect, so the proxy can be chosen once."""
+        import httpx2 as httpx  # here, because the settings of every command import this file
+
+        context = trusting(self.certificates)
+        proxy = self.proxy_for(base_url)
+        return httpx.AsyncClient(
+            base_url=base_url,
+            proxy=None
+            if proxy is None
+            else httpx.Proxy(proxy, ssl_context=context if urlsplit(proxy).scheme == "https" else None),
+            verify=True if context is None else context,
+            follow_redirects=False,
+            trust_env=False,
+            **options,
+        )
+
+    def proxy_for(self, url: str) -> str | None:
+        """The proxy that requests to `url` go through; None where they go directly, as they do to this machine itself."""
+        parts = urlsplit(url)
+        host = (parts.hostname or "").rstrip(".")
+        if self.proxy is None or parts.scheme != "https" or _is_this_machine(host):
+            return None
+        port = parts.port or DEFAULT_PORTS[parts.scheme]
+        return None if any(_matches(entry, host, port) for entry in _entries(self.no_proxy)) else self.proxy
+
+
+def trusting(certificates: Path | None) -> ssl.SSLContext | None:
+    """Trust in these authorities; None for the system's. Raises `OSError` for a file that cannot be read or holds none."""
+    return None if certificates is None else ssl.create_default_context(cafile=certificates)
+
+
+def _is_this_machine(host: str) -> bool:
+    address = _address(host)
+    return host == "localhost" or host.endswith(".localhost") or (address is not None and address.is_loopback)
+
+
+def _entries(no_proxy: str) -> Iterator[str]:
+    for entry in no_proxy.replace(",", " ").split():
+        yield entry.lower()
+
+
+def _matches(entry: str, host: str, port: int) -> bool:
+    if entry == "*":
+        return True
+    name, wanted_port = _split_port(entry)
+    if wanted_port is not None and wanted_port != str(port):
+        return False
+    address = _address(host)
+    if address is not None:
+        return _in_network(address, name)
+    name = name.removeprefix("*").strip(".")
+    return bool(name) and (host == name or host.endswith(f".{name}"))
+
+
+def _split_port(entry: str) -> tuple[str, str | None]:
+    """`[::1]:443`, `example.com:443`, and all forms without a port. A bare IPv6 address has colons too."""
+    if entry.startswith("["):
+        name, _, port = entry[1:].partition("]")
+        # As in `[2001:db8::]/32`.
+        return (name + port, None) if port.startswith("/") else (name, port.removeprefix(":") or None)
+    if entry.count(":") == 1:
+        name, _, port = entry.partition(":")
+        return name, port
+    return entry, None
+
+
+def _in_network(address: IPv4Address | IPv6Address, network: str) -> bool:
+    try:
+        return address in ip_network(network, strict=False)
+    except ValueError:
+        return False
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
