@@ -32,6 +32,7 @@ from events.job import (
 from events.store import Store
 from projections.seal import seal_everything
 from projections.verify import verify
+from service.plain import plain_text, print_fields, print_json, shortened, visible
 from service.views import event_json, job_json
 
 AT_ONCE = 1000
@@ -79,15 +80,15 @@ async def print_replay(database: Database, job_id: str, until: int | datetime | 
     steps = _states(_up_to(history, until))
     if as_json:
         for recorded, job in steps:
-            _print_json({"event": event_json(recorded, with_stack=True), "job": job_json(job, with_stack=True)})
+            print_json({"event": event_json(recorded, with_stack=True), "job": job_json(job, with_stack=True)})
     elif sys.stdout.isatty():
         Console().print(_replay_table(job_id, steps))
     else:
         for recorded, job in steps:
-            event = (
-                f"{recorded.seq}\t{rfc3339(recorded.at)}\t{recorded.actor}\tattempt {recorded.attempt}\t{word(recorded.event)}"
-            )
-            print(f"{event}\t{_gist(recorded.event)}\t→ {job.status}")
+            print_fields(
+                str(recorded.seq), rfc3339(recorded.at), recorded.actor, f"attempt {recorded.attempt}", word(recorded.event),
+                _gist(recorded.event), f"→ {job.status}",
+            )  # fmt: skip
     return 0
 
 
@@ -100,7 +101,7 @@ async def print_verification(database: Database, job_id: str | None, *, as_json:
         return 1
     if as_json:
         differences = [{"jobId": difference.job_id, "detail": difference.detail} for difference in verified.differences]
-        _print_json(
+        print_json(
             {
                 "jobs": verified.jobs,
                 "events": verified.events,
@@ -110,7 +111,7 @@ async def print_verification(database: Database, job_id: str | None, *, as_json:
         )
     else:
         for difference in verified.differences:
-            print(f"{difference.job_id or 'the log'}: {difference.detail}")
+            print(visible(f"{difference.job_id or 'the log'}: {difference.detail}"))
         found = f"{len(verified.differences)} differences" if verified.differences else "nothing differs"
         summary = f"{found}: {verified.jobs} jobs, {verified.events} events, the last position is {verified.last_position}"
         Console(highlight=False).print(Text(summary, style="red" if verified.differences else "green"))
@@ -123,7 +124,7 @@ async def print_log(database: Database, after: int) -> None:
     store = Store(database, Bus())
     while events := await store.log(after=after, limit=AT_ONCE):
         for recorded in events:
-            _print_json(event_json(recorded, with_stack=True))
+            print_json(event_json(recorded, with_stack=True))
         assert events[-1].position is not None
         after = events[-1].position
 
@@ -147,14 +148,15 @@ def _states(history: Iterable[Recorded]) -> list[tuple[Recorded, Job]]:
 
 
 def _replay_table(job_id: str, steps: list[tuple[Recorded, Job]]) -> Table:
-    table = Table(title=f"{steps[0][1].type if steps else ''} {job_id}", title_justify="left", show_lines=False)
+    title = plain_text(f"{steps[0][1].type if steps else ''} {job_id}", "table.title")
+    table = Table(title=title, title_justify="left", show_lines=False)
     for heading in ("seq", "at", "actor", "attempt", "event", "what", "the job then"):
         table.add_column(heading, justify="right" if heading in ("seq", "attempt") else "left", overflow="fold")
     for recorded, job in steps:
         state = Text(job.status, style=COLOURS[job.status])
         table.add_row(
-            str(recorded.seq), rfc3339(recorded.at), recorded.actor, str(recorded.attempt), word(recorded.event),
-            _gist(recorded.event), state,
+            str(recorded.seq), rfc3339(recorded.at), plain_text(recorded.actor), str(recorded.attempt), word(recorded.event),
+            plain_text(_gist(recorded.event)), state,
         )  # fmt: skip
     return table
 
@@ -175,10 +177,4 @@ def _gist(event: Event) -> str:
 
 
 def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else orjson.dumps(value).decode()
-    return text if len(text) <= 80 else f"{text[:77]}…"
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.buffer.write(orjson.dumps(value) + b"\n")
-    sys.stdout.buffer.flush()
+    return shortened(value if isinstance(value, str) else orjson.dumps(value).decode(), 80)

@@ -7,6 +7,7 @@ difference; 2 the command or the environment is wrong.
 import asyncio
 import contextlib
 import sys
+import traceback
 from collections.abc import Callable, Coroutine, Iterator
 from io import TextIOWrapper
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -14,6 +15,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import typer
 
 from service.config import ConfigError, Settings, load_settings
+from service.plain import plain_lines, visible
 
 T = TypeVar("T")
 
@@ -48,7 +50,7 @@ def main() -> None:
         except UnicodeEncodeError:
             _wrong(f"an argument is not UTF-8: {argument!r}")
     with _complaining():
-        app()
+        raise SystemExit(app(standalone_mode=False))
 
 
 @app.command()
@@ -274,6 +276,10 @@ def _complaining() -> Iterator[None]:
     """What a person can mend is one clear line, without a trace."""
     try:
         yield
+    except typer.TyperException as error:
+        _misused(error)
+    except typer.Abort:
+        _fail("stopped")
     except ConfigError as error:
         _wrong(str(error))
     except asyncio.CancelledError:
@@ -281,7 +287,8 @@ def _complaining() -> Iterator[None]:
     except Exception as error:
         complaint = _complaint(error)
         if complaint is None:
-            raise
+            print(plain_lines("".join(traceback.format_exception(error)).rstrip()), file=sys.stderr)
+            raise SystemExit(1) from error
         _fail(complaint)
 
 
@@ -302,17 +309,25 @@ def _complaint(error: Exception) -> str | None:
     return None
 
 
+def _misused(error: typer.TyperException) -> NoReturn:
+    """Typer would print the arguments as they are, whatever they hold. Its message is empty where it has printed the help."""
+    message = error.format_message()
+    if not message:
+        raise SystemExit(2)
+    _wrong(f"{message} (`rireki --help` lists the commands)")
+
+
 def _exit(status: int) -> None:
     raise typer.Exit(status)
 
 
 def _fail(message: str) -> NoReturn:
-    print(f"rireki: {message}", file=sys.stderr)
+    print(f"rireki: {visible(message)}", file=sys.stderr)
     raise SystemExit(1)
 
 
 def _wrong(message: str) -> NoReturn:
-    print(f"rireki: {message}", file=sys.stderr)
+    print(f"rireki: {visible(message)}", file=sys.stderr)
     raise SystemExit(2)
 
 

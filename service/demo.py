@@ -16,12 +16,14 @@ import uvloop
 from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from events.database import connect
 from migrations.migrate import migrate
 from service.audit_commands import print_replay, print_verification
 from service.config import Settings
 from service.logs import configure_logs
+from service.plain import plain_lines, plain_text, visible
 from service.process import api_parts, database_url, opened, worker_of
 from service.serve import answering
 from service.users import Role, add_user
@@ -46,7 +48,7 @@ def run_demo(settings: Settings) -> int:
         try:
             return uvloop.run(_show(url, console))
         except NotAsItShouldBe as fault:
-            console.print(f"[red]not as it should be:[/] {fault}")
+            console.print(Text(f"not as it should be: {visible(str(fault))}", style="red"))
             return 1
 
 
@@ -113,18 +115,18 @@ async def _draft(api: Api, console: Console) -> None:
     rooms = sorted((await _get(api, "/api/chatwork/rooms"))["rooms"], key=lambda room: -room["messageCount"])[:LINKED_ROOMS]
     for room in rooms:
         await _post(api, f"/api/companies/{company['id']}/chatwork-rooms", {"roomId": room["roomId"]})
-    console.print(f"{company['name']}: {', '.join(room['name'] for room in rooms)}")
+    console.print(plain_text(f"{company['name']}: {', '.join(room['name'] for room in rooms)}"))
     now = datetime.now(UTC).replace(microsecond=0)
     period = {"periodStart": (now - timedelta(days=3650)).isoformat(), "periodEnd": (now + timedelta(days=1)).isoformat()}
     job = await _post(api, f"/api/companies/{company['id']}/summaries/draft", period, wait=30)
     draft = (await _ended(api, job["jobId"], "completed"))["result"]
-    console.print(Markdown(draft["content"]))
-    console.print(f"from {draft['sourceMessageCount']} messages, by {draft['model']}", style="dim")
+    console.print(Markdown(plain_lines(draft["content"])))
+    console.print(plain_text(f"from {draft['sourceMessageCount']} messages, by {draft['model']}", "dim"))
 
 
 async def _watch(api: Api, console: Console, job_id: str, end: str, *, cancel_at: float | None = None) -> Json:
     """Follows a sync over server-sent events until it ends, canceling it at this share of the rooms. Returns the job."""
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("rooms", total=None)
         async with api.stream("GET", f"/api/jobs/{job_id}/events", headers={"Accept": "text/event-stream"}) as stream:

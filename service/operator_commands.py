@@ -4,7 +4,6 @@ import re
 import sys
 from datetime import UTC, datetime, timedelta
 
-import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -13,6 +12,7 @@ from rich.text import Text
 from events.database import Database
 from events.job import rfc3339
 from service.operations import REMEMBERED, worker_json
+from service.plain import plain_text, print_fields, print_json, visible
 from workers.pauses import Pauses
 from workers.presence import Presence, WorkerSeen, workers_seen
 from workers.registry import JOB_TYPES
@@ -27,29 +27,28 @@ async def print_workers(database: Database, *, as_json: bool) -> int:
     """The workers, and what each of them runs. 1 where none is alive."""
     seen = await workers_seen(database, lease=LEASE, remembered=REMEMBERED)
     if as_json:
-        sys.stdout.buffer.write(orjson.dumps({"workers": [worker_json(worker) for worker in seen]}) + b"\n")
-        sys.stdout.buffer.flush()
+        print_json({"workers": [worker_json(worker) for worker in seen]})
     elif not seen:
         print("no worker has been here within a day")
     elif sys.stdout.isatty():
         Console().print(_table(seen))
     else:
         for worker in seen:
-            print("\t".join((worker.id, worker.presence, f"{len(worker.running)}/{worker.slots}", rfc3339(worker.last_seen))))
+            print_fields(worker.id, worker.presence, f"{len(worker.running)}/{worker.slots}", rfc3339(worker.last_seen))
             for line in _doing(worker):
-                print(f"\t{line}")
+                print_fields("", line)
     return 0 if any(worker.presence is Presence.ALIVE for worker in seen) else 1
 
 
 async def pause_type(database: Database, type: str, *, until: datetime | None, reason: str) -> int:
     await Pauses(database).pause(type, until=until, reason=reason, actor=ACTOR)
-    print(f"{type} is paused" + (f" until {rfc3339(until)}" if until else ": `rireki resume` ends it"))
+    print(visible(f"{type} is paused" + (f" until {rfc3339(until)}" if until else ": `rireki resume` ends it")))
     return 0
 
 
 async def resume_type(database: Database, type: str) -> int:
     await Pauses(database).resume(type)
-    print(f"{type} is not paused")
+    print(visible(f"{type} is not paused"))
     return 0
 
 
@@ -75,8 +74,8 @@ def _table(seen: list[WorkerSeen]) -> Table:
         table.add_column(heading, justify="right" if heading == "slots" else "left", overflow="fold")
     for worker in seen:
         table.add_row(
-            worker.id, Text(worker.presence, style=COLOURS[worker.presence]), f"{len(worker.running)}/{worker.slots}",
-            rfc3339(worker.started_at), rfc3339(worker.last_seen), "\n".join(_doing(worker)),
+            plain_text(worker.id), Text(worker.presence, style=COLOURS[worker.presence]), f"{len(worker.running)}/{worker.slots}",
+            rfc3339(worker.started_at), rfc3339(worker.last_seen), Text("\n").join(map(plain_text, _doing(worker))),
         )  # fmt: skip
     return table
 
