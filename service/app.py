@@ -50,7 +50,12 @@ def create_app(parts: Parts, page: Page | None = None) -> "Application":
         async with parts.live.running(), parts.verifier.running():
             yield
 
-    declared = [*page.fixed_routes(), *openapi_routes(ENDPOINTS), *routes(ENDPOINTS, parts), *page.routes_with_parameters()]
+    declared = [
+        *page.fixed_routes(),
+        *openapi_routes(ENDPOINTS, page),
+        *routes(ENDPOINTS, parts),
+        *page.routes_with_parameters(),
+    ]
     fixed = [route for route in declared if "{" not in route.path]
     router = Router(
         [FixedAddresses(fixed), *(route for route in declared if route not in fixed), *fixed],

@@ -1,19 +1,18 @@
 """The OpenAPI 3.1 document, made from the endpoints' declarations and the models that validate; and the page to browse it."""
 
-import importlib.util
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import orjson
 from pydantic import BaseModel, TypeAdapter
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from service.caller import COOKIE
 from service.endpoint import Answer, Endpoint, Who
+from service.page import Page
 from service.problems import ProblemDocument
 from service.queueing import LONGEST_KEY, LONGEST_WAIT
 from service.requests import Nothing
@@ -25,6 +24,19 @@ UUID_SCHEMA = {"type": "string", "format": "uuid"}
 ABOUT = """\
 *Rireki* (履歴, "history") is an event-sourced job service. Sign in with `POST /api/auth/login`: it sets a cookie that this page \
 then uses. Errors are problem details (RFC 9457). Every response carries `X-Request-Id`. Times are RFC 3339 in UTC."""
+
+TAGS = {
+    "auth": "Signing in and out.",
+    "users": "The people who may sign in.",
+    "jobs": "Jobs: list, watch, look back in time, cancel, retry.",
+    "workers": "The processes that run jobs.",
+    "job-types": "The kinds of work, and pausing them.",
+    "events": "The whole log, in order.",
+    "audit": "The verification of the log.",
+    "chatwork": "Chatwork: its rooms, their messages, and syncing both.",
+    "companies": "Companies, their rooms and their summaries.",
+    "health": "How the process is doing: for probes and Prometheus.",
+}
 
 PROBLEMS = {
     400: "The request can't be read: `errors` names what.",
@@ -48,8 +60,14 @@ def openapi_document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, schemas)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Rireki", "version": "1", "description": ABOUT},
+        "info": {
+            "title": "Rireki",
+            "version": "1",
+            "description": ABOUT,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
         "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": about} for name, about in TAGS.items()],
         "paths": paths,
         "components": {
             "schemas": schemas.components,
@@ -60,6 +78,10 @@ def openapi_document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
             },
         },
     }
+
+
+def tag_of(endpoint: Endpoint) -> str:
+    return endpoint.path.split("/")[2] if endpoint.path.startswith("/api/") else "health"
 
 
 class _Schemas:
@@ -95,7 +117,7 @@ def _operation(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": endpoint.name,
         "summary": endpoint.about,
-        "tags": [endpoint.path.split("/")[2] if endpoint.path.startswith("/api/") else "health"],
+        "tags": [tag_of(endpoint)],
         "responses": _responses(endpoint, schemas),
     }
     if parameters := _parameters(endpoint, schemas):
@@ -103,8 +125,8 @@ def _operation(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
     if endpoint.takes_body and endpoint.body is not Nothing:
         required = any(field.is_required() for field in endpoint.body.model_fields.values())
         operation["requestBody"] = {"required": required, "content": {JSON_TYPE: {"schema": schemas.of(endpoint.body)}}}
-    if endpoint.who is not Who.ANYONE:
-        operation["security"] = [{"session": []}, {"token": []}]
+    # An empty list says that nobody needs to sign in; without one a reader cannot tell that from a list that was forgotten.
+    operation["security"] = [] if endpoint.who is Who.ANYONE else [{"session": []}, {"token": []}]
     return operation
 
 
@@ -180,6 +202,7 @@ DOCS_PAGE = """\
 <title>Rireki API</title>
 <link rel="stylesheet" href="/api/docs/swagger-ui.css">
 <link rel="icon" type="image/png" href="/api/docs/favicon-32x32.png">
+<link rel="license" href="/api/docs/LICENSE.txt">
 <div id="docs"></div>
 <script src="/api/docs/swagger-ui-bundle.js"></script>
 <script src="/api/docs/start.js"></script>
@@ -195,35 +218,37 @@ DOCS_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-DOCS_FILES = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
+SWAGGER_UI = "api/docs/swagger-ui-bundle.js"  # among the files of the page, whose build puts all of Swagger UI's there
+
+NOT_BUILT_PAGE = """\
+<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Rireki API</title>
+<h1>Rireki API</h1>
+<p>Swagger UI has not been built: <code>make setup</code> builds it together with the page.</p>
+<p>The OpenAPI document that it would show is <a href="/api/openapi.json">/api/openapi.json</a>.</p>
+</html>
+"""
 
 
-def openapi_routes(endpoints: Sequence[Endpoint]) -> list[Route]:
+def openapi_routes(endpoints: Sequence[Endpoint], page: Page) -> list[Route]:
     document = orjson.dumps(openapi_document(endpoints))
 
     async def openapi_json(request: Request) -> Response:
         return Response(document, media_type=JSON_TYPE)
 
+    async def docs_page(request: Request) -> Response:
+        shown = DOCS_PAGE if page.has(SWAGGER_UI) else NOT_BUILT_PAGE
+        return HTMLResponse(shown, headers={"Content-Security-Policy": DOCS_POLICY})
+
     return [
         Route("/api/openapi.json", openapi_json),
-        Route("/api/docs", _docs_page),
+        Route("/api/docs", docs_page),
         Route("/api/docs/start.js", _docs_script),
-        *(Route(f"/api/docs/{name}", _docs_file) for name in DOCS_FILES),
     ]
-
-
-async def _docs_page(request: Request) -> Response:
-    return HTMLResponse(DOCS_PAGE, headers={"Content-Security-Policy": DOCS_POLICY})
 
 
 async def _docs_script(request: Request) -> Response:
     return Response(DOCS_SCRIPT, media_type="text/javascript")
-
-
-async def _docs_file(request: Request) -> Response:
-    # The package holds Swagger UI's files; its code, which serves them with inline scripts, is never imported.
-    package = importlib.util.find_spec("swagger_ui")
-    assert package is not None
-    assert package.origin is not None
-    static = Path(package.origin).parent / "static"
-    return FileResponse(static / request.url.path.rpartition("/")[2], headers={"Cache-Control": "max-age=3600"})

@@ -73,6 +73,9 @@ class Page:
         documents = [Route(address, self._document) for address in ADDRESSES_OF_ONE]
         return [*documents, Route("/assets/{name:path}", self._asset)]
 
+    def has(self, name: str) -> bool:
+        return self._read(name) is not None
+
     def not_found(self, request: Request) -> Response | None:
         """The page for an address that is not there, where a browser asked for one; it says so itself."""
         path, html = request.url.path, wants(request, "application/problem+json", "text/html") == "text/html"
