@@ -1,19 +1,31 @@
 """Brings a database to the newest schema, and gives a role what the service needs of it."""
 
 import asyncio
+import time
+from functools import cache
 from pathlib import Path
 
 import asyncpg
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 
-# Only `job_events` is append-only by its rights; the triggers refuse everybody, whatever their rights.
-GRANT = """
-grant usage on schema public to {role};
-grant select, insert, update, delete on all tables in schema public to {role};
-grant usage on all sequences in schema public to {role};
-revoke update, delete on job_events, job_event_log from {role};
-revoke insert, update, delete on alembic_version from {role};
+from migrations.connection import LOCK_TIMEOUT, Connection, UnsuitableDatabase, connect, take_turn
+from migrations.schema import ROW_TYPES, TABLES, rights
+
+__all__ = ["NewerSchema", "UnknownRole", "UnsuitableDatabase", "grant", "migrate", "newest_revision"]
+
+PATIENCE = 60.0  # seconds for which a table that others use is asked for again
+PAUSE = 1.0  # seconds in which they go on
+
+SCHEMA_OF_THE_TABLES = """
+select quote_ident(n.nspname) from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.oid = to_regclass('job_events')
+"""
+
+SEQUENCES = """
+select distinct quote_ident(s.relname) from pg_class s join pg_depend d on d.objid = s.oid and d.deptype in ('a', 'i')
+where s.relkind = 'S' and d.classid = 'pg_class'::regclass and d.refobjid = any($1::text[]::regclass[]::oid[])
 """
 
 
@@ -21,26 +33,86 @@ class UnknownRole(LookupError):
     """PostgreSQL has no role of this name."""
 
 
+class NewerSchema(UnsuitableDatabase):
+    """The schema is one that this version does not know."""
+
+
 def migrate(url: str) -> None:
-    """Brings the database at `url` to the newest schema. Two at once take turns; an up-to-date database is left alone."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
-    config.attributes["url"] = url
-    command.upgrade(config, "head")
+    """Brings the database at `url` to the newest schema. Several at once take turns; an up-to-date database is left alone.
+
+    Raises `UnsuitableDatabase`, or what PostgreSQL says.
+    """
+    asyncio.run(_refuse_a_newer_schema(url))
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            command.upgrade(_config(url), "head")
+            return
+        except asyncpg.LockNotAvailableError:
+            # Each revision is committed by itself: the next try goes on where this one could not.
+            if time.monotonic() + LOCK_TIMEOUT > until:
+                raise
+            time.sleep(PAUSE)
+
+
+@cache
+def newest_revision() -> str:
+    """The revision that this version brings a database to."""
+    return ScriptDirectory.from_config(_config()).get_current_head() or ""
 
 
 def grant(url: str, role: str) -> None:
-    """Gives an existing role the rights that the service runs with: of the log, only to read it and to add to it. Raises
-    `UnknownRole`."""
+    """Gives an existing role the rights that the service runs with: of the log, only to read it and to add to it. Nothing that
+    is not ours is touched. Raises `UnknownRole`."""
+    asyncio.run(_grant(url, role))
 
-    async def run() -> None:
-        connection = await asyncpg.connect(url, timeout=10)
-        try:
-            quoted = await connection.fetchval("select quote_ident(rolname) from pg_roles where rolname = $1", role)
-            if quoted is None:
-                raise UnknownRole(f"PostgreSQL has no role {role!r}: create it first")
-            await connection.execute(GRANT.format(role=quoted))
-        finally:
-            await connection.close()
 
-    asyncio.run(run())
+async def _grant(url: str, role: str) -> None:
+    connection = await connect(url)
+    try:
+        quoted = await connection.fetchval("select quote_ident(rolname) from pg_roles where rolname = $1", role)
+        if quoted is None:
+            raise UnknownRole(f"PostgreSQL has no role {role!r}: create it first")
+        await take_turn(connection)
+        async with connection.transaction():
+            for statement in await _grants(connection, quoted):
+                await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def _grants(connection: Connection, role: str) -> list[str]:
+    schema = await connection.fetchval(SCHEMA_OF_THE_TABLES)
+    tables = {table: f"{schema}.{table}" for table in TABLES}
+    sequences = [row[0] for row in await connection.fetch(SEQUENCES, list(tables.values()))]
+    return [
+        f"grant usage on schema {schema} to {role}",
+        *(f"grant usage on type {schema}.{type} to {role}" for type in ROW_TYPES),
+        *(f"grant usage on sequence {schema}.{sequence} to {role}" for sequence in sequences),
+        # What an earlier version or an operator gave beyond that is taken back.
+        *(f"revoke insert, update, delete, truncate on {name} from {role}" for name in tables.values()),
+        *(f"grant {', '.join(rights(table))} on {name} to {role}" for table, name in tables.items()),
+    ]
+
+
+async def _refuse_a_newer_schema(url: str) -> None:
+    connection = await connect(url)
+    try:
+        if await connection.fetchval("select to_regclass('alembic_version')") is None:
+            return
+        found = await connection.fetchval("select max(version_num) from alembic_version")
+    finally:
+        await connection.close()
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if found is not None and found not in known:
+        raise NewerSchema(
+            f"the schema is at {found}, and this version of Rireki knows none after {newest_revision()}: run the version that"
+            " made it, or a newer one"
+        )
+
+
+def _config(url: str | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.attributes["url"] = url
+    return config

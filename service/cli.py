@@ -274,6 +274,8 @@ async def _all_others_end() -> bool:
 @contextlib.contextmanager
 def _complaining() -> Iterator[None]:
     """What a person can mend is one clear line, without a trace."""
+    from migrations.connection import UnsuitableDatabase
+
     try:
         yield
     except typer.TyperException as error:
@@ -282,6 +284,8 @@ def _complaining() -> Iterator[None]:
         _fail("stopped")
     except ConfigError as error:
         _wrong(str(error))
+    except UnsuitableDatabase as error:
+        _wrong(f"DATABASE_URL: {error}")
     except asyncio.CancelledError:
         _fail("stopped without waiting")
     except Exception as error:

@@ -1,0 +1,61 @@
+"""The connection that migrates: one at a time, and with no setting of the server, the database or the role that could spoil it."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+if TYPE_CHECKING:
+    Connection = asyncpg.Connection[asyncpg.Record]
+else:
+    Connection = asyncpg.Connection
+
+MIGRATING = 0x726972656B69  # "rireki": the advisory lock's key
+LOOK_EVERY = 0.1  # seconds
+LOCK_TIMEOUT = 5  # seconds; everybody who needs a table waits behind a statement that waits to change it
+
+# A role may have a `statement_timeout` for its queries; an index on a large table takes as long as it takes.
+SETTLE = f"""
+select set_config('statement_timeout', '0', false), set_config('lock_timeout', '{LOCK_TIMEOUT}s', false),
+    set_config('idle_in_transaction_session_timeout', '0', false), set_config('idle_session_timeout', '0', false),
+    set_config('default_transaction_isolation', 'read committed', false), set_config('row_security', 'off', false),
+    set_config('standard_conforming_strings', 'on', false), set_config('synchronous_commit', 'on', false),
+    case when current_setting('transaction_timeout', true) is not null then set_config('transaction_timeout', '0', false) end
+"""
+
+# New tables go where the old ones are: a schema that was made since, and that comes first on the path, would tear them apart.
+GO_WHERE_THE_TABLES_ARE = """
+select set_config('search_path', quote_ident(n.nspname) || ', ' || current_setting('search_path'), false)
+from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = to_regclass('job_events')
+"""
+
+
+class UnsuitableDatabase(Exception):
+    """The database cannot hold the schema. The message is one line for a person: what is wrong, and what to do."""
+
+
+async def connect(url: str) -> Connection:
+    """Raises `UnsuitableDatabase`."""
+    connection: Connection = await asyncpg.connect(url, timeout=10)
+    try:
+        encoding = connection.get_settings().server_encoding
+        if encoding != "UTF8":
+            raise UnsuitableDatabase(
+                f"the database has the encoding {encoding}, and Rireki needs UTF8: make another with"
+                " `create database … encoding 'UTF8' template template0`"
+            )
+        await connection.execute(SETTLE)
+        await connection.execute(GO_WHERE_THE_TABLES_ARE)
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
+
+
+async def take_turn(connection: Connection) -> None:
+    """Waits until nobody else migrates this database. The turn lasts as long as the connection, and ends with a killed process.
+
+    Asked again and again: a session that waits inside PostgreSQL has a snapshot, for which others may have to wait.
+    """
+    while not await connection.fetchval("select pg_try_advisory_lock($1)", MIGRATING):  # noqa: ASYNC110
+        await asyncio.sleep(LOOK_EVERY)
