@@ -5,23 +5,29 @@ A message may be lost or come twice; it may never be needed. Listeners compare `
 
 import asyncio
 import contextlib
+import re
 import secrets
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 import redis.asyncio
 import structlog
 from redis.exceptions import RedisError
 
-from events.job import Job
+from events.job import Job, Status
 from events.lasting import end, lasting
-from events.redis_connections import redis_pool
+from events.redis_connections import redis_pool, understood
+from events.seldom import Seldom
 
 log = structlog.get_logger(__name__)
 
 CHANNEL = "rireki:changes"
 MOST_WAITING = 10_000  # batches that wait for Redis; beyond this the newest are dropped, since listeners look for themselves
+MOST_IN_A_MESSAGE = 1_000  # changes
+LARGEST_MESSAGE = 1024 * 1024  # bytes; our own have at most a third of it
+LONGEST_TYPE = 200  # characters
+GREATEST = 2**31 - 1  # of PostgreSQL's integer
 
 
 class Change(NamedTuple):
@@ -81,6 +87,7 @@ class RedisBus(Bus):
         self._outgoing: asyncio.Queue[bytes] = asyncio.Queue(MOST_WAITING)
         self._tasks: list[asyncio.Task[None]] = []
         self._subscribed = asyncio.Event()
+        self._dropped = Seldom()
 
     @property
     def connected(self) -> bool:
@@ -100,7 +107,9 @@ class RedisBus(Bus):
         changes = list(changes)
         super().announce(changes)
         with contextlib.suppress(asyncio.QueueFull):
-            self._outgoing.put_nowait(orjson.dumps({"from": self._name, "changes": [tuple(change) for change in changes]}))
+            for first in range(0, len(changes), MOST_IN_A_MESSAGE):
+                some = [tuple(change) for change in changes[first : first + MOST_IN_A_MESSAGE]]
+                self._outgoing.put_nowait(orjson.dumps({"from": self._name, "changes": some}))
 
     async def _publish(self) -> None:
         while True:
@@ -127,7 +136,8 @@ class RedisBus(Bus):
     async def _pass_on(self, pubsub: redis.asyncio.client.PubSub) -> None:
         unanswered = 0
         while True:
-            message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=5)
+            with understood():
+                message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=5)
             if message is None:
                 # A Redis that hangs without closing looks like one with nothing to say, so ask it.
                 if unanswered == 2:
@@ -140,13 +150,63 @@ class RedisBus(Bus):
                 self._hear(message["data"])
 
     def _hear(self, message: bytes) -> None:
-        """Passes on what others announce; a later version may say more of each change."""
+        """Passes on what others announce, and drops what is no change: anybody with access to this Redis may write here."""
         if message.startswith(self._ours):
             return
         try:
-            said = orjson.loads(message)
-            changes = [Change(*change[: len(Change._fields)]) for change in said["changes"]]
-        except (TypeError, ValueError, KeyError) as error:
-            log.warning("bus: a message that is none of ours", error=repr(error))
+            changes = _read(message)
+        except NotAChange as error:
+            if (dropped := self._dropped.count()) is not None:
+                log.warning("bus: messages that are none of ours were dropped", reason=str(error), messages=dropped)
             return
         super().announce(changes)
+
+
+class NotAChange(ValueError):
+    """A message on the channel that is none of ours. The text says why, and holds nothing of the message."""
+
+
+UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def _read(message: bytes) -> list[Change]:
+    """The changes in a message; a later version may say more of each. Raises `NotAChange`."""
+    if len(message) > LARGEST_MESSAGE:
+        raise NotAChange(f"it has {len(message)} bytes, more than {LARGEST_MESSAGE}")
+    try:
+        said = orjson.loads(message)
+    except ValueError as error:
+        raise NotAChange("it is not JSON") from error
+    changes = said.get("changes") if isinstance(said, dict) else None
+    if not isinstance(changes, list):
+        raise NotAChange("it has no list of changes")
+    return [_change(change) for change in changes]
+
+
+def _change(said: Any) -> Change:
+    if not isinstance(said, list) or len(said) < len(Change._fields):
+        raise NotAChange(f"a change is not a list of {len(Change._fields)} values or more")
+    change = Change(*said[: len(Change._fields)])
+    for field, value in zip(Change._fields, change, strict=True):
+        if not _FITS[field](value):
+            raise NotAChange(f"`{field}` of a change is not one")
+    return change
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str) and UUID.fullmatch(value) is not None
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is int and 1 <= value <= GREATEST
+
+
+_STATUSES = frozenset(map(str, Status))
+_FITS: dict[str, Callable[[Any], bool]] = {
+    "job_id": _is_id,
+    "seq": _is_number,
+    "attempt": _is_number,
+    "status": lambda value: isinstance(value, str) and value in _STATUSES,
+    "type": lambda value: isinstance(value, str) and 0 < len(value) <= LONGEST_TYPE,
+    "user_id": lambda value: value is None or _is_id(value),
+}

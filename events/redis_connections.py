@@ -6,10 +6,13 @@ lives through the loss of Redis expects that one: it would end the loop that tak
 """
 
 import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from redis.asyncio import ConnectionPool
+from redis.asyncio import ConnectionPool, Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import InvalidResponse
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 
@@ -45,3 +48,26 @@ def redis_pool(url: str, **settings: Any) -> ConnectionPool:
     kind = pool.connection_class
     pool.connection_class = type(f"Translating{kind.__name__}", (_Translating, kind), {})
     return pool
+
+
+@contextlib.contextmanager
+def understood() -> Iterator[None]:
+    """Around what reads an answer of Redis: one of another form than the command's is a `RedisError` too."""
+    try:
+        yield
+    except (TypeError, ValueError, LookupError, AttributeError, AssertionError) as error:
+        raise InvalidResponse("what answers is no Redis: its answer has another form than the command's") from error
+
+
+def distrust(client: Redis) -> None:
+    """Has redis-py's own readers of answers raise `RedisError` where an answer has another form than they expect."""
+
+    def careful(read: Callable[..., Any]) -> Callable[..., Any]:
+        def read_carefully(*args: Any, **options: Any) -> Any:
+            with understood():
+                return read(*args, **options)
+
+        return read_carefully
+
+    for command, read in list(client.response_callbacks.items()):
+        client.response_callbacks[command] = careful(read)

@@ -152,10 +152,14 @@ class Feed:
         self._sent.clear()
 
     def _hear(self, change: Change) -> None:
-        key = (change.job_id, change.seq)
-        if self._watchers and key not in self._sent:
-            self._sent[key] = change
+        if self._watchers and self._is_news(change):
+            self._sent[change.job_id, change.seq] = change
             self._send(change)
+
+    def _is_news(self, change: Change) -> bool:
+        """Whether nothing was sent under its seq, or only something else that the log has not shown: it may have been untrue."""
+        sent = self._sent.get((change.job_id, change.seq))
+        return sent is None or (isinstance(sent, Change) and sent != change)
 
     def _send(self, change: Change) -> None:
         if not self._gathered:
@@ -192,10 +196,9 @@ class Feed:
         while self._position is not None and self._position < last:
             until = min(last, self._position + READ_AT_ONCE)
             for _, change in await changes(self._database, after=self._position, until=until):
-                key = (change.job_id, change.seq)
-                if key not in self._sent:
+                if self._is_news(change):
                     self._send(change)
-                self._sent[key] = time.monotonic()
+                self._sent[change.job_id, change.seq] = time.monotonic()
             self._position = until
         self._forget()
 

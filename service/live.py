@@ -33,7 +33,7 @@ QUIET = 15.0  # seconds after which a quiet stream gives a sign of life
 
 
 class Watch:
-    """One watcher of one job. `seq` is the newest that it has heard of."""
+    """One watcher of one job. `seq` is what it has heard of last."""
 
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
@@ -41,7 +41,8 @@ class Watch:
         self._changed = asyncio.Event()
 
     def tell(self, seq: int) -> None:
-        if seq > self.seq:
+        # Also a lower one: the bus may have told a seq that does not exist, and no true one would ever be higher.
+        if seq != self.seq:
             self.seq = seq
             self._changed.set()
 

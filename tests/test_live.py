@@ -10,7 +10,7 @@ import httpx2 as httpx
 import orjson
 import pytest
 
-from events.bus import Bus
+from events.bus import Bus, Change
 from events.job import NO_DELAY, Job, JobError, cancel, complete, fail, progress, retry, start
 from projections.jobs import JobsView
 from service import live
@@ -176,6 +176,22 @@ async def test_a_change_that_the_bus_lost_is_late_and_not_missing(service: Servi
 
     assert watch.seq == 2
     assert time.monotonic() - began < live.LOOK_EVERY + 2
+
+
+@pytest.mark.parametrize("told_by", ["the bus", "the log"])
+async def test_an_untrue_seq_makes_no_watcher_deaf(service: Service, told_by: str) -> None:
+    job = await service.job_of(service.employee)
+    bus = service.parts.bus if told_by == "the bus" else Bus()
+    live_ = Live(bus, JobsView(service.parts.database), service.parts.store)
+
+    async with live_.running():
+        with live_.watch(job.id) as watch:
+            bus.announce([Change(job.id, 2**31 - 1, 1, "completed", job.type, None)])
+            await watch.changed(10)
+            await service.run(job, started)
+            async with asyncio.timeout(10):
+                while watch.seq != 2:
+                    await watch.changed(10)
 
 
 async def test_a_client_that_leaves_is_not_watched_for(service: Service) -> None:

@@ -668,9 +668,11 @@ async def test_an_attempt_that_is_no_longer_the_one_that_waits_is_not_started(
 
 
 async def test_a_handler_whose_job_was_canceled_before_it_began_is_never_entered(
-    database: Database, store: Store, bus: Bus, wire: LocalWire
+    database: Database, store: Store, bus: Bus, wire: LocalWire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entered: list[int] = []
+    on_its_way: asyncio.Future[Job | None] = asyncio.get_running_loop().create_future()
+    start_attempt = store.start_attempt
 
     async def enter(context: Context, payload: Any) -> JSON:
         entered.append(context.attempt)
@@ -679,11 +681,20 @@ async def test_a_handler_whose_job_was_canceled_before_it_began_is_never_entered
     type = job_type("enters", enter)
     async with working(database, store, bus, wire, [type]) as worker:
         job = await queue(store, None, type, delay=timedelta(hours=1))  # no tick may be quicker
-        async with row_locked(database, job):
-            worker.runner.run(claim_of(job), started=lambda: None)
-            await until_waiting_for_locks(database, 1)
-            # The word of another process comes before the answer to our own write.
-            bus.announce([Change(job.id, 3, 1, "canceled", job.type, None)])
+        answers: list[asyncio.Future[Job | None]] = []
+
+        def start_late(*facts: Any, **more: Any) -> asyncio.Future[Job | None]:
+            answers.append(start_attempt(*facts, **more))
+            return on_its_way
+
+        monkeypatch.setattr(store, "start_attempt", start_late)
+        worker.runner.run(claim_of(job), started=lambda: None)
+        started = await answers[0]
+
+        # The word of the cancel comes before the answer to our own write.
+        await cancel(store, job)
+        on_its_way.set_result(started)
+
         await until(lambda: not worker.runner.in_hand)
 
     assert entered == []
@@ -864,7 +875,9 @@ async def test_effects_of_an_attempt_that_is_over_are_rolled_back_and_its_report
     async with working(database, store, bus, wire, [type]) as worker:
         job = await running(database, await queue(store, wire, type))
         await inside.wait()
+        handler = worker.runner.attempts[job.id].task
         job = await cancel(store, job)
+        await until(handler.cancelling)
         if moved_on == "in a later attempt":
             job = await running(database, await store.append(job, rules.retry, actor="user:test"), attempt=2)
 

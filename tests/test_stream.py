@@ -191,6 +191,26 @@ async def test_a_change_that_the_bus_lost_is_late_and_not_missing(service: Servi
     assert text.count(job.id) == 2
 
 
+@pytest.mark.parametrize("told_by", ["the bus", "the log"])
+async def test_an_untrue_change_hides_no_true_one_of_the_same_seq(service: Service, told_by: str) -> None:
+    bus = service.parts.bus if told_by == "the bus" else Bus()
+    feed_ = Feed(bus, service.parts.database)
+    async with feed_.running():
+        with feed_.watched(None) as watcher:
+            await feed_.beginning(watcher, None)
+            job = await service.job_of(service.employee)
+            bus.announce([Change(job.id, 2, 1, "completed", job.type, None)])
+            await service.run(job, started)
+
+            text = ""
+            async with asyncio.timeout(10):
+                while "id: 2" not in text:
+                    text += (await watcher.take(1)).decode()
+
+    said = [orjson.loads(line[6:]) for line in text.splitlines() if line.startswith("data: ")]
+    assert [change["status"] for change in said if change["seq"] == 2] == ["completed", "processing"]
+
+
 async def test_a_resume_sends_all_that_came_after_the_position(service: Service) -> None:
     async with changes(service.as_employee) as own:
         job = await service.run(await service.job_of(service.employee), started)

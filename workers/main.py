@@ -13,7 +13,7 @@ from typing import Any, Never
 import arq
 import arq.worker
 import structlog
-from redis.exceptions import RedisError
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
 from events.bus import Bus
 from events.database import DATABASE_ERRORS, Database
@@ -167,7 +167,13 @@ class ArqLoop(arq.Worker):
         if self._stopping.is_set():
             raise _Stopping
         await self._take_some()
-        await self.record_health()
+        try:
+            await self.record_health()
+        except ReadOnlyError:
+            raise
+        except ResponseError as error:
+            # It looks at `arq:queue` too, which is not ours: whatever lies there keeps no job waiting.
+            log.warning("arq's health key cannot be written", error=repr(error))
 
 
 class _Stopping(Exception):

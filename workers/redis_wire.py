@@ -20,36 +20,50 @@ import structlog
 from arq.connections import ArqRedis
 from arq.constants import default_queue_name, in_progress_key_prefix, job_key_prefix, retry_key_prefix
 from arq.jobs import serialize_job
-from redis.exceptions import ReadOnlyError, RedisError
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
 from events.lasting import lasting
-from events.redis_connections import redis_pool
+from events.redis_connections import distrust, redis_pool, understood
+from events.seldom import Seldom
 from workers.deliver import WINDOW, AttemptId, Claim, Hint, Room
 
 log = structlog.get_logger(__name__)
 
 WAKE = "rireki:wake"  # a list: a worker that found nothing to claim waits for an element of it
 MOST_WAKES = 16
+MOST_FOREIGN = 1_000  # entries that one claim removes
 CLAIM_LASTS = 10_000  # milliseconds: a worker that dies between claim and `started` hides its jobs no longer
 ENTRY_LASTS = 86_400_000  # milliseconds, arq's own default
 
 # Of each queue the lowest scores first, whatever the local clock says: who put an entry there knew that it was due.
-# The rules are those of `Room`.
+# The rules are those of `Room`. Entries that are no attempts are removed on the way, and counted: a number of them for each call,
+# since nobody else is served by Redis meanwhile.
 CLAIM = """
-local slots, kept, claims, lasts = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4]
-local read, ids, at, claimed, taken = {}, {}, {}, {}, 0
+local slots, kept, claims, lasts, most_foreign = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4], tonumber(ARGV[5])
+local read, ids, at, claimed, taken, foreign = {}, {}, {}, {}, 0, 0
+local hex = '[0-9a-f][0-9a-f][0-9a-f][0-9a-f]'
+local form = '^' .. hex .. hex .. ('%-' .. hex):rep(4) .. hex .. hex .. ':[1-9]%d*$'
 
 local function take(n)
     while true do
         if not ids[n] or at[n] > #ids[n] then
             if ids[n] and #ids[n] < 200 then return false end
-            ids[n], at[n] = redis.call('zrange', KEYS[n], read[n] or 0, (read[n] or 0) + 199), 1
+            ids[n], at[n] = redis.pcall('zrange', KEYS[n], read[n] or 0, (read[n] or 0) + 199), 1
+            if ids[n].err then
+                -- A stranger's value of another type. Hints are all that a queue holds, and the tick brings them again.
+                redis.call('unlink', KEYS[n])
+                ids[n], foreign = {}, foreign + 1
+            end
             read[n] = (read[n] or 0) + 200
             if #ids[n] == 0 then return false end
         end
         local id = ids[n][at[n]]
         at[n] = at[n] + 1
-        if redis.call('set', claims .. id, '1', 'nx', 'px', lasts) then
+        if #id > 46 or not string.match(id, form) then
+            if foreign >= most_foreign then return false end
+            redis.call('zrem', KEYS[n], id)
+            read[n], foreign = read[n] - 1, foreign + 1
+        elseif redis.call('set', claims .. id, '1', 'nx', 'px', lasts) then
             claimed[#claimed + 1], claimed[#claimed + 2] = n, id
             taken = taken + 1
             return true
@@ -59,7 +73,7 @@ end
 
 local not_served = 0
 for n = 1, #KEYS do
-    if ARGV[4 + n] == 'idle' and not (taken < slots and take(n)) then not_served = not_served + 1 end
+    if ARGV[5 + n] == 'idle' and not (taken < slots and take(n)) then not_served = not_served + 1 end
 end
 local most, more = slots - math.min(kept, not_served), true
 while taken < most and more do
@@ -68,15 +82,27 @@ while taken < most and more do
         if taken < most and take(n) then more = true end
     end
 end
-return claimed
+return {foreign, claimed}
 """
 
 # For each queue: the ids that are settled, and `id, score, arq's job` of those pushed. Answers with the length of each queue. One
 # command for many keys costs a fraction of many commands; Lua hands over some thousands of values at once.
 SEND = """
 local parts, lasts, wake, most_wakes = cjson.decode(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
-local jobs, claims, retries = ARGV[5], ARGV[6], ARGV[7]
+local jobs, claims, retries, claim_lasts = ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8])
 local pushed, lengths = 0, {}
+
+-- What a stranger has put in the place of a queue, or of the list, is removed: it would keep every hint out.
+local function healed(key, ...)
+    local answer = redis.pcall(...)
+    if type(answer) == 'table' and answer.err and string.find(answer.err, 'WRONGTYPE', 1, true) then
+        redis.call('unlink', key)
+        answer = redis.call(...)
+    end
+    if type(answer) == 'table' and answer.err then error(answer) end
+    return answer
+end
+
 for n, part in ipairs(parts) do
     local settled, entries, gone, waiting = part[1], part[2], {}, {}
     for _, id in ipairs(settled) do
@@ -84,17 +110,22 @@ for n, part in ipairs(parts) do
     end
     if #settled > 0 then
         redis.call('del', unpack(gone))
-        redis.call('zrem', KEYS[n], unpack(settled))
+        healed(KEYS[n], 'zrem', KEYS[n], unpack(settled))
     end
     for i = 1, #entries, 3 do
         redis.call('set', jobs .. entries[i], entries[i + 2], 'px', lasts)
+        -- A claim that would last for ever was made by nobody of ours, and hides the job.
+        local left = redis.call('pttl', claims .. entries[i])
+        if left == -1 or left > claim_lasts then redis.call('del', claims .. entries[i]) end
         waiting[#waiting + 1], waiting[#waiting + 2] = entries[i + 1], entries[i]
         pushed = pushed + 1
     end
-    if #waiting > 0 then redis.call('zadd', KEYS[n], unpack(waiting)) end
-    lengths[n] = redis.call('zcard', KEYS[n])
+    if #waiting > 0 then healed(KEYS[n], 'zadd', KEYS[n], unpack(waiting)) end
+    lengths[n] = healed(KEYS[n], 'zcard', KEYS[n])
 end
-for _ = 1, math.min(pushed, 4, most_wakes - redis.call('llen', wake)) do
+local wakes = healed(wake, 'llen', wake)
+if wakes > most_wakes then redis.call('ltrim', wake, 0, most_wakes - 1) end
+for _ = 1, math.min(pushed, 4, most_wakes - wakes) do
     redis.call('lpush', wake, '1')
 end
 return lengths
@@ -110,12 +141,14 @@ class RedisWire:
             job_deserializer=orjson.loads,
             default_queue_name=default_queue_name,
         )
+        distrust(self.redis)
         self._claim = self.redis.register_script(CLAIM)
         self._send_script = self.redis.register_script(SEND)
         self._pushed: dict[AttemptId, Hint] = {}
         self._settled: list[Claim] = []
         self._something_to_send = asyncio.Event()
         self._full_until: dict[str, float] = {}
+        self._foreign = Seldom()
         self._waking: asyncio.Task[None] | None = None
         self._sender: asyncio.Task[None] | None = None
         self._stopping = False
@@ -141,20 +174,26 @@ class RedisWire:
 
     async def claim(self, room: Room) -> list[Claim]:
         """Raises `RedisError` while Redis is away."""
+        while True:
+            foreign, claims = await self._claim_once(room)
+            if foreign and (dropped := self._foreign.count(foreign)) is not None:
+                log.warning("entries in the queue that are no attempts of ours were dropped", entries=dropped)
+            if claims or foreign < MOST_FOREIGN:
+                return claims
+
+    async def _claim_once(self, room: Room) -> tuple[int, list[Claim]]:
+        """How many foreign entries were removed, and what was claimed."""
         idle = ["idle" if type in room.idle else "" for type in room.types]
         async with self._leaving_demoted():
             answer = await self._claim(
                 keys=[queue_of(type) for type in room.types],
-                args=[room.slots, room.kept, in_progress_key_prefix, CLAIM_LASTS, *idle],
+                args=[room.slots, room.kept, in_progress_key_prefix, CLAIM_LASTS, MOST_FOREIGN, *idle],
             )
-        entries = [(room.types[n - 1], entry) for n, entry in zip(answer[::2], answer[1::2], strict=True)]
-        claims = [(type, entry, _attempt_id(entry)) for type, entry in entries]
-        foreign = [(type, entry) for type, entry, id in claims if id is None]
-        if foreign:
-            log.warning("entries in the queue that are no attempts of ours were dropped", entries=len(foreign))
-            for type, entry in foreign:
-                await self.redis.zrem(queue_of(type), entry)
-        return [Claim(id, type) for type, _, id in claims if id is not None]
+        with understood():
+            foreign, entries = answer
+            return int(foreign), [
+                Claim(_attempt_id(entry), room.types[n - 1]) for n, entry in zip(entries[::2], entries[1::2], strict=True)
+            ]
 
     def settle(self, claim: Claim) -> None:
         self._settled.append(claim)
@@ -173,13 +212,20 @@ class RedisWire:
 
     async def length(self, type: str) -> int:
         try:
-            return int(await self.redis.zcard(queue_of(type)))
+            with understood():
+                return int(await self.redis.zcard(queue_of(type)))
         except (RedisError, OSError):
             return WINDOW
 
     async def _wait_for_push(self) -> None:
-        async with self._leaving_demoted():
-            await self.redis.blpop([WAKE], timeout=1)  # type: ignore[misc]
+        try:
+            async with self._leaving_demoted():
+                await self.redis.blpop([WAKE], timeout=1)  # type: ignore[misc]
+        except ResponseError as error:
+            if not str(error).startswith("WRONGTYPE"):
+                raise
+            # A stranger's value stands in the list's place: it would keep every worker from being woken.
+            await self.redis.unlink(WAKE)
 
     @contextlib.asynccontextmanager
     async def _leaving_demoted(self) -> AsyncIterator[None]:
@@ -223,12 +269,14 @@ class RedisWire:
             keys=[queue_of(type) for type in queues],
             args=[
                 orjson.dumps([(part.settled, part.pushed) for part in queues.values()]),
-                ENTRY_LASTS, WAKE, MOST_WAKES, job_key_prefix, in_progress_key_prefix, retry_key_prefix,
+                ENTRY_LASTS, WAKE, MOST_WAKES, job_key_prefix, in_progress_key_prefix, retry_key_prefix, CLAIM_LASTS,
             ],
         )  # fmt: skip
-        for (type, part), length in zip(queues.items(), lengths, strict=True):
-            if part.pushed and length > WINDOW:
-                self._full_until[type] = time.monotonic() + 1
+        with understood():
+            full = [
+                type for (type, part), length in zip(queues.items(), lengths, strict=True) if part.pushed and length > WINDOW
+            ]
+        self._full_until.update(dict.fromkeys(full, time.monotonic() + 1))
 
 
 @dataclass(slots=True)
@@ -253,6 +301,9 @@ def _arq_job(hint: Hint, now: int) -> str:
 ENTRY = re.compile(rb"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}):([1-9][0-9]{0,8})")
 
 
-def _attempt_id(entry: bytes) -> AttemptId | None:
+def _attempt_id(entry: bytes) -> AttemptId:
+    """Raises `TypeError` or `ValueError` for what `CLAIM` lets through to nobody."""
     found = ENTRY.fullmatch(entry)
-    return AttemptId(found[1].decode(), int(found[2])) if found else None
+    if found is None:
+        raise ValueError("not the name of an attempt")
+    return AttemptId(found[1].decode(), int(found[2]))

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from events import job as rules
 from events.bus import Bus, Change
-from events.database import Database
+from events.database import DATABASE_ERRORS, Database
 from events.deadlines import Deadlines
 from events.elapsed import elapsed
 from events.job import JSON, Job, JobError, NotAllowed, Status
@@ -238,6 +238,8 @@ class Attempt:
         self._phase = Phase.STARTING
         self._interruption: Interruption | None = None
         self._heard = 0  # the newest seq that was told of before we knew our own
+        self._doubted = False  # whether something was heard since the log was last asked
+        self._asking: asyncio.Task[None] | None = None
         self._deadlines = runner.deadlines[claim.type]
         self._patience: asyncio.TimerHandle | None = None  # once it was told to stop
         self._result: JSON = None
@@ -252,8 +254,6 @@ class Attempt:
         """Runs the attempt: `job` was started for it."""
         self.job = job
         self._phase = Phase.STARTED
-        if self._heard > job.seq:
-            self.interrupt(Interruption.OVER)
         self.task = asyncio.create_task(self._run())
 
     def interrupt(self, why: Interruption) -> None:
@@ -270,13 +270,29 @@ class Attempt:
 
     def hear(self, change: Change) -> None:
         """Somebody else may have moved the job on. Our own events come back over the bus too, and they are not newer than we
-        know."""
+        know. The log is asked before anything is stopped, because whoever reaches Redis can announce what is not so."""
         if (change.attempt, change.status) == (self.number, Status.PROCESSING):
             return
         if self._phase is Phase.STARTING:
             self._heard = max(self._heard, change.seq)
-        elif change.seq > self.job.seq:
-            self.interrupt(Interruption.OVER)
+        elif self._phase is not Phase.ENDED and change.seq > self.job.seq:
+            self._doubted = True
+            if self._asking is None or self._asking.done():
+                self._asking = asyncio.create_task(self._ask_the_log())
+
+    async def _ask_the_log(self) -> None:
+        while self._doubted and self._phase is not Phase.ENDED:
+            self._doubted = False
+            if not await self._is_still_ours():
+                self.interrupt(Interruption.OVER)
+
+    async def _is_still_ours(self) -> bool:
+        """As far as the log can be asked; while it is away nothing is stopped, and the next write or heartbeat finds out."""
+        values = {"job_id": self.job_id, "attempt": self.number, "worker": self.worker}
+        try:
+            return await self.runner.resources.database.fetch_val(STILL_MINE, values) is not None
+        except DATABASE_ERRORS:
+            return True
 
     async def append(self, decide: Decision) -> Job:
         self.job = await self.runner.store.append(self.job, decide, actor=f"worker:{self.worker}")
@@ -284,6 +300,8 @@ class Attempt:
 
     async def _run(self) -> None:
         """The story of an attempt that was started: do, record."""
+        if self._heard > self.job.seq and not await self._is_still_ours():
+            self.interrupt(Interruption.OVER)
         if not self.runner.leased or self._interruption is Interruption.LOST:
             # Nothing has been done yet: a rescue would count an attempt for it, and end for good what costs money.
             self._interruption = Interruption.STOPPING
@@ -364,6 +382,8 @@ class Attempt:
             log.error("attempt not recorded: it will be rescued", job_id=self.job.id, attempt=self.number, exc_info=error)
         finally:
             self.runner.recording -= 1
+            if self._asking is not None:
+                self._asking.cancel()
             self.runner.end(self)
 
     async def _end(self) -> Job:

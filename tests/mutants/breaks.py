@@ -596,14 +596,20 @@ BREAKS = (
     Break(
         "a cancel does not reach the task",
         "the job is canceled, and its work goes on",
-        (Edit(RUN, "elif change.seq > self.job.seq:", "elif False:"),),
+        (Edit(RUN, "elif self._phase is not Phase.ENDED and change.seq > self.job.seq:", "elif False:"),),
         ("tests/test_caught.py::test_a_cancel_stops_the_handler_though_no_heart_beats",),
     ),
     Break(
         "a cancel that is heard of before the start is forgotten",
         "the handler is entered though the job has ended, and works on until the next heartbeat",
-        (Edit(RUN, "if self._heard > job.seq:", "if False:"),),
+        (Edit(RUN, "if self._heard > self.job.seq and not", "if False and not"),),
         ("tests/test_run.py::test_a_handler_whose_job_was_canceled_before_it_began_is_never_entered",),
+    ),
+    Break(
+        "what the bus says is believed",
+        "whoever reaches Redis ends a running attempt by a message",
+        (Edit(RUN, "            if not await self._is_still_ours():\n", "            if True:\n"),),
+        ("tests/test_hostile_redis.py::test_no_untrue_message_stops_an_attempt",),
     ),
     Break(
         "a missed cancel is never found",

@@ -78,9 +78,9 @@ function hear(messages: Message[]) {
   for (const listener of changeListeners) listener(news);
 }
 
-/** The stream may tell a thing twice. */
+/** The stream may tell a thing twice. A lower seq is news too: one that was too high may have been untrue. */
 function isNew({ jobId, seq }: Change): boolean {
-  if ((known.get(jobId) ?? 0) >= seq) return false;
+  if (known.get(jobId) === seq) return false;
   known.delete(jobId);
   known.set(jobId, seq);
   if (known.size > MOST_REMEMBERED) for (const oldest of known.keys()) if (known.delete(oldest)) break;
