@@ -1,7 +1,7 @@
 """Running the processes: the API (with a worker inside, where wanted) and the worker alone, from start to a clean end.
 
 SIGTERM gives what runs a grace; Ctrl-C hands it back at once; a second signal of either kind waits for nothing any more. Whatever
-hangs meanwhile, the process ends. (A loop that is blocked hears no signal.)
+hangs meanwhile, the process ends, also where its loop is blocked and hears no signal (`service/watchdog.py`).
 """
 
 import asyncio
@@ -25,6 +25,7 @@ from service.config import ConfigError, Settings
 from service.http_protocol import HttpProtocol
 from service.parts import Parts
 from service.process import api_parts, first_sign_in, keep_what_is_loaded, opened, worker_of
+from service.watchdog import Watchdog
 from workers.main import Worker
 
 log = structlog.get_logger("rireki")
@@ -32,6 +33,7 @@ log = structlog.get_logger("rireki")
 
 ENDS_WITHIN = 20.0  # seconds after the grace: handing back takes up to twelve of them
 LAST_MOMENTS = 3.0  # seconds after the second signal
+HEAD_START = 0.5  # seconds that the process has to end itself, before it is ended from outside
 
 
 class CannotListen(Exception):
@@ -40,7 +42,7 @@ class CannotListen(Exception):
 
 class Stop:
     """The wish to end, as signals bring it, and a part of the process that has ended by an error. An end that is late is made
-    by a thread, whatever the loop waits for."""
+    by a thread, whatever the loop waits for, and by the watchdog where no thread can run."""
 
     def __init__(self, grace: float) -> None:
         self.grace = grace
@@ -48,28 +50,32 @@ class Stop:
         self.broken: asyncio.Future[Never] = asyncio.get_running_loop().create_future()
         self._task = asyncio.current_task()
         self._latest_end: threading.Timer | None = None
+        self._watchdog = Watchdog(asked_end=grace + ENDS_WITHIN, interrupted_end=ENDS_WITHIN, last_moments=LAST_MOMENTS)
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._hear_of)
-        for signal_number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signal_number, self._hear, signal_number)
-        try:
-            yield
-        finally:
-            for signal_number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(signal_number)
-            loop.set_exception_handler(None)
-            if self._latest_end is not None:
-                self._latest_end.cancel()
+        with self._watchdog.watching():
+            loop.add_reader(self._watchdog.signals, self._hear_signals)
+            try:
+                yield
+            finally:
+                loop.remove_reader(self._watchdog.signals)
+                loop.set_exception_handler(None)
+                if self._latest_end is not None:
+                    self._latest_end.cancel()
 
     def begin(self) -> None:
         """From now on the process is ending."""
         self.asked.set()
         self._end_within(self.grace + ENDS_WITHIN)
 
-    def _hear(self, signal_number: int) -> None:
+    def _hear_signals(self) -> None:
+        for number in self._watchdog.heard():
+            self._hear(number)
+
+    def _hear(self, signal_number: signal.Signals) -> None:
         if self.asked.is_set():
             assert self._task is not None
             self._end_within(LAST_MOMENTS)
@@ -93,7 +99,8 @@ class Stop:
     def _end_within(self, seconds: float) -> None:
         if self._latest_end is not None:
             self._latest_end.cancel()
-        self._latest_end = threading.Timer(seconds, _end_now)
+        self._watchdog.end_within(seconds)
+        self._latest_end = threading.Timer(seconds - HEAD_START, _end_now)
         self._latest_end.daemon = True
         self._latest_end.start()
 

@@ -1,0 +1,27 @@
+"""The command `rireki` with one more job type, `blocked`, whose handler holds the interpreter for hours inside one match of a
+regular expression: `python -m tests.blocked_process serve`. Its processes have little time to end."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from events.job import JSON
+from service import cli, serve
+from service.config import load_settings
+from tests.job_types import job_type
+from workers.job_type import Context
+from workers.registry import JOB_TYPES
+
+BACKTRACKS = re.compile(r"(?:a|a)*$")
+
+
+async def block(context: Context, payload: Any) -> JSON:
+    (Path(load_settings().rireki_home) / "blocked").touch()
+    BACKTRACKS.match("a" * 60 + "b")
+    return None
+
+
+if __name__ == "__main__":
+    JOB_TYPES["blocked"] = job_type("blocked", block)
+    serve.ENDS_WITHIN = 2.0
+    cli.main()
