@@ -132,7 +132,7 @@ def _company_id(call: Call[Any, Any]) -> str:
     return read_id(call.path("id"))
 
 
-ROOM_IN_PATH = {"roomId": ROOM_ID_SCHEMA}
+ROOM_IN_PATH = {"roomId": lambda: ROOM_ID_SCHEMA}
 
 ENDPOINTS = (
     Endpoint(

@@ -81,7 +81,8 @@ class Answer:
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """`problems` are the statuses of refusals beyond those that follow from the rest. `queues` says that it takes
-    `Idempotency-Key` and `Prefer: wait`. `path_schemas` is for parameters of the address that are not a UUID."""
+    `Idempotency-Key` and `Prefer: wait`. `path_schemas` gives the JSON Schema of each parameter of
+    the address that is not a UUID."""
 
     method: str
     path: str
@@ -94,7 +95,7 @@ class Endpoint:
     problems: tuple[int, ...] = ()
     queues: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
-    path_schemas: Mapping[str, Any] = field(default_factory=dict)
+    path_schemas: Mapping[str, Callable[[], dict[str, Any]]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -2,7 +2,7 @@
 
 import re
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, WithJsonSchema
@@ -37,6 +37,11 @@ def _known_type(name: str) -> str:
     return name
 
 
+def job_type_names() -> dict[str, Any]:
+    """The JSON Schema of a job type's name. Asked for when the document is made, because types may be registered late."""
+    return {"type": "string", "enum": list(JOB_TYPES)}
+
+
 def _canonical(text: str) -> str:
     try:
         canonical = str(UUID(text))
@@ -55,7 +60,9 @@ def _canonical_ones(text: str) -> tuple[str, ...]:
 
 
 RequestTime = Annotated[AwareDatetime, BeforeValidator(_read_time), AfterValidator(_representable)]
-JobTypeName = Annotated[str, AfterValidator(_known_type), Field(json_schema_extra={"enum": list(JOB_TYPES)})]
+JobTypeName = Annotated[
+    str, AfterValidator(_known_type), Field(json_schema_extra=lambda schema: schema.update(job_type_names()))
+]
 RequestId = Annotated[str, AfterValidator(_canonical), Field(json_schema_extra={"format": "uuid"})]
 RequestIds = Annotated[
     tuple[str, ...],

@@ -19,7 +19,6 @@ from service.requests import Nothing
 
 JSON_TYPE = "application/json"
 PROBLEM_TYPE = "application/problem+json"
-UUID_SCHEMA = {"type": "string", "format": "uuid"}
 
 ABOUT = """\
 *Rireki* (履歴, "history") is an event-sourced job service. Sign in with `POST /api/auth/login`: it sets a cookie that this page \
@@ -132,7 +131,7 @@ def _operation(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
 
 def _parameters(endpoint: Endpoint, schemas: _Schemas) -> list[dict[str, Any]]:
     parameters: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "schema": endpoint.path_schemas.get(name, UUID_SCHEMA)}
+        {"name": name, "in": "path", "required": True, "schema": endpoint.path_schemas.get(name, _uuid_schema)()}
         for name in re.findall(r"{(\w+)}", endpoint.path)
     ]
     for name, schema in schemas.properties(endpoint.query).items():
@@ -158,6 +157,10 @@ def _parameters(endpoint: Endpoint, schemas: _Schemas) -> list[dict[str, Any]]:
             },
         ]
     return parameters
+
+
+def _uuid_schema() -> dict[str, Any]:
+    return {"type": "string", "format": "uuid"}
 
 
 def _responses(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:

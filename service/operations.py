@@ -1,7 +1,7 @@
 """What an operator needs beside the jobs: the workers and what they run, and pausing a job type."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 from starlette.responses import Response
@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 from events.job import rfc3339
 from service.endpoint import Answer, Call, Endpoint, Who, json_answer
-from service.fields import RequestTime
+from service.fields import RequestTime, job_type_names
 from service.problems import bad_field, not_found
 from service.requests import Fields, Nothing
 from service.views import Id, Time, optional_time
@@ -31,10 +31,20 @@ class PauseDocument(TypedDict):
 
 class JobTypeDocument(TypedDict):
     name: str
+    title: str
+    """What people call it: its name, where it has no title."""
+    schema: dict[str, Any]
+    """The JSON Schema (2020-12) of the payload, complete in itself."""
     maxAttempts: int
     deadline: float
     """Seconds."""
+    role: Literal["admin", "employee"]
+    """Who may queue it: admins only, or employees too."""
     paused: PauseDocument | None
+    schedule: None
+    """When it queues itself. Null: it does not."""
+    limits: None
+    """How many may run at once. Null: any number."""
 
 
 class RunningDocument(TypedDict):
@@ -149,9 +159,14 @@ async def _job_type_answer(call: Call[Any, Any], job_type: JobType[Any]) -> Resp
 def _job_type_json(job_type: JobType[Any], pause: Pause | None) -> JobTypeDocument:
     return {
         "name": job_type.name,
+        "title": job_type.title or job_type.name,
+        "schema": job_type.payload.model_json_schema(),
         "maxAttempts": job_type.max_attempts,
         "deadline": job_type.deadline,
+        "role": job_type.role,
         "paused": None if pause is None else _pause_json(pause),
+        "schedule": None,
+        "limits": None,
     }
 
 
@@ -164,7 +179,7 @@ def _pause_json(pause: Pause) -> PauseDocument:
     }
 
 
-NAME_IN_PATH = {"name": {"type": "string", "enum": list(JOB_TYPES)}}
+NAME_IN_PATH = {"name": job_type_names}
 ONE_JOB_TYPE = {200: Answer(OneJobType, "The job type.")}
 
 ENDPOINTS = (
@@ -173,7 +188,8 @@ ENDPOINTS = (
         {200: Answer(WorkersDocument, "The workers.")},
     ),
     Endpoint(
-        "GET", "/api/job-types", list_job_types, Who.SIGNED_IN, "The kinds of work, and which of them are paused.",
+        "GET", "/api/job-types", list_job_types, Who.SIGNED_IN,
+        "The kinds of work: what a form needs to queue one, and which of them are paused.",
         {200: Answer(JobTypes, "The job types.")},
     ),
     Endpoint(

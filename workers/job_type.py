@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict
@@ -98,7 +98,8 @@ class JobType(Generic[P]):
     """A kind of work. `run` returns the job's result: anything JSON holds. A handler that raises is retried with `backoff`
     until `max_attempts` attempts are spent; `deadline` (seconds) ends one attempt; `retry_when_worker_lost` says whether a
     crash of the worker is retried (False for work that costs money). `calls` names the outside service it lives on: when that
-    one wants to be left alone for long, all types that call it are paused."""
+    one wants to be left alone for long, all types that call it are paused. `role` says who may queue, retry or repeat a job of
+    this type: admins only, or employees too."""
 
     name: str
     payload: type[P]
@@ -107,8 +108,11 @@ class JobType(Generic[P]):
     max_attempts: int = 5
     backoff: Backoff = field(default_factory=Backoff)
     retry_when_worker_lost: bool = True
+    title: str | None = None
+    """What people call it, in a few words. Without a title they read the name."""
     unique: Unique | None = None
     calls: str | None = None
+    role: Literal["admin", "employee"] = "admin"
 
     def unique_key(self, payload: JSON, user_id: str | None) -> str | None:
         """What two jobs of this type have in common if only one of them may be active; None if any number may be."""

@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -19,15 +19,23 @@ _FORKS.set_forkserver_preload(
 
 TO_START = 90  # seconds
 
+Main = Callable[[], None]
+
+
+def rireki() -> None:
+    from service.cli import main
+
+    main()
+
 
 class Command:
     """`rireki …`, running. What it prints is in files beside its `RIREKI_HOME`'s."""
 
-    def __init__(self, home: Path, arguments: list[str], variables: dict[str, str]) -> None:
+    def __init__(self, home: Path, arguments: list[str], variables: dict[str, str], main: Main = rireki) -> None:
         self._out = home / f"{arguments[0]}.out"
         self._out.write_bytes(b"")
         log = home / f"{arguments[0]}.log"
-        self._process = _FORKS.Process(target=_run, args=(arguments, variables, self._out, log), daemon=True)
+        self._process = _FORKS.Process(target=_run, args=(main, arguments, variables, self._out, log), daemon=True)
 
     async def start(self) -> None:
         await asyncio.to_thread(self._process.start)
@@ -56,7 +64,7 @@ async def running(*arguments: str, home: Path, **variables: str) -> AsyncIterato
         await command.kill()
 
 
-def _run(arguments: list[str], variables: dict[str, str], out: Path, log: Path) -> None:
+def _run(main: Main, arguments: list[str], variables: dict[str, str], out: Path, log: Path) -> None:
     for stream, path in ((sys.stdout, out), (sys.stderr, log)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), stream.fileno())
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -64,6 +72,4 @@ def _run(arguments: list[str], variables: dict[str, str], out: Path, log: Path) 
         os.environ.pop(name, None)
     os.environ.update(variables)
     sys.argv = ["rireki", *arguments]
-    from service.cli import main
-
     main()

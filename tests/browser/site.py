@@ -12,7 +12,7 @@ import httpx2 as httpx
 
 from events.database import Database
 from service.users import User, Users
-from tests.browser.commands import Command, running
+from tests.browser.commands import Command, Main, rireki, running
 from tests.chatwork_server import sandbox_of
 from tests.conftest import with_database
 from tests.histories import until
@@ -91,8 +91,10 @@ async def open_site(
     rooms: Mapping[str, Sequence[str]] = ROOMS,
     redis_url: str | None = None,
     works: bool = True,
+    main: Main = rireki,
 ) -> AsyncIterator[Site]:
-    """With `redis_url` the worker is a process apart; unless it `works`, there is none."""
+    """With `redis_url` the worker is a process apart; unless it `works`, there is none. `main` is
+    what runs in place of `rireki`."""
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(_database(postgres_url, template))
         database = Database(url)
@@ -114,7 +116,9 @@ async def open_site(
         } | ({"REDIS_URL": redis_url} if redis_url else {})
         if redis_url:
             await stack.enter_async_context(running("worker", home=home, **variables))
-        serve = await stack.enter_async_context(running("serve", home=home, **variables))
+        serve = Command(home, ["serve"], variables | {"PORT": "0"}, main)
+        await serve.start()
+        stack.push_async_callback(serve.kill)
         address = await serve.address()
 
         async def client(user: User) -> httpx.AsyncClient:

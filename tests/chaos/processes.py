@@ -75,7 +75,7 @@ def _add_endpoint() -> None:
     endpoint = Endpoint(
         "POST", "/api/chaos/{type}", queue_chaos, Who.SIGNED_IN, "Queue a job of the load.",
         {202: Answer(Queued, "Queued, or active already.")}, body=Request, problems=(404,), queues=True,
-        path_schemas={"type": {"type": "string"}},
+        path_schemas={"type": lambda: {"type": "string"}},
     )  # fmt: skip
     app.ENDPOINTS = (*app.ENDPOINTS, endpoint)  # type: ignore[assignment]
 

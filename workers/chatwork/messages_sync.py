@@ -106,6 +106,7 @@ async def _read_room(context: Context, chatwork: Chatwork, room_id: str) -> int:
 
 CHATWORK_MESSAGES_SYNC = JobType(
     name="chatwork_messages_sync",
+    title="Sync messages",
     payload=MessagesSync,
     run=sync_messages,
     deadline=3 * 60 * 60,

@@ -20,5 +20,11 @@ async def sync_rooms(context: Context, payload: RoomsSync) -> JSON:
 
 
 CHATWORK_ROOMS_SYNC = JobType(
-    name="chatwork_rooms_sync", payload=RoomsSync, run=sync_rooms, deadline=10 * 60, unique=Unique.PER_TYPE, calls="Chatwork"
+    name="chatwork_rooms_sync",
+    title="Sync rooms",
+    payload=RoomsSync,
+    run=sync_rooms,
+    deadline=10 * 60,
+    unique=Unique.PER_TYPE,
+    calls="Chatwork",
 )

@@ -99,11 +99,13 @@ async def draft_summary(context: Context, payload: SummaryDraftPayload) -> JSON:
 
 SUMMARY_DRAFT = JobType(
     name="summary_draft",
+    title="Summary draft",
     payload=SummaryDraftPayload,
     run=draft_summary,
     deadline=15 * 60,
     max_attempts=3,
     retry_when_worker_lost=False,
     unique=Unique.PER_USER_AND_PAYLOAD,
+    role="employee",
 )
 """A lost worker is not retried: the model may have been paid already, and a person should decide to pay again."""

@@ -2,6 +2,7 @@
 
 import { Component, type ReactNode } from "react";
 import { Frame } from "./frame";
+import { WithJobTypes } from "./job-types";
 import { Plate, ProblemPlate, Slow } from "./parts/states";
 import { usePlace } from "./route";
 import { AuditScreen } from "./screens/audit";
@@ -43,13 +44,15 @@ function Signed() {
   const { path } = usePlace();
   if (!user) return <SignInScreen />;
   return (
-    <WithToasts key={user.id}>
-      <Frame>
-        <Caught key={path} title={words.pageBroke} again={words.reload}>
-          <Screen />
-        </Caught>
-      </Frame>
-    </WithToasts>
+    <WithJobTypes key={user.id}>
+      <WithToasts>
+        <Frame>
+          <Caught key={path} title={words.pageBroke} again={words.reload}>
+            <Screen />
+          </Caught>
+        </Frame>
+      </WithToasts>
+    </WithJobTypes>
   );
 }
 

@@ -2,11 +2,12 @@
 
 import { useMutation } from "@tanstack/react-query";
 import { cancelJob, forceFail, getJob, type Job, Refused, retryJob, runAgain } from "./api";
+import { useTypeWord } from "./job-types";
 import { arrive } from "./live";
 import { refusalText } from "./refusals";
 import { go } from "./route";
 import { useToasts } from "./toasts";
-import { statusWord, typeWord, useWords } from "./words";
+import { statusWord, useWords } from "./words";
 
 function useConflict() {
   const words = useWords();
@@ -59,12 +60,13 @@ export function useRetry() {
 
 export function useRunAgain() {
   const words = useWords();
+  const typeWord = useTypeWord();
   const { watch, say, complain } = useToasts();
   return useMutation({
     mutationFn: (job: Job) => runAgain(job.id),
     onSuccess: ({ jobId }, job) => {
       watch(jobId);
-      say(words.accepted(typeWord(words, job.type)), "quiet");
+      say(words.accepted(typeWord(job.type)), "quiet");
       go(`/jobs/${jobId}`);
     },
     onError: complain,

@@ -4,13 +4,14 @@ import { useMutation } from "@tanstack/react-query";
 import { createContext, type ReactNode, useCallback, useContext, useEffect, useMemo, useRef, useState } from "react";
 import { type Change, type Job, retryJob, serverNow } from "./api";
 import { hasEnded } from "./history";
+import { useTypeWord } from "./job-types";
 import { arrive, freshen, useArrivals, useChanges, useTick } from "./live";
 import { Icon, type IconName } from "./parts/icons";
 import { Meaning } from "./parts/states";
 import { problemText } from "./refusals";
 import { Link } from "./route";
 import { useUser } from "./session";
-import { typeWord, useWords, type Words } from "./words";
+import { useWords, type Words } from "./words";
 
 interface Toast {
   key: string;
@@ -46,6 +47,7 @@ const TOGETHER = "together";
 
 export function WithToasts({ children }: { children: ReactNode }) {
   const words = useWords();
+  const typeWord = useTypeWord();
   const [shown, setShown] = useState<Toast[]>([]);
   const watched = useWatched();
   const latest = useRef(words);
@@ -80,7 +82,7 @@ export function WithToasts({ children }: { children: ReactNode }) {
   useArrivals((jobs) => {
     const ended = jobs.filter(watched.endsNow);
     if (ended.length > MANY) addMany(ended);
-    else for (const job of ended) add(endOf(words, job));
+    else for (const job of ended) add(endOf(words, job, typeWord(job.type)));
   });
 
   return (
@@ -170,8 +172,7 @@ function ToastCard({ toast, onClose }: { toast: Toast; onClose: () => void }) {
   );
 }
 
-function endOf(words: Words, job: Job): Toast {
-  const what = typeWord(words, job.type);
+function endOf(words: Words, job: Job, what: string): Toast {
   const key = `${job.id}:${job.attempt}`;
   switch (job.status) {
     case "completed":

@@ -20,6 +20,9 @@ test("the statuses are called what the contract calls them", () => {
   expect([ja.syncRooms, ja.syncMessages]).toEqual(["ルーム同期", "メッセージ同期"]);
 });
 
-test("a type that this page has never heard of keeps its own name", () => {
+test("a type that this page has no word for is called by its title, or else by its name", () => {
+  expect(typeWord(ja, "invoice_export", "請求書の書き出し")).toBe("請求書の書き出し");
   expect(typeWord(ja, "invoice_export")).toBe("invoice_export");
+  expect(typeWord(ja, "constructor")).toBe("constructor");
+  expect(typeWord(ja, "summary_draft", "Summary draft")).toBe(ja.type_summary_draft);
 });

@@ -846,10 +846,10 @@ const TYPE_WORDS: Record<string, "type_chatwork_rooms_sync" | "type_chatwork_mes
   summary_draft: "type_summary_draft",
 };
 
-/** What people call a job of this type; a type that this page has never heard of keeps its own name. */
-export function typeWord(words: Words, type: string): string {
-  const name = TYPE_WORDS[type];
-  return name ? words[name] : type;
+/** What people call a job of this type: in this page's words, or else by the title that the service gives, or by its name. */
+export function typeWord(words: Words, type: string, title?: string): string {
+  const name = Object.hasOwn(TYPE_WORDS, type) ? TYPE_WORDS[type] : undefined;
+  return name ? words[name] : title || type;
 }
 
 export function eventWord(

@@ -8,6 +8,7 @@ import { span } from "../format";
 import { doneOf, durationOf, isActive, mayCancel, mayRetry } from "../history";
 import { useCancel, useForceFail, useRetry, useRunAgain } from "../job-actions";
 import { useJob } from "../job-queries";
+import { useTypeWord } from "../job-types";
 import { Attempts } from "../parts/attempts";
 import { OPERATIONS } from "../parts/audit-tabs";
 import { Copy } from "../parts/copy";
@@ -28,7 +29,7 @@ import { addressWith, go, Link, usePlace } from "../route";
 import { useSession } from "../session";
 import { useToasts } from "../toasts";
 import { useHistory } from "../use-history";
-import { typeWord, useWords } from "../words";
+import { useWords } from "../words";
 
 const UUID = /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
 
@@ -45,6 +46,7 @@ export function JobScreen({ id }: { id: string }) {
 
 function KnownJob({ id }: { id: string }) {
   const words = useWords();
+  const typeWord = useTypeWord();
   const { data: job, error, refetch } = useJob(id);
   if (!job) {
     return (
@@ -59,7 +61,7 @@ function KnownJob({ id }: { id: string }) {
       <Link className="crumb" to="/jobs">
         <Icon name="previous" size={14} /> {words.toList}
       </Link>
-      <Heading title={typeWord(words, job.type)} intro={<Summary job={job} />}>
+      <Heading title={typeWord(job.type)} intro={<Summary job={job} />}>
         <Actions job={job} />
       </Heading>
       {job.status === "queued" && <WhyWaiting job={job} />}

@@ -2,10 +2,11 @@
 
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { Fragment, memo, useCallback, useEffect, useMemo, useRef, useState } from "react";
-import { type BulkAction, countJobs, type Job, type JobFilter, listJobTypes, listWorkers, serverNow, type Status } from "../api";
+import { type BulkAction, countJobs, type Job, type JobFilter, listWorkers, serverNow, type Status } from "../api";
 import { useNow } from "../clock";
 import { number, shortId, span } from "../format";
 import { doneOf, durationOf, isActive } from "../history";
+import { useJobTypes, useTypeWord } from "../job-types";
 import { useChanges, useTick } from "../live";
 import { OPERATIONS } from "../parts/audit-tabs";
 import { BulkDialog } from "../parts/bulk";
@@ -21,10 +22,9 @@ import { useNames, useUsers } from "../people";
 import { addressWith, go, Link, type Place, usePlace } from "../route";
 import { useSession } from "../session";
 import { useJobsList } from "../use-jobs-list";
-import { typeWord, useWords } from "../words";
+import { useWords } from "../words";
 
 const STATUSES: Status[] = ["queued", "processing", "completed", "failed", "canceled"];
-const TYPES = ["chatwork_rooms_sync", "chatwork_messages_sync", "summary_draft"];
 const HOUR = 3_600_000;
 const SINCE: Record<string, number> = { "1h": HOUR, "24h": 24 * HOUR, "7d": 168 * HOUR, "30d": 720 * HOUR };
 
@@ -70,17 +70,14 @@ function instant(local: string | null): string | undefined {
 
 function Warnings() {
   const words = useWords();
-  const types = useQuery({
-    queryKey: ["job-types"],
-    queryFn: ({ signal }) => listJobTypes(signal),
-    refetchInterval: 30_000,
-  });
+  const typeWord = useTypeWord();
+  const types = useJobTypes(30_000);
   const workers = useQuery({
     queryKey: ["workers"],
     queryFn: ({ signal }) => listWorkers(signal),
     refetchInterval: 15_000,
   });
-  const paused = types.data?.filter((type) => type.paused).map(({ name }) => typeWord(words, name)) ?? [];
+  const paused = types.data?.filter((type) => type.paused).map(({ name }) => typeWord(name)) ?? [];
   const alone = workers.data && !workers.data.some(({ state }) => state === "alive");
   if (paused.length === 0 && !alone) return null;
   return (
@@ -175,14 +172,22 @@ function Tab({
   );
 }
 
+/** What one may choose among, the chosen one included: it stands in the address before the service has said which there are. */
+function useTypeNames(chosen: string): string[] {
+  const names = useJobTypes().data?.map(({ name }) => name) ?? [];
+  return chosen && !names.includes(chosen) ? [...names, chosen] : names;
+}
+
 function Filters() {
   const words = useWords();
+  const typeWord = useTypeWord();
   const place = usePlace();
   const { isAdmin } = useSession();
   const users = useUsers();
   const value = (name: string) => place.query.get(name) ?? "";
   const set = (changes: Record<string, string | null>) => go(addressWith(place, changes), { replace: true });
   const custom = place.query.has("from") || place.query.has("to");
+  const types = useTypeNames(value("type"));
   const filtered = ["type", "userId", "since", "from", "to"].some((name) => place.query.has(name));
 
   function setSpan(chosen: string) {
@@ -194,9 +199,9 @@ function Filters() {
     <div className="tools">
       <select aria-label={words.type} value={value("type")} onChange={(event) => set({ type: event.target.value })}>
         <option value="">{words.anyType}</option>
-        {TYPES.map((type) => (
+        {types.map((type) => (
           <option key={type} value={type}>
-            {typeWord(words, type)} — {type}
+            {typeWord(type) === type ? type : `${typeWord(type)} — ${type}`}
           </option>
         ))}
       </select>
@@ -439,6 +444,7 @@ interface JobRowProps {
 /** Remembered: while one scrolls, the rows that stay are not drawn again. */
 const JobRow = memo(function JobRow({ job, owner, chosen, onChoose }: JobRowProps) {
   const words = useWords();
+  const typeWord = useTypeWord();
   const what = `${job.type} ${shortId(job.id)}`;
   return (
     <>
@@ -450,7 +456,7 @@ const JobRow = memo(function JobRow({ job, owner, chosen, onChoose }: JobRowProp
           <Breakable name={job.type} />
         </Link>
         <span className="faint clip">
-          {typeWord(words, job.type)} · <code>{shortId(job.id)}</code>
+          {typeWord(job.type)} · <code>{shortId(job.id)}</code>
         </span>
       </Cell>
       <Cell className="job-status">

@@ -2,9 +2,10 @@
 
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
-import { type JobType, listJobTypes, listWorkers, pauseType, resumeType, type Worker } from "../api";
+import { type JobType, listWorkers, pauseType, resumeType, type Worker } from "../api";
 import { useNow } from "../clock";
 import { ago, minuteTime, shortId, span } from "../format";
+import { JOB_TYPES, useJobTypes, useTypeWord } from "../job-types";
 import { Dialog } from "../parts/dialog";
 import { Icon } from "../parts/icons";
 import { Loading, Mishap, Plate, ProblemPlate } from "../parts/states";
@@ -12,7 +13,7 @@ import { Ago } from "../parts/time";
 import { useNames } from "../people";
 import { Link } from "../route";
 import { useToasts } from "../toasts";
-import { typeWord, useWords } from "../words";
+import { useWords } from "../words";
 
 /** What the service writes where nobody gave a reason. It says no more than who paused, and in English alone. */
 const NO_REASON = "paused by an admin";
@@ -28,15 +29,9 @@ export function Operations() {
 
 // Job types -------------------------------------------------------------------------------------------------------------------
 
-const JOB_TYPES = ["job-types"];
-
 function JobTypes() {
   const words = useWords();
-  const listing = useQuery({
-    queryKey: JOB_TYPES,
-    queryFn: ({ signal }) => listJobTypes(signal),
-    refetchInterval: 10_000,
-  });
+  const listing = useJobTypes(10_000);
   return (
     <section className="section" aria-labelledby="types-heading">
       <div className="section-head">
@@ -59,6 +54,7 @@ function JobTypes() {
 
 function TypeCard({ type }: { type: JobType }) {
   const words = useWords();
+  const typeWord = useTypeWord();
   const names = useNames();
   const now = useNow();
   const queries = useQueryClient();
@@ -74,7 +70,7 @@ function TypeCard({ type }: { type: JobType }) {
     <li className={`card type-card${paused ? " type-paused" : ""}`}>
       <div className="type-head">
         <div>
-          <h3>{typeWord(words, type.name)}</h3>
+          <h3>{typeWord(type.name)}</h3>
           <code className="faint">{type.name}</code>
         </div>
         <span className={paused ? "state-chip state-silent" : "state-chip state-alive"}>
