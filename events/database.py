@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import databases
 
+from events.faults import refuse_other_encodings
+
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
 else:
@@ -39,7 +41,29 @@ SERVER_SETTINGS = {
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "4",
     "tcp_user_timeout": "30000",  # milliseconds
+    # The rest is what most servers have anyway. Our statements rest on it, and a server, a database or a role may say otherwise.
+    "client_encoding": "UTF8",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_deferrable": "off",
+    "standard_conforming_strings": "on",
+    "datestyle": "ISO, MDY",
+    "intervalstyle": "postgres",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "idle_session_timeout": "0",
+    # A policy that hides rows from us is an error then. Otherwise a view or a verification would lack them in silence.
+    "row_security": "off",
 }
+
+# `off` loses what was answered with 202 when PostgreSQL is killed. Every other value waits for the disk, and says beyond that how
+# much is asked of a standby, which the operator decides. `transaction_timeout` came with PostgreSQL 17. Only a superuser may set
+# `session_replication_role`, so anybody else whose role has it as `replica`, without foreign keys, is refused here.
+SETTINGS_BY_CASE = """
+set_config('synchronous_commit', case current_setting('synchronous_commit')
+    when 'off' then 'on' else current_setting('synchronous_commit') end, false),
+case when current_setting('transaction_timeout', true) is not null then set_config('transaction_timeout', '0', false) end,
+case when current_setting('session_replication_role') <> 'origin' then set_config('session_replication_role', 'origin', false) end
+"""
 
 AWAY = (
     OSError,
@@ -208,8 +232,9 @@ async def connect(url: str, **settings: str) -> Connection:
 
 
 async def _settle(connection: Connection, **settings: str) -> None:
-    """The one place where a connection gets its settings and codecs."""
-    await connection.execute(_set_all(SERVER_SETTINGS | settings))
+    """The one place where a connection gets its settings and codecs. Raises `UnsuitableDatabase`."""
+    refuse_other_encodings(connection.get_settings().server_encoding)
+    await connection.execute(f"{_set_all(SERVER_SETTINGS | settings)}, {SETTINGS_BY_CASE}")
     await _set_codecs(connection)
 
 

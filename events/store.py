@@ -163,6 +163,14 @@ select small, set_config('plan_cache_mode', case when small then 'force_custom_p
 from (select count(*) < 1000 as small from (select from jobs limit 1000) as counted) as known
 """
 FORGET_PLANS = "discard plans"
+PLANS = {
+    "enable_seqscan": "off",
+    # The order in which rows are moved rests on these being there to choose from, whatever the role has switched off.
+    **dict.fromkeys(
+        ("enable_indexscan", "enable_indexonlyscan", "enable_nestloop", "enable_mergejoin", "enable_sort", "enable_material"),
+        "on",
+    ),
+}
 TUNED_EVERY = 30.0  # seconds
 MAY_HAVE_GROWN = 500  # writes after which a connection looks again at a table that was small
 
@@ -500,7 +508,7 @@ class Store:
             raise AlreadyActive(active) from error
 
     async def _connect(self) -> Connection:
-        connection = await self._database.hold(enable_seqscan="off")
+        connection = await self._database.hold(**PLANS)
         await self._tune(connection)
         return connection
 

@@ -274,7 +274,8 @@ async def _all_others_end() -> bool:
 @contextlib.contextmanager
 def _complaining() -> Iterator[None]:
     """What a person can mend is one clear line, without a trace."""
-    from migrations.connection import UnsuitableDatabase
+    from events.faults import UnsuitableDatabase
+    from migrations.connection import UnsuitableDatabase as CannotMigrate
 
     try:
         yield
@@ -284,7 +285,7 @@ def _complaining() -> Iterator[None]:
         _fail("stopped")
     except ConfigError as error:
         _wrong(str(error))
-    except UnsuitableDatabase as error:
+    except (UnsuitableDatabase, CannotMigrate) as error:
         _wrong(f"DATABASE_URL: {error}")
     except asyncio.CancelledError:
         _fail("stopped without waiting")

@@ -21,6 +21,7 @@ FILES = (
     "tests/test_jobs_view.py",
     "tests/test_log_guard.py",
     "tests/test_migrations.py",
+    "tests/test_database_settings.py",
     "tests/test_verify_and_rebuild.py",
     "tests/test_chatwork_tables.py",
     "tests/test_rate_limit.py",

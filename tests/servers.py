@@ -38,11 +38,24 @@ def postgres_server(*, version: int | None = None) -> Iterator[str]:
             with DebiansPostgres(home, version=version) as debians:
                 yield debians.url
             return
-        server = EmbeddedPostgres.start(home, version=version, _durable=False)
-        try:
+        with _of_the_wheel(home, version=version) as server:
             yield server.url()
-        finally:
-            server.close()
+
+
+@contextmanager
+def postgres_of_ones_own() -> Iterator[EmbeddedPostgres]:
+    """A server that a test may kill, and start again."""
+    with _home() as home, _of_the_wheel(home, version=NEWEST) as server:
+        yield server
+
+
+@contextmanager
+def _of_the_wheel(home: Path, *, version: int) -> Iterator[EmbeddedPostgres]:
+    server = EmbeddedPostgres.start(home, version=version, _durable=False)
+    try:
+        yield server
+    finally:
+        server.close()
 
 
 def debians_server(version: int) -> Path:
