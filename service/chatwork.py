@@ -1,18 +1,20 @@
 """Chatwork for admins: queue the syncs, look at the rooms and their messages, take a room into the sync or out of it."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from events.job import rfc3339
 from service.endpoint import Answer, Call, Endpoint, Who, json_answer
+from service.fields import RequestTime
 from service.problems import Problem, not_found
 from service.queueing import Queued, first_job, idempotency_of, queue_job, queued_answer
 from service.requests import Fields, Nothing, read_id
 from service.views import Id, RoomId, Time, optional_time
 from workers.chatwork import messages, rooms
+from workers.chatwork.gaps import Gap
 from workers.chatwork.messages_sync import CHATWORK_MESSAGES_SYNC, MessagesSync
 from workers.chatwork.rooms import Room
 from workers.chatwork.rooms_sync import CHATWORK_ROOMS_SYNC, RoomsSync
@@ -35,6 +37,20 @@ class RoomPatch(Fields):
     is_active: bool = Field(description="Whether the room takes part in the sync of all rooms.")
 
 
+class SeenError(Fields):
+    last_error_at: RequestTime = Field(description="`lastErrorAt` of the error that was seen. What was found later stays.")
+
+
+class GapDocument(TypedDict):
+    """Messages between two may be missing. `after…` is null where nothing older is stored, `before…` where nothing newer is."""
+
+    afterMessageId: str | None
+    beforeMessageId: str | None
+    reason: Annotated[str, WithJsonSchema({"type": "string", "enum": ["over_100", "plan"]})]
+    afterAt: Time | None
+    beforeAt: Time | None
+
+
 class RoomDocument(TypedDict):
     id: Id
     roomId: RoomId
@@ -47,6 +63,8 @@ class RoomDocument(TypedDict):
     lastErrorAt: Time | None
     lastErrorStatus: int | None
     lastErrorMessage: str | None
+    errorNeedsReview: bool
+    gaps: list[GapDocument]
 
 
 class Rooms(TypedDict):
@@ -59,7 +77,7 @@ class OneRoom(TypedDict):
 
 class MessageDocument(TypedDict):
     messageId: str
-    sender: str
+    sender: str | None
     body: str
     sentAt: Time
     companyId: Id | None
@@ -86,6 +104,14 @@ async def list_rooms(call: Call[Nothing, Nothing]) -> Response:
 
 async def change_room(call: Call[Nothing, RoomPatch]) -> Response:
     room = await rooms.set_active(call.parts.database, read_id(call.path("id")), call.body.is_active)
+    if room is None:
+        raise not_found("room")
+    answer: OneRoom = {"room": _room_json(room)}
+    return json_answer(answer)
+
+
+async def see_error(call: Call[Nothing, SeenError]) -> Response:
+    room = await rooms.see_error(call.parts.database, read_id(call.path("id")), until=call.body.last_error_at)
     if room is None:
         raise not_found("room")
     answer: OneRoom = {"room": _room_json(room)}
@@ -139,6 +165,18 @@ def _room_json(room: Room) -> RoomDocument:
         "lastErrorAt": optional_time(room.last_error_at),
         "lastErrorStatus": room.last_error_status,
         "lastErrorMessage": room.last_error_message,
+        "errorNeedsReview": room.error_needs_review,
+        "gaps": [_gap_json(gap) for gap in room.gaps],
+    }
+
+
+def _gap_json(gap: Gap) -> GapDocument:
+    return {
+        "afterMessageId": gap.after_message_id,
+        "beforeMessageId": gap.before_message_id,
+        "reason": gap.reason,
+        "afterAt": optional_time(gap.after_at),
+        "beforeAt": optional_time(gap.before_at),
     }
 
 
@@ -158,6 +196,11 @@ ENDPOINTS = (
     Endpoint(
         "PATCH", "/api/chatwork/rooms/{id}", change_room, Who.ADMIN, "Take a room into the sync of all rooms, or out of it.",
         {200: Answer(OneRoom, "The room.")}, body=RoomPatch, problems=(404,),
+    ),
+    Endpoint(
+        "POST", "/api/chatwork/rooms/{id}/error/seen", see_error, Who.ADMIN,
+        "Confirm that a person has seen what could not be read of a room (`errorNeedsReview`). It is then no error any more.",
+        {200: Answer(OneRoom, "The room.")}, body=SeenError, problems=(404,),
     ),
     Endpoint(
         "GET", "/api/chatwork/rooms/{id}/messages", list_messages, Who.ADMIN, "A room's messages, newest first.",

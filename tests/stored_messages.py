@@ -1,10 +1,10 @@
 """Rooms and messages in the database, put there as a sync puts them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from events.database import Database
 from tests.messages import conversation
-from workers.chatwork.client import MESSAGES, ChatworkMessage, ChatworkRoom
+from workers.chatwork.answers import ChatworkMessage, ChatworkRoom, MessagesAnswer
 from workers.chatwork.messages import Mark, store_messages
 from workers.chatwork.rooms import upsert_rooms
 from workers.summaries.summary import Message
@@ -14,7 +14,7 @@ ANSWERED = Mark(id=0, over=(), needs_force=True)
 
 
 async def a_room(database: Database, room_id: str, name: str = "営業") -> str:
-    await upsert_rooms(database, [ChatworkRoom(room_id=int(room_id), name=name)], new_rooms_active=True)
+    await upsert_rooms(database, [ChatworkRoom(room_id, name)], new_rooms_active=True)
     return room_id
 
 
@@ -24,18 +24,15 @@ async def store(database: Database, messages: Sequence[Message]) -> None:
         await store_messages(database, messages[0].room_id, as_chatwork_says(messages), ANSWERED)
 
 
-def as_chatwork_says(messages: Sequence[Message]) -> list[ChatworkMessage]:
-    return MESSAGES.validate_python(
-        [
-            {
-                "message_id": message.message_id,
-                "account": {"name": message.sender},
-                "body": message.body,
-                "send_time": int(message.sent_at.timestamp()),
-            }
-            for message in messages
-        ]
-    )
+def as_chatwork_says(messages: Sequence[Message]) -> MessagesAnswer:
+    """An answer that holds all that there is."""
+    return answer_of(ChatworkMessage(each.message_id, each.sender, each.body, each.sent_at) for each in messages)
+
+
+def answer_of(messages: Iterable[ChatworkMessage]) -> MessagesAnswer:
+    """Not full, however many there are, and not forced: it says nothing of what was there before."""
+    items = tuple({message.message_id: message for message in messages}.values())
+    return MessagesAnswer(items, given=1 if items else 0, message_ids=tuple(each.message_id for each in items), is_forced=False)
 
 
 async def companies_of_messages(database: Database, room_id: str) -> list[str | None]:

@@ -3,6 +3,7 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import httpx2 as httpx
 
@@ -10,6 +11,8 @@ from events.database import Database
 from events.job import complete, start
 from tests.job_types import room_for
 from tests.service_fixture import Service, make_parts, service, serving, user_of
+from workers.chatwork.answers import Unreadable
+from workers.chatwork.unreadable import store_unreadable
 
 __all__ = ["service"]
 
@@ -184,6 +187,8 @@ async def test_rooms_are_listed_and_taken_out_of_the_sync(service: Service) -> N
         "lastErrorAt": None,
         "lastErrorStatus": None,
         "lastErrorMessage": None,
+        "errorNeedsReview": False,
+        "gaps": [],
     }
 
 
@@ -233,3 +238,59 @@ async def message(database: Database, room_id: str, message_id: str, sent_at: da
     values (:room_id, :message_id, '田中', 'お疲れ様です', :sent_at)
     """
     await database.execute(query, {"room_id": room_id, "message_id": message_id, "sent_at": sent_at})
+
+
+async def test_what_could_not_be_read_is_an_error_until_it_was_seen(service: Service) -> None:
+    database = service.parts.database
+    id = await room(database, "7", "営業")
+    await store_unreadable(database, {"7": [Unreadable("message 42", "`body` is missing")]})
+    told = (await service.as_admin.get("/api/chatwork/rooms")).json()["rooms"][0]
+    address = f"/api/chatwork/rooms/{id}/error/seen"
+
+    refused = [
+        await service.as_employee.post(address, json={"lastErrorAt": told["lastErrorAt"]}),
+        await service.as_admin.post(address, json={"lastErrorAt": "now"}),
+        await service.as_admin.post(address, json={}),
+        await service.as_admin.post(address.replace(id, str(uuid4())), json={"lastErrorAt": told["lastErrorAt"]}),
+    ]
+    earlier = await service.as_admin.post(address, json={"lastErrorAt": "2020-01-01T00:00:00Z"})
+    seen = await service.as_admin.post(address, json={"lastErrorAt": told["lastErrorAt"]})
+
+    assert told["errorNeedsReview"]
+    assert "message 42 (`body` is missing)" in told["lastErrorMessage"]
+    assert [answer.status_code for answer in refused] == [403, 422, 422, 404]
+    assert earlier.json() == {"room": told}
+    assert seen.json()["room"] == told | {"errorNeedsReview": False, "lastErrorAt": None, "lastErrorMessage": None}
+
+
+async def test_a_rooms_gaps_are_told_newest_first(service: Service) -> None:
+    database = service.parts.database
+    id = await room(database, "7", "営業")
+    await database.execute(
+        """
+        insert into chatwork_gaps (room_id, after_message_id, before_message_id, reason, after_at, before_at, found_at)
+        values ('7', null, '5', 'plan', null, '2026-11-23T09:00:00Z', now()),
+            ('7', '9', '1000', 'over_100', '2026-11-23T10:00:00Z', '2026-11-23T11:00:00Z', now())
+        """
+    )
+
+    listed = (await service.as_admin.get("/api/chatwork/rooms")).json()["rooms"][0]["gaps"]
+    patched = (await service.as_admin.patch(f"/api/chatwork/rooms/{id}", json={"isActive": True})).json()["room"]["gaps"]
+
+    assert listed == patched == [
+        {"afterMessageId": "9", "beforeMessageId": "1000", "reason": "over_100",
+         "afterAt": "2026-11-23T10:00:00.000000Z", "beforeAt": "2026-11-23T11:00:00.000000Z"},
+        {"afterMessageId": None, "beforeMessageId": "5", "reason": "plan",
+         "afterAt": None, "beforeAt": "2026-11-23T09:00:00.000000Z"},
+    ]  # fmt: skip
+
+
+async def test_a_message_of_nobody_has_no_sender(service: Service) -> None:
+    database = service.parts.database
+    id = await room(database, "7", "営業")
+    await message(database, "7", "4", SENT_AT)
+    await database.execute("update chatwork_messages set sender = null")
+
+    page = await service.as_admin.get(f"/api/chatwork/rooms/{id}/messages")
+
+    assert [each["sender"] for each in page.json()["messages"]] == [None]

@@ -79,7 +79,7 @@ class World:
 @asynccontextmanager
 async def world_of(store: Store, database: Database, sandbox: Sandbox) -> AsyncIterator[World]:
     async with sandbox, client_of(sandbox, database) as chatwork:
-        await upsert_rooms(database, await chatwork.rooms(), new_rooms_active=True)
+        await upsert_rooms(database, (await chatwork.rooms()).items, new_rooms_active=True)
         sandbox.requests.clear()
         yield World(sandbox, chatwork, database, store)
 
@@ -128,7 +128,7 @@ async def test_rooms_that_were_taken_out_are_left_alone_unless_asked_for(store: 
         one = await world.sync(roomId="11")
 
     assert everything["rooms"] == [{"roomId": "10", "fetched": 1}]
-    assert one == {"totalRooms": 1, "processedRooms": 1, "rooms": [{"roomId": "11", "fetched": 1}], "errors": []}
+    assert one == {"totalRooms": 1, "processedRooms": 1, "rooms": [{"roomId": "11", "fetched": 1}], "errors": [], "gaps": []}
 
 
 async def test_with_a_limit_those_go_first_that_were_never_read(store: Store, database: Database) -> None:
@@ -164,7 +164,7 @@ async def test_progress_begins_with_none_and_ends_with_all(store: Store, databas
 
 async def test_nothing_to_read_is_a_result_too(store: Store, database: Database) -> None:
     async with world_of(store, database, sandbox_of({})) as world:
-        assert await world.sync() == {"totalRooms": 0, "processedRooms": 0, "rooms": [], "errors": []}
+        assert await world.sync() == {"totalRooms": 0, "processedRooms": 0, "rooms": [], "errors": [], "gaps": []}
 
 
 async def test_several_rooms_are_read_at_once_and_never_more_than_that(store: Store, database: Database) -> None:
@@ -199,7 +199,7 @@ async def test_one_rooms_failure_is_kept_on_it_and_the_rest_go_on(store: Store, 
     assert result["rooms"] == [{"roomId": "10", "fetched": 1}]
     assert [(error["roomId"], error["message"][:50]) for error in result["errors"]] == [
         ("11", "Chatwork API error: 403"),
-        ("12", "Chatwork's answer cannot be read: Invalid JSON: ex"),
+        ("12", "Chatwork's answer cannot be read: it is not JSON"),
         ("13", "Chatwork API error: 503"),
     ]
     assert [failed[id].last_error_status for id in ("10", "11", "12", "13")] == [None, 403, None, 503]
@@ -257,7 +257,7 @@ async def test_chatwork_never_has_to_say_that_it_was_too_much(store: Store, data
         client_of(sandbox, database, rate_limit=rate_limit) as chatwork,
         running(store, resources_of(database, chatwork), CHATWORK_MESSAGES_SYNC) as attempt,
     ):
-        await upsert_rooms(database, await chatwork.rooms(), new_rooms_active=True)
+        await upsert_rooms(database, (await chatwork.rooms()).items, new_rooms_active=True)
         result = await attempt.handle()
 
     assert len(result["rooms"]) == 25

@@ -142,6 +142,7 @@ POST /api/chatwork/messages/sync
 GET /api/chatwork/rooms/{id}/messages
 GET /api/chatwork/rooms
 PATCH /api/chatwork/rooms/{id}
+POST /api/chatwork/rooms/{id}/error/seen
 GET /api/companies
 POST /api/companies
 GET /api/companies/{id}/chatwork-rooms

@@ -118,7 +118,7 @@ async def _nothing(chunks: int, done: int) -> None:
 async def _rooms(base_url: str, outgoing: Outgoing, database: Database) -> list[str]:
     chatwork = Chatwork(ChatworkSettings(base_url, "token"), database, outgoing=outgoing, backoff=0, timeout=10)
     try:
-        return [room.name for room in await chatwork.rooms()]
+        return [room.name or "" for room in (await chatwork.rooms()).items]
     finally:
         await chatwork.close()
 

@@ -6,18 +6,16 @@ repeated with `force=1`. Neither the token nor a message's body may reach a log 
 
 import asyncio
 import hashlib
-import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Annotated, Any, TypeVar
+from typing import TypeVar
 
 import httpx2 as httpx
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 from events.database import Database
+from workers.chatwork.answers import Answer, ChatworkRoom, MessagesAnswer, NotAnAnswer, read_messages, read_rooms
 from workers.chatwork.rate_limit import Permit, RateLimit
 from workers.job_type import Final
 from workers.outgoing import Outgoing
@@ -28,10 +26,13 @@ TIMEOUT = 30.0  # seconds for one request and its whole answer
 CONNECT_TIMEOUT = 10.0
 MOST_CONNECTIONS = 64
 LARGEST_ANSWER = 40 * 2**20  # bytes: 100 messages of 65,535 characters, each written as \uXXXX
+LARGE_ANSWER = 64 * 1024  # bytes that are read on the event loop, in about a millisecond
+LIMITED = "chatwork-message-limitation"  # a header: "true" where the plan withholds messages
 SHORTEST_PAUSE, DEFAULT_PAUSE, LONGEST_PAUSE = 1.0, 10.0, 330.0  # seconds to stay away after a 429
 
 FAR = 15.0  # seconds: for a pause this long nothing new is started that would only hold a slot
 
+A = TypeVar("A")
 BeforeRequest = Callable[[], Awaitable[bool]]
 LeftAlone = Callable[[float], Awaitable[None]]
 """Told that Chatwork wants to be left alone for so many seconds."""
@@ -50,49 +51,6 @@ class ChatworkSettings:
     def __post_init__(self) -> None:
         if not self.token or not self.token.isascii() or not self.token.isprintable() or " " in self.token:
             raise ValueError("the Chatwork token has characters that a token cannot have")
-
-
-# What Chatwork answers ---------------------------------------------------------------------------------------------------------
-
-# PostgreSQL's text holds every character but this one.
-Text = Annotated[str, AfterValidator(lambda text: text.replace("\0", "\ufffd"))]
-Number = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,38}$"), AfterValidator(lambda number: number.lstrip("0") or "0")]
-Time = Annotated[int, Field(ge=0, le=253_402_300_799)]  # Unix seconds, up to the year 9999
-
-
-class Answer(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, hide_input_in_errors=True)
-
-
-class ChatworkRoom(Answer):
-    room_id: int = Field(ge=0, lt=10**38)
-    name: Text
-    description: Text | None = None
-
-
-class Account(Answer):
-    name: Text
-
-
-class ChatworkMessage(Answer):
-    message_id: Number
-    account: Account
-    body: Text
-    send_time: Time
-    update_time: Time | None = None
-
-    @property
-    def sent_at(self) -> datetime:
-        return datetime.fromtimestamp(self.send_time, UTC)
-
-    @property
-    def edited_at(self) -> datetime | None:
-        return datetime.fromtimestamp(self.update_time, UTC) if self.update_time else None
-
-
-ROOMS = TypeAdapter(list[ChatworkRoom])
-MESSAGES = TypeAdapter(list[ChatworkMessage])
-A = TypeVar("A")
 
 
 # What may go wrong -------------------------------------------------------------------------------------------------------------
@@ -138,6 +96,18 @@ def connected(chatwork: "Chatwork | None") -> "Chatwork":
     return chatwork
 
 
+Query = Callable[[bool], Awaitable[dict[str, str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Response:
+    """To the request with `params`. `body` is None where there is none (204)."""
+
+    params: dict[str, str]
+    headers: httpx.Headers
+    body: bytes | None
+
+
 # The client --------------------------------------------------------------------------------------------------------------------
 
 
@@ -175,15 +145,16 @@ class Chatwork:
     async def close(self) -> None:
         await self._http.aclose()
 
-    async def rooms(self) -> list[ChatworkRoom]:
+    async def rooms(self) -> Answer[ChatworkRoom]:
         async def no_query(failed: bool) -> dict[str, str]:
             return {}
 
-        return await self._get("rooms", no_query, ROOMS)
+        response = await self._get("rooms", no_query)
+        return await _read(read_rooms, response.body) if response.body is not None else Answer()
 
     async def messages(
         self, room_id: str, force: bool = False, *, before_request: BeforeRequest | None = None
-    ) -> list[ChatworkMessage]:
+    ) -> MessagesAnswer:
         """The newest 100 messages with `force`, else those that this token has not been given before.
 
         `before_request` is awaited before each request, when its permit is in hand: it leaves the mark of the request, and says
@@ -193,16 +164,21 @@ class Chatwork:
             needs_force = before_request is not None and await before_request()
             return {"force": "1" if force or failed or needs_force else "0"}
 
-        return await self._get(f"rooms/{room_id}/messages", query, MESSAGES)
+        response = await self._get(f"rooms/{room_id}/messages", query)
+        is_limited = response.headers.get(LIMITED, "").strip().lower() == "true"
+        is_forced = response.params["force"] == "1"
 
-    async def _get(self, path: str, query: Callable[[bool], Awaitable[dict[str, str]]], shape: TypeAdapter[list[A]]) -> list[A]:
+        def read(body: bytes) -> MessagesAnswer:
+            return read_messages(body, is_limited=is_limited, is_forced=is_forced)
+
+        return await _read(read, b"[]" if response.body is None else response.body)
+
+    async def _get(self, path: str, query: Query) -> _Response:
         # Before its permit is taken, which would lapse while it waits for a connection.
         async with self._connections:
-            return await self._get_at_last(path, query, shape)
+            return await self._get_at_last(path, query)
 
-    async def _get_at_last(
-        self, path: str, query: Callable[[bool], Awaitable[dict[str, str]]], shape: TypeAdapter[list[A]]
-    ) -> list[A]:
+    async def _get_at_last(self, path: str, query: Query) -> _Response:
         """`query` is told whether an earlier request failed in a way that leaves open whether Chatwork answered it."""
         failures = 0
         while True:
@@ -217,10 +193,8 @@ class Chatwork:
                 problem = NoAnswer(f"no answer from Chatwork ({type(error).__name__})")
             else:
                 match status:
-                    case 200:
-                        return _read(shape, body)
-                    case 204:
-                        return []
+                    case 200 | 204:
+                        return _Response(params, headers, body if status == 200 else None)
                     case 401:
                         raise Unauthorized
                     case 429:
@@ -274,26 +248,13 @@ async def _body(response: httpx.Response) -> bytes:
     return bytes(body)
 
 
-def _read(shape: TypeAdapter[list[A]], body: bytes) -> list[A]:
+async def _read(read: Callable[[bytes], A], body: bytes) -> A:
+    """Raises `Unreadable`."""
     try:
-        return shape.validate_json(body)
-    except ValidationError as error:
-        problem = error
-    if problem.errors(include_input=False)[0]["type"] == "json_invalid":
-        try:
-            return shape.validate_json(_without_half_characters(body))
-        except (ValueError, RecursionError):
-            pass  # the first reading says better what is wrong
-    first = problem.errors(include_input=False, include_url=False)[0]
-    place = ".".join(str(step) for step in first["loc"])
-    # The chain is cut: pydantic's own error quotes the answer, and that may be a message.
-    raise Unreadable(f"Chatwork's answer cannot be read: {f'{place}: ' if place else ''}{first['msg']}") from None
-
-
-def _without_half_characters(body: bytes) -> bytes:
-    r"""A text cut in the middle of an emoji is written as a lone `\ud83d`, which is JSON and yet no text."""
-    value: Any = json.loads(body)
-    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+        return await asyncio.to_thread(read, body) if len(body) > LARGE_ANSWER else read(body)
+    except NotAnAnswer as error:
+        # The chain is cut: an error of the parser may quote a message.
+        raise Unreadable(f"Chatwork's answer cannot be read: {error}") from None
 
 
 def _pause(headers: httpx.Headers) -> float:

@@ -8,7 +8,9 @@ a room has a mark, whoever reads it asks for the newest 100 (`force=1`) and so g
 - another's mark, found when ours was left, goes in our transaction if its attempt was over by then, and only then: what it was
   given before is in our `force=1` answer, or our own mark stays in its place. An attempt that ended later, or left its mark
   later, may have been given messages after our answer was made;
-- a mark is named by its id, and leaving it again gives it a new one: nobody removes a mark that they have not seen.
+- a mark is named by its id, and leaving it again gives it a new one: nobody removes a mark that they have not seen;
+- a message that cannot be read is named in `chatwork_unreadable` by the transaction that stores the others and removes the mark:
+  to ask for it again would bring it as it was.
 
 Two syncs that do not see each other's mark both ask with `force=0`; what one is given, its own mark covers.
 """
@@ -22,7 +24,9 @@ from decimal import Decimal
 from typing import Any
 
 from events.database import Database
-from workers.chatwork.client import ChatworkMessage
+from workers.chatwork.answers import ChatworkMessage, MessagesAnswer
+from workers.chatwork.gaps import update_gaps
+from workers.chatwork.unreadable import store_unreadable
 
 LEAVE_MARK = """
 with mine as (
@@ -63,6 +67,7 @@ set last_sync_at = greatest(r.last_sync_at, clock_timestamp()),
     last_error_at = null, last_error_status = null, last_error_message = null, updated_at = now()
 from room
 where r.room_id = room.room_id
+returning exists (select from chatwork_gaps g where g.room_id = r.room_id) as had_gaps
 """
 
 FAILED = """
@@ -127,7 +132,7 @@ class Mark:
 @dataclass(frozen=True, slots=True)
 class Message:
     message_id: str
-    sender: str
+    sender: str | None
     body: str
     sent_at: datetime
     company_id: str | None
@@ -156,14 +161,20 @@ async def leave_mark_again(database: Database, room_id: str, *, job_id: str, att
     await database.execute(LEAVE_MARK_AGAIN, {"room_id": room_id, "job_id": job_id, "attempt": attempt})
 
 
-async def store_messages(database: Database, room_id: str, found: Sequence[ChatworkMessage], mark: Mark) -> None:
-    """Keeps the answer to the request of `mark`. Only inside a transaction: the mark goes with the answer or not at all."""
-    messages = {message.message_id: message for message in found}
-    newest = max(messages, key=int, default=None)
+async def store_messages(
+    database: Database, room_id: str, answer: MessagesAnswer, mark: Mark, *, job_id: str | None = None
+) -> None:
+    """Keeps the answer to the request of `mark`, what could not be read of it, and where it leaves a gap. Only inside a
+    transaction: the mark goes with the answer or not at all."""
+    messages = answer.items
+    newest = max((message.message_id for message in messages), key=int, default=None)
     async with database.raw() as connection:
-        await connection.execute(READ, room_id, [mark.id, *mark.over], newest)
+        room = await connection.fetchrow(READ, room_id, [mark.id, *mark.over], newest)
+        had_gaps = room is not None and room["had_gaps"]
+        await update_gaps(connection, room_id, answer, had_gaps=had_gaps, job_id=job_id)
         if messages:
-            await connection.execute(UPSERT, room_id, list(messages), *_columns(list(messages.values())))
+            await connection.execute(UPSERT, room_id, *_columns(messages))
+    await store_unreadable(database, {room_id: answer.unreadable})
 
 
 async def store_failure(database: Database, room_id: str, *, status: int | None, message: str, mark: Mark) -> None:
@@ -196,7 +207,8 @@ async def page_of_messages(database: Database, room_id: str, *, limit: int, curs
 
 def _columns(messages: Sequence[ChatworkMessage]) -> tuple[list[Any], ...]:
     return (
-        [message.account.name for message in messages],
+        [message.message_id for message in messages],
+        [message.sender for message in messages],
         [message.body for message in messages],
         [message.sent_at for message in messages],
         [message.edited_at for message in messages],

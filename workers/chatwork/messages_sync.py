@@ -10,13 +10,14 @@ from typing import Annotated
 from pydantic import Field
 
 from events.job import JSON
+from workers.chatwork.answers import MessagesAnswer, complaint
 from workers.chatwork.client import Chatwork, ChatworkError, connected
+from workers.chatwork.gaps import gaps_of_job
 from workers.chatwork.messages import Mark, leave_mark, leave_mark_again, store_failure, store_messages
-from workers.chatwork.rooms import room_exists, rooms_to_sync
+from workers.chatwork.rooms import room_exists, rooms_to_sync, shortened
 from workers.job_type import AttemptOver, Context, Final, JobType, Payload, Unique
 
 AT_ONCE = 8
-LONGEST_ERROR = 500  # characters
 
 
 class MessagesSync(Payload):
@@ -31,8 +32,9 @@ class UnknownRoom(Final):
 
 
 async def sync_messages(context: Context, payload: MessagesSync) -> JSON:
-    """The result: `{totalRooms, processedRooms, rooms: [{roomId, fetched}], errors: [{roomId, message}]}`; `fetched` counts
-    the messages that Chatwork gave."""
+    """The result: `{totalRooms, processedRooms, rooms: [{roomId, fetched}], errors: [{roomId, message}], gaps: [{roomId,
+    afterMessageId, beforeMessageId, reason}]}`. `fetched` counts the messages that Chatwork gave and that can be read; a room
+    stands in `rooms` and in `errors` where others of its messages cannot."""
     chatwork = connected(context.resources.chatwork)
     room_ids = await _rooms_asked_for(context, payload)
     total, processed = len(room_ids), 0
@@ -44,9 +46,12 @@ async def sync_messages(context: Context, payload: MessagesSync) -> JSON:
         nonlocal processed
         for room_id in waiting:
             try:
-                fetched[room_id] = await _read_room(context, chatwork, room_id)
+                answer = await _read_room(context, chatwork, room_id)
+                fetched[room_id] = len(answer.items)
+                if answer.unreadable:
+                    errors[room_id] = complaint(answer.unreadable)
             except ChatworkError as error:
-                errors[room_id] = str(error)[:LONGEST_ERROR]
+                errors[room_id] = shortened(str(error))
             processed += 1
             await context.progress({"totalRooms": total, "processedRooms": processed})
 
@@ -63,6 +68,7 @@ async def sync_messages(context: Context, payload: MessagesSync) -> JSON:
         "processedRooms": processed,
         "rooms": [{"roomId": room_id, "fetched": fetched[room_id]} for room_id in room_ids if room_id in fetched],
         "errors": [{"roomId": room_id, "message": errors[room_id]} for room_id in room_ids if room_id in errors],
+        "gaps": await gaps_of_job(context.database, context.job_id),
     }
 
 
@@ -74,7 +80,7 @@ async def _rooms_asked_for(context: Context, payload: MessagesSync) -> list[str]
     return [payload.room_id]
 
 
-async def _read_room(context: Context, chatwork: Chatwork, room_id: str) -> int:
+async def _read_room(context: Context, chatwork: Chatwork, room_id: str) -> MessagesAnswer:
     """Reads one room and stores what came. Raises `ChatworkError` once that is kept on the room."""
     database, job_id, attempt = context.database, context.job_id, context.attempt
     mark: Mark | None = None
@@ -87,21 +93,21 @@ async def _read_room(context: Context, chatwork: Chatwork, room_id: str) -> int:
         return mark.needs_force
 
     try:
-        found = await chatwork.messages(room_id, before_request=leave_our_mark)
+        answer = await chatwork.messages(room_id, before_request=leave_our_mark)
     except ChatworkError as error:
         assert mark is not None
-        message = str(error)[:LONGEST_ERROR]
+        message = shortened(str(error))
         async with context.store():
             await store_failure(database, room_id, status=error.status, message=message, mark=mark)
         raise
     assert mark is not None, "no request goes out without its mark"
     try:
         async with context.store():
-            await store_messages(database, room_id, found, mark)
+            await store_messages(database, room_id, answer, mark, job_id=job_id)
     except AttemptOver:
         await leave_mark_again(database, room_id, job_id=job_id, attempt=attempt)
         raise
-    return len(found)
+    return answer
 
 
 CHATWORK_MESSAGES_SYNC = JobType(

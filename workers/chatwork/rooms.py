@@ -1,12 +1,17 @@
 """Table `chatwork_rooms`: the rooms that the token sees, and how far each has been read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from events.database import Database, Row
-from workers.chatwork.client import ChatworkRoom
+from workers.chatwork.answers import ChatworkRoom, Unreadable
+from workers.chatwork.gaps import Gap, gaps_by_room
+from workers.chatwork.unreadable import Unseen, mark_as_seen, store_unreadable, unseen_by_room
+
+LONGEST_ERROR = 500  # characters
+NO_NAME = Unreadable("the room's name", "`name` is missing or no text")
 
 ROOM_COLUMNS = """
 r.id, r.room_id, r.name, r.description, r.is_active, r.last_sync_at, r.last_message_id, r.last_error_at, r.last_error_status,
@@ -31,19 +36,21 @@ update chatwork_rooms set is_active = :is_active, updated_at = now() where id = 
 """
 
 # Unchanged rooms are left out beforehand: `on conflict do update` locks, and so rewrites, even what it does not change. In
-# the order of room_id, so that two syncs at once cannot deadlock.
+# the order of room_id, so that two syncs at once cannot deadlock. A room without a name keeps its old one, or has its id.
 UPSERT = """
 with asked as (
-    select * from unnest(
+    select a.room_id, coalesce(a.name, known.name, '#' || a.room_id) as name, a.description,
+        known.room_id is null as is_new, known.name as known_name, known.description as known_description
+    from unnest(
         cast(:room_ids as text[]), cast(:names as text[]), cast(:descriptions as text[])
     ) as a(room_id, name, description)
+    left join chatwork_rooms known on known.room_id = a.room_id
 ), written as (
     insert into chatwork_rooms as r (room_id, name, description, is_active)
-    select a.room_id, a.name, a.description, :is_active
-    from asked a
-    left join chatwork_rooms known on known.room_id = a.room_id
-    where known.room_id is null or (known.name, known.description) is distinct from (a.name, a.description)
-    order by a.room_id
+    select room_id, name, description, :is_active
+    from asked
+    where is_new or (known_name, known_description) is distinct from (name, description)
+    order by room_id
     on conflict (room_id) do update
     set name = excluded.name, description = excluded.description, updated_at = now()
     where (r.name, r.description) is distinct from (excluded.name, excluded.description)
@@ -64,7 +71,8 @@ EXISTS = "select exists (select from chatwork_rooms where room_id = :room_id)"
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """`id` is ours; `room_id` and `last_message_id` are Chatwork's, strings of digits."""
+    """`id` is ours; `room_id` and `last_message_id` are Chatwork's, strings of digits. `error_needs_review`: the last error is
+    something that could not be read, and stays until `see_error`."""
 
     id: str
     room_id: str
@@ -79,6 +87,8 @@ class Room:
     created_at: datetime
     updated_at: datetime
     message_count: int
+    error_needs_review: bool
+    gaps: tuple[Gap, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +100,25 @@ class Upserted:
 
 async def list_rooms(database: Database) -> list[Room]:
     """Every room, by name."""
-    return [_room(row) for row in await database.fetch_all(LIST)]
+    rows, unseen, gaps = await database.fetch_all(LIST), await unseen_by_room(database), await gaps_by_room(database)
+    return [_room(row, unseen, gaps) for row in rows]
 
 
 async def get_room(database: Database, id: str) -> Room | None:
     row = await database.fetch_one(GET, {"id": id})
-    return None if row is None else _room(row)
+    if row is None:
+        return None
+    room_id = row["room_id"]
+    return _room(row, await unseen_by_room(database, room_id), await gaps_by_room(database, room_id))
+
+
+async def see_error(database: Database, id: str, *, until: datetime) -> Room | None:
+    """A person has seen what could not be read of a room until then. The room as it is now; None where there is none."""
+    room = await get_room(database, id)
+    if room is None:
+        return None
+    await mark_as_seen(database, room.room_id, until=until)
+    return await get_room(database, id)
 
 
 async def set_active(database: Database, id: str, is_active: bool) -> Room | None:
@@ -105,17 +128,23 @@ async def set_active(database: Database, id: str, is_active: bool) -> Room | Non
 
 
 async def upsert_rooms(database: Database, found: Sequence[ChatworkRoom], *, new_rooms_active: bool) -> Upserted:
-    """Keeps what Chatwork said about the rooms. `updated` counts only those that changed."""
-    rooms = {str(room.room_id): room for room in found}
+    """Keeps what Chatwork said about the rooms, each named once. `updated` counts only those that changed. That one has no name
+    is its error."""
     values: dict[str, Any] = {
-        "room_ids": list(rooms),
-        "names": [room.name for room in rooms.values()],
-        "descriptions": [room.description for room in rooms.values()],
+        "room_ids": [room.room_id for room in found],
+        "names": [room.name for room in found],
+        "descriptions": [room.description for room in found],
         "is_active": new_rooms_active,
     }
     row = await database.fetch_one(UPSERT, values)
     assert row is not None
-    return Upserted(row["created"], row["updated"], len(rooms))
+    await store_unreadable(database, {room.room_id: [NO_NAME] for room in found if room.name is None})
+    return Upserted(row["created"], row["updated"], len(found))
+
+
+def shortened(message: str) -> str:
+    """As a room keeps an error."""
+    return message if len(message) <= LONGEST_ERROR else message[: LONGEST_ERROR - 1] + "…"
 
 
 async def rooms_to_sync(database: Database, *, limit: int | None = None) -> list[str]:
@@ -127,5 +156,11 @@ async def room_exists(database: Database, room_id: str) -> bool:
     return bool(await database.fetch_val(EXISTS, {"room_id": room_id}))
 
 
-def _room(row: Row) -> Room:
-    return Room(**dict(row))
+def _room(row: Row, unseen: Mapping[str, Unseen], gaps: Mapping[str, tuple[Gap, ...]]) -> Room:
+    """An error of the last reading, which the next good one clears, stands before what could not be read earlier."""
+    values, room_id = dict(row), row["room_id"]
+    needs_review = values["last_error_at"] is None and room_id in unseen
+    if needs_review:
+        values["last_error_at"] = unseen[room_id].found_at
+        values["last_error_message"] = shortened(unseen[room_id].message)
+    return Room(**values, error_needs_review=needs_review, gaps=gaps.get(room_id, ()))

@@ -1,9 +1,13 @@
 """The job type `chatwork_rooms_sync`: the rooms as Chatwork lists them."""
 
+import structlog
+
 from events.job import JSON
 from workers.chatwork.client import connected
 from workers.chatwork.rooms import upsert_rooms
 from workers.job_type import Context, JobType, Payload, Unique
+
+log = structlog.get_logger(__name__)
 
 
 class RoomsSync(Payload):
@@ -11,11 +15,18 @@ class RoomsSync(Payload):
 
 
 async def sync_rooms(context: Context, payload: RoomsSync) -> JSON:
-    """The result: `{created, updated, total}`, of which `updated` counts only rooms that changed."""
+    """The result: `{created, updated, total}`, of which `updated` counts only rooms that changed. A room without a name is told
+    as its error; one without an id is no room that could have one, and is told in the log."""
     chatwork = connected(context.resources.chatwork)
     found = await chatwork.rooms()
+    if found.unreadable:
+        reasons = sorted({each.reason for each in found.unreadable})
+        log.warning(
+            "rooms without an id were left out",
+            job_id=context.job_id, attempt=context.attempt, rooms=len(found.unreadable), reasons=reasons,
+        )  # fmt: skip
     async with context.store():
-        kept = await upsert_rooms(context.database, found, new_rooms_active=chatwork.settings.new_rooms_active)
+        kept = await upsert_rooms(context.database, found.items, new_rooms_active=chatwork.settings.new_rooms_active)
     return {"created": kept.created, "updated": kept.updated, "total": kept.total}
 
 

@@ -87,6 +87,7 @@ class Sandbox:
         self.window = window
         self.host = host
         self.port = port
+        self._readable: dict[str, int] = {}  # by room: how many of its newest messages the plan lets anybody read
         self._given: dict[str, int] = {}  # by room: how many of its messages the token has been given
         self._last_message_id = max((number for room in self.rooms.values() for number in room.message_ids), default=0)
         self._arrivals: deque[float] = deque()
@@ -137,6 +138,27 @@ class Sandbox:
         room.message_ids.append(self._last_message_id)
         room.last_update_time = message.send_time
         return message.message_id
+
+    def say_oddly(self, room_id: str, fields: Mapping[str, Any] | bytes) -> str:
+        """One more message, of which these fields are otherwise (null, of another type), or whose JSON is these very bytes. The
+        id that it would have had."""
+        message_id = self.say(room_id, "odd")
+        messages = self.rooms[room_id].messages
+        odd = fields if isinstance(fields, bytes) else orjson.dumps({**orjson.loads(messages[-1]), **fields})
+        messages[-1] = odd
+        return message_id
+
+    def distort_room(self, room_id: str, fields: Mapping[str, Any]) -> None:
+        """The room is listed with these fields otherwise."""
+        self.rooms[room_id].odd_fields.update(fields)
+
+    def withhold(self, room_id: str, *, newest: int | None) -> None:
+        """As on a free plan, only so many of the room's newest messages can be read, and an answer that leaves out older ones
+        says so in a header. None lets all be read again."""
+        if newest is None:
+            self._readable.pop(room_id, None)
+        else:
+            self._readable[room_id] = newest
 
     def edit(self, room_id: str, message_id: str, body: str, *, at: int | None = None) -> None:
         """Somebody rewrites a message. As with Chatwork, `force=0` does not give it again."""
@@ -280,11 +302,15 @@ class Sandbox:
         room = self.rooms.get(room_id)
         if room is None:
             return _problem(404)
-        messages = room.messages if force else room.messages[self.given(room_id) :]
+        asked_from = 0 if force else self.given(room_id)
+        readable_from = max(len(room.messages) - self._readable.get(room_id, len(room.messages)), 0)
+        messages = room.messages[max(asked_from, readable_from) :]
         self._given[room_id] = len(room.messages)
+        limited = {"chatwork-message-limitation": "true"} if asked_from < readable_from else {}
+        headers = self._limit_headers(0) | limited
         if not messages:
-            return _Answer(204, headers=self._limit_headers(0))
-        return _Answer(200, b"[%s]" % b",".join(messages[-NEWEST:]), self._limit_headers(0))
+            return _Answer(204, headers=headers)
+        return _Answer(200, b"[%s]" % b",".join(messages[-NEWEST:]), headers)
 
     def _next_fault(self, room_id: str | None) -> _Fault | None:
         for trouble in self._troubles:
@@ -389,4 +415,5 @@ def _room_json(room: SandboxRoom) -> dict[str, Any]:
         "icon_path": "https://appdata.chatwork.com/icon/ico_group.png",
         "last_update_time": room.last_update_time,
         **described,
+        **room.odd_fields,
     }

@@ -4,9 +4,9 @@ name}, body, send_time}]}`, plain or gzip."""
 import gzip
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -55,6 +55,8 @@ class SandboxRoom:
     messages: list[bytes]
     message_ids: list[int]
     last_update_time: int
+    odd_fields: dict[str, Any] = field(default_factory=dict)
+    """What stands in the list of rooms in place of the room's own."""
 
 
 def load_rooms(file: Path) -> dict[str, SandboxRoom]:

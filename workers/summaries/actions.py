@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import date, tzinfo
 
 from workers.summaries import cues
-from workers.summaries.conversation import Line, Room, Turn, says_again
+from workers.summaries.conversation import Line, Room, Turn, is_same_sender, says_again
 from workers.summaries.dates import Due, due_in
 from workers.summaries.sentences import key_of, words_of
 from workers.summaries.words import NO_NAMES
@@ -86,7 +86,7 @@ def _who_accepted(room: Room, at: int) -> str | None:
     asked = room[at]
     for turn in room[at + 1 : at + 4]:
         about_it = not turn.plain.replies_to or asked.message.message_id in turn.plain.replies_to
-        if turn.message.sender != asked.message.sender and about_it and _begins_with_yes(turn):
+        if not is_same_sender(turn.message, asked.message) and about_it and _begins_with_yes(turn):
             return turn.message.sender
     return None
 

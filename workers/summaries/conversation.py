@@ -73,6 +73,11 @@ def _things_differ(one: Line, other: Line) -> bool:
     return not (things <= others or others <= things)
 
 
+def is_same_sender(one: Message, other: Message) -> bool:
+    """Two messages that name nobody may be of two people."""
+    return one.sender is not None and one.sender == other.sender
+
+
 def is_same_person(name: str, sender: str) -> bool:
     """Whether "田中" is "田中 太郎": people are addressed by a part of their name."""
     name, sender = ("".join(key_of(part).split()) for part in (name, sender))

@@ -1,5 +1,6 @@
 """The summary drafts, one for each company and period, and the messages that they are made of. The only SQL on this table."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -7,6 +8,8 @@ import orjson
 
 from events.database import Database, Row
 from events.job import JSON, rfc3339
+from workers.chatwork.gaps import Gap, gaps_of_company
+from workers.summaries.gap_note import with_gap_note
 from workers.summaries.summary import Message, Summary
 
 LIFETIME = timedelta(days=7)
@@ -76,7 +79,8 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """`source_message_count` counts all messages of the period, also those that were not chosen."""
+    """`source_message_count` counts all messages of the period, also those that were not chosen. `incomplete_rooms` names the
+    rooms in which messages of the period may be missing, as is known now."""
 
     id: str
     company_id: str
@@ -88,6 +92,7 @@ class Draft:
     source_message_count: int
     token_usage: JSON
     expires_at: datetime
+    incomplete_rooms: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, JSON]:
         """As the API, and the job's result, show it."""
@@ -96,7 +101,7 @@ class Draft:
             "companyId": self.company_id,
             "periodStart": rfc3339(self.period.start),
             "periodEnd": rfc3339(self.period.end),
-            "content": self.content,
+            "content": with_gap_note(self.content, self.incomplete_rooms),
             "sourceLinks": list(self.source_links),
             "model": self.model,
             "promptVersion": self.prompt_version,
@@ -127,18 +132,19 @@ async def save_draft(database: Database, company_id: str, period: Period, summar
     }
     row = await database.fetch_one(SAVE, _of(company_id, period) | values)
     assert row is not None
-    return _draft(row)
+    return _draft(row, await gaps_of_company(database, company_id))
 
 
 async def current_draft(database: Database, company_id: str, period: Period) -> Draft | None:
     """The unexpired draft of this very period, if the period still holds as many messages as it was made of."""
     row = await database.fetch_one(CURRENT, _of(company_id, period))
-    return None if row is None else _draft(row)
+    return None if row is None else _draft(row, await gaps_of_company(database, company_id))
 
 
 async def list_drafts(database: Database, company_id: str) -> list[Draft]:
     """The newest 200, newest first, with those that have expired: `expires_at` says so."""
-    return [_draft(row) for row in await database.fetch_all(LIST, {"company_id": company_id})]
+    rows, gaps = await database.fetch_all(LIST, {"company_id": company_id}), await gaps_of_company(database, company_id)
+    return [_draft(row, gaps) for row in rows]
 
 
 async def messages_of(database: Database, company_id: str, period: Period) -> Material:
@@ -156,11 +162,12 @@ def _message(row: Row) -> Message:
     return Message(row["room_id"], row["room_name"], row["message_id"], row["sender"], row["sent_at"], row["body"])
 
 
-def _draft(row: Row) -> Draft:
+def _draft(row: Row, gaps: Sequence[tuple[str, Gap]]) -> Draft:
+    period = Period(row["period_start"], row["period_end"])
     return Draft(
         id=row["id"],
         company_id=row["company_id"],
-        period=Period(row["period_start"], row["period_end"]),
+        period=period,
         content=row["content"],
         source_links=tuple(row["source_links"]),
         model=row["model"],
@@ -168,4 +175,5 @@ def _draft(row: Row) -> Draft:
         source_message_count=row["source_message_count"],
         token_usage=orjson.loads(row["token_usage"]),
         expires_at=row["expires_at"],
+        incomplete_rooms=tuple(dict.fromkeys(room for room, gap in gaps if gap.touches(period.start, period.end))),
     )

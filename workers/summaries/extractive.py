@@ -51,7 +51,7 @@ def summarise(messages: Sequence[Message]) -> tuple[str, tuple[str, ...]]:
 def _topics(rooms: list[Room], points: list[Line]) -> list[tuple[str, int]]:
     turns = [turn for room in rooms for turn in room]
     texts = ["\n".join(line.text for line in turn.lines if not cues.is_small_talk(line.key)) for turn in turns]
-    names = sorted({name for turn in turns for name in (turn.message.sender, *turn.plain.to)})
+    names = sorted({name for turn in turns for name in (turn.message.sender, *turn.plain.to) if name})
     return topics_of(texts, names) or topics_of([line.text for line in points], names, named_at_least=1)[:3]
 
 

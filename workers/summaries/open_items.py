@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from workers.summaries import cues
-from workers.summaries.conversation import Line, Room, Turn, is_same_person, says_again
+from workers.summaries.conversation import Line, Room, Turn, is_same_person, is_same_sender, says_again
 
 ANSWERED_WITHIN = 6
 """Messages of others after a question in which an answer is looked for (one that names the question may come at any time)."""
@@ -25,7 +25,7 @@ def _is_a_question(line: Line) -> bool:
 
 
 def _is_answered(room: Room, at: int, question: Line) -> bool:
-    others = [turn for turn in room[at + 1 :] if turn.message.sender != question.message.sender and turn.lines]
+    others = [turn for turn in room[at + 1 :] if not is_same_sender(turn.message, question.message) and turn.lines]
     naming_it = [turn for turn in others[ANSWERED_WITHIN:] if question.message.message_id in turn.plain.replies_to]
     candidates = [*others[:ANSWERED_WITHIN], *naming_it]
     return any(_answers(turn, question, is_next=turn is candidates[0]) for turn in candidates)
@@ -41,5 +41,6 @@ def _answers(turn: Turn, question: Line, *, is_next: bool) -> bool:
     if any(line.words & question.words for line in turn.lines if not _is_a_question(line)):
         return True
     asker = question.message.sender
-    addressed_elsewhere = bool(turn.plain.to) and not any(is_same_person(name, asker) for name in turn.plain.to)
+    names = turn.plain.to
+    addressed_elsewhere = bool(names and asker) and not any(is_same_person(name, asker or "") for name in names)
     return is_next and not addressed_elsewhere and turn.message.sent_at - question.message.sent_at < SOON

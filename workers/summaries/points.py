@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import replace
 
 from workers.summaries import cues
-from workers.summaries.conversation import Line, Room, alike
+from workers.summaries.conversation import Line, Room, alike, is_same_sender
 from workers.summaries.sentences import letters_of
 
 MAX_POINTS = 12
@@ -59,7 +59,7 @@ def _joined(line: Line, short: Line) -> Line:
 
 def _question_just_before(room: Room, at: int) -> Line | None:
     """The question with which somebody else ended the message before this one."""
-    if at == 0 or not room[at - 1].lines or room[at - 1].message.sender == room[at].message.sender:
+    if at == 0 or not room[at - 1].lines or is_same_sender(room[at - 1].message, room[at].message):
         return None
     last = room[at - 1].lines[-1]
     return last if cues.asks(last.key) and not cues.requests(last.key) and last.words and len(last.text) <= 60 else None

@@ -10,12 +10,12 @@ MAX_SOURCE_LINKS = 20
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A Chatwork message as it was stored; `body` still holds Chatwork's markup."""
+    """A Chatwork message as it was stored; `body` still holds Chatwork's markup, `sender` is None where nobody is named."""
 
     room_id: str
     room_name: str
     message_id: str
-    sender: str
+    sender: str | None
     sent_at: datetime
     body: str
 

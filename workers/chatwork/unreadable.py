@@ -1,0 +1,64 @@
+"""Table `chatwork_unreadable`: what Chatwork gave and nobody could read. It is a room's error until a person has seen it.
+
+What was seen comes up again only for another reason: a sync that reads the newest 100 meets the same message each time.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from events.database import Database, Row
+from workers.chatwork.answers import WITHOUT_ID, Unreadable, complaint
+
+# Two messages without an id cannot be told apart, so each counts as a new one. In the order of the key, against deadlocks.
+ADD = f"""
+insert into chatwork_unreadable as u (room_id, item, reason)
+select distinct on (a.room_id, a.item) a.room_id, a.item, a.reason
+from unnest(cast(:room_ids as text[]), cast(:items as text[]), cast(:reasons as text[])) as a(room_id, item, reason)
+order by a.room_id, a.item
+on conflict on constraint an_unreadable_item_is_kept_once do update
+set reason = excluded.reason, found_at = excluded.found_at, seen_at = null
+where u.reason <> excluded.reason or u.item = '{WITHOUT_ID}'
+"""
+
+UNSEEN = """
+select room_id, item, reason, found_at from chatwork_unreadable
+where seen_at is null and (cast(:room_id as text) is null or room_id = :room_id)
+order by found_at desc, item
+"""
+
+SEEN = """
+update chatwork_unreadable set seen_at = now() where room_id = :room_id and seen_at is null and found_at <= :until
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """A room's error: all that could not be read and that nobody has seen; `found_at` is the newest's time."""
+
+    message: str
+    found_at: datetime
+
+
+async def store_unreadable(database: Database, found: Mapping[str, Sequence[Unreadable]]) -> None:
+    """What could not be read, by room."""
+    rows = [(room_id, each.item, each.reason) for room_id, several in found.items() for each in several]
+    if rows:
+        room_ids, items, reasons = (list(column) for column in zip(*rows, strict=True))
+        await database.execute(ADD, {"room_ids": room_ids, "items": items, "reasons": reasons})
+
+
+async def unseen_by_room(database: Database, room_id: str | None = None) -> dict[str, Unseen]:
+    """Of every room that has any, or of one."""
+    rows: dict[str, list[Row]] = {}
+    for row in await database.fetch_all(UNSEEN, {"room_id": room_id}):
+        rows.setdefault(row["room_id"], []).append(row)
+    return {
+        room_id: Unseen(complaint([Unreadable(row["item"], row["reason"]) for row in unseen]), unseen[0]["found_at"])
+        for room_id, unseen in rows.items()
+    }
+
+
+async def mark_as_seen(database: Database, room_id: str, *, until: datetime) -> None:
+    """What was found later stays: the person has not seen it."""
+    await database.execute(SEEN, {"room_id": room_id, "until": until})
