@@ -93,6 +93,9 @@ def cannot_enter(error: Exception) -> bool:
     return isinstance(error, NOT_LET_IN)
 
 
+MAY_ONLY_READ = (asyncpg.InsufficientPrivilegeError, asyncpg.ReadOnlySQLTransactionError)
+"""The role may not write, or the server is a replica."""
+
 LockNotAvailable = asyncpg.LockNotAvailableError
 """Somebody else held the lock for longer than `lock_timeout`."""
 
@@ -283,7 +286,11 @@ def _time_encoder() -> Callable[[datetime], tuple[int]]:
 
 
 def _time_from_microseconds(microseconds: tuple[int]) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds[0])
+    try:
+        return _EPOCH + timedelta(microseconds=microseconds[0])
+    except OverflowError:
+        # Infinity, and years that Python does not know.
+        return (datetime.max if microseconds[0] > 0 else datetime.min).replace(tzinfo=UTC)
 
 
 def _uuid_bytes(text: str) -> bytes:

@@ -14,6 +14,8 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, assert_never, get_args
 
+from events.findings import FindingName
+
 JSON = Any
 """What JSON holds: dict, list, str, int, float, bool or None."""
 
@@ -51,7 +53,7 @@ class JobError:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """An attempt may be run from `delay` after this event. `type`, `payload` and `user_id` are set at seq 1 only."""
+    """An attempt may be run from `delay` after this event. `type`, `payload`, `user_id` and `unique_key` are set at seq 1 only."""
 
     reason: Reason
     max_attempts: int
@@ -59,6 +61,7 @@ class Queued:
     type: str | None = None
     payload: JSON = None
     user_id: str | None = None
+    unique_key: str | None = None
 
     def run_at(self, at: datetime) -> datetime:
         """Where the event is of that time."""
@@ -94,13 +97,23 @@ class Canceled:
 Event = Queued | Started | Progress | Completed | Failed | Canceled
 
 
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """What stands in the log in the place of an event and cannot be one of ours: it can be shown, and not folded. `data` is the
+    text as it stands where it is no JSON that we read."""
+
+    type: str
+    data: JSON
+    why: str
+
+
 class Recorded(NamedTuple):
     """An event with its place in a job's history: one row of `job_events`."""
 
     job_id: str
     seq: int
     attempt: int
-    event: Event
+    event: Event | Unreadable
     actor: str
     at: datetime
     position: int | None = None
@@ -139,9 +152,17 @@ class NotAllowed(Exception):
         self.job = job
 
 
-def queue(*, type: str, payload: JSON, user_id: str | None, max_attempts: int, delay: timedelta = NO_DELAY) -> list[Event]:
+def queue(
+    *,
+    type: str,
+    payload: JSON,
+    user_id: str | None,
+    max_attempts: int,
+    delay: timedelta = NO_DELAY,
+    unique_key: str | None = None,
+) -> list[Event]:
     """A new job's first event."""
-    return [Queued("new", max_attempts, delay, type, payload, user_id)]
+    return [Queued("new", max_attempts, delay, type, payload, user_id, unique_key)]
 
 
 def start(job: Job, *, attempt: int, worker: str) -> list[Event]:
@@ -222,15 +243,25 @@ def _failed(job: Job, error: JobError, retry_in: timedelta | None, reason: Reaso
 
 
 class BrokenHistory(Exception):
-    """A recorded event that no decision could have made after the events before it."""
+    """A recorded event that no decision could have made after the events before it: where it stands, and what is wrong."""
+
+    def __init__(
+        self, detail: str, name: FindingName = FindingName.MODIFIED, job_id: str | None = None, seq: int | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.name = name
+        self.job_id = job_id
+        self.seq = seq
 
 
 def evolve(job: Job | None, recorded: Recorded) -> Job:
     """The job after one more event. `job` is None before the first. Raises `BrokenHistory`."""
-    if job is None:
-        return _created(recorded)
-    _must_follow(job, recorded)
     event, at = recorded.event, recorded.at
+    if isinstance(event, Unreadable):
+        raise BrokenHistory(event.why, FindingName.MODIFIED, recorded.job_id, recorded.seq)
+    if job is None:
+        return _created(recorded, event)
+    _must_follow(job, recorded, event)
     result, error, worker, max_attempts = job.result, job.error, None, job.max_attempts
     run_at, started_at, finished_at = job.run_at, job.started_at, job.finished_at
     match event:
@@ -263,8 +294,7 @@ def fold(history: Iterable[Recorded]) -> Job | None:
     return job
 
 
-def _created(recorded: Recorded) -> Job:
-    event = recorded.event
+def _created(recorded: Recorded, event: Event) -> Job:
     if (
         not isinstance(event, Queued)
         or event.type is None
@@ -272,7 +302,9 @@ def _created(recorded: Recorded) -> Job:
         or event.max_attempts < 1
         or (recorded.seq, recorded.attempt) != (1, 1)
     ):
-        raise BrokenHistory(f"job {recorded.job_id} begins with {word(event)} at seq {recorded.seq}")
+        name = FindingName.SEQ_GAP if recorded.seq > 1 else FindingName.ILLEGAL_TRANSITION
+        detail = f"job {recorded.job_id} begins with {word(event)} at seq {recorded.seq}"
+        raise BrokenHistory(detail, name, recorded.job_id, recorded.seq)
     return Job(
         id=recorded.job_id, type=event.type, status=Status.QUEUED, payload=event.payload, result=None, error=None,
         user_id=event.user_id, attempt=1, max_attempts=event.max_attempts, worker=None, seq=1,
@@ -290,8 +322,7 @@ MAY_FOLLOW: dict[Status, tuple[type[Event], ...]] = {
 """The table of states and events (docs/architecture.md). What is not listed is refused."""
 
 
-def _must_follow(job: Job, recorded: Recorded) -> None:
-    event = recorded.event
+def _must_follow(job: Job, recorded: Recorded, event: Event) -> None:
     next_attempt = job.attempt + 1 if isinstance(event, Queued) else job.attempt
     if (
         recorded.seq != job.seq + 1
@@ -303,8 +334,19 @@ def _must_follow(job: Job, recorded: Recorded) -> None:
     ):
         raise BrokenHistory(
             f"job {job.id}: {word(event)} (seq {recorded.seq}, attempt {recorded.attempt}) may not follow"
-            f" {job.status} (seq {job.seq}, attempt {job.attempt})"
+            f" {job.status} (seq {job.seq}, attempt {job.attempt})",
+            _what_is_wrong(job, recorded),
+            job.id,
+            recorded.seq,
         )
+
+
+def _what_is_wrong(job: Job, recorded: Recorded) -> FindingName:
+    if recorded.seq > job.seq + 1:
+        return FindingName.SEQ_GAP
+    if recorded.seq <= job.seq:
+        return FindingName.INSERTED
+    return FindingName.BACKDATED if recorded.at < job.updated_at else FindingName.ILLEGAL_TRANSITION
 
 
 def _may_be_queued_again(job: Job, event: Queued) -> bool:
@@ -334,18 +376,20 @@ _WORDS: dict[type[Event], str] = {
 EVENT_TYPES = tuple(_WORDS.values())
 
 
-def word(event: Event) -> str:
-    """The event's type as it is stored: one of `EVENT_TYPES`."""
-    return _WORDS[type(event)]
+def word(event: Event | Unreadable) -> str:
+    """The event's type as it is stored: one of `EVENT_TYPES`, if it can be read."""
+    return event.type if isinstance(event, Unreadable) else _WORDS[type(event)]
 
 
-def event_data(event: Event, at: datetime) -> dict[str, JSON]:
-    """The event's `data` as it is stored: docs/architecture.md lists the keys."""
+def event_data(event: Event | Unreadable, at: datetime) -> dict[str, JSON]:
+    """The event's `data` as it is stored: docs/architecture.md lists the keys. Of what is no object, `{"unreadable": …}`."""
     match event:
         case Queued():
             data = {"reason": event.reason, "runAt": rfc3339(event.run_at(at)), "maxAttempts": event.max_attempts}
             if event.type is not None:
                 data |= {"type": event.type, "payload": event.payload, "userId": event.user_id}
+            if event.unique_key is not None:
+                data["uniqueKey"] = event.unique_key
             return data
         case Started():
             return {"worker": event.worker}
@@ -355,6 +399,8 @@ def event_data(event: Event, at: datetime) -> dict[str, JSON]:
             return {"error": event.error.to_json(), "willRetry": event.will_retry}
         case Canceled():
             return {"reason": event.reason}
+        case Unreadable():
+            return event.data if isinstance(event.data, dict) else {"unreadable": event.data}
         case _:
             assert_never(event)
 
@@ -368,7 +414,9 @@ def event_from(type: str, data: dict[str, JSON], at: datetime) -> Event:
                 if data["reason"] not in get_args(Reason):
                     raise ValueError(f"no such reason: {data['reason']!r}")
                 type_, user_id = _text_or_none(data.get("type")), _text_or_none(data.get("userId"))
-                return Queued(data["reason"], _whole(data["maxAttempts"]), delay, type_, data.get("payload"), user_id)
+                unique_key, max_attempts = _text_or_none(data.get("uniqueKey")), _whole(data["maxAttempts"])
+                at + delay  # within the years that there are
+                return Queued(data["reason"], max_attempts, delay, type_, data.get("payload"), user_id, unique_key)
             case "started":
                 return Started(_text(data["worker"]))
             case "progress":
@@ -382,7 +430,7 @@ def event_from(type: str, data: dict[str, JSON], at: datetime) -> Event:
                 return Failed(error, _truth(data["willRetry"]))
             case "canceled":
                 return Canceled(_text(data["reason"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise BrokenHistory(f"data of a {type} event that nobody could have written: {error!r}") from error
     raise BrokenHistory(f"unknown event type {type!r}")
 

@@ -25,6 +25,7 @@ from events.bus import Bus, Change
 from events.database import Connection, Database, Row
 from events.deadlines import Deadlines
 from events.elapsed import elapsed
+from events.findings import FindingName
 from events.group_commit import GroupCommit
 from events.job import (
     JSON,
@@ -36,6 +37,7 @@ from events.job import (
     Recorded,
     Started,
     Status,
+    Unreadable,
     event_data,
     event_from,
     evolve,
@@ -174,6 +176,8 @@ PLANS = {
 TUNED_EVERY = 30.0  # seconds
 MAY_HAVE_GROWN = 500  # writes after which a connection looks again at a table that was small
 
+DEEPEST = 250  # levels of JSON; orjson reads more than it writes
+
 SALTS = """
 select e.job_id, e.salt from job_events e
 join unnest($1::uuid[], $2::int[]) as a(job_id, seq) on e.job_id = a.job_id and e.seq = a.seq
@@ -258,6 +262,14 @@ class UnknownJob(LookupError):
 
     def __init__(self, job_id: str) -> None:
         super().__init__(f"job {job_id} is not in the view")
+
+
+class BrokenView(Exception):
+    """A row of the view that nobody could have written: `job_id`."""
+
+    def __init__(self, job_id: str, why: str) -> None:
+        super().__init__(f"job {job_id} cannot be read in the view: {why}")
+        self.job_id = job_id
 
 
 class AlreadyActive(Exception):
@@ -498,6 +510,9 @@ class Store:
 
     async def _say_who_is_active(self, job_id: str, error: asyncpg.UniqueViolationError) -> None:
         """A retry that would make a second active job of one kind."""
+        if error.constraint_name == "an_event_has_its_own_place_in_the_history":
+            detail = "the log has more events than the view knows of"
+            raise BrokenHistory(detail, FindingName.VIEW_DRIFT, job_id) from error
         if error.constraint_name != "only_one_active_job_of_this_kind":
             raise error
         active = await self._database.fetch_val(
@@ -604,20 +619,30 @@ def new_job_id() -> str:
 
 
 def job_from(row: Row | asyncpg.Record) -> Job:
-    """A `Job` from a row that begins with `JOB_COLUMNS`."""
+    """A `Job` from a row that begins with `JOB_COLUMNS`. Raises `BrokenView`."""
     id, type, status, payload, result, error, *rest = itertools.islice(row.values(), len(Job._fields))
-    failure = None if error is None else JobError(**orjson.loads(error))
-    return Job(id, type, Status(status), _load(payload), _load(result), failure, *rest)
+    try:
+        failure = None if error is None else JobError(**orjson.loads(error))
+        return Job(id, type, Status(status), _load(payload), _load(result), failure, *rest)
+    except (TypeError, ValueError) as broken:
+        raise BrokenView(id, str(broken)) from broken
 
 
 def recorded_from(row: Row | asyncpg.Record) -> Recorded:
-    """An event from its row. Raises `BrokenHistory` for a row that nobody could have written."""
-    try:
-        data = orjson.loads(row["data"])
-    except orjson.JSONDecodeError as error:
-        raise BrokenHistory(f"data of a {row['type']} event that cannot be read: {error}") from error
-    event = event_from(row["type"], data, row["at"])
+    """An event from its row, whatever stands there: what nobody could have written is `Unreadable`."""
+    event = _event_of(row["type"], row["data"], row["at"])
     return Recorded(row["job_id"], row["seq"], row["attempt"], event, row["actor"], row["at"], row["position"])
+
+
+def _event_of(type: str, text: str, at: datetime) -> Event | Unreadable:
+    try:
+        data = _load(text)
+    except (TypeError, ValueError) as error:
+        return Unreadable(type, text, f"data of a {type} event that cannot be read: {error}")
+    try:
+        return event_from(type, data, at)
+    except BrokenHistory as broken:
+        return Unreadable(type, data, str(broken))
 
 
 async def histories(connection: Connection, job_ids: Sequence[str] | None = None) -> AsyncIterator[Recorded]:
@@ -627,7 +652,10 @@ async def histories(connection: Connection, job_ids: Sequence[str] | None = None
 
 
 def _creation(new: NewJob, actor: str, request_id: str | None) -> _Write:
-    decided = queue(type=new.type, payload=new.payload, user_id=new.user_id, max_attempts=new.max_attempts, delay=new.delay)
+    decided = queue(
+        type=new.type, payload=new.payload, user_id=new.user_id, max_attempts=new.max_attempts, delay=new.delay,
+        unique_key=new.unique_key,
+    )  # fmt: skip
     return _Write(new_job_id(), actor, request_id, None, decided, new)
 
 
@@ -731,4 +759,10 @@ def _dump(value: JSON) -> str | None:
 
 
 def _load(text: str | None) -> JSON:
-    return None if text is None else orjson.loads(text)
+    """Raises `ValueError` or `TypeError` for what cannot be read, or not be written again."""
+    if text is None:
+        return None
+    value = orjson.loads(text)
+    if text.count("[") + text.count("{") > DEEPEST:
+        orjson.dumps(value)
+    return value

@@ -45,7 +45,7 @@ async def changes(database: Database, *, after: int, until: int, owner: str | No
     """The changes from one position (exclusive) to another (inclusive), of everybody's jobs or of one owner's. A failure that is
     being retried is none: its `queued` came with it, and nobody sees it as the end."""
     rows = await database.fetch_all(CHANGES, {"after": after, "until": until, "owner": owner})
-    return [Placed(row["position"], _change(row)) for row in rows if not _is_retried(row)]
+    return [Placed(row["position"], _change(row)) for row in rows if row["event"] in STATUS_AFTER and not _is_retried(row)]
 
 
 def _change(row: Row) -> Change:
@@ -53,4 +53,9 @@ def _change(row: Row) -> Change:
 
 
 def _is_retried(row: Row) -> bool:
-    return row["data"] is not None and bool(orjson.loads(row["data"])["willRetry"])
+    if row["data"] is None:
+        return False
+    try:
+        return bool(orjson.loads(row["data"])["willRetry"])
+    except (KeyError, TypeError, ValueError):
+        return False  # what was tampered with is told rather than kept back

@@ -3,20 +3,26 @@
 First every job is folded from one snapshot of the log; then, round after round, those that had events since, until few are
 left. These few are folded under a lock that keeps writers waiting for a moment, in the transaction that swaps the tables. An
 append writes `job_events` and `jobs` in one statement, so whoever holds the lock on `jobs` knows that no event is on its way.
+
+A history that cannot be folded stops nothing but the swap; where that is wanted, such jobs keep the rows that they have. Two
+active jobs whose key is the same, since their type's rule has changed, are both there: the older one has the key.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import orjson
 
 from events.database import Connection, Database, LockNotAvailable
-from events.job import JSON, Job, evolve
+from events.job import ACTIVE, JSON, BrokenHistory, Job, Queued, Recorded, fold
 from events.store import JOB_COLUMNS, histories
 
 UniqueKey = Callable[[str, JSON, str | None], str | None]
-"""`(type, payload, user_id)` → what at most one active job may have in common with this one: the job type's rule."""
+"""`(type, payload, user_id)` → what at most one active job may have in common with this one: the job type's rule. It is asked for
+jobs whose first event does not hold their key."""
 
 REBUILDING = 0x7265627569  # "rebui": the advisory lock's key
 FEW = 500
@@ -44,6 +50,31 @@ select format('alter table jobs_rebuilt set (%s)', array_to_string(c.reloptions,
 from pg_class c where c.oid = 'jobs'::regclass and c.reloptions is not null
 """
 
+# Nobody can say whose key it is that the row of a job that cannot be folded has: others keep theirs.
+KEEP_ROWS = f"""
+insert into jobs_rebuilt ({JOB_COLUMNS}, unique_key)
+select {JOB_COLUMNS}, case when j.status not in ('queued', 'processing') or not exists (
+    select from jobs_rebuilt o where o.unique_key = j.unique_key and o.status in ('queued', 'processing')
+) then j.unique_key end
+from jobs j where j.id = any($1)
+"""
+
+WHOSE_KEYS = """
+select unique_key, id, created_at from jobs_rebuilt
+where unique_key = any($1) and status in ('queued', 'processing')
+"""
+
+TAKE_KEYS = "update jobs_rebuilt set unique_key = null where id = any($1)"
+
+# A key that is free by now, and that of a job which has ended, is given back.
+GIVE_KEY = """
+update jobs_rebuilt j set unique_key = $2
+where j.id = $1 and (j.status not in ('queued', 'processing') or not exists (
+    select from jobs_rebuilt o where o.unique_key = $2 and o.status in ('queued', 'processing')
+))
+returning j.id
+"""
+
 INDEXES = """
 select i.indexrelid::regclass::text as name, regexp_replace(pg_get_indexdef(i.indexrelid), '^.* USING ', '') as definition
 from pg_index i where i.indrelid = $1::text::regclass
@@ -64,23 +95,66 @@ class RebuildRefused(Exception):
     """The rebuild could not be done now; the live view is as it was."""
 
 
+class BrokenHistories(BrokenHistory):
+    """Some jobs cannot be folded: `jobs`, each with its break. The live view is as it was."""
+
+    def __init__(self, jobs: dict[str, BrokenHistory]) -> None:
+        first = next(iter(jobs.values()))
+        super().__init__(f"{len(jobs)} jobs have a history that cannot be folded", first.name, first.job_id, first.seq)
+        self.jobs = jobs
+
+
+@dataclass(slots=True)
+class Rebuilt:
+    """`jobs`: how many the new view has. `broken`: those that could not be folded and kept their rows. `without_key`: active
+    jobs, by id, and the key that an older active job has."""
+
+    jobs: int = 0
+    broken: dict[str, BrokenHistory] = field(default_factory=dict)
+    without_key: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Folded:
+    job: Job
+    unique_key: str | None
+
+    @property
+    def holds_key(self) -> bool:
+        return self.unique_key is not None and self.job.status in ACTIVE
+
+    @property
+    def age(self) -> tuple[datetime, str]:
+        return self.job.created_at, self.job.id
+
+
 async def rebuild(database: Database, unique_key: UniqueKey) -> int:
-    """Returns how many jobs the new view has. Needs the right to create tables. Raises `RebuildRefused`, or `BrokenHistory` for
-    a log that cannot be folded; nothing has been swapped then."""
+    """`rebuild_view` of a log in which every history can be folded. Returns how many jobs the new view has."""
+    return (await rebuild_view(database, unique_key)).jobs
+
+
+async def rebuild_view(database: Database, unique_key: UniqueKey, *, skip_broken: bool = False) -> Rebuilt:
+    """Needs the right to create tables. Raises `RebuildRefused`, or without `skip_broken` `BrokenHistories` for a log that cannot
+    be folded; nothing has been swapped then."""
+    rebuilt = Rebuilt()
     reader = await _patient(database)
     writer = await _patient(database)
     try:
         if not await writer.fetchval("select pg_try_advisory_lock($1)", REBUILDING):
             raise RebuildRefused("another rebuild is running")
         await writer.execute(BEGIN_BESIDE)
-        since = await _fold_from_a_snapshot(reader, writer, unique_key, None)
+        since = await _fold_from_a_snapshot(reader, writer, unique_key, None, rebuilt)
         while len(changed := await _changed_since(reader, since)) > FEW:
-            since = await _fold_from_a_snapshot(reader, writer, unique_key, changed)
+            since = await _fold_from_a_snapshot(reader, writer, unique_key, changed, rebuilt)
+        if rebuilt.broken and not skip_broken:
+            await writer.execute("drop table jobs_rebuilt")
+            raise BrokenHistories(rebuilt.broken)
         for row in await writer.fetch(LEFT_TO_COPY):
             await writer.execute(row["statement"])
         await writer.execute("analyze jobs_rebuilt")
-        await _swap(writer, unique_key, since)
-        return int(await writer.fetchval("select count(*) from jobs"))
+        await _swap(writer, unique_key, since, rebuilt, skip_broken=skip_broken)
+        rebuilt.jobs = int(await writer.fetchval("select count(*) from jobs"))
+        return rebuilt
     finally:
         await reader.close()
         await writer.close()
@@ -91,43 +165,84 @@ async def _patient(database: Database) -> Connection:
 
 
 async def _fold_from_a_snapshot(
-    reader: Connection, writer: Connection, unique_key: UniqueKey, job_ids: Sequence[str] | None
+    reader: Connection, writer: Connection, unique_key: UniqueKey, job_ids: Sequence[str] | None, rebuilt: Rebuilt
 ) -> str:
     """Folds these jobs, or all, into the new table. Returns the oldest transaction that the snapshot may not have seen."""
     async with reader.transaction(isolation="repeatable_read", readonly=True):
         since: str = await reader.fetchval(OLDEST_RUNNING)
         async with writer.transaction():
-            await _fold(reader, writer, unique_key, job_ids)
+            await _fold(reader, writer, unique_key, job_ids, rebuilt)
     return since
 
 
-async def _fold(reader: Connection, writer: Connection, unique_key: UniqueKey, job_ids: Sequence[str] | None) -> None:
+async def _fold(
+    reader: Connection, writer: Connection, unique_key: UniqueKey, job_ids: Sequence[str] | None, rebuilt: Rebuilt
+) -> None:
     if job_ids is not None:
         await writer.execute("delete from jobs_rebuilt where id = any($1)", job_ids)
-    folded: list[Job] = []
-    job: Job | None = None
+        for job_id in job_ids:
+            rebuilt.broken.pop(job_id, None)
+    batch: list[_Folded] = []
+    async for job_id, folded in _jobs(reader, unique_key, job_ids):
+        if isinstance(folded, BrokenHistory):
+            rebuilt.broken[job_id] = folded
+            continue
+        batch.append(folded)
+        if len(batch) == BATCH:
+            await _store(writer, batch, rebuilt)
+            batch.clear()
+    await _store(writer, batch, rebuilt)
+
+
+async def _jobs(
+    reader: Connection, unique_key: UniqueKey, job_ids: Sequence[str] | None
+) -> AsyncIterator[tuple[str, _Folded | BrokenHistory]]:
+    """Each job as its history has made it, or what is wrong with that."""
+    history: list[Recorded] = []
     async for recorded in histories(reader, job_ids):
-        if job is not None and job.id != recorded.job_id:
-            folded.append(job)
-            job = None
-            if len(folded) == BATCH:
-                await _store(writer, folded, unique_key)
-                folded.clear()
-        job = evolve(job, recorded)
-    if job is not None:
-        folded.append(job)
-    await _store(writer, folded, unique_key)
+        if history and history[0].job_id != recorded.job_id:
+            yield history[0].job_id, _folded(history, unique_key)
+            history = []
+        history.append(recorded)
+    if history:
+        yield history[0].job_id, _folded(history, unique_key)
 
 
-async def _store(writer: Connection, jobs: list[Job], unique_key: UniqueKey) -> None:
-    await writer.copy_records_to_table("jobs_rebuilt", records=[_row(job, unique_key) for job in jobs], columns=COLUMNS)
+def _folded(history: list[Recorded], unique_key: UniqueKey) -> _Folded | BrokenHistory:
+    try:
+        job = fold(history)
+    except BrokenHistory as broken:
+        return broken
+    first = history[0].event
+    assert job is not None
+    assert isinstance(first, Queued)
+    return _Folded(job, first.unique_key or unique_key(job.type, job.payload, job.user_id))
 
 
-def _row(job: Job, unique_key: UniqueKey) -> tuple[Any, ...]:
+async def _store(writer: Connection, jobs: Sequence[_Folded], rebuilt: Rebuilt) -> None:
+    losers = await _losers(writer, [job for job in jobs if job.holds_key])
+    await writer.execute(TAKE_KEYS, list(losers))
+    rebuilt.without_key |= losers
+    records = [_row(each.job, None if each.job.id in losers else each.unique_key) for each in jobs]
+    await writer.copy_records_to_table("jobs_rebuilt", records=records, columns=COLUMNS)
+
+
+async def _losers(writer: Connection, jobs: Sequence[_Folded]) -> dict[str, str]:
+    """Of these jobs, and of those that hold their keys already, all but the oldest of each key: their ids, with the key."""
+    keys = list({each.unique_key for each in jobs})
+    wanting: dict[str, list[tuple[datetime, str]]] = {}
+    for row in await writer.fetch(WHOSE_KEYS, keys) if keys else ():
+        wanting.setdefault(row["unique_key"], []).append((row["created_at"], row["id"]))
+    for each in jobs:
+        wanting.setdefault(each.unique_key or "", []).append(each.age)
+    return {id: key for key, ages in wanting.items() for _, id in sorted(ages)[1:]}
+
+
+def _row(job: Job, unique_key: str | None) -> tuple[Any, ...]:
     return (
         job.id, job.type, job.status, orjson.dumps(job.payload).decode(), _dump(job.result),
         _dump(job.error and job.error.to_json()), job.user_id, job.attempt, job.max_attempts, job.worker, job.seq, job.run_at,
-        job.started_at, job.finished_at, job.created_at, job.updated_at, unique_key(job.type, job.payload, job.user_id),
+        job.started_at, job.finished_at, job.created_at, job.updated_at, unique_key,
     )  # fmt: skip
 
 
@@ -135,15 +250,25 @@ async def _changed_since(connection: Connection, since: str) -> list[str]:
     return [row["job_id"] for row in await connection.fetch(CHANGED_SINCE, since)]
 
 
-async def _swap(writer: Connection, unique_key: UniqueKey, since: str) -> None:
+async def _swap(writer: Connection, unique_key: UniqueKey, since: str, rebuilt: Rebuilt, *, skip_broken: bool) -> None:
     names = {row["definition"]: row["name"] for row in await writer.fetch(INDEXES, "jobs")}
     async with writer.transaction():
         await _lock_out_writers(writer)
         changed = await _changed_since(writer, since)
-        await _fold(writer, writer, unique_key, changed)
+        await _fold(writer, writer, unique_key, changed, rebuilt)
+        if rebuilt.broken and not skip_broken:
+            raise BrokenHistories(rebuilt.broken)
+        await writer.execute(KEEP_ROWS, list(rebuilt.broken))
+        await _give_keys_back(writer, rebuilt)
         await writer.execute(SWAP)
         for row in await writer.fetch(INDEXES, "jobs"):
             await writer.execute(f"alter index {row['name']} rename to {names[row['definition']]}")
+
+
+async def _give_keys_back(writer: Connection, rebuilt: Rebuilt) -> None:
+    for id, key in sorted(rebuilt.without_key.items()):
+        if await writer.fetchval(GIVE_KEY, id, key):
+            del rebuilt.without_key[id]
 
 
 async def _lock_out_writers(writer: Connection) -> None:

@@ -1,19 +1,45 @@
-"""Folds every event again and compares with what people are shown; checks that the log itself is whole."""
+"""Folds every event again and compares with what people are shown; checks that the log itself is whole, and guarded.
+
+It reads only, in one snapshot of the database: a role that may select, and a replica, will do. All that is wrong is told, each
+under a name of `events/findings.py`.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import Any
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import orjson
 
 from events.database import Connection, Database, Record
-from events.job import BrokenHistory, Completed, Failed, Job, Progress, Queued, Started, evolve
-from events.store import HISTORIES, JOB_COLUMNS, job_from, recorded_from
+from events.findings import FindingName
+from events.job import (
+    JSON,
+    BrokenHistory,
+    Completed,
+    Failed,
+    Job,
+    Progress,
+    Queued,
+    Recorded,
+    Started,
+    Unreadable,
+    event_data,
+    evolve,
+)
+from events.store import HISTORIES, JOB_COLUMNS, BrokenView, job_from, recorded_from
+from projections.guards import guards, missing_guards
+from projections.rebuild import UniqueKey
 
-VIEW = f"select {JOB_COLUMNS} from jobs where $1::uuid[] is null or id = any($1) order by id"
+MOST_KEPT = 10_000  # findings; all are counted
+LONGEST_VALUE = 200  # characters
+LONGEST_DETAIL = 1000
 
-HOLES = """
+VIEW = f"select {JOB_COLUMNS}, unique_key from jobs where $1::uuid[] is null or id = any($1) order by id"
+
+PLACES = """
 select position, before from (
     select position, lag(position, 1, 0::bigint) over (order by position) as before from job_event_log
 ) as placed
@@ -21,52 +47,122 @@ where position <> before + 1
 order by position
 """
 
+# The newest position whose event is there; those beyond it are a tail that was cut off.
+LAST_EVENT = """
+select l.position from job_event_log l
+where exists (select from job_events e where e.event_id = l.event_id)
+order by l.position desc
+limit 1
+"""
+
 POINTS_NOWHERE = """
 select l.position from job_event_log l
-where not exists (select from job_events e where e.event_id = l.event_id)
+where l.position < $1 and not exists (select from job_events e where e.event_id = l.event_id)
 order by l.position
 """
 
+# An event may come after the snapshot's newest transaction only if nobody has written it; below the cursor every event was given
+# a position. Where the log comes from another cluster, its numbers of transactions mean nothing until it has been sealed here.
 WITHOUT_POSITION = """
-select count(*) from job_events e, job_event_log_cursor c, pg_control_system() s
-where (e.xid, e.event_id) <= (c.xid, c.event_id) and c.system_identifier = s.system_identifier
+select e.job_id, e.seq from job_events e, job_event_log_cursor c, pg_control_system() s
+where ((e.xid, e.event_id) <= (c.xid, c.event_id) or e.xid >= pg_snapshot_xmax(pg_current_snapshot()))
+and c.system_identifier = s.system_identifier
 and not exists (select from job_event_log l where l.event_id = e.event_id)
+order by e.event_id
 """
 
+UNSEALED = "select count(*) from job_events e where not exists (select from job_event_log l where l.event_id = e.event_id)"
+
 OUT_OF_ORDER = """
-select position from (
-    select l.position, e.seq, lag(e.seq) over (partition by e.job_id order by l.position) as before
+select job_id, seq, position from (
+    select l.position, e.job_id, e.seq, lag(e.seq) over (partition by e.job_id order by l.position) as before
     from job_event_log l join job_events e on e.event_id = l.event_id
 ) as placed
 where seq <= before
 order by position
 """
 
+# Only where no unique index forbids them.
+TWICE = """
+select min(position) as position, format('event %s has %s positions', event_id, count(*)) as detail
+from job_event_log group by event_id having count(*) > 1
+union all
+select null, format('%s events have the id %s', count(*), event_id) from job_events group by event_id having count(*) > 1
+union all
+select null, format('%s jobs of the view have the id %s', count(*), id) from jobs group by id having count(*) > 1
+"""
+
 LAST_POSITION = "select coalesce(max(position), 0) from job_event_log"
+
+CURSOR = "select position from job_event_log_cursor"
+
+POSITIONS = """
+select e.job_id, e.seq, l.position from unnest($1::uuid[], $2::int[]) as a(job_id, seq)
+join job_events e on (e.job_id, e.seq) = (a.job_id, a.seq) join job_event_log l on l.event_id = e.event_id
+"""
+
+
+class Finding(NamedTuple):
+    """Something that is not as it should be. `job_id` is None where the order of the log or its guard is at fault."""
+
+    name: FindingName
+    job_id: str | None
+    seq: int | None
+    position: int | None
+    detail: str
+
+    def __str__(self) -> str:
+        place = self.job_id or "the log"
+        if self.seq is not None:
+            place += f", event {self.seq}"
+        if self.position is not None:
+            place += f", position {self.position}"
+        return f"{self.name}: {place}: {self.detail}"
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Something that is not as the log says. `job_id` is None where the order of the log is at fault."""
+    """A finding without its name and place."""
 
     job_id: str | None
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Verified:
-    """What was compared, and what differed: nothing, if all is well."""
+    """What was compared, and what was found: nothing, if all is well. Of very many findings the first are kept, of each name at
+    least one. `unsealed` events wait for their positions; they were folded and compared like all others."""
 
-    jobs: int
-    events: int
-    last_position: int
-    differences: list[Difference]
+    jobs: int = 0
+    events: int = 0
+    last_position: int = 0
+    unsealed: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    counts: Counter[FindingName] = field(default_factory=Counter)
+
+    @property
+    def count(self) -> int:
+        return self.counts.total()
+
+    @property
+    def differences(self) -> list[Difference]:
+        return [Difference(finding.job_id, finding.detail) for finding in self.findings]
+
+    def add(self, findings: Iterable[Finding]) -> None:
+        for finding in findings:
+            if len(self.findings) < MOST_KEPT or not self.counts[finding.name]:
+                self.findings.append(finding._replace(detail=finding.detail[:LONGEST_DETAIL]))
+            self.counts[finding.name] += 1
 
 
-async def verify(database: Database, *, job_id: str | None = None) -> Verified:
-    """Compares the view with the fold of the events, of one job or of all, in one snapshot of the database."""
-    differences: list[Difference] = []
-    jobs = events = 0
+def no_rule(type: str, payload: JSON, user_id: str | None) -> None:
+    """For logs whose events hold the key of each unique job."""
+
+
+async def verify(database: Database, *, job_id: str | None = None, unique_key: UniqueKey = no_rule) -> Verified:
+    """Compares the view with the fold of the events, of one job or of all; of all, also the order of the log and its guard with
+    what they should be. `unique_key` is the job types' rule, for jobs whose first event does not hold their key yet."""
+    verified = Verified()
     only = None if job_id is None else [job_id]
     connection = await database.hold(statement_timeout="0", idle_in_transaction_session_timeout="0")
     try:
@@ -74,17 +170,18 @@ async def verify(database: Database, *, job_id: str | None = None) -> Verified:
             # Before the snapshot is taken: rows of a view that is swapped in after it would be invisible in it, or old.
             await connection.execute("lock table jobs in access share mode")
             async for id, history, shown in _side_by_side(connection, only):
-                jobs += 1
-                events += len(history)
-                differences += [Difference(id, detail) for detail in _compare(history, shown)]
+                verified.jobs += 1
+                verified.events += len(history)
+                verified.add(_compare(id, history, shown, unique_key))
                 # Rows that have arrived are folded without a pause, and requests may be waiting beside this.
                 await asyncio.sleep(0)
+            verified.last_position = await connection.fetchval(LAST_POSITION)
             if job_id is None:
-                differences += await _check_order(connection)
-            last_position = await connection.fetchval(LAST_POSITION)
+                await _check_log(connection, verified)
+            verified.findings = await _placed(connection, verified.findings)
     finally:
         await connection.close()
-    return Verified(jobs, events, last_position, differences)
+    return verified
 
 
 async def _side_by_side(
@@ -120,30 +217,142 @@ async def _job_by_job(connection: Connection, job_ids: list[str] | None) -> Asyn
         yield history
 
 
-def _compare(history: list[Record], shown: Record | None) -> list[str]:
+# One job ----------------------------------------------------------------------------------------------------------------------
+
+
+def _compare(id: str, history: list[Record], shown: Record | None, unique_key: UniqueKey) -> Iterator[Finding]:
     if not history:
-        return ["is in the view and not in the log"]
-    try:
-        job = _fold(history)
-    except BrokenHistory as broken:
-        return [str(broken)]
-    if shown is None or job is None:
-        return ["is in the log and not in the view"]
+        yield _drift(id, "is in the view and not in the log")
+        return
+    folding = _Folding()
+    for row in history:
+        yield from folding.after(recorded_from(row), row["data"])
+    if shown is None:
+        yield _drift(id, "is in the log and not in the view")
+        return
     try:
         view = job_from(shown)
-    except (TypeError, ValueError) as error:
-        return [f"cannot be read in the view: {error}"]
-    return [
-        f"{field} is {in_view!r} in the view and {by_log!r} by the log"
-        for field, in_view, by_log in zip(Job._fields, view, job, strict=True)
-        if not _same(in_view, by_log)
-    ]
+    except BrokenView as error:
+        yield _drift(id, str(error))
+        return
+    if folding.broken or folding.job is None or folding.first is None:
+        return
+    for column, in_view, by_log in zip(Job._fields, view, folding.job, strict=True):
+        if not _same(in_view, by_log):
+            yield _drift(id, f"{column} is {_shown(in_view)} in the view and {_shown(by_log)} by the log")
+    first, key = folding.first, shown["unique_key"]
+    by_rule = unique_key(folding.job.type, first.payload, first.user_id)
+    if key not in ((None, by_rule) if first.unique_key is None else (first.unique_key,)):
+        yield _drift(id, f"unique_key is {key!r} in the view and {first.unique_key!r} by the log")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
+
+
+def _drift(id: str, detail: str) -> Finding:
+    return Finding(FindingName.VIEW_DRIFT, id, None, None, detail)
+
+
+class _Folding:
+    """A history, event by event: the job as far as it can be folded, and all that is wrong on the way."""
+
+    def __init__(self) -> None:
+        self.job: Job | None = None
+        self.first: Queued | None = None
+        self.broken = False
+        self._before: Recorded | None = None
+
+    def after(self, recorded: Recorded, text: str) -> Iterator[Finding]:
+        event = recorded.event
+        if isinstance(event, Unreadable):
+            yield _at(recorded, FindingName.MODIFIED, event.why)
+        else:
+            for odd in _not_as_written(recorded, text):
+                yield _at(recorded, FindingName.MODIFIED, odd)
+        yield from self._beside_the_one_before(recorded)
+        if self.broken:
+            return
+        worker = None if self.job is None else self.job.worker
+        try:
+            self.job = evolve(self.job, recorded)
+        except BrokenHistory as broken:
+            self.broken = True
+            if broken.name is FindingName.ILLEGAL_TRANSITION:
+                yield _at(recorded, broken.name, str(broken))
+            return
+        if self.first is None and isinstance(event, Queued):
+            self.first = event
+        if (wrong := _wrong_actor(recorded, worker)) is not None:
+            yield _at(recorded, FindingName.ILLEGAL_TRANSITION, wrong)
+
+    def _beside_the_one_before(self, recorded: Recorded) -> Iterator[Finding]:
+        """What two events that follow each other show, whether or not the history can be folded up to here."""
+        before, self._before = self._before, recorded
+        last = 0 if before is None else before.seq
+        if recorded.seq > last + 1:
+            missing = f"event {last + 1} is" if recorded.seq == last + 2 else f"events {last + 1} to {recorded.seq - 1} are"
+            yield _at(recorded, FindingName.SEQ_GAP, f"{missing} not in the log")
+        elif recorded.seq <= last or recorded.seq < 1:
+            yield _at(recorded, FindingName.INSERTED, f"event {recorded.seq} comes after event {last}")
+        if before is not None and recorded.at < before.at:
+            yield _at(recorded, FindingName.BACKDATED, f"is of {recorded.at}, before event {last} of {before.at}")
+
+
+def _at(recorded: Recorded, name: FindingName, detail: str) -> Finding:
+    return Finding(name, recorded.job_id, recorded.seq, None, detail)
+
+
+def _wrong_actor(recorded: Recorded, worker: str | None) -> str | None:
+    """What no fold shows: that a worker spoke for an attempt that it had not started."""
+    by_its_worker = recorded.actor == f"worker:{worker}"
+    match recorded.event:
+        case Started(name) if recorded.actor != f"worker:{name}":
+            return f"{recorded.actor} says that {name} has started"
+        case Progress() | Completed() | Queued("worker_shutdown") if not by_its_worker:
+            return f"{recorded.actor} speaks for an attempt that it does not run"
+        case Failed() if recorded.actor.startswith("worker:") and not by_its_worker:
+            return f"{recorded.actor} speaks for an attempt that it does not run"
+        case _:
+            return None
+
+
+def _not_as_written(recorded: Recorded, text: str) -> Iterator[str]:
+    """How the data of an event that can be read differ from those that the service would have written for it."""
+    written = event_data(recorded.event, recorded.at)
+    if text.encode() == orjson.dumps(written):
+        return
+    try:
+        stored = json.loads(text, object_pairs_hook=_unique_keys)
+    except (ValueError, RecursionError) as error:
+        yield f"data are not as they are written: {error}"
+        return
+    unknown, missing = sorted(stored.keys() - written.keys()), sorted(written.keys() - stored.keys())
+    if unknown:
+        yield f"data have unknown keys: {', '.join(map(repr, unknown))}"
+    if missing:
+        yield f"data lack keys: {', '.join(missing)}"
+    for key in sorted(stored.keys() & written.keys()):
+        # What the service writes at seq 1 only counts as unknown later; of what it writes, the form counts too.
+        if not _same(orjson.loads(orjson.dumps(written[key])), stored[key]):
+            yield f"{key} in data is not in the form in which it is written"
+
+
+def _unique_keys(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
+    twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+    if twice:
+        raise ValueError(f"a key stands twice: {', '.join(map(repr, twice))}")
+    return dict(pairs)
 
 
 def _same(shown: Any, folded: Any) -> bool:
     # In Python 1, 1.0 and True are equal; in JSON they are not.
     if _is_json(shown) or _is_json(folded):
-        return orjson.dumps(shown, option=orjson.OPT_SORT_KEYS) == orjson.dumps(folded, option=orjson.OPT_SORT_KEYS)
+        try:
+            return orjson.dumps(shown, option=orjson.OPT_SORT_KEYS) == orjson.dumps(folded, option=orjson.OPT_SORT_KEYS)
+        except TypeError:
+            return False  # a number beyond what we write
     return bool(shown == folded)
 
 
@@ -151,37 +360,59 @@ def _is_json(value: Any) -> bool:
     return isinstance(value, dict | list | int | float)
 
 
-def _fold(history: list[Record]) -> Job | None:
-    """`fold`, and beside it what no single event can show: that a worker spoke only for the attempt that it had started."""
-    job: Job | None = None
-    for row in history:
-        recorded = recorded_from(row)
-        by_its_worker = job is not None and recorded.actor == f"worker:{job.worker}"
-        job = evolve(job, recorded)
-        match recorded.event:
-            case Started(worker) if recorded.actor != f"worker:{worker}":
-                raise BrokenHistory(f"seq {recorded.seq}: {recorded.actor} says that {worker} has started")
-            case Progress() | Completed() | Queued("worker_shutdown") if not by_its_worker:
-                raise BrokenHistory(f"seq {recorded.seq}: {recorded.actor} speaks for an attempt that it does not run")
-            case Failed() if recorded.actor.startswith("worker:") and not by_its_worker:
-                raise BrokenHistory(f"seq {recorded.seq}: {recorded.actor} speaks for an attempt that it does not run")
-            case _:
-                pass
-    return job
+# The log ----------------------------------------------------------------------------------------------------------------------
 
 
-async def _check_order(connection: Connection) -> list[Difference]:
-    holes = [
-        Difference(None, f"positions {row['before'] + 1} to {row['position'] - 1} are missing")
-        for row in await connection.fetch(HOLES)
+async def _check_log(connection: Connection, verified: Verified) -> None:
+    wrong = list(missing_guards(await guards(connection)))
+    verified.add(Finding(FindingName.GUARD_MISSING, None, None, None, detail) for detail in wrong)
+    if wrong:
+        async for row in connection.cursor(TWICE, prefetch=1000):
+            verified.add([Finding(FindingName.INSERTED, None, None, row["position"], row["detail"])])
+    await _check_positions(connection, verified)
+    async for row in connection.cursor(WITHOUT_POSITION, prefetch=1000):
+        detail = "has no position, though the log was numbered beyond it"
+        verified.add([Finding(FindingName.INSERTED, row["job_id"], row["seq"], None, detail)])
+    async for row in connection.cursor(OUT_OF_ORDER, prefetch=1000):
+        detail = "its position comes after that of a later event of its job"
+        verified.add([Finding(FindingName.REORDERED, row["job_id"], row["seq"], row["position"], detail)])
+    verified.unsealed = await connection.fetchval(UNSEALED)
+
+
+async def _check_positions(connection: Connection, verified: Verified) -> None:
+    """Positions are 1, 2, 3 … up to the one at which the sealer's cursor stands, and each has its event."""
+    last, last_event = verified.last_position, await connection.fetchval(LAST_EVENT) or 0
+    cursors = [row["position"] for row in await connection.fetch(CURSOR)]
+    if not cursors:
+        detail = "the sealer's cursor, which holds the last position that was given, is gone"
+        verified.add([Finding(FindingName.TRUNCATED_TAIL, None, None, None, detail)])
+    given = max([last, *cursors])
+    if given > last_event:
+        detail = f"positions {last_event + 1} to {given} were given, and their events are not in the log"
+        verified.add([Finding(FindingName.TRUNCATED_TAIL, None, None, last_event + 1, detail)])
+    if cursors and last > max(cursors):
+        detail = f"positions {max(cursors) + 1} to {last} are beyond the sealer's cursor"
+        verified.add([Finding(FindingName.INSERTED, None, None, max(cursors) + 1, detail)])
+    async for row in connection.cursor(PLACES, prefetch=1000):
+        before, position = row["before"], row["position"]
+        if position <= before:
+            verified.add(
+                [Finding(FindingName.INSERTED, None, None, position, f"position {position} is given twice or below 1")]
+            )
+        elif position <= last_event:
+            detail = f"positions {before + 1} to {position - 1} are missing"
+            verified.add([Finding(FindingName.MISSING, None, None, before + 1, detail)])
+    async for row in connection.cursor(POINTS_NOWHERE, last_event, prefetch=1000):
+        detail = f"position {row['position']} points to an event that is not in the log"
+        verified.add([Finding(FindingName.MISSING, None, None, row["position"], detail)])
+
+
+async def _placed(connection: Connection, findings: list[Finding]) -> list[Finding]:
+    """The same, with the positions of those that tell of an event."""
+    events = [(each.job_id, each.seq) for each in findings if each.seq is not None]
+    rows = await connection.fetch(POSITIONS, [id for id, _ in events], [seq for _, seq in events])
+    positions = {(row["job_id"], row["seq"]): row["position"] for row in rows}
+    return [
+        each if each.position is not None else each._replace(position=positions.get((each.job_id or "", each.seq)))
+        for each in findings
     ]
-    nowhere = [
-        Difference(None, f"position {row['position']} points to an event that is not in the log")
-        for row in await connection.fetch(POINTS_NOWHERE)
-    ]
-    out = [
-        Difference(None, f"position {row['position']} comes after a later event of its job")
-        for row in await connection.fetch(OUT_OF_ORDER)
-    ]
-    without = await connection.fetchval(WITHOUT_POSITION)
-    return holes + nowhere + out + ([Difference(None, f"{without} events have lost their positions")] if without else [])

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, TextIO
 from uuid import UUID
 
 import orjson
@@ -13,8 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from events.bus import Bus
-from events.database import Database
+from events.database import MAY_ONLY_READ, Database
 from events.job import (
+    BrokenHistory,
     Canceled,
     Completed,
     Event,
@@ -25,15 +26,18 @@ from events.job import (
     Recorded,
     Started,
     Status,
+    Unreadable,
     evolve,
     rfc3339,
     word,
 )
 from events.store import Store
+from projections.rebuild import BrokenHistories, RebuildRefused, rebuild_view
 from projections.seal import seal_everything
-from projections.verify import verify
+from projections.verify import UNSEALED, Finding, Verified, verify
 from service.plain import plain_text, print_fields, print_json, shortened, visible
-from service.views import event_json, job_json
+from service.views import event_json, finding_json, job_json
+from workers.registry import unique_key
 
 AT_ONCE = 1000
 
@@ -71,16 +75,17 @@ def read_until(text: str | None) -> int | datetime | None:
 
 
 async def print_replay(database: Database, job_id: str, until: int | datetime | None, *, as_json: bool) -> int:
-    """A job's events, each with the state after it. 1 for an unknown job."""
-    await seal_everything(database)
+    """A job's events, each with the state after it, up to the break of a broken history. 1 for that, and for an unknown job."""
     history = await Store(database, Bus()).history(job_id)
     if not history:
-        print(f"rireki: there is no job {job_id}", file=sys.stderr)
+        print(f"rireki: there is no job {job_id} in the log", file=sys.stderr)
         return 1
-    steps = _states(_up_to(history, until))
+    steps, broken = _states(_up_to(history, until))
     if as_json:
         for recorded, job in steps:
             print_json({"event": event_json(recorded, with_stack=True), "job": job_json(job, with_stack=True)})
+        if broken is not None:
+            print_json({"broken": finding_json(broken)})
     elif sys.stdout.isatty():
         Console().print(_replay_table(job_id, steps))
     else:
@@ -89,38 +94,85 @@ async def print_replay(database: Database, job_id: str, until: int | datetime | 
                 str(recorded.seq), rfc3339(recorded.at), recorded.actor, f"attempt {recorded.attempt}", word(recorded.event),
                 _gist(recorded.event), f"→ {job.status}",
             )  # fmt: skip
-    return 0
+    if broken is None:
+        return 0
+    if not as_json:
+        sentence = f"the history is broken at event {broken.seq}: {broken.name}: {broken.detail}"
+        Console(highlight=False, soft_wrap=True).print(Text(visible(sentence), style="red"))
+    return 1
 
 
 async def print_verification(database: Database, job_id: str | None, *, as_json: bool) -> int:
-    """What differs between log and view. 1 if anything does, or if the one job is unknown."""
-    await seal_everything(database)
-    verified = await verify(database, job_id=job_id)
+    """What was found in the log and between log and view. 1 if there is anything, 2 if the one job is unknown."""
+    verified = await verify(database, job_id=job_id, unique_key=unique_key)
     if job_id is not None and verified.jobs == 0:
         print(f"rireki: there is no job {job_id}", file=sys.stderr)
-        return 1
+        return 2
     if as_json:
-        differences = [{"jobId": difference.job_id, "detail": difference.detail} for difference in verified.differences]
         print_json(
             {
                 "jobs": verified.jobs,
                 "events": verified.events,
                 "lastPosition": verified.last_position,
-                "differences": differences,
+                "unsealed": verified.unsealed,
+                "findings": [finding_json(finding) for finding in verified.findings],
+                "findingCounts": {name.value: count for name, count in verified.counts.items()},
+                "differences": [{"jobId": each.job_id, "detail": each.detail} for each in verified.differences],
             }
         )
     else:
-        for difference in verified.differences:
-            print(visible(f"{difference.job_id or 'the log'}: {difference.detail}"))
-        found = f"{len(verified.differences)} differences" if verified.differences else "nothing differs"
-        summary = f"{found}: {verified.jobs} jobs, {verified.events} events, the last position is {verified.last_position}"
-        Console(highlight=False).print(Text(summary, style="red" if verified.differences else "green"))
-    return 1 if verified.differences else 0
+        for finding in verified.findings:
+            print(visible(str(finding)))
+        if verified.count > len(verified.findings):
+            print(f"{verified.count - len(verified.findings)} more are not listed")
+        Console(highlight=False, soft_wrap=True).print(Text(_summary(verified), style="red" if verified.count else "green"))
+    return 1 if verified.count else 0
+
+
+def _summary(verified: Verified) -> str:
+    by_name = ", ".join(f"{name} {count}" for name, count in sorted(verified.counts.items()))
+    found = f"{verified.count} findings ({by_name})" if verified.count else "nothing differs"
+    covered = f"{verified.jobs} jobs, {verified.events} events, the last position is {verified.last_position}"
+    waiting = f", {verified.unsealed} events wait for their positions" if verified.unsealed else ""
+    return f"{found}: {covered}{waiting}"
+
+
+async def rebuild_jobs(database: Database, *, skip_broken: bool) -> int:
+    """Makes the jobs view anew. 1 where it could not be done."""
+    try:
+        rebuilt = await rebuild_view(database, unique_key, skip_broken=skip_broken)
+    except RebuildRefused as refusal:
+        print(f"rireki: {visible(str(refusal))}", file=sys.stderr)
+        return 1
+    except BrokenHistories as broken:
+        print(
+            f"rireki: nothing was swapped, because the history of {len(broken.jobs)} jobs is broken. --skip-broken goes on with"
+            " the others and leaves the rows of these as they are:",
+            file=sys.stderr,
+        )
+        _print_broken(broken.jobs, sys.stderr)
+        return 1
+    print(f"the view was rebuilt: {rebuilt.jobs} jobs")
+    if rebuilt.broken:
+        print(f"{len(rebuilt.broken)} jobs have a broken history and kept the rows that they had:")
+        _print_broken(rebuilt.broken, sys.stdout)
+    for job_id, key in rebuilt.without_key.items():
+        print(visible(f"job {job_id} has no unique key any more: an older active job has {key}"))
+    return 0
+
+
+def _print_broken(jobs: dict[str, BrokenHistory], file: TextIO) -> None:
+    for job_id, broken in jobs.items():
+        print(visible(f"{job_id}: {broken.name} at event {broken.seq}: {broken}"), file=file)
 
 
 async def print_log(database: Database, after: int) -> None:
-    """The whole log in order of position, an event a line."""
-    await seal_everything(database)
+    """The whole log in order of position, an event a line. A role that may only read exports what has positions."""
+    try:
+        await seal_everything(database)
+    except MAY_ONLY_READ:
+        if waiting := await database.fetch_val(UNSEALED):
+            print(f"rireki: {waiting} events have no position yet and are left out", file=sys.stderr)
     store = Store(database, Bus())
     while events := await store.log(after=after, limit=AT_ONCE):
         for recorded in events:
@@ -138,13 +190,17 @@ def _up_to(history: Iterable[Recorded], until: int | datetime | None) -> Iterato
         yield recorded
 
 
-def _states(history: Iterable[Recorded]) -> list[tuple[Recorded, Job]]:
+def _states(history: Iterable[Recorded]) -> tuple[list[tuple[Recorded, Job]], Finding | None]:
+    """Each event and the job after it, as far as they can be folded, and what ends that."""
     steps: list[tuple[Recorded, Job]] = []
     job: Job | None = None
     for recorded in history:
-        job = evolve(job, recorded)
+        try:
+            job = evolve(job, recorded)
+        except BrokenHistory as broken:
+            return steps, Finding(broken.name, recorded.job_id, recorded.seq, recorded.position, str(broken))
         steps.append((recorded, job))
-    return steps
+    return steps, None
 
 
 def _replay_table(job_id: str, steps: list[tuple[Recorded, Job]]) -> Table:
@@ -161,9 +217,11 @@ def _replay_table(job_id: str, steps: list[tuple[Recorded, Job]]) -> Table:
     return table
 
 
-def _gist(event: Event) -> str:
+def _gist(event: Event | Unreadable) -> str:
     """An event in a few words."""
     match event:
+        case Unreadable(data=data):
+            return _short(data)
         case Queued(reason=reason, delay=delay):
             return f"{reason}, in {delay.total_seconds():.1f} s" if delay else reason
         case Started(worker=worker):

@@ -189,7 +189,10 @@ def replay(
     until: Annotated[str | None, typer.Option(help="Stop after this event number, or at this time (RFC 3339).")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print a job's history: each event, and the state of the job after it."""
+    """Print a job's history: each event, and the state of the job after it.
+
+    Of a broken history it prints all up to the break, and the break. Exit status 1 for that, and for an unknown job.
+    """
     from service.audit_commands import print_replay, read_job_id, read_until
 
     job_id, stop = read_job_id(job), read_until(until)
@@ -201,11 +204,15 @@ def verify(
     job: Annotated[str | None, typer.Option(help="Only this job.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fold every event again, compare with what people are shown, check the log. Exit status 1 if anything differs."""
+    """Fold every event again, compare with what people are shown, check the log, its order and its guard.
+
+    Reads only. Exit status 0: nothing was found; 1: something was, each under its name; 2: it could not be verified.
+    """
     from service.audit_commands import print_verification, read_job_id
 
     job_id = None if job is None else read_job_id(job)
-    _exit(_with_database(lambda database: print_verification(database, job_id, as_json=as_json)))
+    with _unverified():
+        _exit(_with_database(lambda database: print_verification(database, job_id, as_json=as_json)))
 
 
 @audit.command()
@@ -220,17 +227,19 @@ def export(
 
 
 @projections.command()
-def rebuild() -> None:
-    """Build the jobs view anew from the log, beside the live one, and swap them. The service may go on running."""
-    from projections.rebuild import RebuildRefused
-    from projections.rebuild import rebuild as build
-    from workers.registry import unique_key
+def rebuild(
+    skip_broken: Annotated[
+        bool, typer.Option("--skip-broken", help="Leave the rows of jobs whose history is broken as they are, and go on.")
+    ] = False,
+) -> None:
+    """Build the jobs view anew from the log, beside the live one, and swap them. The service may go on running.
 
-    try:
-        jobs = _with_database(lambda database: build(database, unique_key))
-    except RebuildRefused as refusal:
-        _fail(str(refusal))
-    print(f"the view was rebuilt: {jobs} jobs")
+    Where the history of a job is broken, nothing is swapped, unless --skip-broken says so. Of active jobs that may not be active
+    together, since the rule of their type has changed, the oldest has their unique key.
+    """
+    from service.audit_commands import rebuild_jobs
+
+    _exit(_with_database(lambda database: rebuild_jobs(database, skip_broken=skip_broken)))
 
 
 def _with_database(command: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
@@ -312,6 +321,17 @@ def _complaint(error: Exception) -> str | None:
     if is_away(error):
         return f"DATABASE_URL: the database does not answer: {error}"
     return None
+
+
+@contextlib.contextmanager
+def _unverified() -> Iterator[None]:
+    """Whatever keeps an audit from its end is status 2: 1 says that it found something."""
+    try:
+        yield
+    except (typer.Exit, ConfigError, asyncio.CancelledError):
+        raise
+    except Exception as error:
+        _wrong(_complaint(error) or f"could not verify: {type(error).__name__}: {error}")
 
 
 def _misused(error: typer.TyperException) -> NoReturn:

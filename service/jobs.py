@@ -10,7 +10,8 @@ from pydantic.alias_generators import to_camel
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from events.job import Event, Job, JobError, NotAllowed, Status, cancel, force_fail, retry
+from events.findings import FindingName
+from events.job import BrokenHistory, Event, Job, JobError, NotAllowed, Status, cancel, force_fail, retry
 from events.store import AlreadyActive, Decision, Idempotency, KeyTaken, UnknownJob
 from projections.jobs import JobFilter
 from service.endpoint import Answer, Call, Endpoint, Who, json_answer
@@ -211,16 +212,22 @@ async def _jobs_of_ids(call: Call[JobsQuery, Nothing], ids: Sequence[str]) -> li
 
 
 async def _job_after(call: Call[Any, Any], job: Job, seq: int) -> Job:
-    past = await call.parts.store.past(job.id, seq=seq) if seq <= job.seq else None
-    if past is None:
+    if seq > job.seq:
         raise Problem(404, f"This job has no event {seq} yet: its last is {job.seq}.")
-    return past
+    return _reaching(seq, await call.parts.store.past(job.id, seq=seq), job)
 
 
 async def _job_at(call: Call[Any, Any], job: Job, at: datetime) -> Job:
-    past = await call.parts.store.past(job.id, at=at)
-    if past is None:
+    if at < job.created_at:
         raise Problem(404, "This job had not been created yet at that time.")
+    return _reaching(job.seq if at >= job.updated_at else 1, await call.parts.store.past(job.id, at=at), job)
+
+
+def _reaching(seq: int, past: Job | None, job: Job) -> Job:
+    """Raises `BrokenHistory` where the fold ends before this event, which the view has seen."""
+    reached = 0 if past is None else past.seq
+    if past is None or reached < seq:
+        raise BrokenHistory(f"event {reached + 1} is not in the log", FindingName.MISSING, job.id, reached + 1)
     return past
 
 
@@ -250,8 +257,8 @@ ENDPOINTS = (
         {200: Answer(Counts, "The counts.")}, query=CountsQuery,
     ),
     Endpoint(
-        "GET", "/api/jobs/{id}", get_job, Who.SIGNED_IN, "One job, as it is or as it was.", ONE_JOB,
-        query=JobQuery, problems=(404,),
+        "GET", "/api/jobs/{id}", get_job, Who.SIGNED_IN, "One job, as it is or as it was; 409 where its history is broken.",
+        ONE_JOB, query=JobQuery, problems=(404, 409),
     ),
     Endpoint(
         "GET", "/api/jobs/{id}/events", get_events, Who.SIGNED_IN,

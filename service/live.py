@@ -177,6 +177,8 @@ async def _stream(call: Call[Any, Any], job: Job, after: int) -> AsyncIterator[b
             if history and isinstance(history[-1].event, Completed | Failed | Canceled):
                 return
             if not history:
+                if job.status in ENDED and after < job.seq:
+                    return  # the log lacks the end that the view has seen
                 yield SIGN_OF_LIFE
             await watch.changed(QUIET)
 

@@ -12,8 +12,8 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from events.database import LockNotAvailable, NoSuchTable, is_away
-from events.job import NotAllowed
-from events.store import KeyTaken
+from events.job import BrokenHistory, NotAllowed
+from events.store import BrokenView, KeyTaken
 from projections import jobs
 from workers.chatwork import messages
 from workers.summaries.companies import MAX_NAME, NameNotValid, NameTaken, RoomNotLinked, UnknownCompany, UnknownRoom
@@ -68,6 +68,13 @@ def problem_of(error: Exception) -> Problem:
             return Problem(error.status_code, _DETAILS.get(error.status_code, error.detail), headers=dict(error.headers or {}))
         case NotAllowed():
             return Problem(409, f"Cannot {error.action} this job: it is {error.job.status}.")
+        case BrokenHistory():
+            place = "" if error.seq is None else f" at event {error.seq}"
+            return Problem(409, f"This job has a broken history: {error.name}{place}. `rireki audit verify` says more.")
+        case BrokenView():
+            return Problem(
+                409, f"Job {error.job_id} cannot be read. `rireki projections rebuild` makes it anew from its history."
+            )
         case UnknownCompany():
             return not_found("company")
         case UnknownRoom():

@@ -9,17 +9,18 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+import orjson
 import structlog
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from events.database import DATABASE_ERRORS, Database, Row
 from events.job import rfc3339
-from projections.seal import seal_everything
 from projections.verify import Verified, verify
 from service.endpoint import Answer, Call, Endpoint, Who, json_answer
 from service.requests import Nothing
-from service.views import Id, Time, optional_time
+from service.views import FindingDocument, Id, Time, finding_json, optional_time
+from workers.registry import unique_key
 
 log = structlog.get_logger("rireki")
 
@@ -28,7 +29,7 @@ TOUCH_EVERY = 5.0  # seconds
 LOST_AFTER = 30.0  # seconds
 
 COLUMNS = (
-    "id, started_at, last_seen, finished_at, actor, jobs, events, last_position, differences, difference_count, error,"
+    "id, started_at, last_seen, finished_at, actor, jobs, events, last_position, differences, findings, difference_count, error,"
     " finished_at is null and last_seen < now() - make_interval(secs => :lost_after) as lost"
 )
 
@@ -50,7 +51,7 @@ TOUCH = "update verifications set last_seen = now() where id = :id"
 FINISH = """
 update verifications
 set finished_at = now(), last_seen = now(), jobs = :jobs, events = :events, last_position = :last_position,
-    differences = cast(:differences as text[]), difference_count = :difference_count
+    differences = cast(:differences as text[]), findings = cast(:findings as json), difference_count = :difference_count
 where id = :id and finished_at is null
 """
 
@@ -68,6 +69,7 @@ class VerificationDocument(TypedDict):
     events: int | None
     lastPosition: int | None
     differences: list[str]
+    findings: list[FindingDocument]
     differenceCount: int | None
     error: str | None
 
@@ -115,8 +117,7 @@ class Verifier:
         touching = asyncio.create_task(self._touch(id))
         error = INTERRUPTED
         try:
-            await seal_everything(self._database)
-            verified = await verify(self._database)
+            verified = await verify(self._database, unique_key=unique_key)
             await self._database.execute(FINISH, {"id": id} | _found(verified))
         except Exception as exception:
             log.error("a verification broke off", exc_info=exception)
@@ -146,13 +147,15 @@ async def get_verification(call: Call[Nothing, Nothing]) -> Response:
 
 
 def _found(verified: Verified) -> dict[str, Any]:
-    texts = [f"{found.job_id or 'the log'}: {found.detail}" for found in verified.differences[:MOST_DIFFERENCES]]
+    found = verified.findings[:MOST_DIFFERENCES]
+    documents = orjson.dumps([finding_json(finding) for finding in found]).decode()
     return {
         "jobs": verified.jobs,
         "events": verified.events,
         "last_position": verified.last_position,
-        "differences": texts,
-        "difference_count": len(verified.differences),
+        "differences": [f"{finding.job_id or 'the log'}: {finding.detail}" for finding in found],
+        "findings": documents,
+        "difference_count": verified.count,
     }
 
 
@@ -166,6 +169,7 @@ def _json(row: Row) -> VerificationDocument:
         "events": row["events"],
         "lastPosition": row["last_position"],
         "differences": list(row["differences"]),
+        "findings": orjson.loads(row["findings"]),
         "differenceCount": row["difference_count"],
         "error": INTERRUPTED if row["lost"] else row["error"],
     }

@@ -7,7 +7,9 @@ from typing import Annotated, Any, NotRequired
 from pydantic import StringConstraints, WithJsonSchema
 from typing_extensions import TypedDict
 
-from events.job import EVENT_TYPES, JSON, Job, JobError, Recorded, Status, event_data, rfc3339, word
+from events.findings import FindingName
+from events.job import EVENT_TYPES, JSON, Job, JobError, Recorded, Status, Unreadable, event_data, rfc3339, word
+from projections.verify import Finding
 from service.users import User
 
 Time = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
@@ -56,6 +58,14 @@ class EventDocument(TypedDict):
     at: Time
 
 
+class FindingDocument(TypedDict):
+    name: Annotated[str, WithJsonSchema({"type": "string", "enum": [name.value for name in FindingName]})]
+    jobId: Id | None
+    seq: int | None
+    position: int | None
+    detail: str
+
+
 def may_see(user: User, job: Job) -> bool:
     return user.is_admin or job.user_id == user.id
 
@@ -83,7 +93,9 @@ def job_json(job: Job, *, with_stack: bool) -> JobDocument:
 
 def event_json(recorded: Recorded, *, with_stack: bool) -> EventDocument:
     data = event_data(recorded.event, recorded.at)
-    if not with_stack and "error" in data:
+    if not with_stack and isinstance(recorded.event, Unreadable):
+        data = {"unreadable": None}  # a stack may stand anywhere in it
+    elif not with_stack and "error" in data:
         data["error"].pop("stack", None)
     return {
         "jobId": recorded.job_id,
@@ -94,6 +106,16 @@ def event_json(recorded: Recorded, *, with_stack: bool) -> EventDocument:
         "actor": recorded.actor,
         "data": data,
         "at": rfc3339(recorded.at),
+    }
+
+
+def finding_json(finding: Finding) -> FindingDocument:
+    return {
+        "name": finding.name,
+        "jobId": finding.job_id,
+        "seq": finding.seq,
+        "position": finding.position,
+        "detail": finding.detail,
     }
 
 

@@ -13,6 +13,7 @@ from events.database import Database, connect
 from events.job import Job, cancel, start
 from service import verification
 from service.verification import INTERRUPTED, Verifier
+from tests.histories import give_positions
 from tests.service_fixture import Service, service
 
 __all__ = ["service"]
@@ -47,10 +48,11 @@ async def finished(service: Service) -> Any:
     return last
 
 
-async def test_what_was_verified_and_found_whole_is_told(service: Service) -> None:
+async def test_what_was_verified_and_found_whole_is_told(service: Service, database: Database) -> None:
     assert (await service.as_admin.get(ADDRESS)).json() == {"verification": None}
     await service.run(await service.job_of(service.employee), started)
     await service.job_of(None)
+    await give_positions(database)
 
     begun = await service.as_admin.post(ADDRESS)
     last = await finished(service)
@@ -59,7 +61,7 @@ async def test_what_was_verified_and_found_whole_is_told(service: Service) -> No
     assert begun.json()["verification"]["id"] == last["id"]
     assert last["actor"] == f"user:{service.admin.id}"
     assert (last["jobs"], last["events"], last["lastPosition"]) == (2, 3, 3)
-    assert (last["differences"], last["differenceCount"], last["error"]) == ([], 0, None)
+    assert (last["differences"], last["findings"], last["differenceCount"], last["error"]) == ([], [], 0, None)
 
 
 async def test_what_differs_is_told_as_far_as_a_page_can_show_it(
@@ -75,6 +77,8 @@ async def test_what_differs_is_told_as_far_as_a_page_can_show_it(
     assert last["differenceCount"] == 3
     assert len(last["differences"]) == 2
     assert last["differences"][0].startswith(f"{min(job.id for job in jobs)}: status is ")
+    assert [finding["name"] for finding in last["findings"]] == ["VIEW_DRIFT"] * 2
+    assert last["findings"][0]["jobId"] == min(job.id for job in jobs)
 
 
 async def test_one_runs_at_a_time_in_the_whole_service(service: Service, database: Database, database_url: str) -> None:

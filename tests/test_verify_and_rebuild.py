@@ -321,6 +321,19 @@ ORDER_CHANGES = {
 }
 
 
+ORDER_FINDINGS = {
+    "a hole at the beginning": "MISSING INSERTED",
+    "a hole in the middle": "MISSING INSERTED",
+    "a hole of several": "MISSING INSERTED",
+    "a leap over positions that no event has lost": "MISSING INSERTED",
+    "a hole at the end": "TRUNCATED_TAIL INSERTED",
+    "no order at all": "TRUNCATED_TAIL INSERTED",
+    "a position that leads nowhere": "MISSING INSERTED",
+    "a position beyond the last": "TRUNCATED_TAIL INSERTED",
+    "two events of a job that changed places": "REORDERED",
+}
+
+
 @pytest.mark.parametrize("what", ORDER_CHANGES)
 async def test_a_disturbed_order_of_the_log_is_found(
     jobs: dict[str, Job], database: Database, superuser: Connection, what: str
@@ -331,10 +344,9 @@ async def test_a_disturbed_order_of_the_log_is_found(
             "insert into job_event_log (position, event_id) values ($1, $2), ($3, $4)", here, theirs, there, mine
         )
 
-    differences = await found(database)
+    findings = (await verify(database)).findings
 
-    assert differences != []
-    assert {difference.job_id for difference in differences} == {None}
+    assert {finding.name.value for finding in findings} == set(ORDER_FINDINGS[what].split())
 
 
 class Load:

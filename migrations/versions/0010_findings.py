@@ -1,0 +1,12 @@
+"""What a verification found has a name and a place."""
+
+from migrations.sql import run
+
+revision = "0010"
+down_revision = "0009"
+
+COLUMN = "alter table verifications add column findings json not null default '[]'"
+
+
+def upgrade() -> None:
+    run(COLUMN)
