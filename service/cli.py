@@ -9,6 +9,7 @@ import contextlib
 import sys
 import traceback
 from collections.abc import Callable, Coroutine, Iterator
+from importlib import metadata
 from io import TextIOWrapper
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -23,7 +24,6 @@ LEFT_ALONE_AFTER = 2.0  # seconds
 
 app = typer.Typer(
     name="rireki",
-    help="Rireki (履歴): jobs whose every change is an event that stays.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -37,6 +37,23 @@ app.add_typer(audit, name="audit")
 app.add_typer(projections, name="projections")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"rireki {metadata.version('rireki')}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version of what is installed, and end."),
+]
+
+
+@app.callback()
+def rireki(version: Version = False) -> None:
+    """Rireki (履歴): jobs whose every change is an event that stays."""
 
 
 def main() -> None:
