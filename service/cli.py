@@ -15,6 +15,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 
+from events.scrub import scrubbed
 from service.config import ConfigError, Settings, load_settings
 from service.plain import plain_lines, visible
 
@@ -318,7 +319,7 @@ def _complaining() -> Iterator[None]:
     except Exception as error:
         complaint = _complaint(error)
         if complaint is None:
-            print(plain_lines("".join(traceback.format_exception(error)).rstrip()), file=sys.stderr)
+            print(plain_lines(scrubbed("".join(traceback.format_exception(error)).rstrip())), file=sys.stderr)
             raise SystemExit(1) from error
         _fail(complaint)
 
@@ -364,12 +365,12 @@ def _exit(status: int) -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    print(f"rireki: {visible(message)}", file=sys.stderr)
+    print(f"rireki: {visible(scrubbed(message))}", file=sys.stderr)
     raise SystemExit(1)
 
 
 def _wrong(message: str) -> NoReturn:
-    print(f"rireki: {visible(message)}", file=sys.stderr)
+    print(f"rireki: {visible(scrubbed(message))}", file=sys.stderr)
     raise SystemExit(2)
 
 

@@ -12,11 +12,12 @@ import ssl
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from events.scrub import hide
 from service.kept import kept
 from workers.outgoing import Outgoing, trusting
 
@@ -190,8 +191,38 @@ class Settings(BaseSettings):
         return self
 
 
+SECRET_IN_A_QUERY = frozenset({"password", "sslpassword", "ssl_password", "token", "api-key", "api_key", "key", "sig"})
+
+
+def secrets_of(settings: Settings) -> set[str]:
+    """The values that must appear nowhere: keys and tokens, and the passwords in addresses."""
+    found: set[str] = set()
+    for name, field in Settings.model_fields.items():
+        value = getattr(settings, name)
+        if not isinstance(value, str):
+            continue
+        if "://" in value:
+            found |= _secrets_in_address(value)
+        elif not field.repr:
+            found.add(value)
+    return found - {""}
+
+
+def _secrets_in_address(address: str) -> set[str]:
+    parts = urlsplit(address)
+    query = {value for name, value in parse_qsl(parts.query) if name.lower() in SECRET_IN_A_QUERY}
+    return {parts.netloc.rpartition("@")[0].partition(":")[2], *query}
+
+
 def load_settings() -> Settings:
-    """The settings as the environment has them now. Raises `ConfigError`."""
+    """The settings as the environment has them now. From here on their secrets are left out of all that is logged, stored or
+    printed. Raises `ConfigError`."""
+    settings = _read_environment()
+    hide(secrets_of(settings))
+    return settings
+
+
+def _read_environment() -> Settings:
     try:
         # By custom both spellings are known, and the small one counts: curl, Python and Go do so too.
         small: dict[str, Any] = {name: os.environ[name] for name in ("https_proxy", "no_proxy") if os.environ.get(name)}
@@ -209,7 +240,9 @@ def jwt_secret(settings: Settings) -> str:
         return secrets.token_hex(JWT_SECRET_BYTES)
     path = settings.rireki_home / "jwt-secret"
     try:
-        return _long_enough(kept(path, secrets.token_hex(JWT_SECRET_BYTES)))
+        key = _long_enough(kept(path, secrets.token_hex(JWT_SECRET_BYTES)))
+        hide([key])
+        return key
     except OSError as error:
         raise ConfigError(f"RIREKI_HOME: cannot keep the signing key in {path}: {error.strerror}") from error
     except ValueError as error:

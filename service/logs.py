@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from types import MappingProxyType
+from typing import Any
 
 import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from events.scrub import scrubbed
 
 ABOUT: ContextVar[Mapping[str, str]] = ContextVar("about", default=MappingProxyType({}))
 """What every line says that is written in this context: whose request it is, and which."""
@@ -29,6 +32,7 @@ def configure_logs(level: int = logging.INFO) -> None:
     for_people: list[Processor] = [
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+        _scrub,
     ]
     for_programs: list[Processor] = [_TRACEBACKS, _line]
     structlog.configure(
@@ -42,8 +46,19 @@ def configure_logs(level: int = logging.INFO) -> None:
     )
     # Libraries speak through the standard library's logging; only their warnings are of interest.
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(_Scrubbing("%(levelname)s %(name)s: %(message)s"))
     # It warns of what a client has sent, which is a line of ours (`service/http_protocol.py`).
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+
+
+class _Scrubbing(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return scrubbed(super().format(record))
+
+
+def _scrub(logger: WrappedLogger, level: str, line: Any) -> str:
+    return scrubbed(line)
 
 
 def _complete(logger: WrappedLogger, level: str, entry: EventDict) -> EventDict:
@@ -53,4 +68,4 @@ def _complete(logger: WrappedLogger, level: str, entry: EventDict) -> EventDict:
 def _line(logger: WrappedLogger, level: str, entry: EventDict) -> bytes:
     # `orjson` writes a time a good deal faster than Python.
     whole = {"timestamp": datetime.now(UTC), **entry}
-    return orjson.dumps(whole, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z)
+    return scrubbed(orjson.dumps(whole, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z).decode()).encode()

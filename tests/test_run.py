@@ -49,7 +49,7 @@ from tests.job_types import (
     words,
     working,
 )
-from workers import deliver, rescue, run
+from workers import deliver, failures, rescue, run
 from workers.deliver import Hint, LocalWire
 from workers.job_type import AttemptOver, Backoff, Context, Final, GiveUp, JobType
 from workers.run import Interruption
@@ -182,7 +182,7 @@ async def test_whatever_reason_a_handler_gives_up_with_its_job_is_canceled(
     assert await words(store, job) == ["queued", "started", "canceled"]
     (canceled,) = await events_of(store, job, Canceled)
     assert "\x00" not in canceled.reason
-    assert len(canceled.reason) <= run.LONGEST_MESSAGE
+    assert len(canceled.reason) <= failures.LONGEST_MESSAGE
 
 
 async def test_an_attempt_that_passes_its_deadline_times_out_and_is_retried(database: Database, store: Store, bus: Bus) -> None:
@@ -284,8 +284,8 @@ async def test_a_megabyte_of_unreadable_error_is_kept_cut_and_readable(database:
     job = await run_one(database, store, bus, job_type("rants", rant))
 
     assert job.error is not None
-    assert len(job.error.message) <= run.LONGEST_MESSAGE
-    assert len(job.error.stack or "") <= run.LONGEST_STACK
+    assert len(job.error.message) <= failures.LONGEST_MESSAGE
+    assert len(job.error.stack or "") <= failures.LONGEST_STACK
     assert "履歴" in job.error.message
     assert "\x00" not in job.error.message + (job.error.stack or "")
     job.error.message.encode()

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import math
 import time
-import traceback
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
@@ -29,6 +28,7 @@ from events.elapsed import elapsed
 from events.job import JSON, Job, JobError, NotAllowed, Status
 from events.store import Answer, Decision, Store
 from workers.deliver import AttemptId, Claim
+from workers.failures import error_from
 from workers.job_type import AttemptOver, Final, GiveUp, JobType, Payload
 from workers.resources import Resources
 
@@ -37,8 +37,6 @@ log = structlog.get_logger(__name__)
 PROGRESS_EVERY = 1.0  # seconds between two progress events of a job, after the first two
 PATIENCE = 2.0  # seconds that a canceled handler has to stop, before it counts as stuck
 HAND_BACK_WITHIN = 10.0  # seconds; what could not be handed back by then is rescued by somebody else
-LONGEST_MESSAGE = 2_000  # characters of an error's message that are kept
-LONGEST_STACK = 16_000
 ROOM_FOR_WRAPPING = 10  # levels of nesting that events and answers put around a result: orjson writes no more than 254
 
 STILL_MINE = """
@@ -341,7 +339,10 @@ class Attempt:
         try:
             payload: Payload = self._type.payload.model_validate(self.job.payload)
         except ValidationError as error:
-            raise InvalidPayload(str(error)) from error
+            fields = [
+                ".".join(map(str, problem["loc"])) for problem in error.errors(include_url=False, include_input=False)[:10]
+            ]
+            raise InvalidPayload(f"the stored payload is not one of this job type: see {', '.join(fields)}") from error
         return payload
 
     def _tell(self) -> None:
@@ -558,22 +559,6 @@ def _has_no_json_number(value: Any) -> bool:
         case list() | tuple():
             return any(map(_has_no_json_number, value))
     return False
-
-
-def error_from(error: BaseException) -> JobError:
-    """An exception as it is kept: cut to a readable length, and only characters that PostgreSQL takes."""
-    stack = "".join(traceback.format_exception(error))
-    try:
-        message = str(error)
-    except BaseException as unprintable:
-        message = f"its message cannot be printed: {type(unprintable).__name__}"
-    return JobError(type(error).__name__, _readable(message, LONGEST_MESSAGE), _readable(stack, LONGEST_STACK))
-
-
-def _readable(text: str, longest: int) -> str:
-    text = text.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
-    cut = f" … ({len(text)} characters)"
-    return text if len(text) <= longest else text[: longest - len(cut)] + cut
 
 
 async def _shake_off(task: asyncio.Task[Any]) -> None:

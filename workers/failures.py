@@ -1,0 +1,95 @@
+"""An exception as the log keeps it: its name, its message and its stack, readable, cut to a length, and without secrets.
+
+The log is for ever, and what a server outside has said may be anything: a header sent back with our key, somebody's message. So of
+an exception that another library raised, and of those that led to ours, the stack keeps the type and the places, not the words.
+"""
+
+import sys
+import traceback
+from collections.abc import Iterator
+
+from events.job import JobError
+from events.scrub import scrubbed
+
+LONGEST_MESSAGE = 2_000  # characters of an error's message that are kept
+LONGEST_STACK = 16_000
+LONGEST_LOOKED_AT = 200_000  # characters of a text that are looked through for secrets; of a longer one the rest is dropped
+MOST_LINKS = 20  # exceptions in one stack
+MOST_IN_A_GROUP = 5
+SPEAK_FOR_SERVERS = frozenset({"httpcore", "httpcore2", "httpx", "httpx2", "openai", "h11"})
+"""Libraries whose messages are what a server outside has answered."""
+
+CAUSE = "\nThe above exception was the direct cause of the following exception:\n\n"
+CONTEXT = "\nDuring handling of the above exception, another exception occurred:\n\n"
+LEFT_OUT = "(the message is left out: it comes from outside)"
+
+
+def error_from(error: BaseException) -> JobError:
+    """An exception as it is kept: only characters that PostgreSQL takes."""
+    message = LEFT_OUT if _root(error) in SPEAK_FOR_SERVERS else _message(error)
+    stack = "".join(_chain(error, set()))
+    return JobError(type(error).__name__, _readable(message, LONGEST_MESSAGE), _readable(stack, LONGEST_STACK))
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException as unprintable:
+        return f"its message cannot be printed: {type(unprintable).__name__}"
+
+
+def _chain(error: BaseException, seen: set[int]) -> Iterator[str]:
+    """As Python prints it: what led to the error first."""
+    outermost = not seen
+    seen.add(id(error))
+    before, link = (error.__cause__, CAUSE) if error.__cause__ is not None else (error.__context__, CONTEXT)
+    if before is not None and link == CONTEXT and error.__suppress_context__:
+        before = None
+    if before is not None and id(before) not in seen and len(seen) < MOST_LINKS:
+        yield from _chain(before, seen)
+        yield link
+    if error.__traceback__ is not None:
+        yield "Traceback (most recent call last):\n"
+        yield from traceback.format_tb(error.__traceback__)
+    yield _headline(error, outermost=outermost)
+    if isinstance(error, BaseExceptionGroup):
+        for part in error.exceptions[:MOST_IN_A_GROUP]:
+            if id(part) not in seen and len(seen) < MOST_LINKS:
+                yield "\nOne of the group:\n\n"
+                yield from _chain(part, seen)
+
+
+def _headline(error: BaseException, *, outermost: bool) -> str:
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    if _root(error) in SPEAK_FOR_SERVERS or (not outermost and _comes_from_outside(error)):
+        return f"{name}: {LEFT_OUT}\n"
+    message = _message(error)
+    notes = [note for note in getattr(error, "__notes__", ()) if isinstance(note, str)]
+    return "\n".join([f"{name}: {message}" if message else name, *notes]) + "\n"
+
+
+def _comes_from_outside(error: BaseException) -> bool:
+    """Whether a library made it: its class is one's, or its innermost frame is."""
+    if _is_a_library(getattr(sys.modules.get(type(error).__module__), "__file__", None)):
+        return True
+    innermost = error.__traceback__
+    while innermost is not None and innermost.tb_next is not None:
+        innermost = innermost.tb_next
+    return innermost is not None and _is_a_library(innermost.tb_frame.f_code.co_filename)
+
+
+def _is_a_library(file: str | None) -> bool:
+    return file is not None and (
+        "site-packages" in file or "dist-packages" in file or file.startswith(f"{sys.base_prefix}/lib")
+    )
+
+
+def _root(error: BaseException) -> str:
+    return type(error).__module__.partition(".")[0]
+
+
+def _readable(text: str, longest: int) -> str:
+    text = scrubbed(text[:LONGEST_LOOKED_AT].encode("utf-8", "replace").decode().replace("\x00", "\ufffd"))
+    cut = f" … ({len(text)} characters)"
+    return text if len(text) <= longest else text[: longest - len(cut)] + cut
