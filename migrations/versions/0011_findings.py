@@ -2,8 +2,8 @@
 
 from migrations.sql import run
 
-revision = "0010"
-down_revision = "0009"
+revision = "0011"
+down_revision = "0010"
 
 COLUMN = "alter table verifications add column findings json not null default '[]'"
 
