@@ -70,6 +70,53 @@ async def test_a_room_that_could_not_be_read_is_counted_and_found_by_its_error(s
     await expect(rows(page, "ルーム")).to_contain_text("Chatwork API error: 403")
 
 
+async def test_what_could_not_be_read_stays_in_error_until_it_is_confirmed(site: Site, visit: Visit) -> None:
+    await site.sync("rooms")
+    odd = site.sandbox.say_oddly("30", {"body": None})
+    site.sandbox.say_oddly("30", {"account": None})
+    await site.sync("messages")
+    await site.sync("messages")
+    page = await visit(site, "/chatwork?show=inError", user=site.admin)
+    row = rows(page, "ルーム").filter(has_text="Room 30")
+    await expect(row).to_contain_text("読み取れない項目があり、取り込めませんでした。")
+    await expect(row.get_by_title(f"message {odd} (`body` is missing)")).to_be_visible()
+    await button(row, "Room 30").click()
+    await expect(page.get_by_role("dialog")).to_contain_text("送信者不明")
+    await expect(page.get_by_role("dialog")).to_contain_text(f"message {odd} (`body` is missing)")
+    await button(page.get_by_role("dialog"), "閉じる").click()
+
+    await button(row, "「Room 30」のエラーを確認しました").click()
+
+    await expect(page.get_by_text("条件に合うルームがありません")).to_be_visible()
+    rooms = (await site.as_admin.get("/api/chatwork/rooms")).json()["rooms"]
+    assert [room["lastErrorAt"] for room in rooms] == [None, None, None]
+
+
+async def test_where_messages_may_be_missing_is_said_in_the_result_on_the_room_and_in_its_place(
+    site: Site, visit: Visit
+) -> None:
+    await site.sync("rooms")
+    await site.sync("messages")
+    for body in ("届かない一件目", "届かない二件目", "最新の一件"):
+        site.sandbox.say("20", body)
+    site.sandbox.withhold("20", newest=1)
+    page = await visit(site, user=site.admin)
+
+    await press(page, MESSAGES_SYNC)
+
+    await expect(card(page, MESSAGES_SYNC)).to_contain_text("欠落の可能性 1 か所")
+    row = rows(page, "ルーム").filter(has_text="Room 20")
+    await expect(row.get_by_text("欠落の可能性", exact=True)).to_be_visible()
+    await expect(rows(page, "ルーム").get_by_text("欠落の可能性", exact=True)).to_have_count(1)
+    await button(row, "Room 20").click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog).to_contain_text("プランの制限により、古いメッセージは取得できません。")
+    shown = dialog.locator(".messages > li")
+    await expect(shown).to_have_count(4)
+    await expect(shown.nth(0)).to_contain_text("最新の一件")
+    await expect(shown.nth(1)).to_have_text("ここに取得できなかったメッセージがある可能性があります")
+
+
 async def test_when_chatwork_answers_500_the_sync_fails_and_says_so_and_a_retry_mends_it(site: Site, visit: Visit) -> None:
     site.sandbox.fail(status=500, times=1000)
     page = await visit(site, user=site.admin)

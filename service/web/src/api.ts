@@ -10,6 +10,7 @@ export type JobEvent = Schemas["EventDocument"];
 export type EventType = JobEvent["type"];
 export type JobsPage = Schemas["JobsPage"];
 export type Room = Schemas["RoomDocument"];
+export type Gap = Schemas["GapDocument"];
 export type Company = Schemas["CompanyDocument"];
 export type LinkedRoom = Schemas["LinkedRoomDocument"];
 export type Draft = Schemas["DraftDocument"];
@@ -227,6 +228,10 @@ export const listRooms = async (signal?: AbortSignal) =>
   (await get<{ rooms: Room[] }>("/api/chatwork/rooms", {}, signal)).rooms;
 export const setRoomActive = async (id: string, isActive: boolean) =>
   (await call<{ room: Room }>("PATCH", `/api/chatwork/rooms/${id}`, { body: { isActive } })).room;
+
+/** A person has seen what could not be read of a room; what was found since `lastErrorAt` stays. */
+export const errorSeen = async (id: string, lastErrorAt: string) =>
+  (await post<{ room: Room }>(`/api/chatwork/rooms/${id}/error/seen`, { lastErrorAt })).room;
 export const roomMessages = (id: string, cursor: string | null, signal?: AbortSignal) =>
   get<Schemas["MessagesPage"]>(`/api/chatwork/rooms/${id}/messages`, { limit: 50, cursor }, signal);
 

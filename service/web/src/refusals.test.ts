@@ -83,6 +83,14 @@ describe("a job's error", () => {
     expect(errorMeaning(ja, { name, message })).toMatch(/[ぁ-ん]。$/);
   });
 
+  test("of items that cannot be read is not that of a whole answer", () => {
+    const message = "Chatwork's answer holds what cannot be read: message 42 (`body` is missing). Look at it in Chatwork.";
+    expect(errorMeaning(ja, { name: "Refused", message })).toBe(ja.meansUnreadableItems);
+    expect(errorMeaning(ja, { name: "Unreadable", message: "Chatwork's answer cannot be read: it is not JSON" })).toBe(
+      ja.meansUnreadable,
+    );
+  });
+
   test("that nobody knows has none", () => {
     expect(errorMeaning(ja, { name: "KeyError", message: "'room'" })).toBeNull();
   });

@@ -40,6 +40,7 @@ const ERRORS: [RegExp, Says][] = [
   [/^\w+: Chatwork API error: 404$/, (words) => words.means404],
   [/^\w+: Chatwork API error: 5\d\d$/, (words) => words.means5xx],
   [/: no answer from Chatwork/, (words) => words.meansNoAnswer],
+  [/: Chatwork's answer holds what cannot be read/, (words) => words.meansUnreadableItems],
   [/: Chatwork's answer /, (words) => words.meansUnreadable],
   [/^UnknownRoom: /, (words) => words.meansUnknownRoom],
   [/^NoToken: /, (words) => words.meansNoToken],

@@ -203,6 +203,10 @@ const WORDS = {
     "Chatwork did not answer.",
   ),
   meansUnreadable: say("Chatwork の応答を読み取れませんでした。", "Chatwork's answer could not be read."),
+  meansUnreadableItems: say(
+    "読み取れない項目があり、取り込めませんでした。Chatwork で内容を確認してください。",
+    "Something could not be read and was not stored. Look at it in Chatwork.",
+  ),
   meansUnknownRoom: say(
     "まだ取り込まれていないルームです。先にルーム同期を実行してください。",
     "This room is not known yet. Sync the rooms first.",
@@ -304,6 +308,38 @@ const WORDS = {
   ),
   lastSync: say("最終同期", "Last sync"),
   lastError: say("最後のエラー", "Last error"),
+  seen: say("確認しました", "Seen"),
+  seenWhat: saying(
+    (name: string) => `「${name}」のエラーを確認しました`,
+    (name: string) => `I have seen the error of “${name}”`,
+  ),
+  gapChip: say("欠落の可能性", "May be incomplete"),
+  gapBetween: saying(
+    (after: string, before: string) => `${after} から ${before} までのメッセージに、取得できなかったものがある可能性があります。`,
+    (after: string, before: string) => `Messages between ${after} and ${before} may be missing.`,
+  ),
+  gapBefore: saying(
+    (before: string) => `${before} より前のメッセージに、取得できなかったものがある可能性があります。`,
+    (before: string) => `Messages before ${before} may be missing.`,
+  ),
+  gapAfter: saying(
+    (after: string) => `${after} より後のメッセージに、取得できなかったものがある可能性があります。`,
+    (after: string) => `Messages after ${after} may be missing.`,
+  ),
+  gapAnywhere: say(
+    "取得できなかったメッセージがある可能性があります。",
+    "Messages may be missing.",
+  ),
+  gap_over_100: say(
+    "Chatwork から取得できるのは最新の100件までです。",
+    "Chatwork gives the newest 100 messages and no more.",
+  ),
+  gap_plan: say(
+    "Chatwork のプランの制限により、古いメッセージは取得できません。",
+    "The Chatwork plan withholds older messages.",
+  ),
+  gapHere: say("ここに取得できなかったメッセージがある可能性があります", "Messages may be missing here"),
+  unknownSender: say("送信者不明", "Unknown sender"),
   takesPart: say("同期の対象", "In the sync"),
   notYetSynced: say("未同期", "Not yet"),
   roomActive: saying(
@@ -366,6 +402,10 @@ const WORDS = {
   roomsInError: saying(
     (count: number) => `エラー ${n(count)} ルーム`,
     (count: number) => `${s(count, "room")} in error`,
+  ),
+  placesIncomplete: saying(
+    (count: number) => `欠落の可能性 ${n(count)} か所`,
+    (count: number) => `${s(count, "place")} where messages may be missing`,
   ),
   messagesFetched: saying(
     (count: number) => `メッセージ ${n(count)} 件を取得`,

@@ -1,9 +1,12 @@
-/** A room's messages, newest first. */
+/** A room's messages, newest first, and where some may be missing. */
 
 import { useInfiniteQuery } from "@tanstack/react-query";
+import { Fragment } from "react";
 import { type Room, roomMessages } from "../api";
+import { gapText } from "../gaps";
 import { useWords } from "../words";
 import { Dialog } from "./dialog";
+import { Icon } from "./icons";
 import { Loading, Plate, ProblemPlate } from "./states";
 import { Ago } from "./time";
 
@@ -16,22 +19,49 @@ export function MessagesDialog({ room, onClose }: { room: Room; onClose: () => v
     getNextPageParam: (page) => page.nextCursor,
   });
   const messages = reading.data?.pages.flatMap((page) => page.messages) ?? [];
+  const endsOfGaps = new Set(room.gaps.map((gap) => gap.beforeMessageId));
   return (
     <Dialog title={room.name} onClose={onClose} wide>
+      {(room.gaps.length > 0 || room.errorNeedsReview) && (
+        <ul className="gaps">
+          {room.errorNeedsReview && (
+            <li>
+              <Icon name="warn" size={14} />
+              <span>
+                {words.meansUnreadableItems}
+                <br />
+                <small>{room.lastErrorMessage}</small>
+              </span>
+            </li>
+          )}
+          {room.gaps.map((gap) => (
+            <li key={`${gap.afterMessageId} ${gap.beforeMessageId} ${gap.reason}`}>
+              <Icon name="warn" size={14} /> <span>{gapText(words, gap)}</span>
+            </li>
+          ))}
+        </ul>
+      )}
       {reading.isPending && <Loading rows={5} />}
       {reading.error && <ProblemPlate error={reading.error} again={() => void reading.refetch()} />}
       {reading.data && messages.length === 0 && <Plate icon="chatwork" title={words.noMessages} />}
       <ol className="messages">
         {messages.map((message) => (
-          <li key={message.messageId}>
-            <p className="message-head">
-              <b>{message.sender}</b>
-              <span className="faint">
-                <Ago at={message.sentAt} />
-              </span>
-            </p>
-            <p className="message-body">{message.body}</p>
-          </li>
+          <Fragment key={message.messageId}>
+            <li>
+              <p className="message-head">
+                {message.sender ? <b>{message.sender}</b> : <span className="faint">{words.unknownSender}</span>}
+                <span className="faint">
+                  <Ago at={message.sentAt} />
+                </span>
+              </p>
+              <p className="message-body">{message.body}</p>
+            </li>
+            {endsOfGaps.has(message.messageId) && (
+              <li className="message-gap">
+                <Icon name="warn" size={14} /> {words.gapHere}
+              </li>
+            )}
+          </Fragment>
         ))}
       </ol>
       {reading.hasNextPage && (

@@ -144,10 +144,12 @@ export function resultWords(words: Words, job: Job): Said[] {
   if (job.type === "chatwork_messages_sync" && Array.isArray(result.rooms)) {
     const rooms = result.rooms as { fetched?: number }[];
     const errors = Array.isArray(result.errors) ? result.errors.length : 0;
+    const gaps = Array.isArray(result.gaps) ? result.gaps.length : 0;
     return [
       { text: words.roomsSynced(rooms.length) },
       { text: words.messagesFetched(rooms.reduce((sum, { fetched }) => sum + (fetched ?? 0), 0)) },
       ...(errors > 0 ? [{ text: words.roomsInError(errors), bad: true }] : []),
+      ...(gaps > 0 ? [{ text: words.placesIncomplete(gaps), bad: true }] : []),
     ];
   }
   if (job.type === "summary_draft" && typeof result.sourceMessageCount === "number") {

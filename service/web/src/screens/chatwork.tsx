@@ -2,8 +2,9 @@
 
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { type ReactNode, useDeferredValue, useRef, useState } from "react";
-import { type Job, listRooms, Refused, type Room, setRoomActive, syncMessages, syncRooms } from "../api";
+import { errorSeen, type Job, listRooms, Refused, type Room, setRoomActive, syncMessages, syncRooms } from "../api";
 import { number } from "../format";
+import { gapText } from "../gaps";
 import { hasEnded } from "../history";
 import { useCurrentJobs, useJob } from "../job-queries";
 import { useArrivals } from "../live";
@@ -376,6 +377,10 @@ function RoomsTable({ rooms }: { rooms: Room[] }) {
 const errorTitle = (words: Words, message: string) =>
   [message, errorMeaning(words, { name: "Refused", message })].filter(Boolean).join("\n");
 
+/** What could not be read is told in a person's words: what the service says of it is long, and stands in the title. */
+const errorText = (words: Words, { lastErrorMessage, errorNeedsReview }: Room) =>
+  errorNeedsReview ? words.meansUnreadableItems : lastErrorMessage;
+
 function RoomRow({
   room,
   chosen,
@@ -400,15 +405,29 @@ function RoomRow({
     },
     onError: complain,
   });
+  const seeing = useMutation({
+    mutationFn: (lastErrorAt: string) => errorSeen(room.id, lastErrorAt),
+    onSuccess: (changed) =>
+      queries.setQueryData<Room[]>(ROOMS, (held) => held?.map((one) => (one.id === changed.id ? changed : one))),
+    onError: complain,
+  });
+  const { lastErrorAt } = room;
   return (
     <>
       <Cell className="tick">
         <Check label={words.selectRoom(room.name)} checked={chosen} onChange={onChoose} />
       </Cell>
       <Cell className="room-name">
-        <button type="button" className="row-link" onClick={onRead} title={words.readMessages}>
-          {room.name}
-        </button>
+        <span className="room-title">
+          <button type="button" className="row-link" onClick={onRead} title={words.readMessages}>
+            {room.name}
+          </button>
+          {room.gaps.length > 0 && (
+            <span className="gap-chip" title={room.gaps.map((gap) => gapText(words, gap)).join("\n")}>
+              <Icon name="warn" size={13} /> {words.gapChip}
+            </span>
+          )}
+        </span>
         <span className="faint clip">{room.description || room.roomId}</span>
       </Cell>
       <Cell className="right numbers" label={words.messages}>
@@ -417,13 +436,26 @@ function RoomRow({
       <Cell className="faint" label={words.lastSync}>
         {room.lastSyncAt ? <Ago at={room.lastSyncAt} /> : words.notYetSynced}
       </Cell>
-      <Cell className={room.lastErrorAt ? "room-error" : "room-fine"} label={words.lastError}>
-        {room.lastErrorAt ? (
-          <span className="error-chip" title={errorTitle(words, room.lastErrorMessage ?? "")}>
-            <Icon name="warn" size={14} />
-            <span className="clip">{room.lastErrorMessage}</span>
-            <Ago at={room.lastErrorAt} />
-          </span>
+      <Cell className={lastErrorAt ? "room-error" : "room-fine"} label={words.lastError}>
+        {lastErrorAt ? (
+          <>
+            <span className="error-chip" title={errorTitle(words, room.lastErrorMessage ?? "")}>
+              <Icon name="warn" size={14} />
+              <span className="clip">{errorText(words, room)}</span>
+              <Ago at={lastErrorAt} />
+            </span>
+            {room.errorNeedsReview && (
+              <button
+                type="button"
+                className="link error-seen"
+                aria-label={words.seenWhat(room.name)}
+                disabled={seeing.isPending}
+                onClick={() => seeing.mutate(lastErrorAt)}
+              >
+                {words.seen}
+              </button>
+            )}
+          </>
         ) : (
           <span className="faint">–</span>
         )}
