@@ -10,6 +10,10 @@ TABLES = {
         "account text, taken_at timestamp with time zone[], permits integer[], granted integer, blocked_until "
         "timestamp with time zone"
     ),
+    "chatwork_gaps": (
+        "room_id text, after_message_id text, before_message_id text, reason text, after_at timestamp with time "
+        "zone, before_at timestamp with time zone, job_id uuid, found_at timestamp with time zone"
+    ),
     "chatwork_messages": (
         "room_id text, message_id text, number numeric(38,0), sender text, body text, sent_at timestamp with time "
         "zone, edited_at timestamp with time zone, company_id uuid, created_at timestamp with time zone"
@@ -19,6 +23,9 @@ TABLES = {
         "id uuid, room_id text, name text, description text, is_active boolean, last_sync_at timestamp with time "
         "zone, last_message_id text, last_error_at timestamp with time zone, last_error_status integer, "
         "last_error_message text, created_at timestamp with time zone, updated_at timestamp with time zone"
+    ),
+    "chatwork_unreadable": (
+        "room_id text, item text, reason text, found_at timestamp with time zone, seen_at timestamp with time zone"
     ),
     "companies": "id uuid, name text, created_at timestamp with time zone",
     "company_chatwork_rooms": "company_id uuid, room_id text, created_at timestamp with time zone",
@@ -46,7 +53,7 @@ TABLES = {
     "verifications": (
         "id uuid, started_at timestamp with time zone, last_seen timestamp with time zone, finished_at timestamp "
         "with time zone, actor text, jobs bigint, events bigint, last_position bigint, differences text[], "
-        "difference_count bigint, error text"
+        "difference_count bigint, error text, findings json"
     ),
     "workers": (
         "id text, host text, pid integer, job_types text[], slots integer, started_at timestamp with time zone, "
