@@ -10,7 +10,7 @@ from service.chatwork import must_be_set_up
 from service.endpoint import Answer, Call, Endpoint, Who
 from service.jobs import visible_job
 from service.problems import FieldError, Problem
-from service.queueing import Queued, first_job, idempotency_of, queue_job, queued_answer
+from service.queueing import Queued, first_job, idempotency_of, must_be_allowed, queue_job, queued_answer
 from service.requests import Nothing
 from workers.job_type import JobType, Payload
 from workers.registry import JOB_TYPES
@@ -18,6 +18,8 @@ from workers.registry import JOB_TYPES
 
 async def run_again(call: Call[Nothing, Nothing]) -> Response:
     old = await visible_job(call)
+    if old.type in JOB_TYPES:  # one that is gone is told so, to everybody
+        must_be_allowed(call.user, old.type)
     idempotency = idempotency_of(call)
     job = await first_job(call, idempotency)
     if job is None:

@@ -16,6 +16,7 @@ from service.endpoint import Answer, Call, Endpoint, Who, json_answer
 from service.fields import JobTypeName, RequestId, RequestTime
 from service.jobs import cancel_reason, owner_wanted
 from service.problems import FieldError, Problem, problem_of
+from service.queueing import must_be_allowed
 from service.requests import Fields, Nothing
 from service.views import Id, may_see
 from workers.deliver import Hint
@@ -107,8 +108,10 @@ async def _change(call: Call[Nothing, Bulk], job: Job) -> Job | Refused:
         return cancel(job, reason=cancel_reason(call, job)) if call.body.action == "cancel" else retry(job)
 
     try:
+        if call.body.action == "retry":
+            must_be_allowed(call.user, job.type)
         return await call.parts.store.append(job, decide, actor=call.actor, request_id=call.request_id)
-    except NotAllowed as error:
+    except (NotAllowed, Problem) as error:
         return {"jobId": job.id, "detail": problem_of(error).detail}
     except AlreadyActive:
         return {"jobId": job.id, "detail": "Cannot retry this job: another one does the same and is active."}

@@ -18,7 +18,7 @@ from service.endpoint import Answer, Call, Endpoint, Who, json_answer
 from service.fields import JobTypeName, RequestId, RequestIds, RequestTime
 from service.live import event_stream
 from service.problems import FieldError, Problem, bad_field, not_found
-from service.queueing import first_job, held, idempotency_of
+from service.queueing import first_job, held, idempotency_of, must_be_allowed
 from service.requests import Fields, Nothing, read_id, wants
 from service.views import EventDocument, JobDocument, event_json, job_json, may_see
 from workers.deliver import Hint
@@ -144,6 +144,7 @@ async def force_fail_job(call: Call[Nothing, Reason]) -> Response:
 
 async def retry_job(call: Call[Nothing, Nothing]) -> Response:
     job = await visible_job(call)
+    must_be_allowed(call.user, job.type)
     idempotency = idempotency_of(call)
     job = await first_job(call, idempotency) or await _retried(call, job, idempotency)
     job, headers = await held(call, job)

@@ -15,9 +15,11 @@ from service.endpoint import Call, json_answer
 from service.live import until_ended
 from service.problems import Problem, bad_field
 from service.requests import header
+from service.users import Role, User
 from service.views import Id
 from workers.enqueue import enqueue
 from workers.job_type import JobType, Payload
+from workers.registry import JOB_TYPES
 
 LONGEST_WAIT = 60  # seconds
 LONGEST_KEY = 255  # characters
@@ -29,6 +31,14 @@ _PREFERENCE = re.compile(r'(?:[^,;"]|"(?:[^"\\]|\\.)*+"?)++')
 class Queued(TypedDict):
     jobId: Id
     status: Status
+
+
+def must_be_allowed(user: User, type: str) -> None:
+    """Raises `Problem` 403 unless the job type lets this user queue it, now: an old job proves nothing about its owner's role."""
+    job_type = JOB_TYPES.get(type)
+    allowed = Role.ADMIN if job_type is None else Role(job_type.role)
+    if not user.is_admin and user.role is not allowed:
+        raise Problem(403, f"Only an admin may queue a job of type {type}.")
 
 
 def idempotency_of(call: Call[Any, Any]) -> Idempotency | None:
@@ -53,7 +63,9 @@ async def first_job(call: Call[Any, Any], idempotency: Idempotency | None) -> Jo
 
 
 async def queue_job(call: Call[Any, Any], job_type: JobType[Any], payload: Payload, idempotency: Idempotency | None) -> Job:
-    """A new job of the caller's; or the active one, where only one may be active; or the one that the key belongs to."""
+    """A new job of the caller's; or the active one, where only one may be active; or the one that the key belongs to.
+    Raises `Problem` 403 where the job type does not let the caller queue it."""
+    must_be_allowed(call.user, job_type.name)
     store = call.parts.store
     try:
         return await enqueue(

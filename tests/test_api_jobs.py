@@ -228,7 +228,7 @@ async def test_of_many_cancels_at_once_one_counts(service: Service) -> None:
 
 
 async def test_a_canceled_job_is_retried_with_one_attempt_more(service: Service) -> None:
-    job = await service.run(await service.job_of(service.employee), lambda job: cancel(job, reason="x"))
+    job = await service.run(await service.job_of(service.employee, "summary_draft"), lambda job: cancel(job, reason="x"))
 
     answer = await service.as_employee.post(f"/api/jobs/{job.id}/retry")
 
@@ -240,14 +240,14 @@ async def test_a_canceled_job_is_retried_with_one_attempt_more(service: Service)
 
 
 async def test_a_completed_job_is_neither_canceled_nor_retried(service: Service) -> None:
-    job = await service.run(await service.job_of(service.employee), started(), completed({}))
+    job = await service.run(await service.job_of(service.employee, "summary_draft"), started(), completed({}))
 
     for action in ("cancel", "retry"):
         assert (await service.as_employee.post(f"/api/jobs/{job.id}/{action}")).status_code == 409
 
 
 async def test_a_retry_that_is_sent_again_with_its_key_is_one_retry(service: Service) -> None:
-    job = await service.run(await service.job_of(service.employee), lambda job: cancel(job, reason="x"))
+    job = await service.run(await service.job_of(service.employee, "summary_draft"), lambda job: cancel(job, reason="x"))
     key = {"Idempotency-Key": "once"}
 
     first = await service.as_employee.post(f"/api/jobs/{job.id}/retry", headers=key)
@@ -264,7 +264,7 @@ async def test_a_retry_that_is_sent_again_with_its_key_is_one_retry(service: Ser
 async def test_a_retry_that_breaks_at_its_key_is_one_retry_when_it_is_sent_again(
     service: Service, database_url: str, bus: Bus, statement: str, fault: Fault
 ) -> None:
-    job = await service.run(await service.job_of(service.employee), lambda job: cancel(job, reason="x"))
+    job = await service.run(await service.job_of(service.employee, "summary_draft"), lambda job: cancel(job, reason="x"))
     key = {"Idempotency-Key": "once"}
     async with proxy_before(database_url) as proxy, contextlib.AsyncExitStack() as stack:
         far = Database(proxy.url)
@@ -286,7 +286,7 @@ async def test_a_retry_that_breaks_at_its_key_is_one_retry_when_it_is_sent_again
 
 
 async def test_of_retries_with_one_key_at_the_same_moment_one_counts_and_all_are_answered_with_it(service: Service) -> None:
-    job = await service.run(await service.job_of(service.employee), lambda job: cancel(job, reason="x"))
+    job = await service.run(await service.job_of(service.employee, "summary_draft"), lambda job: cancel(job, reason="x"))
     key = {"Idempotency-Key": "once"}
 
     answers = await asyncio.gather(*(service.as_employee.post(f"/api/jobs/{job.id}/retry", headers=key) for _ in range(10)))
@@ -297,7 +297,8 @@ async def test_of_retries_with_one_key_at_the_same_moment_one_counts_and_all_are
 
 async def test_a_key_of_one_retry_is_not_for_another(service: Service) -> None:
     one, other = [
-        await service.run(await service.job_of(service.employee), lambda job: cancel(job, reason="x")) for _ in range(2)
+        await service.run(await service.job_of(service.employee, "summary_draft"), lambda job: cancel(job, reason="x"))
+        for _ in range(2)
     ]
     key = {"Idempotency-Key": "once"}
     await service.as_employee.post(f"/api/jobs/{one.id}/retry", headers=key)
@@ -309,7 +310,7 @@ async def test_a_key_of_one_retry_is_not_for_another(service: Service) -> None:
 
 
 async def test_an_answer_is_held_until_the_job_has_ended(service: Service) -> None:
-    job = await service.run(await service.job_of(service.employee), lambda job: cancel(job, reason="x"))
+    job = await service.run(await service.job_of(service.employee, "summary_draft"), lambda job: cancel(job, reason="x"))
 
     held = asyncio.create_task(service.as_employee.post(f"/api/jobs/{job.id}/retry", headers={"Prefer": "wait=30"}))
     await watched(service, 1)
@@ -323,7 +324,7 @@ async def test_an_answer_is_held_until_the_job_has_ended(service: Service) -> No
 
 
 async def test_an_answer_is_held_no_longer_than_was_asked_for(service: Service) -> None:
-    job = await service.run(await service.job_of(service.employee), lambda job: cancel(job, reason="x"))
+    job = await service.run(await service.job_of(service.employee, "summary_draft"), lambda job: cancel(job, reason="x"))
 
     began = time.monotonic()
     answer = await service.as_employee.post(f"/api/jobs/{job.id}/retry", headers={"Prefer": "respond-async, wait=1"})
@@ -333,7 +334,7 @@ async def test_an_answer_is_held_no_longer_than_was_asked_for(service: Service) 
 
 
 async def test_a_client_that_leaves_while_its_answer_is_held_leaves_nothing_behind(service: Service) -> None:
-    job = await service.run(await service.job_of(service.employee), lambda job: cancel(job, reason="x"))
+    job = await service.run(await service.job_of(service.employee, "summary_draft"), lambda job: cancel(job, reason="x"))
 
     held = asyncio.create_task(service.as_employee.post(f"/api/jobs/{job.id}/retry", headers={"Prefer": "wait=60"}))
     await watched(service, 1)

@@ -138,7 +138,7 @@ async def test_a_filter_means_what_it_means_in_the_list(service: Service) -> Non
 async def test_a_retry_that_a_unique_job_stands_against_is_refused_and_says_why(service: Service) -> None:
     jobs = []
     for _ in range(3):
-        new = NewJob("chatwork_rooms_sync", {}, service.employee.id, max_attempts=5, unique_key="chatwork_rooms_sync")
+        new = NewJob("summary_draft", {}, service.employee.id, max_attempts=5, unique_key="one draft")
         jobs.append(await service.run(await service.parts.store.create(new, actor="system:test"), canceled))
 
     done = await change(service.as_employee, "retry", ids=[job.id for job in jobs])
@@ -268,7 +268,7 @@ async def test_a_sync_is_not_run_again_where_chatwork_is_not_set_up(service: Ser
 
 
 async def test_equal_retries_at_the_same_moment_with_one_key_are_one_retry_and_all_are_told_so(service: Service) -> None:
-    job = await service.run(await service.job_of(service.employee), canceled)
+    job = await service.run(await service.job_of(service.employee, "summary_draft"), canceled)
     key = {"Idempotency-Key": "once"}
 
     answers = await asyncio.gather(
