@@ -65,6 +65,15 @@ async def test_two_companies_may_not_have_one_name(database: Database) -> None:
         await create_company(database, " ABC商事")
 
 
+@pytest.mark.parametrize(
+    ("one", "other"), [("ABC商事", "ＡＢＣ商事"), ("ガーデン", "ｶﾞｰﾃﾞﾝ"), ("Café", "Cafe\u0301"), ("A　B", "A B")]
+)
+async def test_names_that_differ_in_width_or_composition_alone_are_one_name(database: Database, one: str, other: str) -> None:
+    made = await asyncio.gather(*(create_company(database, name) for name in (one, other)), return_exceptions=True)
+
+    assert sorted(type(result).__name__ for result in made) == ["Company", "NameTaken"]
+
+
 @pytest.mark.parametrize("name", ["", "   ", "\u200b\u2060", "\ufeff\u0301", "x" * 201])
 async def test_a_name_can_be_seen_and_has_an_end(database: Database, name: str) -> None:
     with pytest.raises(NameNotValid):

@@ -20,7 +20,13 @@ MAX_NAME = 200
 
 COMPANIES = "select id, name, created_at from companies order by name, id"
 COMPANY = "select id, name, created_at from companies where id = :company_id"
-CREATE = "insert into companies (name) values (:name) returning id, name, created_at"
+CREATE = """
+insert into companies (name) select cast(:name as text)
+where not exists (select from companies where normalize(name, NFKC) = normalize(cast(:name as text), NFKC))
+returning id, name, created_at
+"""
+# The constraint compares names as they were written. Of two that differ in width alone and come at once, the second waits here.
+ONE_NAME_AT_A_TIME = "select pg_advisory_xact_lock(hashtext('companies.name'))"
 
 LINKED_ROOMS = """
 select link.room_id, room.name, link.created_at,
@@ -108,12 +114,15 @@ async def get_company(database: Database, company_id: str) -> Company:
 
 
 async def create_company(database: Database, name: str) -> Company:
-    """White space around the name is dropped; something of it must be seen. Raises `NameTaken` and `NameNotValid`."""
+    """White space around the name is dropped; something of it must be seen. A name that differs from another company's in width
+    or composition alone (NFKC) is taken. Raises `NameTaken` and `NameNotValid`."""
     if all(unicodedata.category(character)[0] in "CMZ" for character in name):
         raise NameNotValid(name)
-    async with _translated(name=name.strip()):
+    async with _translated(name=name.strip()), database.transaction():
+        await database.execute(ONE_NAME_AT_A_TIME)
         row = await database.fetch_one(CREATE, {"name": name.strip()})
-    assert row is not None
+    if row is None:
+        raise NameTaken(name.strip())
     return _company(row)
 
 
