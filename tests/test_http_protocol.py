@@ -2,7 +2,6 @@
 others."""
 
 import asyncio
-import contextlib
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -88,24 +87,21 @@ async def test_a_head_without_end_is_refused_before_it_is_large(service: Service
     assert problem_in(answer)["status"] == 431
 
 
-async def test_a_trailer_without_end_is_cut_off(service: Service) -> None:
+async def test_a_trailer_without_end_is_refused(service: Service) -> None:
     login = b"POST /api/auth/login HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ncontent-type: application/json\r\n\r\n"
 
-    # Its request waits for the end of its body: there is no word to say to it.
-    with contextlib.suppress(ConnectionResetError):
-        assert await sent(service, login, b"2\r\n{}\r\n0\r\n", b"x: a\r\n" * 100_000, end=False) == b""
+    answer = await sent(service, login, b"2\r\n{}\r\n0\r\n", b"x: a\r\n" * 100_000, end=False)
+
+    assert problem_in(answer)["status"] == 431
 
 
 async def test_a_large_body_and_many_small_requests_on_a_connection_are_no_large_head(service: Service) -> None:
-    body = b'{"email": "%s"' % (b"a" * 900_000)
-    login = b"POST /api/auth/login HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(
-        body
-    )
+    body = b"a" * 900_000
+    large = b"GET /healthz HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % len(body)
 
-    answer = await sent(service, login, body, *[HEALTH + b"y: " + b"a" * 1_000 + b"\r\n\r\n"] * 200)
+    answer = await sent(service, large, body, *[HEALTH + b"y: " + b"a" * 1_000 + b"\r\n\r\n"] * 200)
 
-    assert answer.startswith(b"HTTP/1.1 400 ")
-    assert answer.count(b"HTTP/1.1 200 ") == 201
+    assert answer.count(b"HTTP/1.1 200 ") == 202
 
 
 async def test_a_connection_on_which_no_head_comes_to_its_end_is_closed(
@@ -150,6 +146,15 @@ class Wire(asyncio.Transport):
 
     def close(self) -> None:
         self.gone = True
+
+    def write_eof(self) -> None:
+        self.close()
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
 
 
 HEAD_OF_FIVE: Message = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]}
