@@ -21,7 +21,8 @@ from service.openapi import openapi_routes
 from service.page import Page
 from service.parts import Parts
 from service.problems import answer_problem
-from service.requests import header
+from service.proxies import TrustedProxies
+from service.requests import client_of, header
 
 log = structlog.get_logger("rireki.http")
 
@@ -61,7 +62,7 @@ def create_app(parts: Parts, page: Page | None = None) -> "Application":
         [FixedAddresses(fixed), *(route for route in declared if route not in fixed), *fixed],
         redirect_slashes=False, lifespan=lifespan,
     )  # fmt: skip
-    return Application(router, page, parts.metrics, secure=parts.settings.production)
+    return Application(router, page, parts.metrics, parts.settings.trusted_proxies, secure=parts.settings.production)
 
 
 class FixedAddresses(BaseRoute):
@@ -105,10 +106,11 @@ class Application:
     """The router, and what every request passes through: it gives a request its id, an answer its headers, the log its line, and an
     error its problem."""
 
-    def __init__(self, router: Router, page: Page, metrics: Metrics, *, secure: bool) -> None:
+    def __init__(self, router: Router, page: Page, metrics: Metrics, proxies: TrustedProxies, *, secure: bool) -> None:
         self.router = router
         self._page = page
         self._metrics = metrics
+        self._proxies = proxies
         headers = HEADERS | ({"Strict-Transport-Security": "max-age=31536000"} if secure else {})
         self._headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
@@ -117,6 +119,7 @@ class Application:
         if scope["type"] != "http":
             await self.router(scope, receive, send)
             return
+        self._proxies.apply(scope)
         request_id = scope.setdefault("state", {})["request_id"] = _request_id(scope)
         began, status = time.perf_counter(), 0
 
@@ -145,7 +148,7 @@ class Application:
         finally:
             self._metrics.requests_of(*_method_and_route(scope), str(status)).inc()
             log.info(
-                "request", method=scope["method"], path=scope["path"], status=status,
+                "request", method=scope["method"], path=scope["path"], client=client_of(scope), status=status,
                 ms=round((time.perf_counter() - began) * 1000, 1),
             )  # fmt: skip
             ABOUT.reset(before)

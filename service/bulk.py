@@ -22,6 +22,7 @@ from service.views import Id, may_see
 from workers.deliver import Hint
 
 MOST = 1000  # jobs in one call
+MOST_OF_A_BODY = 64 * 1024  # bytes: so many ids with room to spare
 
 ALLOWED_ON = {"cancel": (Status.QUEUED, Status.PROCESSING), "retry": (Status.FAILED, Status.CANCELED)}
 
@@ -122,6 +123,6 @@ ENDPOINTS = (
         "POST", "/api/jobs/bulk", change_many_jobs, Who.SIGNED_IN,
         f"Cancel or retry many jobs: those that the caller may see and that it is allowed on, at most {MOST} in one call."
         " `dryRun` only counts them.",
-        {200: Answer(BulkDone, "How many were meant, and what became of them.")}, body=Bulk,
+        {200: Answer(BulkDone, "How many were meant, and what became of them.")}, body=Bulk, most_of_body=MOST_OF_A_BODY,
     ),
 )  # fmt: skip

@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from events.scrub import hide
 from service.kept import kept
+from service.proxies import TrustedProxies, read_trusted_proxies
 from workers.outgoing import Outgoing, trusting
 
 CHATWORK_API = "https://api.chatwork.com/v2"
+TRUSTED_PROXIES = "127.0.0.1,::1"
 CHATWORK_LIMIT = 300  # requests in any 5 minutes: what Chatwork allows a token
 JWT_SECRET_BYTES = 32
 
@@ -111,6 +113,10 @@ def _readable_file(value: Path) -> Path:
     return value
 
 
+def _trusted_proxies(value: object) -> object:
+    return read_trusted_proxies(value) if isinstance(value, str) else value
+
+
 Secret = Field(default=None, repr=False)
 
 
@@ -127,6 +133,9 @@ class Settings(BaseSettings):
     metrics_token: Annotated[str, AfterValidator(_for_a_header)] | None = Secret
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
+    trusted_proxies: Annotated[TrustedProxies, NoDecode, BeforeValidator(_trusted_proxies)] = read_trusted_proxies(
+        TRUSTED_PROXIES
+    )
     rireki_home: Path = Path(".rireki")
     worker_shutdown_grace_seconds: float = Field(default=25, ge=0, le=3600, allow_inf_nan=False)
 

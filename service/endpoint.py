@@ -20,7 +20,7 @@ from events.deadlines import Deadlines
 from service.caller import check_origin, token_of, user_of
 from service.logs import ABOUT
 from service.problems import Problem
-from service.requests import Fields, Nothing, read_body, read_query
+from service.requests import SMALL_BODY, Fields, Nothing, read_body, read_query
 from service.users import User
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ class Answer:
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """`problems` are the statuses of refusals beyond those that follow from the rest. `queues` says that it takes
-    `Idempotency-Key` and `Prefer: wait`. `path_schemas` gives the JSON Schema of each parameter of
-    the address that is not a UUID."""
+    `Idempotency-Key` and `Prefer: wait`. `most_of_body` is in bytes. `admit` is asked before anything of the request is read, and
+    raises to refuse it. `path_schemas` gives the JSON Schema of each parameter of the address that is not a UUID."""
 
     method: str
     path: str
@@ -95,6 +95,8 @@ class Endpoint:
     problems: tuple[int, ...] = ()
     queues: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
+    most_of_body: int = SMALL_BODY
+    admit: Callable[["Parts", Request], Awaitable[None]] | None = None
     path_schemas: Mapping[str, Callable[[], dict[str, Any]]] = field(default_factory=dict)
 
     @property
@@ -139,6 +141,8 @@ class Address:
         caller = token = None
         if endpoint.method != "GET":
             check_origin(request)
+        if endpoint.admit is not None:
+            await endpoint.admit(self._parts, request)
         if endpoint.who is not Who.ANYONE:
             token = token_of(request)
             caller = await user_of(self._parts.users, token)
@@ -146,7 +150,7 @@ class Address:
             if endpoint.who is Who.ADMIN and not caller.is_admin:
                 raise Problem(403, "Only an admin may do this.")
         query = read_query(request, endpoint.query)
-        body = await read_body(request, endpoint.body) if endpoint.takes_body else Nothing()
+        body = await read_body(request, endpoint.body, endpoint.most_of_body) if endpoint.takes_body else Nothing()
         async with asyncio.timeout(None) as patience:
             self._deadlines.add(patience)
             try:

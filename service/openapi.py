@@ -15,14 +15,15 @@ from service.endpoint import Answer, Endpoint, Who
 from service.page import Page
 from service.problems import ProblemDocument
 from service.queueing import LONGEST_KEY, LONGEST_WAIT
-from service.requests import Nothing
+from service.requests import Nothing, size
 
 JSON_TYPE = "application/json"
 PROBLEM_TYPE = "application/problem+json"
 
 ABOUT = """\
 *Rireki* (履歴, "history") is an event-sourced job service. Sign in with `POST /api/auth/login`: it sets a cookie that this page \
-then uses. Errors are problem details (RFC 9457). Every response carries `X-Request-Id`. Times are RFC 3339 in UTC."""
+then uses. Errors are problem details (RFC 9457). Every response carries `X-Request-Id`. Times are RFC 3339 in UTC. \
+What is no proper HTTP request is answered with 400, 408, 414, 431, 501 or 505, and the connection ends."""
 
 TAGS = {
     "auth": "Signing in and out.",
@@ -44,7 +45,7 @@ PROBLEMS = {
     404: "There is no such thing, or it is somebody else's.",
     408: "The body did not arrive in time.",
     409: "The state forbids it.",
-    413: "The body is larger than 1 MiB.",
+    413: "The body is larger than this endpoint takes.",
     415: "The body is not `application/json`.",
     422: "The request can be read and is not valid: `errors` names each field.",
     429: "Too often: `Retry-After` says when to come again.",
@@ -123,7 +124,11 @@ def _operation(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
         operation["parameters"] = parameters
     if endpoint.takes_body and endpoint.body is not Nothing:
         required = any(field.is_required() for field in endpoint.body.model_fields.values())
-        operation["requestBody"] = {"required": required, "content": {JSON_TYPE: {"schema": schemas.of(endpoint.body)}}}
+        operation["requestBody"] = {
+            "description": f"At most {size(endpoint.most_of_body)}.",
+            "required": required,
+            "content": {JSON_TYPE: {"schema": schemas.of(endpoint.body)}},
+        }
     # An empty list says that nobody needs to sign in; without one a reader cannot tell that from a list that was forgotten.
     operation["security"] = [] if endpoint.who is Who.ANYONE else [{"session": []}, {"token": []}]
     return operation

@@ -34,8 +34,13 @@ class ProblemDocument(TypedDict):
     errors: NotRequired[list[FieldError]]
 
 
+# A problem is no way to have much sent back: names of fields come from the client.
+MOST_ERRORS = 100
+LONGEST_PATH, LONGEST_DETAIL = 100, 500  # characters
+
+
 class Problem(Exception):
-    """The request ends with this status. `errors` names each field that is to blame."""
+    """The request ends with this status. `errors` names each field that is to blame, the first `MOST_ERRORS` of them."""
 
     def __init__(
         self, status: int, detail: str, errors: Sequence[FieldError] = (), headers: dict[str, str] | None = None
@@ -43,7 +48,7 @@ class Problem(Exception):
         super().__init__(detail)
         self.status = status
         self.detail = detail
-        self.errors = list(errors)
+        self.errors = list(errors[:MOST_ERRORS])
         self.headers = headers or {}
 
 
@@ -107,11 +112,18 @@ def problem_response(problem: Problem) -> Response:
         "type": "about:blank",
         "title": HTTPStatus(problem.status).phrase,
         "status": problem.status,
-        "detail": problem.detail,
+        "detail": _cut(problem.detail, LONGEST_DETAIL),
     }
     if problem.errors:
-        document["errors"] = problem.errors
+        document["errors"] = [
+            {"path": _cut(error["path"], LONGEST_PATH), "detail": _cut(error["detail"], LONGEST_DETAIL)}
+            for error in problem.errors
+        ]
     return Response(orjson.dumps(document), problem.status, problem.headers, "application/problem+json")
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 async def answer_problem(request: Request, error: Exception) -> Response:

@@ -11,7 +11,9 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar
 from urllib.parse import parse_qsl
 from uuid import UUID
@@ -22,12 +24,18 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Scope
 
 from events.job import JSON
-from service.problems import FieldError, Problem, bad_field
+from service.problems import MOST_ERRORS, FieldError, Problem, bad_field
 
-MAX_BODY = 1024 * 1024  # bytes
+SMALL_BODY = 16 * 1024  # bytes: what an endpoint takes that says nothing else
 MAX_DEPTH = 32
 MAX_NUMBER = 2**53
-BODY_TIMEOUT = 30  # seconds for the whole body to arrive
+MAX_FIELDS = 1000  # of one object
+MAX_PARAMETERS = 100
+MOST_WISHES = 50  # media types of an `Accept`
+READ_AT_ONCE = 2048  # bytes of JSON that are read on the event loop: a millisecond or two, whatever they are
+
+# One at a time: several threads that want the interpreter would keep the event loop from it.
+_reader = ThreadPoolExecutor(1, thread_name_prefix="json")
 
 FIRST_HEADERS = "rireki.first_headers"  # where a scope keeps its headers by name, once somebody has asked for one
 
@@ -47,12 +55,18 @@ M = TypeVar("M", bound=BaseModel)
 _QUALITY = re.compile(r"[01](\.\d{0,3})?")
 
 
-async def read_body(request: Request, model: type[M]) -> M:
-    """The request's JSON body, checked. A model without a required field also takes no body at all."""
-    raw = await _read_bytes(request) if _has_body(request) else b""
+async def read_body(request: Request, model: type[M], most: int) -> M:
+    """The request's JSON body of at most so many bytes, checked. A model without a required field also takes no body at all."""
+    raw = await _read_bytes(request, most) if _has_body(request) else b""
     if not raw and isinstance(nothing := _of_nothing(model), model):
         return nothing
     _must_be_json(request)
+    if len(raw) <= READ_AT_ONCE:
+        return _checked(raw, model)
+    return await asyncio.get_running_loop().run_in_executor(_reader, _checked, raw, model)
+
+
+def _checked(raw: bytes, model: type[M]) -> M:
     parse_json(raw)
     try:
         return model.model_validate_json(raw, strict=True)
@@ -65,16 +79,23 @@ def read_query(request: Request, model: type[M]) -> M:
     if not request.scope["query_string"] and isinstance(nothing := _of_nothing(model), model):
         return nothing
     given: dict[str, str] = {}
-    for name, value in parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True):
+    for name, value in _parameters(request.scope["query_string"]):
         if name in given:
-            raise bad_field(name, "is given twice", 400)
+            raise bad_field(_printable(name), "is given twice", 400)
         if "\0" in value:
-            raise bad_field(name, "holds a NUL character", 400)
+            raise bad_field(_printable(name), "holds a NUL character", 400)
         given[name] = value
     try:
         return model.model_validate(given)
     except ValidationError as error:
         raise _refusal(error, "The query is not valid.", text=True) from None
+
+
+def _parameters(query: bytes) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_PARAMETERS)
+    except ValueError:
+        raise Problem(400, f"The query has more than {MAX_PARAMETERS} parameters.") from None
 
 
 def header(scope: Scope, name: bytes) -> str | None:
@@ -84,6 +105,11 @@ def header(scope: Scope, name: bytes) -> str | None:
         first = scope[FIRST_HEADERS] = dict(reversed(scope["headers"]))
     value = first.get(name)
     return None if value is None else value.decode("latin-1")
+
+
+def client_of(scope: Scope) -> str:
+    """The address of the client, as far as trusted proxies tell it."""
+    return str(scope["client"][0]) if scope["client"] else "?"
 
 
 def read_id(text: str, path: str = "id") -> str:
@@ -109,7 +135,7 @@ def parse_json(raw: bytes) -> JSON:
         raise _unreadable(f"is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
     except RecursionError:
         raise _unreadable(f"is nested deeper than {MAX_DEPTH}") from None
-    flaws = list(_flaws(value, (), 1))
+    flaws = [(path[1:], flaw) for path, flaw in islice(_flaws([value], (), 0), MOST_ERRORS)]
     if flaws:
         status = 400 if any(flaw.unreadable for _, flaw in flaws) else 422
         raise Problem(
@@ -121,7 +147,7 @@ def parse_json(raw: bytes) -> JSON:
 def wants(request: Request, *offers: str) -> str:
     """The media type to answer with: the client's best among `offers`; the first one where it has no wish."""
     qualities: dict[str, float] = {}
-    for part in request.headers.get("accept", "*/*").split(","):
+    for part in request.headers.get("accept", "*/*").split(",", MOST_WISHES)[:MOST_WISHES]:
         media, *parameters = (piece.strip().lower() for piece in part.split(";"))
         quality = next((parameter[2:] for parameter in parameters if parameter.startswith("q=")), "1")
         qualities[media] = float(quality) if _QUALITY.fullmatch(quality) else 0.0
@@ -143,20 +169,18 @@ def _has_body(request: Request) -> bool:
     return length not in (None, "0") or header(request.scope, b"transfer-encoding") is not None
 
 
-async def _read_bytes(request: Request) -> bytes:
+async def _read_bytes(request: Request, most: int) -> bytes:
+    """How long it may take is the protocol's matter (`service/http_protocol.py`)."""
     length = header(request.scope, b"content-length") or ""
-    if length.isdecimal() and int(length[:20]) > MAX_BODY:
-        raise _too_large()
+    if length.isdecimal() and int(length[:20]) > most:
+        raise _too_large(most)
     body = bytearray()
     try:
-        async with asyncio.timeout(BODY_TIMEOUT):
-            # The length may be missing (chunked) or a lie: what arrives is counted.
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > MAX_BODY:
-                    raise _too_large()
-    except TimeoutError:
-        raise Problem(408, "The body did not arrive in time.", headers={"Connection": "close"}) from None
+        # The length may be missing (chunked): what arrives is counted.
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > most:
+                raise _too_large(most)
     except ClientDisconnect:
         raise Problem(400, "The body did not arrive whole.") from None
     return bytes(body)
@@ -170,8 +194,12 @@ def _must_be_json(request: Request) -> None:
         raise Problem(415, f"Content-Type {detail}.", [{"path": "Content-Type", "detail": detail}])
 
 
-def _too_large() -> Problem:
-    detail = "is larger than 1 MiB"
+def size(octets: int) -> str:
+    return f"{octets // 1024} KiB" if octets < 1024 * 1024 else f"{octets // (1024 * 1024)} MiB"
+
+
+def _too_large(most: int) -> Problem:
+    detail = f"is larger than {size(most)}"
     return Problem(413, f"The body {detail}.", [{"path": "body", "detail": detail}], {"Connection": "close"})
 
 
@@ -190,7 +218,9 @@ class _Flaw:
     unreadable: bool = False
 
 
-def _object(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
+def _object(pairs: list[tuple[str, JSON]]) -> dict[str, JSON] | _Flaw:
+    if len(pairs) > MAX_FIELDS:
+        return _Flaw(f"has more than {MAX_FIELDS} fields")
     result: dict[str, JSON] = {}
     for key, value in pairs:
         result[key] = value if key not in result else _Flaw("is given twice", unreadable=True)
@@ -213,36 +243,36 @@ def _constant(text: str) -> _Flaw:
 
 
 def _flaws(value: JSON, path: tuple[str | int, ...], depth: int) -> Iterator[tuple[tuple[str | int, ...], _Flaw]]:
-    children: Iterable[tuple[str | int, JSON]] = ()
-    match value:
-        case _Flaw():
-            yield path, value
-        case str():
-            yield from _text_flaws(value, path)
-        case dict():
-            for key in value:
-                yield from _text_flaws(key, (*path, _printable(key)))
-            children = value.items()
-        case list():
-            children = enumerate(value)
-    if children and depth > MAX_DEPTH:
+    """What is refused in a list or an object that is not empty."""
+    if depth > MAX_DEPTH:
         yield path, _Flaw(f"is nested deeper than {MAX_DEPTH}", unreadable=True)
         return
-    for key, child in children:
-        yield from _flaws(child, (*path, key if isinstance(key, int) else _printable(key)), depth + 1)
+    # Most of a large body is nothing that has a flaw: nothing is made for it, no path and no generator.
+    for key, child in value.items() if isinstance(value, dict) else enumerate(value):
+        if type(key) is str and (flaw := _text_flaw(key)):
+            yield (*path, _printable(key)), flaw
+        kind = type(child)
+        if kind is str:
+            if flaw := _text_flaw(child):
+                yield (*path, _printable(key)), flaw
+        elif kind is _Flaw:
+            yield (*path, _printable(key)), child
+        elif (kind is dict or kind is list) and child:
+            yield from _flaws(child, (*path, _printable(key)), depth + 1)
 
 
-def _text_flaws(text: str, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], _Flaw]]:
+def _text_flaw(text: str) -> _Flaw | None:
     if "\0" in text:
-        yield path, _Flaw("holds a NUL character")
+        return _Flaw("holds a NUL character")
     try:
-        text.encode()
+        text.isascii() or text.encode()
     except UnicodeEncodeError:
-        yield path, _Flaw("holds a lone surrogate")
+        return _Flaw("holds a lone surrogate")
+    return None
 
 
-def _printable(key: str) -> str:
-    return key.encode(errors="backslashreplace").decode().replace("\0", "\\u0000")[:100]
+def _printable(key: str | int) -> str:
+    return str(key)[:100].encode(errors="backslashreplace").decode().replace("\0", "\\u0000")[:100]
 
 
 # The model --------------------------------------------------------------------------------------------------------------------
@@ -258,7 +288,7 @@ def _refusal(error: ValidationError, what: str, *, text: bool) -> Problem:
     complaints = error.errors(include_url=False, include_input=False, include_context=False)
     errors: list[FieldError] = [
         {"path": _dotted(complaint["loc"]), "detail": _MESSAGES.get(complaint["type"], _plain(complaint["msg"]))}
-        for complaint in complaints[:100]
+        for complaint in complaints[:MOST_ERRORS]
     ]
     # In a query, a text that should stand for a number or a time can't be read; in JSON it is a value of the wrong type.
     unreadable = text and any(complaint["type"].endswith("_parsing") for complaint in complaints)

@@ -181,6 +181,7 @@ def http_server(app: ASGIApp) -> uvicorn.Server:
     return _Server(
         uvicorn.Config(
             app, loop="none", http=HttpProtocol, ws="none", log_config=None, access_log=False, lifespan="on", server_header=False,
+            proxy_headers=False,
             timeout_keep_alive=30, timeout_graceful_shutdown=5,
         )
     )  # fmt: skip

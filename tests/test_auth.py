@@ -1,6 +1,9 @@
 """Signing in and out, and who is let in with what."""
 
 import asyncio
+import base64
+import hmac
+import json
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -67,7 +70,40 @@ async def test_a_wrong_password_and_an_unknown_email_look_the_same(service: Serv
 
 def test_an_unknown_email_costs_the_same_verification_as_a_known_one() -> None:
     assert not users._hasher.check_needs_rehash(users.NOBODYS_HASH)
-    assert not users._verify(users.NOBODYS_HASH, "anything")
+    assert not users._verify(users.NOBODYS_HASH, "anything").matches
+
+
+STRANGE_CLAIMS: dict[str, list[object]] = {
+    "sub": [
+        "",
+        "admin",
+        "1",
+        7,
+        None,
+        True,
+        [],
+        {},
+        "\0",
+        "\ud800",
+        "0190b1a0-0000-7000-8000-00000000000g",
+        "x" * 3_000,
+        "履歴",
+    ],
+    "jti": ["", 7, None, [], "a\0b", "\ud800", "x" * 3_000],
+    "exp": ["x", "9999999999", True, None, [], 10**18, 10**400, 1e308, float("inf"), float("nan"), -1],
+    "iat": ["x", [], float("inf"), 10**400],
+    "nbf": ["x", [], float("nan"), 10**400],
+}
+
+
+def signed(claims: dict[str, object]) -> str:
+    """As a program of somebody else's signs it, who has our key and other thoughts about claims."""
+    head, body = (base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in (HEAD, claims))
+    mac = hmac.new(SECRET.encode(), head + b"." + body, "sha256").digest()
+    return b".".join((head, body, base64.urlsafe_b64encode(mac).rstrip(b"="))).decode()
+
+
+HEAD = {"alg": "HS256", "typ": "JWT"}
 
 
 async def test_a_token_that_we_did_not_sign_lets_nobody_in(service: Service) -> None:
@@ -80,6 +116,11 @@ async def test_a_token_that_we_did_not_sign_lets_nobody_in(service: Service) -> 
         "for ever": jwt.encode({"sub": good["sub"], "jti": "x"}, SECRET, "HS256"),
         "unsigned": jwt.encode(good, None, "none"),
         "another algorithm": jwt.encode(good, SECRET, "HS512"),
+        "header without end": base64.urlsafe_b64encode(b"[" * 2_000).decode() + ".e30.x",
+        "header without end, longer": base64.urlsafe_b64encode(b"[" * 20_000).decode() + ".e30.x",
+        **{
+            f"{name} {value!r:.40}": signed(good | {name: value}) for name, values in STRANGE_CLAIMS.items() for value in values
+        },
     }
 
     answers = {flaw: await me(service, Authorization=f"Bearer {token}") for flaw, token in forged.items()}
@@ -268,3 +309,13 @@ async def test_a_password_is_kept_as_argon2_alone(database: Database) -> None:
     assert kept is not None
     assert kept["password_hash"].startswith("$argon2id$")
     assert PASSWORD not in str(dict(kept))
+
+
+async def test_a_strange_token_does_not_disturb_those_that_are_asked_for_with_it(service: Service) -> None:
+    strange = signed({"sub": "admin", "jti": "x", "exp": 2**31})
+    headers = [{"Authorization": f"Bearer {token}"} for token in (strange, service.parts.users.new_token(service.admin))]
+
+    answers = await asyncio.gather(*(me(service, **header) for header in headers * 5))
+
+    assert [answer.status_code for answer in answers] == [401, 200] * 5
+    assert (await service.as_nobody.post("/api/auth/logout", headers=headers[0])).status_code == 401

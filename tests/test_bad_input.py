@@ -12,8 +12,9 @@ import orjson
 import pytest
 
 from events.database import Database
+from service.auth import MOST_OF_A_SIGN_IN
 from service.problems import Problem
-from service.requests import MAX_BODY, parse_json
+from service.requests import SMALL_BODY, parse_json
 from tests.service_fixture import PASSWORD, Service, make_parts, service, serving
 
 __all__ = ["service"]
@@ -136,13 +137,13 @@ async def test_a_body_that_is_not_declared_as_json_is_refused(service: Service, 
 
 
 async def test_a_body_over_the_limit_is_refused_by_its_declared_length(service: Service) -> None:
-    assert_problem(await post(service, body_of(padding="x" * MAX_BODY)), 413, "body")
+    assert_problem(await post(service, body_of(padding="x" * MOST_OF_A_SIGN_IN)), 413, "body")
 
 
 async def test_a_body_over_the_limit_is_refused_without_a_declared_length(service: Service) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(17):
-            yield b" " * (MAX_BODY // 16)
+            yield b" " * (MOST_OF_A_SIGN_IN // 16)
 
     answer = await service.as_nobody.post(LOGIN, content=chunks(), headers={"Content-Type": "application/json"})
 
@@ -222,7 +223,7 @@ async def test_a_post_without_parameters_takes_an_empty_body_and_nothing_else(se
     address = f"/api/jobs/{job.id}/cancel"
 
     assert_problem(await service.as_admin.post(address, json={"force": True}), 422, "force")
-    assert_problem(await service.as_admin.post(address, content=b"x" * (MAX_BODY + 1)), 413, "body")
+    assert_problem(await service.as_admin.post(address, content=b"x" * (SMALL_BODY + 1)), 413, "body")
     assert len(await service.parts.store.history(job.id)) == 1
     assert (await service.as_admin.post(address, json={})).status_code == 200
 

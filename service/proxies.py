@@ -1,0 +1,105 @@
+"""Who a request really comes from, where proxies that we trust stand in front of us.
+
+A proxy appends the address that it was called from to `X-Forwarded-For`. So the list is read from its end, and only as far as
+trusted proxies wrote it: whatever a client sends itself stands further to the left.
+"""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+from starlette.types import Scope
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+MAPPED = 96  # bits before the IPv4 address in ::ffff:1.2.3.4
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedProxies:
+    networks: tuple[Network, ...]
+
+    def trust(self, address: Address) -> bool:
+        return any(address in network for network in self.networks)
+
+    def apply(self, scope: Scope) -> None:
+        """Makes `client` and `scheme` of this request those of the client, where a trusted proxy tells them."""
+        peer = read_address(scope["client"][0]) if scope["client"] else None
+        if peer is None:
+            return
+        client = peer
+        if self.trust(peer):
+            headers = scope["headers"]
+            client = self._client(peer, _values(headers, b"x-forwarded-for"))
+            scheme = (_values(headers, b"x-forwarded-proto") or [""])[-1].lower()
+            if scheme in ("http", "https"):
+                scope["scheme"] = scheme
+        scope["client"] = (str(client), scope["client"][1] if client == peer else 0)
+
+    def _client(self, peer: Address, forwarded_for: Sequence[str]) -> Address:
+        """The rightmost address that is not trusted. An entry that is no address ends the search: the proxy before it is the last
+        of whom anything is known."""
+        client = peer
+        for entry in reversed(forwarded_for):
+            address = read_address(_without_port(entry))
+            if address is None:
+                return client
+            client = address
+            if not self.trust(address):
+                return client
+        return client
+
+
+def read_trusted_proxies(text: str) -> TrustedProxies:
+    """`none`, or addresses and networks with commas between. Raises `ValueError` that names the entry."""
+    if text.strip().lower() == "none":
+        return TrustedProxies(())
+    return TrustedProxies(tuple(_network(entry.strip()) for entry in text.split(",")))
+
+
+@functools.lru_cache(maxsize=4096)
+def read_address(text: str) -> Address | None:
+    """An IPv4 address within an IPv6 one is the IPv4 address; a zone (`%eth0`) says nothing about who it is."""
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
+
+
+def counted_as(address: str) -> str:
+    """Whom a limit by address counts: an IPv6 customer has a whole /64 to choose addresses from."""
+    read = read_address(address)
+    return str(ip_network((read, 64), strict=False)) if isinstance(read, IPv6Address) else str(read or address)
+
+
+def _network(entry: str) -> Network:
+    try:
+        network = ip_network(entry)
+    except ValueError:
+        raise ValueError(
+            f"must be `none`, or IP addresses and networks with commas between, such as 10.0.0.5,192.168.0.0/16: {entry!r:.60} is"
+            " none (a network's bits after its prefix are zero)"
+        ) from None
+    if isinstance(network, IPv6Network) and network.prefixlen >= MAPPED:
+        mapped = network.network_address.ipv4_mapped
+        if mapped is not None:
+            return IPv4Network((mapped, network.prefixlen - MAPPED))
+    return network
+
+
+def _values(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> list[str]:
+    """All of them in order, from however many lines."""
+    lines = [value.decode("latin-1") for header, value in headers if header == name]
+    return [entry.strip() for entry in ",".join(lines).split(",")] if lines else []
+
+
+def _without_port(entry: str) -> str:
+    """`1.2.3.4:5678`, `[::1]:99`, `[::1]` or a bare address."""
+    entry = entry.strip('"')
+    if entry.startswith("["):
+        return entry[1:].partition("]")[0]
+    host, colon, port = entry.rpartition(":")
+    return host if colon and ":" not in host and port.isdecimal() else entry
