@@ -157,7 +157,7 @@ async def _signed_in(call: Call[Nothing, Credentials]) -> tuple[User, str]:
     """Raises `Problem` 401 and 429, and `LineFull`."""
     address, email, tries = _counted(call.request), normal_email(call.body.email), call.parts.tries
     await tries.count(address, email)
-    signed_in = await call.parts.users.sign_in(call.body.email, call.body.password.get_secret_value(), tries.line)
+    signed_in = await call.parts.users.sign_in(call.body.email, call.body.password.get_secret_value(), tries.line, address)
     if signed_in is None:
         await tries.wrong(address)
         raise not_signed_in("Email and password don't belong together.")

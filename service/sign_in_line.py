@@ -1,15 +1,16 @@
 """The line before the two that verify passwords. One verification takes 64 MiB and a core, so the line is short: whoever finds it
-full is told at once to come again, and one address may take only a part of it."""
+full is told at once to come again. One address may take only a part of it, and addresses take turns, so that a crowd from one does
+not keep the others waiting."""
 
 import asyncio
 import contextlib
-from collections import Counter
+from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator, Iterator
 
 HASHERS = 2
 MOST_WAITING = 30
 MOST_OF_ONE_ADDRESS = 8
-WAITS_AT_MOST = 3.0  # seconds
+WAITS_AT_MOST = 10.0  # seconds
 
 
 class LineFull(Exception):
@@ -19,7 +20,8 @@ class LineFull(Exception):
 class SignInLine:
     def __init__(self) -> None:
         self._of: Counter[str] = Counter()
-        self._hashers = asyncio.Semaphore(HASHERS)
+        self._free = HASHERS
+        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
     @contextlib.contextmanager
     def place(self, address: str) -> Iterator[None]:
@@ -35,14 +37,49 @@ class SignInLine:
                 del self._of[address]
 
     @contextlib.asynccontextmanager
-    async def hasher(self) -> AsyncIterator[None]:
-        """One of the two, while the block lasts; in the order of coming. Raises `LineFull` where it takes too long."""
-        try:
-            async with asyncio.timeout(WAITS_AT_MOST):
-                await self._hashers.acquire()
-        except TimeoutError:
-            raise LineFull from None
+    async def hasher(self, address: str) -> AsyncIterator[None]:
+        """One of the two, while the block lasts. Raises `LineFull` where it takes too long."""
+        if self._free:
+            self._free -= 1
+        else:
+            await self._turn(address)
         try:
             yield
         finally:
-            self._hashers.release()
+            self._next()
+
+    async def _turn(self, address: str) -> None:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(address, deque()).append(turn)
+        try:
+            async with asyncio.timeout(WAITS_AT_MOST):
+                await turn
+        except (TimeoutError, asyncio.CancelledError) as error:
+            if turn.done() and not turn.cancelled():  # it came at the last moment, and nobody takes it
+                self._next()
+            else:
+                self._leave(address, turn)
+            if isinstance(error, TimeoutError):
+                raise LineFull from None
+            raise
+
+    def _next(self) -> None:
+        """The hasher is free for the address whose turn it is."""
+        if not self._waiting:
+            self._free += 1
+            return
+        address, turns = self._waiting.popitem(last=False)
+        turn = turns.popleft()
+        if turns:
+            self._waiting[address] = turns
+        if turn.done():
+            self._next()
+        else:
+            turn.set_result(None)
+
+    def _leave(self, address: str, turn: asyncio.Future[None]) -> None:
+        turns = self._waiting.get(address, deque())
+        if turn in turns:
+            turns.remove(turn)
+        if not turns:
+            self._waiting.pop(address, None)

@@ -142,11 +142,12 @@ class Users:
         self._known: dict[str, tuple[User | None, float]] = {}
         self._current = Together(self._ask)
 
-    async def sign_in(self, email: str, password: str, line: SignInLine) -> tuple[User, str] | None:
-        """The user and a new token; None where email and password don't belong together. Raises `LineFull`."""
+    async def sign_in(self, email: str, password: str, line: SignInLine, address: str) -> tuple[User, str] | None:
+        """The user and a new token; None where email and password don't belong together. `address` is whom the line counts. Raises
+        `LineFull`."""
         async with asyncio.timeout(KNOWN_WITHIN):
             row = await self._database.fetch_one(FIND, {"email": normal_email(email), "typed": email.strip()})
-        async with line.hasher():
+        async with line.hasher(address):
             verified = await asyncio.to_thread(_verify, NOBODYS_HASH if row is None else row["password_hash"], password)
         if row is None or not verified.matches:
             return None

@@ -18,7 +18,7 @@ EMAIL = "yamada@example.com"
 
 
 async def sign_in(database: Database, email: str, password: str) -> tuple[User, str] | None:
-    return await Users(database, SECRET).sign_in(email, password, SignInLine())
+    return await Users(database, SECRET).sign_in(email, password, SignInLine(), "192.0.2.1")
 
 
 def decomposed(text: str) -> str:

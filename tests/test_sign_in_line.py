@@ -71,11 +71,30 @@ async def test_who_waits_too_long_for_a_hasher_is_told_to_come_again(monkeypatch
     monkeypatch.setattr("service.sign_in_line.WAITS_AT_MOST", 0.05)
     line = SignInLine()
 
-    async with line.hasher(), line.hasher():
+    async with line.hasher("a"), line.hasher("b"):
         with pytest.raises(LineFull):
-            async with line.hasher():
+            async with line.hasher("c"):
                 pass
-    async with asyncio.timeout(5), line.hasher():
+    async with asyncio.timeout(5), line.hasher("a"), line.hasher("b"):
+        pass
+
+
+async def test_addresses_take_turns_at_the_hashers_and_who_leaves_holds_nobody_up() -> None:
+    line, served = SignInLine(), list[str]()
+
+    async def sign_in(address: str) -> None:
+        async with line.hasher(address):
+            served.append(address)
+
+    async with line.hasher("x"), line.hasher("x"):
+        waiting = [asyncio.create_task(sign_in(address)) for address in ("one", "one", "one", "one", "two", "three", "gone")]
+        await asyncio.sleep(0)
+        waiting[-1].cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert sorted(served[:4]) == ["one", "one", "three", "two"]
+    assert served[4:] == ["one", "one"]
+    async with asyncio.timeout(5), line.hasher("a"), line.hasher("b"):
         pass
 
 
