@@ -52,7 +52,7 @@ def address_of(endpoint: Endpoint) -> str:
 
 @pytest.mark.parametrize("size", ["1 MiB", "just allowed"])
 async def test_every_endpoint_refuses_every_kind_of_large_body_in_few_words(service: Service, size: str) -> None:
-    told = {}
+    told: dict[tuple[str, str], tuple[int, int]] = {}
     for endpoint in WITH_A_BODY:
         for shape, make in SHAPES.items():
             body = make(1024 * 1024 if size == "1 MiB" else endpoint.most_of_body - 64)

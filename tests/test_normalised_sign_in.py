@@ -6,6 +6,7 @@ import subprocess
 import sys
 import unicodedata
 
+import argon2
 import pytest
 
 from events.database import Database
@@ -68,7 +69,7 @@ async def test_a_hash_from_before_still_signs_in_and_is_made_anew(database: Data
 
 async def test_a_hash_of_weaker_parameters_is_made_anew(database: Database) -> None:
     await add_user(database, EMAIL, "employee", "a long password")
-    weak = users.argon2.PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash("a long password")
+    weak = argon2.PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash("a long password")
     await database.execute("update users set password_hash = :hash", {"hash": weak})
 
     assert await sign_in(database, EMAIL, "a long password") is not None
