@@ -9,11 +9,13 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import databases
 
+from events.database_url import DatabaseUrl, read_database_url
 from events.faults import refuse_other_encodings
 
 if TYPE_CHECKING:
@@ -132,15 +134,7 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
         self.url = url
         self._pool = databases.Database(
-            "postgresql://",
-            dsn=url,
-            database=None,  # what `databases` reads from its own URL would win over the real one
-            min_size=1,
-            max_size=pool_size,
-            connection_class=_Reused,
-            init=_settle,
-            command_timeout=NO_ANSWER,
-            timeout=10,
+            "postgresql://", connect=partial(_connect_for_pool, url), min_size=1, max_size=pool_size, connection_class=_Reused
         )
 
     async def connect(self) -> None:
@@ -225,23 +219,46 @@ class Database:
 
 async def connect(url: str, **settings: str) -> Connection:
     """One connection with our timeouts and codecs. `settings` are PostgreSQL's, for this session."""
-    connection = await asyncpg.connect(url, command_timeout=NO_ANSWER, timeout=10)
+    return await _connect(url, Connection, settings)
+
+
+async def connect_unsettled(url: str) -> Connection:
+    """One connection as the address alone describes it: without our settings and codecs, and without a limit on a statement."""
+    connection = await connect_bare(url)
+    if settings := _read(url).settings:
+        await connection.execute(set_for_session(settings))
+    return connection
+
+
+async def connect_bare(url: str) -> Connection:
+    """One connection on which nothing was said yet: its session may be other people's too, behind a pooler."""
+    return await asyncpg.connect(**_read(url).arguments)
+
+
+async def _connect(url: str, connection_class: type[Connection], settings: dict[str, str]) -> Connection:
+    """The one place where a connection gets its settings and codecs. Raises `UnsuitableDatabase`."""
+    address = _read(url)
+    connection = await asyncpg.connect(**address.arguments, connection_class=connection_class, command_timeout=NO_ANSWER)
     try:
-        await _settle(connection, **settings)
+        refuse_other_encodings(connection.get_settings().server_encoding)
+        await connection.execute(f"{set_for_session(SERVER_SETTINGS | address.settings | settings)}, {SETTINGS_BY_CASE}")
+        await _set_codecs(connection)
     except BaseException:
         connection.terminate()
         raise
     return connection
 
 
-async def _settle(connection: Connection, **settings: str) -> None:
-    """The one place where a connection gets its settings and codecs. Raises `UnsuitableDatabase`."""
-    refuse_other_encodings(connection.get_settings().server_encoding)
-    await connection.execute(f"{_set_all(SERVER_SETTINGS | settings)}, {SETTINGS_BY_CASE}")
-    await _set_codecs(connection)
+async def _connect_for_pool(url: str, *_: Any, connection_class: type[Connection], **__: Any) -> Connection:
+    """asyncpg's pool hands on an address of its own, too, which is empty."""
+    return await _connect(url, connection_class, {})
 
 
-def _set_all(settings: Mapping[str, str]) -> str:
+def _read(url: str) -> DatabaseUrl:
+    return read_database_url(url, pinned=SERVER_SETTINGS)
+
+
+def set_for_session(settings: Mapping[str, str]) -> str:
     """One statement that sets these for the session. They do not go with the startup packet, because PgBouncer refuses those
     that it does not know; and without arguments, because then they cost one round trip instead of two."""
     return f"select {', '.join(f'set_config({_literal(name)}, {_literal(value)}, false)' for name, value in settings.items())}"

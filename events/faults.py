@@ -33,7 +33,10 @@ def fault(error: BaseException) -> str | None:
         case asyncpg.InvalidCachedStatementError():
             return None  # prepared before a migration; it is prepared anew
         case asyncpg.InsufficientPrivilegeError():
-            return f"the role lacks a right ({said}): run `rireki migrate --app-role <role>` as the owner of the tables"
+            return (
+                f"the role lacks a right ({said}): run `rireki migrate --app-role <role>` as the owner of the tables; a role"
+                " that migrates needs `grant usage, create on schema … to <role>`"
+            )
         case asyncpg.InvalidAuthorizationSpecificationError():
             return f"PostgreSQL does not let the role in ({said}): correct the role or its password in DATABASE_URL"
         case asyncpg.InvalidCatalogNameError():

@@ -1,6 +1,7 @@
 """The connection that migrates: one at a time, and with no setting of the server, the database or the role that could spoil it."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -9,6 +10,8 @@ if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
 else:
     Connection = asyncpg.Connection
+Opening = Callable[[str], Awaitable[Connection]]
+"""Opens a connection to an address, which it reads by the rules of whoever migrates."""
 
 MIGRATING = 0x726972656B69  # "rireki": the advisory lock's key
 LOOK_EVERY = 0.1  # seconds
@@ -34,9 +37,13 @@ class UnsuitableDatabase(Exception):
     """The database cannot hold the schema. The message is one line for a person: what is wrong, and what to do."""
 
 
-async def connect(url: str) -> Connection:
+async def open_plainly(url: str) -> Connection:
+    return await asyncpg.connect(url, timeout=10)
+
+
+async def connect(url: str, opening: Opening = open_plainly) -> Connection:
     """Raises `UnsuitableDatabase`."""
-    connection: Connection = await asyncpg.connect(url, timeout=10)
+    connection = await opening(url)
     try:
         encoding = connection.get_settings().server_encoding
         if encoding != "UTF8":

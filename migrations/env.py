@@ -1,4 +1,4 @@
-"""Brings a database to the newest schema. `url` stands in the Alembic config's attributes.
+"""Brings a database to the newest schema. Alembic's attributes hold its `url`, and `opening`, which opens a connection to it.
 
 The turn to migrate is a lock of the session that migrates. A lock of a transaction would end with the first revision, and a lock
 of another session could outlive this one, or be lost before it.
@@ -20,7 +20,8 @@ def migrate(connection: Connection) -> None:
 
 
 async def in_turn() -> connections.Connection:
-    connection = await connections.connect(context.config.attributes["url"])
+    attributes = context.config.attributes
+    connection = await connections.connect(attributes["url"], attributes["opening"])
     await connections.take_turn(connection)
     return connection
 

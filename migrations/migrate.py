@@ -10,7 +10,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from migrations.connection import LOCK_TIMEOUT, Connection, UnsuitableDatabase, connect, take_turn
+from migrations.connection import LOCK_TIMEOUT, Connection, Opening, UnsuitableDatabase, connect, open_plainly, take_turn
 from migrations.schema import ROW_TYPES, TABLES, rights
 
 __all__ = ["NewerSchema", "UnknownRole", "UnsuitableDatabase", "grant", "migrate", "newest_revision"]
@@ -37,16 +37,16 @@ class NewerSchema(UnsuitableDatabase):
     """The schema is one that this version does not know."""
 
 
-def migrate(url: str) -> None:
+def migrate(url: str, opening: Opening = open_plainly) -> None:
     """Brings the database at `url` to the newest schema. Several at once take turns; an up-to-date database is left alone.
 
     Raises `UnsuitableDatabase`, or what PostgreSQL says.
     """
-    asyncio.run(_refuse_a_newer_schema(url))
+    asyncio.run(_refuse_a_newer_schema(url, opening))
     until = time.monotonic() + PATIENCE
     while True:
         try:
-            command.upgrade(_config(url), "head")
+            command.upgrade(_config(url, opening), "head")
             return
         except asyncpg.LockNotAvailableError:
             # Each revision is committed by itself: the next try goes on where this one could not.
@@ -61,14 +61,14 @@ def newest_revision() -> str:
     return ScriptDirectory.from_config(_config()).get_current_head() or ""
 
 
-def grant(url: str, role: str) -> None:
+def grant(url: str, role: str, opening: Opening = open_plainly) -> None:
     """Gives an existing role the rights that the service runs with: of the log, only to read it and to add to it. Nothing that
     is not ours is touched. Raises `UnknownRole`."""
-    asyncio.run(_grant(url, role))
+    asyncio.run(_grant(url, role, opening))
 
 
-async def _grant(url: str, role: str) -> None:
-    connection = await connect(url)
+async def _grant(url: str, role: str, opening: Opening) -> None:
+    connection = await connect(url, opening)
     try:
         quoted = await connection.fetchval("select quote_ident(rolname) from pg_roles where rolname = $1", role)
         if quoted is None:
@@ -95,8 +95,8 @@ async def _grants(connection: Connection, role: str) -> list[str]:
     ]
 
 
-async def _refuse_a_newer_schema(url: str) -> None:
-    connection = await connect(url)
+async def _refuse_a_newer_schema(url: str, opening: Opening) -> None:
+    connection = await connect(url, opening)
     try:
         if await connection.fetchval("select to_regclass('alembic_version')") is None:
             return
@@ -111,8 +111,9 @@ async def _refuse_a_newer_schema(url: str) -> None:
         )
 
 
-def _config(url: str | None = None) -> Config:
+def _config(url: str | None = None, opening: Opening = open_plainly) -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.attributes["url"] = url
+    config.attributes["opening"] = opening
     return config

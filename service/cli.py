@@ -121,14 +121,15 @@ def migrate(
     ] = None,
 ) -> None:
     """Bring the database to the newest schema. Safe to repeat, and safe beside a running service."""
+    from events.database import connect_unsettled
     from migrations.migrate import UnknownRole, grant, migrate
-    from service.process import database_url
+    from service.process import migrate_database_url
 
-    with database_url(load_settings()) as url:
-        migrate(url)
+    with migrate_database_url(load_settings()) as url:
+        migrate(url, connect_unsettled)
         try:
             if app_role is not None:
-                grant(url, app_role)
+                grant(url, app_role, connect_unsettled)
         except UnknownRole as refusal:
             _wrong(f"the schema is up to date, but --app-role was given nothing: {refusal}")
     print("the schema is up to date")
@@ -321,23 +322,25 @@ def _complaining() -> Iterator[None]:
         if complaint is None:
             print(plain_lines(scrubbed("".join(traceback.format_exception(error)).rstrip())), file=sys.stderr)
             raise SystemExit(1) from error
-        _fail(complaint)
+        status, line = complaint
+        _end(status, line)
 
 
-def _complaint(error: Exception) -> str | None:
-    """What a person can do about it; None for a fault of ours."""
-    from events.database import NoSuchTable, cannot_enter, is_away
+def _complaint(error: Exception) -> tuple[int, str] | None:
+    """The exit status, and what a person can do about it; None for a fault of ours."""
+    from events.database import is_away
+    from events.database_check import causes, first_line
     from events.embedded_binaries import EmbeddedError
+    from events.faults import fault
     from service.serve import CannotListen
 
-    if isinstance(error, (EmbeddedError, CannotListen)):
-        return str(error)
-    if isinstance(error, NoSuchTable):
-        return "the database has no schema yet, or an old one: run `rireki migrate`"
-    if cannot_enter(error):
-        return f"DATABASE_URL: PostgreSQL refuses: {error}"
-    if is_away(error):
-        return f"DATABASE_URL: the database does not answer: {error}"
+    for cause in causes(error):
+        if isinstance(cause, (EmbeddedError, CannotListen)):
+            return 1, str(cause)
+        if line := fault(cause):
+            return 2, f"DATABASE_URL: {line}"
+        if isinstance(cause, Exception) and is_away(cause):
+            return 1, f"DATABASE_URL: the database does not answer any more ({first_line(cause)}): try again"
     return None
 
 
@@ -349,7 +352,8 @@ def _unverified() -> Iterator[None]:
     except (typer.Exit, ConfigError, asyncio.CancelledError):
         raise
     except Exception as error:
-        _wrong(_complaint(error) or f"could not verify: {type(error).__name__}: {error}")
+        _, line = _complaint(error) or (2, f"could not verify: {type(error).__name__}: {error}")
+        _wrong(line)
 
 
 def _misused(error: typer.TyperException) -> NoReturn:
@@ -365,13 +369,16 @@ def _exit(status: int) -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    print(f"rireki: {visible(scrubbed(message))}", file=sys.stderr)
-    raise SystemExit(1)
+    _end(1, message)
 
 
 def _wrong(message: str) -> NoReturn:
+    _end(2, message)
+
+
+def _end(status: int, message: str) -> NoReturn:
     print(f"rireki: {visible(scrubbed(message))}", file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit(status)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from events.database_url import read_database_url, with_service
 from events.scrub import hide
 from service.kept import kept
 from service.proxies import TrustedProxies, read_trusted_proxies
@@ -32,7 +33,7 @@ class ConfigError(Exception):
     """The environment is not fit to start with. The message is one line that names the variable."""
 
 
-def _url(*schemes: str, host_needed: bool = True) -> AfterValidator:
+def _url(*schemes: str) -> AfterValidator:
     def check(value: str) -> str:
         # The value may hold a password: it is not repeated.
         wanted = " or ".join(f"{scheme}://…" for scheme in schemes)
@@ -42,11 +43,18 @@ def _url(*schemes: str, host_needed: bool = True) -> AfterValidator:
         except ValueError:
             raise ValueError(f"must be an address like {wanted}") from None
         host = parts.hostname or ""
-        if parts.scheme not in schemes or (host_needed and not host) or any(map(str.isspace, host)):
+        if parts.scheme not in schemes or not host or any(map(str.isspace, host)):
             raise ValueError(f"must be an address like {wanted}")
         return value
 
     return AfterValidator(check)
+
+
+def _database_url(value: str) -> str:
+    file = os.environ.get("PGSERVICEFILE")
+    value = with_service(value, Path(file) if file else None)
+    read_database_url(value)
+    return value
 
 
 def _redis_url(value: str) -> str:
@@ -126,7 +134,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, extra="ignore", hide_input_in_errors=True)
 
     app_env: Literal["development", "test", "production"] = "development"
-    database_url: Annotated[str, _url("postgresql", "postgres", host_needed=False)] | None = Secret
+    database_url: Annotated[str, AfterValidator(_database_url)] | None = Secret
+    migrate_database_url: Annotated[str, AfterValidator(_database_url)] | None = Secret
     redis_url: Annotated[str, _url("redis", "rediss"), AfterValidator(_redis_url)] | None = Secret
     job_worker_enabled: bool = True
     jwt_secret: Annotated[str, AfterValidator(_long_enough)] | None = Secret
@@ -187,12 +196,20 @@ class Settings(BaseSettings):
         return values
 
     @model_validator(mode="after")
+    def _migrates_what_it_uses(self) -> Self:
+        if self.migrate_database_url is not None and self.database_url is None:
+            raise ValueError("MIGRATE_DATABASE_URL needs DATABASE_URL beside it: it is the direct way to the same database")
+        return self
+
+    @model_validator(mode="after")
     def _fit_for_production(self) -> Self:
         if not self.production:
             return self
-        for name in ("database_url", "redis_url", "jwt_secret"):
-            if getattr(self, name) is None:
-                raise ValueError(f"{name.upper()} is required in production")
+        missing = [name.upper() for name in ("database_url", "redis_url", "jwt_secret") if getattr(self, name) is None]
+        if missing:
+            *others, last = missing
+            listed = f"{', '.join(others)} and {last} are" if others else f"{last} is"
+            raise ValueError(f"{listed} required in production")
         if self.chatwork_rate_limit > CHATWORK_LIMIT:
             raise ValueError(f"CHATWORK_RATE_LIMIT must be at most {CHATWORK_LIMIT} in production")
         if self.chatwork_sandbox_data is not None:

@@ -18,7 +18,7 @@ from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from events.database import connect
+from events.database import connect, connect_unsettled
 from migrations.migrate import migrate
 from service.audit_commands import print_replay, print_verification
 from service.config import Settings
@@ -173,7 +173,7 @@ def _own_database(server: str) -> Iterator[str]:
     uvloop.run(_administer(server, f"create database {name}"))
     try:
         url = urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
-        migrate(url)
+        migrate(url, connect_unsettled)
         yield url
     finally:
         uvloop.run(_administer(server, f"drop database {name} with (force)"))

@@ -1,5 +1,6 @@
 """A process of ours, from its settings: what it needs is opened here in order, and closed in the opposite order."""
 
+import asyncio
 import contextlib
 import gc
 import secrets
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from events.bus import Bus, RedisBus
-from events.database import Database
+from events.database import Database, connect_unsettled
+from events.database_check import Unusable, check_database, check_schema
 from events.lasting import end, lasting
 from events.store import Store
 from migrations.migrate import migrate
@@ -47,8 +49,10 @@ class Core:
 
 @contextlib.contextmanager
 def database_url(settings: Settings) -> Iterator[str]:
-    """The given database; or the embedded one under RIREKI_HOME, running as long as anybody uses it. Raises `EmbeddedError`."""
+    """The given database, which lets us in; or the embedded one under RIREKI_HOME, running as long as anybody uses it. Raises
+    `ConfigError` and `EmbeddedError`."""
     if settings.database_url is not None:
+        _check("DATABASE_URL", settings.database_url)
         yield settings.database_url
         return
     if settings.production:
@@ -62,10 +66,34 @@ def database_url(settings: Settings) -> Iterator[str]:
         server.close()
 
 
+@contextlib.contextmanager
+def migrate_database_url(settings: Settings) -> Iterator[str]:
+    """The same database as migrations reach it: directly, where a pooler stands before the other way."""
+    if settings.migrate_database_url is None:
+        with database_url(settings) as url:
+            yield url
+        return
+    _check("MIGRATE_DATABASE_URL", settings.migrate_database_url)
+    yield settings.migrate_database_url
+
+
+def _check(variable: str, url: str) -> None:
+    try:
+        asyncio.run(check_database(url))
+    except Unusable as error:
+        raise ConfigError(f"{variable} {error}") from error
+
+
 def prepare_schema(settings: Settings, url: str) -> None:
     """In development and tests the schema is always the newest. In production that is a step of its own: `rireki migrate`."""
-    if not settings.production:
-        migrate(url)
+    if settings.production:
+        asyncio.run(check_schema(url))
+        return
+    if settings.migrate_database_url is None:
+        migrate(url, connect_unsettled)
+        return
+    with migrate_database_url(settings) as direct:
+        migrate(direct, connect_unsettled)
 
 
 @contextlib.asynccontextmanager

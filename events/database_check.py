@@ -1,0 +1,204 @@
+"""Whether a database can be used at all: asked once, at the start of each process, so that a person can mend what is wrong.
+
+The answer is one line with the cause and the remedy. It holds no password, and of the server's own words only the first line.
+"""
+
+import asyncio
+import re
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+
+import asyncpg
+
+from events.database import Connection, connect_bare, connect_unsettled, set_for_session
+from events.database_url import BadDatabaseUrl, DatabaseUrl, read_database_url
+
+STARTS_WITHIN = 20.0  # seconds that a server which is starting is waited for
+ASKED_AGAIN = 0.25  # seconds
+PROBES = 10
+PROBE_WITHIN = 5.0  # seconds for a second connection; a small pool may have none left
+LONGEST = 300  # characters of the server's own words
+
+TRANSACTION_POOLING = (
+    "leads to a pooler that hands out its connections for one transaction at a time. Rireki needs whole sessions: set the"
+    " pooler's pool_mode to session (with server_reset_query = DISCARD ALL), or name PostgreSQL itself"
+)
+
+
+class Unusable(Exception):
+    """The database cannot be used. The message is one line, which goes on from the variable's name."""
+
+
+async def check_database(url: str) -> None:
+    """Returns once the database at `url` lets us in. Raises `Unusable`."""
+    try:
+        address = read_database_url(url)
+        connection = await _as_soon_as_it_has_started(url)
+    except Exception as error:
+        raise Unusable(refusal(error, url)) from error
+    try:
+        await _check_pooling(url, connection)
+        await _check_settings(connection, address)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise Unusable(refusal(error, url)) from error
+    finally:
+        connection.terminate()
+
+
+async def check_schema(url: str) -> None:
+    """Raises asyncpg's error where there is no schema, or the role may not use it."""
+    connection = await connect_unsettled(url)
+    try:
+        await connection.execute("select from jobs limit 0; select from job_events limit 0")
+    finally:
+        connection.terminate()
+
+
+async def _as_soon_as_it_has_started(url: str) -> Connection:
+    until = time.monotonic() + STARTS_WITHIN
+    while True:
+        try:
+            return await connect_bare(url)
+        except asyncpg.CannotConnectNowError:
+            if time.monotonic() > until:
+                raise
+            await asyncio.sleep(ASKED_AGAIN)
+
+
+async def _check_settings(connection: Connection, address: DatabaseUrl) -> None:
+    for name, value in address.settings.items():
+        try:
+            async with connection.transaction():
+                await connection.execute(set_for_session({name: value}))
+        except asyncpg.PostgresError as error:
+            raise Unusable(f"has the option `{name}`, and PostgreSQL refuses it as a setting: correct or remove it") from error
+
+
+# Pooling -----------------------------------------------------------------------------------------------------------------------
+
+
+async def _check_pooling(url: str, connection: Connection) -> None:
+    """A pooler in front gives itself away by the process id that it told at the start, which is not the server's. In session
+    mode each connection then keeps one server process for itself. Two that meet the same one, or one that meets two, do not.
+
+    Nothing is set and nothing is prepared here: it would stay behind on a connection that belongs to others too."""
+    first = await _server_process(connection)
+    if first == connection.get_server_pid():
+        return
+    try:
+        async with asyncio.timeout(PROBE_WITHIN):
+            second = await connect_bare(url)
+    except (TimeoutError, OSError, asyncpg.PostgresError):
+        return  # In transaction mode there would have been one: ours is idle.
+    try:
+        seen = {first}
+        for _ in range(PROBES):
+            here, there = await _server_process(connection), await _server_process(second)
+            seen.add(here)
+            if here == there or len(seen) > 1:
+                raise Unusable(TRANSACTION_POOLING)
+    finally:
+        second.terminate()
+
+
+async def _server_process(connection: Connection) -> int:
+    """The process id of the backend that carries out this statement. It comes as a message, because asyncpg would prepare a
+    statement for a row, in two steps which a pooler may send to two backends."""
+    told: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def hear(_: object, message: asyncpg.PostgresLogMessage) -> None:
+        found = re.fullmatch(r"rireki asks: (\d+)", message.message or "")
+        if found is not None and not told.done():
+            told.set_result(int(found[1]))
+
+    connection.add_log_listener(hear)
+    try:
+        # INFO goes to the client whatever `client_min_messages` says, and not to the server's log.
+        await connection.execute("do $$begin raise info 'rireki asks: %', pg_backend_pid(); end$$")
+        return await asyncio.wait_for(told, PROBE_WITHIN)
+    finally:
+        connection.remove_log_listener(hear)
+
+
+# Refusals ----------------------------------------------------------------------------------------------------------------------
+
+
+def refusal(error: BaseException, url: str) -> str:
+    """Why the database at `url` could not be used, and what to do: one line that goes on from the variable's name."""
+    if isinstance(error, BadDatabaseUrl):
+        return str(error)
+    address = read_database_url(url)
+    where, tls = address.place, address.sslmode in ("require", "verify-ca", "verify-full")
+    match error:
+        case asyncpg.InvalidPasswordError():
+            return f"names a user or a password that PostgreSQL refuses ({_said(error)}): correct them"
+        case asyncpg.InvalidAuthorizationSpecificationError():
+            return f"names a user whom PostgreSQL does not let in ({_said(error)}): create the role, or allow it in pg_hba.conf"
+        case asyncpg.InvalidCatalogNameError():
+            return f"names a database that is not there ({_said(error)}): create it, or correct the name"
+        case asyncpg.InsufficientPrivilegeError():
+            return f"names a role without a right that it needs ({_said(error)}): grant it"
+        case asyncpg.CannotConnectNowError():
+            return f"leads to a server at {where} that takes nobody in yet ({_said(error)}): try again when it has started"
+        case asyncpg.TooManyConnectionsError():
+            return f"leads to a server at {where} with no connection left ({_said(error)}): raise its max_connections"
+        case asyncpg.TargetServerAttributeNotMatched():
+            return f"names no server of the kind that the option `target_session_attrs` asks for, at {where}"
+        case ssl.SSLCertVerificationError():
+            reason = _plain(error.verify_message)
+            return f"leads to {where}, whose certificate is not trusted ({reason}): name its authority in `sslrootcert`"
+        case ssl.SSLError():
+            return f"leads to {where}, and TLS fails ({_plain(error.reason or 'no reason given')}): check the ssl options"
+        case socket.gaierror():
+            return f"names a host that cannot be resolved, in {where}: correct the name"
+        case TimeoutError():
+            return f"leads to {where}, which does not answer: is it PostgreSQL, and is it running?"
+        case ConnectionError() if "rejected SSL upgrade" in str(error) and tls:
+            return f"leads to {where}, which speaks no TLS, or no PostgreSQL: turn TLS on there, or change the option `sslmode`"
+        case ConnectionRefusedError() | FileNotFoundError():
+            return f"leads to {where}, where nobody listens: start PostgreSQL there, or correct the address"
+        case ConnectionError() | asyncpg.ConnectionDoesNotExistError() | asyncpg.InternalClientError():
+            return f"leads to {where}, where something listens that speaks no PostgreSQL, or closes: correct the address"
+        case OSError():
+            return (
+                f"leads to {where}, which cannot be reached ({_reason(error)}): start PostgreSQL there, or correct the address"
+            )
+        case asyncpg.ClientConfigurationError():
+            return f"cannot be used ({first_line(error)})"
+        case asyncpg.PostgresError():
+            return f"leads to {where}, which refuses the connection ({_said(error)})"
+        case asyncpg.InterfaceError() | asyncpg.ProtocolError():
+            return f"leads to {where}, and the driver cannot go on ({first_line(error)})"
+        case _:
+            return f"cannot be used ({type(error).__name__}): check it, and the PG… variables that stand beside it"
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what lies under it: SQLAlchemy wraps those of asyncpg."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def first_line(error: BaseException) -> str:
+    """Its first line, of which a terminal can do nothing but show it."""
+    return _plain(str(error))
+
+
+def _said(error: asyncpg.PostgresError) -> str:
+    """The server's own first line; without what may be the value of an option."""
+    if error.sqlstate is not None and error.sqlstate.startswith("22"):
+        named = re.search(r'parameter "([^"]+)"', str(error))
+        return f"the value of the option `{_plain(named[1])}` is not valid" if named else "a value is not valid"
+    return first_line(error)
+
+
+def _reason(error: OSError) -> str:
+    return _plain(error.strerror or str(error))
+
+
+def _plain(text: str) -> str:
+    line = (text.strip().splitlines() or [""])[0]
+    return "".join(character if character.isprintable() else "?" for character in line)[:LONGEST]
