@@ -260,6 +260,7 @@ export interface LogFilter {
 }
 
 export type Verification = Schemas["VerificationDocument"];
+export type Finding = Schemas["FindingDocument"];
 export type JobType = Schemas["JobTypeDocument"];
 export type Worker = Schemas["WorkerDocument"];
 export type LogPage = Schemas["Log"];

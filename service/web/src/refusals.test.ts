@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { Refused, Unreachable } from "./api";
-import { differenceText, errorMeaning, problemText, refusalText } from "./refusals";
+import { differenceText, errorMeaning, findingMeaning, problemText, refusalText } from "./refusals";
 import { wordsIn } from "./words";
 
 const ja = wordsIn("ja");
@@ -108,4 +108,30 @@ describe("a difference between view and log", () => {
     expect(differenceText(ja, difference)).toBe(text);
     expect(differenceText(en, difference)).toBe(difference);
   });
+});
+
+const FINDINGS = [
+  "MODIFIED",
+  "MISSING",
+  "INSERTED",
+  "REORDERED",
+  "BACKDATED",
+  "TRUNCATED_TAIL",
+  "SEQ_GAP",
+  "ILLEGAL_TRANSITION",
+  "VIEW_DRIFT",
+  "GUARD_MISSING",
+];
+
+test.each(FINDINGS)("the finding %s is explained in both languages", (name) => {
+  for (const words of [ja, en]) {
+    expect(findingMeaning(words, name)).not.toBe(words.findingUnknown);
+    expect(findingMeaning(words, "ANOTHER")).toBe(words.findingUnknown);
+  }
+});
+
+test("a broken history is said in words", () => {
+  const detail = "This job has a broken history: SEQ_GAP at event 3. `rireki audit verify` says more.";
+  expect(refusalText(ja, detail)).toContain("履歴は壊れています");
+  expect(refusalText(en, detail)).toContain("leaves an event out");
 });

@@ -19,6 +19,7 @@ const REFUSALS: [RegExp, Says][] = [
   [/no such room/, (words) => words.roomGone],
   [/is not linked to this company/, (words) => words.notLinked],
   [/^This job has no event (\d+) yet/, (words, seq) => words.noSuchMoment(Number(seq))],
+  [/^This job has a broken history: (\w+)/, (words, name) => words.brokenHistory(findingMeaning(words, name))],
 ];
 
 /** By `path: detail`. */
@@ -97,3 +98,9 @@ export const errorMeaning = (words: Words, { name, message }: { name: string; me
 /** What the verification of the log found. */
 export const differenceText = (words: Words, difference: string): string =>
   said(DIFFERENCES, words, difference) ?? difference;
+
+/** What the name of a finding means. */
+export function findingMeaning(words: Words, name: string): string {
+  const key = `finding${name}`;
+  return Object.hasOwn(words, key) ? String(words[key as keyof Words]) : words.findingUnknown;
+}

@@ -754,6 +754,29 @@ const WORDS = {
     (count: number) => `${n(count)} 件の相違があります`,
     (count: number) => `${s(count, "difference")} found`,
   ),
+  findingMODIFIED: say("イベントの内容が書き換えられています", "An event's data are not what the service writes"),
+  findingMISSING: say("番号の付いたイベントが失われています", "An event that has had a position is gone"),
+  findingINSERTED: say("正規の手順を通らずに追加されています", "It came into the log by another way than the service's"),
+  findingREORDERED: say("イベントの順序が入れ替わっています", "Positions contradict the order of the events"),
+  findingBACKDATED: say("直前のイベントより前の日時になっています", "An event is earlier than the one before it"),
+  findingTRUNCATED_TAIL: say("ログの末尾が失われています", "The newest part of the log is gone"),
+  findingSEQ_GAP: say("ジョブの履歴に抜けがあります", "A job's history leaves an event out"),
+  findingILLEGAL_TRANSITION: say("起こり得ない状態の変化です", "No decision could have made this event"),
+  findingVIEW_DRIFT: say("表示がログと一致しません", "The view is not what the log says"),
+  findingGUARD_MISSING: say("ログを守る仕組みが外れているか、変わっています", "A guard of the log is gone, off, or not ours"),
+  brokenHistory: saying(
+    (meaning: string) => `このジョブの履歴は壊れています: ${meaning}`,
+    (meaning: string) => `This job's history is broken. ${meaning}.`,
+  ),
+  findingUnknown: say("ログに問題があります", "Something is wrong with the log"),
+  findingAt: saying(
+    (seq: number) => `イベント #${n(seq)}`,
+    (seq: number) => `event #${n(seq)}`,
+  ),
+  findingPosition: saying(
+    (position: number) => `番号 ${n(position)}`,
+    (position: number) => `position ${n(position)}`,
+  ),
   integrityNever: say("まだ検証されていません", "Never verified"),
   integrityFailed: say("検証を完了できませんでした", "The verification could not finish"),
   verifying: say("検証しています…", "Verifying…"),
@@ -907,8 +930,10 @@ export function eventWord(
       return words.eventCompleted;
     case "failed":
       return event.data.willRetry ? words.eventFailedRetry : words.eventFailed;
-    default:
+    case "canceled":
       return words.eventCanceled;
+    default:
+      return event.type; // what somebody has written into the log
   }
 }
 

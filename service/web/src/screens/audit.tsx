@@ -2,7 +2,15 @@
 
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState, useSyncExternalStore } from "react";
-import { type EventType, type JobEvent, type LogFilter, lastVerification, type Verification, verify } from "../api";
+import {
+  type EventType,
+  type Finding,
+  type JobEvent,
+  type LogFilter,
+  lastVerification,
+  type Verification,
+  verify,
+} from "../api";
 import { useNow } from "../clock";
 import { ago, number, shortId } from "../format";
 import { AuditTabs } from "../parts/audit-tabs";
@@ -13,7 +21,7 @@ import { Forbidden, Loading, Mishap, Plate, ProblemPlate } from "../parts/states
 import { Exact } from "../parts/time";
 import { summaryOf } from "../parts/timeline";
 import { useNames, useUsers } from "../people";
-import { differenceText } from "../refusals";
+import { differenceText, findingMeaning } from "../refusals";
 import { addressWith, go, Link, usePlace } from "../route";
 import { useSession } from "../session";
 import { type Log, useLog } from "../use-log";
@@ -101,7 +109,7 @@ function IntegrityText({ verification }: { verification: Verification | null }) 
   const names = useNames();
   const now = useNow();
   if (!verification) return <p className="integrity-verdict">{words.integrityNever}</p>;
-  const { finishedAt, startedAt, actor, events, jobs, error, differenceCount, differences } = verification;
+  const { finishedAt, startedAt, actor, events, jobs, error, differenceCount, differences, findings } = verification;
   const verdict = error
     ? words.integrityFailed
     : differenceCount
@@ -121,12 +129,32 @@ function IntegrityText({ verification }: { verification: Verification | null }) 
         <details>
           <summary>{words.differencesShown(differences.length, differenceCount ?? differences.length)}</summary>
           <ul className="differences">
-            {differences.map((difference) => (
-              <li key={difference}>{differenceText(words, difference)}</li>
+            {differences.map((difference, place) => (
+              <li key={`${place} ${difference}`}>
+                <FindingHead finding={findings[place]} />
+                {differenceText(words, difference)}
+              </li>
             ))}
           </ul>
         </details>
       )}
+    </>
+  );
+}
+
+/** Verifications from before findings had names have none. */
+function FindingHead({ finding }: { finding: Finding | undefined }) {
+  const words = useWords();
+  if (!finding) return null;
+  const places = [
+    finding.seq !== null && words.findingAt(finding.seq),
+    finding.position !== null && words.findingPosition(finding.position),
+  ].filter((place) => place !== false);
+  return (
+    <>
+      <code>{finding.name}</code> <b>{findingMeaning(words, finding.name)}</b>
+      {places.length > 0 && ` (${places.join(", ")})`}
+      <br />
     </>
   );
 }
