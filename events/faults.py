@@ -4,8 +4,10 @@ Everything else is either an outage (`database.AWAY`), or the fault of one state
 """
 
 import ssl
+from typing import Any
 
 import asyncpg
+import structlog
 
 NO_SUCH_SCHEMA = (
     asyncpg.UndefinedTableError,
@@ -50,6 +52,14 @@ def fault(error: BaseException) -> str | None:
         case ssl.SSLCertVerificationError():
             return f"PostgreSQL's certificate is not accepted ({said}): correct sslmode or sslrootcert in DATABASE_URL"
     return None
+
+
+def log_trouble(log: structlog.stdlib.BoundLogger, event: str, error: Exception, **facts: Any) -> None:
+    """One line on an error after which a loop goes on: as an error where somebody must act, or else as a warning."""
+    if (cause := fault(error)) is not None:
+        log.error(event, cause=cause, **facts)
+    else:
+        log.warning(event, error=repr(error), **facts)
 
 
 def refuse_other_encodings(encoding: str) -> None:

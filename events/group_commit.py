@@ -22,6 +22,7 @@ import asyncpg
 import structlog
 
 from events.database import Connection, LockNotAvailable, is_away
+from events.faults import fault
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +46,8 @@ STOPPED = ConnectionError("the store has been stopped")
 
 class Write(Protocol):
     """One thing to write. `key` names the row it locks; `kind` says which writes share a statement; `answer` is resolved by the
-    sender, or gets the exception that this write alone raised."""
+    sender, or gets the exception that this write alone raised. One that is not `patient` is refused where there is no connection
+    for a reason that no waiting mends."""
 
     @property
     def key(self) -> Hashable: ...
@@ -53,6 +55,8 @@ class Write(Protocol):
     def kind(self) -> Hashable: ...
     @property
     def answer(self) -> asyncio.Future[Any]: ...
+    @property
+    def patient(self) -> bool: ...
 
 
 W = TypeVar("W", bound=Write)
@@ -213,7 +217,11 @@ class GroupCommit(Generic[W]):
                 break
             except Exception as error:
                 # Whatever it is that keeps us from connecting (a changed password, say), somebody may mend it: a lane never ends.
-                log.warning("group commit: no answer from PostgreSQL, trying again", error=repr(error), writes=len(batch))
+                if (cause := fault(error)) is not None:
+                    log.error("group commit: cannot write", cause=cause, writes=len(batch))
+                    _refuse([write for write in batch if not write.patient], error)
+                else:
+                    log.warning("group commit: no answer from PostgreSQL, trying again", error=repr(error), writes=len(batch))
                 if connection is not None:
                     # The outcome of what was sent is unknown from here on.
                     again = True

@@ -313,6 +313,7 @@ class _Write:
     salts: list[bytes] = field(default_factory=list)
     recorded: list[Recorded] = field(default_factory=list)
     after: Job | None = None
+    patient: bool = True
     answer: Answer = field(default_factory=_answer)
 
     @property
@@ -336,6 +337,7 @@ class _Start:
     type: str
     worker: str
     salt: bytes = b""
+    patient: bool = True
     answer: Answer = field(default_factory=_answer)
 
     @property
@@ -374,8 +376,8 @@ class Store:
         await self._commits.stop()
 
     def impatient(self, seconds: float) -> "Store":
-        """The same log, for callers with somebody waiting: an append that has no answer within `seconds` raises `TimeoutError`.
-        It may have been carried out all the same."""
+        """The same log, for callers with somebody waiting: an append that has no answer within `seconds` raises `TimeoutError`,
+        and one that meets what no waiting mends (`events/faults.py`) raises that. It may have been carried out all the same."""
         store = copy.copy(self)
         store._deadlines = Deadlines(seconds, _give_up)
         return store
@@ -480,6 +482,7 @@ class Store:
 
     async def _write(self, write: _Write) -> Job | None:
         """The job after it; None where the job has moved on, or was not free to be created."""
+        write.patient = self._deadlines is None
         self._commits.write(write)
         if self._deadlines is None:
             return await write.answer
@@ -524,7 +527,11 @@ class Store:
 
     async def _connect(self) -> Connection:
         connection = await self._database.hold(**PLANS)
-        await self._tune(connection)
+        try:
+            await self._tune(connection)
+        except BaseException:
+            connection.terminate()
+            raise
         return connection
 
     async def _tune(self, connection: Connection) -> _Tuning:

@@ -10,6 +10,7 @@ import asyncio
 import structlog
 
 from events.database import DATABASE_ERRORS, Connection, Database
+from events.faults import log_trouble
 
 log = structlog.get_logger(__name__)
 
@@ -90,7 +91,7 @@ async def keep_sealing(database: Database) -> None:
         try:
             busy = await seal(database) == MOST_AT_ONCE
         except DATABASE_ERRORS as error:
-            log.warning("nothing was sealed", error=repr(error))
+            log_trouble(log, "nothing was sealed", error)
             busy = False
         await asyncio.sleep(0 if busy else SEAL_EVERY)
 

@@ -1,23 +1,25 @@
 """Is it alive, can it serve, how is it doing."""
 
 import asyncio
-import contextlib
 import secrets
 from datetime import timedelta
 from ipaddress import ip_address
-from typing import Literal
+from typing import Literal, NotRequired
 
+import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from events.database import AWAY
+from events.database import DATABASE_ERRORS
+from events.faults import fault, log_trouble
 from service.caller import token_of
 from service.endpoint import Answer, Call, Endpoint, Who, json_answer
 from service.metrics import MOST_COUNTED, Metrics
 from service.parts import Parts
 from service.problems import Problem
+from service.readiness import Readiness, look_at
 from service.requests import Nothing
 from workers.pauses import Pauses
 from workers.presence import workers_seen
@@ -27,31 +29,55 @@ READY_WITHIN = 2.0  # seconds in which the database must answer
 MEASURED_WITHIN = 5.0  # seconds, after which the rest is told without it
 
 
+log = structlog.get_logger("rireki.http")
+
+
 class Health(TypedDict):
     status: Literal["ok"]
 
 
+class Ready(TypedDict):
+    status: Literal["ok"]
+    warnings: NotRequired[list[str]]
+
+
 async def healthz(call: Call[Nothing, Nothing]) -> Response:
-    return _ok()
+    answer: Health = {"status": "ok"}
+    return json_answer(answer)
 
 
 async def readyz(call: Call[Nothing, Nothing]) -> Response:
     if call.parts.live.closed:
         raise Problem(503, "This process is stopping.", headers={"Retry-After": "2"})
-    async with asyncio.timeout(READY_WITHIN):
-        # Also says whether the schema is there: the newest of its tables.
-        await call.parts.database.fetch_val("select exists (select from jobs)")
-    return _ok()
+    readiness = await _look_at(call.parts)
+    if readiness.fault is not None:
+        raise Problem(503, f"This process cannot serve: {readiness.fault}.")
+    answer: Ready = {"status": "ok"}
+    if readiness.warnings:
+        answer["warnings"] = readiness.warnings
+    return json_answer(answer)
+
+
+async def _look_at(parts: Parts) -> Readiness:
+    try:
+        async with asyncio.timeout(READY_WITHIN):
+            return await look_at(parts.database, production=parts.settings.production)
+    except Exception as error:
+        if (cause := fault(error)) is None:
+            raise
+        return Readiness(cause, [])
 
 
 async def metrics(call: Call[Nothing, Nothing]) -> Response:
     _must_be_let_in(call)
     measured = call.parts.metrics
     measured.watchers.set(call.parts.live.watchers)
-    # While the database is away, what else is measured matters most.
-    with contextlib.suppress(*AWAY):
+    try:
         async with asyncio.timeout(MEASURED_WITHIN):
             await _measure(measured, call.parts)
+    except DATABASE_ERRORS as error:
+        # While the database is away, what else is measured matters most.
+        log_trouble(log, "cannot measure what only the database knows", error)
     return Response(generate_latest(measured.registry), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -68,11 +94,6 @@ async def _measure(measured: Metrics, parts: Parts) -> None:
             measured.stuck.labels(handler.type).inc()
     for type in await Pauses(parts.database).in_force():
         measured.paused.labels(type).set(1)
-
-
-def _ok() -> Response:
-    answer: Health = {"status": "ok"}
-    return json_answer(answer)
 
 
 def _must_be_let_in(call: Call[Nothing, Nothing]) -> None:
@@ -95,7 +116,10 @@ def _from_this_machine(request: Request) -> bool:
 
 ENDPOINTS = (
     Endpoint("GET", "/healthz", healthz, Who.ANYONE, "Is the process alive.", {200: Answer(Health, "It is.")}),
-    Endpoint("GET", "/readyz", readyz, Who.ANYONE, "Can it serve.", {200: Answer(Health, "It can.")}),
+    Endpoint(
+        "GET", "/readyz", readyz, Who.ANYONE, "Can it serve.",
+        {200: Answer(Ready, "It can. `warnings` are what an operator should know.")}, problems=(503,),
+    ),
     Endpoint(
         "GET", "/metrics", metrics, Who.ANYONE, "Measurements for Prometheus: to this machine, or to a bearer METRICS_TOKEN.",
         {200: Answer(None, "Measurements as text.")}, problems=(403,),

@@ -11,7 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from events.database import LockNotAvailable, NoSuchTable, is_away
+from events.database import LockNotAvailable, is_away
+from events.faults import fault
 from events.job import BrokenHistory, NotAllowed
 from events.store import BrokenView, KeyTaken
 from projections import jobs
@@ -94,10 +95,10 @@ def problem_of(error: Exception) -> Problem:
             return bad_field("cursor", "is not a cursor that this list gave", 400)
         case KeyTaken():
             return bad_field("Idempotency-Key", "was used with another request")
-        case NoSuchTable():
-            return Problem(503, "The database has no schema yet, or an old one.", headers={"Retry-After": "10"})
         case LockNotAvailable():
             return Problem(503, "Somebody else is at it. Try again in a moment.", headers={"Retry-After": "2"})
+        case _ if fault(error) is not None:
+            return Problem(500, "The database is there and cannot be used as it is. /readyz and the log name the cause.")
         case _ if is_away(error):
             return Problem(503, "The database is away. Try again in a moment.", headers={"Retry-After": "2"})
         case _:
@@ -129,7 +130,9 @@ def _cut(text: str, most: int) -> str:
 async def answer_problem(request: Request, error: Exception) -> Response:
     """The answer to all that is raised in an endpoint, and its line of log where it is our matter."""
     problem = problem_of(error)
-    if problem.status == 500:
+    if (cause := fault(error)) is not None:
+        log.error("the database cannot be used", path=request.url.path, cause=cause)
+    elif problem.status == 500:
         log.error("unexpected error", method=request.method, path=request.url.path, exc_info=error)
     elif problem.status == 503:
         log.warning("cannot serve", path=request.url.path, error=repr(error))

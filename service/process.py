@@ -20,6 +20,7 @@ from projections.jobs import JobsView
 from projections.seal import keep_sealing
 from service.config import ConfigError, Settings, jwt_secret
 from service.kept import kept
+from service.readiness import refuse_what_is_unsuitable
 from workers.deliver import LocalWire, Wire
 from workers.resources import Resources
 
@@ -102,6 +103,8 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Core]:
         database = Database(url)
         await database.connect()
         stack.push_async_callback(database.disconnect)
+        for warning in await refuse_what_is_unsuitable(database, production=settings.production):
+            log.warning(warning)
         bus = Bus() if settings.redis_url is None else RedisBus(settings.redis_url)
         await bus.start()
         stack.push_async_callback(bus.stop)

@@ -20,6 +20,7 @@ FILES = (
     "tests/test_seal.py",
     "tests/test_jobs_view.py",
     "tests/test_log_guard.py",
+    "tests/test_faults.py",
     "tests/test_migrations.py",
     "tests/test_database_settings.py",
     "tests/test_verify_and_rebuild.py",

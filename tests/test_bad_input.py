@@ -272,14 +272,6 @@ async def test_a_database_that_is_away_is_a_503_that_says_when_to_come_again(ser
     assert alive.status_code == measured.status_code == 200
 
 
-async def test_a_database_without_its_schema_is_not_ready(service: Service) -> None:
-    await service.parts.database.execute("alter table jobs rename to elsewhere")
-
-    answers = [await service.as_admin.get(address) for address in ("/readyz", "/api/jobs")]
-
-    assert [answer.status_code for answer in answers] == [503, 503]
-
-
 class Gate:
     """A way to the database over TCP that can be closed."""
 

@@ -115,6 +115,7 @@ async def test_a_job_is_answered_only_when_it_is_durable(database: Database, sto
 class Note:
     key: int
     kind: str
+    patient: bool = True
     answer: asyncio.Future[bool] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 

@@ -19,6 +19,7 @@ from typing import NamedTuple, Protocol
 import structlog
 
 from events.database import DATABASE_ERRORS, Database
+from events.faults import log_trouble
 from events.job import Job
 from projections.jobs import Due, JobsView
 from workers.pauses import Pauses
@@ -164,7 +165,7 @@ class Delivery:
             try:
                 pause = await self.deliver_due_jobs()
             except DATABASE_ERRORS as error:
-                log.warning("delivery: no tick", error=repr(error))
+                log_trouble(log, "delivery: no tick", error)
                 pause = TICK
             await self._next_tick(pause)
 

@@ -17,6 +17,7 @@ from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
 from events.bus import Bus
 from events.database import DATABASE_ERRORS, Database
+from events.faults import log_trouble
 from events.lasting import end, lasting
 from events.store import Store
 from projections.jobs import JobsView
@@ -98,7 +99,7 @@ class Worker:
             except _Stopping:
                 return
             except (RedisError, *DATABASE_ERRORS) as error:
-                log.warning("cannot take jobs, trying again", error=repr(error))
+                log_trouble(log, "cannot take jobs, trying again", error)
                 await _either(self._stopping.wait(), asyncio.sleep(0.5))
 
     async def _take_some(self) -> None:

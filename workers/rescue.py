@@ -22,6 +22,7 @@ import structlog
 from events import job as rules
 from events.database import DATABASE_ERRORS, Database
 from events.elapsed import elapsed
+from events.faults import log_trouble
 from events.job import Job, JobError, NotAllowed
 from events.store import JOB_COLUMNS, Store, job_from
 from projections.jobs import JobsView
@@ -125,7 +126,7 @@ class Heart:
                     await self.beat()
                 self._beaten.set()
             except DATABASE_ERRORS as error:
-                log.warning("heartbeat missed", worker=self._runner.worker_id, error=repr(error))
+                log_trouble(log, "heartbeat missed", error, worker=self._runner.worker_id)
                 self._last_beat = None
 
     async def _rescue_on(self) -> None:
@@ -136,7 +137,7 @@ class Heart:
             try:
                 await self.rescue()
             except DATABASE_ERRORS as error:
-                log.warning("rescue put off", worker=self._runner.worker_id, error=repr(error))
+                log_trouble(log, "rescue put off", error, worker=self._runner.worker_id)
 
     async def beat(self) -> None:
         asked_at = elapsed()
