@@ -666,4 +666,27 @@ BREAKS = (
         (Edit("workers/chatwork/client.py", '.started") and permit.has_lapsed:', '.started") and False:'),),
         ("tests/test_chatwork_client.py::test_a_permit_that_lapsed_while_the_connection_was_made_is_not_used",),
     ),
+    # What Chatwork answers ---------------------------------------------------------------------------------------------------
+    Break(
+        "what cannot be read is left out in silence",
+        "a message is lost, and the next good sync leaves no trace of it",
+        (Edit("workers/chatwork/messages.py", "    await store_unreadable(database, {room_id: answer.unreadable})\n", ""),),
+        ("tests/test_odd_messages.py::test_the_error_outlives_good_syncs_and_goes_when_a_person_has_seen_it",),
+    ),
+    Break(
+        "a full answer is taken for all that there is",
+        "of 170 new messages 70 are missing, and nothing says so",
+        (
+            Edit(
+                "workers/chatwork/gaps.py", "nothing_to_tell = not answer.is_full or stored.overlaps", "nothing_to_tell = True"
+            ),
+        ),
+        ("tests/test_gaps.py::test_170_messages_since_the_last_sync_leave_a_gap",),
+    ),
+    Break(
+        "a draft knows only the gaps of the moment it was made in",
+        "an older draft is answered again as if it were complete",
+        (Edit("workers/summaries/drafts.py", "with_gap_note(self.content, self.incomplete_rooms)", "self.content"),),
+        ("tests/test_incomplete_drafts.py::test_a_draft_made_before_its_gap_was_found_says_so_from_then_on",),
+    ),
 )
