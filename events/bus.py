@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 from events.job import Job, Status
 from events.lasting import end, lasting
 from events.redis_connections import redis_pool, understood
+from events.redis_faults import cause_of, fault_in
 from events.seldom import Seldom
 
 log = structlog.get_logger(__name__)
@@ -63,6 +64,11 @@ class Bus:
         """Whether changes made by other processes are heard."""
         return True
 
+    @property
+    def fault(self) -> str | None:
+        """What is wrong with Redis, where that will not go away by waiting."""
+        return None
+
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Calls `listener` with every change from now on; it must not wait and not raise. Returns how to stop."""
         self._listeners.append(listener)
@@ -88,10 +94,16 @@ class RedisBus(Bus):
         self._tasks: list[asyncio.Task[None]] = []
         self._subscribed = asyncio.Event()
         self._dropped = Seldom()
+        self._fault: str | None = None
+        self._told: str | None = None  # why Redis is away, as the log has it already
 
     @property
     def connected(self) -> bool:
         return self._subscribed.is_set()
+
+    @property
+    def fault(self) -> str | None:
+        return self._fault
 
     async def start(self) -> None:
         """Returns once subscribed, or after a second without Redis: it goes on trying by itself."""
@@ -126,10 +138,13 @@ class RedisBus(Bus):
                 async with self._redis.pubsub() as pubsub:
                     await pubsub.subscribe(CHANNEL)
                     self._subscribed.set()
+                    self._fault = self._told = None
                     await self._pass_on(pubsub)
             except (RedisError, OSError) as error:
-                if self._subscribed.is_set():
-                    log.warning("bus: Redis is away, changes are found by looking", error=str(error))
+                self._fault, cause = fault_in(error), cause_of(error)
+                if cause != self._told:
+                    log.warning("bus: Redis is away, changes are found by looking", error=cause)
+                    self._told = cause
                 self._subscribed.clear()
                 await asyncio.sleep(0.5)
 

@@ -44,6 +44,8 @@ class _Translating:
 
 def redis_pool(url: str, **settings: Any) -> ConnectionPool:
     """`settings` are those of redis-py's connections. The address says of which kind they are: plain, TLS, a Unix socket."""
+    if url.startswith("unix:"):
+        settings.pop("socket_keepalive", None)  # of TCP; redis-py refuses it here
     pool = ConnectionPool.from_url(url, **settings)
     kind = pool.connection_class
     pool.connection_class = type(f"Translating{kind.__name__}", (_Translating, kind), {})

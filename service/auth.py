@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
+from events.redis_connections import redis_pool
 from service.caller import COOKIE
 from service.endpoint import Answer, Call, Endpoint, Who, json_answer
 from service.problems import Problem, not_signed_in
@@ -46,8 +47,8 @@ REDIS_RESTS = 5.0  # seconds without asking it, after it has not answered
 
 Allow = Callable[[MovingWindowRateLimiter, RateLimitItem, str], Awaitable[bool]]
 
-REDIS_AWAY = (StorageError, RuntimeError, TimeoutError)
-"""The second is uvloop's word for a write on a connection that has just been closed (`events/redis_connections.py`)."""
+REDIS_AWAY = (StorageError, TimeoutError, TypeError, ValueError)
+"""The latter two are raised by what somebody else has put in the place of our keys."""
 
 
 class Tries:
@@ -61,8 +62,8 @@ class Tries:
         self._shared_rests_until = 0.0
         if redis_url is not None:
             storage = RedisStorage(
-                f"async+{redis_url}", implementation="redispy", wrap_exceptions=True, key_prefix="rireki:tries",
-                socket_timeout=2, socket_connect_timeout=2,
+                "async+redis://", implementation="redispy", wrap_exceptions=True, key_prefix="rireki:tries",
+                connection_pool=redis_pool(redis_url, socket_timeout=2, socket_connect_timeout=2),  # type: ignore[arg-type]
             )  # fmt: skip
             self._shared = MovingWindowRateLimiter(storage)
 

@@ -21,6 +21,7 @@ from events.database_url import read_database_url, with_service
 from events.scrub import hide
 from service.kept import kept
 from service.proxies import TrustedProxies, read_trusted_proxies
+from service.redis_url import checked_redis_url
 from workers.outgoing import Outgoing, trusting
 
 CHATWORK_API = "https://api.chatwork.com/v2"
@@ -54,13 +55,6 @@ def _database_url(value: str) -> str:
     file = os.environ.get("PGSERVICEFILE")
     value = with_service(value, Path(file) if file else None)
     read_database_url(value)
-    return value
-
-
-def _redis_url(value: str) -> str:
-    database = urlsplit(value).path.strip("/")
-    if database and not (database.isascii() and database.isdigit()):
-        raise ValueError("must name its database by a number, as in redis://127.0.0.1:6379/0")
     return value
 
 
@@ -136,7 +130,7 @@ class Settings(BaseSettings):
     app_env: Literal["development", "test", "production"] = "development"
     database_url: Annotated[str, AfterValidator(_database_url)] | None = Secret
     migrate_database_url: Annotated[str, AfterValidator(_database_url)] | None = Secret
-    redis_url: Annotated[str, _url("redis", "rediss"), AfterValidator(_redis_url)] | None = Secret
+    redis_url: Annotated[str, AfterValidator(checked_redis_url)] | None = Secret
     job_worker_enabled: bool = True
     jwt_secret: Annotated[str, AfterValidator(_long_enough)] | None = Secret
     metrics_token: Annotated[str, AfterValidator(_for_a_header)] | None = Secret
@@ -215,6 +209,12 @@ class Settings(BaseSettings):
         if self.chatwork_sandbox_data is not None:
             raise ValueError("CHATWORK_SANDBOX_DATA is refused in production: there is no sandbox there")
         return self
+
+
+def without_effect(settings: Settings) -> list[str]:
+    """The variables that were set and do nothing yet."""
+    names = [name for name in settings.model_fields_set if name.startswith(("chatwork_auto_sync_", "chatwork_webhook_"))]
+    return sorted(name.upper() for name in names if getattr(settings, name) not in (None, False))
 
 
 SECRET_IN_A_QUERY = frozenset({"password", "sslpassword", "ssl_password", "token", "api-key", "api_key", "key", "sig"})

@@ -49,6 +49,9 @@ async def healthz(call: Call[Nothing, Nothing]) -> Response:
 async def readyz(call: Call[Nothing, Nothing]) -> Response:
     if call.parts.live.closed:
         raise Problem(503, "This process is stopping.", headers={"Retry-After": "2"})
+    # A Redis that is only away keeps nobody from being served; one that will never let us in is a mistake to be seen.
+    if (redis_fault := call.parts.bus.fault) is not None:
+        raise Problem(503, f"This process cannot serve: REDIS_URL: {redis_fault}.")
     readiness = await _look_at(call.parts)
     if readiness.fault is not None:
         raise Problem(503, f"This process cannot serve: {readiness.fault}.")

@@ -14,11 +14,12 @@ from events.bus import Bus, RedisBus
 from events.database import Database, connect_unsettled
 from events.database_check import Unusable, check_database, check_schema
 from events.lasting import end, lasting
+from events.redis_faults import redis_fault
 from events.store import Store
 from migrations.migrate import migrate
 from projections.jobs import JobsView
 from projections.seal import keep_sealing
-from service.config import ConfigError, Settings, jwt_secret
+from service.config import ConfigError, Settings, jwt_secret, without_effect
 from service.kept import kept
 from service.readiness import refuse_what_is_unsuitable
 from workers.deliver import LocalWire, Wire
@@ -99,6 +100,8 @@ def prepare_schema(settings: Settings, url: str) -> None:
 
 @contextlib.asynccontextmanager
 async def opened(settings: Settings, url: str) -> AsyncIterator[Core]:
+    if settings.redis_url is not None and (fault := await redis_fault(settings.redis_url)) is not None:
+        raise ConfigError(f"REDIS_URL: {fault}")
     async with contextlib.AsyncExitStack() as stack:
         database = Database(url)
         await database.connect()
@@ -118,6 +121,11 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Core]:
         sealing = lasting(keep_sealing(database), "sealer")
         stack.push_async_callback(end, sealing)
         yield Core(settings, database, bus, store, wire, resources)
+
+
+def warn_of_what_does_nothing(settings: Settings) -> None:
+    for variable in without_effect(settings):
+        log.warning("this variable is set and has no effect yet", variable=variable)
 
 
 def keep_what_is_loaded() -> None:

@@ -24,7 +24,7 @@ from service.app import create_app
 from service.config import ConfigError, Settings
 from service.http_protocol import HttpProtocol
 from service.parts import Parts
-from service.process import api_parts, first_sign_in, keep_what_is_loaded, opened, worker_of
+from service.process import api_parts, first_sign_in, keep_what_is_loaded, opened, warn_of_what_does_nothing, worker_of
 from service.watchdog import Watchdog
 from workers.main import Worker
 
@@ -131,6 +131,7 @@ def listen(settings: Settings) -> socket.socket:
 
 async def serve(settings: Settings, url: str, listening: socket.socket) -> None:
     """The API, until a signal."""
+    warn_of_what_does_nothing(settings)
     stop = Stop(settings.worker_shutdown_grace_seconds)
     with stop.listening():
         async with opened(settings, url) as core:
@@ -146,6 +147,7 @@ async def serve(settings: Settings, url: str, listening: socket.socket) -> None:
 
 async def work(settings: Settings, url: str) -> None:
     """A worker alone, until a signal."""
+    warn_of_what_does_nothing(settings)
     stop = Stop(settings.worker_shutdown_grace_seconds)
     with stop.listening():
         async with opened(settings, url) as core:

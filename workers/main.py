@@ -19,6 +19,8 @@ from events.bus import Bus
 from events.database import DATABASE_ERRORS, Database
 from events.faults import log_trouble
 from events.lasting import end, lasting
+from events.redis_faults import cause_of
+from events.seldom import Seldom
 from events.store import Store
 from projections.jobs import JobsView
 from workers.deliver import Delivery, Hint, Room, Wire
@@ -61,6 +63,7 @@ class Worker:
         self._delivery = Delivery(database, self._view, wire, self._present_types)
         self._stopping = asyncio.Event()
         self._taking: asyncio.Task[None] | None = None
+        self._failed = Seldom()
         self._more = False  # whether there is more to do than slots
         self._background: list[asyncio.Task[None]] = []
 
@@ -99,7 +102,10 @@ class Worker:
             except _Stopping:
                 return
             except (RedisError, *DATABASE_ERRORS) as error:
-                log_trouble(log, "cannot take jobs, trying again", error)
+                if not isinstance(error, RedisError):
+                    log_trouble(log, "cannot take jobs, trying again", error)
+                elif (times := self._failed.count()) is not None:
+                    log.warning("cannot take jobs, trying again", error=cause_of(error), times=times)
                 await _either(self._stopping.wait(), asyncio.sleep(0.5))
 
     async def _take_some(self) -> None:
@@ -174,7 +180,7 @@ class ArqLoop(arq.Worker):
             raise
         except ResponseError as error:
             # It looks at `arq:queue` too, which is not ours: whatever lies there keeps no job waiting.
-            log.warning("arq's health key cannot be written", error=repr(error))
+            log.warning("arq's health key cannot be written", error=cause_of(error))
 
 
 class _Stopping(Exception):

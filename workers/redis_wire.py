@@ -24,6 +24,7 @@ from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
 from events.lasting import lasting
 from events.redis_connections import distrust, redis_pool, understood
+from events.redis_faults import cause_of
 from events.seldom import Seldom
 from workers.deliver import WINDOW, AttemptId, Claim, Hint, Room
 
@@ -149,6 +150,7 @@ class RedisWire:
         self._something_to_send = asyncio.Event()
         self._full_until: dict[str, float] = {}
         self._foreign = Seldom()
+        self._failed = Seldom()
         self._waking: asyncio.Task[None] | None = None
         self._sender: asyncio.Task[None] | None = None
         self._stopping = False
@@ -248,7 +250,8 @@ class RedisWire:
                     await self._send_once()
             except (RedisError, OSError) as error:
                 # What was to be pushed is lost, and found by the tick; what was settled is refused by the log if it is claimed.
-                log.warning("wire: Redis is away", error=str(error))
+                if (times := self._failed.count()) is not None:
+                    log.warning("wire: Redis is away", error=cause_of(error), times=times)
                 await asyncio.sleep(0.2)
 
     async def _send_once(self) -> None:
