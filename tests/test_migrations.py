@@ -8,14 +8,15 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+from alembic import command
 
 from events.database import Connection, Database
 from migrations.connection import LOCK_TIMEOUT, MIGRATING
-from migrations.migrate import NewerSchema, UnsuitableDatabase, grant, migrate, newest_revision
+from migrations.migrate import NewerSchema, UnsuitableDatabase, _config, grant, migrate, newest_revision
 from migrations.schema import ROW_TYPES, TABLES, columns, rights
 from projections.seal import seal
 from tests.conftest import with_database
@@ -84,7 +85,7 @@ def ask(url: str, query: str, *values: Any) -> list[Any]:
 
 def with_setting(url: str, name: str, value: str) -> str:
     parts = urlsplit(url)
-    return urlunsplit(parts._replace(query=urlencode([*parse_qsl(parts.query), (name, value)])))
+    return urlunsplit(parts._replace(query=urlencode([*parse_qsl(parts.query), (name, value)], quote_via=quote)))
 
 
 def migrating(url: str) -> "subprocess.Popen[str]":
@@ -102,6 +103,11 @@ def release(process: "subprocess.Popen[str]") -> None:
     assert process.stdin is not None
     process.stdin.write("\n")
     process.stdin.flush()
+
+
+def upgrade(url: str, revision: str) -> None:
+    """As an older version migrates."""
+    command.upgrade(_config(url), revision)
 
 
 def revision(url: str) -> str:
@@ -161,18 +167,21 @@ def test_the_turn_of_a_killed_migrator_goes_to_the_next(empty_url: str) -> None:
     assert revision(empty_url) == newest_revision()
 
 
-async def test_a_table_that_others_use_is_waited_for(database_url: str) -> None:
+def test_a_table_that_others_use_is_waited_for(empty_url: str) -> None:
     """Longer than one wait for its lock, and in turns, so that whoever else needs it goes on meanwhile."""
-    async with asking(database_url) as connection:
-        await connection.execute("update alembic_version set version_num = '0008'")
-        async with connection.transaction():
-            await connection.execute("select from job_events")  # holds its lock until the end of the transaction
-            migration = asyncio.create_task(asyncio.to_thread(migrate, database_url))
-            await asyncio.wait({migration}, timeout=LOCK_TIMEOUT + 0.5)
-            assert not migration.done()
-        await migration
+    upgrade(empty_url, "0008")
 
-    assert await asyncio.to_thread(revision, database_url) == newest_revision()
+    async def migrate_beside_a_transaction() -> None:
+        async with asking(empty_url) as connection:
+            async with connection.transaction():
+                await connection.execute("select from job_events")  # holds its lock until the end of the transaction
+                migration = asyncio.create_task(asyncio.to_thread(migrate, empty_url))
+                await asyncio.wait({migration}, timeout=LOCK_TIMEOUT + 0.5)
+                assert not migration.done()
+            await migration
+
+    asyncio.run(migrate_beside_a_transaction())
+    assert revision(empty_url) == newest_revision()
 
 
 @pytest.mark.parametrize(("kinds", "listed"), [("rp", TABLES), ("c", ROW_TYPES)], ids=["tables", "row types"])
@@ -315,13 +324,9 @@ async def positions_of_a_job_of(url: str) -> int:
 
 
 def test_a_schema_that_was_made_since_and_comes_first_on_the_path_gets_none_of_the_tables(empty_url: str) -> None:
-    migrate(empty_url)
+    upgrade(empty_url, "0007")
     name = urlsplit(empty_url).path.removeprefix("/")
-    administer(
-        empty_url,
-        "drop type job_move_row, job_creation_row, job_event_row; update alembic_version set version_num = '0007'",
-        f"create schema since; alter database {name} set search_path = since, public",
-    )
+    administer(empty_url, f"create schema since; alter database {name} set search_path = since, public")
 
     migrate(empty_url)
 
