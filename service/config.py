@@ -154,7 +154,7 @@ class Settings(BaseSettings):
     chatwork_webhook_cooldown_seconds: float = Field(default=60, ge=0, allow_inf_nan=False)
 
     openai_api_key: Annotated[str, AfterValidator(_for_a_header)] | None = Secret
-    openai_model: str = "gpt-4o-mini"
+    openai_model: str = "gpt-6-luna"
     openai_base_url: Annotated[str, _url("http", "https")] | None = None
 
     https_proxy: Annotated[str, AfterValidator(_proxy)] | None = Secret

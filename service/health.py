@@ -36,9 +36,19 @@ class Health(TypedDict):
     status: Literal["ok"]
 
 
+class ModelShutdown(TypedDict):
+    """The last day of the model that writes summaries."""
+
+    model: str
+    date: str
+
+
 class Ready(TypedDict):
+    """`warnings` are sentences for an operator; `modelShutdown` has the facts of one of them."""
+
     status: Literal["ok"]
     warnings: NotRequired[list[str]]
+    modelShutdown: NotRequired[ModelShutdown]
 
 
 async def healthz(call: Call[Nothing, Nothing]) -> Response:
@@ -56,8 +66,11 @@ async def readyz(call: Call[Nothing, Nothing]) -> Response:
     if readiness.fault is not None:
         raise Problem(503, f"This process cannot serve: {readiness.fault}.")
     answer: Ready = {"status": "ok"}
-    if readiness.warnings:
-        answer["warnings"] = readiness.warnings
+    shutdown = call.parts.resources.summariser.watch.shutdown
+    if warnings := [*readiness.warnings, *([shutdown.detail] if shutdown else [])]:
+        answer["warnings"] = warnings
+    if shutdown is not None:
+        answer["modelShutdown"] = {"model": shutdown.model, "date": shutdown.on.isoformat()}
     return json_answer(answer)
 
 

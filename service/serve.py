@@ -19,12 +19,12 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
-from events.lasting import PART_ENDED, lasting
+from events.lasting import PART_ENDED, end, lasting
 from service.app import create_app
 from service.config import ConfigError, Settings
 from service.http_protocol import HttpProtocol
 from service.parts import Parts
-from service.process import api_parts, first_sign_in, keep_what_is_loaded, opened, warn_of_what_does_nothing, worker_of
+from service.process import Core, api_parts, first_sign_in, keep_what_is_loaded, opened, warn_of_what_does_nothing, worker_of
 from service.watchdog import Watchdog
 from workers.main import Worker
 
@@ -138,7 +138,7 @@ async def serve(settings: Settings, url: str, listening: socket.socket) -> None:
             sign_in = await first_sign_in(settings, core.database)
             parts = api_parts(core)
             worker = worker_of(core) if settings.job_worker_enabled else None
-            async with _working(worker, stop), answering(parts, listening) as address:
+            async with _watching_the_model(core), _working(worker, stop), answering(parts, listening) as address:
                 print(f"Rireki is at {address}", flush=True)
                 if sign_in is not None:
                     print(f"sign in: {sign_in[0]} {sign_in[1]}", flush=True)
@@ -152,7 +152,7 @@ async def work(settings: Settings, url: str) -> None:
     with stop.listening():
         async with opened(settings, url) as core:
             worker = worker_of(core)
-            async with _working(worker, stop):
+            async with _watching_the_model(core), _working(worker, stop):
                 keep_what_is_loaded()
                 await _until_asked(stop)
 
@@ -207,6 +207,15 @@ async def _working(worker: Worker | None, stop: Stop) -> AsyncIterator[None]:
         yield
     finally:
         await worker.stop(grace=stop.grace)
+
+
+@contextlib.asynccontextmanager
+async def _watching_the_model(core: Core) -> AsyncIterator[None]:
+    watching = lasting(core.resources.summariser.watch.run(), "model watch")
+    try:
+        yield
+    finally:
+        await end(watching)
 
 
 async def _until_asked(stop: Stop) -> None:

@@ -36,6 +36,7 @@ class Reply:
     status: int
     body: bytes
     content_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass
@@ -46,7 +47,11 @@ class OpenAIServer:
     url: str = ""
     answer: Callable[[dict[str, Any]], str | None] = lambda request: GOOD_ANSWER
     next_replies: deque[Reply] = field(default_factory=deque)
+    card: Reply | None = None
+    """The answer to `GET /v1/models/{id}`; 404 where there is none."""
     requests: list[dict[str, Any]] = field(default_factory=list)
+    heads: list[str] = field(default_factory=list)
+    cards_asked_for: list[str] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     at_once: int = 0
     most_at_once: int = 0
@@ -63,6 +68,10 @@ class OpenAIServer:
         async with self._arrived, asyncio.timeout(10):
             await self._arrived.wait_for(lambda: len(self.requests) >= requests)
 
+    async def cards_were_asked_for(self, cards: int) -> None:
+        async with self._arrived, asyncio.timeout(10):
+            await self._arrived.wait_for(lambda: len(self.cards_asked_for) >= cards)
+
     async def nobody_waits(self) -> None:
         """Every request has been answered or given up by its client."""
         async with self._arrived, asyncio.timeout(10):
@@ -75,17 +84,27 @@ class OpenAIServer:
             body = await reader.readexactly(int(length[1]) if length else 0)
             reply = await self._reply(head, body, reader)
             if reply is not None:
+                further = "".join(f"{name}: {value}\r\n" for name, value in reply.headers)
                 writer.write(
                     f"HTTP/1.1 {reply.status} OK\r\ncontent-type: {reply.content_type}\r\ncontent-length: {len(reply.body)}\r\n"
-                    "retry-after-ms: 1\r\nconnection: close\r\n\r\n".encode()
+                    "retry-after-ms: 1\r\nconnection: close\r\n"
+                    f"{further}\r\n".encode()
                     + reply.body
                 )
                 await writer.drain()
         writer.close()
 
     async def _reply(self, head: str, body: bytes, reader: asyncio.StreamReader) -> Reply | None:
-        if not head.startswith("POST /v1/chat/completions "):
+        method, target, _ = head.split(" ", 2)
+        path = target.partition("?")[0]
+        if method == "GET" and path.startswith("/v1/models/"):
+            async with self._arrived:
+                self.cards_asked_for.append(target)
+                self._arrived.notify_all()
+            return self.card or error(404, "no such path")
+        if method != "POST" or not path.endswith("/chat/completions"):
             return error(404, "no such path")
+        self.heads.append(head)
         key = re.search(r"authorization: bearer (\S+)", head, re.IGNORECASE)
         await self._count(+1, json.loads(body), key[1] if key else "")
         try:
@@ -129,6 +148,12 @@ class OpenAIServer:
             "usage": usage,
         }
         return Reply(200, json.dumps(completion).encode())
+
+
+def completion(content: object, finish_reason: object = "stop", **message: object) -> Reply:
+    """A whole completion with this content, and whatever else its message holds."""
+    choice = {"index": 0, "message": {"role": "assistant", "content": content, **message}, "finish_reason": finish_reason}
+    return Reply(200, json.dumps({"object": "chat.completion", "choices": [choice]}).encode())
 
 
 def error(status: int, message: str, code: str | None = None) -> Reply:

@@ -17,6 +17,7 @@ import httpx2 as httpx
 from events.database import Database
 from workers.chatwork.answers import Answer, ChatworkRoom, MessagesAnswer, NotAnAnswer, read_messages, read_rooms
 from workers.chatwork.rate_limit import Permit, RateLimit
+from workers.http_body import ACCEPT_ENCODING, UnreadableBody, read_body
 from workers.job_type import Final
 from workers.outgoing import Outgoing
 
@@ -137,7 +138,7 @@ class Chatwork:
         # No redirect is followed: the token is for this server only.
         self._http = outgoing.client(
             settings.base_url,
-            headers={"x-chatworktoken": settings.token, "accept": "application/json"},
+            headers={"x-chatworktoken": settings.token, "accept": "application/json", "accept-encoding": ACCEPT_ENCODING},
             timeout=httpx.Timeout(timeout, connect=CONNECT_TIMEOUT),
             limits=httpx.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=16),
         )
@@ -237,15 +238,10 @@ def account_of(token: str) -> str:
 
 
 async def _body(response: httpx.Response) -> bytes:
-    body = bytearray()
     try:
-        async for chunk in response.aiter_bytes():
-            body += chunk
-            if len(body) > LARGEST_ANSWER:
-                raise Unreadable(f"Chatwork's answer is longer than {LARGEST_ANSWER} bytes")
-    except httpx.DecodingError:
-        raise Unreadable("Chatwork's answer cannot be decompressed") from None
-    return bytes(body)
+        return await read_body(response, LARGEST_ANSWER)
+    except UnreadableBody as error:
+        raise Unreadable(f"Chatwork's answer {error}") from None
 
 
 async def _read(read: Callable[[bytes], A], body: bytes) -> A:

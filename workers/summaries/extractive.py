@@ -6,7 +6,7 @@ the summary, a question nobody answered an open item, a request or promise that 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime
 
 from workers.summaries import cues
 from workers.summaries.actions import Action, open_actions
@@ -15,16 +15,13 @@ from workers.summaries.markdown import KEY_TOPICS, NEXT_ACTIONS, NOTHING_SAID, O
 from workers.summaries.open_items import open_questions
 from workers.summaries.points import points_of
 from workers.summaries.sentences import language_of
-from workers.summaries.summary import MAX_SOURCE_LINKS, Message
+from workers.summaries.summary import MAX_SOURCE_LINKS, OFFICE_ZONE, Message
 from workers.summaries.topics import topics_of
 
 MODEL = "extractive-1"
 MAX_OPEN_ITEMS, MAX_ACTIONS = 8, 10
 MAX_QUOTED = 160
 """Characters of one sentence as it is shown."""
-
-# What "明日" means depends on where it was said. Who writes Japanese is taken to be in Japan, which has no summer time.
-ZONES = {"ja": timezone(timedelta(hours=9)), "en": UTC}
 
 
 def summarise(messages: Sequence[Message]) -> tuple[str, tuple[str, ...]]:
@@ -36,7 +33,7 @@ def summarise(messages: Sequence[Message]) -> tuple[str, tuple[str, ...]]:
     write = _Writer(language_of(line.text for line in lines), several_rooms=len(rooms) > 1)
     points = points_of(rooms)
     questions = [line for room in rooms for line in open_questions(room)][-MAX_OPEN_ITEMS:]
-    actions = [action for room in rooms for action in open_actions(room, ZONES[write.language])][-MAX_ACTIONS:]
+    actions = [action for room in rooms for action in open_actions(room, OFFICE_ZONE)][-MAX_ACTIONS:]
     sections = {
         SUMMARY: [write.overview([turn.message for room in rooms for turn in room]), *(write.point(line) for line in points)],
         KEY_TOPICS: [write.topic(*topic) for topic in _topics(rooms, points)],
@@ -109,7 +106,7 @@ class _Writer:
         return f"{line.message.sender}: " if line.message.sender else ""
 
     def _day(self, at: datetime) -> str:
-        day = at.astimezone(ZONES[self.language])
+        day = at.astimezone(OFFICE_ZONE)
         return f"{day.month}/{day.day}" if self.language == "ja" else f"{day.day} {day:%b}"
 
 

@@ -7,6 +7,12 @@ HEADINGS = (SUMMARY, KEY_TOPICS, OPEN_ITEMS, NEXT_ACTIONS)
 
 NOTHING_SAID = "この期間のメッセージはありません。 (No messages in this period.)"
 NOTHING = {"ja": "- なし", "en": "- None"}
+LEFT_OUT = {
+    "ja": "- （モデルの回答にこの項目の記載がありません）",
+    "en": "- (The model's answer says nothing under this heading.)",
+}
+"""Under a heading that a model left out or left empty: that is not the same as "there is nothing"."""
+CUT = {"ja": "- …（長いため以下省略）", "en": "- … (the rest is left out: too long)"}
 
 _NAMES = {
     SUMMARY: ("summary", "overview", "要約", "概要", "サマリー", "まとめ"),
@@ -15,51 +21,109 @@ _NAMES = {
     NEXT_ACTIONS: ("next actions", "next steps", "action items", "actions", "次のアクション", "今後の対応", "次の対応"),
 }
 _CANONICAL = {name: heading for heading, names in _NAMES.items() for name in names}
-_MARKED_LINE = re.compile(r"[ \t]{0,3}(?:#{1,6}[ \t]*(?P<hashed>[^\n]{1,80})|\*\*(?P<bold>[^*\n]{1,80})\*\*[ \t]*[:：]?[ \t]*)")
-_FENCE = re.compile(r"\s*```(?:markdown|md)?[ \t]*\n(.*?)\n?```\s*", re.DOTALL | re.IGNORECASE)
+_MARKED_LINE = re.compile(
+    r"[ \t]{0,3}(?:#{1,6}[ \t]*+(?P<hashed>[^\n]{1,80})|\*\*(?P<bold>[^*\n]{1,80})\*\*[ \t]*+[:：]?[ \t]*+)"
+)
+_LOOSELY_MARKED_LINE = re.compile(
+    r"[ \t]{0,3}(?:\d{1,2}[.)][ \t]{0,3})?"
+    r"(?:【(?P<bracketed>[^】\n]{1,40})】[ \t]*+|[■◆●▼□◇][ \t　]?(?P<squared>[^\n]{1,40})|(?P<named>[^\n:：]{1,40})[:：]?[ \t]*+)"
+)
+"""Read only where no heading is marked as Markdown does it: otherwise "課題:" may be a line of the summary."""
+_TAG_ALONE = re.compile(r"[ \t]{0,3}</?[A-Za-z][\w:-]{0,40}>[ \t]{0,3}")
+
+Sections = dict[str, list[str]]
+"""The lines under each heading that there is."""
 
 
-def draft_of(sections: dict[str, list[str]], language: str) -> str:
+def draft_of(sections: Sections, language: str) -> str:
     """Markdown out of each heading's lines. A heading without any says that there is nothing."""
-    return "\n\n".join(
-        f"## {heading}\n\n" + ("\n".join(sections.get(heading, [])).strip("\n") or NOTHING[language]) for heading in HEADINGS
-    )
+    return _written({heading: sections.get(heading) or [NOTHING[language]] for heading in HEADINGS})
 
 
 def draft_saying(text: str) -> str:
     """The four headings, each over the same text."""
-    return draft_of({heading: [text] for heading in HEADINGS}, "en")
+    return _written({heading: [text] for heading in HEADINGS})
 
 
-def repaired(answer: str, language: str) -> str:
-    """A model's answer with exactly our headings: translated or differently marked ones are recognised, missing ones added,
-    doubled ones joined, and what stands before the first belongs to the summary."""
-    sections: dict[str, list[str]] = {heading: [] for heading in HEADINGS}
-    current = SUMMARY
-    for line in _unfenced(answer).splitlines():
-        heading = _heading_in(line)
+def sections_of(answer: str) -> Sections:
+    """A model's answer by heading: translated or differently marked ones are recognised, doubled ones joined. What stands before
+    the first is left out: greetings, or thoughts in a form that nobody knows. Once all four are there, another "Summary" begins
+    the answer anew: the first was a trial. An answer without any heading is a summary."""
+    lines = answer.splitlines()
+    sections = _sections_marked_by(_MARKED_LINE, lines) or _sections_marked_by(_LOOSELY_MARKED_LINE, lines)
+    sections = sections or _sections_marked_by(_MARKED_LINE, [f"## {SUMMARY}", *lines])
+    return {heading: _trimmed(sections[heading]) for heading in HEADINGS if heading in sections}
+
+
+def _sections_marked_by(marked_line: re.Pattern[str], lines: list[str]) -> Sections:
+    sections: Sections = {}
+    current: str | None = None
+    for line in lines:
+        heading = _heading_in(line, marked_line)
         if heading is not None:
+            if heading == SUMMARY and sections.keys() == set(HEADINGS):
+                sections = {}
             current = heading
-        elif line.startswith(("# ", "## ")):
-            sections[current].append(f"### {line.lstrip('# ')}")
-        else:
-            sections[current].append(line.rstrip())
-    return draft_of({heading: _trimmed(lines) for heading, lines in sections.items()}, language)
+            sections.setdefault(current, [])
+        elif current is not None and not _TAG_ALONE.fullmatch(line):
+            sections[current].append(f"### {line.lstrip('# ')}" if line.startswith(("# ", "## ")) else line.rstrip())
+    return sections
 
 
-def _heading_in(line: str) -> str | None:
-    found = _MARKED_LINE.fullmatch(line)
+def complete(sections: Sections, language: str) -> str:
+    """A draft out of a model's sections. Where it left one out or empty, that is said."""
+    return _written({heading: sections.get(heading) or [LEFT_OUT[language]] for heading in HEADINGS})
+
+
+def as_answered(sections: Sections) -> str:
+    """Only the headings that there are."""
+    return _written(sections)
+
+
+def shortened(sections: Sections, most: int, language: str) -> Sections:
+    """Of sections that have more than `most` characters together, the first lines of each long one: none is lost to another's
+    length."""
+    if sum(map(_length, sections.values())) <= most:
+        return sections
+    share = most // len(HEADINGS)
+    return {heading: _first_lines(lines, share, language) for heading, lines in sections.items()}
+
+
+def _first_lines(lines: list[str], most: int, language: str) -> list[str]:
+    if _length(lines) <= most:
+        return lines
+    room = most - len(CUT[language]) - 1
+    kept: list[str] = []
+    for line in lines:
+        if len(line) + 1 > room:
+            break
+        kept.append(line)
+        room -= len(line) + 1
+    return [*(kept or [lines[0][: room - 1] + "…"]), CUT[language]]
+
+
+def _length(lines: list[str]) -> int:
+    return sum(len(line) + 1 for line in lines)
+
+
+def _written(sections: Sections) -> str:
+    return "\n\n".join(f"## {heading}\n\n" + "\n".join(lines).strip("\n") for heading, lines in sections.items())
+
+
+def _heading_in(line: str, marked_line: re.Pattern[str]) -> str | None:
+    found = marked_line.fullmatch(line)
     if found is None:
         return None
-    name = re.sub(r"^\d+[.)]\s*|[*_#:：]+", "", found["hashed"] or found["bold"]).strip().casefold()
-    return _CANONICAL.get(name) or _CANONICAL.get(re.split(r"[(（/]", name)[0].strip())
-
-
-def _unfenced(answer: str) -> str:
-    fenced = _FENCE.fullmatch(answer)
-    return fenced[1] if fenced else answer
+    marked = next(filter(None, found.groups()), "")
+    name = re.sub(r"^\d{1,3}[.)]\s{0,3}|[*_#:：]+", "", marked).strip().casefold()
+    return _CANONICAL.get(name) or _CANONICAL.get(re.split(r"[(（/\[【［]", name)[0].strip())
 
 
 def _trimmed(lines: list[str]) -> list[str]:
-    """Without empty lines at either end, and never more than one in a row."""
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines).strip("\n")).splitlines()
+    """Without empty lines at either end, never more than one in a row, and without the end of a fence around the answer."""
+    text = "\n".join(lines).strip("\n")
+    if text.count("```") % 2 and text.endswith("\n```"):
+        text = text.removesuffix("\n```").rstrip("\n")
+    elif text == "```":
+        text = ""
+    return re.sub(r"\n{3,}", "\n\n", text).splitlines()

@@ -1,23 +1,24 @@
-"""What a language model is asked, and how its answer points back at messages. The only place with words for a model.
+"""What a language model is asked. The only place with words for a model.
 
 Change `PROMPT_VERSION` with every change here: it is stored with each draft.
 """
 
-import re
 from collections.abc import Mapping, Sequence
+from datetime import date
 
 import orjson
 
-from events.job import rfc3339
 from workers.summaries.markdown import HEADINGS
 from workers.summaries.markup import plain
-from workers.summaries.summary import Message
+from workers.summaries.summary import OFFICE_ZONE, Message
 
-PROMPT_VERSION = "summary-1"
+PROMPT_VERSION = "summary-2"
 MAX_TEXT = 1_500
 """Characters of one message that are sent: forty of them still fit a model with a context of 128,000 tokens."""
 
-_CITED = re.compile(r"[ \t]*\[#\d+(?:[,、\s]*#?\d+)*\]")
+MAX_NAME = 200
+"""Characters of a name that are sent, of a person's or a room's."""
+
 _LANGUAGES = {"ja": "Japanese", "en": "English"}
 
 _FORM = f"""
@@ -28,6 +29,11 @@ Summary: what happened and what was decided, in 2 to 6 bullet points. Key Topics
 Open Items: questions without an answer and problems without a solution. Next Actions: one bullet each, with who does it and by
 when, where that was said. Where there is nothing, write one bullet that says so. Say only what the messages say; invent no
 name, figure or date. End every bullet with the numbers of the messages it rests on, like this: [#3, #17].
+""".strip()
+
+_TIME = """
+Times are local (Japan, UTC+09:00). Today is {today:%Y-%m-%d}, a {today:%A}. Words like "today", "明日" or "来週" count from the
+time of the message that holds them: where it matters, write the date that is meant.
 """.strip()
 
 _DATA = """
@@ -46,37 +52,29 @@ Prompt = list[tuple[str, str]]
 """Pairs of role ("system" or "user") and text."""
 
 
-def ask_to_summarise(messages: Mapping[int, Message], language: str) -> Prompt:
+def ask_to_summarise(messages: Mapping[int, Message], language: str, *, today: date) -> Prompt:
     """`messages` by the number under which the model may cite them."""
     lines = [
         {
             "number": number,
-            "room": message.room_name,
-            "from": message.sender,
-            "at": rfc3339(message.sent_at),
+            "room": message.room_name[:MAX_NAME],
+            "from": message.sender[:MAX_NAME],
+            "at": message.sent_at.astimezone(OFFICE_ZONE).isoformat(timespec="minutes"),
             "text": plain(message.body).text[:MAX_TEXT],
         }
         for number, message in messages.items()
     ]
-    return _prompt(_SUMMARISE, "MESSAGES", lines, language)
+    return _prompt(_SUMMARISE, "MESSAGES", lines, language, today)
 
 
-def ask_to_merge(parts: Sequence[str], language: str) -> Prompt:
-    return _prompt(_MERGE, "PARTS", [{"part": number, "summary": part} for number, part in enumerate(parts, 1)], language)
+def ask_to_merge(parts: Sequence[str], language: str, *, today: date) -> Prompt:
+    lines = [{"part": number, "summary": part} for number, part in enumerate(parts, 1)]
+    return _prompt(_MERGE, "PARTS", lines, language, today)
 
 
-def cited_in(answer: str) -> list[int]:
-    """The numbers of the messages that an answer rests on, in the order in which it names them."""
-    return list(dict.fromkeys(int(number) for cited in _CITED.findall(answer) for number in re.findall(r"\d{1,6}", cited)))
-
-
-def without_citations(answer: str) -> str:
-    """The numbers mean nothing to a reader: the draft's source links stand for them."""
-    return _CITED.sub("", answer)
-
-
-def _prompt(task: str, mark: str, lines: Sequence[Mapping[str, object]], language: str) -> Prompt:
+def _prompt(task: str, mark: str, lines: Sequence[Mapping[str, object]], language: str, today: date) -> Prompt:
     # JSON keeps a message inside its own line: no line break and no closing mark can be written from within a string.
     data = "\n".join(orjson.dumps(line).decode() for line in lines)
-    system = "\n\n".join((task, _DATA.format(mark=mark), _FORM.format(language=_LANGUAGES[language])))
+    form = _FORM.format(language=_LANGUAGES[language])
+    system = "\n\n".join((task, _TIME.format(today=today), _DATA.format(mark=mark), form))
     return [("system", system), ("user", f"<{mark}>\n{data}\n</{mark}>")]

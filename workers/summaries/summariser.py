@@ -5,50 +5,35 @@ Up to 40 messages go to the model in one request; more are summarised 40 at a ti
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from datetime import datetime
 
-import openai
-from openai.types.chat import ChatCompletion, ChatCompletionMessageParam
-
-from workers.job_type import Final
 from workers.outgoing import Outgoing
 from workers.summaries import extractive
+from workers.summaries.answer import ModelFailed, ModelRefused
+from workers.summaries.citations import cited_in, without_citations
 from workers.summaries.conversation import by_room
-from workers.summaries.markdown import NOTHING_SAID, draft_saying, repaired
-from workers.summaries.prompt import PROMPT_VERSION, Prompt, ask_to_merge, ask_to_summarise, cited_in, without_citations
+from workers.summaries.markdown import (
+    NOTHING_SAID,
+    as_answered,
+    complete,
+    draft_saying,
+    sections_of,
+    shortened,
+)
+from workers.summaries.model import ModelClient, SummarySettings
+from workers.summaries.model_watch import ModelWatch
+from workers.summaries.prompt import PROMPT_VERSION, Prompt, ask_to_merge, ask_to_summarise
 from workers.summaries.sentences import language_of
-from workers.summaries.summary import MAX_SOURCE_LINKS, Message, Summary, TokenUsage
+from workers.summaries.summary import MAX_SOURCE_LINKS, OFFICE_ZONE, Message, Summary, TokenUsage
 
-VENDOR_URL = "https://api.openai.com/v1"
+__all__ = ["ModelFailed", "ModelRefused", "Summariser", "SummarySettings"]
+
 MESSAGES_AT_ONCE = 40
 REQUESTS_AT_ONCE = 3
 MAX_ANSWER = 12_000
 """Characters of one answer that are kept: a draft is read by people, and is stored with the job's history."""
 MAX_MERGE = 48_000
 """Characters of the parts that are merged in one request; more are merged in rounds."""
-
-# A request that failed is sent twice more by the client, after the server's Retry-After or half a second: an attempt of the job
-# that starts again would pay for all its other requests a second time.
-REQUEST_RETRIES = 2
-
-
-@dataclass(frozen=True, slots=True)
-class SummarySettings:
-    """`base_url` is any OpenAI-compatible server's, the vendor's if None; `timeout` is of one request, in seconds."""
-
-    api_key: str | None = field(default=None, repr=False)
-    model: str = "gpt-4o-mini"
-    base_url: str | None = None
-    timeout: float = 120.0
-
-
-class ModelRefused(Final):
-    """The model's server will answer the same next time: a bad key, an unknown model, a request it can't take."""
-
-
-class ModelFailed(Exception):
-    """The model's server is away, too busy, or answered with nothing that can be read. Another attempt may succeed."""
-
 
 Report = Callable[[int, int], Awaitable[None]]
 """Told how many chunks there are in all, and how many are done."""
@@ -59,7 +44,8 @@ class Summariser:
 
     def __init__(self, settings: SummarySettings, outgoing: Outgoing = Outgoing()) -> None:  # noqa: B008 (it is frozen)
         self.model = settings.model if settings.api_key else extractive.MODEL
-        self._client = _client(settings, outgoing) if settings.api_key else None
+        self._client = ModelClient(settings, outgoing) if settings.api_key else None
+        self.watch = ModelWatch(self._client)
 
     async def close(self) -> None:
         if self._client is not None:
@@ -80,19 +66,50 @@ class Summariser:
         await report(1, 1)
         return Summary(content, links, self.model, PROMPT_VERSION)
 
-    async def _ask_the_model(self, client: openai.AsyncOpenAI, messages: Sequence[Message], report: Report) -> Summary:
-        numbered = dict(enumerate((message for room in by_room(messages) for message in room), 1))
-        language = language_of(message.body for message in messages)
-        model = _Model(client, self.model, language)
+    async def _ask_the_model(self, client: ModelClient, messages: Sequence[Message], report: Report) -> Summary:
+        numbered, language = await asyncio.to_thread(_numbered, messages)
+        model = _Model(client, language)
         parts = await _summarise_chunks(model, _chunks(numbered), report)
         answer = await _merge(model, parts)
-        return Summary(
-            content=repaired(without_citations(answer), language),
-            source_links=_links(cited_in(answer) or cited_in("\n".join(parts)), numbered),
-            model=self.model,
-            prompt_version=PROMPT_VERSION,
-            usage=model.usage,
-        )
+        content, cited = await asyncio.to_thread(_draft, answer, parts, language)
+        return Summary(content, _links(cited, numbered), self.model, PROMPT_VERSION, model.usage)
+
+
+class _Model:
+    """One draft's requests to the model, and what they used."""
+
+    def __init__(self, client: ModelClient, language: str) -> None:
+        self.language = language
+        self.usage = TokenUsage()
+        self._client = client
+        self._today = datetime.now(OFFICE_ZONE).date()
+
+    async def summarise(self, chunk: Mapping[int, Message]) -> str:
+        return await self._ask(await asyncio.to_thread(ask_to_summarise, chunk, self.language, today=self._today))
+
+    async def merge(self, parts: Sequence[str]) -> str:
+        return await self._ask(await asyncio.to_thread(ask_to_merge, parts, self.language, today=self._today))
+
+    async def _ask(self, prompt: Prompt) -> str:
+        answer = await self._client.complete(prompt)
+        self.usage += answer.usage
+        return await asyncio.to_thread(_part, answer.text, self.language)
+
+
+def _numbered(messages: Sequence[Message]) -> tuple[dict[int, Message], str]:
+    numbered = dict(enumerate((message for room in by_room(messages) for message in room), 1))
+    return numbered, language_of(message.body for message in messages)
+
+
+def _part(answer: str, language: str) -> str:
+    """An answer's sections, none too long, with their citations."""
+    return as_answered(shortened(sections_of(answer), MAX_ANSWER, language))
+
+
+def _draft(answer: str, parts: Sequence[str], language: str) -> tuple[str, list[int]]:
+    """The draft's content, and the numbers of the messages that it rests on."""
+    content = complete(sections_of(without_citations(answer)), language)
+    return content, cited_in(answer) or cited_in("\n".join(parts))
 
 
 async def _summarise_chunks(model: "_Model", chunks: list[dict[int, Message]], report: Report) -> list[str]:
@@ -102,7 +119,7 @@ async def _summarise_chunks(model: "_Model", chunks: list[dict[int, Message]], r
 
     async def summarise(chunk: dict[int, Message]) -> str:
         async with free:
-            return await model.ask(ask_to_summarise(chunk, model.language))
+            return await model.summarise(chunk)
 
     tasks = [asyncio.create_task(summarise(chunk)) for chunk in chunks]
     try:
@@ -119,9 +136,7 @@ async def _summarise_chunks(model: "_Model", chunks: list[dict[int, Message]], r
 async def _merge(model: "_Model", parts: list[str]) -> str:
     """One answer out of many, in as many rounds as their length asks for."""
     while len(parts) > 1:
-        parts = [
-            await model.ask(ask_to_merge(group, model.language)) if len(group) > 1 else group[0] for group in _groups(parts)
-        ]
+        parts = [await model.merge(group) if len(group) > 1 else group[0] for group in _groups(parts)]
     return parts[0]
 
 
@@ -145,79 +160,3 @@ def _links(cited: Sequence[int], numbered: Mapping[int, Message]) -> tuple[str, 
     """The messages that the answer names; of a model that names none, an even sample of what it read."""
     known = [number for number in cited if number in numbered] or list(numbered)[:: -(-len(numbered) // MAX_SOURCE_LINKS)]
     return tuple(dict.fromkeys(numbered[number].message_id for number in known))[:MAX_SOURCE_LINKS]
-
-
-# The model --------------------------------------------------------------------------------------------------------------------
-
-
-def _client(settings: SummarySettings, outgoing: Outgoing) -> openai.AsyncOpenAI:
-    # The vendor's address is named here because the client would otherwise look for one in the environment.
-    base_url = settings.base_url or VENDOR_URL
-    return openai.AsyncOpenAI(
-        api_key=settings.api_key,
-        base_url=base_url,
-        http_client=outgoing.client(base_url),
-        timeout=settings.timeout,
-        max_retries=REQUEST_RETRIES,
-    )
-
-
-class _Model:
-    """One draft's requests to the model, and what they used."""
-
-    def __init__(self, client: openai.AsyncOpenAI, name: str, language: str) -> None:
-        self.language = language
-        self.usage = TokenUsage()
-        self._client = client
-        self._name = name
-
-    async def ask(self, prompt: Prompt) -> str:
-        messages: list[ChatCompletionMessageParam] = [
-            {"role": "system", "content": text} if role == "system" else {"role": "user", "content": text}
-            for role, text in prompt
-        ]
-        try:
-            answer = await self._client.chat.completions.create(model=self._name, messages=messages)
-        except openai.APIStatusError as error:
-            raise _refusal(error) from error
-        except openai.APITimeoutError as error:
-            raise ModelFailed("the language model did not answer in time") from error
-        except openai.APIConnectionError as error:
-            raise ModelFailed("the language model cannot be reached") from error
-        except (openai.APIError, ValueError) as error:
-            raise ModelFailed("the language model's answer cannot be read") from error
-        self.usage += _usage(answer)
-        return _text(answer)
-
-
-WORTH_ANOTHER_ATTEMPT = frozenset({408, 409, 425, 429})
-
-
-def _refusal(error: openai.APIStatusError) -> Exception:
-    # The server's message is left out: it may hold a part of the key or of somebody's chat. Its code says enough.
-    code = f" ({error.code})" if isinstance(error.code, str) and error.code.isascii() and len(error.code) <= 60 else ""
-    message = f"the language model's server answered {error.status_code}{code}"
-    if error.status_code in WORTH_ANOTHER_ATTEMPT or error.status_code >= 500:
-        return ModelFailed(message)
-    return ModelRefused(message)
-
-
-def _text(answer: ChatCompletion) -> str:
-    """The client checks nothing: a compatible server may answer with a page of HTML, without choices, or without content."""
-    choices = getattr(answer, "choices", None) or [None]
-    content = getattr(getattr(choices[0], "message", None), "content", None)
-    text = _storable(content) if isinstance(content, str) else ""
-    if not text.strip():
-        raise ModelFailed("the language model answered with nothing")
-    return text[:MAX_ANSWER]
-
-
-def _storable(text: str) -> str:
-    """Without what PostgreSQL's text can't hold: NUL and lone surrogates."""
-    return text.replace("\x00", "").encode("utf-8", "ignore").decode("utf-8")
-
-
-def _usage(answer: ChatCompletion) -> TokenUsage:
-    usage = getattr(answer, "usage", None)
-    used = (getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens"))
-    return TokenUsage(*(tokens if isinstance(tokens, int) else 0 for tokens in used))

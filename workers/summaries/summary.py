@@ -1,11 +1,14 @@
 """What goes into a summary and what comes out of it."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 
 from events.job import JSON
 
 MAX_SOURCE_LINKS = 20
+OFFICE_ZONE = timezone(timedelta(hours=9))
+"""Asia/Tokyo, which has no summer time. Chatwork tells nobody's time zone; nearly all its offices are in Japan, and before nine
+in the morning there "明日" is another day than in UTC."""
 
 
 @dataclass(frozen=True, slots=True)

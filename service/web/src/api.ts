@@ -146,6 +146,10 @@ const post = <T>(path: string, body: unknown = {}, query?: Query) =>
 const queue = <T = Queued>(path: string, body: unknown = {}, query?: Query) =>
   call<T>("POST", path, { body, ...(query && { query }), headers: { "Idempotency-Key": crypto.randomUUID() } });
 
+/** The last day of the model that writes summaries, where it is near. */
+export const modelShutdown = async (signal?: AbortSignal) =>
+  (await get<Schemas["Ready"]>("/readyz", {}, signal)).modelShutdown ?? null;
+
 /** Whether the service can serve just now. */
 export const isReady = async (): Promise<boolean> => {
   try {

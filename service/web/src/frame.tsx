@@ -1,7 +1,8 @@
 /** What stands around every screen: where one can go, who one is, whether what one sees is live. */
 
-import { useMutation } from "@tanstack/react-query";
+import { useMutation, useQuery } from "@tanstack/react-query";
 import { type ReactNode, useEffect, useRef, useSyncExternalStore } from "react";
+import { modelShutdown } from "./api";
 import { useLiveState } from "./live";
 import { Icon, type IconName } from "./parts/icons";
 import { Menu } from "./parts/menu";
@@ -41,6 +42,7 @@ export function Frame({ children }: { children: ReactNode }) {
         <Account />
       </header>
       <Connection />
+      <Notices />
       <main id="main" ref={main} tabIndex={-1}>
         {children}
       </main>
@@ -111,6 +113,30 @@ function Connection() {
       {!online && (
         <p className="banner">
           <Icon name="warn" /> {words.offline}
+        </p>
+      )}
+    </div>
+  );
+}
+
+const HOURLY = 60 * 60_000;
+
+/** Only somebody who can do something about it is told. */
+function Notices() {
+  const words = useWords();
+  const { isAdmin } = useSession();
+  const { data: shutdown } = useQuery({
+    queryKey: ["model-shutdown"],
+    queryFn: ({ signal }) => modelShutdown(signal),
+    enabled: isAdmin,
+    staleTime: HOURLY,
+    refetchInterval: HOURLY,
+  });
+  return (
+    <div role="status">
+      {shutdown && (
+        <p className="banner">
+          <Icon name="warn" /> {words.modelShutdown(shutdown.model, shutdown.date)}
         </p>
       )}
     </div>

@@ -79,6 +79,14 @@ describe("a job's error", () => {
     ["WorkerLost", "worker w1 disappeared while it ran attempt 1"],
     ["Timeout", "attempt 1 took longer than 600 s"],
     ["ModelFailed", "the language model cannot be reached"],
+    ["AnswerCutOff", "the language model's answer was cut off (length): it reached a limit of tokens"],
+    ["AnswerWithheld", "the language model's server held its answer back (content_filter)"],
+    ["OnlyReasoning", "the language model answered with nothing but its reasoning"],
+    ["ModelRefused", "the language model's server answered 404 (model_not_found): set OPENAI_MODEL to a model that it has"],
+    ["ModelRefused", "the language model's server answered 401 (invalid_api_key): check OPENAI_API_KEY"],
+    ["ModelRefused", "the language model's server answered 429 (insufficient_quota)"],
+    ["ModelRefused", "the language model refused: no"],
+    ["ModelRefused", "the language model's server answered 400"],
   ])("%s: %s has a meaning", (name, message) => {
     expect(errorMeaning(ja, { name, message })).toMatch(/[ぁ-ん]。$/);
   });

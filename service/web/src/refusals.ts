@@ -49,6 +49,14 @@ const ERRORS: [RegExp, Says][] = [
   [/^Timeout: /, (words) => words.meansTimeout],
   [/^ForceFailed: /, (words) => words.meansForceFailed],
   [/^ModelFailed: /, (words) => words.meansModelFailed],
+  [/^AnswerCutOff: /, (words) => words.meansAnswerCutOff],
+  [/^AnswerWithheld: /, (words) => words.meansAnswerWithheld],
+  [/^OnlyReasoning: /, (words) => words.meansOnlyReasoning],
+  [/^ModelRefused: .*OPENAI_MODEL/, (words) => words.meansUnknownModel],
+  [/^ModelRefused: .*OPENAI_API_KEY/, (words) => words.meansModelKey],
+  [/^ModelRefused: .*(quota|billing|balance|credit|payment)/, (words) => words.meansModelUnpaid],
+  [/^ModelRefused: the language model refused/, (words) => words.meansModelWouldNot],
+  [/^ModelRefused: /, (words) => words.meansModelRefused],
   [/^UnknownCompany: /, (words) => words.meansCompanyGone],
 ];
 

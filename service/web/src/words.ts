@@ -52,6 +52,12 @@ const WORDS = {
     "オフラインです。表示されている内容は最新でない可能性があります。接続が戻りしだい更新します。",
     "You are offline. What you see may be out of date; it is brought up to date once you are back.",
   ),
+  modelShutdown: saying(
+    (model: string, on: string) =>
+      `要約に使うモデル ${model} は ${on} に提供が終わります。それまでに OPENAI_MODEL を別のモデルに変えてください。`,
+    (model: string, on: string) =>
+      `The model that writes summaries, ${model}, is shut down on ${on}. Set OPENAI_MODEL to another before that day.`,
+  ),
   close: say("閉じる", "Close"),
   dismiss: say("通知を閉じる", "Dismiss"),
   notifications: say("通知", "Notifications"),
@@ -221,6 +227,35 @@ const WORDS = {
   meansModelFailed: say(
     "要約に使う言語モデルから正しい応答が得られませんでした。",
     "The language model gave no usable answer.",
+  ),
+  meansAnswerCutOff: say(
+    "要約に使う言語モデルの応答が、長さの上限で途中で切れました。",
+    "The language model's answer was cut off at its longest.",
+  ),
+  meansAnswerWithheld: say(
+    "要約に使う言語モデルのフィルターが応答を止めました。",
+    "The language model's filter held its answer back.",
+  ),
+  meansOnlyReasoning: say(
+    "要約に使う言語モデルは考えただけで、答えを返しませんでした。",
+    "The language model thought, and answered nothing.",
+  ),
+  meansUnknownModel: say(
+    "要約に使うモデルがサーバーにありません。管理者が OPENAI_MODEL を変える必要があります。",
+    "The server does not have this model: an admin must change OPENAI_MODEL.",
+  ),
+  meansModelKey: say(
+    "要約に使う言語モデルのサーバーが、設定されたキーを受け付けませんでした。",
+    "The language model's server does not take the key that is set.",
+  ),
+  meansModelUnpaid: say(
+    "要約に使う言語モデルの利用枠または残高がありません。契約を確認してください。",
+    "The quota or the credit for the language model is used up: check the plan.",
+  ),
+  meansModelWouldNot: say("要約に使う言語モデルが応答を断りました。", "The language model refused to answer."),
+  meansModelRefused: say(
+    "要約に使う言語モデルのサーバーがリクエストを断りました。もう一度試しても同じ結果になります。",
+    "The language model's server refused the request, and would refuse it again.",
   ),
   meansCompanyGone: say("会社が見つかりませんでした。", "There is no such company."),
 

@@ -1,0 +1,207 @@
+"""What an OpenAI-compatible server answers to a chat completion, read into text; and what it may say instead.
+
+Everything here is pure, and nothing of an answer stands in an error but short words that name a reason (`content_filter`), and
+the sentence by which a model refuses.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from workers.job_type import Final
+from workers.summaries.reasoning import without_reasoning
+from workers.summaries.summary import TokenUsage
+
+MOST_TOKENS = 10**12
+LONGEST_REFUSAL = 200
+"""Characters of a model's refusal that are shown."""
+
+FINISHED = frozenset({"", "stop", "eos", "eos_token", "end_turn", "stop_sequence", "completed", "complete", "finished"})
+CUT_OFF = frozenset(
+    {"length", "max_tokens", "max_output_tokens", "model_length", "context_length", "insufficient_system_resource"}
+)
+WITHHELD = frozenset(
+    {"content_filter", "content_filtered", "safety", "recitation", "sensitive", "prohibited_content", "blocklist", "spii"}
+)
+
+WILL_NOT_GO_AWAY = frozenset(
+    {
+        "insufficient_quota", "quota_exceeded", "billing_hard_limit_reached", "billing_not_active", "billing_error",
+        "insufficient_balance", "insufficient_credits", "insufficient_user_quota", "payment_required", "credit_limit_reached",
+        "account_deactivated", "account_disabled", "organization_deactivated", "access_terminated", "invalid_api_key",
+        "invalid_authentication", "authentication_error", "permission_denied", "permission_error", "ip_not_authorized",
+        "unsupported_country_region_territory", "context_length_exceeded", "content_policy_violation", "content_filter",
+        "unsupported_model",
+    }
+)  # fmt: skip
+"""Codes of errors that the next attempt would get again, whatever the status says. OpenAI gives `insufficient_quota` with 429."""
+UNKNOWN_MODEL = frozenset({"model_not_found", "model_not_available", "unknown_model", "invalid_model", "deploymentnotfound"})
+WORTH_ANOTHER_ATTEMPT = frozenset({408, 409, 425, 429})
+
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,59}")
+_SECRET = re.compile(r"(?:sk|pk|rk|key|token|Bearer)[-_ ][\w.-]{6,}+", re.IGNORECASE)
+
+
+class ModelRefused(Final):
+    """The model's server will answer the same next time: a bad key, an unknown model, a request it can't take."""
+
+
+class AnswerWithheld(ModelRefused):
+    """The server's filter held the answer back."""
+
+
+class ModelFailed(Exception):
+    """The model's server is away, too busy, or answered with nothing that can be read. Another attempt may succeed."""
+
+
+class AnswerCutOff(ModelFailed):
+    """The answer ends before its end: the model reached its limit of tokens."""
+
+
+class OnlyReasoning(ModelFailed):
+    """The model thought, and answered nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    text: str
+    usage: TokenUsage
+
+
+def read_answer(body: bytes, *, model: str) -> Answer:
+    """Of a response with status 200. The text is what the model answered without its reasoning; it is not empty. Raises
+    `ModelRefused` and `ModelFailed`."""
+    completion = _json(body)
+    if not isinstance(completion, Mapping):
+        raise ModelFailed("the language model's answer cannot be read")
+    choice = _first_choice(completion)
+    error = completion.get("error") or choice.get("error")
+    if error:
+        raise failure(_status_in(error), error, model=model)
+    message = choice.get("message")
+    message = message if isinstance(message, Mapping) else {}
+    _must_be_finished(choice.get("finish_reason"))
+    _must_not_be_refused(message)
+    text = _storable("".join(_texts(message.get("content"))))
+    answered = without_reasoning(text)
+    if not answered:
+        if text.strip() or any(
+            message.get(name) for name in ("reasoning_content", "reasoning", "thinking", "reasoning_details")
+        ):
+            raise OnlyReasoning("the language model answered with nothing but its reasoning")
+        raise ModelFailed("the language model answered with nothing")
+    return Answer(answered, _usage(completion.get("usage")))
+
+
+def failure(status: int, error: object, *, model: str) -> ModelRefused | ModelFailed:
+    """Of an error's status and its `error` as the body has it. The server's own message is left out: it may hold the key or a
+    part of somebody's chat. Its code says enough."""
+    codes = _codes(error)
+    shown = f" ({codes[0]})" if codes else ""
+    message = f"the language model's server answered {status}{shown}"
+    known = {code.lower() for code in codes}
+    param = error.get("param") if isinstance(error, Mapping) else None
+    if known & UNKNOWN_MODEL or status == 404 or (param == "model" and 400 <= status < 500 and status != 429):
+        return ModelRefused(
+            f"{message}: set OPENAI_MODEL to a model that it has (now {model[:80]!r}); is OPENAI_BASE_URL right?"
+        )
+    if status in (401, 403):
+        return ModelRefused(f"{message}: check OPENAI_API_KEY")
+    if 300 <= status < 400:
+        return ModelRefused(f"{message}, which leads elsewhere: set OPENAI_BASE_URL to the server's own address")
+    if known & WILL_NOT_GO_AWAY and status < 500:
+        return ModelRefused(message)
+    if status in WORTH_ANOTHER_ATTEMPT or status >= 500 or status < 300:
+        return ModelFailed(message)
+    return ModelRefused(message)
+
+
+def error_in(body: bytes) -> object:
+    """What the body of an error holds under `error`: `{"error": {…}}`, in a list as Google has it, or the error itself."""
+    read = _json(body)
+    if isinstance(read, list) and read:
+        read = read[0]
+    return read.get("error", read) if isinstance(read, Mapping) else None
+
+
+def _json(body: bytes) -> Any:
+    """None where it is none. Python's own reader is used because it takes a lone half of an emoji."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _first_choice(completion: Mapping[str, Any]) -> Mapping[str, Any]:
+    choices = completion.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return first if isinstance(first, Mapping) else {}
+
+
+def _must_be_finished(reason: object) -> None:
+    word = reason.strip() if isinstance(reason, str) else ""
+    if word.lower() in FINISHED:
+        return
+    shown = word if _WORD.fullmatch(word) else "in a way nobody knows"
+    if word.lower() in CUT_OFF:
+        raise AnswerCutOff(f"the language model's answer was cut off ({shown}): it reached a limit of tokens")
+    if word.lower() in WITHHELD:
+        raise AnswerWithheld(f"the language model's server held its answer back ({shown})")
+    raise ModelFailed(f"the language model did not finish its answer ({shown})")
+
+
+def _must_not_be_refused(message: Mapping[str, Any]) -> None:
+    content = message.get("content")
+    parts = [part for part in content if isinstance(part, Mapping)] if isinstance(content, list) else []
+    refusals = [message.get("refusal"), *(part.get("refusal") for part in parts)]
+    refusal = next((text for text in refusals if isinstance(text, str) and text.strip()), None)
+    if refusal is not None:
+        raise ModelRefused(f"the language model refused: {_scrubbed(refusal)}")
+
+
+def _scrubbed(text: str) -> str:
+    """One line of printable characters, bounded, without what looks like a key."""
+    printable = "".join(character if character.isprintable() else " " for character in _storable(text[: 4 * LONGEST_REFUSAL]))
+    line = _SECRET.sub("…", " ".join(printable.split()))
+    return line if len(line) <= LONGEST_REFUSAL else line[: LONGEST_REFUSAL - 1] + "…"
+
+
+def _texts(content: object) -> Iterator[str]:
+    """Content is a text, or a list of parts: texts, and others (thoughts, images) that are no answer."""
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, Sequence):
+        for part in content:
+            if isinstance(part, str):
+                yield part
+            elif isinstance(part, Mapping) and part.get("type", "text") in ("text", "output_text"):
+                text = part.get("text")
+                value = text.get("value") if isinstance(text, Mapping) else text
+                if isinstance(value, str):
+                    yield value
+
+
+def _storable(text: str) -> str:
+    """Without what PostgreSQL's text can't hold: NUL and lone surrogates."""
+    return text.replace("\x00", "").encode("utf-8", "ignore").decode("utf-8")
+
+
+def _usage(usage: object) -> TokenUsage:
+    given = usage if isinstance(usage, Mapping) else {}
+    used = (given.get(name) for name in ("prompt_tokens", "completion_tokens"))
+    return TokenUsage(*(tokens if type(tokens) is int and 0 <= tokens <= MOST_TOKENS else 0 for tokens in used))
+
+
+def _codes(error: object) -> list[str]:
+    """The words by which an error names itself, the most exact first."""
+    given = error if isinstance(error, Mapping) else {}
+    words = (given.get(name) for name in ("code", "type", "status"))
+    return [word for word in words if isinstance(word, str) and _WORD.fullmatch(word)]
+
+
+def _status_in(error: object) -> int:
+    """Of an error inside an answer with status 200, as a proxy of several vendors gives it."""
+    code = error.get("code") if isinstance(error, Mapping) else None
+    return code if type(code) is int and 400 <= code <= 599 else 200

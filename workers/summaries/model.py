@@ -1,0 +1,165 @@
+"""The client of an OpenAI-compatible server (https://platform.openai.com/docs/api-reference/chat).
+
+What is sent holds people's messages: it goes to OPENAI_BASE_URL and nowhere else, so redirects are not followed, and the
+environment is not read. What comes back is bounded before it is read.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import SplitResult, parse_qs, quote, urlsplit
+
+import httpx2 as httpx
+import orjson
+
+from workers.http_body import ACCEPT_ENCODING, UnreadableBody, read_body
+from workers.outgoing import Outgoing
+from workers.summaries.answer import Answer, ModelFailed, ModelRefused, error_in, failure, read_answer
+from workers.summaries.prompt import Prompt
+
+VENDOR_URL = "https://api.openai.com/v1"
+LARGEST_ANSWER = 4 * 2**20  # bytes, decompressed; an answer of ours has a few thousand
+LARGEST_ERROR = 64 * 2**10
+LARGEST_CARD = 64 * 2**10
+CONNECT_TIMEOUT = 10.0
+CARD_WITHIN = 10.0  # seconds
+REQUEST_RETRIES = 2
+"""A request that failed is sent twice more, after the server's Retry-After or half a second: an attempt of the job that starts
+again would pay for all its other requests a second time."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class SummarySettings:
+    """`base_url` is any OpenAI-compatible server's, with its query where it has one; the vendor's if None. `timeout` is of one
+    request and its whole answer, in seconds."""
+
+    api_key: str | None = field(default=None, repr=False)
+    model: str = "gpt-6-luna"
+    base_url: str | None = None
+    timeout: float = 120.0
+
+
+class ModelClient:
+    """Start it inside the event loop that uses it, and `close` it at the end."""
+
+    def __init__(self, settings: SummarySettings, outgoing: Outgoing) -> None:
+        assert settings.api_key is not None
+        self.model = settings.model
+        base = urlsplit(settings.base_url or VENDOR_URL)
+        self._completions = _address(base, "chat/completions")
+        self._card = _address(base, f"models/{quote(settings.model, safe='')}")
+        self._timeout = settings.timeout
+        # No redirect is followed: what people wrote is for this server only.
+        self._http = outgoing.client(
+            base._replace(query="", fragment="").geturl(),
+            headers={
+                **_authorization(base, settings.api_key),
+                "accept": "application/json",
+                "accept-encoding": ACCEPT_ENCODING,
+                "user-agent": "rireki",
+            },
+            timeout=httpx.Timeout(settings.timeout, connect=CONNECT_TIMEOUT, pool=None),
+        )
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def complete(self, prompt: Prompt) -> Answer:
+        """Raises `ModelRefused` (final) and `ModelFailed` (worth another attempt)."""
+        request = {"model": self.model, "messages": [{"role": role, "content": text} for role, text in prompt]}
+        content = await asyncio.to_thread(orjson.dumps, request)
+        failures = 0
+        while True:
+            body, problem, pause = await self._ask(content)
+            if problem is None:
+                return await asyncio.to_thread(read_answer, body, model=self.model)
+            failures += 1
+            if isinstance(problem, ModelRefused) or failures > REQUEST_RETRIES:
+                raise problem
+            await asyncio.sleep(FIRST_PAUSE * 2 ** (failures - 1) if pause is None else pause)
+
+    async def card(self) -> Mapping[str, Any] | None:
+        """What the server says of the model, `GET /models/{id}`; None where it says nothing that can be read. Raises
+        `ModelRefused` where it does not know the model."""
+        try:
+            async with asyncio.timeout(CARD_WITHIN), self._http.stream("GET", self._card) as response:
+                status = response.status_code
+                body = await read_body(response, LARGEST_CARD)
+        except (httpx.RequestError, TimeoutError, UnreadableBody):
+            return None
+        if status == 404 and _names_a_code(error := error_in(body)):
+            raise failure(status, error, model=self.model)
+        try:
+            card = json.loads(body) if status == 200 else None
+        except (ValueError, RecursionError):
+            return None
+        return card if isinstance(card, Mapping) else None
+
+    async def _ask(self, content: bytes) -> tuple[bytes, ModelRefused | ModelFailed | None, float | None]:
+        """The answer's body, or what is wrong and how long the server wants to be left alone.
+
+        Errors are returned, not raised from one another: a cause would bring the server's words into the job's stack."""
+        headers = {"content-type": "application/json"}
+        try:
+            async with (
+                asyncio.timeout(self._timeout),
+                self._http.stream("POST", self._completions, content=content, headers=headers) as response,
+            ):
+                if response.is_success:
+                    return await read_body(response, LARGEST_ANSWER), None, None
+                error = await _error_of(response)
+                return b"", failure(response.status_code, error, model=self.model), _pause(response.headers)
+        except (httpx.TimeoutException, TimeoutError):
+            return b"", ModelFailed("the language model did not answer in time"), None
+        except httpx.RequestError as error:
+            return b"", ModelFailed(f"the language model cannot be reached ({type(error).__name__})"), None
+        except UnreadableBody as error:
+            # Not asked again at once: the next answer would be as long, and may have to be paid as well.
+            reason = f"the language model's answer {error}"
+        raise ModelFailed(reason)
+
+
+def _address(base: SplitResult, path: str) -> str:
+    """Below the base, whose query stays: Azure wants `?api-version=` with each request."""
+    return base._replace(path=f"{base.path.rstrip('/')}/{path}", fragment="").geturl()
+
+
+def _authorization(base: SplitResult, key: str) -> dict[str, str]:
+    """Azure takes a key as `api-key` and a bearer for another thing; gateways in its form take either."""
+    host = base.hostname or ""
+    if host.endswith((".azure.com", ".azure.us", ".azure.cn", ".azure-api.net")):
+        return {"api-key": key}
+    bearer = {"authorization": f"Bearer {key}"}
+    return {**bearer, "api-key": key} if "api-version" in parse_qs(base.query) else bearer
+
+
+async def _error_of(response: httpx.Response) -> object:
+    try:
+        return error_in(await read_body(response, LARGEST_ERROR))
+    except UnreadableBody:
+        return None
+
+
+def _names_a_code(error: object) -> bool:
+    """A server that has no such endpoint answers 404 too, in words of its own."""
+    return isinstance(error, Mapping) and error.get("code") in ("model_not_found", "DeploymentNotFound")
+
+
+def _pause(headers: httpx.Headers) -> float | None:
+    """Seconds, by `retry-after-ms` or `Retry-After` (a number or a date); None where neither can be read."""
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers[name]) * unit
+        except (KeyError, ValueError):
+            continue
+        if seconds >= 0:  # also not a number
+            return min(seconds, LONGEST_PAUSE)
+    try:
+        there = parsedate_to_datetime(headers["date"])
+        return min(max((parsedate_to_datetime(headers["retry-after"]) - there).total_seconds(), 0.0), LONGEST_PAUSE)
+    except (KeyError, ValueError, TypeError, OverflowError):
+        return None

@@ -1,0 +1,79 @@
+"""Looks once a day whether the model is about to be shut down: its server says so in `GET /models/{id}`.
+
+A server without that endpoint, or with nonsense there, changes nothing.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import structlog
+
+from workers.summaries.answer import ModelRefused
+from workers.summaries.model import ModelClient
+
+log = structlog.get_logger(__name__)
+
+EVERY = 24 * 60 * 60.0  # seconds
+SOON = timedelta(days=60)
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
+
+
+@dataclass(frozen=True, slots=True)
+class Shutdown:
+    """The last day of a model, as its server tells it."""
+
+    model: str
+    on: date
+
+    @property
+    def detail(self) -> str:
+        return (
+            f"OPENAI_MODEL: the language model's server shuts {self.model} down on {self.on}: set another model before that day"
+        )
+
+
+class ModelWatch:
+    """`shutdown` is the model's, while it is less than 60 days away or past."""
+
+    def __init__(self, client: ModelClient | None, *, today: Callable[[], date] = _today) -> None:
+        self.shutdown: Shutdown | None = None
+        self._client = client
+        self._today = today
+
+    async def run(self) -> None:
+        """Looks now and then once a day, until it is cancelled. Without a model there is nothing to look at."""
+        while self._client is not None:
+            await self.look()
+            await asyncio.sleep(EVERY)
+
+    async def look(self) -> None:
+        assert self._client is not None
+        try:
+            card = await self._client.card()
+        except ModelRefused as unknown:
+            log.warning("the language model is not known", reason=str(unknown))
+            return
+        if card is None:
+            return  # what was known yesterday still holds
+        last_day = last_day_in(card)
+        soon = last_day is not None and last_day - self._today() <= SOON
+        self.shutdown = Shutdown(self._client.model, last_day) if soon and last_day is not None else None
+        if self.shutdown is not None:
+            log.warning("the language model will be shut down", reason=self.shutdown.detail)
+
+
+def last_day_in(card: Mapping[str, Any]) -> date | None:
+    """`shutdown_date` as a date, a time, or Unix seconds."""
+    value = card.get("shutdown_date")
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value, UTC).date()
+        return date.fromisoformat(value[:10]) if isinstance(value, str) else None
+    except (ValueError, OverflowError, OSError):
+        return None
