@@ -162,6 +162,6 @@ def test_messages_that_name_nobody_are_summed_up() -> None:
     assert "None" not in mixed
     assert "納期はいつですか" not in sections(content)["Open Items"][0]
     assert "担当者の記載なし" in content
-    (_, system), (_, data) = ask_to_summarise(dict(enumerate(messages, 1)), "ja")
+    (_, system), (_, data) = ask_to_summarise(dict(enumerate(messages, 1)), "ja", today=MORNING.date())
     assert system
     assert '"from":null' in data

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import date, tzinfo
 
 from workers.summaries import cues
-from workers.summaries.conversation import Line, Room, Turn, is_same_sender, says_again
+from workers.summaries.conversation import MOST_LOOKED_AT, Line, Room, Turn, is_same_sender, says_again
 from workers.summaries.dates import Due, due_in
 from workers.summaries.sentences import key_of, words_of
 from workers.summaries.words import NO_NAMES
@@ -30,11 +30,16 @@ class Action:
 def open_actions(room: Room, zone: tzinfo) -> list[Action]:
     """Requests, promises and Chatwork tasks of one room that nobody reported done; said twice, the later one. "明日" is counted
     from the day in `zone` on which it was said."""
+    found = [
+        (at, action)
+        for at, turn in enumerate(room)
+        for action in _asked_or_promised(room, at, turn.message.sent_at.astimezone(zone).date())
+    ]
+    done = [[line for line in turn.lines if cues.reports_done(line.key)] for turn in room]
     open_ones: list[Action] = []
-    for at, turn in enumerate(room):
-        for action in _asked_or_promised(room, at, turn.message.sent_at.astimezone(zone).date()):
-            if not _is_done(room, at, action):
-                open_ones = [other for other in open_ones if not says_again(other.line, action.line)] + [action]
+    for at, action in found[-MOST_LOOKED_AT:]:
+        if not _is_done(room, done, at, action):
+            open_ones = [other for other in open_ones if not says_again(other.line, action.line)] + [action]
     return open_ones
 
 
@@ -95,13 +100,13 @@ def _begins_with_yes(turn: Turn) -> bool:
     return cues.accepts(key_of(turn.plain.text))
 
 
-def _is_done(room: Room, at: int, action: Action) -> bool:
-    """Somebody said later that it is done: in answer to that message, or naming most of the thing."""
+def _is_done(room: Room, done: list[list[Line]], at: int, action: Action) -> bool:
+    """Somebody said later that it is done: in answer to that message, or naming most of the thing. `done` are each turn's lines
+    that report something as done."""
     thing = cues.without_verbs(_thing(action.line, action.due)) or action.line.words
-    for turn in room[at + 1 :]:
-        done = [line for line in turn.lines if cues.reports_done(line.key)]
-        if done and action.line.message.message_id in turn.plain.replies_to:
+    for turn, lines in zip(room[at + 1 :], done[at + 1 :], strict=True):
+        if lines and action.line.message.message_id in turn.plain.replies_to:
             return True
-        if thing and any(len(line.words & thing) / len(thing) >= 0.6 for line in done):
+        if thing and any(len(line.words & thing) / len(thing) >= 0.6 for line in lines):
             return True
     return False

@@ -34,7 +34,12 @@ class Turn:
 
 Room = list[Turn]
 
-_NAME = re.compile(r"\d|[ァ-ヶ]|[a-z][一-龥]|[一-龥]+[a-z]$")
+MAX_KEY = 600
+"""Characters of a sentence that are compared: in one width and one case, one character may become eighteen."""
+MOST_LOOKED_AT = 300
+"""Of a room's questions, and of its requests and promises, so many of the last are compared with what was said later."""
+
+_NAME = re.compile(r"\d|[ァ-ヶ]|[a-z][一-龥]|(?<![一-龥])[一-龥]++[a-z]$")
 
 
 def by_room(messages: Sequence[Message]) -> list[list[Message]]:
@@ -86,5 +91,5 @@ def is_same_person(name: str, sender: str) -> bool:
 
 def _line(message: Message, text: str) -> Line:
     shown = without_opening(text)
-    key = key_of(shown)
+    key = key_of(shown)[:MAX_KEY]
     return Line(message, shown, key, frozenset(words_of(key)))

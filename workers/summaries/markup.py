@@ -12,12 +12,13 @@ MAX_BODY = 8_000
 
 _QUOTED = re.compile(r"\[(qt|code)\](?:(?!\[\1\]).)*?\[/\1\]", re.DOTALL)
 _NAME = (
-    r"[ \t　]*(?:(?P<{0}>[^\n\[、。,:：!?！？]{{1,30}}?)(?:さん|様|さま|君|くん|ちゃん)(?=[\s　、。,!！:：\[]|$)"
-    r"|(?P<{0}_bare>[A-Z][\w.'’-]*(?:[ ][A-Z][\w.'’-]*){{0,2}}|[一-龥々ァ-ヶー]{{2,8}})(?=[ \t　]*(?:\n|,|:|$)))?[ \t　]*[,、:：]?"
+    r"[ \t　]{{0,8}}(?:(?P<{0}>[^\n\[、。,:：!?！？]{{1,30}}?)(?:さん|様|さま|君|くん|ちゃん)(?=[\s　、。,!！:：\[]|$)"
+    r"|(?P<{0}_bare>[A-Z][\w.'’-]*(?:[ ][A-Z][\w.'’-]*){{0,2}}|[一-龥々ァ-ヶー]{{2,8}})"
+    r"(?=[ \t　]{{0,8}}(?:\n|,|:|$)))?[ \t　]{{0,8}}[,、:：]?"
 )
 _TO = re.compile(r"\[To:\d+\]" + _NAME.format("to"))
 _REPLY = re.compile(r"\[(?:rp|返信) aid=\d+ to=(?:\d+-)?(?P<id>\d+)\]" + _NAME.format("reply"))
-_TASK = re.compile(r"\[task aid=\d+[^\]]*?\](?P<text>(?:(?!\[task ).)*?)\[/task\]", re.DOTALL)
+_TASK = re.compile(r"\[task aid=\d{1,20}[^\[\]]{0,200}+\](?P<text>(?:(?!\[task ).)*?)\[/task\]", re.DOTALL)
 _TITLE = re.compile(r"\[title\](?P<text>(?:(?!\[title\]).)*?)\[/title\]", re.DOTALL)
 _DELETED = re.compile(
     r"\[deleted\]|\[(?:preview|picon|piconname|dtext|qtmeta|hr|toall|To|rp)\b[^\]\n]{0,200}\]|\[返信[^\]\n]{0,80}\]"

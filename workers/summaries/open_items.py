@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from workers.summaries import cues
-from workers.summaries.conversation import Line, Room, Turn, is_same_person, is_same_sender, says_again
+from workers.summaries.conversation import MOST_LOOKED_AT, Line, Room, Turn, is_same_person, is_same_sender, says_again
 
 ANSWERED_WITHIN = 6
 """Messages of others after a question in which an answer is looked for (one that names the question may come at any time)."""
@@ -12,11 +12,11 @@ SOON = timedelta(hours=3)
 
 def open_questions(room: Room) -> list[Line]:
     """The questions of one room that nobody answered, or answered with "I will find out" and no more."""
+    questions = [(at, line) for at, turn in enumerate(room) for line in turn.lines if _is_a_question(line)]
     found: list[Line] = []
-    for at, turn in enumerate(room):
-        for line in turn.lines:
-            if _is_a_question(line) and not _is_answered(room, at, line):
-                found = [other for other in found if not says_again(other, line)] + [line]
+    for at, line in questions[-MOST_LOOKED_AT:]:
+        if not _is_answered(room, at, line):
+            found = [other for other in found if not says_again(other, line)] + [line]
     return found
 
 

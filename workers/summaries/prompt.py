@@ -58,7 +58,7 @@ def ask_to_summarise(messages: Mapping[int, Message], language: str, *, today: d
         {
             "number": number,
             "room": message.room_name[:MAX_NAME],
-            "from": message.sender[:MAX_NAME],
+            "from": message.sender[:MAX_NAME] if message.sender else None,
             "at": message.sent_at.astimezone(OFFICE_ZONE).isoformat(timespec="minutes"),
             "text": plain(message.body).text[:MAX_TEXT],
         }

@@ -15,13 +15,14 @@ MAX_SENTENCES_OF_A_MESSAGE = 30
 
 _BULLET = re.compile(r"^[\s　>＞|]*(?:[-*+•・●○■□◆◇▼▽▲※→⇒★☆]+[\s　]*|\(?\d{1,2}[.)．）][\s　]+|[①-⑳][\s　]*|#{1,6}\s+)+")
 _END = re.compile(
-    r"[。！？]+(?![」』）)\]。！？!?])"
-    r"|[!?]+(?=[\s\u3040-\u30ff\u4e00-\u9fff]|$)(?![」』）)])"
+    r"(?<![。！？])[。！？]++(?![」』）)\]。！？!?])"
+    r"|(?<![!?])[!?]++(?=[\s\u3040-\u30ff\u4e00-\u9fff]|$)(?![」』）)])"
     r"|(?<!\b[A-Z])(?<!\bMr)(?<!\bMs)(?<!\bMrs)(?<!\bDr)(?<!\bNo)(?<!\bvs)(?<!\be\.g)(?<!\bi\.e)(?<!\bInc)(?<!\bLtd)[.](?=\s+[A-Z\"'(\d])"
 )
-_LAUGHTER = re.compile(
-    r"[\s　]*(?:[（(]笑+[）)]|笑+|[wｗ]{1,}|[♪☆★〜~～]+|[（(][^（()）ぁ-んァ-ヶ一-龥A-Za-z0-9]{2,12}[）)])+(?=[。！？!?\s]*$)"
-)
+_LAUGHTER = "笑wｗ♪☆★〜~～ \t\n　"
+_FACE = re.compile(r"[（(](?:笑{1,12}|[^（()）ぁ-んァ-ヶ一-龥A-Za-z0-9]{2,12})[）)]$")
+_LONGEST_FACE = 14
+_END_MARKS = "。！？!? \t\n　"
 _JAPANESE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff々]")
 _LETTER = re.compile(r"[^\W\d_]")
 _WORD = re.compile(
@@ -58,10 +59,27 @@ def _sentences_of_a_line(line: str) -> list[str]:
 
 
 def _trimmed(piece: str) -> str:
-    piece = " ".join(_LAUGHTER.sub("", piece).split()).strip("　 、,=_-*─━―")
+    piece = " ".join(_without_laughter(piece).split()).strip("　 、,=_-*─━―")
     if not _LETTER.search(piece) and not re.search(r"\d", piece):
         return ""
     return piece if len(piece) <= MAX_SENTENCE else piece[: MAX_SENTENCE - 1] + "…"
+
+
+def _without_laughter(piece: str) -> str:
+    """Without "(笑)", "www", "♪" and faces at its end, before the marks that end it."""
+    said = piece.rstrip(_END_MARKS)
+    left = _without_last_laughs(said)
+    while face := _FACE.search(left[-_LONGEST_FACE:]):
+        left = _without_last_laughs(left[: -len(face[0])])
+    return piece if left == said else left + piece[len(said) :]
+
+
+def _without_last_laughs(text: str) -> str:
+    left = text.rstrip(_LAUGHTER)
+    laughs = text[len(left) :]
+    if left[-1:].isascii() and left[-1:].isalpha():
+        laughs = laughs[len(laughs) - len(laughs.lstrip("w")) :]  # "know" does not laugh
+    return text[: len(text) - len(laughs)] if laughs.strip() else text
 
 
 def words_of(key: str) -> list[str]:
