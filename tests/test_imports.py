@@ -25,7 +25,15 @@ HOMES: dict[str, tuple[str, ...]] = {
     "asyncpg": ("events/", "migrations/", "tests/", "bench/"),
     "databases": ("events/", "migrations/", "tests/", "bench/"),
     "arq": ("workers/", "tests/", "bench/"),
-    "redis": ("events/bus.py", "events/redis_connections.py", "workers/", "service/auth.py", "tests/", "bench/"),
+    "redis": (
+        "events/bus.py",
+        "events/redis_connections.py",
+        "events/redis_faults.py",
+        "workers/",
+        "service/auth.py",
+        "tests/",
+        "bench/",
+    ),
     "starlette": ("service/", "tests/", "bench/"),
 }
 """Where a library may be imported: folders and files."""
