@@ -20,6 +20,7 @@ from bench.calibrate import calibrate
 from bench.contestants import ENTRIES, PEER_NAMES, SHORT, Entry, chosen
 from bench.environments import ROOT, NotThereError
 from bench.measure import Given
+from bench.record import add_save_option, machine, publish
 from bench.report import Run, markdown
 from bench.rooms import sync_rooms
 from bench.servers import NotEmptyError, Servers, servers
@@ -46,9 +47,9 @@ def main() -> int:
     except NotEmptyError as error:
         print(error, file=sys.stderr)
         return 1
-    print(report)
+    publish("bench-short" if options.short else "bench", report, versions=running.versions, save=options.save)
     if options.write:
-        options.write.write_text(report, encoding="utf-8")
+        options.write.write_text(f"{machine(running.versions)}\n\n{report}", encoding="utf-8")
     return 0
 
 
@@ -63,6 +64,7 @@ def _options() -> argparse.Namespace:
         "--rooms", type=Path, metavar="FILE", help="also sync these rooms (NDJSON, plain or gzip) through the sandbox"
     )
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the report to a file too")
+    add_save_option(parser)
     options = parser.parse_args()
     options.only = tuple(name for name in options.only.split(",") if name)
     if unknown := set(options.only) - {entry.key for entry in ENTRIES} - {*PEER_NAMES, APPENDS}:

@@ -2,20 +2,16 @@
 only queues: the same server, the same client, 50 connections, in turns."""
 
 import argparse
-import os
-import platform
 import statistics
-import time
 from collections import defaultdict
 from dataclasses import dataclass
 
-import asyncpg
-import redis.asyncio
 import uvloop
 
 from bench.load import Outcome, Plan, load
 from bench.processes import ADMIN, add_people, cpu_seconds, environment, postgres_pid, running, serving
-from bench.servers import fresh_database
+from bench.record import add_save_option, publish
+from bench.servers import fresh_database, versions_of
 from tests.servers import redis_server
 
 PATHS = {"bare": "/", "queues": "/queue/1%d", "ours": "/api/chatwork/messages/sync?roomId=1%d"}
@@ -35,15 +31,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each of the three in a round")
     parser.add_argument("--connections", type=int, default=50)
+    add_save_option(parser)
     options = parser.parse_args()
     with (
         fresh_database() as url, redis_server() as redis_url, environment(url, redis_url) as settings,
         serving(settings) as api, running("bench.bare", environment=settings) as bare,
     ):  # fmt: skip
-        print(uvloop.run(_measure(url, redis_url, api, bare, options)))
+        table = uvloop.run(_measure(url, api, bare, options))
+        publish("http", table, versions=versions_of(url, redis_url), save=options.save)
 
 
-async def _measure(url: str, redis_url: str, api: tuple[int, int], bare: tuple[int, int], options: argparse.Namespace) -> str:
+async def _measure(url: str, api: tuple[int, int], bare: tuple[int, int], options: argparse.Namespace) -> str:
     (token,) = await add_people(url, [ADMIN])
     postgres = await postgres_pid(url)
     first = 0
@@ -62,7 +60,7 @@ async def _measure(url: str, redis_url: str, api: tuple[int, int], bare: tuple[i
     for _ in range(options.rounds):
         for name in PATHS:
             rounds[name].append(await ask(name, options.seconds))
-    return f"{await machine(url, redis_url)}\n\n{_table(rounds)}"
+    return _table(rounds)
 
 
 def _table(rounds: dict[str, list[Round]]) -> str:
@@ -92,19 +90,6 @@ def _table(rounds: dict[str, list[Round]]) -> str:
             "| | | | | |"
         )
     return "\n".join(rows)
-
-
-async def machine(url: str, redis_url: str) -> str:
-    connection = await asyncpg.connect(url)
-    postgres = await connection.fetchval("select current_setting('server_version') || ', fsync ' || current_setting('fsync')")
-    await connection.close()
-    async with redis.asyncio.Redis.from_url(redis_url) as client:
-        server = await client.info("server")
-    wire = f"Valkey {server['valkey_version']}" if "valkey_version" in server else f"Redis {server['redis_version']}"
-    return (
-        f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, load {os.getloadavg()[1]:.1f}, Python {platform.python_version()}, "
-        f"PostgreSQL {postgres}, {wire}."
-    )
 
 
 if __name__ == "__main__":

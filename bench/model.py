@@ -4,6 +4,8 @@
 import argparse
 import math
 
+from bench.record import add_save_option, publish_count
+
 DAYS = (10_000_000, 100_000_000, 1_000_000_000)  # jobs a day
 DAY = 86_400  # seconds
 EVENTS = 3  # of a job that ends at its first attempt
@@ -20,7 +22,9 @@ def main() -> None:
     parser.add_argument("--wal", type=float, default=4700, help="bytes of PostgreSQL's log for a job")
     parser.add_argument("--peak", type=float, default=5, help="times the mean")
     parser.add_argument("--full", type=float, default=0.6, help="how much of a core may be used at the peak")
-    print(table(parser.parse_args()))
+    add_save_option(parser)
+    options = parser.parse_args()
+    publish_count("model", table(options), save=options.save)
 
 
 def table(cost: argparse.Namespace) -> str:

@@ -15,8 +15,9 @@ from typing import Any
 import uvloop
 from playwright.async_api import Page, async_playwright
 
+from bench.record import add_save_option, publish
 from bench.rooms import EMAIL, PASSWORD, _address, _rireki, _running
-from bench.servers import fresh_database
+from bench.servers import fresh_database, versions_of
 from events import job as rules
 from events.bus import RedisBus
 from events.database import Database
@@ -121,9 +122,11 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--rate", type=int, default=100, help="events a second")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long they arrive")
+    add_save_option(parser)
     options = parser.parse_args()
     with fresh_database() as url, redis_server() as redis_url:
-        print(uvloop.run(_measure(url, redis_url, options.rows, options.rate, options.seconds)))
+        table = uvloop.run(_measure(url, redis_url, options.rows, options.rate, options.seconds))
+        publish("page", table, versions=versions_of(url, redis_url), save=options.save)
 
 
 async def _measure(url: str, redis_url: str, rows: int, rate: int, seconds: float) -> str:

@@ -9,8 +9,6 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import os
-import platform
 import secrets
 import statistics
 import time
@@ -27,7 +25,8 @@ from starlette.types import ASGIApp, Message
 
 from bench.fill import TABLES, Filled, fill
 from bench.nothing import drained_per_second, queued_per_second
-from bench.servers import fresh_database
+from bench.record import add_save_option, publish
+from bench.servers import fresh_database, versions_of
 from events.database import Connection, connect
 from migrations.migrate import migrate
 from projections.verify import verify
@@ -162,10 +161,12 @@ def main() -> None:
     parser.add_argument("--small", type=int, default=10_000, help="in the small one")
     parser.add_argument("--times", type=int, default=400, help="how often each question is asked")
     parser.add_argument("--rounds", type=int, default=6, help="of enqueue and drain")
+    add_save_option(parser)
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with fresh_database() as small, another_database(small) as large, redis_server() as redis_url:
-        print(uvloop.run(_measure((small, large), (options.small, options.jobs), redis_url, options.times, options.rounds)))
+        tables = uvloop.run(_measure((small, large), (options.small, options.jobs), redis_url, options.times, options.rounds))
+        publish("reads", tables, versions=versions_of(large, redis_url), save=options.save)
 
 
 @contextlib.contextmanager
@@ -200,7 +201,7 @@ async def _measure(urls: Sequence[str], jobs: Sequence[int], redis_url: str, tim
             asked[name] = await _ask(sides, ask, times)
         speeds = await _speeds(sides, rounds)
     return "\n\n".join(
-        [await _machine(urls[1]), f"Folding {VERIFIED} jobs of each again found {sum(found)} differences.",
+        [f"Folding {VERIFIED} jobs of each again found {sum(found)} differences.",
          _answers(asked, jobs), _flaws(asked), _speed_table(speeds, jobs), _size_table(sizes, filled[1])]
     )  # fmt: skip
 
@@ -373,16 +374,6 @@ async def _speeds(sides: Sequence[Side], rounds: int, jobs: int = 5_000) -> dict
 
 
 # What is printed --------------------------------------------------------------------------------------------------------------
-
-
-async def _machine(url: str) -> str:
-    connection = await connect(url)
-    postgres = await connection.fetchval("select current_setting('server_version') || ', fsync ' || current_setting('fsync')")
-    await connection.close()
-    return (
-        f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, load {os.getloadavg()[1]:.1f}, Python {platform.python_version()}, "
-        f"PostgreSQL {postgres}."
-    )
 
 
 def _answers(asked: dict[str, list[Answered]], jobs: Sequence[int]) -> str:

@@ -3,10 +3,7 @@ from what was measured in this run."""
 
 import itertools
 import json
-import os
-import platform
 import statistics
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -73,7 +70,7 @@ class Run:
 
 
 def markdown(run: Run, *, only_ratios: bool = False) -> str:
-    parts = [_machine(run), _noise(run)]
+    parts = [_rounds(run), _noise(run)]
     if only_ratios:
         parts += [_ratios(run)]
     else:
@@ -90,21 +87,8 @@ def _percentiles(what: str, values: list[float]) -> Iterator[tuple[str, float]]:
         yield f"{what}_p{percent}", sorted(values)[max(0, -(-len(values) * percent // 100) - 1)]
 
 
-def _machine(run: Run) -> str:
-    versions = ", ".join(
-        f"{name} {version}" for name, version in (run.versions | {"Python": platform.python_version()}).items()
-    )
-    rounds = f"{run.rounds} interleaved rounds" if run.rounds > 1 else "one round"
-    return f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores ({_processor()}), {rounds}. {versions}."
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as about:
-            names = (line.partition(":")[2].strip() for line in about if line.startswith("model name"))
-            return next(names, platform.machine())
-    except OSError:
-        return platform.machine()
+def _rounds(run: Run) -> str:
+    return f"{run.rounds} interleaved rounds." if run.rounds > 1 else "One round."
 
 
 def _noise(run: Run) -> str:

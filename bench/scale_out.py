@@ -14,11 +14,12 @@ import asyncpg
 import redis.asyncio
 import uvloop
 
-from bench.http import PATHS, machine
+from bench.http import PATHS
 from bench.load import Plan, load
 from bench.nothing import queued_per_second
 from bench.processes import ADMIN, add_people, cpu_seconds, environment, postgres_pid, serving, started
-from bench.servers import fresh_database
+from bench.record import add_save_option, publish
+from bench.servers import fresh_database, versions_of
 from events.database import connect
 from service.config import Settings
 from service.process import opened
@@ -57,9 +58,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=10_000, help="to drain in a round")
     parser.add_argument("--seconds", type=float, default=4.0, help="to queue over HTTP in a round")
+    add_save_option(parser)
     options = parser.parse_args()
     with fresh_database() as url, redis_server() as redis_url, environment(url, redis_url) as settings:
-        print(uvloop.run(_measure(url, redis_url, settings, options)))
+        tables = uvloop.run(_measure(url, redis_url, settings, options))
+        publish("scale_out", tables, versions=versions_of(url, redis_url), save=options.save)
 
 
 async def _measure(url: str, redis_url: str, settings: dict[str, str], options: argparse.Namespace) -> str:
@@ -73,10 +76,7 @@ async def _measure(url: str, redis_url: str, settings: dict[str, str], options: 
         for apis in APIS:
             first = (number * len(APIS) + apis) * 1_000_000
             queued[apis].append(await _queue(settings, meter, apis, token, first, options.seconds))
-    return "\n\n".join(
-        [await machine(url, redis_url), _table("drain by worker processes", drained),
-         _table("queue over HTTP by API processes", queued)]
-    )  # fmt: skip
+    return "\n\n".join([_table("drain by worker processes", drained), _table("queue over HTTP by API processes", queued)])
 
 
 class Meter:

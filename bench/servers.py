@@ -65,6 +65,11 @@ def fresh_database() -> Iterator[str]:
         yield url
 
 
+def versions_of(postgres_url: str, redis_url: str) -> dict[str, str]:
+    """The versions of two servers, by name, for `bench.record.publish`."""
+    return asyncio.run(_about_postgres(postgres_url))[0] | asyncio.run(_about_redis(redis_url))[0]
+
+
 @contextlib.contextmanager
 def _postgres() -> Iterator[str]:
     if url := os.environ.get("DATABASE_URL"):

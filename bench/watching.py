@@ -20,9 +20,9 @@ import orjson
 import structlog
 import uvloop
 
-from bench.http import machine
 from bench.processes import ADMIN, add_people, an_employee, cpu_seconds, environment, memory_of, postgres_pid, serving
-from bench.servers import fresh_database
+from bench.record import add_save_option, publish
+from bench.servers import fresh_database, versions_of
 from events.bus import RedisBus
 from events.database import Database
 from events.job import Job, progress, start
@@ -90,6 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.watching", description=__doc__)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--events", type=int, default=500, help="a second")
+    add_save_option(parser)
     parser.add_argument("--write", nargs=2, metavar=("URL", "REDIS"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.write:
@@ -102,7 +103,8 @@ def main() -> None:
         environment(url, redis_url) as settings,
         serving(settings) as api,
     ):
-        print(uvloop.run(_measure(url, redis_url, *api, options.events, options.seconds)))
+        table = uvloop.run(_measure(url, redis_url, *api, options.events, options.seconds))
+        publish("watching", table, versions=versions_of(url, redis_url), save=options.save)
 
 
 async def _measure(url: str, redis_url: str, api: int, port: int, events: int, seconds: float) -> str:
@@ -138,7 +140,7 @@ async def _measure(url: str, redis_url: str, api: int, port: int, events: int, s
         f"({(opened - memory) / len(watchings) / 1e3:.0f} KB each), {peak / 1e6:.0f} MB at the end. CPU of the API {cpu[0]:.0%} of "
         f"a core, of PostgreSQL {cpu[1]:.0%}, at {len(written) / seconds:,.0f} events/s."
     )
-    return f"{await machine(url, redis_url)}\n\n{_table(watchings, written)}\n\n{facts}"
+    return f"{_table(watchings, written)}\n\n{facts}"
 
 
 def _table(watchings: list[Watching], written: dict[Place, float]) -> str:

@@ -1,0 +1,105 @@
+"""Results on record: each benchmark prints its report and, with `--save`, keeps it as a Markdown file in bench/results/."""
+
+import argparse
+import itertools
+import os
+import platform
+import shlex
+import statistics
+import sys
+import textwrap
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from bench.calibrate import calibrate
+
+FOLDER = Path(__file__).resolve().parent / "results"
+CALIBRATIONS = 3
+SLOW_FROM = 250.0  # milliseconds for the arithmetic of bench/calibrate.py
+
+
+def add_save_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--save", action="store_true", help="also write the report to bench/results/, over the one before")
+
+
+def publish(benchmark: str, tables: str, *, versions: Mapping[str, str], save: bool) -> None:
+    """Prints the report. With `save` also writes it to `bench/results/<benchmark>.md`, or `<benchmark>-slow.md` on a slow machine.
+
+    `versions` are those of the servers, by name.
+    """
+    print(f"{machine(versions)}\n\n{tables}")
+    if save:
+        path = write(benchmark, tables, versions=versions, arithmetic=_milliseconds_of_arithmetic())
+        print(f"saved as {path}", file=sys.stderr)
+
+
+def publish_count(benchmark: str, table: str, *, save: bool) -> None:
+    """Prints what was computed and not measured, so that no machine belongs to it. With `save` also writes it."""
+    print(table)
+    if save:
+        FOLDER.joinpath(f"{benchmark}.md").write_text(
+            _document(benchmark, [("Date", _today()), ("Command", _command())], table)
+        )
+
+
+def write(benchmark: str, tables: str, *, versions: Mapping[str, str], arithmetic: float, folder: Path = FOLDER) -> Path:
+    """The file of a measured result. `arithmetic` is the calibration figure in milliseconds."""
+    slow = arithmetic >= SLOW_FROM
+    path = folder / f"{benchmark}{'-slow' if slow else ''}.md"
+    facts = [
+        ("Date", _today()),
+        (
+            "Machine",
+            f"{_hardware()}; {'slow' if slow else 'fast'}: {arithmetic:.0f} ms for the arithmetic of `bench/calibrate.py`",
+        ),
+        ("Versions", _named(versions)),
+        ("Command", _command()),
+    ]
+    path.write_text(_document(benchmark, facts, tables), encoding="utf-8")
+    return path
+
+
+def machine(versions: Mapping[str, str]) -> str:
+    """Date, hardware, load and versions in one line, at the head of every report."""
+    return f"{_today()}, {_hardware()}. {_named(versions)}."
+
+
+def _today() -> str:
+    return time.strftime("%Y-%m-%d")
+
+
+def _hardware() -> str:
+    return f"{os.cpu_count()} cores ({_processor()}), load {os.getloadavg()[1]:.1f}"
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as about:
+            names = (line.partition(":")[2].strip() for line in about if line.startswith("model name"))
+            return next(names, platform.machine())
+    except OSError:
+        return platform.machine()
+
+
+def _named(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in ({"Python": platform.python_version()} | dict(versions)).items())
+
+
+def _command() -> str:
+    """As it was typed, by the module's name instead of its file."""
+    module = "bench" if Path(sys.argv[0]).stem == "__main__" else f"bench.{Path(sys.argv[0]).stem}"
+    return f"`{shlex.join(['python', '-m', module, *sys.argv[1:]])}`"
+
+
+def _milliseconds_of_arithmetic() -> float:
+    return statistics.median(calibrate()["cpu"] for _ in range(CALIBRATIONS))
+
+
+def _document(benchmark: str, facts: list[tuple[str, str]], tables: str) -> str:
+    title = benchmark if benchmark.startswith("bench") else f"bench.{benchmark}"
+    return "\n".join([f"# {title}", "", *itertools.starmap(_fact, facts), "", tables.strip(), ""])
+
+
+def _fact(name: str, fact: str) -> str:
+    return textwrap.fill(f"- {name}: {fact}", 100, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
