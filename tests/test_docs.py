@@ -1,18 +1,48 @@
-"""The documents: their links lead somewhere, and each decision has its form and its line in the index."""
+"""The documents: their links and paths lead somewhere, each decision has its form and its line in the index, and each result of a
+benchmark its facts."""
 
+import os
 import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 DECISIONS = ROOT / "docs" / "decisions"
 HEADINGS = ["Context", "Decision", "Price", "What would change our mind"]
+RESULTS = ROOT / "bench" / "results"
+FILE = re.compile(r"[\w.][\w./-]*\.(?:py|md|sql|toml|lock|css|tsx?|m?js|json|html|sh|ya?ml)")
+MADE = re.compile(r"node_modules|static|\.\w*(?:venv|cache|hypothesis|git|built|rireki)")
 STATUS = re.compile(r"accepted|replaced by \[\d{4}\]\(\d{4}-[a-z0-9-]+\.md\)")
 
 
 def documents() -> list[Path]:
     return sorted(
-        [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "bench").glob("*.md"), ROOT / "service/web/README.md"]
+        [
+            *ROOT.glob("*.md"),
+            *(ROOT / "docs").rglob("*.md"),
+            ROOT / "bench/README.md",
+            *RESULTS.glob("*.md"),
+            ROOT / "service/web/README.md",
+        ]
     )
+
+
+def files() -> set[str]:
+    """Every file and folder of ours, from the root, with `/` between."""
+    found = set()
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = [name for name in folders if not MADE.fullmatch(name)]
+        found |= {Path(folder, name).relative_to(ROOT).as_posix() for name in [*folders, *names]}
+    return found
+
+
+def paths_named_in(document: str, *, folders: set[str]) -> list[str]:
+    """The code spans that look like a file, or like something in a folder at the root; without those that are built."""
+    spans = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", re.sub(r"```.*?```", "", document, flags=re.DOTALL))
+    return [
+        path
+        for path in filter(re.compile(r"[\w./-]+").fullmatch, spans)
+        if (FILE.fullmatch(path) or path.partition("/")[0] in folders) and not any(map(MADE.fullmatch, path.split("/")))
+    ]
 
 
 def decisions() -> list[Path]:
@@ -41,6 +71,40 @@ def test_every_link_within_the_documents_leads_somewhere() -> None:
                 broken.append(f"{document.relative_to(ROOT)}: {target}")
 
     assert broken == []
+
+
+def test_every_path_named_in_the_documents_exists() -> None:
+    ours = files()
+    folders = {path for path in ours if "/" not in path and (ROOT / path).is_dir()}
+    missing = [
+        f"{document.relative_to(ROOT)}: {path}"
+        for document in documents()
+        if document.name != "CHANGELOG.md" and document.parent != RESULTS  # they tell of what was
+        for path in paths_named_in(text(document), folders=folders)
+        if not (
+            path.strip("/") in ours or (document.parent / path).exists() or any(known.endswith(f"/{path}") for known in ours)
+        )
+    ]
+
+    assert missing == []
+
+
+def test_paths_are_found_in_code_spans_and_nowhere_else() -> None:
+    document = (
+        "Read `events/job.py`, `tests/simulation` and `job.py`, not `context.store()` or events/other.py.\n```\n`x/y.py`\n```"
+    )
+
+    assert paths_named_in(document, folders={"events", "tests"}) == ["events/job.py", "tests/simulation", "job.py"]
+
+
+def test_every_result_of_a_benchmark_has_its_facts_and_is_linked() -> None:
+    linked = text(ROOT / "bench" / "README.md") + text(ROOT / "docs" / "reliability.md")
+
+    for path in sorted(RESULTS.glob("*.md")):
+        facts = re.findall(r"^- (\w+): ", text(path), re.MULTILINE)
+        computed = path.name == "model.md"  # no machine belongs to it
+        assert facts[:4] == (["Date", "Command"] if computed else ["Date", "Machine", "Versions", "Command"]), path.name
+        assert f"results/{path.name})" in linked, path.name
 
 
 def test_decisions_are_numbered_without_a_gap_and_listed_by_their_titles() -> None:
