@@ -1,11 +1,14 @@
-"""Runs ours and the peers, one process after another in interleaved rounds, and writes one Markdown report: medians, ranges, and
-ratios within this run. What a round measures: bench/measure.py."""
+"""Runs Rireki and other queues, one process after another in interleaved rounds, and prints one Markdown report.
+
+The report has medians, ranges and ratios of this run. bench/measure.py measures one contestant in one round.
+"""
 
 import argparse
 import contextlib
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -40,14 +43,17 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         with servers() as running:
-            report = _measure(options, running)
+            run = _measure(options, running)
+            report = markdown(run, only_ratios=options.short)
             if options.rooms:
                 with running.fresh(migrated=True) as url:
                     report += uvloop.run(sync_rooms(url, running.redis_url, options.rooms))
     except NotEmptyError as error:
         print(error, file=sys.stderr)
         return 1
-    publish("bench-short" if options.short else "bench", report, versions=running.versions, save=options.save)
+    arithmetic = statistics.median(run.calibration["cpu"])
+    name = "bench-short" if options.short else "bench"
+    publish(name, report, versions=running.versions, save=options.save, arithmetic=arithmetic)
     if options.write:
         options.write.write_text(f"{machine(running.versions)}\n\n{report}", encoding="utf-8")
     return 0
@@ -73,8 +79,7 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _measure(options: argparse.Namespace, running: Servers) -> str:
-    """The report."""
+def _measure(options: argparse.Namespace, running: Servers) -> Run:
     names = options.only or (SHORT if options.short else ())
     run = Run([] if names == (APPENDS,) else chosen(names), running.versions, options.rounds)
     commands = dict(_commands(run))
@@ -87,7 +92,7 @@ def _measure(options: argparse.Namespace, running: Servers) -> str:
             if entry.key in commands:
                 _say(f"round {number} of {options.rounds}: {entry.name}")
                 _measure_one(run, entry, commands[entry.key], running, short=options.short)
-    return markdown(run, only_ratios=options.short)
+    return run
 
 
 def _commands(run: Run) -> Iterator[tuple[str, list[str]]]:

@@ -1,4 +1,4 @@
-"""Who takes part, with which settings. Where a setting comes from is said at the top of the contestant's own file."""
+"""The contestants and their settings. The top of each contestant's own file names the source of its settings."""
 
 import functools
 import shutil

@@ -1,5 +1,8 @@
-"""What the peers need, prepared when they are asked for: virtual environments under `bench/.venv`, because peers want versions
-of libraries that we don't have, nor each other, and BullMQ's packages beside its program."""
+"""Environments of the other queues, prepared when they are first needed.
+
+They are virtual environments under `bench/.venv`, because the queues need other versions of libraries than Rireki and than each
+other. BullMQ's packages lie beside its program.
+"""
 
 import hashlib
 import subprocess

@@ -1,5 +1,7 @@
-"""Queueing a job over HTTP (signed in, checked, its event committed) beside a Starlette route that answers a constant, and one that
-only queues: the same server, the same client, 50 connections, in turns."""
+"""Measures queueing a job over HTTP, beside a Starlette route that answers a constant and one that only queues.
+
+All three run in turns on the same server, with the same client over 50 connections. The API authenticates, checks and commits.
+"""
 
 import argparse
 import statistics

@@ -1,5 +1,7 @@
-"""What is measured of each contestant, and how: the same for ours and for every peer. Only the standard library, because a peer
-runs in an environment of its own. Each contestant is a process of its own that is given JSON and prints JSON.
+"""Measures one contestant: the same code for Rireki and for every other queue.
+
+Each contestant is a process of its own that is given JSON and prints JSON. This file imports only the standard library, because
+another queue runs in an environment of its own.
 
 The order is: warm up, enqueue, enqueue in bulk, drain all of it, pick-up, cancel. Every job carries one number; the handler
 reports it to the clock and does nothing else.

@@ -1,5 +1,7 @@
-"""What so many jobs a day need, by the cost of one: the table of docs/scaling.md. The costs are those that `bench.scale_out` and
-`bench.reads` measure; give your own to count again."""
+"""Counts what many jobs a day need, from the costs of one: the table of docs/scaling.md.
+
+The default costs are those that `bench.scale_out` and `bench.reads` measured. Give your own to count again.
+"""
 
 import argparse
 import math

@@ -1,5 +1,7 @@
-"""The page under load, in a real Chromium against the real service: how it scrolls through 10,000 jobs, and how it bears 100 events
-a second. Prints one Markdown table, and judges nothing: what a busy machine takes its time for is in it too."""
+"""Measures the page in a real Chromium against the real service: scrolling through 10,000 jobs, and 100 events a second.
+
+It prints one Markdown table without a verdict, because other work on the machine shows in its figures.
+"""
 
 import argparse
 import asyncio

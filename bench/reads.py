@@ -1,5 +1,6 @@
-"""What a long history costs: every question that the API answers, to a small database and to a large one in turns; enqueue and
-drain beside each; what each query reads and how it is planned; bytes for each job.
+"""Measures what a long history costs: each question of the API to a small and to a large database, in turns.
+
+Also enqueue and drain beside each, what each query reads and how it is planned, and the bytes of each job.
 
 The endpoints run inside this process, without a socket, so that what differs is the database.
 """

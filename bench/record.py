@@ -23,14 +23,14 @@ def add_save_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--save", action="store_true", help="also write the report to bench/results/, over the one before")
 
 
-def publish(benchmark: str, tables: str, *, versions: Mapping[str, str], save: bool) -> None:
+def publish(benchmark: str, tables: str, *, versions: Mapping[str, str], save: bool, arithmetic: float | None = None) -> None:
     """Prints the report. With `save` also writes it to `bench/results/<benchmark>.md`, or `<benchmark>-slow.md` on a slow machine.
 
-    `versions` are those of the servers, by name.
+    `versions` are those of the servers, by name. `arithmetic` is the calibration figure in milliseconds; None measures it now.
     """
     print(f"{machine(versions)}\n\n{tables}")
     if save:
-        path = write(benchmark, tables, versions=versions, arithmetic=_milliseconds_of_arithmetic())
+        path = write(benchmark, tables, versions=versions, arithmetic=arithmetic or _milliseconds_of_arithmetic())
         print(f"saved as {path}", file=sys.stderr)
 
 

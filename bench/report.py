@@ -1,5 +1,7 @@
-"""One run as Markdown: medians and ranges over its rounds, and what is wanted of them. Every figure and every verdict is computed
-from what was measured in this run."""
+"""One run as Markdown: medians and ranges over its rounds, and the goals they are compared with.
+
+Every figure and every verdict is computed from this run's measurements.
+"""
 
 import itertools
 import json

@@ -1,5 +1,7 @@
-"""What one, two and four worker processes drain and what one and two API processes queue on this machine, and what each job costs
-of worker, API, PostgreSQL and Redis: the numbers that docs/scaling.md counts with."""
+"""Measures 1, 2 and 4 worker processes that drain, and 1 and 2 API processes that queue, on this machine.
+
+The report also gives the CPU that each job costs worker, API, PostgreSQL and Redis: docs/scaling.md counts with these costs.
+"""
 
 import argparse
 import asyncio
