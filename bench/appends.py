@@ -6,7 +6,8 @@ import time
 from events import job as rules
 from events.bus import Bus
 from events.database import Database
-from events.store import NewJob, Store
+from events.store import Store
+from events.writes import NewJob
 
 WORKER = "bench"
 

@@ -15,11 +15,11 @@ from starlette.routing import Route
 
 from bench.processes import ADMIN
 from service.config import Settings
-from service.logs import configure_logs
-from service.process import Core, keep_what_is_loaded, opened
-from service.serve import http_server
+from service.http.logs import configure_logs
+from service.process.assembly import Core, keep_what_is_loaded, opened
+from service.process.serve import http_server
 from workers.chatwork.messages_sync import CHATWORK_MESSAGES_SYNC
-from workers.enqueue import enqueue
+from workers.delivery.enqueue import enqueue
 
 
 async def answer(request: Request) -> Response:

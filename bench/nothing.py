@@ -12,10 +12,10 @@ import uvloop
 
 from events.bus import Change
 from service.config import load_settings
-from service.process import Core, opened
-from workers.enqueue import enqueue
+from service.process.assembly import Core, opened
+from workers.delivery.enqueue import enqueue
 from workers.job_type import Context, JobType, Payload
-from workers.main import Worker
+from workers.worker import Worker
 
 
 class Empty(Payload):

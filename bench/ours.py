@@ -11,18 +11,18 @@ import uvloop
 
 from bench.measure import Clock, Contestant, Given, run
 from events.bus import RedisBus
+from events.concurrency import end, lasting
 from events.database import Database
 from events.job import Job, cancel
-from events.lasting import end, lasting
 from events.store import Store
 from projections.seal import keep_sealing
-from service.logs import configure_logs
-from service.process import keep_what_is_loaded
-from workers.enqueue import enqueue, enqueue_many
+from service.http.logs import configure_logs
+from service.process.assembly import keep_what_is_loaded
+from workers.delivery.enqueue import enqueue, enqueue_many
+from workers.delivery.redis_wire import RedisWire
 from workers.job_type import Context, JobType, Payload
-from workers.main import Worker
-from workers.redis_wire import RedisWire
 from workers.resources import Resources
+from workers.worker import Worker
 
 ACTOR = "system:bench"
 BULK = 2_000

@@ -24,7 +24,8 @@ from events import job as rules
 from events.bus import RedisBus
 from events.database import Database
 from events.job import Job, JobError
-from events.store import NewJob, Store
+from events.store import Store
+from events.writes import NewJob
 from tests.browser.chromium import ARGUMENTS, find_chromium
 from tests.servers import redis_server
 

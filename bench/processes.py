@@ -13,7 +13,7 @@ from pathlib import Path
 import asyncpg
 
 from events.database import Database
-from service.users import ADD, Role, User, Users
+from service.accounts.users import ADD, Role, User, Users
 
 TICKS = os.sysconf("SC_CLK_TCK")
 JWT_SECRET = "a key for benchmarks only, of more than 32 bytes"

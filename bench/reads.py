@@ -31,10 +31,10 @@ from bench.servers import fresh_database, versions_of
 from events.database import Connection, connect
 from migrations.migrate import migrate
 from projections.verify import verify
-from service.app import create_app
+from service.accounts.users import ADD, Role, User
+from service.api.app import create_app
 from service.config import Settings
-from service.process import Core, api_parts, opened
-from service.users import ADD, Role, User
+from service.process.assembly import Core, api_parts, opened
 from tests.servers import redis_server
 
 VERIFIED = 200  # jobs that are folded again after a fill

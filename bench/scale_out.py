@@ -24,7 +24,7 @@ from bench.record import add_save_option, publish
 from bench.servers import fresh_database, versions_of
 from events.database import connect
 from service.config import Settings
-from service.process import opened
+from service.process.assembly import opened
 from tests.servers import redis_server
 
 WORKERS, APIS = (1, 2, 4), (1, 2)

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import redis.asyncio
 
-from events.embedded import EmbeddedPostgres
 from migrations.migrate import migrate
+from service.embedded.postgres import EmbeddedPostgres
 from tests.servers import redis_server
 
 

@@ -27,9 +27,10 @@ from bench.servers import fresh_database, versions_of
 from events.bus import RedisBus
 from events.database import Database
 from events.job import Job, progress, start
-from events.store import NewJob, Store
+from events.store import Store
+from events.writes import NewJob
 from projections.jobs import JobsView
-from service.server_sent_events import RECONNECT
+from service.live.server_sent_events import RECONNECT
 from tests.servers import redis_server
 
 PEOPLE, PERSONS_OF_ONE_JOB, ADMINS = 480, 500, 20

@@ -15,8 +15,8 @@ import redis.asyncio
 import structlog
 from redis.exceptions import RedisError
 
+from events.concurrency import end, lasting
 from events.job import Job, Status
-from events.lasting import end, lasting
 from events.redis_connections import redis_pool, understood
 from events.redis_faults import cause_of, fault_in
 from events.seldom import Seldom

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple, assert_never, get_args
+from typing import Any, Literal, NamedTuple, assert_never
 
 from events.findings import FindingName
 
@@ -379,82 +379,6 @@ EVENT_TYPES = tuple(_WORDS.values())
 def word(event: Event | Unreadable) -> str:
     """The event's type as it is stored: one of `EVENT_TYPES`, if it can be read."""
     return event.type if isinstance(event, Unreadable) else _WORDS[type(event)]
-
-
-def event_data(event: Event | Unreadable, at: datetime) -> dict[str, JSON]:
-    """The event's `data` as it is stored: docs/architecture.md lists the keys. Of what is no object, `{"unreadable": …}`."""
-    match event:
-        case Queued():
-            data = {"reason": event.reason, "runAt": rfc3339(event.run_at(at)), "maxAttempts": event.max_attempts}
-            if event.type is not None:
-                data |= {"type": event.type, "payload": event.payload, "userId": event.user_id}
-            if event.unique_key is not None:
-                data["uniqueKey"] = event.unique_key
-            return data
-        case Started():
-            return {"worker": event.worker}
-        case Progress() | Completed():
-            return {"result": event.result}
-        case Failed():
-            return {"error": event.error.to_json(), "willRetry": event.will_retry}
-        case Canceled():
-            return {"reason": event.reason}
-        case Unreadable():
-            return event.data if isinstance(event.data, dict) else {"unreadable": event.data}
-        case _:
-            assert_never(event)
-
-
-def event_from(type: str, data: dict[str, JSON], at: datetime) -> Event:
-    """The event as it was before it was stored. Raises `BrokenHistory` for what was never stored by us."""
-    try:
-        match type:
-            case "queued":
-                delay = datetime.fromisoformat(data["runAt"]) - at
-                if data["reason"] not in get_args(Reason):
-                    raise ValueError(f"no such reason: {data['reason']!r}")
-                type_, user_id = _text_or_none(data.get("type")), _text_or_none(data.get("userId"))
-                unique_key, max_attempts = _text_or_none(data.get("uniqueKey")), _whole(data["maxAttempts"])
-                at + delay  # within the years that there are
-                return Queued(data["reason"], max_attempts, delay, type_, data.get("payload"), user_id, unique_key)
-            case "started":
-                return Started(_text(data["worker"]))
-            case "progress":
-                return Progress(data["result"])
-            case "completed":
-                return Completed(data["result"])
-            case "failed":
-                error = JobError(**data["error"])
-                for value in (error.name, error.message, error.stack or ""):
-                    _text(value)
-                return Failed(error, _truth(data["willRetry"]))
-            case "canceled":
-                return Canceled(_text(data["reason"]))
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise BrokenHistory(f"data of a {type} event that nobody could have written: {error!r}") from error
-    raise BrokenHistory(f"unknown event type {type!r}")
-
-
-def _text(value: JSON) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
-    return value
-
-
-def _text_or_none(value: JSON) -> str | None:
-    return None if value is None else _text(value)
-
-
-def _whole(value: JSON) -> int:
-    if type(value) is not int:
-        raise TypeError(f"{value!r} is no whole number")
-    return value
-
-
-def _truth(value: JSON) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"{value!r} is neither true nor false")
-    return value
 
 
 @lru_cache(maxsize=64)  # the jobs of a batch are all queued at one time

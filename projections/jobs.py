@@ -10,8 +10,9 @@ from uuid import UUID
 
 from events.bus import Change
 from events.database import Database
+from events.history import job_from
 from events.job import ENDED, Job, Status
-from events.store import JOB_COLUMNS, JOBS, job_from
+from events.statements import JOB_COLUMNS, JOBS
 
 PAGE = f"""
 select {JOB_COLUMNS} from jobs

@@ -17,8 +17,9 @@ from typing import Any
 import orjson
 
 from events.database import Connection, Database, LockNotAvailable
+from events.history import histories
 from events.job import ACTIVE, JSON, BrokenHistory, Job, Queued, Recorded, fold
-from events.store import JOB_COLUMNS, histories
+from events.statements import JOB_COLUMNS
 
 UniqueKey = Callable[[str, JSON, str | None], str | None]
 """`(type, payload, user_id)` → what at most one active job may have in common with this one: the job type's rule. It is asked for

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from events.database import Database
+from events.history import recorded_from
 from events.job import Recorded
-from events.store import recorded_from
 
 WINDOW = 2_000  # positions looked at by the first statement of a search
 WIDER, WIDEST = 4, 32  # how much each next one looks at more, and at most

@@ -15,21 +15,11 @@ import orjson
 
 from events.database import Connection, Database, Record
 from events.findings import FindingName
-from events.job import (
-    JSON,
-    BrokenHistory,
-    Completed,
-    Failed,
-    Job,
-    Progress,
-    Queued,
-    Recorded,
-    Started,
-    Unreadable,
-    event_data,
-    evolve,
-)
-from events.store import HISTORIES, JOB_COLUMNS, BrokenView, job_from, recorded_from
+from events.history import job_from, recorded_from
+from events.job import JSON, BrokenHistory, Completed, Failed, Job, Progress, Queued, Recorded, Started, Unreadable, evolve
+from events.statements import HISTORIES, JOB_COLUMNS
+from events.stored import event_data
+from events.writes import BrokenView
 from projections.guards import guards, missing_guards
 from projections.rebuild import UniqueKey
 

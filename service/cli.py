@@ -16,8 +16,8 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import typer
 
 from events.scrub import scrubbed
+from service.commands.plain_text import plain_lines, visible
 from service.config import ConfigError, Settings, load_settings
-from service.plain import plain_lines, visible
 
 T = TypeVar("T")
 
@@ -78,10 +78,10 @@ def serve() -> None:
     Without DATABASE_URL a PostgreSQL of its own runs under RIREKI_HOME; without REDIS_URL jobs run inside this process. Ctrl-C
     ends it and hands running jobs back.
     """
-    from service.logs import configure_logs
-    from service.process import database_url, prepare_schema
-    from service.serve import listen
-    from service.serve import serve as run
+    from service.http.logs import configure_logs
+    from service.process.assembly import database_url, prepare_schema
+    from service.process.serve import listen
+    from service.process.serve import serve as run
 
     settings = load_settings()
     configure_logs()
@@ -96,9 +96,9 @@ def worker() -> None:
 
     SIGTERM lets running jobs end (WORKER_SHUTDOWN_GRACE_SECONDS, default 25) and hands the rest back; Ctrl-C hands back at once.
     """
-    from service.logs import configure_logs
-    from service.process import database_url, prepare_schema
-    from service.serve import work
+    from service.http.logs import configure_logs
+    from service.process.assembly import database_url, prepare_schema
+    from service.process.serve import work
 
     settings = load_settings()
     if settings.redis_url is None:
@@ -123,7 +123,7 @@ def migrate(
     """Bring the database to the newest schema. Safe to repeat, and safe beside a running service."""
     from events.database import connect_unsettled
     from migrations.migrate import UnknownRole, grant, migrate
-    from service.process import migrate_database_url
+    from service.process.assembly import migrate_database_url
 
     with migrate_database_url(load_settings()) as url:
         migrate(url, connect_unsettled)
@@ -138,7 +138,7 @@ def migrate(
 @app.command()
 def workers(as_json: AsJson = False) -> None:
     """List the workers, what they run and since when. Exit status 1 where none is alive."""
-    from service.operator_commands import print_workers
+    from service.commands.operators import print_workers
 
     _exit(_with_database(lambda database: print_workers(database, as_json=as_json)))
 
@@ -152,7 +152,7 @@ def pause(
     reason: Annotated[str, typer.Option(help="Why; people see it.")] = "paused by an operator",
 ) -> None:
     """Start nothing of a job type for a while. What runs goes on; what is queued waits."""
-    from service.operator_commands import pause_type, read_duration, read_job_type
+    from service.commands.operators import pause_type, read_duration, read_job_type
 
     name, until = read_job_type(type), read_duration(for_)
     _exit(_with_database(lambda database: pause_type(database, name, until=until, reason=reason)))
@@ -161,7 +161,7 @@ def pause(
 @app.command()
 def resume(type: Annotated[str, typer.Argument(help="A job type that is paused.")]) -> None:
     """End the pause of a job type."""
-    from service.operator_commands import read_job_type, resume_type
+    from service.commands.operators import read_job_type, resume_type
 
     name = read_job_type(type)
     _exit(_with_database(lambda database: resume_type(database, name)))
@@ -170,7 +170,7 @@ def resume(type: Annotated[str, typer.Argument(help="A job type that is paused."
 @app.command()
 def demo() -> None:
     """Show the main job from end to end: sync, cancel, retry, summarise, audit. Uses a database of its own and ends by itself."""
-    from service.demo import run_demo
+    from service.commands.demo import run_demo
 
     raise typer.Exit(run_demo(load_settings()))
 
@@ -183,8 +183,8 @@ def add_user(
     name: Annotated[str | None, typer.Option(help="How the person is called. Default: the email's first part.")] = None,
 ) -> None:
     """Add a person who may sign in."""
-    from service.users import CannotAdd
-    from service.users import add_user as add
+    from service.accounts.users import CannotAdd
+    from service.accounts.users import add_user as add
 
     if not password_stdin:
         _wrong("give --password-stdin and the password on standard input: on a command line others could read it")
@@ -212,7 +212,7 @@ def replay(
 
     Of a broken history it prints all up to the break, and the break. Exit status 1 for that, and for an unknown job.
     """
-    from service.audit_commands import print_replay, read_job_id, read_until
+    from service.commands.audit import print_replay, read_job_id, read_until
 
     job_id, stop = read_job_id(job), read_until(until)
     _exit(_with_database(lambda database: print_replay(database, job_id, stop, as_json=as_json)))
@@ -227,7 +227,7 @@ def verify(
 
     Reads only. Exit status 0: nothing was found; 1: something was, each under its name; 2: it could not be verified.
     """
-    from service.audit_commands import print_verification, read_job_id
+    from service.commands.audit import print_verification, read_job_id
 
     job_id = None if job is None else read_job_id(job)
     with _unverified():
@@ -239,7 +239,7 @@ def export(
     after: Annotated[int, typer.Option(min=0, help="Only events behind this position.")] = 0,
 ) -> None:
     """Write the whole log in order as NDJSON, an event a line."""
-    from service.audit_commands import print_log
+    from service.commands.audit import print_log
 
     with contextlib.suppress(BrokenPipeError):
         _with_database(lambda database: print_log(database, after))
@@ -256,14 +256,14 @@ def rebuild(
     Where the history of a job is broken, nothing is swapped, unless --skip-broken says so. Of active jobs that may not be active
     together, since the rule of their type has changed, the oldest has their unique key.
     """
-    from service.audit_commands import rebuild_jobs
+    from service.commands.audit import rebuild_jobs
 
     _exit(_with_database(lambda database: rebuild_jobs(database, skip_broken=skip_broken)))
 
 
 def _with_database(command: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
     from events.database import Database
-    from service.process import database_url, prepare_schema
+    from service.process.assembly import database_url, prepare_schema
 
     async def run(url: str) -> T:
         database = Database(url, pool_size=2)
@@ -330,9 +330,9 @@ def _complaint(error: Exception) -> tuple[int, str] | None:
     """The exit status, and what a person can do about it; None for a fault of ours."""
     from events.database import is_away
     from events.database_check import causes, first_line
-    from events.embedded_binaries import EmbeddedError
     from events.faults import fault
-    from service.serve import CannotListen
+    from service.embedded.binaries import EmbeddedError
+    from service.process.serve import CannotListen
 
     for cause in causes(error):
         if isinstance(cause, (EmbeddedError, CannotListen)):

@@ -7,7 +7,6 @@ a line, nor in a settings object's `repr`.
 import base64
 import binascii
 import os
-import secrets
 import ssl
 from ipaddress import ip_address
 from pathlib import Path
@@ -19,8 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from events.database_url import read_database_url, with_service
 from events.scrub import hide
-from service.kept import kept
-from service.proxies import TrustedProxies, read_trusted_proxies
+from service.http.proxies import TrustedProxies, read_trusted_proxies
 from service.redis_url import checked_redis_url
 from workers.outgoing import Outgoing, trusting
 
@@ -255,24 +253,6 @@ def _read_environment() -> Settings:
         return Settings(**small)
     except ValidationError as error:
         raise ConfigError(_line(error)) from None
-
-
-def jwt_secret(settings: Settings) -> str:
-    """The key that signs tokens: the given one; in development a random one kept under RIREKI_HOME, so that who is signed in
-    stays so over a restart; in tests a random one. Raises `ConfigError`."""
-    if settings.jwt_secret is not None:
-        return settings.jwt_secret
-    if settings.app_env != "development":
-        return secrets.token_hex(JWT_SECRET_BYTES)
-    path = settings.rireki_home / "jwt-secret"
-    try:
-        key = _long_enough(kept(path, secrets.token_hex(JWT_SECRET_BYTES)))
-        hide([key])
-        return key
-    except OSError as error:
-        raise ConfigError(f"RIREKI_HOME: cannot keep the signing key in {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise ConfigError(f"JWT_SECRET is not set, and {path} is damaged ({error}): delete it") from error
 
 
 def _line(error: ValidationError) -> str:

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from service.requests import wants
+from service.http.request import wants
 
 STATIC = Path(__file__).parent / "static"
 ADDRESSES = ("/", "/sign-in", "/chatwork", "/jobs", "/companies", "/audit")

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from events.job import JSON
-from service import cli, serve
+from service import cli
 from service.config import load_settings
+from service.process import shutdown
 from tests.job_types import job_type
 from workers.job_type import Context
 from workers.registry import JOB_TYPES
@@ -23,5 +24,5 @@ async def block(context: Context, payload: Any) -> JSON:
 
 if __name__ == "__main__":
     JOB_TYPES["blocked"] = job_type("blocked", block)
-    serve.ENDS_WITHIN = 2.0
+    shutdown.ENDS_WITHIN = 2.0
     cli.main()

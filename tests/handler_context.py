@@ -15,11 +15,14 @@ from typing import Any
 from events import job as rules
 from events.bus import Bus
 from events.job import JSON, Job, JobError
-from events.store import NewJob, Store
+from events.store import Store
+from events.writes import NewJob
 from tests.job_types import claim_of
+from workers.attempt.attempt import Attempt, RunContext
+from workers.attempt.progress import ProgressReports
+from workers.attempt.runner import Runner
 from workers.job_type import Context, JobType
 from workers.resources import Resources
-from workers.run import Attempt, ProgressReports, RunContext, Runner
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 from events.bus import Bus
 from events.database import Connection, Database
+from events.history import histories, job_from
 from events.job import (
     JSON,
     NO_DELAY,
@@ -34,7 +35,9 @@ from events.job import (
     start,
     word,
 )
-from events.store import JOB_COLUMNS, Decision, NewJob, Store, histories, job_from
+from events.statements import JOB_COLUMNS
+from events.store import Store
+from events.writes import Decision, NewJob
 from projections.seal import seal_everything
 
 AT = datetime(2026, 11, 23, 9, 0, 0, 123456, tzinfo=UTC)

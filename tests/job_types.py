@@ -27,11 +27,12 @@ from events.database import Database
 from events.job import ENDED, JSON, NO_DELAY, Failed, Job, Queued, Recorded, Started, Status, word
 from events.store import Store
 from projections.jobs import JobsView
-from workers.deliver import AttemptId, Claim, Room, Wire
-from workers.enqueue import enqueue
-from workers.job_type import Backoff, Context, Final, GiveUp, JobType, Payload
-from workers.main import Worker
+from workers.delivery.enqueue import enqueue
+from workers.delivery.wire import AttemptId, Capacity, Claim, Wire
+from workers.job_type import Backoff, Context, JobType, Payload
+from workers.outcomes import Final, GiveUp
 from workers.resources import Resources
+from workers.worker import Worker
 
 T = TypeVar("T")
 
@@ -55,9 +56,9 @@ def job_type(name: str, run: Callable[[Context, Any], Awaitable[JSON]], **policy
     return JobType(name, **rest)
 
 
-def room_for(slots: int, *types: str) -> Room:
+def room_for(slots: int, *types: str) -> Capacity:
     """A worker with this many free slots, that keeps none of them back."""
-    return Room(slots, 0, types, [])
+    return Capacity(slots, 0, types, [])
 
 
 # Handlers ---------------------------------------------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ import structlog
 from events.job import JSON
 from service import cli
 from tests.job_types import job_type
-from workers.job_type import Context, Final, GiveUp
+from workers.job_type import Context
+from workers.outcomes import Final, GiveUp
 from workers.registry import JOB_TYPES
 from workers.summaries.summary import Message
 

@@ -14,9 +14,9 @@ from importlib import util
 from pathlib import Path
 from urllib.parse import quote
 
-from events.embedded import EmbeddedPostgres
-from events.embedded_binaries import Programs
-from events.embedded_server import Server
+from service.embedded.binaries import Programs
+from service.embedded.postgres import EmbeddedPostgres
+from service.embedded.server import Server
 
 NEWEST = 18
 DEBIANS = Path("/usr/lib/postgresql")

@@ -15,19 +15,20 @@ import pytest
 from events.bus import Bus
 from events.database import Database
 from events.job import Job
-from events.store import NewJob, Store
+from events.store import Store
+from events.writes import NewJob
 from projections.jobs import JobsView
-from service import users
-from service.app import create_app
-from service.auth import Tries
+from service.accounts import users
+from service.accounts.sign_in_limit import SignInLimit
+from service.accounts.users import Role, User, Users
+from service.api.app import create_app
 from service.config import Settings
-from service.live import Live
-from service.parts import Parts
-from service.serve import http_server
-from service.users import Role, User, Users
-from service.verification import Verifier
+from service.http.context import Parts
+from service.live.job_watches import JobWatches
+from service.live.verifier import Verifier
+from service.process.serve import http_server
 from workers.chatwork.client import Chatwork, ChatworkSettings
-from workers.deliver import LocalWire
+from workers.delivery.wire import LocalWire
 from workers.resources import Resources
 from workers.summaries.summariser import Summariser, SummarySettings
 
@@ -108,8 +109,8 @@ def make_parts(database: Database, bus: Bus, store: Store, *, chatwork: Chatwork
         wire=LocalWire(),
         resources=Resources(database=database, chatwork=chatwork, summariser=Summariser(SummarySettings())),
         users=Users(database, SECRET),
-        tries=Tries(None),
-        live=Live(bus, view, store),
+        tries=SignInLimit(None),
+        live=JobWatches(bus, view, store),
         verifier=Verifier(database),
     )
 

@@ -30,7 +30,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "events/redis_connections.py",
         "events/redis_faults.py",
         "workers/",
-        "service/auth.py",
+        "service/api/auth.py",
         "tests/",
         "bench/",
     ),
@@ -39,7 +39,7 @@ HOMES: dict[str, tuple[str, ...]] = {
 """Where a library may be imported: folders and files."""
 
 READS_THE_ENVIRONMENT = ("service/config.py", "tests/", "bench/")
-INHERITS_THE_ENVIRONMENT = ("events/embedded_binaries.py", "service/web/build.py")
+INHERITS_THE_ENVIRONMENT = ("service/embedded/binaries.py", "service/web/build.py")
 """They hand the whole environment on to the programs that they start, and decide nothing by it."""
 
 
@@ -114,27 +114,27 @@ def test_no_package_of_ours_is_named_like_one_of_pythons() -> None:
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("events/store.py", "import workers.run"),
+        ("events/store.py", "import workers.attempt.attempt"),
         ("events/store.py", "from projections.jobs import JobsView"),
         ("events/store.py", "def f():\n    from workers import run"),
         ("events/store.py", "if True:\n    import service"),
-        ("events/store.py", "from importlib import import_module\nimport_module('workers.run')"),
-        ("events/store.py", "import importlib\nimportlib.import_module('workers.run')"),
+        ("events/store.py", "from importlib import import_module\nimport_module('workers.attempt.attempt')"),
+        ("events/store.py", "import importlib\nimportlib.import_module('workers.attempt.attempt')"),
         ("events/store.py", "__import__('service')"),
         ("projections/jobs.py", "from workers.run import Runner"),
-        ("workers/run.py", "from service.config import Settings"),
+        ("workers/attempt/attempt.py", "from service.config import Settings"),
         ("migrations/env.py", "from events.store import Store"),
         ("migrations/versions/0001_x.py", "import projections.jobs"),
-        ("service/app.py", "import tests.job_types"),
-        ("workers/run.py", "import asyncpg"),
-        ("service/app.py", "from databases import Database"),
-        ("service/app.py", "import arq.worker"),
+        ("service/api/app.py", "import tests.job_types"),
+        ("workers/attempt/attempt.py", "import asyncpg"),
+        ("service/api/app.py", "from databases import Database"),
+        ("service/api/app.py", "import arq.worker"),
         ("events/store.py", "import redis.asyncio"),
-        ("service/app.py", "from redis.exceptions import RedisError"),
-        ("workers/main.py", "from starlette.requests import Request"),
-        ("workers/run.py", "import os\nos.environ['HOME']"),
-        ("workers/run.py", "import os\nos.getenv('HOME')"),
-        ("service/app.py", "from os import environ"),
+        ("service/api/app.py", "from redis.exceptions import RedisError"),
+        ("workers/worker.py", "from starlette.requests import Request"),
+        ("workers/attempt/attempt.py", "import os\nos.environ['HOME']"),
+        ("workers/attempt/attempt.py", "import os\nos.getenv('HOME')"),
+        ("service/api/app.py", "from os import environ"),
     ],
 )
 def test_a_breach_is_found(path: str, source: str) -> None:
@@ -146,12 +146,12 @@ def test_a_breach_is_found(path: str, source: str) -> None:
     [
         ("events/store.py", "import asyncpg\nfrom events.bus import Bus\nfrom . import job"),
         ("events/bus.py", "import redis.asyncio"),
-        ("workers/main.py", "import arq\nfrom events.job import Job\nfrom projections.jobs import JobsView"),
-        ("service/auth.py", "from redis.asyncio import Redis"),
-        ("service/app.py", "from workers.run import Runner\nfrom starlette.routing import Route"),
+        ("workers/worker.py", "import arq\nfrom events.job import Job\nfrom projections.jobs import JobsView"),
+        ("service/api/auth.py", "from redis.asyncio import Redis"),
+        ("service/api/app.py", "from workers.run import Runner\nfrom starlette.routing import Route"),
         ("service/config.py", "import os\nos.environ['HOME']"),
         ("migrations/env.py", "from migrations.sql import run"),
-        ("workers/run.py", "import redistribute, eventsourcing"),
+        ("workers/attempt/attempt.py", "import redistribute, eventsourcing"),
     ],
 )
 def test_what_is_allowed_is_no_breach(path: str, source: str) -> None:

@@ -25,10 +25,11 @@ from events.database import Database
 from events.job import JSON
 from events.store import Store
 from tests.job_types import JOB_TYPES, new_worker
-from workers import rescue, run
-from workers.deliver import LocalWire, Wire
+from workers.attempt import attempt as run
+from workers.delivery.redis_wire import RedisWire
+from workers.delivery.wire import LocalWire, Wire
 from workers.job_type import Context, JobType
-from workers.redis_wire import RedisWire
+from workers.liveness import heartbeat as rescue
 
 
 class WorkerProcess:

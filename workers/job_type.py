@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict
@@ -15,9 +15,7 @@ from pydantic.alias_generators import to_camel
 
 from events.database import Database
 from events.job import JSON
-
-if TYPE_CHECKING:
-    from workers.resources import Resources
+from workers.resources import Resources
 
 
 class Payload(BaseModel):
@@ -78,19 +76,6 @@ class Context(Protocol):
         attempt and is processing; else nothing is stored and `AttemptOver` is raised. No network call and no new task inside
         it. Upserts only: the next attempt may do all of it again."""
         ...
-
-
-class AttemptOver(Exception):
-    """The job was canceled or has moved on to another attempt: what this one wanted to store was not stored."""
-
-
-class Final(Exception):
-    """Raised by a handler (or subclassed): the job fails at once, whatever attempts are left. The error's name is the
-    class's."""
-
-
-class GiveUp(Exception):
-    """Raised by a handler: the job is canceled by its own work, with this reason."""
 
 
 @dataclass(frozen=True, slots=True)

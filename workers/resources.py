@@ -1,13 +1,10 @@
 """What the job types share in one process: the database, Chatwork's client, the summariser."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from events.database import Database
-
-if TYPE_CHECKING:
-    from workers.chatwork.client import Chatwork
-    from workers.summaries.summariser import Summariser
+from workers.chatwork.client import Chatwork
+from workers.summaries.summariser import Summariser
 
 
 @dataclass(frozen=True, slots=True)

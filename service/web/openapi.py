@@ -4,7 +4,7 @@ import sys
 
 import orjson
 
-from service.app import ENDPOINTS
-from service.openapi import openapi_document
+from service.api.app import ENDPOINTS
+from service.http.openapi import openapi_document
 
 sys.stdout.buffer.write(orjson.dumps(openapi_document(ENDPOINTS)))

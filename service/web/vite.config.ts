@@ -13,7 +13,7 @@ const SWAGGER_UI = {
   "NOTICE.txt": "NOTICE",
 };
 
-/** The files are copied as they are: the service's own page loads them (service/openapi.py). */
+/** The files are copied as they are: the service's own page loads them (service/http/openapi.py). */
 const swaggerUi: Plugin = {
   name: "swagger-ui",
   apply: "build",

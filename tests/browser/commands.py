@@ -14,7 +14,14 @@ from pathlib import Path
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
-    ["tests.browser.commands", "service.cli", "service.logs", "service.process", "service.serve", "migrations.migrate"]
+    [
+        "tests.browser.commands",
+        "service.cli",
+        "service.http.logs",
+        "service.process.assembly",
+        "service.process.serve",
+        "migrations.migrate",
+    ]
 )
 
 TO_START = 90  # seconds

@@ -11,9 +11,9 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright, expect
 from redis.asyncio import Redis
 
-from service.caller import COOKIE
+from service.accounts.users import User
+from service.http.authentication import COOKIE
 from service.page import STATIC
-from service.users import User
 from tests.browser.chromium import ARGUMENTS, NoBrowser, find_chromium
 from tests.browser.site import Site, open_site
 from tests.browser.watch import Watch

@@ -5,8 +5,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from events.job import NO_DELAY, Event, Job, JobError, complete, fail, progress, start
-from events.store import NewJob, Store
-from service.users import User
+from events.store import Store
+from events.writes import NewJob
+from service.accounts.users import User
 from tests.browser.site import Site
 from tests.histories import open_store
 

@@ -11,7 +11,7 @@ import asyncpg
 import httpx2 as httpx
 
 from events.database import Database
-from service.users import User, Users
+from service.accounts.users import User, Users
 from tests.browser.commands import Command, Main, rireki, running
 from tests.chatwork_server import sandbox_of
 from tests.conftest import with_database

@@ -5,7 +5,8 @@ import asyncio
 from playwright.async_api import Page, expect
 
 from events.job import Job
-from events.store import NewJob, Store
+from events.store import Store
+from events.writes import NewJob
 from tests.browser.conftest import Visit
 from tests.browser.job_histories import MESSAGES_SYNC, WORKER, a_job, completed, histories_of, so_far, started
 from tests.browser.screens import button, expect_status, job_row, region, rows

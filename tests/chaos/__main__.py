@@ -8,7 +8,7 @@ from typing import Any
 
 import uvloop
 
-from service.logs import configure_logs
+from service.http.logs import configure_logs
 from tests.chaos.campaign import run
 from tests.chaos.plan import FULL, SHORT, Kind
 

@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from events.database import Database
 from migrations.migrate import migrate
 from projections.verify import verify
-from service.users import add_user
+from service.accounts.users import add_user
 from tests.chaos import checks, rows
 from tests.chaos.faults import Faults
 from tests.chaos.fleet import GRACE, Fleet, Member

@@ -20,8 +20,8 @@ from tests.chaos.network import Cut, Line
 from tests.chaos.plan import LASTS, Fault, Kind
 from tests.chaos.servers import Postgres
 from tests.servers import RedisServer
-from workers.deliver import AttemptId, Hint
-from workers.redis_wire import RedisWire
+from workers.delivery.redis_wire import RedisWire
+from workers.delivery.wire import AttemptId, Hint
 
 CUTS = {Kind.WRITE_LOST: Cut.WRITE_LOST, Kind.ANSWER_LOST: Cut.ANSWER_LOST, Kind.WRITE_LATE: Cut.WRITE_LATE}
 

@@ -24,7 +24,7 @@ def main() -> None:
     import uvloop
 
     from service.config import load_settings
-    from service.logs import configure_logs
+    from service.http.logs import configure_logs
     from tests.chaos.work import TYPES
     from workers.chatwork.rate_limit import RateLimit
     from workers.registry import JOB_TYPES
@@ -37,12 +37,12 @@ def main() -> None:
     assert settings.database_url is not None
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         if sys.argv[1] == "worker":
-            from service.serve import work
+            from service.process.serve import work
 
             _skew_our_modules(skew)
             runner.run(work(settings, settings.database_url))
         else:
-            from service.serve import listen, serve
+            from service.process.serve import listen, serve
 
             _add_endpoint()
             with listen(settings) as listening:
@@ -52,11 +52,11 @@ def main() -> None:
 def _add_endpoint() -> None:
     from starlette.responses import Response
 
-    from service import app
-    from service.endpoint import Answer, Call, Endpoint, Who
-    from service.problems import not_found
-    from service.queueing import Queued, first_job, idempotency_of, queue_job, queued_answer
-    from service.requests import Fields
+    from service.api import app
+    from service.api.queue_request import Queued, first_job, idempotency_of, queue_job, queued_answer
+    from service.http.endpoint import Answer, Call, Endpoint, Who
+    from service.http.problems import not_found
+    from service.http.request import Fields
     from tests.chaos.work import TYPES, Task
 
     class Request(Fields):

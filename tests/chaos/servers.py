@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from events.embedded import EmbeddedPostgres
-from events.embedded_binaries import EmbeddedError
+from service.embedded.binaries import EmbeddedError
+from service.embedded.postgres import EmbeddedPostgres
 
 
 class Postgres:

@@ -9,7 +9,8 @@ from contextlib import suppress
 from typing import Any
 
 from events.job import JSON
-from workers.job_type import Backoff, Context, Final, GiveUp, JobType, Payload, Unique
+from workers.job_type import Backoff, Context, JobType, Payload, Unique
+from workers.outcomes import Final, GiveUp
 
 STORE_EFFECT = """
 insert into chaos_effects (job_id, attempt, worker_pid, at) values (:job_id, :attempt, :pid, clock_timestamp())

@@ -9,7 +9,8 @@ from events.job import JSON
 from tests.simulation.checks import Checks, Handler
 from tests.simulation.loop import PROCESS
 from tests.simulation.statements import STORE_EFFECT
-from workers.job_type import AttemptOver, Backoff, Context, Final, GiveUp, JobType, Payload, Unique
+from workers.job_type import Backoff, Context, JobType, Payload, Unique
+from workers.outcomes import AttemptOver, Final, GiveUp
 
 KINDS = ("quick", "slow", "failing", "final", "gives up", "deaf", "late", "chatty", "storing", "cancels itself")
 DEADLINE = 6.0  # seconds

@@ -14,7 +14,7 @@ from contextvars import Context, ContextVar, copy_context
 from random import Random
 from typing import Any, TypeVar, TypeVarTuple, cast
 
-from events.lasting import PART_ENDED
+from events.concurrency import PART_ENDED
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")

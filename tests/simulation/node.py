@@ -1,4 +1,4 @@
-"""One simulated process of the service: what `service/process.py` opens, with an API's words, a worker, or both."""
+"""One simulated process of the service: what `service/process/assembly.py` opens, with an API's words, a worker, or both."""
 
 import asyncio
 import contextlib
@@ -9,16 +9,17 @@ from typing import Any, TypeVar, cast
 from events import job as rules
 from events.database import DATABASE_ERRORS
 from events.job import Job, JobError
-from events.store import AlreadyActive, Idempotency, KeyTaken, Store
+from events.store import Store
+from events.writes import AlreadyActive, Idempotency, KeyTaken
 from tests.simulation.loop import WORLD, Process, VirtualLoop
 from tests.simulation.postgres import Postgres, SimDatabase
 from tests.simulation.wire import Redis, SimBus, SimWire
-from workers.deliver import Hint, LocalWire, Wire
-from workers.enqueue import enqueue
+from workers.delivery.enqueue import enqueue
+from workers.delivery.wire import Hint, LocalWire, Wire
 from workers.job_type import JobType
-from workers.main import Worker
 from workers.pauses import Pauses
 from workers.resources import Resources
+from workers.worker import Worker
 
 T = TypeVar("T")
 
@@ -130,7 +131,7 @@ class Node:
     # What the API is asked ----------------------------------------------------------------------------------------------------
 
     async def create(self, type: str, payload: Any, user: str, request: str, key: str | None) -> str:
-        """As `service/queueing.py` queues: a new job, the active one of its kind, or the one that the key belongs to."""
+        """As `service/api/queue_request.py` queues: a new job, the active one of its kind, or the one that the key belongs to."""
         idempotency = None if key is None else Idempotency(key, "hash")
         if idempotency is not None and (found := await self.store.job_of_key(user, idempotency.key)) is not None:
             return found[0]

@@ -1,7 +1,7 @@
 """What each statement of the code under simulation does, in Python.
 
 The statements are known by their text, and each has the digest of the text that was modelled: one that has been changed since
-is noticed by `tests/test_simulation.py`, and one that is new ends the simulation with its text.
+is noticed by `tests/simulation/test_simulation.py`, and one that is new ends the simulation with its text.
 """
 
 import hashlib
@@ -12,14 +12,19 @@ from typing import Any
 
 import asyncpg
 
-from events import store
+from events import statements as statements_module
 from projections import jobs as view
 from tests.simulation.postgres import Postgres, Row, SimConnection
-from workers import deliver, pauses, presence, rescue, run
+from workers import pauses
+from workers.attempt import attempt as run
+from workers.delivery import tick as deliver
+from workers.liveness import heartbeat as rescue
+from workers.liveness import worker_table
+from workers.liveness import worker_table as presence
 
 STORE_EFFECT = "insert into effects (job_id, attempt, n) values (:job_id, :attempt, :n)"
 
-JOB_COLUMNS = store.JOB_COLUMNS.split(", ")
+JOB_COLUMNS = statements_module.JOB_COLUMNS.split(", ")
 ACTIVE = ("queued", "processing")
 
 
@@ -341,28 +346,28 @@ WHO_IS_ACTIVE = (
 
 STATEMENTS: dict[str, Statement] = dict(
     (
-        _known(store.MOVE_JOBS, "MOVE_JOBS", "a5b25f4e", move_jobs),
-        _known(store.CREATE_JOBS, "CREATE_JOBS", "5db1310b", create_jobs),
-        _known(store.START_JOBS, "START_JOBS", "918b0498", start_jobs),
-        _known(store.UNTIL_FREE, "UNTIL_FREE", "23c4d1f5", until_free),
-        _known(store.STARTED_BEFORE, "STARTED_BEFORE", "8833c7ff", started_before),
-        _known(store.SALTS, "SALTS", "de1eda25", salts),
-        _known(store.JOBS, "JOBS", "165b223e", jobs),
-        _known(store.ACTIVE_JOB, "ACTIVE_JOB", "2cf41f7d", active_job),
+        _known(statements_module.MOVE_JOBS, "MOVE_JOBS", "a5b25f4e", move_jobs),
+        _known(statements_module.CREATE_JOBS, "CREATE_JOBS", "5db1310b", create_jobs),
+        _known(statements_module.START_JOBS, "START_JOBS", "918b0498", start_jobs),
+        _known(statements_module.UNTIL_FREE, "UNTIL_FREE", "23c4d1f5", until_free),
+        _known(statements_module.STARTED_BEFORE, "STARTED_BEFORE", "8833c7ff", started_before),
+        _known(statements_module.SALTS, "SALTS", "de1eda25", salts),
+        _known(statements_module.JOBS, "JOBS", "165b223e", jobs),
+        _known(statements_module.ACTIVE_JOB, "ACTIVE_JOB", "2cf41f7d", active_job),
         _known(WHO_IS_ACTIVE, "WHO_IS_ACTIVE", "5413ff7e", active_of_job),
-        _known(store.KEY, "KEY", "8ae19482", key),
-        _known(store.BIND_KEY, "BIND_KEY", "a44be0a4", bind_key),
+        _known(statements_module.KEY, "KEY", "8ae19482", key),
+        _known(statements_module.BIND_KEY, "BIND_KEY", "a44be0a4", bind_key),
         _known("select clock_timestamp()", "CLOCK", "4c502774", clock),
-        _known(store.CHOOSE_PLANS, "CHOOSE_PLANS", "40ea098c", choose_plans),
-        _known(store.FORGET_PLANS, "FORGET_PLANS", "edd7d774", forget_plans),
+        _known(statements_module.CHOOSE_PLANS, "CHOOSE_PLANS", "40ea098c", choose_plans),
+        _known(statements_module.FORGET_PLANS, "FORGET_PLANS", "edd7d774", forget_plans),
         _known(view.DUE, "DUE", "1ea41dfa", due),
         _known(view.NEXT_DUE, "NEXT_DUE", "be806f56", next_due),
         _known(view.HELD_BY, "HELD_BY", "94efed4f", held_by),
         _known(deliver.TRY_LOCK, "TRY_LOCK", "e77aedb8", try_lock),
-        _known(rescue.REGISTER, "REGISTER", "bf408eec", register),
-        _known(rescue.BEAT, "BEAT", "a22ab73a", beat),
-        _known(rescue.LEAVE, "LEAVE", "6f8f02cc", leave),
-        _known(rescue.DECLARE_GONE, "DECLARE_GONE", "fb9b5b18", declare_gone),
+        _known(worker_table.REGISTER, "REGISTER", "bf408eec", register),
+        _known(worker_table.BEAT, "BEAT", "a22ab73a", beat),
+        _known(worker_table.LEAVE, "LEAVE", "6f8f02cc", leave),
+        _known(worker_table.DECLARE_GONE, "DECLARE_GONE", "fb9b5b18", declare_gone),
         _known(pauses.IN_FORCE, "IN_FORCE", "c2776e9b", in_force),
         _known(pauses.PAUSE, "PAUSE", "28015f58", pause),
         _known(presence.PRESENT_TYPES, "PRESENT_TYPES", "04f9d679", present_types),

@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as RedisAway
 
 from events.bus import Bus, Change
 from tests.simulation.loop import PROCESS, WORLD, Process, VirtualLoop
-from workers.deliver import WINDOW, AttemptId, Claim, Hint, Room
+from workers.delivery.wire import WINDOW, AttemptId, Capacity, Claim, Hint
 
 CLAIM_LASTS = 10.0  # seconds
 
@@ -64,7 +64,7 @@ class Redis:
         self.waiting.pop(id, None)
         self.claimed.pop(id, None)
 
-    def claim(self, room: Room) -> list[Claim]:
+    def claim(self, room: Capacity) -> list[Claim]:
         """As `Room` has it."""
         queues = {type: self._claimable(type) for type in room.types}
         first = [type for type in room.types if type in room.idle and queues[type]]
@@ -95,7 +95,7 @@ class SimWire:
         for hint in hints:
             self._redis.send(self._redis.put, hint)
 
-    async def claim(self, room: Room) -> list[Claim]:
+    async def claim(self, room: Capacity) -> list[Claim]:
         redis = self._redis
         await asyncio.sleep(redis.way())
         if not redis.up:

@@ -16,7 +16,7 @@ import structlog
 
 from events.database import DATABASE_ERRORS
 from events.job import NotAllowed
-from events.store import AlreadyActive
+from events.writes import AlreadyActive
 from tests.simulation import clock
 from tests.simulation.checks import Checks
 from tests.simulation.faults import Faults

@@ -18,7 +18,7 @@ from events.database import Database
 from workers.chatwork.answers import Answer, ChatworkRoom, MessagesAnswer, NotAnAnswer, read_messages, read_rooms
 from workers.chatwork.rate_limit import Permit, RateLimit
 from workers.http_body import ACCEPT_ENCODING, UnreadableBody, read_body
-from workers.job_type import Final
+from workers.outcomes import Final
 from workers.outgoing import Outgoing
 
 TRIES = 3

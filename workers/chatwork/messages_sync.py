@@ -15,7 +15,8 @@ from workers.chatwork.client import Chatwork, ChatworkError, connected
 from workers.chatwork.gaps import gaps_of_job
 from workers.chatwork.messages import Mark, leave_mark, leave_mark_again, store_failure, store_messages
 from workers.chatwork.rooms import room_exists, rooms_to_sync, shortened
-from workers.job_type import AttemptOver, Context, Final, JobType, Payload, Unique
+from workers.job_type import Context, JobType, Payload, Unique
+from workers.outcomes import AttemptOver, Final
 
 AT_ONCE = 8
 

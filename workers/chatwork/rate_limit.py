@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from events.concurrency import elapsed
 from events.database import Database
-from events.elapsed import elapsed
 
 WINDOW = 300.0  # seconds (Chatwork's API: 300 requests in 5 minutes for a token)
 LAPSE = 5.0  # seconds that a permit may be used after it was asked for

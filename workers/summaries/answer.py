@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from workers.job_type import Final
+from workers.outcomes import Final
 from workers.summaries.reasoning import without_reasoning
 from workers.summaries.summary import TokenUsage
 

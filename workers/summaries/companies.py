@@ -14,7 +14,7 @@ from datetime import datetime
 from events.database import ConstraintViolated, Database, Row
 from events.job import JSON, rfc3339
 from workers.chatwork.messages import assign_company
-from workers.job_type import Final
+from workers.outcomes import Final
 
 MAX_NAME = 200
 

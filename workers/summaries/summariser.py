@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 
 from workers.outgoing import Outgoing
-from workers.summaries import extractive
 from workers.summaries.answer import ModelFailed, ModelRefused
 from workers.summaries.citations import cited_in, without_citations
-from workers.summaries.conversation import by_room
+from workers.summaries.digest import extractive
+from workers.summaries.digest.conversation import by_room
+from workers.summaries.digest.sentences import language_of
 from workers.summaries.markdown import (
     NOTHING_SAID,
     as_answered,
@@ -23,7 +24,6 @@ from workers.summaries.markdown import (
 from workers.summaries.model import ModelClient, SummarySettings
 from workers.summaries.model_watch import ModelWatch
 from workers.summaries.prompt import PROMPT_VERSION, Prompt, ask_to_merge, ask_to_summarise
-from workers.summaries.sentences import language_of
 from workers.summaries.summary import MAX_SOURCE_LINKS, OFFICE_ZONE, Message, Summary, TokenUsage
 
 __all__ = ["ModelFailed", "ModelRefused", "Summariser", "SummarySettings"]

@@ -1,0 +1,71 @@
+"""Tools for asyncio: one timer for many deadlines, time that counts a sleeping machine, tasks that last until they are ended."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Hashable
+from typing import Any, Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+
+class Deadlines(Generic[K]):
+    """`late` is called with what is still there `seconds` after it was added; it must not raise, and not add. Of one event loop."""
+
+    def __init__(self, seconds: float, late: Callable[[K], None]) -> None:
+        self._seconds = seconds
+        self._late = late
+        self._added: dict[K, float] = {}  # and when; the oldest first
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, waiting: K) -> None:
+        loop = asyncio.get_running_loop()
+        self._added[waiting] = loop.time()
+        if self._timer is None:
+            self._timer = loop.call_later(self._seconds, self._look)
+
+    def remove(self, waiting: K) -> None:
+        self._added.pop(waiting, None)
+
+    def _look(self) -> None:
+        loop, self._timer = asyncio.get_running_loop(), None
+        while self._added and self._timer is None:
+            waiting, added = next(iter(self._added.items()))
+            if added + self._seconds > loop.time():
+                self._timer = loop.call_at(added + self._seconds, self._look)
+            else:
+                self.remove(waiting)
+                self._late(waiting)
+
+
+# Linux's monotonic clock leaves the machine's sleep out, macOS' counts it.
+CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def elapsed() -> float:
+    """Seconds since a moment that means nothing."""
+    return time.clock_gettime(CLOCK)
+
+
+PART_ENDED = "rireki_part_ended"
+
+
+def lasting(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    """Until it is cancelled."""
+    task = asyncio.create_task(work, name=name)
+    task.add_done_callback(_tell_if_broken)
+    return task
+
+
+async def end(*tasks: asyncio.Task[None]) -> None:
+    """Cancels them again and again until they have ended: `asyncio.wait_for`, which may be what they are in, may swallow a
+    cancellation on Python 3.11."""
+    while running := {task for task in tasks if not task.done()}:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=0.1)
+
+
+def _tell_if_broken(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        message = f"a part of the process has ended by an error: {task.get_name()}"
+        task.get_loop().call_exception_handler({"message": message, "exception": error, "task": task, PART_ENDED: error})

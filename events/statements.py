@@ -1,0 +1,185 @@
+"""All SQL that writes the log and the view, and the SQL that reads the log. Each statement can be pasted into psql."""
+
+JOB_COLUMNS = (
+    "id, type, status, payload, result, error, user_id, attempt, max_attempts, worker, seq, run_at, started_at, finished_at,"
+    " created_at, updated_at"
+)
+"""The view's columns in the order of `Job`'s fields; `job_from` reads them."""
+JOB_COLUMNS_OF_J = ", ".join(f"j.{column}" for column in JOB_COLUMNS.split(", "))
+
+# Rows are moved in order of id: two processes that take the same jobs in different orders would wait for each other in a ring. What
+# is asked is sorted, and every plan that a lane's connection may choose (it reads no table from end to end) goes by that order.
+# Events are inserted in order of seq, whatever plan is chosen: their ids are drawn in that order, and the whole log goes by them. A
+# `run_at` or `started_at` that stays as it is does not travel: null stands for it, and what is queued was not started.
+MOVE_JOBS = """
+with asked as materialized (
+    select * from unnest($1::job_move_row[]) order by id
+), moved as (
+    update jobs j
+    set status = a.status, result = a.result, error = a.error, attempt = a.attempt, max_attempts = a.max_attempts,
+        worker = a.worker, seq = a.seq, run_at = coalesce(a.run_at, j.run_at),
+        started_at = case when a.status = 'queued' then null else coalesce(a.started_at, j.started_at) end,
+        finished_at = a.finished_at, updated_at = a.updated_at
+    from asked a
+    where j.id = a.id and j.seq = a.expected_seq
+    returning j.id
+), written as (
+    insert into job_events (job_id, seq, attempt, type, data, salt, actor, request_id, at)
+    select e.job_id, e.seq, e.attempt, e.type, e.data, e.salt, e.actor, e.request_id, e.at from unnest($2::job_event_row[]) as e
+    where e.job_id in (select id from moved)
+    order by e.job_id, e.seq
+)
+select id from moved
+"""
+
+# A retry that a client has named: the key belongs to the job from the moment in which the job moves.
+MOVE_JOBS_OF_KEYS = MOVE_JOBS.replace(
+    "), written as (",
+    """), keyed as (
+    insert into idempotency_keys (user_id, key, request_hash, job_id)
+    select k.user_id, k.key, k.request_hash, k.job_id
+    from unnest($3::uuid[], $4::text[], $5::text[], $6::uuid[]) as k(user_id, key, request_hash, job_id)
+    where k.job_id in (select id from moved)
+    order by k.user_id, k.key
+), written as (""",
+)
+
+# `start` (`events/job.py`) for many jobs at once, decided where they are, so that none has to be read before. What is paused is
+# not started. `updated_at` is the time of the event before, and no event is earlier than that. The rows are looked up by their ids
+# alone, and their status is compared in a way that no index knows, with a word that comes along: asked for what is 'queued', the
+# planner would read a backlog from end to end for each batch.
+START_JOBS = f"""
+with asked as materialized (
+    select *, 'queued' as status from unnest($1::uuid[], $2::int[], $3::text[], $4::bytea[]) as a(id, attempt, type, salt)
+    where a.type <> all (array(select p.type from pauses p where p.until is null or p.until > now()))
+    order by a.id
+), moved as (
+    update jobs j
+    set status = 'processing', worker = $5, seq = j.seq + 1, started_at = greatest(j.updated_at, $8),
+        updated_at = greatest(j.updated_at, $8)
+    from asked a
+    where j.id = a.id and (j.status, j.attempt, j.type) is not distinct from (a.status, a.attempt, a.type)
+    returning {JOB_COLUMNS_OF_J}, a.salt
+), written as (
+    insert into job_events (job_id, seq, attempt, type, data, salt, actor, at)
+    select m.id, m.seq, m.attempt, 'started', $6, m.salt, $7, m.updated_at from moved m
+    order by m.id
+)
+select {JOB_COLUMNS} from moved
+"""
+
+# Whoever is still writing to one of these jobs has committed, or never will, when this answers.
+UNTIL_FREE = "select from jobs where id = any($1) order by id for no key update"
+
+# Of attempts that were refused when they were sent again: those that the first try had started, and that go on.
+STARTED_BEFORE = f"""
+select {JOB_COLUMNS_OF_J} from unnest($1::uuid[], $2::int[], $3::bytea[]) as a(id, attempt, salt)
+join job_events e on e.job_id = a.id and e.attempt = a.attempt and e.type = 'started' and e.salt = a.salt
+join jobs j on j.id = e.job_id and j.status = 'processing' and j.attempt = e.attempt
+"""
+
+CREATE_JOBS = """
+with asked as materialized (
+    select * from unnest($1::job_creation_row[])
+), created as (
+    insert into jobs (
+        id, type, status, payload, user_id, attempt, max_attempts, seq, run_at, created_at, updated_at, unique_key
+    )
+    select a.id, a.type, 'queued', a.payload, a.user_id, 1, a.max_attempts, 1, a.run_at, a.at, a.at, a.unique_key
+    from asked a
+    where a.idempotency_key is null or not exists (
+        select from idempotency_keys k where k.user_id = a.user_id and k.key = a.idempotency_key
+    )
+    order by a.unique_key, a.id
+    on conflict do nothing
+    returning id
+), keyed as (
+    insert into idempotency_keys (user_id, key, request_hash, job_id)
+    select a.user_id, a.idempotency_key, a.request_hash, a.id
+    from asked a
+    where a.idempotency_key is not null and a.id in (select id from created)
+    order by a.user_id, a.idempotency_key
+), written as (
+    insert into job_events (job_id, seq, attempt, type, data, salt, actor, request_id, at)
+    select e.job_id, e.seq, e.attempt, e.type, e.data, e.salt, e.actor, e.request_id, e.at from unnest($2::job_event_row[]) as e
+    where e.job_id in (select id from created)
+    order by e.job_id, e.seq
+)
+select id from created
+"""
+
+# A plan that is kept saves a third of the time of a short append. One that was made while the table was small would scan it whole
+# for every job, so none is kept until it has grown, and then for half a minute. Beside a small table a batch may be joined by a
+# hash, which hands on a large batch in no order; beside a large one each row is looked up in turn.
+CHOOSE_PLANS = """
+select small, set_config('plan_cache_mode', case when small then 'force_custom_plan' else 'force_generic_plan' end, false),
+    set_config('enable_hashjoin', case when small then 'off' else 'on' end, false)
+from (select count(*) < 1000 as small from (select from jobs limit 1000) as counted) as known
+"""
+FORGET_PLANS = "discard plans"
+PLANS = {
+    "enable_seqscan": "off",
+    # The order in which rows are moved rests on these being there to choose from, whatever the role has switched off.
+    **dict.fromkeys(
+        ("enable_indexscan", "enable_indexonlyscan", "enable_nestloop", "enable_mergejoin", "enable_sort", "enable_material"),
+        "on",
+    ),
+}
+
+SALTS = """
+select e.job_id, e.salt from job_events e
+join unnest($1::uuid[], $2::int[]) as a(job_id, seq) on e.job_id = a.job_id and e.seq = a.seq
+"""
+
+JOBS = f"select {JOB_COLUMNS} from jobs where id = any($1)"
+
+ACTIVE_JOB = """
+select id from jobs where unique_key = :unique_key and status in ('queued', 'processing')
+"""
+
+HISTORY = """
+select e.job_id, e.seq, e.attempt, e.type, e.data, e.actor, e.at, l.position
+from job_events e left join job_event_log l on l.event_id = e.event_id
+where e.job_id = :job_id and e.seq > :after
+order by e.seq
+"""
+
+# What is only folded needs no positions, and they lie far away from each other.
+PAST = """
+select job_id, seq, attempt, type, data, actor, at, null::bigint as position
+from job_events
+where job_id = :job_id and (cast(:seq as integer) is null or seq <= :seq) and (cast(:at as timestamptz) is null or at <= :at)
+order by seq
+"""
+
+# `offset 0` has each job's events looked up by the job, and each position by the event, whatever the planner thinks.
+NEWS = """
+select e.job_id, e.seq, e.attempt, e.type, e.data, e.actor, e.at, l.position, a.after
+from unnest($1::uuid[], $2::int[]) as a(job_id, after)
+cross join lateral (select * from job_events where job_id = a.job_id and seq > a.after offset 0) as e
+left join lateral (select position from job_event_log where event_id = e.event_id offset 0) as l on true
+order by e.job_id, e.seq
+"""
+
+LOG = """
+select e.job_id, e.seq, e.attempt, e.type, e.data, e.actor, e.at, l.position
+from job_event_log l join job_events e on e.event_id = l.event_id
+where l.position > :after
+order by l.position
+limit :limit
+"""
+
+HISTORIES = """
+select e.job_id, e.seq, e.attempt, e.type, e.data, e.actor, e.at, null::bigint as position
+from job_events e
+where $1::uuid[] is null or e.job_id = any($1)
+order by e.job_id, e.seq
+"""
+
+KEY = "select job_id, request_hash from idempotency_keys where user_id = :user_id and key = :key"
+
+BIND_KEY = """
+insert into idempotency_keys (user_id, key, request_hash, job_id)
+values (:user_id, :key, :request_hash, :job_id)
+on conflict do nothing
+"""

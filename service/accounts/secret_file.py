@@ -1,0 +1,46 @@
+"""Small secrets kept in files under RIREKI_HOME."""
+
+import os
+import secrets
+from pathlib import Path
+
+from events.scrub import hide
+from service.config import JWT_SECRET_BYTES, ConfigError, Settings, _long_enough
+
+
+def jwt_secret(settings: Settings) -> str:
+    """The key that signs tokens: the given one; in development a random one kept under RIREKI_HOME, so that who is signed in
+    stays so over a restart; in tests a random one. Raises `ConfigError`."""
+    if settings.jwt_secret is not None:
+        return settings.jwt_secret
+    if settings.app_env != "development":
+        return secrets.token_hex(JWT_SECRET_BYTES)
+    path = settings.rireki_home / "jwt-secret"
+    try:
+        key = _long_enough(keep_secret(path, secrets.token_hex(JWT_SECRET_BYTES)))
+        hide([key])
+        return key
+    except OSError as error:
+        raise ConfigError(f"RIREKI_HOME: cannot keep the signing key in {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"JWT_SECRET is not set, and {path} is damaged ({error}): delete it") from error
+
+
+def keep_secret(path: Path, fresh: str) -> str:
+    """The text of the file; where there is none, `fresh`, written with mode 0600. Of two processes at once the first one's text
+    is kept, and both return it. Raises `OSError`."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        written = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+        with open(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(fresh)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            # Whoever links first wins, and everybody reads the winner's whole file.
+            os.link(written, path)
+        except FileExistsError:
+            pass
+        finally:
+            written.unlink()
+    return path.read_text(encoding="utf-8").strip()

@@ -1,0 +1,176 @@
+"""The web application, assembled from its parts, and what every request passes through."""
+
+import contextlib
+import re
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from typing import Any
+
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, Route, Router
+from starlette.types import Message, Receive, Scope, Send
+
+from service.api import auth, chatwork, companies, health, jobs, operations, verification
+from service.api import job_streams as stream
+from service.api import job_waiting as waiting
+from service.api import jobs_again as again
+from service.api import jobs_bulk as bulk
+from service.api import log as audit
+from service.http.context import Parts
+from service.http.endpoint import routes
+from service.http.logs import ABOUT, new_request_id
+from service.http.metrics import Metrics
+from service.http.openapi import openapi_routes
+from service.http.problems import answer_problem
+from service.http.proxies import TrustedProxies
+from service.http.request import client_of, header
+from service.page import Page
+
+log = structlog.get_logger("rireki.http")
+
+ENDPOINTS = (
+    *auth.ENDPOINTS,
+    *stream.ENDPOINTS,
+    *bulk.ENDPOINTS,
+    *jobs.ENDPOINTS,
+    *again.ENDPOINTS,
+    *waiting.ENDPOINTS,
+    *audit.ENDPOINTS,
+    *verification.ENDPOINTS,
+    *chatwork.ENDPOINTS,
+    *companies.ENDPOINTS,
+    *operations.ENDPOINTS,
+    *health.ENDPOINTS,
+)
+
+
+def create_app(parts: Parts, page: Page | None = None) -> "Application":
+    """The application. It serves once its lifespan has begun; `parts.live.close()` comes before its end."""
+    page = page or Page()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: object) -> AsyncIterator[None]:
+        async with parts.live.running(), parts.verifier.running():
+            yield
+
+    declared = [
+        *page.fixed_routes(),
+        *openapi_routes(ENDPOINTS, page),
+        *routes(ENDPOINTS, parts),
+        *page.routes_with_parameters(),
+    ]
+    fixed = [route for route in declared if "{" not in route.path]
+    router = Router(
+        [FixedAddresses(fixed), *(route for route in declared if route not in fixed), *fixed],
+        redirect_slashes=False, lifespan=lifespan,
+    )  # fmt: skip
+    return Application(router, page, parts.metrics, parts.settings.trusted_proxies, secure=parts.settings.production)
+
+
+class FixedAddresses(BaseRoute):
+    """Finds a route whose address has no parameters at once, where a router tries one after another."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._routes: dict[str, Route] = {}
+        for route in routes:
+            self._routes.setdefault(route.path, route)
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        route = self._routes.get(scope["path"]) if scope["type"] == "http" and not scope.get("root_path") else None
+        return (Match.NONE, {}) if route is None else _matched(route, scope)
+
+    def handle(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
+        route: Route = scope["route"]
+        return route.handle(scope, receive, send)
+
+
+def _matched(route: Route, scope: Scope) -> tuple[Match, Scope]:
+    found = Match.FULL if route.methods is None or scope["method"] in route.methods else Match.PARTIAL
+    return found, {"route": route, "endpoint": route.endpoint, "path_params": {}}
+
+
+# What every request passes through --------------------------------------------------------------------------------------------
+
+SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
+
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}
+
+
+class Application:
+    """The router, and what every request passes through: it gives a request its id, an answer its headers, the log its line, and an
+    error its problem."""
+
+    def __init__(self, router: Router, page: Page, metrics: Metrics, proxies: TrustedProxies, *, secure: bool) -> None:
+        self.router = router
+        self._page = page
+        self._metrics = metrics
+        self._proxies = proxies
+        headers = HEADERS | ({"Strict-Transport-Security": "max-age=31536000"} if secure else {})
+        self._headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = self  # by this the router leaves it to us what is answered where there is nothing
+        if scope["type"] != "http":
+            await self.router(scope, receive, send)
+            return
+        self._proxies.apply(scope)
+        request_id = scope.setdefault("state", {})["request_id"] = _request_id(scope)
+        began, status = time.perf_counter(), 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = message["headers"]
+                given = dict(headers)
+                headers += [header for header in self._headers if header[0] not in given]
+                headers.append((b"x-request-id", request_id.encode()))
+                self._metrics.seconds_of(*_method_and_route(scope)).observe(time.perf_counter() - began)
+            await send(message)
+
+        before = ABOUT.set({"request_id": request_id})
+        try:
+            await self.router(scope, receive, send_with_headers)
+        except ClientDisconnect:
+            status = status or 499
+        except Exception as error:
+            # Here an error ends: as an answer, or, once one has begun, as one that breaks off and shows it.
+            response = await self._answer_error(Request(scope, receive), error)
+            if status:
+                raise
+            await response(scope, receive, send_with_headers)
+        finally:
+            self._metrics.requests_of(*_method_and_route(scope), str(status)).inc()
+            log.info(
+                "request", method=scope["method"], path=scope["path"], client=client_of(scope), status=status,
+                ms=round((time.perf_counter() - began) * 1000, 1),
+            )  # fmt: skip
+            ABOUT.reset(before)
+
+    async def _answer_error(self, request: Request, error: Exception) -> Response:
+        not_found = isinstance(error, HTTPException) and error.status_code == 404
+        return (self._page.not_found(request) if not_found else None) or await answer_problem(request, error)
+
+
+def _request_id(scope: Scope) -> str:
+    given = header(scope, b"x-request-id")
+    return given if given is not None and SANE_REQUEST_ID.fullmatch(given) else new_request_id()
+
+
+def _method_and_route(scope: Scope) -> tuple[str, str]:
+    """The address as it is declared, and one of its methods: no label for each job, and none for whatever strangers ask."""
+    route, method = scope.get("route"), scope["method"]
+    if not isinstance(route, Route):
+        return "other", "none"
+    return method if route.methods is None or method in route.methods else "other", route.path

@@ -1,0 +1,126 @@
+"""Signing in and out, and who may."""
+
+import asyncio
+from http.cookies import SimpleCookie
+from typing import Any
+
+from pydantic import Field, SecretStr
+from starlette.requests import Request
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from service.accounts.sign_in_limit import _too_many
+from service.accounts.sign_in_queue import LineFull
+from service.accounts.users import LONGEST_PASSWORD, TOKEN_LIFE, Role, User, normal_email
+from service.http.authentication import COOKIE
+from service.http.context import Parts
+from service.http.endpoint import Answer, Call, Endpoint, Who, json_answer
+from service.http.problems import not_signed_in
+from service.http.proxies import counted_as
+from service.http.request import Fields, Nothing, client_of
+
+MOST_OF_A_SIGN_IN = 8 * 1024  # bytes of a body
+
+SIGNED_IN_WITHIN = 30.0  # seconds; the database has its own few, so that a slow hash is not told as its absence
+COME_AGAIN = 2  # seconds, for whom the line was full
+
+
+class Credentials(Fields):
+    email: str = Field(min_length=3, max_length=254, examples=["admin@example.com"])
+    password: SecretStr = Field(min_length=1, max_length=LONGEST_PASSWORD)
+
+
+class UserDocument(TypedDict):
+    id: str
+    email: str
+    name: str
+    role: Role
+
+
+class SignedIn(TypedDict):
+    token: str
+    user: UserDocument
+
+
+class Me(TypedDict):
+    user: UserDocument
+
+
+class Everybody(TypedDict):
+    users: list[UserDocument]
+
+
+async def count_request(parts: "Parts", request: Request) -> None:
+    await parts.tries.request(_counted(request))
+
+
+async def login(call: Call[Nothing, Credentials]) -> Response:
+    call.patience.reschedule(asyncio.get_running_loop().time() + SIGNED_IN_WITHIN)
+    try:
+        with call.parts.tries.line.place(_counted(call.request)):
+            signed_in = await _signed_in(call)
+    except LineFull:
+        raise _too_many("people sign in at this moment", COME_AGAIN) from None
+    user, token = signed_in
+    answer: SignedIn = {"token": token, "user": user_json(user)}
+    return json_answer(answer, headers={"Set-Cookie": _cookie(call, token, int(TOKEN_LIFE.total_seconds()))})
+
+
+async def _signed_in(call: Call[Nothing, Credentials]) -> tuple[User, str]:
+    """Raises `Problem` 401 and 429, and `LineFull`."""
+    address, email, tries = _counted(call.request), normal_email(call.body.email), call.parts.tries
+    await tries.count(address, email)
+    signed_in = await call.parts.users.sign_in(call.body.email, call.body.password.get_secret_value(), tries.line, address)
+    if signed_in is None:
+        await tries.wrong(address)
+        raise not_signed_in("Email and password don't belong together.")
+    await tries.forget(address, email)
+    return signed_in
+
+
+def _counted(request: Request) -> str:
+    return counted_as(client_of(request.scope))
+
+
+async def logout(call: Call[Nothing, Nothing]) -> Response:
+    assert call.token is not None
+    await call.parts.users.end_token(call.token)
+    return Response(status_code=204, headers={"Set-Cookie": _cookie(call, "", 0)})
+
+
+async def me(call: Call[Nothing, Nothing]) -> Response:
+    answer: Me = {"user": user_json(call.user)}
+    return json_answer(answer)
+
+
+async def list_users(call: Call[Nothing, Nothing]) -> Response:
+    answer: Everybody = {"users": [user_json(user) for user in await call.parts.users.all()]}
+    return json_answer(answer)
+
+
+def user_json(user: User) -> UserDocument:
+    return {"id": user.id, "email": user.email, "name": user.name, "role": user.role}
+
+
+def _cookie(call: Call[Any, Any], token: str, seconds: int) -> str:
+    cookie: SimpleCookie = SimpleCookie({COOKIE: token})
+    attributes: dict[str, Any] = {"path": "/", "max-age": seconds, "httponly": True, "samesite": "Lax"}
+    cookie[COOKIE].update(attributes | {"secure": call.parts.settings.production or call.request.scope["scheme"] == "https"})
+    return cookie[COOKIE].OutputString()
+
+
+ENDPOINTS = (
+    Endpoint(
+        "POST", "/api/auth/login", login, Who.ANYONE, "Sign in: sets the session cookie and returns the same token.",
+        {200: Answer(SignedIn, "Signed in.")}, body=Credentials, most_of_body=MOST_OF_A_SIGN_IN, admit=count_request,
+        problems=(401, 429),
+    ),
+    Endpoint(
+        "POST", "/api/auth/logout", logout, Who.SIGNED_IN, "Sign out: the token is of no use any more.",
+        {204: Answer(None, "Signed out.")},
+    ),
+    Endpoint("GET", "/api/auth/me", me, Who.SIGNED_IN, "Who is signed in.", {200: Answer(Me, "The user.")}),
+    Endpoint(
+        "GET", "/api/users", list_users, Who.ADMIN, "Everybody who may sign in.", {200: Answer(Everybody, "By name.")},
+    ),
+)  # fmt: skip

@@ -1,0 +1,209 @@
+"""Chatwork for admins: queue the syncs, look at the rooms and their messages, take a room into the sync or out of it."""
+
+from typing import Annotated, Any
+
+from pydantic import Field, WithJsonSchema
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from events.job import rfc3339
+from service.api.documents import Id, RoomId, Time, optional_time
+from service.api.queue_request import Queued, first_job, idempotency_of, queue_job, queued_answer
+from service.http.endpoint import Answer, Call, Endpoint, Who, json_answer
+from service.http.problems import Problem, not_found
+from service.http.query_fields import RequestTime
+from service.http.request import Fields, Nothing, read_id
+from workers.chatwork import messages, rooms
+from workers.chatwork.gaps import Gap
+from workers.chatwork.messages_sync import CHATWORK_MESSAGES_SYNC, MessagesSync
+from workers.chatwork.rooms import Room
+from workers.chatwork.rooms_sync import CHATWORK_ROOMS_SYNC, RoomsSync
+from workers.job_type import JobType, Payload
+
+
+class MessagesSyncQuery(Fields):
+    room_id: RoomId | None = Field(default=None, description="Only this room; without it all active rooms.")
+    room_limit: int | None = Field(
+        default=None, ge=1, le=2**31 - 1, description="At most so many rooms: those never read first, then the longest unread."
+    )
+
+
+class PageQuery(Fields):
+    limit: int = Field(default=20, ge=1, le=100)
+    cursor: str | None = Field(default=None, description="`nextCursor` of the page before.")
+
+
+class RoomPatch(Fields):
+    is_active: bool = Field(description="Whether the room takes part in the sync of all rooms.")
+
+
+class SeenError(Fields):
+    last_error_at: RequestTime = Field(description="`lastErrorAt` of the error that was seen. What was found later stays.")
+
+
+class GapDocument(TypedDict):
+    """Messages between two may be missing. `after…` is null where nothing older is stored, `before…` where nothing newer is."""
+
+    afterMessageId: str | None
+    beforeMessageId: str | None
+    reason: Annotated[str, WithJsonSchema({"type": "string", "enum": ["over_100", "plan"]})]
+    afterAt: Time | None
+    beforeAt: Time | None
+
+
+class RoomDocument(TypedDict):
+    id: Id
+    roomId: RoomId
+    name: str
+    description: str | None
+    isActive: bool
+    messageCount: int
+    lastSyncAt: Time | None
+    lastMessageId: str | None
+    lastErrorAt: Time | None
+    lastErrorStatus: int | None
+    lastErrorMessage: str | None
+    errorNeedsReview: bool
+    gaps: list[GapDocument]
+
+
+class Rooms(TypedDict):
+    rooms: list[RoomDocument]
+
+
+class OneRoom(TypedDict):
+    room: RoomDocument
+
+
+class MessageDocument(TypedDict):
+    messageId: str
+    sender: str | None
+    body: str
+    sentAt: Time
+    companyId: Id | None
+
+
+class MessagesPage(TypedDict):
+    messages: list[MessageDocument]
+    nextCursor: str | None
+
+
+async def sync_rooms(call: Call[Nothing, Nothing]) -> Response:
+    return await _queue(call, CHATWORK_ROOMS_SYNC, RoomsSync())
+
+
+async def sync_messages(call: Call[MessagesSyncQuery, Nothing]) -> Response:
+    payload = MessagesSync(room_id=call.query.room_id, room_limit=call.query.room_limit)
+    return await _queue(call, CHATWORK_MESSAGES_SYNC, payload)
+
+
+async def list_rooms(call: Call[Nothing, Nothing]) -> Response:
+    answer: Rooms = {"rooms": [_room_json(room) for room in await rooms.list_rooms(call.parts.database)]}
+    return json_answer(answer)
+
+
+async def change_room(call: Call[Nothing, RoomPatch]) -> Response:
+    room = await rooms.set_active(call.parts.database, read_id(call.path("id")), call.body.is_active)
+    if room is None:
+        raise not_found("room")
+    answer: OneRoom = {"room": _room_json(room)}
+    return json_answer(answer)
+
+
+async def see_error(call: Call[Nothing, SeenError]) -> Response:
+    room = await rooms.see_error(call.parts.database, read_id(call.path("id")), until=call.body.last_error_at)
+    if room is None:
+        raise not_found("room")
+    answer: OneRoom = {"room": _room_json(room)}
+    return json_answer(answer)
+
+
+async def list_messages(call: Call[PageQuery, Nothing]) -> Response:
+    room = await rooms.get_room(call.parts.database, read_id(call.path("id")))
+    if room is None:
+        raise not_found("room")
+    query = call.query
+    page = await messages.page_of_messages(call.parts.database, room.room_id, limit=query.limit, cursor=query.cursor)
+    answer: MessagesPage = {
+        "messages": [
+            {
+                "messageId": message.message_id,
+                "sender": message.sender,
+                "body": message.body,
+                "sentAt": rfc3339(message.sent_at),
+                "companyId": message.company_id,
+            }
+            for message in page.messages
+        ],
+        "nextCursor": page.next_cursor,
+    }
+    return json_answer(answer)
+
+
+def must_be_set_up(call: Call[Any, Any]) -> None:
+    if call.parts.resources.chatwork is None:
+        raise Problem(400, "Chatwork is not set up here: CHATWORK_API_TOKEN is missing.")
+
+
+async def _queue(call: Call[Any, Any], job_type: JobType[Any], payload: Payload) -> Response:
+    must_be_set_up(call)
+    idempotency = idempotency_of(call)
+    job = await first_job(call, idempotency) or await queue_job(call, job_type, payload, idempotency)
+    return await queued_answer(call, job)
+
+
+def _room_json(room: Room) -> RoomDocument:
+    return {
+        "id": room.id,
+        "roomId": room.room_id,
+        "name": room.name,
+        "description": room.description,
+        "isActive": room.is_active,
+        "messageCount": room.message_count,
+        "lastSyncAt": optional_time(room.last_sync_at),
+        "lastMessageId": room.last_message_id,
+        "lastErrorAt": optional_time(room.last_error_at),
+        "lastErrorStatus": room.last_error_status,
+        "lastErrorMessage": room.last_error_message,
+        "errorNeedsReview": room.error_needs_review,
+        "gaps": [_gap_json(gap) for gap in room.gaps],
+    }
+
+
+def _gap_json(gap: Gap) -> GapDocument:
+    return {
+        "afterMessageId": gap.after_message_id,
+        "beforeMessageId": gap.before_message_id,
+        "reason": gap.reason,
+        "afterAt": optional_time(gap.after_at),
+        "beforeAt": optional_time(gap.before_at),
+    }
+
+
+QUEUED = {202: Answer(Queued, "Queued, or active already.")}
+
+ENDPOINTS = (
+    Endpoint(
+        "POST", "/api/chatwork/rooms/sync", sync_rooms, Who.ADMIN, "Queue a sync of the list of rooms.", QUEUED, queues=True,
+    ),
+    Endpoint(
+        "POST", "/api/chatwork/messages/sync", sync_messages, Who.ADMIN, "Queue a sync of messages.", QUEUED,
+        query=MessagesSyncQuery, queues=True,
+    ),
+    Endpoint(
+        "GET", "/api/chatwork/rooms", list_rooms, Who.ADMIN, "The rooms that were found.", {200: Answer(Rooms, "By name.")},
+    ),
+    Endpoint(
+        "PATCH", "/api/chatwork/rooms/{id}", change_room, Who.ADMIN, "Take a room into the sync of all rooms, or out of it.",
+        {200: Answer(OneRoom, "The room.")}, body=RoomPatch, problems=(404,),
+    ),
+    Endpoint(
+        "POST", "/api/chatwork/rooms/{id}/error/seen", see_error, Who.ADMIN,
+        "Confirm that a person has seen what could not be read of a room (`errorNeedsReview`). It is then no error any more.",
+        {200: Answer(OneRoom, "The room.")}, body=SeenError, problems=(404,),
+    ),
+    Endpoint(
+        "GET", "/api/chatwork/rooms/{id}/messages", list_messages, Who.ADMIN, "A room's messages, newest first.",
+        {200: Answer(MessagesPage, "A page of messages.")}, query=PageQuery, problems=(404,),
+    ),
+)  # fmt: skip

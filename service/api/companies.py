@@ -1,0 +1,168 @@
+"""Companies, the Chatwork rooms linked to them, and drafts that sum up what was said there."""
+
+from typing import Any
+
+from pydantic import ConfigDict, Field
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from service.api.documents import ROOM_ID, ROOM_ID_SCHEMA, Id, RoomId, Time
+from service.api.queue_request import Queued, first_job, idempotency_of, queue_job, queued_answer
+from service.http.endpoint import Answer, Call, Endpoint, Who, json_answer
+from service.http.problems import bad_field
+from service.http.request import Fields, Nothing, read_id
+from workers.summaries import companies, drafts
+from workers.summaries.summary_draft import SUMMARY_DRAFT, DraftPeriod, SummaryDraftPayload
+
+
+class NewCompany(Fields):
+    name: str = Field(min_length=1, max_length=companies.MAX_NAME)
+
+
+class NewLink(Fields):
+    room_id: RoomId
+
+
+class DraftRequest(DraftPeriod):
+    model_config = ConfigDict(populate_by_name=False)
+
+
+class CompanyDocument(TypedDict):
+    id: Id
+    name: str
+    createdAt: Time
+
+
+class Companies(TypedDict):
+    companies: list[CompanyDocument]
+
+
+class OneCompany(TypedDict):
+    company: CompanyDocument
+
+
+class LinkedRoomDocument(TypedDict):
+    roomId: RoomId
+    name: str
+    linkedAt: Time
+    messageCount: int
+
+
+class LinkedRooms(TypedDict):
+    rooms: list[LinkedRoomDocument]
+
+
+class OneLinkedRoom(TypedDict):
+    room: LinkedRoomDocument
+
+
+class DraftDocument(TypedDict):
+    id: Id
+    companyId: Id
+    periodStart: Time
+    periodEnd: Time
+    content: str
+    sourceLinks: list[str]
+    model: str
+    promptVersion: str
+    sourceMessageCount: int
+    tokenUsage: dict[str, Any] | None
+    expiresAt: Time
+
+
+class Drafts(TypedDict):
+    drafts: list[DraftDocument]
+
+
+class CachedDraft(TypedDict):
+    cached: bool
+    draft: DraftDocument
+
+
+async def list_companies(call: Call[Nothing, Nothing]) -> Response:
+    return json_answer({"companies": [company.to_json() for company in await companies.list_companies(call.parts.database)]})
+
+
+async def create_company(call: Call[Nothing, NewCompany]) -> Response:
+    company = await companies.create_company(call.parts.database, call.body.name)
+    return json_answer({"company": company.to_json()}, 201)
+
+
+async def list_linked_rooms(call: Call[Nothing, Nothing]) -> Response:
+    linked = await companies.linked_rooms(call.parts.database, _company_id(call))
+    return json_answer({"rooms": [room.to_json() for room in linked]})
+
+
+async def link_room(call: Call[Nothing, NewLink]) -> Response:
+    room = await companies.link_room(call.parts.database, _company_id(call), call.body.room_id)
+    return json_answer({"room": room.to_json()}, 201)
+
+
+async def unlink_room(call: Call[Nothing, Nothing]) -> Response:
+    room_id = call.path("roomId")
+    if not ROOM_ID.fullmatch(room_id):
+        raise bad_field("roomId", "is not a Chatwork room id: a string of digits", 400)
+    await companies.unlink_room(call.parts.database, _company_id(call), room_id)
+    return Response(status_code=204)
+
+
+async def draft_summary(call: Call[Nothing, DraftRequest]) -> Response:
+    company_id = _company_id(call)
+    idempotency = idempotency_of(call)
+    job = await first_job(call, idempotency)
+    if job is None:
+        company = await companies.get_company(call.parts.database, company_id)
+        draft = await drafts.current_draft(call.parts.database, company.id, call.body.period)
+        if draft is not None:
+            return json_answer({"cached": True, "draft": draft.to_json()})
+        payload = SummaryDraftPayload(
+            company_id=company.id, period_start=call.body.period_start, period_end=call.body.period_end
+        )
+        job = await queue_job(call, SUMMARY_DRAFT, payload, idempotency)
+    return await queued_answer(call, job)
+
+
+async def list_drafts(call: Call[Nothing, Nothing]) -> Response:
+    company = await companies.get_company(call.parts.database, _company_id(call))
+    found = await drafts.list_drafts(call.parts.database, company.id)
+    return json_answer({"drafts": [draft.to_json() for draft in found]})
+
+
+def _company_id(call: Call[Any, Any]) -> str:
+    return read_id(call.path("id"))
+
+
+ROOM_IN_PATH = {"roomId": lambda: ROOM_ID_SCHEMA}
+
+ENDPOINTS = (
+    Endpoint(
+        "GET", "/api/companies", list_companies, Who.SIGNED_IN, "The companies.", {200: Answer(Companies, "By name.")},
+    ),
+    Endpoint(
+        "POST", "/api/companies", create_company, Who.SIGNED_IN, "A new company.", {201: Answer(OneCompany, "It is there.")},
+        body=NewCompany, problems=(409,),
+    ),
+    Endpoint(
+        "GET", "/api/companies/{id}/chatwork-rooms", list_linked_rooms, Who.SIGNED_IN, "The rooms linked to a company.",
+        {200: Answer(LinkedRooms, "By name.")}, problems=(404,),
+    ),
+    Endpoint(
+        "POST", "/api/companies/{id}/chatwork-rooms", link_room, Who.ADMIN,
+        "Link a room. Its stored messages become the company's, if it is linked to no other.",
+        {201: Answer(OneLinkedRoom, "It is linked.")}, body=NewLink, problems=(404,),
+    ),
+    Endpoint(
+        "DELETE", "/api/companies/{id}/chatwork-rooms/{roomId}", unlink_room, Who.ADMIN, "Unlink a room.",
+        {204: Answer(None, "It is not linked any more.")}, problems=(404,), path_schemas=ROOM_IN_PATH,
+    ),
+    Endpoint(
+        "POST", "/api/companies/{id}/summaries/draft", draft_summary, Who.SIGNED_IN,
+        "Draft a summary of a period. A draft that is still good is answered at once.",
+        {200: Answer(CachedDraft, "A draft of as many messages is there."), 202: Answer(Queued, "Queued, or active already.")},
+        body=DraftRequest, problems=(404,), queues=True,
+    ),
+    Endpoint(
+        "GET", "/api/companies/{id}/summaries/drafts", list_drafts, Who.SIGNED_IN, "A company's drafts.",
+        {200: Answer(Drafts, "Newest first, with those that have expired.")}, problems=(404,),
+    ),
+)  # fmt: skip

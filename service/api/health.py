@@ -1,0 +1,143 @@
+"""Is it alive, can it serve, how is it doing."""
+
+import asyncio
+import secrets
+from datetime import timedelta
+from ipaddress import ip_address
+from typing import Literal, NotRequired
+
+import structlog
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import Request
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from events.database import DATABASE_ERRORS
+from events.faults import fault, log_trouble
+from service.http.authentication import token_of
+from service.http.context import Parts
+from service.http.endpoint import Answer, Call, Endpoint, Who, json_answer
+from service.http.metrics import MOST_COUNTED, Metrics
+from service.http.problems import Problem
+from service.http.request import Nothing
+from service.readiness import Readiness, look_at
+from workers.liveness.heartbeat import LEASE
+from workers.liveness.worker_table import workers_seen
+from workers.pauses import Pauses
+
+READY_WITHIN = 2.0  # seconds in which the database must answer
+MEASURED_WITHIN = 5.0  # seconds, after which the rest is told without it
+
+
+log = structlog.get_logger("rireki.http")
+
+
+class Health(TypedDict):
+    status: Literal["ok"]
+
+
+class ModelShutdown(TypedDict):
+    """The last day of the model that writes summaries."""
+
+    model: str
+    date: str
+
+
+class Ready(TypedDict):
+    """`warnings` are sentences for an operator; `modelShutdown` has the facts of one of them."""
+
+    status: Literal["ok"]
+    warnings: NotRequired[list[str]]
+    modelShutdown: NotRequired[ModelShutdown]
+
+
+async def healthz(call: Call[Nothing, Nothing]) -> Response:
+    answer: Health = {"status": "ok"}
+    return json_answer(answer)
+
+
+async def readyz(call: Call[Nothing, Nothing]) -> Response:
+    if call.parts.live.closed:
+        raise Problem(503, "This process is stopping.", headers={"Retry-After": "2"})
+    # A Redis that is only away keeps nobody from being served; one that will never let us in is a mistake to be seen.
+    if (redis_fault := call.parts.bus.fault) is not None:
+        raise Problem(503, f"This process cannot serve: REDIS_URL: {redis_fault}.")
+    readiness = await _look_at(call.parts)
+    if readiness.fault is not None:
+        raise Problem(503, f"This process cannot serve: {readiness.fault}.")
+    answer: Ready = {"status": "ok"}
+    shutdown = call.parts.resources.summariser.watch.shutdown
+    if warnings := [*readiness.warnings, *([shutdown.detail] if shutdown else [])]:
+        answer["warnings"] = warnings
+    if shutdown is not None:
+        answer["modelShutdown"] = {"model": shutdown.model, "date": shutdown.on.isoformat()}
+    return json_answer(answer)
+
+
+async def _look_at(parts: Parts) -> Readiness:
+    try:
+        async with asyncio.timeout(READY_WITHIN):
+            return await look_at(parts.database, production=parts.settings.production)
+    except Exception as error:
+        if (cause := fault(error)) is None:
+            raise
+        return Readiness(cause, [])
+
+
+async def metrics(call: Call[Nothing, Nothing]) -> Response:
+    _must_be_let_in(call)
+    measured = call.parts.metrics
+    measured.watchers.set(call.parts.live.watchers)
+    try:
+        async with asyncio.timeout(MEASURED_WITHIN):
+            await _measure(measured, call.parts)
+    except DATABASE_ERRORS as error:
+        # While the database is away, what else is measured matters most.
+        log_trouble(log, "cannot measure what only the database knows", error)
+    return Response(generate_latest(measured.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _measure(measured: Metrics, parts: Parts) -> None:
+    """What only the database knows."""
+    for gauge in (measured.jobs, measured.workers, measured.stuck, measured.paused):
+        gauge.clear()
+    for type, statuses in (await parts.jobs.counts(most=MOST_COUNTED)).items():
+        for status, jobs in statuses.items():
+            measured.jobs.labels(type, status).set(jobs)
+    for worker in await workers_seen(parts.database, lease=LEASE, remembered=timedelta(0)):
+        measured.workers.labels(worker.presence).inc()
+        for handler in worker.stuck:
+            measured.stuck.labels(handler.type).inc()
+    for type in await Pauses(parts.database).in_force():
+        measured.paused.labels(type).set(1)
+
+
+def _must_be_let_in(call: Call[Nothing, Nothing]) -> None:
+    wanted = call.parts.settings.metrics_token
+    given = token_of(call.request)
+    if wanted is not None and given is not None and secrets.compare_digest(given.encode(), wanted.encode()):
+        return
+    if not _from_this_machine(call.request):
+        raise Problem(403, "Metrics are for this machine, or for who has METRICS_TOKEN.")
+
+
+def _from_this_machine(request: Request) -> bool:
+    # A proxy on this machine speaks for somebody else.
+    forwarded = "forwarded" in request.headers or "x-forwarded-for" in request.headers
+    try:
+        return not forwarded and request.client is not None and ip_address(request.client.host).is_loopback
+    except ValueError:
+        return False
+
+
+ENDPOINTS = (
+    Endpoint("GET", "/healthz", healthz, Who.ANYONE, "Is the process alive.", {200: Answer(Health, "It is.")}),
+    Endpoint(
+        "GET", "/readyz", readyz, Who.ANYONE, "Can it serve.",
+        {200: Answer(Ready, "It can. `warnings` are what an operator should know.")}, problems=(503,),
+    ),
+    Endpoint(
+        "GET", "/metrics", metrics, Who.ANYONE, "Measurements for Prometheus: to this machine, or to a bearer METRICS_TOKEN.",
+        {200: Answer(None, "Measurements as text.")}, problems=(403,),
+    ),
+)  # fmt: skip

@@ -1,0 +1,285 @@
+"""Jobs: list, look, look back in time, cancel, retry."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import orjson
+from pydantic import Field
+from pydantic.alias_generators import to_camel
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from events.findings import FindingName
+from events.job import BrokenHistory, Event, Job, JobError, NotAllowed, Status, cancel, force_fail, retry
+from events.writes import AlreadyActive, Decision, Idempotency, KeyTaken, UnknownJob
+from projections.jobs import JobFilter
+from service.api.documents import EventDocument, JobDocument, event_json, job_json, may_see
+from service.api.job_streams import event_stream
+from service.api.queue_request import first_job, held, idempotency_of, must_be_allowed
+from service.http.endpoint import Answer, Call, Endpoint, Who, json_answer
+from service.http.problems import FieldError, Problem, bad_field, not_found
+from service.http.query_fields import JobTypeName, RequestId, RequestIds, RequestTime
+from service.http.request import Fields, Nothing, read_id, wants
+from workers.delivery.wire import Hint
+
+MOST_COUNTED = 1000
+NDJSON = "application/x-ndjson"
+
+
+class JobsQuery(Fields):
+    type: JobTypeName | None = None
+    status: Status | None = None
+    limit: int = Field(default=20, ge=1, le=100)
+    cursor: str | None = Field(default=None, description="`nextCursor` of the page before.")
+    created_after: RequestTime | None = None
+    created_before: RequestTime | None = None
+    user_id: RequestId | None = Field(default=None, description="The owner. For admins.")
+    ids: RequestIds | None = Field(default=None, description="These jobs, as far as they are there. Alone, at most 100.")
+
+
+class CountsQuery(Fields):
+    type: JobTypeName | None = None
+    user_id: RequestId | None = Field(default=None, description="The owner. For admins.")
+    created_after: RequestTime | None = None
+    created_before: RequestTime | None = None
+
+
+class JobQuery(Fields):
+    seq: int | None = Field(default=None, description="The job as it was after this event. Not together with `at`.")
+    at: RequestTime | None = Field(default=None, description="The job as it was at this time.")
+
+
+class Reason(Fields):
+    reason: str = Field(default="ended by an admin", min_length=1, max_length=1000)
+
+
+class JobsPage(TypedDict):
+    jobs: list[JobDocument]
+    nextCursor: str | None
+
+
+class CountsByStatus(TypedDict):
+    queued: int
+    processing: int
+    completed: int
+    failed: int
+    canceled: int
+
+
+class Counts(TypedDict):
+    counts: CountsByStatus
+    most: int
+
+
+class OneJob(TypedDict):
+    job: JobDocument
+
+
+class History(TypedDict):
+    events: list[EventDocument]
+
+
+async def list_jobs(call: Call[JobsQuery, Nothing]) -> Response:
+    query = call.query
+    if query.ids is not None:
+        return _page_answer(call, await _jobs_of_ids(call, query.ids), None)
+    wanted = JobFilter(query.type, query.status, owner_wanted(call, query.user_id), query.created_after, query.created_before)
+    page = await call.parts.jobs.page(wanted, limit=query.limit, cursor=query.cursor)
+    return _page_answer(call, page.jobs, page.next_cursor)
+
+
+async def count_jobs(call: Call[CountsQuery, Nothing]) -> Response:
+    query = call.query
+    wanted = JobFilter(query.type, None, owner_wanted(call, query.user_id), query.created_after, query.created_before)
+    counts = await call.parts.jobs.capped_counts(wanted, most=MOST_COUNTED)
+    return json_answer({"counts": {status.value: count for status, count in counts.items()}, "most": MOST_COUNTED})
+
+
+async def get_job(call: Call[JobQuery, Nothing]) -> Response:
+    if call.query.seq is not None and call.query.at is not None:
+        errors: list[FieldError] = [{"path": name, "detail": "not both"} for name in ("seq", "at")]
+        raise Problem(400, "Give `seq` or `at`, not both.", errors)
+    if call.query.seq is not None and call.query.seq < 1:
+        raise bad_field("seq", "begins at 1", 400)
+    job = await visible_job(call)
+    if call.query.seq is not None:
+        job = await _job_after(call, job, call.query.seq)
+    elif call.query.at is not None:
+        job = await _job_at(call, job, call.query.at)
+    return _job_answer(call, job)
+
+
+async def get_events(call: Call[Nothing, Nothing]) -> Response:
+    job = await visible_job(call)
+    media = wants(call.request, "application/json", "text/event-stream", NDJSON)
+    # A HEAD would wait for the end of a stream that it does not get.
+    if call.request.method == "GET" and media == "text/event-stream":
+        return event_stream(call, job)
+    history = await call.parts.store.history(job.id)
+    events = [event_json(recorded, with_stack=call.user.is_admin) for recorded in history]
+    if media == NDJSON:
+        headers = {"Content-Disposition": f'attachment; filename="job-{job.id}.ndjson"'}
+        return Response(b"".join(orjson.dumps(event) + b"\n" for event in events), headers=headers, media_type=NDJSON)
+    answer: History = {"events": events}
+    return json_answer(answer)
+
+
+async def cancel_job(call: Call[Nothing, Nothing]) -> Response:
+    def decide(job: Job) -> list[Event]:
+        return cancel(job, reason=cancel_reason(call, job))
+
+    return _job_answer(call, await _changed(call, decide))
+
+
+async def force_fail_job(call: Call[Nothing, Reason]) -> Response:
+    """The worker hears of it as it hears of a cancel; a handler that is deaf to that writes nothing any more."""
+    error = JobError("ForceFailed", call.body.reason)
+
+    def decide(job: Job) -> list[Event]:
+        return force_fail(job, error=error)
+
+    return _job_answer(call, await _changed(call, decide))
+
+
+async def retry_job(call: Call[Nothing, Nothing]) -> Response:
+    job = await visible_job(call)
+    must_be_allowed(call.user, job.type)
+    idempotency = idempotency_of(call)
+    job = await first_job(call, idempotency) or await _retried(call, job, idempotency)
+    job, headers = await held(call, job)
+    return _job_answer(call, job, headers)
+
+
+async def _changed(call: Call[Any, Any], decide: Decision) -> Job:
+    """The job of the address after what is decided on it. It is read where it is written, which saves the question before."""
+
+    def decide_if_visible(job: Job) -> list[Event]:
+        if not may_see(call.user, job):
+            raise not_found("job")
+        return decide(job)
+
+    job_id = read_id(call.path("id"))
+    try:
+        return await call.parts.store.append(job_id, decide_if_visible, actor=call.actor, request_id=call.request_id)
+    except UnknownJob:
+        raise not_found("job") from None
+
+
+async def _retried(call: Call[Any, Any], job: Job, idempotency: Idempotency | None) -> Job:
+    names = None if idempotency is None else (call.user.id, idempotency)
+    try:
+        job = await call.parts.store.append(job, retry, actor=call.actor, request_id=call.request_id, names=names)
+    except AlreadyActive as active:
+        raise Problem(409, f"Cannot retry this job: job {active.job_id} does the same and is active.") from active
+    except (NotAllowed, KeyTaken):
+        # The same request may have come twice, and the other one was first.
+        first = await first_job(call, idempotency)
+        if first is None:
+            raise
+        return first
+    call.parts.wire.push([Hint.of(job)])
+    return job
+
+
+def cancel_reason(call: Call[Any, Any], job: Job) -> str:
+    return "canceled by its owner" if job.user_id == call.user.id else "canceled by an admin"
+
+
+async def visible_job(call: Call[Any, Any]) -> Job:
+    """The job of the address. Somebody else's is not there, for who is not an admin."""
+    job = await call.parts.jobs.get(read_id(call.path("id")))
+    if job is None or not may_see(call.user, job):
+        raise not_found("job")
+    return job
+
+
+def owner_wanted(call: Call[Any, Any], user_id: str | None) -> str | None:
+    """Whose jobs are meant, None for everybody's. Raises `Problem` 403 for who asks for an owner and is not an admin."""
+    if call.user.is_admin:
+        return user_id
+    if user_id is not None:
+        raise Problem(403, "Only an admin may choose whose jobs to see.")
+    return call.user.id
+
+
+async def _jobs_of_ids(call: Call[JobsQuery, Nothing], ids: Sequence[str]) -> list[Job]:
+    """Those of them that the caller may see, newest first."""
+    if others := call.query.model_fields_set - {"ids"}:
+        errors: list[FieldError] = [{"path": to_camel(name), "detail": "not together with `ids`"} for name in sorted(others)]
+        raise Problem(400, "`ids` stands alone.", errors)
+    found = await call.parts.jobs.get_many(ids)
+    return sorted((job for job in found if may_see(call.user, job)), key=lambda job: (job.created_at, job.id), reverse=True)
+
+
+async def _job_after(call: Call[Any, Any], job: Job, seq: int) -> Job:
+    if seq > job.seq:
+        raise Problem(404, f"This job has no event {seq} yet: its last is {job.seq}.")
+    return _reaching(seq, await call.parts.store.past(job.id, seq=seq), job)
+
+
+async def _job_at(call: Call[Any, Any], job: Job, at: datetime) -> Job:
+    if at < job.created_at:
+        raise Problem(404, "This job had not been created yet at that time.")
+    return _reaching(job.seq if at >= job.updated_at else 1, await call.parts.store.past(job.id, at=at), job)
+
+
+def _reaching(seq: int, past: Job | None, job: Job) -> Job:
+    """Raises `BrokenHistory` where the fold ends before this event, which the view has seen."""
+    reached = 0 if past is None else past.seq
+    if past is None or reached < seq:
+        raise BrokenHistory(f"event {reached + 1} is not in the log", FindingName.MISSING, job.id, reached + 1)
+    return past
+
+
+def _page_answer(call: Call[Any, Any], jobs: Sequence[Job], next_cursor: str | None) -> Response:
+    answer: JobsPage = {
+        "jobs": [job_json(job, with_stack=call.user.is_admin) for job in jobs],
+        "nextCursor": next_cursor,
+    }
+    return json_answer(answer)
+
+
+def _job_answer(call: Call[Any, Any], job: Job, headers: dict[str, str] | None = None) -> Response:
+    answer: OneJob = {"job": job_json(job, with_stack=call.user.is_admin)}
+    return json_answer(answer, headers=headers)
+
+
+ONE_JOB = {200: Answer(OneJob, "The job.")}
+
+ENDPOINTS = (
+    Endpoint(
+        "GET", "/api/jobs", list_jobs, Who.SIGNED_IN, "Jobs, newest first; an employee's own only.",
+        {200: Answer(JobsPage, "A page of jobs.")}, query=JobsQuery,
+    ),
+    Endpoint(
+        "GET", "/api/jobs/counts", count_jobs, Who.SIGNED_IN,
+        "How many jobs are in each status, each counted up to `most`; an employee's own only.",
+        {200: Answer(Counts, "The counts.")}, query=CountsQuery,
+    ),
+    Endpoint(
+        "GET", "/api/jobs/{id}", get_job, Who.SIGNED_IN, "One job, as it is or as it was; 409 where its history is broken.",
+        ONE_JOB, query=JobQuery, problems=(404, 409),
+    ),
+    Endpoint(
+        "GET", "/api/jobs/{id}/events", get_events, Who.SIGNED_IN,
+        "All that happened to a job; as server-sent events from `Last-Event-ID` on, live until the job ends.",
+        {
+            200: Answer(History, "The events in order.", streams=("text/event-stream", NDJSON)),
+            204: Answer(None, "Nothing is left to stream: the job has ended."),
+        },
+        problems=(404,), headers={"Last-Event-ID": "The last `id` that was received."},
+    ),
+    Endpoint(
+        "POST", "/api/jobs/{id}/cancel", cancel_job, Who.SIGNED_IN, "Cancel a job that is queued or processing.", ONE_JOB,
+        problems=(404, 409),
+    ),
+    Endpoint(
+        "POST", "/api/jobs/{id}/force-fail", force_fail_job, Who.ADMIN,
+        "End the running attempt of a stuck job as failed, for good.", ONE_JOB, body=Reason, problems=(404, 409),
+    ),
+    Endpoint(
+        "POST", "/api/jobs/{id}/retry", retry_job, Who.SIGNED_IN, "Queue a failed or canceled job once more.", ONE_JOB,
+        problems=(404, 409), queues=True,
+    ),
+)  # fmt: skip

@@ -1,0 +1,128 @@
+"""`POST /api/jobs/bulk`: cancel or retry many jobs at once. Each goes through the same decision as one alone; done twice, the
+second time finds nothing left to do."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from events.job import Event, Job, NotAllowed, Status, cancel, retry
+from events.writes import AlreadyActive
+from projections.jobs import JobFilter
+from service.api.documents import Id, may_see
+from service.api.jobs import cancel_reason, owner_wanted
+from service.api.queue_request import must_be_allowed
+from service.http.endpoint import Answer, Call, Endpoint, Who, json_answer
+from service.http.problems import FieldError, Problem, problem_of
+from service.http.query_fields import JobTypeName, RequestId, RequestTime
+from service.http.request import Fields, Nothing
+from workers.delivery.wire import Hint
+
+MOST = 1000  # jobs in one call
+MOST_OF_A_BODY = 64 * 1024  # bytes: so many ids with room to spare
+
+ALLOWED_ON = {"cancel": (Status.QUEUED, Status.PROCESSING), "retry": (Status.FAILED, Status.CANCELED)}
+
+
+class BulkFilter(Fields):
+    type: JobTypeName | None = None
+    status: Status | None = None
+    user_id: RequestId | None = Field(default=None, description="The owner. For admins.")
+    created_after: RequestTime | None = None
+    created_before: RequestTime | None = None
+
+
+class Bulk(Fields):
+    action: Literal["cancel", "retry"]
+    ids: Annotated[list[RequestId], Field(min_length=1, max_length=MOST)] | None = Field(
+        default=None, description="These jobs. Either this or `filter`."
+    )
+    filter: BulkFilter | None = Field(default=None, description="All jobs like this; `{}` is all that the caller may see.")
+    dry_run: bool = Field(default=False, description="Only count.")
+
+
+class Refused(TypedDict):
+    jobId: Id
+    detail: str
+
+
+class BulkDone(TypedDict):
+    matched: int
+    done: int
+    refused: list[Refused]
+    more: bool
+
+
+async def change_many_jobs(call: Call[Nothing, Bulk]) -> Response:
+    jobs, more = await _matched(call)
+    changed = [] if call.body.dry_run else await _change_all(call, jobs)
+    refused: list[Refused] = [change for change in changed if not isinstance(change, Job)]
+    done = [change for change in changed if isinstance(change, Job)]
+    if call.body.action == "retry":
+        call.parts.wire.push([Hint.of(job) for job in done])
+    answer: BulkDone = {"matched": len(jobs), "done": len(done), "refused": refused, "more": more}
+    return json_answer(answer)
+
+
+async def _matched(call: Call[Nothing, Bulk]) -> tuple[list[Job], bool]:
+    """The jobs that are meant, that the caller may see and that the action is allowed on; and whether there are more."""
+    if (call.body.ids is None) == (call.body.filter is None):
+        errors: list[FieldError] = [{"path": name, "detail": "give one of `ids` and `filter`"} for name in ("ids", "filter")]
+        raise Problem(422, "Give one of `ids` and `filter`.", errors)
+    allowed = ALLOWED_ON[call.body.action]
+    if call.body.ids is not None:
+        jobs = await call.parts.jobs.get_many(list(dict.fromkeys(call.body.ids)))
+        return [job for job in jobs if job.status in allowed and may_see(call.user, job)], False
+    assert call.body.filter is not None
+    return await _like(call, call.body.filter, allowed)
+
+
+async def _like(call: Call[Nothing, Bulk], wanted: BulkFilter, allowed: Sequence[Status]) -> tuple[list[Job], bool]:
+    """At most `MOST` of them, newest first within a status."""
+    owner = owner_wanted(call, wanted.user_id)
+    found: list[Job] = []
+    more = False
+    for status in allowed:
+        if wanted.status in (None, status):
+            jobs_like = JobFilter(wanted.type, status, owner, wanted.created_after, wanted.created_before)
+            page = await call.parts.jobs.page(jobs_like, limit=MOST)
+            found += page.jobs
+            more = more or page.next_cursor is not None
+    return found[:MOST], more or len(found) > MOST
+
+
+async def _change_all(call: Call[Nothing, Bulk], jobs: Sequence[Job]) -> list[Job | Refused]:
+    """Each job as it is now, or why it was refused. All at once: the store writes them together."""
+    changes = await asyncio.gather(*(_change(call, job) for job in jobs), return_exceptions=True)
+    for change in changes:
+        # The others have been written all the same, and a repeat finds what is left.
+        if isinstance(change, BaseException):
+            raise change
+    return [change for change in changes if not isinstance(change, BaseException)]
+
+
+async def _change(call: Call[Nothing, Bulk], job: Job) -> Job | Refused:
+    def decide(job: Job) -> list[Event]:
+        return cancel(job, reason=cancel_reason(call, job)) if call.body.action == "cancel" else retry(job)
+
+    try:
+        if call.body.action == "retry":
+            must_be_allowed(call.user, job.type)
+        return await call.parts.store.append(job, decide, actor=call.actor, request_id=call.request_id)
+    except (NotAllowed, Problem) as error:
+        return {"jobId": job.id, "detail": problem_of(error).detail}
+    except AlreadyActive:
+        return {"jobId": job.id, "detail": "Cannot retry this job: another one does the same and is active."}
+
+
+ENDPOINTS = (
+    Endpoint(
+        "POST", "/api/jobs/bulk", change_many_jobs, Who.SIGNED_IN,
+        f"Cancel or retry many jobs: those that the caller may see and that it is allowed on, at most {MOST} in one call."
+        " `dryRun` only counts them.",
+        {200: Answer(BulkDone, "How many were meant, and what became of them.")}, body=Bulk, most_of_body=MOST_OF_A_BODY,
+    ),
+)  # fmt: skip

@@ -1,0 +1,102 @@
+"""The whole log in order, for admins: a page as JSON, or all of it as a stream of lines."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import orjson
+from pydantic import AfterValidator, Field
+from starlette.responses import Response, StreamingResponse
+from typing_extensions import TypedDict
+
+from events.job import EVENT_TYPES, Recorded
+from projections.changes import last_position
+from projections.seal import seal_everything
+from projections.search import EventFilter, first_events, last_events
+from service.api.documents import EventDocument, EventType, event_json
+from service.http.endpoint import Answer, Call, Endpoint, Who, json_answer
+from service.http.problems import bad_field
+from service.http.query_fields import RequestId
+from service.http.request import Fields, Nothing, wants
+
+NDJSON = "application/x-ndjson"
+AT_ONCE = 1000  # events read together; also the most in one JSON answer
+DEFAULT_LIMIT = 100
+
+
+def _known_event(name: str) -> str:
+    if name not in EVENT_TYPES:
+        raise ValueError(f"should be one of {', '.join(EVENT_TYPES)}")
+    return name
+
+
+class LogQuery(Fields):
+    after: int = Field(default=0, ge=0, le=2**53, description="The position after which to begin.")
+    until: int | None = Field(default=None, ge=0, le=2**53, description="The last position to look at; default the newest.")
+    limit: int | None = Field(
+        default=None,
+        ge=1,
+        le=2**53,
+        description=f"At most {AT_ONCE} as JSON (default {DEFAULT_LIMIT}); as NDJSON any, default all.",
+    )
+    latest: bool = Field(default=False, description="The newest `limit` events instead of the oldest. Only as JSON.")
+    actor: str | None = Field(default=None, max_length=300, description="Only what this actor caused.")
+    type: Annotated[EventType, AfterValidator(_known_event)] | None = None
+    job_id: RequestId | None = None
+
+
+class Searched(TypedDict):
+    after: int
+    until: int
+
+
+class Log(TypedDict):
+    events: list[EventDocument]
+    searched: Searched
+
+
+async def get_log(call: Call[LogQuery, Nothing]) -> Response:
+    await seal_everything(call.parts.database)
+    query, until = call.query, await last_position(call.parts.database)
+    until = until if query.until is None else min(query.until, until)
+    if wants(call.request, "application/json", NDJSON) == NDJSON:
+        if query.latest:
+            raise bad_field("latest", f"is not for {NDJSON}")
+        return StreamingResponse(_lines(call, until), media_type=NDJSON)
+    limit = query.limit or DEFAULT_LIMIT
+    if limit > AT_ONCE:
+        raise bad_field("limit", f"should be at most {AT_ONCE}; for more ask for {NDJSON}")
+    look = last_events if query.latest else first_events
+    found = await look(call.parts.database, _wanted(query), after=query.after, until=until, limit=limit)
+    answer: Log = {
+        "events": [event_json(recorded, with_stack=True) for recorded in found.events],
+        "searched": {"after": found.after, "until": found.until},
+    }
+    return json_answer(answer)
+
+
+async def _lines(call: Call[LogQuery, Any], until: int) -> AsyncIterator[bytes]:
+    after, left = call.query.after, call.query.limit
+    while after < until and left != 0 and not call.parts.live.closed:
+        limit = AT_ONCE if left is None else min(AT_ONCE, left)
+        found = await first_events(call.parts.database, _wanted(call.query), after=after, until=until, limit=limit)
+        yield b"".join(_line(recorded) for recorded in found.events)
+        left = None if left is None else left - len(found.events)
+        after = found.until
+
+
+def _wanted(query: LogQuery) -> EventFilter:
+    return EventFilter(query.actor, query.type, query.job_id)
+
+
+def _line(recorded: Recorded) -> bytes:
+    return orjson.dumps(event_json(recorded, with_stack=True)) + b"\n"
+
+
+ENDPOINTS = (
+    Endpoint(
+        "GET", "/api/events", get_log, Who.ADMIN,
+        "The log in order; an event that commits late is never skipped. `searched` says which positions were looked at, `after`"
+        " exclusive: what is rare in a long log takes several calls, each going on from where the last one ended.",
+        {200: Answer(Log, "The events that were wanted.", streams=(NDJSON,))}, query=LogQuery,
+    ),
+)  # fmt: skip

@@ -1,0 +1,81 @@
+"""Verifications for admins: the whole log folded again and compared, in the background, one at a time in the whole service.
+
+The only SQL on `verifications`. A running one is touched now and then; what has been silent for `LOST_AFTER` seconds ended with
+its process.
+"""
+
+import orjson
+import structlog
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from events.database import Row
+from events.job import rfc3339
+from service.api.documents import FindingDocument, Id, Time, optional_time
+from service.http.endpoint import Answer, Call, Endpoint, Who, json_answer
+from service.http.request import Nothing
+from service.live.verifier import INTERRUPTED
+
+log = structlog.get_logger("rireki")
+
+
+class VerificationDocument(TypedDict):
+    id: Id
+    startedAt: Time
+    finishedAt: Time | None
+    actor: str
+    jobs: int | None
+    events: int | None
+    lastPosition: int | None
+    differences: list[str]
+    findings: list[FindingDocument]
+    differenceCount: int | None
+    error: str | None
+
+
+class LastVerification(TypedDict):
+    verification: VerificationDocument | None
+
+
+class OneVerification(TypedDict):
+    verification: VerificationDocument
+
+
+async def start_verification(call: Call[Nothing, Nothing]) -> Response:
+    answer: OneVerification = {"verification": _json(await call.parts.verifier.start(call.actor))}
+    return json_answer(answer, 202)
+
+
+async def get_verification(call: Call[Nothing, Nothing]) -> Response:
+    last = await call.parts.verifier.last()
+    answer: LastVerification = {"verification": None if last is None else _json(last)}
+    return json_answer(answer)
+
+
+def _json(row: Row) -> VerificationDocument:
+    return {
+        "id": row["id"],
+        "startedAt": rfc3339(row["started_at"]),
+        "finishedAt": optional_time(row["last_seen"] if row["lost"] else row["finished_at"]),
+        "actor": row["actor"],
+        "jobs": row["jobs"],
+        "events": row["events"],
+        "lastPosition": row["last_position"],
+        "differences": list(row["differences"]),
+        "findings": orjson.loads(row["findings"]),
+        "differenceCount": row["difference_count"],
+        "error": INTERRUPTED if row["lost"] else row["error"],
+    }
+
+
+ENDPOINTS = (
+    Endpoint(
+        "GET", "/api/audit/verify", get_verification, Who.ADMIN, "The last verification, and what it found.",
+        {200: Answer(LastVerification, "Null if there has been none; what it counts is null until it has finished.")},
+    ),
+    Endpoint(
+        "POST", "/api/audit/verify", start_verification, Who.ADMIN,
+        "Fold every event again and compare, in the background. One at a time: a second is answered with the one that runs.",
+        {202: Answer(OneVerification, "It runs.")},
+    ),
+)  # fmt: skip

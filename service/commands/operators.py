@@ -1,0 +1,89 @@
+"""What `rireki workers`, `rireki pause` and `rireki resume` do: tables on a terminal, plain lines in a pipe, JSON where asked."""
+
+import re
+import sys
+from datetime import UTC, datetime, timedelta
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from events.database import Database
+from events.job import rfc3339
+from service.api.operations import REMEMBERED, worker_json
+from service.commands.plain_text import plain_text, print_fields, print_json, visible
+from workers.liveness.heartbeat import LEASE
+from workers.liveness.worker_table import Presence, WorkerSeen, workers_seen
+from workers.pauses import Pauses
+from workers.registry import JOB_TYPES
+
+COLOURS = {Presence.ALIVE: "green", Presence.SILENT: "yellow", Presence.GONE: "red"}
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+ACTOR = "system:operator"  # whoever has the command line has no name that we know
+
+
+async def print_workers(database: Database, *, as_json: bool) -> int:
+    """The workers, and what each of them runs. 1 where none is alive."""
+    seen = await workers_seen(database, lease=LEASE, remembered=REMEMBERED)
+    if as_json:
+        print_json({"workers": [worker_json(worker) for worker in seen]})
+    elif not seen:
+        print("no worker has been here within a day")
+    elif sys.stdout.isatty():
+        Console().print(_table(seen))
+    else:
+        for worker in seen:
+            print_fields(worker.id, worker.presence, f"{len(worker.running)}/{worker.slots}", rfc3339(worker.last_seen))
+            for line in _doing(worker):
+                print_fields("", line)
+    return 0 if any(worker.presence is Presence.ALIVE for worker in seen) else 1
+
+
+async def pause_type(database: Database, type: str, *, until: datetime | None, reason: str) -> int:
+    await Pauses(database).pause(type, until=until, reason=reason, actor=ACTOR)
+    print(visible(f"{type} is paused" + (f" until {rfc3339(until)}" if until else ": `rireki resume` ends it")))
+    return 0
+
+
+async def resume_type(database: Database, type: str) -> int:
+    await Pauses(database).resume(type)
+    print(visible(f"{type} is not paused"))
+    return 0
+
+
+def read_job_type(text: str) -> str:
+    if text not in JOB_TYPES:
+        raise typer.BadParameter(f"{text!r} is no job type: there are {', '.join(JOB_TYPES)}")
+    return text
+
+
+def read_duration(text: str | None) -> datetime | None:
+    """`90s`, `10m`, `2h` or `1d` from now; None for no end."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"([1-9][0-9]{0,5})([smhd])", text)
+    if found is None:
+        raise typer.BadParameter(f"{text!r} is not a duration like 90s, 10m, 2h or 1d")
+    return datetime.now(UTC) + timedelta(seconds=int(found[1]) * SECONDS[found[2]])
+
+
+def _table(seen: list[WorkerSeen]) -> Table:
+    table = Table(title="workers", title_justify="left")
+    for heading in ("worker", "state", "slots", "since", "last seen", "runs"):
+        table.add_column(heading, justify="right" if heading == "slots" else "left", overflow="fold")
+    for worker in seen:
+        table.add_row(
+            plain_text(worker.id), Text(worker.presence, style=COLOURS[worker.presence]), f"{len(worker.running)}/{worker.slots}",
+            rfc3339(worker.started_at), rfc3339(worker.last_seen), Text("\n").join(map(plain_text, _doing(worker))),
+        )  # fmt: skip
+    return table
+
+
+def _doing(worker: WorkerSeen) -> list[str]:
+    running = [f"{job.type} {job.job_id} attempt {job.attempt} since {rfc3339(job.started_at)}" for job in worker.running]
+    stuck = [
+        f"STUCK {handler.type} {handler.job_id} attempt {handler.attempt} since {rfc3339(handler.since)}"
+        for handler in worker.stuck
+    ]
+    return running + stuck

@@ -1,0 +1,208 @@
+"""One embedded server in its folder: laid down, started, waited for, stopped.
+
+Its caller holds the folder's `start.lock` all the while. `server.lock` is inherited by every process of the server (and by an
+`initdb` under way): where it is free, nothing of the server lives, and what its pid file says is stale.
+"""
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from service.embedded.binaries import EmbeddedError, Programs
+from service.embedded.file_lock import open_lock, try_exclusively
+
+CREATE_DATABASE = r"""
+select 'create database rireki' where not exists (select from pg_database where datname = 'rireki') \gexec
+"""
+
+# For a developer's machine of two cores. The socket's folder is relative to the data folder, so no path is too long for it.
+SETTINGS = {
+    "listen_addresses": "",
+    "unix_socket_directories": ".",
+    "max_connections": "200",
+    "shared_buffers": "256MB",
+    "random_page_cost": "1.1",
+    "jit": "off",
+    "log_checkpoints": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
+# What was committed still survives a killed server this way, only not a power cut.
+NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
+
+# The longest path of a socket in bytes (sun_path less its closing zero).
+SOCKET_PATH_LIMIT = 107 if sys.platform == "linux" else 103
+
+# Seconds without any sign of life after which a server that runs is given up. One that says it is recovering is waited for.
+PATIENCE = 60.0
+
+
+class Server:
+    def __init__(self, folder: Path, programs: Programs, *, version: int, durable: bool) -> None:
+        self.socket_directory = str(folder / "data")
+        self._folder = folder
+        self._data = folder / "data"
+        self._log = folder / "server.log"
+        self._log_offset = 0
+        self._programs = programs
+        self._version = version
+        self._durable = durable
+        self._process: subprocess.Popen[bytes] | None = None
+        self._data_descriptor: int | None = None
+
+    def run(self) -> None:
+        """See to it that the server runs and answers, whoever started it. Raises EmbeddedError."""
+        if self._process is not None and self._process.poll() is not None:
+            self._process = None
+        patient_until = time.monotonic() + PATIENCE
+        while (complaint := self._complaint()) is not None:
+            with self._nothing_lives() as server_lock:
+                if server_lock is not None:
+                    self._launch(server_lock)
+            if self._pid_file()[1] in ("starting", "stopping"):
+                patient_until = time.monotonic() + PATIENCE
+            elif time.monotonic() > patient_until:
+                raise EmbeddedError(self._failure("does not answer", complaint))
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Fast shutdown; where that takes too long the immediate one, after which the next start recovers."""
+        for how, seconds in ((signal.SIGINT, PATIENCE), (signal.SIGQUIT, PATIENCE / 2)):
+            pid = self._process.pid if self._process is not None else self._pid_file()[0]
+            if pid is None or self._has_ended(within=0):
+                return
+            with suppress(ProcessLookupError):
+                os.kill(pid, how)
+            if self._has_ended(within=seconds):
+                return
+
+    def forget(self) -> None:
+        """Hold nothing of it any longer, whether it runs or not."""
+        if self._process is not None:
+            # It may run on for others: nobody waits for it here any more, and Popen shall not complain of that.
+            self._process.returncode = 0
+        if self._data_descriptor is not None:
+            os.close(self._data_descriptor)
+
+    def _complaint(self) -> str | None:
+        """Why the server can't be used yet; None when it can, and the database is there."""
+        if self._pid_file()[1] != "ready":
+            return "it isn't ready"
+        self._choose_socket_directory()
+        return self._programs.query(CREATE_DATABASE, socket_directory=self.socket_directory)
+
+    def _launch(self, server_lock: int) -> None:
+        if self._process is not None:
+            raise EmbeddedError(self._failure("did not start", self._reason_in_log()))
+        if not self._data.exists() or not any(self._data.iterdir()):
+            self._lay_down(server_lock)
+        self._check_version()
+        # PostgreSQL takes a pid file seriously whose process lives, even if that is another program by now; we know better.
+        for stale in ("postmaster.pid", ".s.PGSQL.5432.lock"):
+            (self._data / stale).unlink(missing_ok=True)
+        settings = SETTINGS if self._durable else SETTINGS | NOT_DURABLE
+        arguments = ["-D", str(self._data), *(f"--{name}={value}" for name, value in settings.items())]
+        log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            self._log_offset = os.fstat(log).st_size
+            self._process = self._programs.start("postgres", *arguments, cwd=self._folder, output=log, pass_fds=[server_lock])
+        finally:
+            os.close(log)
+
+    def _lay_down(self, server_lock: int) -> None:
+        """Make the data folder beside its place, and move it there when it is whole."""
+        fresh = self._folder / "data.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(mode=0o700)
+        if self._programs.uid != os.geteuid():
+            os.chown(fresh, self._programs.uid, self._programs.gid)
+        options = ["--no-locale", "-E", "UTF8", "-U", "rireki", "-A", "trust", "--no-instructions"]
+        options += [] if self._durable else ["--no-sync"]
+        status, output = self._programs.run("initdb", "-D", str(fresh), *options, cwd=self._folder, pass_fds=[server_lock])
+        if status != 0:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise EmbeddedError(
+                f"the embedded PostgreSQL could not be laid down in {self._folder} ({_gravest_line(output)}): "
+                "set RIREKI_HOME to another folder, or DATABASE_URL to a server of yours"
+            )
+        fresh.rename(self._data)
+
+    def _check_version(self) -> None:
+        try:
+            found = (self._data / "PG_VERSION").read_text(errors="replace").strip()
+        except FileNotFoundError:
+            raise EmbeddedError(f"{self._data} is damaged (no PG_VERSION): {self._begin_anew()}") from None
+        if found != str(self._version):
+            raise EmbeddedError(f"{self._data} is of PostgreSQL {found or '?'}, not {self._version}: {self._begin_anew()}")
+
+    @contextmanager
+    def _nothing_lives(self) -> Iterator[int | None]:
+        """Hold the server's lock, if none of its processes does: the descriptor for the next server to inherit, else None."""
+        server_lock = open_lock(self._folder / "server.lock")
+        try:
+            yield server_lock if try_exclusively(server_lock) else None
+        finally:
+            # Closed, never unlocked: unlocking would take it from the server too, which holds the same open file.
+            os.close(server_lock)
+
+    def _has_ended(self, *, within: float) -> bool:
+        """Whether it ends in that many seconds."""
+        until = time.monotonic() + within
+        while True:
+            if self._process is not None:
+                if self._process.poll() is not None:
+                    return True
+            else:
+                with suppress(FileNotFoundError), self._nothing_lives() as server_lock:
+                    if server_lock is not None:
+                        return True
+            if time.monotonic() >= until:
+                return False
+            time.sleep(0.01)
+
+    def _pid_file(self) -> tuple[int | None, str]:
+        """The server's pid and state ("starting", "ready", "stopping") as its pid file has them."""
+        try:
+            lines = (self._data / "postmaster.pid").read_text(errors="replace").splitlines()
+        except FileNotFoundError:
+            return None, ""
+        pid = int(lines[0]) if lines and lines[0].isdecimal() else None
+        return pid, lines[7].strip() if len(lines) > 7 else ""
+
+    def _choose_socket_directory(self) -> None:
+        if len(os.fsencode(self._data / ".s.PGSQL.5432")) <= SOCKET_PATH_LIMIT or self._data_descriptor is not None:
+            return
+        if not Path("/proc/self/fd").is_dir():
+            raise EmbeddedError(f"the path {self._data} is too long for a socket: set RIREKI_HOME to a shorter one")
+        self._data_descriptor = os.open(self._data, os.O_RDONLY | os.O_DIRECTORY)
+        self.socket_directory = f"/proc/{os.getpid()}/fd/{self._data_descriptor}"
+
+    def _reason_in_log(self) -> str:
+        with self._log.open("rb") as log:
+            log.seek(self._log_offset)
+            return _gravest_line(log.read().decode(errors="replace"))
+
+    def _failure(self, what: str, reason: str) -> str:
+        return f"the embedded PostgreSQL in {self._folder} {what} ({reason}; see {self._log.name} there): {self._begin_anew()}"
+
+    def _begin_anew(self) -> str:
+        return f"move {self._data} away to begin with an empty one, or set RIREKI_HOME to another folder"
+
+
+def _gravest_line(output: str) -> str:
+    """The first line that says why PostgreSQL gave up; what follows it is mostly consequence."""
+    if os.strerror(errno.ENOSPC) in output:
+        return os.strerror(errno.ENOSPC)
+    lines = output.splitlines()
+    for mark in ("PANIC: ", "FATAL: ", "error: "):
+        for line in lines:
+            if mark in line:
+                return line.partition(mark)[2].strip()
+    return lines[-1].strip() if lines else "it gave no reason"

@@ -1,0 +1,162 @@
+"""An endpoint is declared once: method, address, who may call it, what it takes, what it answers. The routes of the server and
+the OpenAPI document are both made from these declarations, so neither can say something that the other doesn't.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+import orjson
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from events.concurrency import Deadlines
+from service.accounts.users import User
+from service.http.authentication import check_origin, token_of, user_of
+from service.http.context import Parts
+from service.http.logs import ABOUT
+from service.http.problems import Problem
+from service.http.request import SMALL_BODY, Fields, Nothing, read_body, read_query
+
+ANSWER_WITHIN = 6.0  # seconds; a write or a lock that is waited for is given up after five, and can say what is amiss
+
+Q = TypeVar("Q", bound=Fields)
+B = TypeVar("B", bound=BaseModel)
+
+
+class Who(StrEnum):
+    ANYONE = "anyone"
+    SIGNED_IN = "signed in"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[Q, B]):
+    """One call of an endpoint, let in and checked."""
+
+    parts: "Parts"
+    request: Request
+    query: Q
+    body: B
+    caller: User | None
+    token: str | None
+    patience: asyncio.Timeout
+    """When it runs out, the client is told that the database is away. Without a time of its own it is `ANSWER_WITHIN`."""
+
+    @property
+    def user(self) -> User:
+        """Who is signed in; only for endpoints that are not for anyone."""
+        assert self.caller is not None
+        return self.caller
+
+    @property
+    def request_id(self) -> str:
+        return str(self.request.scope["state"]["request_id"])
+
+    @property
+    def actor(self) -> str:
+        return f"user:{self.user.id}"
+
+    def path(self, name: str) -> str:
+        return str(self.request.path_params[name])
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What comes with a status: `model` is a TypedDict (None for no JSON); `streams` are the other media types."""
+
+    model: Any
+    about: str
+    streams: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """`problems` are the statuses of refusals beyond those that follow from the rest. `queues` says that it takes
+    `Idempotency-Key` and `Prefer: wait`. `most_of_body` is in bytes. `admit` is asked before anything of the request is read, and
+    raises to refuse it. `path_schemas` gives the JSON Schema of each parameter of the address that is not a UUID."""
+
+    method: str
+    path: str
+    run: Callable[[Call[Any, Any]], Awaitable[Response]]
+    who: Who
+    about: str
+    answers: Mapping[int, Answer]
+    query: type[Fields] = Nothing
+    body: type[BaseModel] = Nothing
+    problems: tuple[int, ...] = ()
+    queues: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+    most_of_body: int = SMALL_BODY
+    admit: Callable[["Parts", Request], Awaitable[None]] | None = None
+    path_schemas: Mapping[str, Callable[[], dict[str, Any]]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.run.__name__
+
+    @property
+    def takes_body(self) -> bool:
+        return self.method not in ("GET", "DELETE")
+
+
+def json_answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(orjson.dumps(content), status, headers, "application/json")
+
+
+def routes(endpoints: Iterable[Endpoint], parts: "Parts") -> list[Route]:
+    """One route for each address, which knows all of its methods; fixed addresses before those with parameters."""
+    by_path: dict[str, dict[str, Endpoint]] = defaultdict(dict)
+    for endpoint in endpoints:
+        by_path[endpoint.path][endpoint.method] = endpoint
+    return [
+        Route(path, Address(methods, parts), methods=list(methods))
+        for path, methods in sorted(by_path.items(), key=lambda item: ("{" in item[0], item[0]))
+    ]
+
+
+class Address:
+    """The application at one address: an endpoint for each method. What is raised in it, whoever calls it answers."""
+
+    def __init__(self, endpoints: Mapping[str, Endpoint], parts: "Parts") -> None:
+        self._endpoints = endpoints
+        self._parts = parts
+        self._deadlines = Deadlines(ANSWER_WITHIN, _run_out)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive, send)
+        endpoint = self._endpoints["GET" if request.method == "HEAD" else request.method]
+        response = await self._answer(endpoint, request)
+        await response(scope, receive, send)
+
+    async def _answer(self, endpoint: Endpoint, request: Request) -> Response:
+        caller = token = None
+        if endpoint.method != "GET":
+            check_origin(request)
+        if endpoint.admit is not None:
+            await endpoint.admit(self._parts, request)
+        if endpoint.who is not Who.ANYONE:
+            token = token_of(request)
+            caller = await user_of(self._parts.users, token)
+            ABOUT.set({**ABOUT.get(), "user_id": caller.id})
+            if endpoint.who is Who.ADMIN and not caller.is_admin:
+                raise Problem(403, "Only an admin may do this.")
+        query = read_query(request, endpoint.query)
+        body = await read_body(request, endpoint.body, endpoint.most_of_body) if endpoint.takes_body else Nothing()
+        async with asyncio.timeout(None) as patience:
+            self._deadlines.add(patience)
+            try:
+                return await endpoint.run(Call(self._parts, request, query, body, caller, token, patience))
+            finally:
+                self._deadlines.remove(patience)
+
+
+def _run_out(patience: asyncio.Timeout) -> None:
+    if patience.when() is None:
+        patience.reschedule(asyncio.get_running_loop().time())

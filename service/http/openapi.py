@@ -1,0 +1,261 @@
+"""The OpenAPI 3.1 document, made from the endpoints' declarations and the models that validate; and the page to browse it."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, TypeAdapter
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from service.http.authentication import COOKIE
+from service.http.endpoint import Answer, Endpoint, Who
+from service.http.problems import ProblemDocument
+from service.http.request import LONGEST_KEY, LONGEST_WAIT, Nothing, size
+from service.page import Page
+
+JSON_TYPE = "application/json"
+PROBLEM_TYPE = "application/problem+json"
+
+ABOUT = """\
+*Rireki* (履歴, "history") is an event-sourced job service. Sign in with `POST /api/auth/login`: it sets a cookie that this page \
+then uses. Errors are problem details (RFC 9457). Every response carries `X-Request-Id`. Times are RFC 3339 in UTC. \
+What is no proper HTTP request is answered with 400, 408, 414, 431, 501 or 505, and the connection ends."""
+
+TAGS = {
+    "auth": "Signing in and out.",
+    "users": "The people who may sign in.",
+    "jobs": "Jobs: list, watch, look back in time, cancel, retry.",
+    "workers": "The processes that run jobs.",
+    "job-types": "The kinds of work, and pausing them.",
+    "events": "The whole log, in order.",
+    "audit": "The verification of the log.",
+    "chatwork": "Chatwork: its rooms, their messages, and syncing both.",
+    "companies": "Companies, their rooms and their summaries.",
+    "health": "How the process is doing: for probes and Prometheus.",
+}
+
+PROBLEMS = {
+    400: "The request can't be read: `errors` names what.",
+    401: "Nobody is signed in, or email and password don't belong together.",
+    403: "Only an admin may do this, or the request comes from another site.",
+    404: "There is no such thing, or it is somebody else's.",
+    408: "The body did not arrive in time.",
+    409: "The state forbids it.",
+    413: "The body is larger than this endpoint takes.",
+    415: "The body is not `application/json`.",
+    422: "The request can be read and is not valid: `errors` names each field.",
+    429: "Too often: `Retry-After` says when to come again.",
+    503: "The database is away: `Retry-After` says when to come again.",
+}
+
+
+def openapi_document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
+    schemas = _Schemas(endpoints)
+    paths: dict[str, dict[str, Any]] = {}
+    for endpoint in endpoints:
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Rireki",
+            "version": "1",
+            "description": ABOUT,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": about} for name, about in TAGS.items()],
+        "paths": paths,
+        "components": {
+            "schemas": schemas.components,
+            "responses": {_problem_name(status): _problem_response(status, schemas) for status in PROBLEMS},
+            "securitySchemes": {
+                "session": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+                "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+            },
+        },
+    }
+
+
+def tag_of(endpoint: Endpoint) -> str:
+    return endpoint.path.split("/")[2] if endpoint.path.startswith("/api/") else "health"
+
+
+class _Schemas:
+    """The JSON Schemas of all models, each once under its own name."""
+
+    def __init__(self, endpoints: Iterable[Endpoint]) -> None:
+        models: dict[int, Any] = {id(ProblemDocument): ProblemDocument}
+        for endpoint in endpoints:
+            models[id(endpoint.body)] = endpoint.body
+            models[id(endpoint.query)] = endpoint.query
+            models |= {id(answer.model): answer.model for answer in endpoint.answers.values() if answer.model is not None}
+        self._by_model, definitions = TypeAdapter.json_schemas(
+            [(key, "validation", TypeAdapter(model)) for key, model in models.items()],
+            ref_template="#/components/schemas/{model}",
+        )
+        self.components: dict[str, Any] = definitions["$defs"]
+        self._inlined = {endpoint.query.__name__ for endpoint in endpoints if endpoint.query is not Nothing} | {"Nothing"}
+        self._all = dict(self.components)
+        for name in self._inlined:
+            self.components.pop(name, None)
+
+    def of(self, model: Any) -> Any:
+        return self._by_model[(id(model), "validation")]
+
+    def properties(self, model: type[BaseModel]) -> dict[str, Any]:
+        schema = self.of(model)
+        if "$ref" in schema:
+            schema = self._all[schema["$ref"].rpartition("/")[2]]
+        return dict(schema.get("properties", {}))
+
+
+def _operation(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": endpoint.name,
+        "summary": endpoint.about,
+        "tags": [tag_of(endpoint)],
+        "responses": _responses(endpoint, schemas),
+    }
+    if parameters := _parameters(endpoint, schemas):
+        operation["parameters"] = parameters
+    if endpoint.takes_body and endpoint.body is not Nothing:
+        required = any(field.is_required() for field in endpoint.body.model_fields.values())
+        operation["requestBody"] = {
+            "description": f"At most {size(endpoint.most_of_body)}.",
+            "required": required,
+            "content": {JSON_TYPE: {"schema": schemas.of(endpoint.body)}},
+        }
+    # An empty list says that nobody needs to sign in; without one a reader cannot tell that from a list that was forgotten.
+    operation["security"] = [] if endpoint.who is Who.ANYONE else [{"session": []}, {"token": []}]
+    return operation
+
+
+def _parameters(endpoint: Endpoint, schemas: _Schemas) -> list[dict[str, Any]]:
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": endpoint.path_schemas.get(name, _uuid_schema)()}
+        for name in re.findall(r"{(\w+)}", endpoint.path)
+    ]
+    for name, schema in schemas.properties(endpoint.query).items():
+        parameters.append({"name": name, "in": "query", "schema": schema})
+        if about := schema.pop("description", None):
+            parameters[-1]["description"] = about
+    for name, about in endpoint.headers.items():
+        parameters.append({"name": name, "in": "header", "description": about, "schema": {"type": "string"}})
+    if endpoint.queues:
+        parameters += [
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "description": "A repeated request with the same key is answered with the first one's job.",
+                "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY},
+            },
+            {
+                "name": "Prefer",
+                "in": "header",
+                "description": f"`wait=<seconds>` (RFC 7240), at most {LONGEST_WAIT}: hold the answer until the job has ended.",
+                "schema": {"type": "string"},
+                "example": "wait=10",
+            },
+        ]
+    return parameters
+
+
+def _uuid_schema() -> dict[str, Any]:
+    return {"type": "string", "format": "uuid"}
+
+
+def _responses(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
+    responses = {str(status): _response(answer, schemas) for status, answer in endpoint.answers.items()}
+    for status in _refusals(endpoint):
+        responses.setdefault(str(status), {"$ref": f"#/components/responses/{_problem_name(status)}"})
+    return responses
+
+
+def _problem_name(status: int) -> str:
+    return f"Problem{status}"
+
+
+def _problem_response(status: int, schemas: _Schemas) -> dict[str, Any]:
+    return {"description": PROBLEMS[status], "content": {PROBLEM_TYPE: {"schema": schemas.of(ProblemDocument)}}}
+
+
+def _response(answer: Answer, schemas: _Schemas) -> dict[str, Any]:
+    content: dict[str, Any] = {} if answer.model is None else {JSON_TYPE: {"schema": schemas.of(answer.model)}}
+    content |= {media: {"schema": {"type": "string"}} for media in answer.streams}
+    return {"description": answer.about} | ({"content": content} if content else {})
+
+
+def _refusals(endpoint: Endpoint) -> list[int]:
+    statuses = {400, 422, 503, *endpoint.problems}
+    if endpoint.who is not Who.ANYONE:
+        statuses.add(401)
+    if endpoint.who is Who.ADMIN or endpoint.method != "GET":
+        statuses.add(403)
+    if endpoint.takes_body:
+        statuses |= {408, 413, 415}
+    return sorted(statuses)
+
+
+# The page to browse it --------------------------------------------------------------------------------------------------------
+
+DOCS_PAGE = """\
+<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Rireki API</title>
+<link rel="stylesheet" href="/api/docs/swagger-ui.css">
+<link rel="icon" type="image/png" href="/api/docs/favicon-32x32.png">
+<link rel="license" href="/api/docs/LICENSE.txt">
+<div id="docs"></div>
+<script src="/api/docs/swagger-ui-bundle.js"></script>
+<script src="/api/docs/start.js"></script>
+</html>
+"""
+
+# A file of its own: the page's Content-Security-Policy lets no inline script run.
+DOCS_SCRIPT = """\
+SwaggerUIBundle({url: "/api/openapi.json", dom_id: "#docs", deepLinking: true, validatorUrl: null, tryItOutEnabled: true})
+"""
+
+DOCS_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self';"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+SWAGGER_UI = "api/docs/swagger-ui-bundle.js"  # among the files of the page, whose build puts all of Swagger UI's there
+
+NOT_BUILT_PAGE = """\
+<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Rireki API</title>
+<h1>Rireki API</h1>
+<p>Swagger UI has not been built: <code>make setup</code> builds it together with the page.</p>
+<p>The OpenAPI document that it would show is <a href="/api/openapi.json">/api/openapi.json</a>.</p>
+</html>
+"""
+
+
+def openapi_routes(endpoints: Sequence[Endpoint], page: Page) -> list[Route]:
+    document = orjson.dumps(openapi_document(endpoints))
+
+    async def openapi_json(request: Request) -> Response:
+        return Response(document, media_type=JSON_TYPE)
+
+    async def docs_page(request: Request) -> Response:
+        shown = DOCS_PAGE if page.has(SWAGGER_UI) else NOT_BUILT_PAGE
+        return HTMLResponse(shown, headers={"Content-Security-Policy": DOCS_POLICY})
+
+    return [
+        Route("/api/openapi.json", openapi_json),
+        Route("/api/docs", docs_page),
+        Route("/api/docs/start.js", _docs_script),
+    ]
+
+
+async def _docs_script(request: Request) -> Response:
+    return Response(DOCS_SCRIPT, media_type="text/javascript")

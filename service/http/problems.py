@@ -1,0 +1,139 @@
+"""The one table from an error to what the client is told: problem details (RFC 9457), and never an inner matter in them."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import NotRequired
+
+import orjson
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from events.database import LockNotAvailable, is_away
+from events.faults import fault
+from events.job import BrokenHistory, NotAllowed
+from events.writes import BrokenView, KeyTaken
+from projections import jobs
+from workers.chatwork import messages
+from workers.summaries.companies import MAX_NAME, NameNotValid, NameTaken, RoomNotLinked, UnknownCompany, UnknownRoom
+
+log = structlog.get_logger("rireki.http")
+
+
+class FieldError(TypedDict):
+    path: str
+    detail: str
+
+
+class ProblemDocument(TypedDict):
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: NotRequired[list[FieldError]]
+
+
+# A problem is no way to have much sent back: names of fields come from the client.
+MOST_ERRORS = 100
+LONGEST_PATH, LONGEST_DETAIL = 100, 500  # characters
+
+
+class Problem(Exception):
+    """The request ends with this status. `errors` names each field that is to blame, the first `MOST_ERRORS` of them."""
+
+    def __init__(
+        self, status: int, detail: str, errors: Sequence[FieldError] = (), headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.errors = list(errors[:MOST_ERRORS])
+        self.headers = headers or {}
+
+
+def bad_field(path: str, detail: str, status: int = 422) -> Problem:
+    return Problem(status, f"{path}: {detail}", [{"path": path, "detail": detail}])
+
+
+def not_found(what: str) -> Problem:
+    return Problem(404, f"There is no such {what}.")
+
+
+def not_signed_in(detail: str) -> Problem:
+    return Problem(401, detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+def problem_of(error: Exception) -> Problem:
+    """What the client is told about `error`."""
+    match error:
+        case Problem():
+            return error
+        case HTTPException():
+            return Problem(error.status_code, _DETAILS.get(error.status_code, error.detail), headers=dict(error.headers or {}))
+        case NotAllowed():
+            return Problem(409, f"Cannot {error.action} this job: it is {error.job.status}.")
+        case BrokenHistory():
+            place = "" if error.seq is None else f" at event {error.seq}"
+            return Problem(409, f"This job has a broken history: {error.name}{place}. `rireki audit verify` says more.")
+        case BrokenView():
+            return Problem(
+                409, f"Job {error.job_id} cannot be read. `rireki projections rebuild` makes it anew from its history."
+            )
+        case UnknownCompany():
+            return not_found("company")
+        case UnknownRoom():
+            return not_found("room")
+        case RoomNotLinked():
+            return Problem(404, "This room is not linked to this company.")
+        case NameTaken():
+            return bad_field("name", "belongs to another company", 409)
+        case NameNotValid():
+            return bad_field("name", f"has 1 to {MAX_NAME} characters, and some that can be seen")
+        case jobs.BadCursor() | messages.BadCursor():
+            return bad_field("cursor", "is not a cursor that this list gave", 400)
+        case KeyTaken():
+            return bad_field("Idempotency-Key", "was used with another request")
+        case LockNotAvailable():
+            return Problem(503, "Somebody else is at it. Try again in a moment.", headers={"Retry-After": "2"})
+        case _ if fault(error) is not None:
+            return Problem(500, "The database is there and cannot be used as it is. /readyz and the log name the cause.")
+        case _ if is_away(error):
+            return Problem(503, "The database is away. Try again in a moment.", headers={"Retry-After": "2"})
+        case _:
+            return Problem(500, "Something went wrong here, not with your request. The log knows more under its X-Request-Id.")
+
+
+_DETAILS = {404: "There is nothing at this address.", 405: "This address does not know that method."}
+
+
+def problem_response(problem: Problem) -> Response:
+    document: ProblemDocument = {
+        "type": "about:blank",
+        "title": HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+        "detail": _cut(problem.detail, LONGEST_DETAIL),
+    }
+    if problem.errors:
+        document["errors"] = [
+            {"path": _cut(error["path"], LONGEST_PATH), "detail": _cut(error["detail"], LONGEST_DETAIL)}
+            for error in problem.errors
+        ]
+    return Response(orjson.dumps(document), problem.status, problem.headers, "application/problem+json")
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+async def answer_problem(request: Request, error: Exception) -> Response:
+    """The answer to all that is raised in an endpoint, and its line of log where it is our matter."""
+    problem = problem_of(error)
+    if (cause := fault(error)) is not None:
+        log.error("the database cannot be used", path=request.url.path, cause=cause)
+    elif problem.status == 500:
+        log.error("unexpected error", method=request.method, path=request.url.path, exc_info=error)
+    elif problem.status == 503:
+        log.warning("cannot serve", path=request.url.path, error=repr(error))
+    return problem_response(problem)

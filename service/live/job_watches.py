@@ -1,0 +1,106 @@
+"""Watching jobs as they change: server-sent events of one job, and answers that are held until a job has ended.
+
+The bus only wakes; what is sent is read from the log by seq, so nothing is missed and nothing comes twice. One query every
+`LOOK_EVERY` seconds compares all watched jobs with what the bus told: a lost message is late, never missing.
+"""
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+
+from events.bus import Bus, Change
+from events.concurrency import lasting
+from events.database import DATABASE_ERRORS
+from events.store import Store
+from projections.jobs import JobsView
+from service.live.batch_loader import BatchLoader
+from service.live.changes_feed import ChangesFeed
+
+LOOK_EVERY = 2.0  # seconds
+QUIET = 15.0  # seconds after which a quiet stream gives a sign of life
+
+
+class Watch:
+    """One watcher of one job. `seq` is what it has heard of last."""
+
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        self.seq = 0
+        self._changed = asyncio.Event()
+
+    def tell(self, seq: int) -> None:
+        # Also a lower one: the bus may have told a seq that does not exist, and no true one would ever be higher.
+        if seq != self.seq:
+            self.seq = seq
+            self._changed.set()
+
+    def wake(self) -> None:
+        self._changed.set()
+
+    async def changed(self, timeout: float) -> None:
+        """Returns once something has happened since the last call, or after `timeout` seconds."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), timeout)
+        self._changed.clear()
+
+
+class JobWatches:
+    """All watchers of this process: of single jobs, on one subscription to the bus, and of all that they may see (`feed`).
+    `news` tells what happened to a job after a seq: all that are woken at the same moment are told by one query."""
+
+    def __init__(self, bus: Bus, jobs: JobsView, store: Store) -> None:
+        self._bus = bus
+        self._jobs = jobs
+        self.news = BatchLoader(store.news)
+        self._watches: defaultdict[str, set[Watch]] = defaultdict(set)
+        self.feed = ChangesFeed(bus, jobs.database)
+        self.closed = False
+
+    @property
+    def watchers(self) -> int:
+        return sum(len(watches) for watches in self._watches.values()) + len(self.feed)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        stop_listening = self._bus.listen(self._tell)
+        looking = lasting(self._look_now_and_then(), "watching")
+        try:
+            async with self.feed.running():
+                yield
+        finally:
+            stop_listening()
+            looking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await looking
+
+    @contextlib.contextmanager
+    def watch(self, job_id: str) -> Iterator[Watch]:
+        watch = Watch(job_id)
+        self._watches[job_id].add(watch)
+        try:
+            yield watch
+        finally:
+            self._watches[job_id].discard(watch)
+            if not self._watches[job_id]:
+                del self._watches[job_id]
+
+    def close(self) -> None:
+        """Every stream and every held answer ends now."""
+        self.closed = True
+        self.feed.close()
+        for watches in self._watches.values():
+            for watch in watches:
+                watch.wake()
+
+    def _tell(self, change: Change) -> None:
+        for watch in self._watches.get(change.job_id, ()):
+            watch.tell(change.seq)
+
+    async def _look_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            if self._watches:
+                with contextlib.suppress(*DATABASE_ERRORS):
+                    for change in await self._jobs.seqs(list(self._watches)):
+                        self._tell(change)

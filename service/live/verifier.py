@@ -1,0 +1,117 @@
+"""Runs one verification of the log at a time, and keeps its result."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+import structlog
+
+from events.database import DATABASE_ERRORS, Database, Row
+from projections.verify import Verified, verify
+from service.api.documents import finding_json
+from workers.registry import unique_key
+
+log = structlog.get_logger("rireki")
+
+MOST_DIFFERENCES = 100
+TOUCH_EVERY = 5.0  # seconds
+LOST_AFTER = 30.0  # seconds
+
+COLUMNS = (
+    "id, started_at, last_seen, finished_at, actor, jobs, events, last_position, differences, findings, difference_count, error,"
+    " finished_at is null and last_seen < now() - make_interval(secs => :lost_after) as lost"
+)
+
+LAST = f"select {COLUMNS} from verifications order by started_at desc limit 1"
+
+END_LOST = """
+update verifications set finished_at = last_seen, error = :error
+where finished_at is null and last_seen < now() - make_interval(secs => :lost_after)
+"""
+
+BEGIN = """
+insert into verifications (actor) values (:actor)
+on conflict ((true)) where finished_at is null do nothing
+returning id
+"""
+
+TOUCH = "update verifications set last_seen = now() where id = :id"
+
+FINISH = """
+update verifications
+set finished_at = now(), last_seen = now(), jobs = :jobs, events = :events, last_position = :last_position,
+    differences = cast(:differences as text[]), findings = cast(:findings as json), difference_count = :difference_count
+where id = :id and finished_at is null
+"""
+
+FAIL = "update verifications set finished_at = now(), error = :error where id = :id and finished_at is null"
+
+INTERRUPTED = "The process that verified was stopped."
+
+
+class Verifier:
+    """Runs what was asked for in this process."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def start(self, actor: str) -> Row:
+        """A new one, or the one that runs already in some process."""
+        await self._database.execute(END_LOST, {"lost_after": LOST_AFTER, "error": INTERRUPTED})
+        id = await self._database.fetch_val(BEGIN, {"actor": actor})
+        if id is not None:
+            task = asyncio.create_task(self._verify(id), name=f"verify {id}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        last = await self.last()
+        assert last is not None
+        return last
+
+    async def last(self) -> Row | None:
+        return await self._database.fetch_one(LAST, {"lost_after": LOST_AFTER})
+
+    async def _verify(self, id: str) -> None:
+        touching = asyncio.create_task(self._touch(id))
+        error = INTERRUPTED
+        try:
+            verified = await verify(self._database, unique_key=unique_key)
+            await self._database.execute(FINISH, {"id": id} | _found(verified))
+        except Exception as exception:
+            log.error("a verification broke off", exc_info=exception)
+            error = f"It broke off: {type(exception).__name__}."
+        finally:
+            touching.cancel()
+            # Changes nothing where it has finished; while the database is away, its silence says the same.
+            with contextlib.suppress(*DATABASE_ERRORS):
+                await self._database.execute(FAIL, {"id": id, "error": error})
+
+    async def _touch(self, id: str) -> None:
+        while True:
+            await asyncio.sleep(TOUCH_EVERY)
+            with contextlib.suppress(*DATABASE_ERRORS):
+                await self._database.execute(TOUCH, {"id": id})
+
+
+def _found(verified: Verified) -> dict[str, Any]:
+    found = verified.findings[:MOST_DIFFERENCES]
+    documents = orjson.dumps([finding_json(finding) for finding in found]).decode()
+    return {
+        "jobs": verified.jobs,
+        "events": verified.events,
+        "last_position": verified.last_position,
+        "differences": [f"{finding.job_id or 'the log'}: {finding.detail}" for finding in found],
+        "findings": documents,
+        "difference_count": verified.count,
+    }

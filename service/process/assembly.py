@@ -1,0 +1,252 @@
+"""A process of ours, from its settings: what it needs is opened here in order, and closed in the opposite order."""
+
+import asyncio
+import contextlib
+import gc
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+
+import structlog
+
+from events.bus import Bus, RedisBus
+from events.concurrency import end, lasting
+from events.database import Database, connect_unsettled
+from events.database_check import Unusable, check_database, check_schema
+from events.redis_faults import redis_fault
+from events.store import Store
+from migrations.migrate import migrate
+from projections.jobs import JobsView
+from projections.seal import keep_sealing
+from service.accounts.secret_file import jwt_secret, keep_secret
+from service.config import ConfigError, Settings, without_effect
+from service.http.context import Parts
+from service.readiness import refuse_what_is_unsuitable
+from workers.chatwork.sandbox import Sandbox
+from workers.delivery.wire import LocalWire, Wire
+from workers.resources import Resources
+from workers.worker import Worker
+
+log = structlog.get_logger("rireki")
+
+ANSWER_WITHIN = 5.0  # seconds until a request that must write is told that the database is away
+FIRST_EMAIL = "admin@example.com"
+YOUNGEST = 5_000  # objects made and not yet freed, until the youngest are collected; Python's own 700 is for small programs
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """What every process of the service has."""
+
+    settings: Settings
+    database: Database
+    bus: Bus
+    store: Store
+    wire: Wire
+    resources: Resources
+
+
+@contextlib.contextmanager
+def database_url(settings: Settings) -> Iterator[str]:
+    """The given database, which lets us in; or the embedded one under RIREKI_HOME, running as long as anybody uses it. Raises
+    `ConfigError` and `EmbeddedError`."""
+    if settings.database_url is not None:
+        _check("DATABASE_URL", settings.database_url)
+        yield settings.database_url
+        return
+    if settings.production:
+        raise ConfigError("DATABASE_URL is required in production")
+    from service.embedded.postgres import EmbeddedPostgres
+
+    server = EmbeddedPostgres.start(settings.rireki_home)
+    try:
+        yield server.url()
+    finally:
+        server.close()
+
+
+@contextlib.contextmanager
+def migrate_database_url(settings: Settings) -> Iterator[str]:
+    """The same database as migrations reach it: directly, where a pooler stands before the other way."""
+    if settings.migrate_database_url is None:
+        with database_url(settings) as url:
+            yield url
+        return
+    _check("MIGRATE_DATABASE_URL", settings.migrate_database_url)
+    yield settings.migrate_database_url
+
+
+def _check(variable: str, url: str) -> None:
+    try:
+        asyncio.run(check_database(url))
+    except Unusable as error:
+        raise ConfigError(f"{variable} {error}") from error
+
+
+def prepare_schema(settings: Settings, url: str) -> None:
+    """In development and tests the schema is always the newest. In production that is a step of its own: `rireki migrate`."""
+    if settings.production:
+        asyncio.run(check_schema(url))
+        return
+    if settings.migrate_database_url is None:
+        migrate(url, connect_unsettled)
+        return
+    with migrate_database_url(settings) as direct:
+        migrate(direct, connect_unsettled)
+
+
+@contextlib.asynccontextmanager
+async def opened(settings: Settings, url: str) -> AsyncIterator[Core]:
+    if settings.redis_url is not None and (fault := await redis_fault(settings.redis_url)) is not None:
+        raise ConfigError(f"REDIS_URL: {fault}")
+    async with contextlib.AsyncExitStack() as stack:
+        database = Database(url)
+        await database.connect()
+        stack.push_async_callback(database.disconnect)
+        for warning in await refuse_what_is_unsuitable(database, production=settings.production):
+            log.warning(warning)
+        bus = Bus() if settings.redis_url is None else RedisBus(settings.redis_url)
+        await bus.start()
+        stack.push_async_callback(bus.stop)
+        store = Store(database, bus)
+        await store.start()
+        stack.push_async_callback(store.stop)
+        wire = _wire(settings)
+        await wire.start()
+        stack.push_async_callback(wire.stop)
+        resources = await stack.enter_async_context(_resources(settings, database))
+        sealing = lasting(keep_sealing(database), "sealer")
+        stack.push_async_callback(end, sealing)
+        yield Core(settings, database, bus, store, wire, resources)
+
+
+def warn_of_what_does_nothing(settings: Settings) -> None:
+    for variable in without_effect(settings):
+        log.warning("this variable is set and has no effect yet", variable=variable)
+
+
+def keep_what_is_loaded() -> None:
+    """Once everything is there: the garbage collector need not walk through it again and again, which takes a tenth of a busy
+    worker's time (docs/performance.md)."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNGEST, 10, 10)
+
+
+@contextlib.asynccontextmanager
+async def _resources(settings: Settings, database: Database) -> AsyncIterator[Resources]:
+    from workers.chatwork.client import Chatwork, ChatworkSettings
+    from workers.summaries.summariser import Summariser, SummarySettings
+
+    async with contextlib.AsyncExitStack() as stack:
+        base_url, token = settings.chatwork_api_base_url, settings.chatwork_api_token
+        if settings.chatwork_sandbox:
+            sandbox = await stack.enter_async_context(_sandbox(settings))
+            base_url, token = sandbox.base_url, sandbox.token
+        chatwork: Chatwork | None = None
+        if token is not None:
+            try:
+                chatwork_settings = ChatworkSettings(
+                    base_url=base_url,
+                    token=token,
+                    rate_limit=settings.chatwork_rate_limit,
+                    new_rooms_active=settings.chatwork_new_rooms_active,
+                )
+            except ValueError as error:
+                raise ConfigError(f"CHATWORK_API_TOKEN: {error}") from error
+            chatwork = Chatwork(
+                chatwork_settings, database, outgoing=settings.outgoing, left_alone=_pausing(database, "Chatwork")
+            )
+            stack.push_async_callback(chatwork.close)
+        summaries = SummarySettings(settings.openai_api_key, settings.openai_model, settings.openai_base_url)
+        summariser = Summariser(summaries, settings.outgoing)
+        stack.push_async_callback(summariser.close)
+        yield Resources(database=database, chatwork=chatwork, summariser=summariser)
+
+
+def _pausing(database: Database, service: str) -> Callable[[float], Awaitable[None]]:
+    """Pauses the job types that call `service`, when it says to stay away for long."""
+    from workers.pauses import Pauses
+    from workers.registry import types_that_call
+
+    async def pause(seconds: float) -> None:
+        reason = f"{service} allows no more requests for now"
+        await Pauses(database).pause_at_least(types_that_call(service), seconds, reason=reason, actor=f"system:{service}")
+
+    return pause
+
+
+def api_parts(core: Core) -> "Parts":
+    from service.accounts.sign_in_limit import SignInLimit
+    from service.accounts.users import Users
+    from service.http.context import Parts
+    from service.live.job_watches import JobWatches
+    from service.live.verifier import Verifier
+
+    jobs = JobsView(core.database)
+    return Parts(
+        settings=core.settings,
+        database=core.database,
+        store=core.store.impatient(ANSWER_WITHIN),
+        bus=core.bus,
+        jobs=jobs,
+        wire=core.wire,
+        resources=core.resources,
+        users=Users(core.database, jwt_secret(core.settings)),
+        tries=SignInLimit(core.settings.redis_url),
+        live=JobWatches(core.bus, jobs, core.store),
+        verifier=Verifier(core.database),
+    )
+
+
+def worker_of(core: Core) -> "Worker":
+    from workers.registry import JOB_TYPES
+    from workers.worker import Worker
+
+    return Worker(
+        database=core.database,
+        store=core.store,
+        bus=core.bus,
+        wire=core.wire,
+        resources=core.resources,
+        job_types=JOB_TYPES,
+    )
+
+
+async def first_sign_in(settings: Settings, database: Database) -> tuple[str, str] | None:
+    """In development, where nobody has been added yet: an admin with a random password, kept in RIREKI_HOME/sign-in (mode 0600).
+    None where people have been added otherwise. Raises `ConfigError` beyond loopback: the password stands on the screen."""
+    from service.accounts.users import CannotAdd, Role, add_user, nobody_yet
+
+    if settings.app_env != "development":
+        return None
+    path = settings.rireki_home / "sign-in"
+    if not path.exists() and not await nobody_yet(database):
+        return None
+    email, _, password = keep_secret(path, f"{FIRST_EMAIL} {secrets.token_urlsafe(12)}").partition(" ")
+    if not settings.listens_on_loopback:
+        raise ConfigError(
+            f"HOST {settings.host} is beyond loopback, and the sign-in kept in {path} is for this machine only: "
+            "add people with `rireki users add`, and delete that file"
+        )
+    with contextlib.suppress(CannotAdd):
+        await add_user(database, email, Role.ADMIN, password, "Admin")
+    return email, password
+
+
+def _sandbox(settings: Settings) -> "Sandbox":
+    from workers.chatwork.sandbox import Sandbox
+    from workers.chatwork.sandbox_data import SandboxDataError
+
+    try:
+        return Sandbox(settings.chatwork_sandbox_data, limit=settings.chatwork_rate_limit)
+    except SandboxDataError as error:
+        raise ConfigError(f"CHATWORK_SANDBOX_DATA: {error}") from error
+
+
+def _wire(settings: Settings) -> Wire:
+    if settings.redis_url is None:
+        return LocalWire()
+    from workers.delivery.redis_wire import RedisWire
+
+    return RedisWire(settings.redis_url)

@@ -1,0 +1,156 @@
+"""Running the processes: the API (with a worker inside, where wanted) and the worker alone, from start to a clean end.
+
+SIGTERM gives what runs a grace; Ctrl-C hands it back at once; a second signal of either kind waits for nothing any more. Whatever
+hangs meanwhile, the process ends, also where its loop is blocked and hears no signal (`service/process/watchdog.py`).
+"""
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import structlog
+import uvicorn
+from starlette.types import ASGIApp
+
+from events.concurrency import end, lasting
+from service.api.app import create_app
+from service.config import ConfigError, Settings
+from service.http.context import Parts
+from service.http.protocol import HttpProtocol
+from service.process.assembly import (
+    Core,
+    api_parts,
+    first_sign_in,
+    keep_what_is_loaded,
+    opened,
+    warn_of_what_does_nothing,
+    worker_of,
+)
+from service.process.shutdown import Stop
+from workers.worker import Worker
+
+log = structlog.get_logger("rireki")
+
+
+class CannotListen(Exception):
+    """The address is taken, or not ours."""
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The API's socket. Raises `CannotListen`, and `ConfigError` for a HOST that is not here."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    except OSError as error:
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            reason = (error.strerror or str(error)).partition(" (while")[0]
+            raise ConfigError(
+                f"HOST: cannot listen on {settings.host!r}: {reason}. It is the name or the IP address of one of this machine's"
+                " interfaces, such as 127.0.0.1 or 0.0.0.0"
+            ) from error
+        reason = "another program listens there" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+        raise CannotListen(
+            f"PORT: cannot listen on {settings.host}:{settings.port}: {reason}. Set PORT to another number (or HOST)."
+        ) from error
+
+
+async def serve(settings: Settings, url: str, listening: socket.socket) -> None:
+    """The API, until a signal."""
+    warn_of_what_does_nothing(settings)
+    stop = Stop(settings.worker_shutdown_grace_seconds)
+    with stop.listening():
+        async with opened(settings, url) as core:
+            sign_in = await first_sign_in(settings, core.database)
+            parts = api_parts(core)
+            worker = worker_of(core) if settings.job_worker_enabled else None
+            async with _watching_the_model(core), _working(worker, stop), answering(parts, listening) as address:
+                print(f"Rireki is at {address}", flush=True)
+                if sign_in is not None:
+                    print(f"sign in: {sign_in[0]} {sign_in[1]}", flush=True)
+                await _until_asked(stop)
+
+
+async def work(settings: Settings, url: str) -> None:
+    """A worker alone, until a signal."""
+    warn_of_what_does_nothing(settings)
+    stop = Stop(settings.worker_shutdown_grace_seconds)
+    with stop.listening():
+        async with opened(settings, url) as core:
+            worker = worker_of(core)
+            async with _watching_the_model(core), _working(worker, stop):
+                keep_what_is_loaded()
+                await _until_asked(stop)
+
+
+@contextlib.asynccontextmanager
+async def answering(parts: Parts, listening: socket.socket) -> AsyncIterator[str]:
+    """The API on this socket, while the block lasts: its address."""
+    server = http_server(create_app(parts))
+    running = lasting(server.serve(sockets=[listening]), "http")
+    while not server.started:
+        await asyncio.sleep(0.005)
+        if running.done():
+            running.result()
+            raise RuntimeError("the HTTP server did not start")
+    keep_what_is_loaded()
+    host, port = listening.getsockname()[:2]
+    try:
+        yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    finally:
+        # Streams and held answers end by themselves then; the server would wait for them.
+        parts.live.close()
+        server.should_exit = True
+        await running
+
+
+def http_server(app: ASGIApp) -> uvicorn.Server:
+    """What serves it, with our settings."""
+    return _Server(
+        uvicorn.Config(
+            app, loop="none", http=HttpProtocol, ws="none", log_config=None, access_log=False, lifespan="on", server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=30, timeout_graceful_shutdown=5,
+        )
+    )  # fmt: skip
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to `Stop`."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _working(worker: Worker | None, stop: Stop) -> AsyncIterator[None]:
+    if worker is None:
+        yield
+        return
+    await worker.start()
+    try:
+        yield
+    finally:
+        await worker.stop(grace=stop.grace)
+
+
+@contextlib.asynccontextmanager
+async def _watching_the_model(core: Core) -> AsyncIterator[None]:
+    watching = lasting(core.resources.summariser.watch.run(), "model watch")
+    try:
+        yield
+    finally:
+        await end(watching)
+
+
+async def _until_asked(stop: Stop) -> None:
+    """Until a signal. Raises the error by which a part of the process has ended, if that comes first."""
+    waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(stop.asked.wait()), stop.broken]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    if stop.broken.done():
+        stop.begin()
+        stop.broken.result()
+    log.info("stopping", grace=stop.grace)

@@ -1,0 +1,321 @@
+"""Signing in and out, and who is let in with what."""
+
+import asyncio
+import base64
+import hmac
+import json
+import time
+from datetime import UTC, datetime, timedelta
+
+import httpx2 as httpx
+import jwt
+import pytest
+
+from events.database import Database
+from service.accounts import users
+from service.accounts.sign_in_limit import FOR_ONE_EMAIL, SignInLimit
+from service.accounts.users import CannotAdd, Users, add_user
+from service.http.authentication import COOKIE
+from service.http.problems import Problem
+from tests.service_fixture import PASSWORD, SECRET, Service, make_parts, service, serving
+
+__all__ = ["service"]
+
+
+async def login(service: Service, email: str = "admin@example.com", password: str = PASSWORD) -> httpx.Response:
+    return await service.as_nobody.post("/api/auth/login", json={"email": email, "password": password})
+
+
+async def me(service: Service, **headers: str) -> httpx.Response:
+    async with httpx.AsyncClient(base_url=service.url) as client:
+        return await client.get("/api/auth/me", headers=headers)
+
+
+async def until(service: Service, token: str, status: int) -> httpx.Response:
+    """The answer once it has this status: what is remembered of a token lasts a few seconds."""
+    give_up = time.monotonic() + users.FRESH + 2
+    while True:
+        answer = await me(service, Authorization=f"Bearer {token}")
+        if answer.status_code == status or time.monotonic() > give_up:
+            return answer
+        await asyncio.sleep(0.05)
+
+
+async def test_signing_in_gives_a_token_and_the_same_in_a_cookie(service: Service) -> None:
+    answer = await login(service)
+
+    user = {"id": service.admin.id, "email": "admin@example.com", "name": "管理者", "role": "admin"}
+    assert answer.status_code == 200
+    assert answer.json()["user"] == user
+    cookie = answer.headers["set-cookie"]
+    assert cookie.startswith(f"{COOKIE}={answer.json()['token']}; ")
+    assert set(cookie.lower().split("; ")[1:]) == {"httponly", "samesite=lax", "path=/", "max-age=43200"}
+    assert (await me(service, Cookie=f"{COOKIE}={answer.json()['token']}")).json() == {"user": user}
+    assert (await me(service, Authorization=f"Bearer {answer.json()['token']}")).json() == {"user": user}
+
+
+async def test_an_email_signs_in_whatever_its_case(service: Service) -> None:
+    assert (await login(service, " Admin@EXAMPLE.com ")).status_code == 200
+
+
+@pytest.mark.parametrize(("email", "password"), [("admin@example.com", "wrong"), ("nobody@example.com", PASSWORD)])
+async def test_a_wrong_password_and_an_unknown_email_look_the_same(service: Service, email: str, password: str) -> None:
+    answer = await login(service, email, password)
+
+    assert answer.status_code == 401
+    assert answer.json()["detail"] == "Email and password don't belong together."
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert "set-cookie" not in answer.headers
+
+
+def test_an_unknown_email_costs_the_same_verification_as_a_known_one() -> None:
+    assert not users._hasher.check_needs_rehash(users.NOBODYS_HASH)
+    assert not users._verify(users.NOBODYS_HASH, "anything").matches
+
+
+STRANGE_CLAIMS: dict[str, list[object]] = {
+    "sub": [
+        "",
+        "admin",
+        "1",
+        7,
+        None,
+        True,
+        [],
+        {},
+        "\0",
+        "\ud800",
+        "0190b1a0-0000-7000-8000-00000000000g",
+        "x" * 3_000,
+        "履歴",
+    ],
+    "jti": ["", 7, None, [], "a\0b", "\ud800", "x" * 3_000],
+    "exp": ["x", "9999999999", True, None, [], 10**18, 10**400, 1e308, float("inf"), float("nan"), -1],
+    "iat": ["x", [], float("inf"), 10**400],
+    "nbf": ["x", [], float("nan"), 10**400],
+}
+
+
+def signed(claims: dict[str, object]) -> str:
+    """As a program of somebody else's signs it, who has our key and other thoughts about claims."""
+    head, body = (base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in (HEAD, claims))
+    mac = hmac.new(SECRET.encode(), head + b"." + body, "sha256").digest()
+    return b".".join((head, body, base64.urlsafe_b64encode(mac).rstrip(b"="))).decode()
+
+
+HEAD = {"alg": "HS256", "typ": "JWT"}
+
+
+async def test_a_token_that_we_did_not_sign_lets_nobody_in(service: Service) -> None:
+    good = {"sub": service.admin.id, "jti": "x", "exp": 2**31}
+    forged = {
+        "nonsense": "nonsense",
+        "another key": jwt.encode(good, SECRET[::-1], "HS256"),
+        "expired": jwt.encode(good | {"exp": 1}, SECRET, "HS256"),
+        "without an id": jwt.encode({"sub": good["sub"], "exp": good["exp"]}, SECRET, "HS256"),
+        "for ever": jwt.encode({"sub": good["sub"], "jti": "x"}, SECRET, "HS256"),
+        "unsigned": jwt.encode(good, None, "none"),
+        "another algorithm": jwt.encode(good, SECRET, "HS512"),
+        "header without end": base64.urlsafe_b64encode(b"[" * 2_000).decode() + ".e30.x",
+        "header without end, longer": base64.urlsafe_b64encode(b"[" * 20_000).decode() + ".e30.x",
+        **{
+            f"{name} {value!r:.40}": signed(good | {name: value}) for name, values in STRANGE_CLAIMS.items() for value in values
+        },
+    }
+
+    answers = {flaw: await me(service, Authorization=f"Bearer {token}") for flaw, token in forged.items()}
+
+    assert {flaw: answer.status_code for flaw, answer in answers.items()} == dict.fromkeys(forged, 401)
+    assert {answer.headers["www-authenticate"] for answer in answers.values()} == {"Bearer"}
+    assert (await me(service, Authorization=f"Bearer {jwt.encode(good, SECRET, 'HS256')}")).status_code == 200
+
+
+async def test_without_a_token_nobody_is_let_in(service: Service) -> None:
+    for address in ("/api/auth/me", "/api/jobs", "/api/events"):
+        assert (await service.as_nobody.get(address)).status_code == 401
+
+
+async def test_an_admins_address_refuses_an_employee(service: Service) -> None:
+    assert (await service.as_employee.get("/api/events")).status_code == 403
+
+
+async def test_everybody_is_listed_for_admins_alone_and_without_a_password(service: Service) -> None:
+    answer = await service.as_admin.get("/api/users")
+
+    assert [(user["email"], user["role"]) for user in answer.json()["users"]] == [
+        ("employee@example.com", "employee"), ("other@example.com", "employee"), ("admin@example.com", "admin"),
+    ]  # fmt: skip
+    assert set(answer.json()["users"][0]) == {"id", "email", "name", "role"}
+    assert (await service.as_employee.get("/api/users")).status_code == 403
+
+
+async def test_signing_out_ends_the_token_itself(service: Service) -> None:
+    token = service.parts.users.new_token(service.admin)
+    bearer = {"Authorization": f"Bearer {token}"}
+    assert (await me(service, **bearer)).status_code == 200
+
+    answer = await service.as_nobody.post("/api/auth/logout", headers=bearer)
+
+    assert answer.status_code == 204
+    assert "max-age=0" in answer.headers["set-cookie"].lower()
+    assert (await me(service, **bearer)).status_code == 401
+    assert (await service.as_admin.get("/api/auth/me")).status_code == 200
+
+
+async def test_signing_out_here_counts_in_other_processes_too(service: Service, database: Database) -> None:
+    token = service.parts.users.new_token(service.admin)
+    assert (await me(service, Authorization=f"Bearer {token}")).status_code == 200
+
+    await Users(database, SECRET).end_token(token)
+
+    assert (await until(service, token, 401)).status_code == 401
+
+
+async def test_a_change_of_role_counts_within_seconds(service: Service, database: Database) -> None:
+    token = service.parts.users.new_token(service.admin)
+    assert (await me(service, Authorization=f"Bearer {token}")).json()["user"]["role"] == "admin"
+
+    await database.execute("update users set role = 'employee' where id = :id", {"id": service.admin.id})
+
+    give_up = time.monotonic() + users.FRESH + 2
+    while (await service.as_admin.get("/api/events")).status_code != 403:
+        assert time.monotonic() < give_up
+        await asyncio.sleep(0.05)
+
+
+async def test_a_deleted_user_is_out_within_seconds(service: Service, database: Database) -> None:
+    token = service.parts.users.new_token(service.employee)
+    assert (await me(service, Authorization=f"Bearer {token}")).status_code == 200
+
+    await database.execute("delete from users where id = :id", {"id": service.employee.id})
+
+    assert (await until(service, token, 401)).status_code == 401
+
+
+async def test_ended_tokens_are_forgotten_once_they_would_have_expired(service: Service, database: Database) -> None:
+    await database.execute(
+        "insert into ended_tokens (id, expires_at) values ('old', :past)", {"past": datetime.now(UTC) - timedelta(seconds=1)}
+    )
+
+    await service.parts.users.end_token(service.parts.users.new_token(service.admin))
+
+    assert await database.fetch_val("select count(*) from ended_tokens where id = 'old'") == 0
+    assert await database.fetch_val("select count(*) from ended_tokens") == 1
+
+
+async def test_guessing_is_stopped_and_told_when_it_may_go_on(service: Service) -> None:
+    guesses = [await login(service, password="wrong") for _ in range(FOR_ONE_EMAIL.amount)]
+
+    stopped = await login(service)
+
+    assert {guess.status_code for guess in guesses} == {401}
+    assert stopped.status_code == 429
+    assert 1 <= int(stopped.headers["retry-after"]) <= FOR_ONE_EMAIL.get_expiry()
+    assert (await login(service, "employee@example.com")).status_code == 200
+
+
+async def test_signing_in_again_and_again_is_no_guessing(service: Service) -> None:
+    answers = [(await login(service)).status_code for _ in range(FOR_ONE_EMAIL.amount + 1)]
+
+    assert set(answers) == {200}
+
+
+async def test_tries_are_counted_over_all_processes(redis_url: str) -> None:
+    one, other = SignInLimit(redis_url), SignInLimit(redis_url)
+    email = f"{time.monotonic_ns()}@example.com"
+    for _ in range(FOR_ONE_EMAIL.amount // 2):
+        await one.count("192.0.2.1", email)
+        await other.count("192.0.2.1", email)
+
+    with pytest.raises(Problem) as refused:
+        await one.count("192.0.2.1", email)
+
+    assert refused.value.status == 429
+
+
+async def test_without_redis_signing_in_goes_on_and_each_process_counts_for_itself() -> None:
+    tries = SignInLimit("redis://127.0.0.1:1")
+    for _ in range(FOR_ONE_EMAIL.amount):
+        await tries.count("192.0.2.1", "a@example.com")
+
+    with pytest.raises(Problem):
+        await tries.count("192.0.2.1", "a@example.com")
+
+
+async def test_a_change_asked_for_by_another_sites_page_is_refused(service: Service) -> None:
+    address = "/api/jobs/0190b1a0-0000-7000-8000-000000000000/cancel"
+    cookie = {"Cookie": f"{COOKIE}={service.parts.users.new_token(service.admin)}"}
+    ours: list[dict[str, str]] = [
+        {},
+        {"Sec-Fetch-Site": "same-origin", "Origin": "https://jobs.example.com"},
+        {"Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "none"},
+        {"Origin": service.url},
+    ]
+    theirs = (
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "https://evil.example.com"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Origin": service.url, "Sec-Fetch-Site": "cross-site"},
+    )
+
+    for headers in ours:
+        assert (await service.as_nobody.post(address, headers=cookie | headers)).status_code == 404
+    for headers in theirs:
+        assert (await service.as_nobody.post(address, headers=cookie | headers)).status_code == 403
+
+
+async def test_in_production_the_cookie_travels_over_tls_alone(service: Service) -> None:
+    parts = service.parts
+    production = make_parts(
+        parts.database, parts.bus, parts.store, app_env="production", database_url="postgresql://x/y",
+        redis_url="redis://x", jwt_secret=SECRET,
+    )  # fmt: skip
+
+    async with serving(production) as url, httpx.AsyncClient(base_url=url) as client:
+        answer = await client.post("/api/auth/login", json={"email": "admin@example.com", "password": PASSWORD})
+
+    assert "secure" in answer.headers["set-cookie"].lower().split("; ")
+    assert answer.headers["strict-transport-security"]
+
+
+@pytest.mark.parametrize(
+    ("email", "role", "password", "why"),
+    [
+        ("admin", "admin", PASSWORD, "'admin' is not an email address"),
+        ("a@b\0", "admin", PASSWORD, "is not an email address"),
+        ("new@example.com", "root", PASSWORD, "'root' is not a role: it is admin or employee"),
+        ("new@example.com", "admin", "short", "a password has 8 to 1024 characters"),
+        ("EMPLOYEE@example.com", "admin", PASSWORD, "employee@example.com is a user already"),
+    ],
+)
+async def test_a_user_that_cannot_be_is_refused_with_the_reason(
+    database: Database, email: str, role: str, password: str, why: str
+) -> None:
+    await add_user(database, "employee@example.com", "employee", PASSWORD)
+
+    with pytest.raises(CannotAdd, match=why):
+        await add_user(database, email, role, password)
+
+    assert await database.fetch_val("select count(*) from users") == 1
+
+
+async def test_a_password_is_kept_as_argon2_alone(database: Database) -> None:
+    await add_user(database, "new@example.com", "employee", PASSWORD)
+
+    kept = await database.fetch_one("select * from users")
+    assert kept is not None
+    assert kept["password_hash"].startswith("$argon2id$")
+    assert PASSWORD not in str(dict(kept))
+
+
+async def test_a_strange_token_does_not_disturb_those_that_are_asked_for_with_it(service: Service) -> None:
+    strange = signed({"sub": "admin", "jti": "x", "exp": 2**31})
+    headers = [{"Authorization": f"Bearer {token}"} for token in (strange, service.parts.users.new_token(service.admin))]
+
+    answers = await asyncio.gather(*(me(service, **header) for header in headers * 5))
+
+    assert [answer.status_code for answer in answers] == [401, 200] * 5
+    assert (await service.as_nobody.post("/api/auth/logout", headers=headers[0])).status_code == 401

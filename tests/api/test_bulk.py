@@ -1,0 +1,280 @@
+"""Many jobs at once, and an old one once more: the same rules as for one, for the same people."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import httpx2 as httpx
+import pytest
+
+from events.job import Job, JobError, Status, cancel, complete, fail, rfc3339, start
+from events.writes import NewJob
+from service.api import jobs_bulk as bulk
+from tests.api.test_bad_input import blamed
+from tests.api.test_job_lists import NO_JOB
+from tests.job_types import room_for
+from tests.service_fixture import Service, make_parts, service, serving
+
+__all__ = ["service"]
+
+ADDRESS = "/api/jobs/bulk"
+PERIOD = {"companyId": NO_JOB, "periodStart": "2026-10-01T00:00:00.000000Z", "periodEnd": "2026-11-01T00:00:00.000000Z"}
+
+
+def started(job: Job) -> Any:
+    return start(job, attempt=job.attempt, worker="w1")
+
+
+def completed(job: Job) -> Any:
+    return complete(job, attempt=job.attempt, worker="w1", result={})
+
+
+def failed(job: Job) -> Any:
+    return fail(job, attempt=job.attempt, worker="w1", error=JobError("E", "m"), retry_in=None)
+
+
+def canceled(job: Job) -> Any:
+    return cancel(job, reason="x")
+
+
+async def change(client: httpx.AsyncClient, action: str, **body: Any) -> Any:
+    answer = await client.post(ADDRESS, json={"action": action} | body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def statuses(service: Service, *jobs: Job) -> list[str]:
+    now = {job.id: job.status.value for job in await service.parts.jobs.get_many([job.id for job in jobs])}
+    return [now[job.id] for job in jobs]
+
+
+async def one_in_each_status(service: Service) -> list[Job]:
+    """Of the employee: queued, processing, completed, failed, canceled."""
+    steps: list[tuple[Any, ...]] = [(), (started,), (started, completed), (started, failed), (canceled,)]
+    return [await service.run(await service.job_of(service.employee), *done) for done in steps]
+
+
+async def test_what_may_be_canceled_is_canceled_and_the_rest_is_not_meant(service: Service) -> None:
+    jobs = await one_in_each_status(service)
+
+    done = await change(service.as_employee, "cancel", ids=[job.id for job in jobs])
+
+    assert done == {"matched": 2, "done": 2, "refused": [], "more": False}
+    assert await statuses(service, *jobs) == ["canceled", "canceled", "completed", "failed", "canceled"]
+    last = (await service.parts.store.history(jobs[0].id))[-1]
+    assert (last.actor, last.event) == (f"user:{service.employee.id}", cancel(jobs[0], reason="canceled by its owner")[0])
+
+
+async def test_what_may_be_retried_is_queued_and_delivered(service: Service) -> None:
+    jobs = await one_in_each_status(service)
+
+    done = await change(service.as_admin, "retry", filter={})
+
+    assert done == {"matched": 2, "done": 2, "refused": [], "more": False}
+    assert await statuses(service, *jobs) == ["queued", "processing", "completed", "queued", "queued"]
+    claims = await service.parts.wire.claim(room_for(9, jobs[0].type))
+    assert {claim.id.job_id for claim in claims} == {jobs[3].id, jobs[4].id}
+
+
+async def test_done_twice_the_second_time_finds_nothing(service: Service) -> None:
+    jobs = [await service.job_of(service.employee) for _ in range(3)]
+    ids = [job.id for job in jobs]
+
+    first = await change(service.as_employee, "cancel", ids=[*ids, ids[0]])
+    second = await change(service.as_employee, "cancel", ids=ids)
+
+    assert (first["matched"], first["done"], second["matched"], second["done"]) == (3, 3, 0, 0)
+    assert [len(await service.parts.store.history(id)) for id in ids] == [2, 2, 2]
+
+
+async def test_a_preview_counts_and_changes_nothing(service: Service) -> None:
+    jobs = await one_in_each_status(service)
+
+    counted = await change(service.as_employee, "cancel", filter={}, dryRun=True)
+
+    assert counted == {"matched": 2, "done": 0, "refused": [], "more": False}
+    assert await statuses(service, *jobs) == [job.status for job in jobs]
+
+
+async def test_nobody_changes_a_strangers_jobs(service: Service) -> None:
+    mine = await service.job_of(service.employee)
+    theirs, system = await service.job_of(service.admin), await service.job_of(None)
+    ids = [mine.id, theirs.id, system.id, NO_JOB]
+
+    assert (await change(service.as_other, "cancel", ids=ids))["matched"] == 0
+    assert (await change(service.as_other, "cancel", filter={}))["matched"] == 0
+    assert (await change(service.as_employee, "cancel", filter={}))["done"] == 1
+    assert await statuses(service, mine, theirs, system) == ["canceled", "queued", "queued"]
+    assert (await change(service.as_admin, "cancel", ids=ids))["done"] == 2
+    last = (await service.parts.store.history(system.id))[-1]
+    assert last.event == cancel(system, reason="canceled by an admin")[0]
+
+
+async def test_a_filter_means_what_it_means_in_the_list(service: Service) -> None:
+    rooms, messages, later = [
+        await service.job_of(user, type)
+        for user, type in (
+            (service.employee, "chatwork_rooms_sync"),
+            (service.admin, "chatwork_messages_sync"),
+            (service.employee, "chatwork_rooms_sync"),
+        )
+    ]
+    processing = await service.run(await service.job_of(None), started)
+    between = rfc3339(later.created_at - timedelta(microseconds=1))
+
+    async def matched(**wanted: Any) -> int:
+        return int((await change(service.as_admin, "cancel", filter=wanted, dryRun=True))["matched"])
+
+    assert await matched() == 4
+    assert await matched(type="chatwork_messages_sync") == 1
+    assert await matched(status="processing") == 1
+    assert await matched(status="failed") == 0
+    assert await matched(userId=service.employee.id) == 2
+    assert await matched(createdBefore=between) == 2
+    assert await matched(createdAfter=between, status="queued") == 1
+    assert {rooms.status, messages.status, processing.status} == {Status.QUEUED, Status.PROCESSING}
+
+
+async def test_a_retry_that_a_unique_job_stands_against_is_refused_and_says_why(service: Service) -> None:
+    jobs = []
+    for _ in range(3):
+        new = NewJob("summary_draft", {}, service.employee.id, max_attempts=5, unique_key="one draft")
+        jobs.append(await service.run(await service.parts.store.create(new, actor="system:test"), canceled))
+
+    done = await change(service.as_employee, "retry", ids=[job.id for job in jobs])
+
+    assert (done["matched"], done["done"]) == (3, 1)
+    assert {refused["detail"] for refused in done["refused"]} == {
+        "Cannot retry this job: another one does the same and is active."
+    }
+    assert sorted(await statuses(service, *jobs)) == ["canceled", "canceled", "queued"]
+    assert {refused["jobId"] for refused in done["refused"]} < {job.id for job in jobs}
+
+
+async def test_no_more_than_the_most_are_changed_in_one_call(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "MOST", 3)
+    for number in range(5):
+        await service.run(await service.job_of(service.employee), *([started] if number % 2 else []))
+
+    calls = [await change(service.as_employee, "cancel", filter={}) for _ in range(3)]
+
+    assert [(done["done"], done["more"]) for done in calls] == [(3, True), (2, False), (0, False)]
+
+
+async def test_hundreds_at_once_are_each_changed_once(service: Service) -> None:
+    jobs = await asyncio.gather(*(service.job_of(service.employee) for _ in range(300)))
+
+    calls = await asyncio.gather(*(change(service.as_employee, "cancel", filter={}) for _ in range(2)))
+
+    assert sum(done["done"] for done in calls) == 300
+    assert {len(history) for history in [await service.parts.store.history(job.id) for job in jobs[::30]]} == {2}
+
+
+async def test_a_bad_request_is_refused_by_the_name_of_its_field(service: Service) -> None:
+    cases: list[tuple[dict[str, Any], tuple[int, str]]] = [
+        ({}, (422, "action")),
+        ({"action": "delete", "ids": [NO_JOB]}, (422, "action")),
+        ({"action": "cancel"}, (422, "ids filter")),
+        ({"action": "cancel", "ids": [NO_JOB], "filter": {}}, (422, "ids filter")),
+        ({"action": "cancel", "ids": []}, (422, "ids")),
+        ({"action": "cancel", "ids": ["x"]}, (422, "ids.0")),
+        ({"action": "cancel", "ids": [NO_JOB] * 1001}, (422, "ids")),
+        ({"action": "cancel", "filter": {"status": "done"}}, (422, "filter.status")),
+        ({"action": "cancel", "filter": {"type": "nonsense"}}, (422, "filter.type")),
+        ({"action": "cancel", "filter": {"createdAfter": "yesterday"}}, (422, "filter.createdAfter")),
+        ({"action": "cancel", "filter": {"colour": "red"}}, (422, "filter.colour")),
+        ({"action": "cancel", "filter": {}, "dryRun": "yes"}, (422, "dryRun")),
+    ]
+
+    told = [blamed(await service.as_admin.post(ADDRESS, json=body)) for body, _ in cases]
+
+    assert told == [blame for _, blame in cases]
+    by_owner = {"action": "cancel", "filter": {"userId": service.admin.id}}
+    assert (await service.as_employee.post(ADDRESS, json=by_owner)).status_code == 403
+    assert (await service.as_nobody.post(ADDRESS, json=by_owner)).status_code == 401
+
+
+# Run again as new -------------------------------------------------------------------------------------------------------------
+
+
+async def again(client: httpx.AsyncClient, job: Job, **headers: str) -> httpx.Response:
+    return await client.post(f"/api/jobs/{job.id}/again", headers=headers)
+
+
+async def test_an_old_job_is_run_again_as_a_new_one_of_the_callers(service: Service) -> None:
+    old = await service.run(await service.job_of(service.employee, "summary_draft", PERIOD), started, completed)
+
+    answer = await again(service.as_admin, old)
+
+    assert answer.status_code == 202
+    assert answer.headers["location"] == f"/api/jobs/{answer.json()['jobId']}"
+    new = await service.parts.jobs.get(answer.json()["jobId"])
+    assert new is not None
+    assert new.id != old.id
+    assert (new.type, new.payload, new.user_id) == (old.type, old.payload, service.admin.id)
+    assert (new.status, new.attempt, new.max_attempts) == (Status.QUEUED, 1, 3)
+    assert [claim.id.job_id for claim in await service.parts.wire.claim(room_for(9, new.type))] == [new.id]
+    assert await service.parts.jobs.get(old.id) == old
+
+
+async def test_what_may_be_active_once_is_answered_with_the_active_one(service: Service) -> None:
+    old = await service.run(await service.job_of(service.admin), started, completed)
+
+    first, second = [(await again(service.as_admin, old)).json() for _ in range(2)]
+
+    assert first == second
+    assert first["jobId"] != old.id
+
+
+async def test_running_again_with_the_same_key_is_one_new_job(service: Service) -> None:
+    old = await service.run(await service.job_of(service.admin), started, completed)
+    first = (await again(service.as_admin, old, **{"Idempotency-Key": "once"})).json()
+    new = await service.parts.jobs.get(first["jobId"])
+    assert new is not None
+    await service.run(new, canceled)
+
+    repeated = (await again(service.as_admin, old, **{"Idempotency-Key": "once"})).json()
+    another = (await again(service.as_admin, old, **{"Idempotency-Key": "twice"})).json()
+
+    assert repeated == {"jobId": new.id, "status": "canceled"}
+    assert another["jobId"] != new.id
+
+
+async def test_a_strangers_job_is_not_there_to_be_run_again(service: Service) -> None:
+    job = await service.job_of(service.employee)
+
+    assert (await again(service.as_other, job)).status_code == 404
+
+
+async def test_a_payload_that_does_not_fit_any_more_is_refused(service: Service) -> None:
+    old = await service.job_of(service.employee, "summary_draft", {"company": 7})
+    gone = await service.job_of(service.employee, "a_type_of_old")
+
+    payload, type = await again(service.as_employee, old), await again(service.as_employee, gone)
+
+    assert payload.status_code == type.status_code == 422
+    assert {error["path"] for error in payload.json()["errors"]} == {
+        "payload.company", "payload.companyId", "payload.periodStart", "payload.periodEnd",
+    }  # fmt: skip
+    assert [error["path"] for error in type.json()["errors"]] == ["type"]
+
+
+async def test_a_sync_is_not_run_again_where_chatwork_is_not_set_up(service: Service) -> None:
+    old = await service.job_of(service.admin)
+    parts = make_parts(service.parts.database, service.parts.bus, service.parts.store)
+
+    async with serving(parts) as url, httpx.AsyncClient(base_url=url, headers=service.as_admin.headers) as client:
+        assert (await again(client, old)).status_code == 400
+
+
+async def test_equal_retries_at_the_same_moment_with_one_key_are_one_retry_and_all_are_told_so(service: Service) -> None:
+    job = await service.run(await service.job_of(service.employee, "summary_draft"), canceled)
+    key = {"Idempotency-Key": "once"}
+
+    answers = await asyncio.gather(
+        *(service.as_employee.post(f"/api/jobs/{job.id}/retry", headers=key) for _ in range(10))
+    )  # fmt: skip
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert {answer.json()["job"]["attempt"] for answer in answers} == {2}
+    assert len(await service.parts.store.history(job.id)) == 3

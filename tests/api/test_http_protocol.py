@@ -1,0 +1,243 @@
+"""What comes over a connection and is no request, or too large, or too slow: refused by a problem with an id, and at no cost to
+others."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+from structlog.testing import capture_logs
+from uvicorn.server import ServerState
+
+from service.http import protocol as http_protocol
+from service.http.protocol import HeadWithBody, HttpProtocol
+from service.process.serve import http_server
+from tests.service_fixture import Service, service
+
+__all__ = ["service"]
+
+HEALTH = b"GET /healthz HTTP/1.1\r\nhost: a\r\n"
+
+
+async def sent(service: Service, *parts: bytes, end: bool = True) -> bytes:
+    """What the server says to these bytes until it closes the connection; `end` sends a second request that asks for that."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    try:
+        for part in parts:
+            writer.write(part)
+        if end:
+            writer.write(HEALTH + b"connection: close\r\n\r\n")
+        async with asyncio.timeout(20):
+            return await reader.read()
+    finally:
+        writer.close()
+
+
+def problem_in(answer: bytes) -> dict[str, Any]:
+    """The only answer, which must be a problem with an id on a connection that ends."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    problem: dict[str, Any] = json.loads(body)
+    assert headers["content-type"] == "application/problem+json"
+    assert headers["connection"] == "close"
+    assert int(headers["content-length"]) == len(body)
+    assert len(headers["x-request-id"]) == 32
+    assert first == f"HTTP/1.1 {problem['status']} {problem['title']}"
+    return problem
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 TLS, say\r\n\r\n",
+        b"FOO /healthz HTTP/1.1\r\nhost: a\r\n\r\n",
+        b"GET /api/jobs/\xff\xfe HTTP/1.1\r\nhost: a\r\n\r\n",
+        b"GET /api/jobs?type=\xff HTTP/1.1\r\nhost: a\r\n\r\n",
+        b"GET /a b HTTP/1.1\r\nhost: a\r\n\r\n",
+        b"POST /api/auth/login HTTP/1.1\r\nhost: a\r\ncontent-length: -1\r\n\r\n",
+        b"POST /api/auth/login HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n",
+        HEALTH + b"x: a\x00b\r\n\r\n",
+    ],
+)
+async def test_what_is_no_request_is_refused_by_a_problem_with_an_id(service: Service, request_: bytes) -> None:
+    with capture_logs() as logs:
+        problem = problem_in(await sent(service, request_, end=False))
+
+    assert problem["status"] == 400
+    assert [line["event"] for line in logs] == ["request refused"]
+
+
+async def test_an_address_that_is_too_long_is_refused_and_a_long_one_is_not(service: Service) -> None:
+    assert problem_in(await sent(service, b"GET /%s HTTP/1.1\r\nhost: a\r\n\r\n" % (b"a" * 17_000), end=False))["status"] == 414
+    assert problem_in(await sent(service, b"GET /%s HTTP/1.1\r\nhost: a\r\n\r\n" % (b"a" * 66_000), end=False))["status"] == 414
+
+    answer = await sent(service, b"GET /healthz?%s HTTP/1.1\r\nhost: a\r\n\r\n" % (b"a" * 16_000))
+
+    assert b"\r\nx-request-id: " in answer
+    assert not answer.startswith(b"HTTP/1.1 414 ")
+
+
+@pytest.mark.parametrize("grows", [b"x: " + b"a" * 50_000, b"x: a\r\n" * 8_000, b"%s: " + b"a" * 50_000])
+async def test_a_head_without_end_is_refused_before_it_is_large(service: Service, grows: bytes) -> None:
+    answer = await sent(service, HEALTH, *[grows] * 2, end=False)
+
+    assert problem_in(answer)["status"] == 431
+
+
+async def test_a_trailer_without_end_is_refused(service: Service) -> None:
+    login = b"POST /api/auth/login HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ncontent-type: application/json\r\n\r\n"
+
+    answer = await sent(service, login, b"2\r\n{}\r\n0\r\n", b"x: a\r\n" * 100_000, end=False)
+
+    assert problem_in(answer)["status"] == 431
+
+
+async def test_a_large_body_and_many_small_requests_on_a_connection_are_no_large_head(service: Service) -> None:
+    body = b"a" * 900_000
+    large = b"GET /healthz HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % len(body)
+
+    answer = await sent(service, large, body, *[HEALTH + b"y: " + b"a" * 1_000 + b"\r\n\r\n"] * 200)
+
+    assert answer.count(b"HTTP/1.1 200 ") == 202
+
+
+async def test_a_connection_on_which_no_head_comes_to_its_end_is_closed(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_protocol, "HEAD_WITHIN", 0.2)
+
+    assert await sent(service, b"", end=False) == b""
+    assert problem_in(await sent(service, HEALTH, end=False))["status"] == 408
+
+
+async def test_a_connection_is_kept_between_requests_and_not_in_the_middle_of_one(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_protocol, "HEAD_WITHIN", 0.05)
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+
+    for _ in range(2):
+        writer.write(HEALTH + b"\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        await reader.readexactly(len(b'{"status":"ok"}'))
+        await asyncio.sleep(0.2)
+    writer.write(HEALTH)
+
+    assert problem_in(await reader.read())["status"] == 408
+    writer.close()
+
+
+class Wire(asyncio.Transport):
+    """What is written, piece by piece."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+        self.gone = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written.append(bytes(data))
+
+    def is_closing(self) -> bool:
+        return self.gone
+
+    def close(self) -> None:
+        self.gone = True
+
+    def write_eof(self) -> None:
+        self.close()
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+
+HEAD_OF_FIVE: Message = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]}
+FIVE: Message = {"type": "http.response.body", "body": b"hello"}
+
+
+End = Callable[[], None]
+
+
+async def written_by(app: Callable[[Send, End], Awaitable[None]]) -> list[bytes]:
+    """The writes by which an answer leaves, up to a turn of the loop after `app` has ended. `end` is what the loop does when the
+    client says no more."""
+    ended = asyncio.Event()
+
+    def end() -> None:
+        protocol.eof_received()
+        wire.close()
+
+    async def answers(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(send, end)
+        asyncio.get_running_loop().call_soon(ended.set)
+
+    config = http_server(answers).config
+    config.load()
+    wire, protocol = Wire(), HttpProtocol(config, ServerState(), {})
+    protocol.connection_made(wire)
+    protocol.data_received(HEALTH + b"\r\n")
+    await ended.wait()
+    protocol.connection_lost(None)
+    return wire.written
+
+
+async def test_an_answer_is_one_write() -> None:
+    async def app(send: Send, end: End) -> None:
+        await send(HEAD_OF_FIVE)
+        await send(FIVE)
+
+    (written,) = await written_by(app)
+
+    assert written.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert written.endswith(b"\r\n\r\nhello")
+
+
+async def test_a_head_does_not_wait_for_a_body_that_comes_later() -> None:
+    async def app(send: Send, end: End) -> None:
+        await send(HEAD_OF_FIVE)
+        await asyncio.sleep(0.01)
+        await send(FIVE)
+
+    head, body = await written_by(app)
+
+    assert head.endswith(b"\r\n\r\n")
+    assert body == b"hello"
+
+
+async def test_a_head_is_written_before_the_connection_ends_behind_it() -> None:
+    async def app(send: Send, end: End) -> None:
+        await send(HEAD_OF_FIVE)
+        end()
+
+    (head,) = await written_by(app)
+
+    assert head.endswith(b"\r\n\r\n")
+
+
+async def test_what_is_written_is_written_before_the_end() -> None:
+    wire = Wire()
+    answer = HeadWithBody(wire, asyncio.get_running_loop())
+    answer.write(b"a")
+    answer.close()
+    assert (wire.written, wire.gone) == ([b"a"], True)
+
+    answer.write(b"b")  # to a connection that still sends what it has
+    assert wire.written == [b"a", b"b"]
+
+
+async def test_what_waits_for_more_is_not_written_to_a_connection_that_is_gone() -> None:
+    wire = Wire()
+    answer = HeadWithBody(wire, asyncio.get_running_loop())
+    answer.write(b"a")
+    wire.gone = True
+
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+    assert wire.written == []

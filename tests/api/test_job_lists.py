@@ -1,0 +1,206 @@
+"""The lists of jobs as the page needs them: some by id, an owner's, how many in each status, a history to keep."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import orjson
+
+from events.database import Database
+from events.job import Job, JobError, Status, cancel, complete, fail, rfc3339, start
+from projections.jobs import JobFilter, JobsView
+from tests.api.test_bad_input import blamed
+from tests.histories import ALICE
+from tests.projections.test_jobs_view import connection, jobs, looked_for, view
+from tests.service_fixture import Service, service
+
+__all__ = ["connection", "jobs", "service", "view"]
+
+NO_JOB = "0190b1a0-0000-7000-8000-000000000000"
+TYPES = ["messages", "rooms", "summary"]
+
+
+def started(job: Job) -> Any:
+    return start(job, attempt=job.attempt, worker="w1")
+
+
+def completed(job: Job) -> Any:
+    return complete(job, attempt=job.attempt, worker="w1", result={})
+
+
+def failed(job: Job) -> Any:
+    return fail(job, attempt=job.attempt, worker="w1", error=JobError("E", "no such room", "Traceback"), retry_in=None)
+
+
+def canceled(job: Job) -> Any:
+    return cancel(job, reason="x")
+
+
+async def ids(client: Any, query: str) -> list[str]:
+    return [job["id"] for job in (await client.get(f"/api/jobs?{query}")).json()["jobs"]]
+
+
+async def test_some_jobs_are_got_by_their_ids_newest_first_as_far_as_they_may_be_seen(service: Service) -> None:
+    mine, theirs, system, mine_too = [
+        await service.job_of(user) for user in (service.employee, service.admin, None, service.employee)
+    ]
+    wanted = f"ids={mine.id},{theirs.id},{NO_JOB},{system.id.upper()},{mine_too.id},{mine.id}"
+
+    assert await ids(service.as_admin, wanted) == [mine_too.id, system.id, theirs.id, mine.id]
+    assert await ids(service.as_employee, wanted) == [mine_too.id, mine.id]
+    assert await ids(service.as_other, wanted) == []
+
+
+async def test_ids_show_no_stack_to_an_employee(service: Service) -> None:
+    job = await service.run(await service.job_of(service.employee), started, failed)
+
+    assert "Traceback" in (await service.as_admin.get(f"/api/jobs?ids={job.id}")).text
+    assert "Traceback" not in (await service.as_employee.get(f"/api/jobs?ids={job.id}")).text
+
+
+async def test_an_admin_narrows_the_list_to_an_owner(service: Service) -> None:
+    mine, _, mine_too = [await service.job_of(user) for user in (service.employee, service.admin, service.employee)]
+    await service.run(mine, started)
+
+    assert await ids(service.as_admin, f"userId={service.employee.id}") == [mine_too.id, mine.id]
+    assert await ids(service.as_admin, f"userId={service.employee.id}&status=processing") == [mine.id]
+    assert await ids(service.as_admin, f"userId={NO_JOB}") == []
+
+
+async def test_only_an_admin_chooses_an_owner(service: Service) -> None:
+    for address in ("/api/jobs", "/api/jobs/counts"):
+        for owner in (service.admin, service.employee):
+            assert (await service.as_employee.get(f"{address}?userId={owner.id}")).status_code == 403
+
+
+async def test_bad_ids_are_refused_by_name(service: Service) -> None:
+    cases = {
+        "ids=": (400, "ids"),
+        f"ids={NO_JOB},x": (400, "ids"),
+        f"ids={','.join([NO_JOB] * 101)}": (422, "ids"),
+        f"ids={NO_JOB}&status=queued": (400, "status"),
+        f"ids={NO_JOB}&limit=5&userId={NO_JOB}": (400, "limit userId"),
+        "userId=me": (400, "userId"),
+    }
+
+    assert {query: blamed(await service.as_admin.get(f"/api/jobs?{query}")) for query in cases} == cases
+    assert blamed(await service.as_admin.get("/api/jobs/counts?status=queued")) == (422, "status")
+
+
+async def test_counts_are_of_what_the_caller_may_see(service: Service) -> None:
+    steps: list[tuple[Any, ...]] = [(), (), (started,), (started, completed), (started, failed), (canceled,), (canceled,)]
+    for done in steps:
+        await service.run(await service.job_of(service.employee), *done)
+    await service.job_of(service.admin, "chatwork_messages_sync")
+    await service.job_of(None)
+
+    async def counts(client: Any, query: str = "") -> Any:
+        return (await client.get(f"/api/jobs/counts{query}")).json()
+
+    own = {"queued": 2, "processing": 1, "completed": 1, "failed": 1, "canceled": 2}
+    none = dict.fromkeys(own, 0)
+    assert await counts(service.as_employee) == {"counts": own, "most": 1000}
+    assert await counts(service.as_other) == {"counts": none, "most": 1000}
+    assert (await counts(service.as_admin))["counts"] == own | {"queued": 4}
+    assert (await counts(service.as_admin, f"?userId={service.employee.id}"))["counts"] == own
+    assert (await counts(service.as_admin, "?type=chatwork_messages_sync"))["counts"] == none | {"queued": 1}
+
+
+async def test_counts_keep_to_the_time_range(service: Service) -> None:
+    first, second, third = [await service.job_of(service.employee) for _ in range(3)]
+    query = {"createdAfter": rfc3339(first.created_at), "createdBefore": rfc3339(third.created_at)}
+
+    for client in (service.as_admin, service.as_employee):
+        assert (await client.get("/api/jobs/counts", params=query)).json()["counts"]["queued"] == 1
+    assert second.created_at > first.created_at
+
+
+async def test_each_status_is_counted_up_to_the_most(view: JobsView, jobs: list[Job]) -> None:
+    owner = next(job.user_id for job in jobs if job.user_id)
+    filters = [
+        JobFilter(),
+        JobFilter(user_id=owner),
+        *(JobFilter(type=type) for type in TYPES),
+        JobFilter("rooms", None, owner),
+    ]
+
+    for wanted in filters:
+        there = looked_for(jobs, wanted)
+        whole = {status: sum(job.status is status for job in there) for status in Status}
+
+        assert await view.capped_counts(wanted, most=1000) == whole
+        assert await view.capped_counts(wanted, most=7) == {status: min(count, 7) for status, count in whole.items()}
+
+
+async def test_no_count_looks_at_the_whole_table(view: JobsView, database: Database, jobs: list[Job]) -> None:
+    """The counts of everybody's jobs stop at the most, by the index."""
+    await many_like(database, jobs)
+
+    before = await scanned(database)
+    await view.capped_counts(JobFilter(), most=10)
+    await view.capped_counts(JobFilter(user_id=NO_JOB), most=10)
+    await view.counts(most=10)
+
+    assert await scanned(database) == before
+
+
+async def test_a_page_or_a_count_walks_past_nothing_that_it_does_not_want(
+    view: JobsView, database: Database, jobs: list[Job]
+) -> None:
+    """However many jobs are newer, or of the same owner and not wanted."""
+    await many_like(database, jobs)
+    rare = await database.fetch_val("select id from jobs where user_id = :owner order by created_at limit 1", {"owner": ALICE})
+    await database.execute("update jobs set type = 'rare', status = 'canceled', worker = null where id = :id", {"id": rare})
+    early = min(job.created_at for job in jobs) + timedelta(seconds=5)
+    filters = [
+        JobFilter(created_before=early),
+        JobFilter("rooms", created_before=early),
+        JobFilter(user_id=ALICE, created_before=early),
+        JobFilter("rare", user_id=ALICE),
+        JobFilter("rare", Status.CANCELED, ALICE),
+    ]
+
+    walked = {}
+    for number, wanted in enumerate(filters):
+        before = await walked_past(database)
+        assert (await view.page(wanted, limit=5)).jobs
+        await view.capped_counts(wanted, most=10)
+        walked[number] = await walked_past(database) - before
+
+    # Each of four types and five statuses is asked for, up to six rows of a page and ten of a count.
+    assert max(walked.values()) < 20 * (6 + 10) + 50, walked
+
+
+async def many_like(database: Database, jobs: list[Job]) -> None:
+    await database.execute("insert into jobs select (x.j).* from (select jsonb_populate_record(j, jsonb_build_object("
+        "'id', gen_random_uuid())) as j from jobs j, generate_series(1, 60)) as x")  # fmt: skip
+    await database.execute("analyze jobs")
+
+
+async def walked_past(database: Database) -> int:
+    """How many entries of the view's indexes were read."""
+    await database.fetch_val("select pg_stat_force_next_flush()")
+    return int(await database.fetch_val("select sum(idx_tup_read) from pg_stat_user_indexes where relname = 'jobs'"))
+
+
+async def scanned(database: Database) -> int:
+    """How often the table was read from one end to the other."""
+    await database.fetch_val("select pg_stat_force_next_flush()")
+    return int(await database.fetch_val("select seq_scan from pg_stat_user_tables where relname = 'jobs'"))
+
+
+async def test_a_history_is_kept_as_a_file_of_lines(service: Service) -> None:
+    job = await service.run(await service.job_of(service.employee), started, failed)
+    lines = {"Accept": "application/x-ndjson"}
+
+    admins, employees, others = await asyncio.gather(
+        *(client.get(f"/api/jobs/{job.id}/events", headers=lines)
+          for client in (service.as_admin, service.as_employee, service.as_other))
+    )  # fmt: skip
+
+    events = (await service.as_employee.get(f"/api/jobs/{job.id}/events")).json()["events"]
+    assert employees.headers["content-type"] == "application/x-ndjson"
+    assert employees.headers["content-disposition"] == f'attachment; filename="job-{job.id}.ndjson"'
+    assert [orjson.loads(line) for line in employees.text.splitlines()] == events
+    assert ("Traceback" in admins.text, "Traceback" in employees.text) == (True, False)
+    assert others.status_code == 404

@@ -1,0 +1,90 @@
+"""The job type says who may queue a job; repeating one asks again, whoever owns it."""
+
+import asyncio
+import time
+from typing import Any
+
+import httpx2 as httpx
+import pytest
+
+from events.job import Job, Status, cancel
+from service.accounts.users import FRESH
+from tests.service_fixture import Service, service
+
+__all__ = ["service"]
+
+REFUSED = "Only an admin may queue a job of type chatwork_rooms_sync."
+
+
+async def canceled_job(service: Service, type: str) -> Job:
+    """Of the employee, who may have been an admin when it was queued."""
+    return await service.run(await service.job_of(service.employee, type), lambda job: cancel(job, reason="x"))
+
+
+@pytest.mark.parametrize("type", ["chatwork_rooms_sync", "chatwork_messages_sync", "a_type_of_old"])
+async def test_an_employee_does_not_retry_a_job_that_only_admins_may_queue(service: Service, type: str) -> None:
+    job = await canceled_job(service, type)
+
+    answer = await service.as_employee.post(f"/api/jobs/{job.id}/retry")
+
+    assert answer.status_code == 403
+    assert answer.json()["detail"] == f"Only an admin may queue a job of type {type}."
+    assert len(await service.parts.store.history(job.id)) == 2
+    assert (await service.as_admin.post(f"/api/jobs/{job.id}/retry")).status_code == 200
+
+
+async def test_an_employee_does_not_repeat_a_job_that_only_admins_may_queue(service: Service) -> None:
+    job = await canceled_job(service, "chatwork_rooms_sync")
+
+    answer = await service.as_employee.post(f"/api/jobs/{job.id}/again")
+
+    assert (answer.status_code, answer.json()["detail"]) == (403, REFUSED)
+    assert (await service.as_admin.post(f"/api/jobs/{job.id}/again")).status_code == 202
+
+
+async def test_of_many_only_the_job_that_only_admins_may_queue_is_refused(service: Service) -> None:
+    sync = await canceled_job(service, "chatwork_rooms_sync")
+    draft = await canceled_job(service, "summary_draft")
+    body: dict[str, Any] = {"action": "retry", "ids": [sync.id, draft.id]}
+
+    done = (await service.as_employee.post("/api/jobs/bulk", json=body)).json()
+
+    assert done == {"matched": 2, "done": 1, "refused": [{"jobId": sync.id, "detail": REFUSED}], "more": False}
+    now = {job.id: job.status for job in await service.parts.jobs.get_many([sync.id, draft.id])}
+    assert now == {sync.id: Status.CANCELED, draft.id: Status.QUEUED}
+
+
+async def test_an_employee_still_cancels_what_only_admins_may_queue(service: Service) -> None:
+    job = await service.job_of(service.employee, "chatwork_rooms_sync")
+
+    assert (await service.as_employee.post(f"/api/jobs/{job.id}/cancel")).status_code == 200
+
+
+async def test_an_admin_who_became_an_employee_repeats_no_sync_by_its_key_either(service: Service) -> None:
+    queued = await service.as_admin.post("/api/chatwork/rooms/sync", headers={"Idempotency-Key": "sync"})
+    job = (await service.as_admin.post(f"/api/jobs/{queued.json()['jobId']}/cancel")).json()["job"]
+    actions = [(f"/api/jobs/{job['id']}/{action}", {"Idempotency-Key": action}) for action in ("retry", "again")]
+    for address, key in actions:
+        assert (await service.as_admin.post(address, headers=key)).status_code in (200, 202)
+    await service.parts.database.execute("update users set role = 'employee' where id = :id", {"id": service.admin.id})
+
+    await _until_demoted(service.as_admin)
+    told = [await service.as_admin.post(address, headers=key) for address, key in actions]
+
+    assert [(answer.status_code, answer.json()["detail"]) for answer in told] == [(403, REFUSED)] * 2
+    assert (await service.as_admin.post("/api/chatwork/rooms/sync", headers={"Idempotency-Key": "sync"})).status_code == 403
+
+
+async def test_the_list_of_job_types_says_who_may_queue_them(service: Service) -> None:
+    types = (await service.as_employee.get("/api/job-types")).json()["jobTypes"]
+
+    assert {type["name"]: type["role"] for type in types} == {
+        "chatwork_rooms_sync": "admin", "chatwork_messages_sync": "admin", "summary_draft": "employee",
+    }  # fmt: skip
+
+
+async def _until_demoted(client: httpx.AsyncClient) -> None:
+    give_up = time.monotonic() + FRESH + 5
+    while (await client.get("/api/events")).status_code != 403:
+        assert time.monotonic() < give_up
+        await asyncio.sleep(0.05)

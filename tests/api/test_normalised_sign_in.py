@@ -1,0 +1,114 @@
+"""A password and an email are the same whichever keyboard typed them."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import unicodedata
+
+import argon2
+import pytest
+
+from events.database import Database
+from service.accounts import users
+from service.accounts.sign_in_queue import SignInLine
+from service.accounts.users import CannotAdd, User, Users, add_user
+from tests.service_fixture import SECRET
+
+EMAIL = "yamada@example.com"
+
+
+async def sign_in(database: Database, email: str, password: str) -> tuple[User, str] | None:
+    return await Users(database, SECRET).sign_in(email, password, SignInLine(), "192.0.2.1")
+
+
+def decomposed(text: str) -> str:
+    return unicodedata.normalize("NFD", text)
+
+
+FORMS = [
+    ("pâsswörd-ガギグ", decomposed("pâsswörd-ガギグ")),
+    (decomposed("pâsswörd-ガギグ"), "pâsswörd-ガギグ"),
+    ("password-2026", "password-２０２６"),
+    ("ｐａｓｓｗｏｒｄ－２０２６", "password-2026"),
+    ("ﾊﾟｽﾜｰﾄﾞですよ", "パスワードですよ"),
+    ("eight　chars", "eight chars"),
+    ("ﬁle-№-①-pw", "file-No-1-pw"),
+]
+
+
+@pytest.mark.parametrize(("set", "typed"), FORMS)
+async def test_a_password_is_the_same_in_every_form_of_unicode(database: Database, set: str, typed: str) -> None:
+    await add_user(database, EMAIL, "employee", set)
+
+    assert await sign_in(database, EMAIL, typed) is not None
+    assert await sign_in(database, EMAIL, set) is not None
+    assert await sign_in(database, EMAIL, typed + "x") is None
+
+
+@pytest.mark.parametrize(
+    ("old", "typed"),
+    [
+        (decomposed("pâsswörd"), decomposed("pâsswörd")),
+        (decomposed("pâsswörd"), "pâsswörd"),
+        ("password-２０２６", "password-２０２６"),
+        ("pâsswörd－①", decomposed("pâsswörd－①")),
+    ],
+)
+async def test_a_hash_from_before_still_signs_in_and_is_made_anew(database: Database, old: str, typed: str) -> None:
+    await add_user(database, EMAIL, "employee", "another password")
+    await database.execute("update users set password_hash = :hash", {"hash": users._hasher.hash(old)})
+
+    assert await sign_in(database, EMAIL, typed) is not None
+
+    rehashed = str(await database.fetch_val("select password_hash from users"))
+    assert users._hasher.verify(rehashed, unicodedata.normalize("NFKC", typed))
+    assert await sign_in(database, EMAIL, typed) is not None
+    assert await database.fetch_val("select password_hash from users") == rehashed
+
+
+async def test_a_hash_of_weaker_parameters_is_made_anew(database: Database) -> None:
+    await add_user(database, EMAIL, "employee", "a long password")
+    weak = argon2.PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash("a long password")
+    await database.execute("update users set password_hash = :hash", {"hash": weak})
+
+    assert await sign_in(database, EMAIL, "a long password") is not None
+
+    assert not users._hasher.check_needs_rehash(str(await database.fetch_val("select password_hash from users")))
+
+
+@pytest.mark.parametrize(
+    "typed", ["ｙａｍａｄａ＠ｅｘａｍｐｌｅ．ｃｏｍ", " Yamada@Example.com ", "　yamada@example.com　", "YAMADA@EXAMPLE.COM"]
+)
+async def test_an_email_is_the_same_in_every_width_and_case(database: Database, typed: str) -> None:
+    await add_user(database, EMAIL, "employee", "a long password")
+
+    assert await sign_in(database, typed, "a long password") is not None
+    with pytest.raises(CannotAdd, match=f"{EMAIL} is a user already"):
+        await add_user(database, typed, "employee", "a long password")
+
+
+async def test_an_email_that_was_stored_before_it_was_normalised_signs_in_and_is_not_added_twice(database: Database) -> None:
+    await add_user(database, EMAIL, "employee", "a long password")
+    await database.execute("update users set email = 'ｙａｍａｄａ@example.com'")
+
+    assert await sign_in(database, "ｙａｍａｄａ@example.com", "a long password") is not None
+    with pytest.raises(CannotAdd, match="is a user already"):
+        await add_user(database, EMAIL, "employee", "a long password")
+
+
+@pytest.mark.parametrize("short", [decomposed("éééé"), "㍿㍿", "１２３４５６７"])
+async def test_a_password_is_as_short_as_its_shortest_form(database: Database, short: str) -> None:
+    with pytest.raises(CannotAdd, match="a password has 8 to 1024 characters"):
+        await add_user(database, EMAIL, "employee", short)
+
+
+async def test_the_command_takes_a_password_in_any_form(database: Database, database_url: str) -> None:
+    command = [sys.executable, "-m", "service.cli", "users", "add", EMAIL, "--role", "employee", "--password-stdin"]
+    given = decomposed("pâsswörd-２０２６").encode() + b"\n"
+    environment = os.environ | {"DATABASE_URL": database_url, "APP_ENV": "test"}
+
+    added = await asyncio.to_thread(subprocess.run, command, input=given, env=environment, capture_output=True, timeout=60)
+
+    assert added.returncode == 0, added.stderr
+    assert await sign_in(database, EMAIL, "pâsswörd-2026") is not None

@@ -1,0 +1,293 @@
+"""The published document: valid, complete, true to what is answered; and the page to browse it, under its strict policy."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+from openapi_schema_validator import OAS31Validator
+from openapi_spec_validator import validate
+from starlette.routing import Match, Route
+
+from events.job import JobError, fail, start
+from service.api.app import ENDPOINTS, create_app
+from service.http.openapi import openapi_document
+from service.page import Page
+from tests.api.test_chatwork import message, room
+from tests.api.test_companies import PERIOD, a_draft, company
+from tests.service_fixture import PASSWORD, Service, make_parts, service
+
+__all__ = ["service"]
+
+
+async def test_the_document_is_valid_openapi_3_1(service: Service) -> None:
+    document = (await service.as_nobody.get("/api/openapi.json")).json()
+
+    validate(document)
+    assert document["openapi"].startswith("3.1.")
+    assert document == openapi_document(ENDPOINTS)
+
+
+def test_every_operation_has_a_name_of_its_own_and_says_who_may_call_it() -> None:
+    operations = [operation for path in openapi_document(ENDPOINTS)["paths"].values() for operation in path.values()]
+    names = [operation["operationId"] for operation in operations]
+
+    assert len(set(names)) == len(names) == len(ENDPOINTS)
+    assert {operation["operationId"] for operation in operations if operation["security"] == []} == {
+        "login", "healthz", "readyz", "metrics",
+    }  # fmt: skip
+
+
+# What redocly's recommended rules ask of a document, each with its name there ------------------------------------------------
+
+
+def operations() -> list[tuple[str, dict[str, Any]]]:
+    return [
+        (f"{method.upper()} {path}", operation)
+        for path, methods in openapi_document(ENDPOINTS)["paths"].items()
+        for method, operation in methods.items()
+    ]
+
+
+def test_the_document_says_under_which_licence_it_is() -> None:
+    """info-license, info-license-strict."""
+    assert openapi_document(ENDPOINTS)["info"]["license"] == {"name": "MIT", "identifier": "MIT"}
+
+
+def test_security_is_said_of_every_operation_and_defined() -> None:
+    """security-defined."""
+    schemes = set(openapi_document(ENDPOINTS)["components"]["securitySchemes"])
+
+    for name, operation in operations():
+        assert isinstance(operation.get("security"), list), name
+        assert {scheme for choice in operation["security"] for scheme in choice} <= schemes, name
+
+
+def test_every_operation_has_a_summary_an_id_fit_for_an_address_a_tag_and_both_kinds_of_answer() -> None:
+    """operation-summary, operation-operationId-url-safe, operation-singular-tag, operation-2xx-response, operation-4xx-response."""
+    for name, operation in operations():
+        assert operation["summary"].strip(), name
+        assert re.fullmatch(r"[A-Za-z0-9_-]+", operation["operationId"]), name
+        assert len(operation["tags"]) == 1, name
+        assert {status[0] for status in operation["responses"]} >= {"2", "4"}, name
+
+
+def test_every_tag_is_described_and_used() -> None:
+    """operation-tag-defined, tag-description."""
+    tags = {tag["name"]: tag["description"] for tag in openapi_document(ENDPOINTS)["tags"]}
+
+    assert set(tags) == {tag for _, operation in operations() for tag in operation["tags"]}
+    assert all(tags.values())
+
+
+def test_no_two_addresses_are_the_same_or_ambiguous() -> None:
+    """no-ambiguous-paths, no-identical-paths, path-parameters-defined, no-path-trailing-slash, path-not-include-query. A fixed
+    address may stand beside one with a parameter: it goes first, which a test below holds."""
+    paths = list(openapi_document(ENDPOINTS)["paths"])
+
+    shapes = [re.sub(r"{\w+}", "{}", path) for path in paths]
+    assert len(set(shapes)) == len(shapes)
+    assert [path for path in paths if path.endswith("/") or "?" in path] == []
+    for name, operation in operations():
+        named = {parameter["name"] for parameter in operation.get("parameters", ()) if parameter["in"] == "path"}
+        assert named == set(re.findall(r"{(\w+)}", name)), name
+
+
+def test_every_component_is_used_and_every_example_is_of_its_schema() -> None:
+    """no-unused-components, no-unresolved-refs, no-invalid-media-type-examples, no-invalid-parameter-examples."""
+    document = openapi_document(ENDPOINTS)
+    defined = {f"#/components/{kind}/{name}" for kind in ("schemas", "responses") for name in document["components"][kind]}
+
+    assert set(re.findall(r"#/components/(?:schemas|responses)/\w+", repr(document))) == defined
+    for name, operation in operations():
+        for parameter in operation.get("parameters", ()):
+            for example in [parameter[key] for key in ("example",) if key in parameter]:
+                OAS31Validator(parameter["schema"]).validate(example)
+            for example in parameter["schema"].get("examples", ()):
+                assert OAS31Validator(parameter["schema"]).is_valid(example), (name, parameter["name"])
+
+
+async def test_every_address_of_the_contract_is_there(service: Service) -> None:
+    declared = {f"{endpoint.method} {endpoint.path}" for endpoint in ENDPOINTS}
+
+    assert declared == set(CONTRACT.split("\n")) - {""}
+
+
+CONTRACT = """
+POST /api/auth/login
+POST /api/auth/logout
+GET /api/auth/me
+GET /api/users
+GET /api/jobs
+GET /api/jobs/counts
+GET /api/jobs/stream
+POST /api/jobs/bulk
+GET /api/jobs/{id}
+GET /api/jobs/{id}/events
+GET /api/jobs/{id}/waiting
+POST /api/jobs/{id}/cancel
+POST /api/jobs/{id}/retry
+POST /api/jobs/{id}/again
+POST /api/jobs/{id}/force-fail
+GET /api/workers
+GET /api/job-types
+POST /api/job-types/{name}/pause
+POST /api/job-types/{name}/resume
+GET /api/events
+GET /api/audit/verify
+POST /api/audit/verify
+POST /api/chatwork/rooms/sync
+POST /api/chatwork/messages/sync
+GET /api/chatwork/rooms/{id}/messages
+GET /api/chatwork/rooms
+PATCH /api/chatwork/rooms/{id}
+POST /api/chatwork/rooms/{id}/error/seen
+GET /api/companies
+POST /api/companies
+GET /api/companies/{id}/chatwork-rooms
+POST /api/companies/{id}/chatwork-rooms
+DELETE /api/companies/{id}/chatwork-rooms/{roomId}
+POST /api/companies/{id}/summaries/draft
+GET /api/companies/{id}/summaries/drafts
+GET /healthz
+GET /readyz
+GET /metrics
+"""
+
+
+def test_a_fixed_address_goes_before_one_with_a_parameter(service: Service) -> None:
+    parts = make_parts(service.parts.database, service.parts.bus, service.parts.store)
+    routes = create_app(parts).router.routes
+    fixed = [route for route in routes if isinstance(route, Route) and "{" not in route.path]
+
+    for wanted in fixed:
+        for method in wanted.methods or ():
+            found = (route.matches({"type": "http", "method": method, "path": wanted.path}) for route in routes)
+            taken = next(child for match, child in found if match is Match.FULL)
+
+            assert taken["endpoint"] == wanted.endpoint, wanted.path
+
+
+async def test_every_answer_is_what_the_document_says(service: Service) -> None:
+    failed = await service.run(
+        await service.job_of(service.employee),
+        lambda job: start(job, attempt=1, worker="w1"),
+        lambda job: fail(job, attempt=1, worker="w1", error=JobError("E", "m", "s"), retry_in=None),
+    )
+    company_id = await company(service)
+    room_id = await room(service.parts.database, "7", "営業")
+    await message(service.parts.database, "7", "1", datetime(2026, 12, 24, tzinfo=UTC))
+    await a_draft(service, company_id)
+    jobs, companies, rooms = f"/api/jobs/{failed.id}", f"/api/companies/{company_id}", f"/api/chatwork/rooms/{room_id}"
+    credentials = {"email": "admin@example.com", "password": PASSWORD}
+    other_period = PERIOD | {"periodEnd": "2026-11-02"}
+
+    for method, path, body in (
+        ("POST", "/api/auth/login", credentials),
+        ("POST", "/api/auth/login", credentials | {"password": "wrong"}),
+        ("POST", "/api/auth/login", {}),
+        ("GET", "/api/auth/me", None),
+        ("GET", "/api/users", None),
+        ("GET", "/api/jobs", None),
+        ("GET", "/api/jobs/counts", None),
+        ("GET", jobs, None),
+        ("GET", f"{jobs}?seq=9", None),
+        ("GET", f"{jobs}/waiting", None),
+        ("GET", f"{jobs}/events", None),
+        ("POST", f"{jobs}/cancel", None),
+        ("POST", f"{jobs}/retry", None),
+        ("POST", f"{jobs}/again", None),
+        ("POST", "/api/jobs/bulk", {"action": "cancel", "filter": {}, "dryRun": True}),
+        ("GET", "/api/events", None),
+        ("GET", "/api/audit/verify", None),
+        ("POST", "/api/audit/verify", None),
+        ("GET", "/api/audit/verify", None),
+        ("POST", "/api/chatwork/rooms/sync", None),
+        ("POST", "/api/chatwork/messages/sync", None),
+        ("GET", "/api/chatwork/rooms", None),
+        ("PATCH", rooms, {"isActive": False}),
+        ("GET", f"{rooms}/messages", None),
+        ("GET", "/api/companies", None),
+        ("POST", "/api/companies", {"name": "佐藤建設"}),
+        ("POST", f"{companies}/chatwork-rooms", {"roomId": "7"}),
+        ("GET", f"{companies}/chatwork-rooms", None),
+        ("DELETE", f"{companies}/chatwork-rooms/7", None),
+        ("POST", f"{companies}/summaries/draft", PERIOD),
+        ("POST", f"{companies}/summaries/draft", other_period),
+        ("GET", f"{companies}/summaries/drafts", None),
+        ("GET", "/healthz", None),
+        ("GET", "/readyz", None),
+        ("POST", "/api/auth/logout", None),
+    ):
+        assert_as_documented(await service.as_admin.request(method, path, json=body))
+
+
+def assert_as_documented(answer: httpx.Response) -> None:
+    document = closed(openapi_document(ENDPOINTS))
+    path = next(
+        path for path in document["paths"] if re.fullmatch(re.sub(r"{\w+}", "[^/]+", path), str(answer.request.url.path))
+    )
+    responses = document["paths"][path][answer.request.method.lower()]["responses"]
+    declared = responses[str(answer.status_code)]
+    if "$ref" in declared:
+        declared = document["components"]["responses"][declared["$ref"].rpartition("/")[2]]
+    if answer.status_code == 204:
+        assert "content" not in declared
+        return
+    schema = declared["content"][answer.headers["content-type"]]["schema"]
+    OAS31Validator(document | schema).validate(answer.json())
+
+
+def closed(schema: Any) -> Any:
+    """The schema, refusing what it does not name: an answer may hold nothing that is not documented."""
+    if isinstance(schema, list):
+        return [closed(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inner = {key: closed(part) for key, part in schema.items()}
+    return {"additionalProperties": False} | inner if isinstance(inner.get("properties"), dict) else inner
+
+
+async def test_the_docs_page_runs_no_inline_script_and_loads_from_here_alone(service: Service, tmp_path: Path) -> None:
+    """With files in the places where the build puts Swagger UI's; that it does is a browser's test."""
+    for name in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png", "LICENSE.txt"):
+        (tmp_path / "api" / "docs").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "api" / "docs" / name).write_text("content", encoding="utf-8")
+    app = create_app(make_parts(service.parts.database, service.parts.bus, service.parts.store), Page(tmp_path))
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://rireki") as client:
+        page = await client.get("/api/docs")
+        assets = [await client.get(address) for address in re.findall(r'(?:src|href)="([^"]+)"', page.text)]
+
+    policy = page.headers["content-security-policy"]
+    assert "script-src 'self'" in policy
+    assert "unsafe" not in policy
+    assert re.findall(r"<script(?![^>]*src=)|style=|\son\w+=", page.text) == []
+    assert len(assets) == 5
+    for asset in assets:
+        assert asset.status_code == 200
+        assert asset.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_where_the_page_was_not_built_the_docs_say_so_and_lead_to_the_document(service: Service, tmp_path: Path) -> None:
+    app = create_app(make_parts(service.parts.database, service.parts.bus, service.parts.store), Page(tmp_path))
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://rireki") as client:
+        page = await client.get("/api/docs")
+        document = await client.get("/api/openapi.json")
+
+    assert page.status_code == document.status_code == 200
+    assert "make setup" in page.text
+    assert "/api/openapi.json" in page.text
+    assert "<script" not in page.text
+
+
+async def test_every_answer_carries_the_headers_that_protect_a_browser(service: Service) -> None:
+    for address in ("/", "/api/docs", "/api/jobs", "/api/nothing"):
+        headers = (await service.as_nobody.get(address)).headers
+
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["x-frame-options"] == "DENY"
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
+        assert headers["x-request-id"]

@@ -1,0 +1,140 @@
+"""Many sign in at once: the line before the hashers is short, one address takes only a part of it, and the reason is a true one."""
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import AsyncIterator
+
+import httpx2 as httpx
+import pytest
+
+from service.accounts import sign_in_limit
+from service.accounts.sign_in_limit import FOR_ONE_EMAIL, SignInLimit
+from service.accounts.sign_in_queue import HASHERS, MOST_OF_ONE_ADDRESS, MOST_WAITING, LineFull, SignInLine
+from service.api import auth
+from service.http.problems import Problem
+from tests.service_fixture import PASSWORD, Service, service
+
+__all__ = ["service"]
+
+
+async def sign_in(client: httpx.AsyncClient, address: str, email: str, password: str = "wrong") -> httpx.Response:
+    body = {"email": email, "password": password}
+    return await client.post("/api/auth/login", json=body, headers={"X-Forwarded-For": address})
+
+
+async def test_a_crowd_of_wrong_passwords_from_one_address_keeps_nobody_else_out(service: Service) -> None:
+    limits = httpx.Limits(max_connections=300)
+    async with httpx.AsyncClient(base_url=service.url, timeout=60, limits=limits) as client:
+        crowd = [asyncio.create_task(sign_in(client, "192.0.2.1", f"{n}@example.com")) for n in range(180)]
+        others = [asyncio.create_task(sign_in(client, f"192.0.2.{n}", "admin@example.com", PASSWORD)) for n in range(2, 7)]
+        told, right = await asyncio.gather(*crowd), await asyncio.gather(*others)
+
+    assert [answer.status_code for answer in right] == [200] * 5
+    assert {answer.status_code for answer in told} == {401, 429}
+    refused = [answer for answer in told if answer.status_code == 429]
+    assert len(refused) >= 180 - 100 - MOST_OF_ONE_ADDRESS
+    assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+    assert {answer.json()["detail"][:8] for answer in refused} == {"Too many"}
+
+
+async def test_who_found_the_line_full_has_lost_no_try(service: Service) -> None:
+    line = service.parts.tries.line
+    with contextlib.ExitStack() as places:
+        for _ in range(MOST_OF_ONE_ADDRESS):
+            places.enter_context(line.place("192.0.2.1"))
+        for _ in range(FOR_ONE_EMAIL.amount + 1):
+            refused = await sign_in(service.as_nobody, "::ffff:192.0.2.1", "admin@example.com", PASSWORD)
+            assert (refused.status_code, refused.headers["retry-after"]) == (429, str(auth.COME_AGAIN))
+            assert refused.json()["detail"] == "Too many people sign in at this moment. Try again in 2 seconds."
+
+    assert (await sign_in(service.as_nobody, "192.0.2.1", "admin@example.com", PASSWORD)).status_code == 200
+
+
+def test_the_line_is_short_and_one_address_takes_only_a_part() -> None:
+    line = SignInLine()
+    with contextlib.ExitStack() as places:
+        for _ in range(MOST_OF_ONE_ADDRESS):
+            places.enter_context(line.place("one"))
+        with pytest.raises(LineFull), line.place("one"):
+            pass
+        for number in range(HASHERS + MOST_WAITING - MOST_OF_ONE_ADDRESS):
+            places.enter_context(line.place(str(number)))
+        with pytest.raises(LineFull), line.place("another"):
+            pass
+
+    with line.place("one"), line.place("another"):
+        pass
+
+
+async def test_who_waits_too_long_for_a_hasher_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.sign_in_line.WAITS_AT_MOST", 0.05)
+    line = SignInLine()
+
+    async with line.hasher("a"), line.hasher("b"):
+        with pytest.raises(LineFull):
+            async with line.hasher("c"):
+                pass
+    async with asyncio.timeout(5), line.hasher("a"), line.hasher("b"):
+        pass
+
+
+async def test_addresses_take_turns_at_the_hashers_and_who_leaves_holds_nobody_up() -> None:
+    line, served = SignInLine(), list[str]()
+
+    async def sign_in(address: str) -> None:
+        async with line.hasher(address):
+            served.append(address)
+
+    async with line.hasher("x"), line.hasher("x"):
+        waiting = [asyncio.create_task(sign_in(address)) for address in ("one", "one", "one", "one", "two", "three", "gone")]
+        await asyncio.sleep(0)
+        waiting[-1].cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert sorted(served[:4]) == ["one", "one", "three", "two"]
+    assert served[4:] == ["one", "one"]
+    async with asyncio.timeout(5), line.hasher("a"), line.hasher("b"):
+        pass
+
+
+@contextlib.asynccontextmanager
+async def a_redis_that_never_answers() -> AsyncIterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"redis://127.0.0.1:{listening.getsockname()[1]}/0"
+
+
+async def test_a_redis_that_hangs_holds_nobody_up_and_lifts_no_limit() -> None:
+    async with a_redis_that_never_answers() as url:
+        tries = SignInLimit(url)
+        began = time.monotonic()
+        for _ in range(FOR_ONE_EMAIL.amount):
+            await tries.request("192.0.2.1")
+            await tries.count("192.0.2.1", "a@example.com")
+        took = time.monotonic() - began
+
+        with pytest.raises(Problem) as refused:
+            await tries.count("192.0.2.1", "a@example.com")
+
+    assert refused.value.status == 429
+    assert took < 2 + sign_in_limit.REDIS_WITHIN
+
+
+async def test_the_count_goes_on_where_it_was_when_redis_goes_away(redis_url: str) -> None:
+    tries, email = SignInLimit(redis_url), f"{time.monotonic_ns()}@example.com"
+    for _ in range(FOR_ONE_EMAIL.amount - 1):
+        await tries.count("192.0.2.1", email)
+
+    tries._shared = SignInLimit("redis://127.0.0.1:1")._shared
+    await tries.count("192.0.2.1", email)
+    with pytest.raises(Problem):
+        await tries.count("192.0.2.1", email)
+
+
+async def test_the_width_of_an_email_gives_no_further_tries(service: Service) -> None:
+    for _ in range(FOR_ONE_EMAIL.amount // 2):
+        assert (await sign_in(service.as_nobody, "192.0.2.1", "admin@example.com")).status_code == 401
+        assert (await sign_in(service.as_nobody, "192.0.2.1", "ａｄｍｉｎ＠example.com")).status_code == 401
+
+    assert (await sign_in(service.as_nobody, "192.0.2.1", "ADMIN@example.com")).status_code == 429

@@ -1,0 +1,141 @@
+"""Verifying from the page: in the background, one at a time in the whole service, and what became of it is kept."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from events.database import Database, connect
+from events.job import Job, cancel, start
+from service.live import verifier as verifier_module
+from service.live.verifier import INTERRUPTED, Verifier
+from tests.histories import give_positions
+from tests.service_fixture import Service, service
+
+__all__ = ["service"]
+
+ADDRESS = "/api/audit/verify"
+LEFT_BEHIND = """
+insert into verifications (actor, started_at, last_seen) values ('user:x', now() - interval '1 hour', now() - interval '1 hour')
+"""
+
+
+def started(job: Job) -> Any:
+    return start(job, attempt=job.attempt, worker="w1")
+
+
+@contextlib.asynccontextmanager
+async def held_up(url: str) -> AsyncIterator[None]:
+    """Nobody gets to read the view meanwhile."""
+    connection = await connect(url, idle_in_transaction_session_timeout="0")
+    try:
+        async with connection.transaction():
+            await connection.execute("lock table jobs in access exclusive mode")
+            yield
+    finally:
+        await connection.close()
+
+
+async def finished(service: Service) -> Any:
+    give_up = time.monotonic() + 20
+    while (last := (await service.as_admin.get(ADDRESS)).json()["verification"])["finishedAt"] is None:
+        assert time.monotonic() < give_up
+        await asyncio.sleep(0.02)
+    return last
+
+
+async def test_what_was_verified_and_found_whole_is_told(service: Service, database: Database) -> None:
+    assert (await service.as_admin.get(ADDRESS)).json() == {"verification": None}
+    await service.run(await service.job_of(service.employee), started)
+    await service.job_of(None)
+    await give_positions(database)
+
+    begun = await service.as_admin.post(ADDRESS)
+    last = await finished(service)
+
+    assert begun.status_code == 202
+    assert begun.json()["verification"]["id"] == last["id"]
+    assert last["actor"] == f"user:{service.admin.id}"
+    assert (last["jobs"], last["events"], last["lastPosition"]) == (2, 3, 3)
+    assert (last["differences"], last["findings"], last["differenceCount"], last["error"]) == ([], [], 0, None)
+
+
+async def test_what_differs_is_told_as_far_as_a_page_can_show_it(
+    service: Service, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verifier_module, "MOST_DIFFERENCES", 2)
+    jobs = [await service.job_of(service.employee) for _ in range(3)]
+    await database.execute("update jobs set status = 'canceled'")
+
+    await service.as_admin.post(ADDRESS)
+    last = await finished(service)
+
+    assert last["differenceCount"] == 3
+    assert len(last["differences"]) == 2
+    assert last["differences"][0].startswith(f"{min(job.id for job in jobs)}: status is ")
+    assert [finding["name"] for finding in last["findings"]] == ["VIEW_DRIFT"] * 2
+    assert last["findings"][0]["jobId"] == min(job.id for job in jobs)
+
+
+async def test_one_runs_at_a_time_in_the_whole_service(service: Service, database: Database, database_url: str) -> None:
+    elsewhere = Verifier(database)
+    async with held_up(database_url):
+        answers = await asyncio.gather(*(service.as_admin.post(ADDRESS) for _ in range(5)))
+        there = await elsewhere.start("user:x")
+    first = await finished(service)
+    await service.as_admin.post(ADDRESS)
+    second = await finished(service)
+
+    assert {answer.json()["verification"]["id"] for answer in answers} == {there["id"]} == {first["id"]}
+    assert second["id"] != first["id"]
+
+
+async def test_a_verification_that_broke_off_says_so(service: Service, database: Database) -> None:
+    await database.execute("alter table job_event_log rename to elsewhere")
+
+    await service.as_admin.post(ADDRESS)
+    last = await finished(service)
+
+    assert last["error"] == "It broke off: UndefinedTableError."
+    assert (last["jobs"], last["differenceCount"]) == (None, None)
+
+
+async def test_one_whose_process_died_is_over_and_the_next_may_begin(service: Service, database: Database) -> None:
+    await database.execute(LEFT_BEHIND)
+
+    lost = await finished(service)
+    again = (await service.as_admin.post(ADDRESS)).json()["verification"]
+
+    assert lost["error"] == INTERRUPTED
+    assert again["id"] != lost["id"]
+    assert (await finished(service))["error"] is None
+    kept = await database.fetch_one("select * from verifications where id = :id", {"id": lost["id"]})
+    assert kept is not None
+    assert kept["error"] == INTERRUPTED
+    assert kept["finished_at"] - kept["started_at"] < timedelta(minutes=1)
+
+
+async def test_a_process_that_stops_says_what_becomes_of_it(database: Database, database_url: str) -> None:
+    verifier = Verifier(database)
+
+    async with held_up(database_url):
+        async with verifier.running():
+            await verifier.start("user:x")
+        last = await verifier.last()
+
+    assert last is not None
+    assert last["finished_at"] is not None
+    assert last["error"] == INTERRUPTED
+
+
+async def test_verifying_is_for_admins(service: Service) -> None:
+    job = await service.job_of(service.employee)
+    await service.run(job, lambda job: cancel(job, reason="x"))
+
+    assert (await service.as_employee.post(ADDRESS)).status_code == 403
+    assert (await service.as_employee.get(ADDRESS)).status_code == 403
+    assert (await service.as_admin.get(ADDRESS)).json() == {"verification": None}

@@ -1,0 +1,148 @@
+"""What guards the log in the database: whatever of it is gone, off or not ours is found by name.
+
+`python -m tests.projections.test_guards` writes `projections/guards.json` anew, after a migration has changed the tables of the log.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+
+from events.database import Connection, Database, connect
+from events.findings import FindingName
+from events.store import Store
+from migrations.migrate import migrate
+from projections import guards
+from projections.verify import verify
+from tests.histories import give_positions, new
+from tests.projections.conftest import superuser
+from tests.servers import debians_server, postgres_server
+
+__all__ = ["superuser"]
+
+VERSIONS = (18, 16, 15)
+
+
+async def guards_of(url: str) -> dict[str, str]:
+    connection = await connect(url)
+    try:
+        return await guards.guards(connection)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(params=VERSIONS)
+def fresh_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database that was just migrated, on each version that there is here."""
+    if request.param == 15 and not debians_server(15).is_file():
+        pytest.skip("Debian's PostgreSQL 15 is not installed here")
+    with postgres_server(version=request.param) as url:
+        migrate(url)
+        yield url
+
+
+def test_the_guards_that_are_expected_are_those_that_the_migrations_make(fresh_url: str) -> None:
+    assert asyncio.run(guards_of(fresh_url)) == dict(guards.EXPECTED)
+
+
+CHANGES = {
+    "a trigger that is gone": "drop trigger events_are_never_changed on job_events",
+    "the other trigger that is gone": "drop trigger events_are_never_truncated on job_events",
+    "a trigger that is off": "alter table job_events disable trigger events_are_never_changed",
+    "triggers that a replica does not fire": "alter table job_events enable trigger events_are_never_truncated",
+    "triggers that only a replica fires": "alter table job_events enable replica trigger events_are_never_truncated",
+    "all triggers that are off": "alter table job_events disable trigger all",
+    "a trigger that refuses nothing": (
+        "create or replace function refuse_to_change_the_log() returns trigger language plpgsql as 'begin return new; end'"
+    ),
+    "a trigger of another condition": """
+        create or replace trigger events_are_never_changed before update or delete on job_events
+        for each row when (old.seq > 1000) execute function refuse_to_change_the_log();
+        alter table job_events enable always trigger events_are_never_changed
+    """,
+    "a stranger's trigger": """
+        create function drop_it() returns trigger language plpgsql as 'begin return null; end';
+        create trigger zz before insert on job_events for each row execute function drop_it()
+    """,
+    "a check that is gone": "alter table job_events drop constraint an_event_is_one_of_six",
+    "the check of actors that is gone": "alter table job_events drop constraint an_actor_is_a_user_a_worker_or_the_system",
+    "a check that is weaker": """
+        alter table job_events drop constraint seq_begins_at_1;
+        alter table job_events add constraint seq_begins_at_1 check (seq >= 0)
+    """,
+    "a check that is not validated": """
+        alter table job_events drop constraint seq_begins_at_1;
+        alter table job_events add constraint seq_begins_at_1 check (seq >= 1) not valid
+    """,
+    "a primary key that is gone": "alter table job_events drop constraint an_event_has_its_own_place_in_the_history",
+    "a unique index that is gone": "drop index an_attempt_starts_once",
+    "a unique index that is not unique": """
+        drop index job_events_by_event_id; create index job_events_by_event_id on job_events (event_id)
+    """,
+    "a unique index that is invalid": """
+        update pg_index set indisvalid = false where indexrelid = 'an_attempt_starts_once'::regclass
+    """,
+    "an order that may have one event twice": "alter table job_event_log drop constraint an_event_has_one_position",
+    "an order without its key": "alter table job_event_log drop constraint job_event_log_pkey",
+    "a column that may be null": "alter table job_events alter column salt drop not null",
+    "a column of another type": "alter table job_events alter column attempt type bigint",
+    "a column that stamps nothing": "alter table job_events alter column xid drop default",
+    "a log that a crash empties": "alter table job_event_log set unlogged",
+    "row security": "alter table job_events enable row level security",
+    "a policy": "create policy one on job_events using (seq > 1)",
+    "a rule that drops appends": "create rule none as on insert to job_events do instead nothing",
+    "a rule of the order": "create rule none as on delete to job_event_log do instead nothing",
+    "rows from elsewhere": "create table more () inherits (job_events)",
+    "a view that knows no states": "alter table jobs drop constraint a_status_is_one_of_five",
+    "a view in which two may be active": "drop index only_one_active_job_of_this_kind",
+    "row security of the view": "alter table jobs enable row level security",
+    "a rule of the view": "create rule none as on update to jobs do instead nothing",
+    "a cursor of which there may be two": "alter table job_event_log_cursor drop constraint job_event_log_cursor_pkey",
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+async def test_a_guard_that_is_not_as_it_was_is_found(
+    store: Store, database: Database, superuser: Connection, what: str
+) -> None:
+    await store.create(new(), actor="user:x")
+    await give_positions(database)
+    await superuser.execute(CHANGES[what])
+
+    verified = await verify(database)
+
+    assert {finding.name for finding in verified.findings} == {FindingName.GUARD_MISSING}
+
+
+HARMLESS = {
+    "a check that is validated later": ("alter table job_events validate constraint an_actor_is_a_user_a_worker_or_the_system"),
+    "a column of a later version": "alter table job_events add column more text",
+    "a further index": "create index more on jobs (worker, id); create unique index most on jobs (id, seq)",
+    "a further check": "alter table jobs add constraint more check (seq > 0)",
+    "rights": "grant select on job_events to pg_monitor",
+}
+
+
+@pytest.mark.parametrize("what", HARMLESS)
+async def test_what_guards_no_less_is_no_finding(database: Database, superuser: Connection, what: str) -> None:
+    await superuser.execute(HARMLESS[what])
+
+    assert (await verify(database)).findings == []
+
+
+async def test_a_view_made_anew_is_guarded_as_before(database: Database) -> None:
+    from projections.rebuild import rebuild
+
+    await rebuild(database, lambda type, payload, user_id: None)
+
+    assert (await verify(database)).findings == []
+
+
+if __name__ == "__main__":
+    with postgres_server() as address:
+        migrate(address)
+        found = asyncio.run(guards_of(address))
+    text = orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+    (Path(guards.__file__).parent / "guards.json").write_bytes(text)

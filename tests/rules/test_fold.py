@@ -1,0 +1,200 @@
+"""The table of states and events, cell by cell: for the decisions, and for the fold of what was recorded."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from events.job import (
+    ENDED,
+    Canceled,
+    Completed,
+    Event,
+    Failed,
+    Job,
+    JobError,
+    Progress,
+    Queued,
+    Recorded,
+    Started,
+    Status,
+    evolve,
+    queue,
+)
+from tests.histories import ALICE, AT, ERROR, JOB_ID, STEP, given, queued
+from tests.rules.jobs import STATES, after, job_in
+
+
+def changed(before: Job, later: Job) -> dict[str, Any]:
+    """The fields that differ, and what they are now. `seq` and `updated_at` differ after every event."""
+    old, new = before._asdict(), later._asdict()
+    return {name: new[name] for name in new if new[name] != old[name] and name not in ("seq", "updated_at")}
+
+
+def test_a_new_job_has_what_its_first_event_says_and_nothing_else() -> None:
+    [event] = queue(type="rooms", payload={"n": 1}, user_id=ALICE, max_attempts=3, delay=timedelta(seconds=5))
+
+    job = evolve(None, Recorded(JOB_ID, 1, 1, event, "user:x", AT))
+
+    assert job == Job(
+        id=JOB_ID,
+        type="rooms",
+        status=Status.QUEUED,
+        payload={"n": 1},
+        result=None,
+        error=None,
+        user_id=ALICE,
+        attempt=1,
+        max_attempts=3,
+        worker=None,
+        seq=1,
+        run_at=AT + timedelta(seconds=5),
+        started_at=None,
+        finished_at=None,
+        created_at=AT,
+        updated_at=AT,
+    )
+
+
+def test_a_job_of_the_system_has_no_user() -> None:
+    [event] = queue(type="rooms", payload={}, user_id=None, max_attempts=1)
+
+    job = evolve(None, Recorded(JOB_ID, 1, 1, event, "system:schedule", AT))
+
+    assert job.user_id is None
+    assert job.run_at == AT
+
+
+def test_started_sets_the_worker_and_the_start_of_this_attempt() -> None:
+    job = given(queued())
+
+    later = after(job, Started("w1"))
+
+    assert changed(job, later) == {"status": "processing", "worker": "w1", "started_at": job.updated_at + STEP}
+
+
+def test_progress_sets_the_result_and_nothing_else() -> None:
+    job = given(queued(), Started("w1"))
+
+    later = after(job, Progress({"done": 1}))
+
+    assert changed(job, later) == {"result": {"done": 1}}
+
+
+def test_completed_sets_the_result_and_the_end_and_clears_the_error() -> None:
+    job = given(queued(), Started("w1"), Failed(ERROR, will_retry=True), queued("retry"), Started("w2"), Progress(1))
+
+    later = after(job, Completed({"done": 2}))
+
+    assert job.error == ERROR
+    assert changed(job, later) == {
+        "status": "completed",
+        "result": {"done": 2},
+        "error": None,
+        "worker": None,
+        "finished_at": job.updated_at + STEP,
+    }
+
+
+def test_failed_sets_the_error_and_the_end_and_leaves_the_result() -> None:
+    job = given(queued(), Started("w1"), Progress({"done": 1}))
+
+    later = after(job, Failed(ERROR, will_retry=False))
+
+    assert changed(job, later) == {
+        "status": "failed",
+        "error": ERROR,
+        "worker": None,
+        "finished_at": job.updated_at + STEP,
+    }
+    assert later.result == {"done": 1}
+
+
+def test_failed_replaces_the_error_of_an_attempt_before() -> None:
+    job = given(queued(), Started("w1"), Failed(ERROR, will_retry=True), queued("retry"), Started("w1"))
+    other = JobError("KeyError", "another", None)
+
+    later = after(job, Failed(other, will_retry=False))
+
+    assert later.error == other
+
+
+def test_a_failure_that_will_be_retried_is_not_an_end() -> None:
+    job = given(queued(), Started("w1"))
+
+    later = after(job, Failed(ERROR, will_retry=True))
+
+    assert later.status is Status.FAILED
+    assert later.finished_at is None
+
+
+@pytest.mark.parametrize("events", [(queued(),), (queued(), Started("w1"), Progress({"done": 1}))])
+def test_canceled_sets_the_end_and_leaves_result_and_error(events: tuple[Event, ...]) -> None:
+    job = given(*events)
+
+    later = after(job, Canceled("asked"))
+
+    assert {name: value for name, value in changed(job, later).items() if name != "worker"} == {
+        "status": "canceled",
+        "finished_at": job.updated_at + STEP,
+    }
+    assert later.worker is None
+
+
+def test_canceled_keeps_the_error_of_an_attempt_before() -> None:
+    job = given(queued(), Started("w1"), Failed(ERROR, will_retry=True), queued("retry"))
+
+    later = after(job, Canceled("asked"))
+
+    assert later.error == ERROR
+
+
+def test_a_retry_of_a_failed_job_clears_what_belonged_to_the_attempt_and_keeps_the_error() -> None:
+    job = given(queued(), Started("w1"), Progress({"done": 1}), Failed(ERROR, will_retry=False))
+    delay = timedelta(minutes=1)
+
+    later = after(job, Queued("manual_retry", 4, delay))
+
+    assert changed(job, later) == {
+        "status": "queued",
+        "result": None,
+        "started_at": None,
+        "finished_at": None,
+        "attempt": 2,
+        "max_attempts": 4,
+        "run_at": job.updated_at + STEP + delay,
+    }
+    assert later.error == ERROR
+
+
+def test_a_hand_back_clears_worker_result_and_start() -> None:
+    job = given(queued(), Started("w1"), Progress({"done": 1}))
+
+    later = after(job, queued("worker_shutdown", max_attempts=4))
+
+    assert (later.worker, later.result, later.started_at, later.finished_at) == (None, None, None, None)
+    assert later.run_at == later.updated_at
+
+
+def test_what_a_job_was_made_with_never_changes() -> None:
+    job = given(queued())
+
+    last = given(
+        queued(), Started("w1"), Failed(ERROR, will_retry=True), queued("retry"), Canceled("x"), queued("manual_retry"),
+        Started("w2"), Progress(1), Completed(2),
+    )  # fmt: skip
+
+    for field in ("id", "type", "payload", "user_id", "created_at"):
+        assert getattr(last, field) == getattr(job, field)
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_worker_stands_there_only_while_it_runs_the_attempt(state: str) -> None:
+    assert (job_in(state).worker is not None) == (state == "processing")
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_an_end_has_its_time(state: str) -> None:
+    job = job_in(state)
+
+    assert job.finished_at == (job.updated_at if job.status in ENDED else None)

@@ -1,0 +1,32 @@
+"""The fixtures of this folder."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from events.database import Connection, connect
+from events.store import Store
+from tests.histories import (
+    open_store,
+)
+
+
+@pytest.fixture
+async def other_store(database_url: str) -> AsyncIterator[Store]:
+    async with open_store(database_url) as store:
+        yield store
+
+
+@pytest.fixture
+async def connection(database_url: str) -> AsyncIterator[Connection]:
+    connection = await connect(database_url, application_name="the test")
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def locker(database_url: str) -> AsyncIterator[Connection]:
+    """One more connection, for locks that are held a while."""
+    connection = await connect(database_url, application_name="the test", idle_in_transaction_session_timeout="0")
+    yield connection
+    await connection.close()

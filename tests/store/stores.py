@@ -1,0 +1,66 @@
+"""What the tests of this folder share."""
+
+from events.database import Connection, Database
+from events.job import (
+    Event,
+    Job,
+    fold,
+    word,
+)
+from events.store import Store
+from events.writes import Decision
+from projections.jobs import JobsView
+from tests.histories import (
+    until,
+)
+
+
+class Counted:
+    """A decision that remembers on which jobs it was made."""
+
+    def __init__(self, decide: Decision) -> None:
+        self._decide = decide
+        self.jobs: list[Job] = []
+
+    def __call__(self, job: Job) -> list[Event]:
+        self.jobs.append(job)
+        return self._decide(job)
+
+
+async def words_of(store: Store, job: Job | str) -> list[str]:
+    return [word(event.event) for event in await store.history(job if isinstance(job, str) else job.id)]
+
+
+async def counts(connection: Connection) -> tuple[int, int, int]:
+    """How many events, jobs and idempotency keys there are."""
+    row = await connection.fetchrow(
+        "select (select count(*) from job_events), (select count(*) from jobs), (select count(*) from idempotency_keys)"
+    )
+    assert row is not None
+    return (row[0], row[1], row[2])
+
+
+async def row_and_fold(database: Database, store: Store, job_id: str) -> tuple[Job | None, Job | None]:
+    return await JobsView(database).get(job_id), fold(await store.history(job_id))
+
+
+async def deadlocks(connection: Connection) -> int:
+    """Of this database, once the last connection of the service has left its numbers behind."""
+
+    async def alone() -> bool:
+        service = "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'rireki'"
+        return not await connection.fetchval(service)
+
+    await until(alone)
+    return int(await connection.fetchval("select deadlocks from pg_stat_database where datname = current_database()"))
+
+
+async def is_true(connection: Connection, query: str) -> bool:
+    answer: bool = await connection.fetchval(query)
+    return answer
+
+
+async def waiting_for_locks(connection: Connection, backends: int) -> bool:
+    """Whether that many of the service's backends wait for somebody's lock."""
+    query = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    return int(await connection.fetchval(query)) >= backends

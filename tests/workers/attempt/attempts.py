@@ -1,0 +1,27 @@
+"""What the tests of this folder share."""
+
+from typing import Any
+
+from events.bus import Bus
+from events.database import Database
+from events.job import JSON, Job
+from events.store import Store
+from tests.job_types import (
+    ended,
+    lives_on,
+    must_fold,
+    queue,
+    working,
+)
+from workers.delivery.wire import LocalWire
+from workers.job_type import JobType
+
+
+async def run_one(database: Database, store: Store, bus: Bus, type: JobType[Any], payload: JSON = None) -> Job:
+    """A job of this type after its end, under a worker that has proven to live on."""
+    wire = LocalWire()
+    async with working(database, store, bus, wire, [type], slots=3) as worker:
+        job = await ended(database, await queue(store, wire, type, payload))
+        await lives_on(worker, store, database)
+    await must_fold(database, store, job)
+    return job

@@ -1,0 +1,40 @@
+"""The fixtures of this folder."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from workers.delivery.redis_wire import RedisWire
+from workers.delivery.wire import LocalWire, Wire
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    """A client of an empty Redis."""
+    client: Redis = Redis.from_url(redis_url)
+    await client.flushdb()
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def over_redis(redis: Redis, redis_url: str) -> AsyncIterator[RedisWire]:
+    wire = RedisWire(redis_url)
+    await wire.start()
+    yield wire
+    await wire.stop()
+
+
+@pytest.fixture(params=["inside the process", "over Redis"])
+async def wire(request: pytest.FixtureRequest) -> AsyncIterator[Wire]:
+    if request.param == "inside the process":
+        yield LocalWire()
+        return
+    url = request.getfixturevalue("redis_url")
+    async with Redis.from_url(url) as client:
+        await client.flushdb()
+    wire = RedisWire(url)
+    await wire.start()
+    yield wire
+    await wire.stop()

@@ -1,0 +1,224 @@
+"""What is due reaches a worker, whatever happens to the wire: hints that are lost, late, doubled, foreign or wrong."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from events.bus import Bus
+from events.database import Database
+from events.job import JSON
+from events.store import Store
+from events.writes import new_job_id
+from projections.jobs import JobsView
+from tests.job_types import (
+    FAIL_ONCE,
+    QUICK,
+    ended,
+    job_type,
+    lives_on,
+    queue,
+    room_for,
+    running,
+    starts,
+    until,
+    words,
+    working,
+)
+from tests.servers import RedisServer
+from tests.workers.delivery.deliveries import _queued
+from workers.delivery.redis_wire import RedisWire
+from workers.delivery.wire import AttemptId, Hint
+from workers.job_type import Context
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """A server of the test's own, to hurt. It isn't started."""
+    server = RedisServer()
+    yield server
+    server.stop()
+
+
+async def test_every_job_ends_though_redis_is_emptied_again_and_again(
+    database: Database, store: Store, bus: Bus, over_redis: RedisWire, redis: Redis
+) -> None:
+    jobs = [await queue(store, over_redis, FAIL_ONCE) for _ in range(30)]
+
+    async with working(database, store, bus, over_redis, [FAIL_ONCE], slots=2):
+        for job in jobs:
+            await redis.flushdb()
+            await ended(database, job)
+
+    for job in jobs:
+        assert await words(store, job) == [
+            "queued", "started", "failed, retried", "queued: retry", "started", "completed"
+        ]  # fmt: skip
+
+
+async def test_emptying_redis_changes_nothing_in_the_log(
+    database: Database, store: Store, over_redis: RedisWire, redis: Redis
+) -> None:
+    jobs = [await queue(store, over_redis, QUICK) for _ in range(5)]
+    await until(lambda: _queued(redis, 5))
+    before = await JobsView(database).get_many([job.id for job in jobs])
+
+    await redis.flushdb()
+
+    assert await JobsView(database).get_many([job.id for job in jobs]) == before
+    assert all([await words(store, job) == ["queued"] for job in jobs])
+
+
+async def test_a_job_that_was_queued_while_redis_was_away_runs_when_it_is_back(
+    database: Database, store: Store, bus: Bus, redis_server: RedisServer
+) -> None:
+    redis_server.start()
+    wire = RedisWire(redis_server.url)
+    await wire.start()
+    async with working(database, store, bus, wire, [QUICK]):
+        await ended(database, await queue(store, wire, QUICK))
+
+        redis_server.kill()
+        async with asyncio.timeout(2):
+            jobs = [await queue(store, wire, QUICK) for _ in range(3)]
+        redis_server.start()
+
+        for job in jobs:
+            await ended(database, job)
+    await wire.stop()
+
+
+async def test_a_redis_that_hangs_keeps_no_request_waiting_and_nothing_is_lost(
+    database: Database, store: Store, bus: Bus, redis_server: RedisServer
+) -> None:
+    redis_server.start()
+    wire = RedisWire(redis_server.url)
+    await wire.start()
+    async with working(database, store, bus, wire, [QUICK]):
+        await ended(database, await queue(store, wire, QUICK))
+
+        redis_server.freeze()
+        async with asyncio.timeout(2):
+            jobs = [await queue(store, wire, QUICK) for _ in range(3)]
+        redis_server.thaw()
+
+        for job in jobs:
+            await ended(database, job)
+    await wire.stop()
+
+
+async def test_a_redis_that_hangs_for_longer_than_anybody_waits_for_it_costs_no_job(
+    database: Database, store: Store, bus: Bus, redis_server: RedisServer
+) -> None:
+    finish = asyncio.Event()
+
+    async def wait(context: Context, payload: Any) -> JSON:
+        await finish.wait()
+        return "undisturbed"
+
+    type = job_type("waits", wait)
+    redis_server.start()
+    wire = RedisWire(redis_server.url)
+    await wire.start()
+    async with working(database, store, bus, wire, [QUICK, type]) as worker:
+        undisturbed = await running(database, await queue(store, wire, type))
+        claimed = [await queue(store, wire, QUICK) for _ in range(3)]
+
+        redis_server.freeze()
+        jobs = [await queue(store, wire, QUICK) for _ in range(3)]
+        with pytest.raises(RedisError, match=r"(?i)timeout"):
+            await wire.claim(room_for(1, "quick"))
+        finish.set()
+        assert (await ended(database, undisturbed)).result == "undisturbed"
+        redis_server.thaw()
+
+        for job in [*claimed, *jobs]:
+            await ended(database, job)
+        await lives_on(worker, store, database)
+    assert [await words(store, job) for job in jobs] == [["queued", "started", "completed"]] * 3
+    await wire.stop()
+
+
+async def test_hints_go_on_to_redis_though_a_connection_to_a_replica_could_not_be_closed_in_time(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redis_server.start()
+    wire = RedisWire(redis_server.url)
+    left = asyncio.Event()
+
+    async def close_too_slowly(inuse_connections: bool = True) -> None:
+        left.set()
+        raise RedisTimeoutError("Timed out closing connection after 5")
+
+    async with Redis.from_url(redis_server.url) as redis:
+        with monkeypatch.context() as patched:
+            patched.setattr(wire.redis.connection_pool, "disconnect", close_too_slowly)
+            await wire.start()
+            await redis.replicaof("127.0.0.1", "9")
+            wire.push([_hint()])
+            await asyncio.wait_for(left.wait(), 10)
+
+        await redis.replicaof("NO", "ONE")
+        wire.push([_hint()])
+
+        await until(lambda: _queued(redis, 1))
+    await wire.stop()
+
+
+def _hint() -> Hint:
+    return Hint(AttemptId(new_job_id(), 1), QUICK.name, datetime.now(UTC))
+
+
+async def test_a_worker_may_start_before_redis_does(
+    database: Database, store: Store, bus: Bus, redis_server: RedisServer
+) -> None:
+    wire = RedisWire(redis_server.url)
+    await wire.start()
+    async with working(database, store, bus, wire, [QUICK]):
+        job = await queue(store, wire, QUICK)
+
+        redis_server.start()
+
+        await ended(database, job)
+    await wire.stop()
+
+
+async def test_a_lost_redis_does_not_disturb_what_runs(
+    database: Database, store: Store, bus: Bus, redis_server: RedisServer
+) -> None:
+    finish = asyncio.Event()
+
+    async def wait(context: Context, payload: Any) -> JSON:
+        await finish.wait()
+        return "undisturbed"
+
+    type = job_type("waits", wait)
+    redis_server.start()
+    wire = RedisWire(redis_server.url)
+    await wire.start()
+    async with working(database, store, bus, wire, [type, QUICK]):
+        job = await running(database, await queue(store, wire, type))
+
+        redis_server.kill()
+        # Both ends of the wire have noticed.
+        await until(lambda: _cannot_claim(wire))
+        finish.set()
+        assert (await ended(database, job)).result == "undisturbed"
+        redis_server.start()
+
+        await ended(database, await queue(store, wire, QUICK))
+    assert len(await starts(store, job)) == 1
+    await wire.stop()
+
+
+async def _cannot_claim(wire: RedisWire) -> bool:
+    with suppress(Exception):
+        await wire.claim(room_for(0, "quick"))
+        return False
+    return True

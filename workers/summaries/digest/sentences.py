@@ -1,0 +1,105 @@
+"""Text cut into sentences, and sentences into the words that carry their meaning, in Japanese and English without a dictionary.
+
+A Japanese word of content is a run of kanji, a run of katakana or a Latin word; hiragana is grammar. It is crude, it needs
+nothing, and for choosing among sentences it is enough.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from workers.summaries.digest.words import EMPTY_KANJI, GRAMMAR
+
+MAX_SENTENCE = 300
+MAX_SENTENCES_OF_A_MESSAGE = 30
+
+_BULLET = re.compile(r"^[\s　>＞|]*(?:[-*+•・●○■□◆◇▼▽▲※→⇒★☆]+[\s　]*|\(?\d{1,2}[.)．）][\s　]+|[①-⑳][\s　]*|#{1,6}\s+)+")
+_END = re.compile(
+    r"(?<![。！？])[。！？]++(?![」』）)\]。！？!?])"
+    r"|(?<![!?])[!?]++(?=[\s\u3040-\u30ff\u4e00-\u9fff]|$)(?![」』）)])"
+    r"|(?<!\b[A-Z])(?<!\bMr)(?<!\bMs)(?<!\bMrs)(?<!\bDr)(?<!\bNo)(?<!\bvs)(?<!\be\.g)(?<!\bi\.e)(?<!\bInc)(?<!\bLtd)[.](?=\s+[A-Z\"'(\d])"
+)
+_LAUGHTER = "笑wｗ♪☆★〜~～ \t\n　"
+_FACE = re.compile(r"[（(](?:笑{1,12}|[^（()）ぁ-んァ-ヶ一-龥A-Za-z0-9]{2,12})[）)]$")
+_LONGEST_FACE = 14
+_END_MARKS = "。！？!? \t\n　"
+_JAPANESE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff々]")
+_LETTER = re.compile(r"[^\W\d_]")
+_WORD = re.compile(
+    r"[a-z][一-龥々]{1,4}|[一-龥々]+[a-z](?![a-z0-9])|[一-龥々]+|[ァ-ヶー]{2,}|[a-z][a-z0-9+#.'-]*[a-z0-9+#]|[a-z]\d+|\d[\d,.]*\d|\d"
+)
+_KANJI = re.compile(r"[一-龥々]")
+
+
+def language_of(texts: Iterable[str]) -> str:
+    """Either "ja" or "en": Japanese as soon as a fifth of the letters are."""
+    sample = "".join(text[:2_000] for text in texts)
+    letters = len(_LETTER.findall(sample))
+    return "ja" if letters and len(_JAPANESE.findall(sample)) >= letters / 5 else "en"
+
+
+def key_of(text: str) -> str:
+    """What is compared instead of the text: one width, one case, one kind of space."""
+    return " ".join(unicodedata.normalize("NFKC", text).lower().replace("’", "'").split())
+
+
+def sentences_of(text: str) -> list[str]:
+    sentences: list[str] = []
+    for line in text.splitlines():
+        sentences += _sentences_of_a_line(_BULLET.sub("", line))
+        if len(sentences) >= MAX_SENTENCES_OF_A_MESSAGE:
+            break
+    return sentences[:MAX_SENTENCES_OF_A_MESSAGE]
+
+
+def _sentences_of_a_line(line: str) -> list[str]:
+    ends = [found.end() for found in _END.finditer(line)]
+    pieces = [line[start:end] for start, end in zip([0, *ends], [*ends, len(line)], strict=True)]
+    return [trimmed for piece in pieces if (trimmed := _trimmed(piece))]
+
+
+def _trimmed(piece: str) -> str:
+    piece = " ".join(_without_laughter(piece).split()).strip("　 、,=_-*─━―")
+    if not _LETTER.search(piece) and not re.search(r"\d", piece):
+        return ""
+    return piece if len(piece) <= MAX_SENTENCE else piece[: MAX_SENTENCE - 1] + "…"
+
+
+def _without_laughter(piece: str) -> str:
+    """Without "(笑)", "www", "♪" and faces at its end, before the marks that end it."""
+    said = piece.rstrip(_END_MARKS)
+    left = _without_last_laughs(said)
+    while face := _FACE.search(left[-_LONGEST_FACE:]):
+        left = _without_last_laughs(left[: -len(face[0])])
+    return piece if left == said else left + piece[len(said) :]
+
+
+def _without_last_laughs(text: str) -> str:
+    left = text.rstrip(_LAUGHTER)
+    laughs = text[len(left) :]
+    if left[-1:].isascii() and left[-1:].isalpha():
+        laughs = laughs[len(laughs) - len(laughs.lstrip("w")) :]  # "know" does not laugh
+    return text[: len(text) - len(laughs)] if laughs.strip() else text
+
+
+def words_of(key: str) -> list[str]:
+    """The words of content in a sentence's key, in order and with repetitions; of a long run of kanji also its pairs, so that
+    "見積書" and "見積" have something in common."""
+    words: list[str] = []
+    for word in _WORD.findall(key):
+        if word in GRAMMAR or word in EMPTY_KANJI:
+            continue
+        words.append(_stem(word))
+        if len(word) > 2 and _KANJI.match(word):
+            words += [word[at : at + 2] for at in range(min(len(word), 12) - 1)]
+    return words
+
+
+def _stem(word: str) -> str:
+    """An English word without its ending: "shared" and "share" are one. Crude, and only ever compared."""
+    return re.sub(r"(?:ing|ed|es|e|s)$", "", word) if len(word) >= 4 and word.isascii() else word
+
+
+def letters_of(key: str) -> int:
+    """How many letters and digits are in it: spaces and marks say nothing."""
+    return sum(1 for character in key if character.isalnum())
