@@ -1,18 +1,25 @@
+"""Sends one batch of writes to PostgreSQL, and recognises its own events when it must send them again."""
+
 import itertools
+import math
 import os
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import orjson
 
-from events.database import Connection
+from events.bus import Bus, Change
+from events.database import Connection, Database
+from events.database_clock import DatabaseClock
 from events.history import job_from
-from events.job import JSON, Recorded, evolve, word
-from events.statements import JOBS, SALTS
+from events.job import JSON, Job, Recorded, Started, evolve, word
+from events.statements import CHOOSE_PLANS, FORGET_PLANS, JOBS, PLANS, SALTS, START_JOBS, STARTED_BEFORE, UNTIL_FREE
 from events.stored import event_data
-from events.writes import EventWrite, UnknownJob
+from events.writes import AttemptStart, EventWrite, UnknownJob
 
 TUNED_EVERY = 30.0  # seconds
 MAY_HAVE_GROWN = 500  # writes after which a connection looks again at a table that was small
@@ -24,6 +31,87 @@ class _Tuning:
 
     until: float
     writes: float
+
+
+class BatchWriter:
+    """Sends one batch of writes in one statement over one connection, and answers each write.
+
+    After a broken connection the outcome of a batch is unknown. It is sent again under the same expected `seq`, and writes that
+    the first try carried out are recognised by the salts of their events.
+    """
+
+    def __init__(self, database: Database, bus: Bus) -> None:
+        self._database = database
+        self._bus = bus
+        self._clock = DatabaseClock()
+        self._tunings: WeakKeyDictionary[Connection, _Tuning] = WeakKeyDictionary()
+
+    async def connect(self) -> Connection:
+        connection = await self._database.hold(**PLANS)
+        try:
+            await self._tune(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
+
+    async def _tune(self, connection: Connection) -> _Tuning:
+        """Now and then: what the connection knows of the database's clock and of its tables."""
+        await self._clock.measure(connection)
+        small = await connection.fetchval(CHOOSE_PLANS)
+        await connection.execute(FORGET_PLANS)
+        tuning = _Tuning(time.monotonic() + TUNED_EVERY, MAY_HAVE_GROWN if small else math.inf)
+        self._tunings[connection] = tuning
+        return tuning
+
+    async def send(self, connection: Connection, batch: Sequence[EventWrite | AttemptStart], again: bool) -> None:
+        tuning = self._tunings[connection]
+        if time.monotonic() > tuning.until or tuning.writes <= 0:
+            tuning = await self._tune(connection)
+        tuning.writes -= len(batch)
+        starts = [each for each in batch if isinstance(each, AttemptStart)]
+        writes = [each for each in batch if isinstance(each, EventWrite)]
+        if starts:
+            done = await self._start_jobs(connection, starts, again)
+        else:
+            done = await self._write_events(connection, writes, again)
+        if done:
+            self._bus.announce([Change.of(job) for job in done.values()])
+        for each in batch:
+            if not each.answer.done():
+                each.answer.set_result(done.get(each.job_id))
+
+    async def _start_jobs(self, connection: Connection, starts: Sequence[AttemptStart], again: bool) -> dict[str, Job]:
+        for start, salt in zip(starts, new_salts(len(starts)), strict=True):
+            start.salt = (again and start.salt) or salt
+        worker, now = starts[0].worker, self._clock.now()
+        data = orjson.dumps(event_data(Started(worker), now)).decode()
+        ids, attempts = [start.job_id for start in starts], [start.attempt for start in starts]
+        types, salts = [start.type for start in starts], [start.salt for start in starts]
+        rows = await connection.fetch(START_JOBS, ids, attempts, types, salts, worker, data, f"worker:{worker}", now)
+        if again and len(rows) < len(starts):
+            # What is paused by now was passed over, though the first try may be starting it at this moment.
+            await connection.fetch(UNTIL_FREE, ids)
+            rows += await connection.fetch(STARTED_BEFORE, ids, attempts, salts)
+        return {job.id: job for job in map(job_from, rows)}
+
+    async def _write_events(self, connection: Connection, writes: Sequence[EventWrite], again: bool) -> dict[str, Job]:
+        if unseen := [write for write in writes if write.before is None and write.new is None]:
+            await _decide(connection, unseen)
+            writes = [write for write in writes if not write.answer.done()]
+            if not writes:
+                return {}
+        now = self._clock.now()
+        salts = new_salts(sum(len(write.events) for write in writes))
+        for write in writes:
+            if not (again and write.recorded):
+                _stamp(write, now, salts)
+        statement = writes[0].kind
+        rows = _creations(writes) if writes[0].new is not None else _moves(writes)
+        done = {row["id"] for row in await connection.fetch(statement, rows, _events(writes), *_names(writes))}
+        if again and len(done) < len(writes):
+            done |= await _already_written(connection, [write for write in writes if write.job_id not in done])
+        return {write.job_id: write.after for write in writes if write.job_id in done and write.after is not None}
 
 
 async def _decide(connection: Connection, writes: Sequence[EventWrite]) -> None:

@@ -8,59 +8,29 @@ a cancel: a write that does not match reads the row again and decides again, and
 
 import asyncio
 import copy
-import math
-import time
 from collections.abc import Sequence
-from datetime import datetime
-from weakref import WeakKeyDictionary
 
 import asyncpg
-import orjson
 
 from events.batch_writer import (
-    MAY_HAVE_GROWN,
-    TUNED_EVERY,
-    _already_written,
-    _creations,
-    _decide,
-    _events,
-    _moves,
-    _names,
-    _stamp,
-    _Tuning,
-    new_salts,
+    BatchWriter,
 )
-from events.bus import Bus, Change
+from events.bus import Bus
 from events.concurrency import Deadlines
-from events.database import Connection, Database
-from events.database_clock import DatabaseClock
+from events.database import Database
 from events.findings import FindingName
 from events.group_commit import GroupCommit
-from events.history import job_from, recorded_from
+from events.history import History
 from events.job import (
     BrokenHistory,
     Job,
-    Recorded,
-    Started,
-    fold,
 )
 from events.statements import (
     ACTIVE_JOB,
     BIND_KEY,
-    CHOOSE_PLANS,
     CREATE_JOBS,
-    FORGET_PLANS,
-    HISTORY,
     KEY,
-    LOG,
-    NEWS,
-    PAST,
-    PLANS,
-    START_JOBS,
-    STARTED_BEFORE,
-    UNTIL_FREE,
 )
-from events.stored import event_data
 from events.writes import (
     AlreadyActive,
     Answer,
@@ -80,10 +50,11 @@ class Store:
 
     def __init__(self, database: Database, bus: Bus, **group_commit: int) -> None:
         self._database = database
-        self._bus = bus
-        self._clock = DatabaseClock()
-        self._tunings: WeakKeyDictionary[Connection, _Tuning] = WeakKeyDictionary()
-        self._commits = GroupCommit[EventWrite | AttemptStart](self._connect, self._send, shared=(CREATE_JOBS,), **group_commit)
+        self.history = History(database)
+        self._writer = BatchWriter(database, bus)
+        self._commits = GroupCommit[EventWrite | AttemptStart](
+            self._writer.connect, self._writer.send, shared=(CREATE_JOBS,), **group_commit
+        )
         self._deadlines: Deadlines[Answer] | None = None
 
     async def start(self) -> None:
@@ -159,31 +130,6 @@ class Store:
                 await self._say_who_is_active(write.job_id, error)
             write = EventWrite(write.job_id, actor, request_id, decide=decide, names=names)
 
-    async def history(self, job_id: str, *, after: int = 0) -> list[Recorded]:
-        """A job's events in order of seq, from `after` (exclusive) on. Empty for an unknown job."""
-        rows = await self._database.fetch_all(HISTORY, {"job_id": job_id, "after": after})
-        return [recorded_from(row) for row in rows]
-
-    async def past(self, job_id: str, *, seq: int | None = None, at: datetime | None = None) -> Job | None:
-        """A job as it was after its event number `seq`, or at a time. None where it had no event yet."""
-        rows = await self._database.fetch_all(PAST, {"job_id": job_id, "seq": seq, "at": at})
-        return fold(map(recorded_from, rows))
-
-    async def news(self, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], list[Recorded]]:
-        """What happened to each of these jobs after a seq, for all of these places (job, seq) at once; those after which nothing
-        happened are left out."""
-        async with self._database.raw() as connection:
-            rows = await connection.fetch(NEWS, [job_id for job_id, _ in places], [after for _, after in places])
-        news: dict[tuple[str, int], list[Recorded]] = {}
-        for row in rows:
-            news.setdefault((row["job_id"], row["after"]), []).append(recorded_from(row))
-        return news
-
-    async def log(self, *, after: int = 0, limit: int = 1000) -> list[Recorded]:
-        """The whole log in order of position, from `after` (exclusive) on, as far as positions are given (`seal.py`)."""
-        rows = await self._database.fetch_all(LOG, {"after": after, "limit": limit})
-        return [recorded_from(row) for row in rows]
-
     async def job_of_key(self, user_id: str, key: str) -> tuple[str, str] | None:
         """The job that a user's idempotency key belongs to, and the hash of the request that made it."""
         row = await self._database.fetch_one(KEY, {"user_id": user_id, "key": key})
@@ -241,73 +187,6 @@ class Store:
         )
         if active is not None:
             raise AlreadyActive(active) from error
-
-    async def _connect(self) -> Connection:
-        connection = await self._database.hold(**PLANS)
-        try:
-            await self._tune(connection)
-        except BaseException:
-            connection.terminate()
-            raise
-        return connection
-
-    async def _tune(self, connection: Connection) -> _Tuning:
-        """Now and then: what the connection knows of the database's clock and of its tables."""
-        await self._clock.measure(connection)
-        small = await connection.fetchval(CHOOSE_PLANS)
-        await connection.execute(FORGET_PLANS)
-        tuning = _Tuning(time.monotonic() + TUNED_EVERY, MAY_HAVE_GROWN if small else math.inf)
-        self._tunings[connection] = tuning
-        return tuning
-
-    async def _send(self, connection: Connection, batch: Sequence[EventWrite | AttemptStart], again: bool) -> None:
-        tuning = self._tunings[connection]
-        if time.monotonic() > tuning.until or tuning.writes <= 0:
-            tuning = await self._tune(connection)
-        tuning.writes -= len(batch)
-        starts = [each for each in batch if isinstance(each, AttemptStart)]
-        writes = [each for each in batch if isinstance(each, EventWrite)]
-        if starts:
-            done = await self._start_jobs(connection, starts, again)
-        else:
-            done = await self._write_events(connection, writes, again)
-        if done:
-            self._bus.announce([Change.of(job) for job in done.values()])
-        for each in batch:
-            if not each.answer.done():
-                each.answer.set_result(done.get(each.job_id))
-
-    async def _start_jobs(self, connection: Connection, starts: Sequence[AttemptStart], again: bool) -> dict[str, Job]:
-        for start, salt in zip(starts, new_salts(len(starts)), strict=True):
-            start.salt = (again and start.salt) or salt
-        worker, now = starts[0].worker, self._clock.now()
-        data = orjson.dumps(event_data(Started(worker), now)).decode()
-        ids, attempts = [start.job_id for start in starts], [start.attempt for start in starts]
-        types, salts = [start.type for start in starts], [start.salt for start in starts]
-        rows = await connection.fetch(START_JOBS, ids, attempts, types, salts, worker, data, f"worker:{worker}", now)
-        if again and len(rows) < len(starts):
-            # What is paused by now was passed over, though the first try may be starting it at this moment.
-            await connection.fetch(UNTIL_FREE, ids)
-            rows += await connection.fetch(STARTED_BEFORE, ids, attempts, salts)
-        return {job.id: job for job in map(job_from, rows)}
-
-    async def _write_events(self, connection: Connection, writes: Sequence[EventWrite], again: bool) -> dict[str, Job]:
-        if unseen := [write for write in writes if write.before is None and write.new is None]:
-            await _decide(connection, unseen)
-            writes = [write for write in writes if not write.answer.done()]
-            if not writes:
-                return {}
-        now = self._clock.now()
-        salts = new_salts(sum(len(write.events) for write in writes))
-        for write in writes:
-            if not (again and write.recorded):
-                _stamp(write, now, salts)
-        statement = writes[0].kind
-        rows = _creations(writes) if writes[0].new is not None else _moves(writes)
-        done = {row["id"] for row in await connection.fetch(statement, rows, _events(writes), *_names(writes))}
-        if again and len(done) < len(writes):
-            done |= await _already_written(connection, [write for write in writes if write.job_id not in done])
-        return {write.job_id: write.after for write in writes if write.job_id in done and write.after is not None}
 
 
 def _give_up(answer: Answer) -> None:

@@ -291,22 +291,22 @@ async def until_job(database: Database, job: Job, condition: Callable[[Job], boo
 
 async def words(store: Store, job: Job) -> list[str]:
     """The job's history in words: "queued", "started", "failed, retried", "queued: retry", …"""
-    return [_word(recorded) for recorded in await store.history(job.id)]
+    return [_word(recorded) for recorded in await store.history.events(job.id)]
 
 
 async def events_of(store: Store, job: Job, type: type[T]) -> list[T]:
-    return [recorded.event for recorded in await store.history(job.id) if isinstance(recorded.event, type)]
+    return [recorded.event for recorded in await store.history.events(job.id) if isinstance(recorded.event, type)]
 
 
 async def starts(store: Store, job: Job) -> list[tuple[int, str]]:
     """Which attempts were started, and by which worker."""
-    history = await store.history(job.id)
+    history = await store.history.events(job.id)
     return [(recorded.attempt, recorded.event.worker) for recorded in history if isinstance(recorded.event, Started)]
 
 
 async def must_fold(database: Database, store: Store, job: Job) -> None:
     """The history is one that could be, and the view is what it folds to."""
-    assert rules.fold(await store.history(job.id)) == await JobsView(database).get(job.id)
+    assert rules.fold(await store.history.events(job.id)) == await JobsView(database).get(job.id)
 
 
 @asynccontextmanager

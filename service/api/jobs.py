@@ -116,7 +116,7 @@ async def get_events(call: Call[Nothing, Nothing]) -> Response:
     # A HEAD would wait for the end of a stream that it does not get.
     if call.request.method == "GET" and media == "text/event-stream":
         return event_stream(call, job)
-    history = await call.parts.store.history(job.id)
+    history = await call.parts.store.history.events(job.id)
     events = [event_json(recorded, with_stack=call.user.is_admin) for recorded in history]
     if media == NDJSON:
         headers = {"Content-Disposition": f'attachment; filename="job-{job.id}.ndjson"'}
@@ -215,13 +215,13 @@ async def _jobs_of_ids(call: Call[JobsQuery, Nothing], ids: Sequence[str]) -> li
 async def _job_after(call: Call[Any, Any], job: Job, seq: int) -> Job:
     if seq > job.seq:
         raise Problem(404, f"This job has no event {seq} yet: its last is {job.seq}.")
-    return _reaching(seq, await call.parts.store.past(job.id, seq=seq), job)
+    return _reaching(seq, await call.parts.store.history.past(job.id, seq=seq), job)
 
 
 async def _job_at(call: Call[Any, Any], job: Job, at: datetime) -> Job:
     if at < job.created_at:
         raise Problem(404, "This job had not been created yet at that time.")
-    return _reaching(job.seq if at >= job.updated_at else 1, await call.parts.store.past(job.id, at=at), job)
+    return _reaching(job.seq if at >= job.updated_at else 1, await call.parts.store.history.past(job.id, at=at), job)
 
 
 def _reaching(seq: int, past: Job | None, job: Job) -> Job:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from events.bus import Bus
 from events.database import MAY_ONLY_READ, Database
+from events.history import History
 from events.job import (
     BrokenHistory,
     Canceled,
@@ -76,7 +77,7 @@ def read_until(text: str | None) -> int | datetime | None:
 
 async def print_replay(database: Database, job_id: str, until: int | datetime | None, *, as_json: bool) -> int:
     """A job's events, each with the state after it, up to the break of a broken history. 1 for that, and for an unknown job."""
-    history = await Store(database, Bus()).history(job_id)
+    history = await History(database).events(job_id)
     if not history:
         print(f"rireki: there is no job {job_id} in the log", file=sys.stderr)
         return 1
@@ -174,7 +175,7 @@ async def print_log(database: Database, after: int) -> None:
         if waiting := await database.fetch_val(UNSEALED):
             print(f"rireki: {waiting} events have no position yet and are left out", file=sys.stderr)
     store = Store(database, Bus())
-    while events := await store.log(after=after, limit=AT_ONCE):
+    while events := await store.history.log(after=after, limit=AT_ONCE):
         for recorded in events:
             print_json(event_json(recorded, with_stack=True))
         assert events[-1].position is not None

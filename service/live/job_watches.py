@@ -52,7 +52,7 @@ class JobWatches:
     def __init__(self, bus: Bus, jobs: JobsView, store: Store) -> None:
         self._bus = bus
         self._jobs = jobs
-        self.news = BatchLoader(store.news)
+        self.news = BatchLoader(store.history.news)
         self._watches: defaultdict[str, set[Watch]] = defaultdict(set)
         self.feed = ChangesFeed(bus, jobs.database)
         self.closed = False

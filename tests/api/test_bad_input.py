@@ -224,7 +224,7 @@ async def test_a_post_without_parameters_takes_an_empty_body_and_nothing_else(se
 
     assert_problem(await service.as_admin.post(address, json={"force": True}), 422, "force")
     assert_problem(await service.as_admin.post(address, content=b"x" * (SMALL_BODY + 1)), 413, "body")
-    assert len(await service.parts.store.history(job.id)) == 1
+    assert len(await service.parts.store.history.events(job.id)) == 1
     assert (await service.as_admin.post(address, json={})).status_code == 200
 
 

@@ -353,6 +353,6 @@ async def test_a_fold_says_where_it_broke(store: Store, superuser: Connection) -
     job = await broken(store, superuser, "times run backwards")
 
     with pytest.raises(BrokenHistory) as refused:
-        await store.past(job.id, seq=5)
+        await store.history.past(job.id, seq=5)
 
     assert (refused.value.name, refused.value.job_id, refused.value.seq) == (FindingName.BACKDATED, job.id, 3)

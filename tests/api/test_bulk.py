@@ -61,7 +61,7 @@ async def test_what_may_be_canceled_is_canceled_and_the_rest_is_not_meant(servic
 
     assert done == {"matched": 2, "done": 2, "refused": [], "more": False}
     assert await statuses(service, *jobs) == ["canceled", "canceled", "completed", "failed", "canceled"]
-    last = (await service.parts.store.history(jobs[0].id))[-1]
+    last = (await service.parts.store.history.events(jobs[0].id))[-1]
     assert (last.actor, last.event) == (f"user:{service.employee.id}", cancel(jobs[0], reason="canceled by its owner")[0])
 
 
@@ -84,7 +84,7 @@ async def test_done_twice_the_second_time_finds_nothing(service: Service) -> Non
     second = await change(service.as_employee, "cancel", ids=ids)
 
     assert (first["matched"], first["done"], second["matched"], second["done"]) == (3, 3, 0, 0)
-    assert [len(await service.parts.store.history(id)) for id in ids] == [2, 2, 2]
+    assert [len(await service.parts.store.history.events(id)) for id in ids] == [2, 2, 2]
 
 
 async def test_a_preview_counts_and_changes_nothing(service: Service) -> None:
@@ -106,7 +106,7 @@ async def test_nobody_changes_a_strangers_jobs(service: Service) -> None:
     assert (await change(service.as_employee, "cancel", filter={}))["done"] == 1
     assert await statuses(service, mine, theirs, system) == ["canceled", "queued", "queued"]
     assert (await change(service.as_admin, "cancel", ids=ids))["done"] == 2
-    last = (await service.parts.store.history(system.id))[-1]
+    last = (await service.parts.store.history.events(system.id))[-1]
     assert last.event == cancel(system, reason="canceled by an admin")[0]
 
 
@@ -167,7 +167,7 @@ async def test_hundreds_at_once_are_each_changed_once(service: Service) -> None:
     calls = await asyncio.gather(*(change(service.as_employee, "cancel", filter={}) for _ in range(2)))
 
     assert sum(done["done"] for done in calls) == 300
-    assert {len(history) for history in [await service.parts.store.history(job.id) for job in jobs[::30]]} == {2}
+    assert {len(history) for history in [await service.parts.store.history.events(job.id) for job in jobs[::30]]} == {2}
 
 
 async def test_a_bad_request_is_refused_by_the_name_of_its_field(service: Service) -> None:
@@ -277,4 +277,4 @@ async def test_equal_retries_at_the_same_moment_with_one_key_are_one_retry_and_a
 
     assert {answer.status_code for answer in answers} == {200}
     assert {answer.json()["job"]["attempt"] for answer in answers} == {2}
-    assert len(await service.parts.store.history(job.id)) == 3
+    assert len(await service.parts.store.history.events(job.id)) == 3

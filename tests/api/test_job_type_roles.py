@@ -29,7 +29,7 @@ async def test_an_employee_does_not_retry_a_job_that_only_admins_may_queue(servi
 
     assert answer.status_code == 403
     assert answer.json()["detail"] == f"Only an admin may queue a job of type {type}."
-    assert len(await service.parts.store.history(job.id)) == 2
+    assert len(await service.parts.store.history.events(job.id)) == 2
     assert (await service.as_admin.post(f"/api/jobs/{job.id}/retry")).status_code == 200
 
 

@@ -81,7 +81,7 @@ async def test_a_job_of_someone_else_answers_exactly_as_one_that_does_not_exist(
             nobodys = await service.as_other.request(method, f"/api/jobs/{NO_JOB}{rest}")
 
             assert (theirs.status_code, theirs.content) == (404, nobodys.content)
-        assert len(await service.parts.store.history(job.id)) == 1
+        assert len(await service.parts.store.history.events(job.id)) == 1
 
 
 async def test_an_employee_lists_own_jobs_and_an_admin_all(service: Service) -> None:
@@ -158,7 +158,7 @@ async def test_a_job_is_shown_as_it_was_after_any_event(service: Service) -> Non
 
 async def test_a_job_is_shown_as_it_was_at_any_time(service: Service) -> None:
     job = await service.run(await service.job_of(service.admin), started(), completed({}))
-    history = await service.parts.store.history(job.id)
+    history = await service.parts.store.history.events(job.id)
 
     async def at(time: datetime) -> Any:
         return await service.as_admin.get(f"/api/jobs/{job.id}", params={"at": rfc3339(time)})
@@ -216,7 +216,7 @@ async def test_a_job_is_canceled_by_its_owner_once(service: Service) -> None:
     assert first.status_code == 200
     assert first.json()["job"]["status"] == "canceled"
     assert (second.status_code, second.json()["detail"]) == (409, "Cannot cancel this job: it is canceled.")
-    assert len(await service.parts.store.history(job.id)) == 2
+    assert len(await service.parts.store.history.events(job.id)) == 2
 
 
 async def test_of_many_cancels_at_once_one_counts(service: Service) -> None:
@@ -255,7 +255,7 @@ async def test_a_retry_that_is_sent_again_with_its_key_is_one_retry(service: Ser
 
     assert (first.status_code, again.status_code) == (200, 200)
     assert again.json() == first.json()
-    assert len(await service.parts.store.history(job.id)) == 3
+    assert len(await service.parts.store.history.events(job.id)) == 3
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ async def test_a_retry_that_breaks_at_its_key_is_one_retry_when_it_is_sent_again
 
         assert proxy.faults_met == [fault]
     assert (again.status_code, again.json()["job"]["seq"]) == (200, 3)
-    assert len(await service.parts.store.history(job.id)) == 3
+    assert len(await service.parts.store.history.events(job.id)) == 3
 
 
 async def test_of_retries_with_one_key_at_the_same_moment_one_counts_and_all_are_answered_with_it(service: Service) -> None:
@@ -306,7 +306,7 @@ async def test_a_key_of_one_retry_is_not_for_another(service: Service) -> None:
     answer = await service.as_employee.post(f"/api/jobs/{other.id}/retry", headers=key)
 
     assert answer.status_code == 422
-    assert len(await service.parts.store.history(other.id)) == 2
+    assert len(await service.parts.store.history.events(other.id)) == 2
 
 
 async def test_an_answer_is_held_until_the_job_has_ended(service: Service) -> None:

@@ -363,7 +363,7 @@ async def test_an_admin_ends_a_running_job_for_good_and_its_worker_hears_of_it(
             "failed", "ForceFailed", "応答なし",
         )  # fmt: skip
         await until(lambda: not worker.runner.in_hand)
-    history = await store.history(job.id)
+    history = await store.history.events(job.id)
     assert [recorded.actor for recorded in history][-1] == f"user:{service.admin.id}"
     assert await words(store, job) == ["queued", "started", "failed"]
     assert (await service.as_admin.post(f"/api/jobs/{job.id}/force-fail")).status_code == 409

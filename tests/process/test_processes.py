@@ -306,7 +306,7 @@ async def _load(store: Store, jobs: list[Job]) -> None:
 async def _waits(store: Store, job: Job) -> list[float]:
     """For how many seconds each attempt was due before it was started."""
     due, waits = job.run_at, []
-    for recorded in await store.history(job.id):
+    for recorded in await store.history.events(job.id):
         match recorded.event:
             case Queued(delay=delay):
                 due = recorded.at + delay

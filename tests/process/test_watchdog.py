@@ -94,7 +94,7 @@ async def test_a_process_that_is_blocked_after_it_heard_the_signal_ends_too(
 
         assert await process.ended() == ENDING
     held.release()
-    assert (await store.history(job.id))[-1].seq == 2
+    assert (await store.history.events(job.id))[-1].seq == 2
 
 
 @pytest.mark.parametrize("how", ["asked to end", "killed"])

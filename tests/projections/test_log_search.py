@@ -39,7 +39,7 @@ async def a_log(store: Store, database: Database) -> list[Recorded]:
             job = await store.append(job, retry, actor="user:b")
         await store.append(job, lambda job: cancel(job, reason="x"), actor="user:b")
     await seal_everything(database)
-    return await store.log()
+    return await store.history.log()
 
 
 @pytest.mark.parametrize("window", [1, 3, 1000])

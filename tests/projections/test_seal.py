@@ -72,14 +72,14 @@ async def test_every_event_gets_one_position_from_1_on_without_gaps(
     store: Store, database: Database, connection: Connection
 ) -> None:
     jobs = await some_work(store, 50)
-    assert await store.log() == []
+    assert await store.history.log() == []
 
     await give_positions(database)
 
     assert await positions(connection) == list(range(1, 301))
     assert await connection.fetchval("select count(distinct event_id) from job_event_log") == 300
     assert await each_job_in_order(connection)
-    history = await store.history(jobs[0].id)
+    history = await store.history.events(jobs[0].id)
     assert [event.position for event in history] == sorted(event.position or 0 for event in history)
 
 
@@ -111,12 +111,12 @@ async def test_the_log_is_read_from_a_position_on(store: Store, database: Databa
     await some_work(store, 5)
     await give_positions(database)
 
-    log = await store.log()
+    log = await store.history.log()
 
     assert [event.position for event in log] == list(range(1, 31))
-    assert await store.log(after=28) == log[28:]
-    assert await store.log(after=3, limit=4) == log[3:7]
-    assert await store.log(after=30) == []
+    assert await store.history.log(after=28) == log[28:]
+    assert await store.history.log(after=3, limit=4) == log[3:7]
+    assert await store.history.log(after=30) == []
 
 
 async def test_an_event_that_commits_late_is_never_skipped(
@@ -129,10 +129,10 @@ async def test_an_event_that_commits_late_is_never_skipped(
         await late.execute(RAW_EVENT, BOB)
         await some_work(store, 2)
         assert await seal(database) == 0, "what came after the late event would hide it"
-        seen = await store.log()
+        seen = await store.history.log()
 
     await give_positions(database)
-    rest = await store.log(after=seen[-1].position or 0)
+    rest = await store.history.log(after=seen[-1].position or 0)
     assert [event.position for event in seen + rest] == list(range(1, 20))
     assert rest[0].job_id == BOB
 
@@ -147,7 +147,7 @@ async def test_an_event_that_is_rolled_back_leaves_no_gap(store: Store, database
     await give_positions(database)
 
     assert await positions(connection) == list(range(1, 13))
-    assert await store.history(BOB) == []
+    assert await store.history.events(BOB) == []
 
 
 class Reader:
@@ -159,7 +159,7 @@ class Reader:
 
     async def read(self) -> None:
         after = self.seen[-1].position or 0 if self.seen else 0
-        self.seen += await self._store.log(after=after, limit=50)
+        self.seen += await self._store.history.log(after=after, limit=50)
 
 
 async def test_readers_miss_nothing_while_writers_commit_in_any_order_and_sealers_take_turns(
@@ -371,9 +371,9 @@ async def test_transactions_that_run_during_the_first_seal_after_a_restore_are_n
         await late.execute(RAW_EVENT, BOB)
         await some_work(store, 1)
         await seal(database)
-        seen = await store.log()
+        seen = await store.history.log()
 
     await give_positions(database)
-    rest = await store.log(after=seen[-1].position or 0)
+    rest = await store.history.log(after=seen[-1].position or 0)
     assert [event.position for event in seen + rest] == list(range(1, 14))
     assert BOB in {event.job_id for event in rest}

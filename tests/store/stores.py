@@ -28,7 +28,7 @@ class Counted:
 
 
 async def words_of(store: Store, job: Job | str) -> list[str]:
-    return [word(event.event) for event in await store.history(job if isinstance(job, str) else job.id)]
+    return [word(event.event) for event in await store.history.events(job if isinstance(job, str) else job.id)]
 
 
 async def counts(connection: Connection) -> tuple[int, int, int]:
@@ -41,7 +41,7 @@ async def counts(connection: Connection) -> tuple[int, int, int]:
 
 
 async def row_and_fold(database: Database, store: Store, job_id: str) -> tuple[Job | None, Job | None]:
-    return await JobsView(database).get(job_id), fold(await store.history(job_id))
+    return await JobsView(database).get(job_id), fold(await store.history.events(job_id))
 
 
 async def deadlocks(connection: Connection) -> int:

@@ -28,7 +28,7 @@ async def test_an_accepted_job_stands_in_log_and_view_at_once(store: Store, data
     job = await store.create(new(delay=timedelta(minutes=5)), actor="user:x", request_id="r1")
 
     shown, folded = await row_and_fold(database, store, job.id)
-    [event] = await store.history(job.id)
+    [event] = await store.history.events(job.id)
 
     assert job == shown == folded
     assert (event.seq, event.attempt, word(event.event), event.actor, event.position) == (1, 1, "queued", "user:x", None)
@@ -47,7 +47,7 @@ async def test_every_append_answers_with_what_view_and_log_show(store: Store, da
         job = await store.append(job, step, actor="worker:w1")
 
         assert (job, job) == await row_and_fold(database, store, job.id)
-    assert [event.seq for event in await store.history(job.id)] == list(range(1, 12))
+    assert [event.seq for event in await store.history.events(job.id)] == list(range(1, 12))
 
 
 async def test_who_asked_is_kept_with_the_event(store: Store, connection: Connection) -> None:

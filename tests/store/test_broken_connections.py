@@ -655,12 +655,12 @@ async def test_no_plan_is_kept_before_the_table_has_grown(database_url: str, con
     async with open_store(database_url) as store:
         for jobs, mode, hash_joins in ((0, "force_custom_plan", "off"), (1_000, "force_generic_plan", "on")):
             await store.create_many([new() for _ in range(jobs)], actor="user:x")
-            lane = await store._connect()
+            lane = await store._writer.connect()
             assert await lane.fetchval("show plan_cache_mode") == mode
             assert await lane.fetchval("show enable_hashjoin") == hash_joins
             await lane.close()
 
-        lane = await store._connect()
+        lane = await store._writer.connect()
         await lane.execute(f"prepare moving as {statements.MOVE_JOBS}")
         plan = [row[0].strip() for row in await lane.fetch("explain (costs off) execute moving(null, null)")]
         await lane.close()
@@ -680,7 +680,7 @@ async def test_plans_are_kept_soon_after_the_table_has_grown_beside_a_store_that
 
     async def plans_are_kept() -> bool:
         await store.create_many([new() for _ in range(100)], actor="user:x")
-        modes = [await lane.fetchval("show plan_cache_mode") for lane in store._tunings]
+        modes = [await lane.fetchval("show plan_cache_mode") for lane in store._writer._tunings]
         return "force_generic_plan" in modes
 
     await until(plans_are_kept)
@@ -698,7 +698,7 @@ async def test_a_start_finds_its_job_by_the_id_though_next_to_none_was_queued_wh
     await connection.execute(ENDED_LONG_AGO)
     await store.create(new(), actor="user:x")
     await connection.execute("analyze jobs")
-    lane = await store._connect()
+    lane = await store._writer.connect()
     await lane.execute(f"prepare starting as {statements.START_JOBS}")
 
     plan = [row[0] for row in await lane.fetch(f"explain (costs off) execute starting({', '.join(['null'] * 8)})")]

@@ -137,7 +137,7 @@ async def test_a_lane_of_the_store_has_all_plans_to_choose_from(database_url: st
     switched = "; ".join(f"alter database {name} set {each} = off" for each in PLANS)
     await asyncio.to_thread(administer, database_url, switched)
 
-    connection = await store._connect()
+    connection = await store._writer.connect()
 
     found = {name: await connection.fetchval("select current_setting($1)", name) for name in PLANS}
     await connection.close()

@@ -70,7 +70,7 @@ async def test_of_many_jobs_that_nobody_has_seen_each_is_decided_for_itself(stor
     assert [answer.status if isinstance(answer, Job) else type(answer) for answer in answers] == [
         "canceled", NotAllowed, UnknownJob, "queued", "processing",
     ]  # fmt: skip
-    assert [len(await store.history(job.id)) for job in jobs] == [2, 2, 1, 2]
+    assert [len(await store.history.events(job.id)) for job in jobs] == [2, 2, 1, 2]
     assert await what_is_broken(connection) == []
 
 
@@ -159,7 +159,7 @@ async def test_a_start_does_to_a_job_what_the_rules_say(
         assert (started, row) == (None, job)
         return
     assert started == row
-    [event] = await store.history(job.id, after=job.seq)
+    [event] = await store.history.events(job.id, after=job.seq)
     assert (event.event, event.attempt, event.actor) == (expected, attempt, "worker:w2")
 
 
@@ -201,7 +201,7 @@ async def test_appends_to_one_job_from_many_tasks_are_all_kept_in_order(store: S
     async with asyncio.timeout(20):
         await asyncio.gather(*((store, other_store)[n % 2].append(job, reporting(n), actor="worker:w1") for n in range(40)))
 
-    history = await store.history(job.id)
+    history = await store.history.events(job.id)
     assert [event.seq for event in history] == list(range(1, 43))
     assert sorted(event.event.result for event in history[2:] if hasattr(event.event, "result")) == list(range(40))
 
@@ -212,10 +212,10 @@ async def test_history_is_read_from_a_place_and_a_job_is_folded_up_to_one(store:
         jobs.append(await store.append(jobs[-1], step, actor="worker:w1"))
     job = jobs[-1]
 
-    assert [await store.past(job.id, seq=seq) for seq in range(7)] == [None, *jobs, job]
-    assert [await store.past(job.id, at=each.updated_at) for each in jobs] == jobs
-    assert await store.past(job.id, at=job.created_at - timedelta(microseconds=1)) is None
-    assert await store.past(BOB, seq=1) is None
-    assert [event.seq for event in await store.history(job.id, after=2)] == [3, 4, 5]
-    assert await store.history(job.id, after=5) == []
-    assert await store.history(BOB) == []
+    assert [await store.history.past(job.id, seq=seq) for seq in range(7)] == [None, *jobs, job]
+    assert [await store.history.past(job.id, at=each.updated_at) for each in jobs] == jobs
+    assert await store.history.past(job.id, at=job.created_at - timedelta(microseconds=1)) is None
+    assert await store.history.past(BOB, seq=1) is None
+    assert [event.seq for event in await store.history.events(job.id, after=2)] == [3, 4, 5]
+    assert await store.history.events(job.id, after=5) == []
+    assert await store.history.events(BOB) == []

@@ -87,7 +87,7 @@ async def test_many_jobs_are_queued_at_once_and_in_order(store: Store, connectio
     jobs = await store.create_many([new(type=f"number {n}") for n in range(1_200)], actor="user:x", request_id="r")
 
     assert [job.type for job in jobs] == [f"number {n}" for n in range(1_200)]
-    assert {(await store.history(job.id))[0].actor for job in jobs[::100]} == {"user:x"}
+    assert {(await store.history.events(job.id))[0].actor for job in jobs[::100]} == {"user:x"}
     assert await connection.fetchval("select count(*) from job_events where request_id = 'r'") == 1_200
     assert await what_is_broken(connection) == []
     assert await store.create_many([], actor="user:x") == []

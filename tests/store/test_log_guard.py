@@ -170,7 +170,7 @@ async def test_the_service_works_with_no_more_than_reading_the_log_and_adding_to
         other = await store.create(new(), actor="user:x")
         await store.bind_key(ALICE, Idempotency("k2", "h"), other.id)
         await give_positions(database)
-        log = await store.log()
+        log = await store.history.log()
         page = await JobsView(database).page(JobFilter(), limit=10)
         differences = (await verify(database)).differences
 

@@ -112,7 +112,7 @@ async def test_times_never_run_backwards_within_a_job_although_the_local_clock_d
         if job.status is not Status.QUEUED:
             job = await store.append(job, retry, actor="user:x")
 
-    times = [event.at for event in await store.history(job.id)]
+    times = [event.at for event in await store.history.events(job.id)]
     assert times == sorted(times)
     assert await what_is_broken(connection) == []
 

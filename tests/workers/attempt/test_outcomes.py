@@ -55,7 +55,7 @@ async def test_a_job_is_started_and_completed(database: Database, store: Store, 
         assert await words(store, job) == ["queued", "started", "completed"]
         assert await starts(store, job) == [(1, worker.runner.worker_id)]
         assert (job.status, job.result, job.error, job.attempt) == (Status.COMPLETED, {"n": 7}, None, 1)
-        actors = [recorded.actor for recorded in await store.history(job.id)]
+        actors = [recorded.actor for recorded in await store.history.events(job.id)]
         assert actors == ["system:test", *[f"worker:{worker.runner.worker_id}"] * 2]
 
 
@@ -71,7 +71,7 @@ async def test_a_failing_job_is_retried_with_backoff_until_its_attempts_are_spen
 
     attempt = ["started", "failed, retried", "queued: retry"]
     assert await words(store, job) == ["queued", *attempt, *attempt, "started", "failed"]
-    history = await store.history(job.id)
+    history = await store.history.events(job.id)
     assert [recorded.attempt for recorded in history] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
     assert [event.delay for event in await events_of(store, job, Queued)][1:] == [
         timedelta(seconds=0.1),

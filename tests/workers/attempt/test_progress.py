@@ -54,7 +54,7 @@ async def test_the_first_report_and_the_first_change_are_appended_at_once_the_re
 
     job = await run_one(database, store, bus, job_type("reports", report))
 
-    history = await store.history(job.id)
+    history = await store.history.events(job.id)
     reports = [(recorded.event.result["at"], recorded.at) for recorded in history if isinstance(recorded.event, Progress)]
     values = [value for value, _ in reports]
     assert values[:2] == [0, 1]
@@ -113,7 +113,7 @@ async def test_a_report_that_comes_while_another_is_being_appended_waits_for_its
                 await asyncio.sleep(0)
         await until_job(database, job, lambda now: now.result == 3)
 
-    times = [recorded.at for recorded in await store.history(job.id) if isinstance(recorded.event, Progress)]
+    times = [recorded.at for recorded in await store.history.events(job.id) if isinstance(recorded.event, Progress)]
     assert len(times) == 4
     assert (times[3] - times[2]).total_seconds() > 0.7
 

@@ -154,7 +154,7 @@ async def test_progress_begins_with_none_and_ends_with_all(store: Store, databas
     sandbox = sandbox_of({str(number): [] for number in range(10, 30)})
     async with world_of(store, database, sandbox) as world, world.attempt() as attempt:
         await attempt.handle()
-        events = [recorded.event for recorded in await store.history(attempt.job.id)]
+        events = [recorded.event for recorded in await store.history.events(attempt.job.id)]
     reports = [event.result for event in events if isinstance(event, Progress)]
 
     assert reports[0] == {"totalRooms": 20, "processedRooms": 0}

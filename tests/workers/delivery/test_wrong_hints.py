@@ -90,14 +90,14 @@ async def test_a_hint_of_a_job_that_has_ended_is_dropped(
 ) -> None:
     async with working(database, store, bus, over_redis, [QUICK, FAIL_ONCE]):
         job = await ended(database, await queue(store, over_redis, FAIL_ONCE))
-        history = await store.history(job.id)
+        history = await store.history.events(job.id)
         of_old_and_future_attempts = [Hint(AttemptId(job.id, n), job.type, job.run_at) for n in (1, 2, 3)]
 
         over_redis.push(of_old_and_future_attempts)
 
         await ended(database, await queue(store, over_redis, QUICK))
         await until(lambda: _is_clean(redis))
-    assert await store.history(job.id) == history
+    assert await store.history.events(job.id) == history
 
 
 async def test_a_worker_that_does_not_know_a_type_leaves_its_hint_to_one_that_does(

@@ -76,7 +76,7 @@ async def test_jobs_of_a_killed_worker_are_retried_or_failed_as_their_type_says(
         assert failed.error.name == "WorkerLost"
         assert process.worker_id in failed.error.message
         await must_fold(database, store, job)
-        assert [r.actor for r in await store.history(job.id) if isinstance(r.event, Failed)] == ["system:rescue"]
+        assert [r.actor for r in await store.history.events(job.id) if isinstance(r.event, Failed)] == ["system:rescue"]
 
 
 async def test_a_handler_that_takes_its_process_down_costs_one_attempt(
@@ -133,7 +133,7 @@ async def test_a_worker_whose_loop_is_blocked_is_gone_and_its_late_result_is_ref
         # It is back: under a new name it runs what comes.
         await ended(database, await queue(store, None, QUICK))
     assert await words(store, job) == RESCUED
-    assert (await store.history(job.id))[-1].actor != f"worker:{process.worker_id}"
+    assert (await store.history.events(job.id))[-1].actor != f"worker:{process.worker_id}"
 
 
 async def test_two_rescuers_rescue_a_job_once(database: Database, store: Store, bus: Bus) -> None:

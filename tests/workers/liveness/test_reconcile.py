@@ -55,7 +55,7 @@ async def test_a_worker_that_finds_itself_declared_gone_stops_what_it_runs_and_g
         await lives_on(worker, store, database)
         assert await words(store, job) == RESCUED
         assert [worker_id for _, worker_id in await starts(store, job)] == [before, worker.runner.worker_id]
-        actors = [recorded.actor for recorded in await store.history(job.id)][2:4]
+        actors = [recorded.actor for recorded in await store.history.events(job.id)][2:4]
         assert actors == ["system:rescue", "system:rescue"]
 
 
@@ -155,7 +155,7 @@ async def test_what_a_worker_started_without_knowing_it_is_rescued_after_two_hea
         job = await ended(database, job)
 
     assert await words(store, job) == RESCUED
-    history = await store.history(job.id)
+    history = await store.history.events(job.id)
     assert (history[2].at - history[1].at).total_seconds() >= HEARTBEAT
 
 
