@@ -18,8 +18,7 @@ from events.job import JSON, Job, JobError
 from events.store import Store
 from events.writes import NewJob
 from tests.job_types import claim_of
-from workers.attempt.attempt import Attempt, RunContext
-from workers.attempt.progress import ProgressReports
+from workers.attempt.attempt import Attempt
 from workers.attempt.runner import Runner
 from workers.job_type import Context, JobType
 from workers.resources import Resources
@@ -32,7 +31,6 @@ class RunningAttempt:
     attempt: Attempt
     context: Context
     job_type: JobType[Any]
-    reports: ProgressReports
 
     @property
     def job(self) -> Job:
@@ -45,7 +43,8 @@ class RunningAttempt:
         try:
             return await self.job_type.run(self.context, payload)
         finally:
-            await self.reports.finish()
+            if self.attempt.progress is not None:
+                await self.attempt.progress.finish()
 
     def start_handling(self) -> asyncio.Task[JSON]:
         return asyncio.create_task(self.handle())
@@ -93,12 +92,11 @@ async def next_attempt(store: Store, resources: Resources, job_type: JobType[Any
         job_types={job_type.name: job_type},
         worker_id=worker,
         slots=1,
-        tell=lambda job: None,
+        handed_back=lambda job: None,
     )
-    attempt = Attempt(runner, claim_of(job))
+    attempt = runner.attempt_of(claim_of(job))
     started = await store.start_attempt(job.id, job.attempt, job.type, worker=worker)
     assert started is not None
     attempt.job = started
-    reports = attempt.reports = ProgressReports(attempt)
-    yield RunningAttempt(attempt, RunContext(attempt), job_type, reports)
+    yield RunningAttempt(attempt, attempt.context(), job_type)
     await runner.stop(grace=0)

@@ -208,18 +208,18 @@ def claim_of(job: Job) -> Claim:
 async def lives_on(worker: Worker, store: Store, database: Database) -> None:
     """Waits until every slot is free, and has the worker run that many jobs more at the same time."""
     runner = worker.runner
-    await until(lambda: runner.free == runner.slots and not runner.in_hand)
+    await until(lambda: runner.free == runner.slots.size and not runner.in_hand)
     must_be_whole(worker)
     meeting = secrets.token_hex(4)
-    MEETINGS[meeting] = asyncio.Barrier(runner.slots)
-    jobs = [await queue(store, None, MEET, {"meeting": meeting}) for _ in range(runner.slots)]
+    MEETINGS[meeting] = asyncio.Barrier(runner.slots.size)
+    jobs = [await queue(store, None, MEET, {"meeting": meeting}) for _ in range(runner.slots.size)]
 
     for job in jobs:
         runner.run(claim_of(job), started=lambda: None)
 
     for job in jobs:
         assert (await ended(database, job)).result == "met"
-    await until(lambda: runner.free == runner.slots)
+    await until(lambda: runner.free == runner.slots.size)
 
 
 async def queue(

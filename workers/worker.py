@@ -57,7 +57,7 @@ class Worker:
         self._turns = list(job_types)  # whose turn it is to be asked first
         self.runner = Runner(
             store=store, bus=bus, resources=resources, job_types=job_types, worker_id=new_worker_id(), slots=slots,
-            tell=lambda job: wire.push([Hint.of(job)]),
+            handed_back=lambda job: wire.push([Hint.of(job)]),
         )  # fmt: skip
         self._heart = Heartbeat(database=database, store=store, view=self._view, runner=self.runner, job_types=job_types)
         self._delivery = Delivery(database, self._view, wire, self._present_types)
@@ -71,7 +71,7 @@ class Worker:
         await self._heart.start()
         self._background = [lasting(self._heart.run(), "heartbeat"), lasting(self._delivery.run(), "delivery")]
         self._taking = lasting(self._take_jobs(), "taking jobs")
-        log.info("worker started", worker=self.runner.worker_id, job_types=list(self._job_types), slots=self.runner.slots)
+        log.info("worker started", worker=self.runner.worker_id, job_types=list(self._job_types), slots=self.runner.slots.size)
 
     async def stop(self, *, grace: float) -> None:
         """Takes no more, waits up to `grace` seconds for what runs, hands the rest back, says goodbye. The heart beats on
@@ -110,18 +110,18 @@ class Worker:
 
     async def _take_some(self) -> None:
         """Fills the free slots; where there is less to do than slots, waits for more."""
-        freed = self.runner.freed
+        freed = self.runner.slots.freed
         freed.clear()
         if not self.runner.free:
             await _either(self._stopping.wait(), freed.wait())
-        if self._more and self.runner.free < self.runner.slots // 4:
+        if self._more and self.runner.free < self.runner.slots.size // 4:
             # Jobs that were started together end together, and a claim costs the same for one as for a hundred.
             await asyncio.sleep(GATHER)
         if self._stopping.is_set() or not self.runner.free:
             return
-        running = self.runner.running_types
+        running = self.runner.slots.running_types
         room = Capacity(
-            self.runner.free, self.runner.slots // 4, self._turns, [type for type in self._turns if type not in running]
+            self.runner.free, self.runner.slots.size // 4, self._turns, [type for type in self._turns if type not in running]
         )
         taken = await self._take(room)
         self._more = taken >= room.slots - min(room.kept, len(room.idle))

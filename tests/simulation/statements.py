@@ -16,11 +16,10 @@ from events import statements as statements_module
 from projections import jobs as view
 from tests.simulation.postgres import Postgres, Row, SimConnection
 from workers import pauses
-from workers.attempt import attempt as run
+from workers.attempt import context
 from workers.delivery import tick as deliver
 from workers.liveness import heartbeat as rescue
 from workers.liveness import worker_table
-from workers.liveness import worker_table as presence
 
 STORE_EFFECT = "insert into effects (job_id, attempt, n) values (:job_id, :attempt, :n)"
 
@@ -370,9 +369,9 @@ STATEMENTS: dict[str, Statement] = dict(
         _known(worker_table.DECLARE_GONE, "DECLARE_GONE", "fb9b5b18", declare_gone),
         _known(pauses.IN_FORCE, "IN_FORCE", "c2776e9b", in_force),
         _known(pauses.PAUSE, "PAUSE", "28015f58", pause),
-        _known(presence.PRESENT_TYPES, "PRESENT_TYPES", "04f9d679", present_types),
+        _known(worker_table.PRESENT_TYPES, "PRESENT_TYPES", "04f9d679", present_types),
         _known(rescue.LEFT_BEHIND, "LEFT_BEHIND", "78b14c12", left_behind),
-        _known(run.STILL_MINE, "STILL_MINE", "11804d4b", still_mine),
+        _known(context.STILL_MINE, "STILL_MINE", "11804d4b", still_mine),
         _known(STORE_EFFECT, "STORE_EFFECT", "40e157c2", store_effect),
     )
 )

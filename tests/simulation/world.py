@@ -226,9 +226,9 @@ class World:
         """Workers with something in hand, after every job has ended."""
         runners = [(node.process.name, node.worker.runner) for node in self.nodes if node.ready and node.worker is not None]
         return [
-            f"worker of {name} has {len(runner.in_hand)} attempts and {runner.free} of {runner.slots} slots free"
+            f"worker of {name} has {len(runner.in_hand)} attempts and {runner.free} of {runner.slots.size} slots free"
             for name, runner in runners
-            if runner.in_hand or runner.free != runner.slots
+            if runner.in_hand or runner.free != runner.slots.size
         ]
 
     async def _stop_all(self) -> None:

@@ -1,15 +1,17 @@
 """One attempt of a job, from start to end.
 
-Invariants: nothing runs before its `started` is durable; a handler's word counts only while the job has this attempt and this
-worker (every append is guarded by `seq`, every effect by `Context.store`); whatever a handler does, its slot is free again once it
-has ended, or has had its time to stop, and its attempt ends in the log. An attempt that is not recorded as ended by us is ended
-by somebody else: a cancel, a rescue.
+Invariants:
+
+- Nothing runs before its `started` is durable.
+- A handler's result counts only while the job has this attempt and this worker: `seq` guards each append, `Context.store` each
+  effect.
+- A handler's slot is free again once it has ended, or once its time to stop has passed, whatever the handler does.
+- Each attempt ends in the log. Where this worker does not write the end, a cancel or a rescue does.
 """
 
 import asyncio
 import contextlib
-import time
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
 from enum import Enum, IntEnum, auto
 from typing import Any
 
@@ -18,27 +20,30 @@ from pydantic import ValidationError
 
 from events import job as rules
 from events.bus import Change
-from events.database import DATABASE_ERRORS, Database
+from events.concurrency import Deadlines
+from events.database import DATABASE_ERRORS
 from events.job import JSON, Job, JobError, NotAllowed, Status
 from events.writes import Decision
+from workers.attempt.context import STILL_MINE, RunContext
 from workers.attempt.failures import error_from
 from workers.attempt.outcome_json import as_json
 from workers.attempt.progress import ProgressReports
-from workers.attempt.runner import Runner, Stuck
+from workers.attempt.slots import Slots, StuckHandler
 from workers.delivery.wire import Claim
-from workers.job_type import Payload
-from workers.outcomes import AttemptOver, Final, GiveUp
+from workers.job_type import JobType, Payload
+from workers.outcomes import Final, GiveUp
+from workers.resources import Resources
 
 log = structlog.get_logger(__name__)
+
 PATIENCE = 2.0  # seconds that a canceled handler has to stop, before it counts as stuck
 
-STILL_MINE = """
-select 1 from jobs where id = :job_id and attempt = :attempt and worker = :worker and status = 'processing'
-"""
+Send = Callable[[Job, Decision], Awaitable[Job]]
+"""Appends what is decided on a job to the log, in the worker's name. Raises `NotAllowed` once the job has moved on."""
 
 
 class Interruption(IntEnum):
-    """Why a running handler is stopped from outside. Of those that come together the first in this order counts."""
+    """Why a running handler is stopped from outside. Of several reasons the first in this order counts."""
 
     OVER = 1  # canceled, or moved on to another attempt
     TIMEOUT = 2  # the deadline of the attempt has passed
@@ -46,8 +51,8 @@ class Interruption(IntEnum):
     LOST = 4  # the worker was declared gone
 
 
-class Lost(Exception):
-    """Nothing may be recorded: the worker was declared gone."""
+class WorkerLost(Exception):
+    """Nothing may be recorded, because the worker was declared gone."""
 
 
 class Phase(Enum):
@@ -57,39 +62,53 @@ class Phase(Enum):
     STARTED = auto()  # the log says so
     HANDLING = auto()
     TOLD = auto()  # the handler was told to stop
-    ENDED = auto()  # the handler has ended, or is waited for no longer
+    ENDED = auto()  # the handler has ended, or nobody waits for it any longer
 
 
 class Attempt:
-    """One attempt in this process's hands. One task runs its handler and then records how that ended; to stop the handler is to
-    cancel the task. Where the handler does not listen, the end is recorded by another, and the first records nothing any more."""
+    """One attempt in this process's hands.
+
+    One task runs the handler and then records how it ended; canceling the task stops the handler. Where the handler ignores
+    that, a second task records the end, and the first one records nothing any more.
+    """
 
     task: asyncio.Task[None]
     job: Job
-    """The job as last written here. There is none before the attempt was started."""
+    """The job as last written here. Unset until the attempt was started."""
 
-    def __init__(self, runner: Runner, claim: Claim) -> None:
-        self.runner = runner
+    def __init__(
+        self,
+        claim: Claim,
+        job_type: JobType[Any],
+        *,
+        worker: str,
+        resources: Resources,
+        slots: Slots,
+        deadlines: "Deadlines[Attempt]",
+        send: Send,
+        handed_back: Callable[[Job], None],
+        ended: "Callable[[Attempt], None]",
+    ) -> None:
+        """`handed_back` is called with a job that others may start at once, `ended` when nothing is left to do here."""
         self.id = claim.id
         self.job_id, self.number = claim.id
-        self.type = claim.type
-        self.worker = runner.worker_id
-        self.reports: ProgressReports | None = None
-        self._type = runner.job_types[claim.type]
+        self.worker = worker
+        self._job_type = job_type
+        self._resources = resources
+        self._slots = slots
+        self._deadlines = deadlines
+        self._send = send
+        self._handed_back = handed_back
+        self._ended = ended
+        self.progress: ProgressReports | None = None
         self._phase = Phase.STARTING
         self._interruption: Interruption | None = None
-        self._heard = 0  # the newest seq that was told of before we knew our own
-        self._doubted = False  # whether something was heard since the log was last asked
+        self._heard = 0  # the newest seq that was announced before we knew our own
+        self._doubted = False  # whether a change was announced since the log was last asked
         self._asking: asyncio.Task[None] | None = None
-        self._deadlines = runner.deadlines[claim.type]
-        self._patience: asyncio.TimerHandle | None = None  # once it was told to stop
+        self._patience: asyncio.TimerHandle | None = None  # set once the handler was told to stop
         self._result: JSON = None
         self._error: BaseException | None = asyncio.CancelledError()
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether its handler runs no more, or is waited for no longer."""
-        return self._phase is Phase.ENDED
 
     def begin(self, job: Job) -> None:
         """Runs the attempt: `job` was started for it."""
@@ -98,20 +117,23 @@ class Attempt:
         self.task = asyncio.create_task(self._run())
 
     def interrupt(self, why: Interruption) -> None:
-        """Stops the handler. What comes after its end changes nothing."""
+        """Stops the handler. Does nothing once it has ended."""
         if self._phase is Phase.ENDED:
             return
         self._interruption = why if self._interruption is None else min(why, self._interruption)
         if self._phase is Phase.HANDLING:
-            # Not this very moment: a handler that has what it was waiting for may end by itself.
+            # In the loop's next turn, because a handler that already has what it waited for may end by itself.
             asyncio.get_running_loop().call_soon(self._tell)
 
     def time_out(self) -> None:
         self.interrupt(Interruption.TIMEOUT)
 
     def hear(self, change: Change) -> None:
-        """Somebody else may have moved the job on. Our own events come back over the bus too, and they are not newer than we
-        know. The log is asked before anything is stopped, because whoever reaches Redis can announce what is not so."""
+        """Stops the handler when somebody else has moved the job on.
+
+        Our own events come back over the bus too; their `seq` is not newer than ours. The log is asked before anything is
+        stopped, because whoever reaches Redis can announce what is not so.
+        """
         if (change.attempt, change.status) == (self.number, Status.PROCESSING):
             return
         if self._phase is Phase.STARTING:
@@ -121,6 +143,30 @@ class Attempt:
             if self._asking is None or self._asking.done():
                 self._asking = asyncio.create_task(self._ask_the_log())
 
+    async def report(self, result: JSON) -> None:
+        """Appends progress, throttled."""
+        if self.progress is None:
+            self.progress = ProgressReports(self._append_progress)
+        await self.progress.report(result)
+
+    def context(self) -> RunContext:
+        return RunContext(self.job, worker=self.worker, resources=self._resources, report=self.report)
+
+    async def append(self, decide: Decision) -> Job:
+        self.job = await self._send(self.job, decide)
+        return self.job
+
+    async def _run(self) -> None:
+        """Handles the job, then records how that ended."""
+        if self._heard > self.job.seq and not await self._is_still_ours():
+            self.interrupt(Interruption.OVER)
+        if self._interruption is Interruption.LOST:
+            # Nothing was done yet. Hand the job back, because a rescue would spend an attempt and end for good what costs money.
+            self._interruption = Interruption.STOPPING
+        elif self._interruption is None and not await self._handle():
+            return
+        await self._record()
+
     async def _ask_the_log(self) -> None:
         while self._doubted and self._phase is not Phase.ENDED:
             self._doubted = False
@@ -128,46 +174,25 @@ class Attempt:
                 self.interrupt(Interruption.OVER)
 
     async def _is_still_ours(self) -> bool:
-        """As far as the log can be asked; while it is away nothing is stopped, and the next write or heartbeat finds out."""
+        """Whether the log has this attempt as ours.
+
+        While the log is away nothing is stopped: the next write or heartbeat finds out.
+        """
         values = {"job_id": self.job_id, "attempt": self.number, "worker": self.worker}
         try:
-            return await self.runner.resources.database.fetch_val(STILL_MINE, values) is not None
+            return await self._resources.database.fetch_val(STILL_MINE, values) is not None
         except DATABASE_ERRORS:
             return True
 
-    async def append(self, decide: Decision) -> Job:
-        self.job = await self.runner.store.append(self.job, decide, actor=f"worker:{self.worker}")
-        return self.job
-
-    async def _run(self) -> None:
-        """The story of an attempt that was started: do, record."""
-        if self._heard > self.job.seq and not await self._is_still_ours():
-            self.interrupt(Interruption.OVER)
-        if not self.runner.leased or self._interruption is Interruption.LOST:
-            # Nothing has been done yet: a rescue would count an attempt for it, and end for good what costs money.
-            self._interruption = Interruption.STOPPING
-        elif self._interruption is None and not await self._handle():
-            return
-        await self._record()
-
     async def _handle(self) -> bool:
-        """Runs the handler to its end. False where that came too late."""
+        """Runs the handler to its end. False where nobody waited for it any longer."""
         self._phase = Phase.HANDLING
         self._deadlines.add(self)
-        result: JSON = None
-        error: BaseException | None = None
-        try:
-            result = as_json(await self._type.run(RunContext(self), self._payload()))
-        except (SystemExit, KeyboardInterrupt) as raised:
-            # asyncio would let these end the whole worker.
-            error = TriedToExit(f"the handler raised {raised!r}")
-            error.__cause__ = raised
-        except BaseException as raised:
-            error = raised
+        result, error = await self._call_handler()
         if self._phase is Phase.ENDED:
             return False
         if self._phase is Phase.HANDLING and self._interruption in (Interruption.STOPPING, Interruption.TIMEOUT):
-            # What is done is done: it is recorded, though the worker is stopping, or the deadline has passed at that moment.
+            # The work is done. Record it, although the worker stops or the deadline passes at this very moment.
             self._interruption = None
         self._phase = Phase.ENDED
         self._deadlines.remove(self)
@@ -178,9 +203,21 @@ class Attempt:
         self._result, self._error = result, error
         return True
 
+    async def _call_handler(self) -> tuple[JSON, BaseException | None]:
+        """The handler's result, or what it raised."""
+        try:
+            return as_json(await self._job_type.run(self.context(), self._payload())), None
+        except (SystemExit, KeyboardInterrupt) as raised:
+            # asyncio would let these end the whole worker.
+            error = TriedToExit(f"the handler raised {raised!r}")
+            error.__cause__ = raised
+            return None, error
+        except BaseException as raised:
+            return None, raised
+
     def _payload(self) -> Payload:
         try:
-            payload: Payload = self._type.payload.model_validate(self.job.payload)
+            payload: Payload = self._job_type.payload.model_validate(self.job.payload)
         except ValidationError as error:
             fields = [
                 ".".join(map(str, problem["loc"])) for problem in error.errors(include_url=False, include_input=False)[:10]
@@ -200,19 +237,17 @@ class Attempt:
     def _give_up(self) -> None:
         """The handler swallows its cancellation: its attempt ends without it."""
         self._phase = Phase.ENDED
-        log.error("handler swallows its cancellation", job_id=self.job.id, attempt=self.number, type=self.type)
-        self.runner.stuck[self.task] = Stuck(self.job.id, self.number, self.type, time.monotonic())
-        self.task.add_done_callback(self.runner.stuck.pop)
+        log.error("handler swallows its cancellation", job_id=self.job_id, attempt=self.number, type=self._job_type.name)
+        self._slots.keep_stuck(self.task, StuckHandler(self.job_id, self.number, self._job_type.name))
         self.task = asyncio.create_task(self._record())
 
     async def _record(self) -> None:
-        """Writes how the attempt ended. Its slot may be used by another meanwhile."""
+        """Writes how the attempt ended. Another attempt may use its slot meanwhile."""
         self._phase = Phase.ENDED
-        self.runner.recording += 1
-        self.runner.freed.set()
+        self._slots.record(self.id)
         try:
             ended = await self._end()
-            if ended.status is not Status.COMPLETED:  # The history says so; a line for each would cost more than the attempt.
+            if ended.status is not Status.COMPLETED:  # The history says so. A line for each would cost more than the attempt.
                 name = ended.error and ended.error.name
                 log.info(
                     "attempt ended", job_id=ended.id, attempt=self.number, type=ended.type, status=ended.status, error=name
@@ -220,39 +255,38 @@ class Attempt:
         except NotAllowed as refusal:
             now = refusal.job
             log.info("attempt is over", job_id=now.id, attempt=self.number, status=now.status, now_in_attempt=now.attempt)
-        except Lost:
-            log.warning("attempt lost: the worker was declared gone", job_id=self.job.id, attempt=self.number)
+        except WorkerLost:
+            log.warning("attempt lost: the worker was declared gone", job_id=self.job_id, attempt=self.number)
         except Exception as error:
-            log.error("attempt not recorded: it will be rescued", job_id=self.job.id, attempt=self.number, exc_info=error)
+            log.error("attempt not recorded: it will be rescued", job_id=self.job_id, attempt=self.number, exc_info=error)
         finally:
-            self.runner.recording -= 1
             if self._asking is not None:
                 self._asking.cancel()
-            self.runner.end(self)
+            self._ended(self)
 
     async def _end(self) -> Job:
         if self._interruption is Interruption.LOST:
-            if self.reports is not None:
-                self.reports.drop()
-            raise Lost
-        if self.reports is not None:
-            await self.reports.finish()
+            if self.progress is not None:
+                self.progress.drop()
+            raise WorkerLost
+        if self.progress is not None:
+            await self.progress.finish()
         match self._interruption:
             case Interruption.STOPPING:
                 return await self._hand_back()
             case Interruption.TIMEOUT:
-                message = f"the attempt did not end within {self._type.deadline:g} seconds"
+                message = f"the attempt did not end within {self._job_type.deadline:g} seconds"
                 return await self._fail(JobError("Timeout", message), retry=True)
             case _:
                 return await self._record_outcome()
 
     async def _hand_back(self) -> Job:
-        handed_back = await self.append(lambda job: rules.hand_back(job, attempt=self.number, worker=self.worker))
-        self.runner.tell(handed_back)
-        return handed_back
+        job = await self.append(lambda job: rules.hand_back(job, attempt=self.number, worker=self.worker))
+        self._handed_back(job)
+        return job
 
     async def _record_outcome(self) -> Job:
-        """How the handler ended becomes the attempt's end. After a cancel this is refused, which is how we learn of it."""
+        """Appends the attempt's end as the handler ended. The log refuses it after a cancel, which is how we learn of that."""
         match self._error:
             case None:
                 return await self.append(
@@ -267,50 +301,28 @@ class Attempt:
                 return await self._fail(error_from(error), retry=not isinstance(error, Final))
 
     async def _fail(self, error: JobError, *, retry: bool) -> Job:
-        retry_in = self._type.backoff.after(self.number) if retry else None
+        retry_in = self._job_type.backoff.after(self.number) if retry else None
         return await self.append(
             lambda job: rules.fail(job, attempt=self.number, worker=self.worker, error=error, retry_in=retry_in)
         )
 
-
-class RunContext:
-    """The `Context` that a handler is handed."""
-
-    def __init__(self, attempt: Attempt) -> None:
-        self.job_id = attempt.job_id
-        self.attempt = attempt.number
-        self.user_id = attempt.job.user_id
-        self.resources = attempt.runner.resources
-        self._attempt = attempt
-
-    @property
-    def database(self) -> Database:
-        return self.resources.database
-
-    async def progress(self, result: JSON) -> None:
-        if self._attempt.reports is None:
-            self._attempt.reports = ProgressReports(self._attempt)
-        await self._attempt.reports.report(result)
-
-    @contextlib.asynccontextmanager
-    async def store(self) -> AsyncIterator[None]:
-        async with self.database.transaction():
-            yield
-            values = {"job_id": self.job_id, "attempt": self.attempt, "worker": self._attempt.worker}
-            if await self.database.fetch_val(STILL_MINE, values) is None:
-                raise AttemptOver(f"attempt {self.attempt} of job {self.job_id} is over: its effects were not stored")
+    async def _append_progress(self, result: JSON) -> None:
+        try:
+            await self.append(lambda job: rules.progress(job, attempt=self.number, worker=self.worker, result=result))
+        except NotAllowed:
+            self.interrupt(Interruption.OVER)
 
 
 class InvalidPayload(Final):
-    """The stored payload is not one of this job type: it was queued by another version."""
+    """The stored payload does not fit this job type: another version of it queued the job."""
 
 
 class TriedToExit(Final):
-    """A handler does not decide that the process ends."""
+    """A handler may not end the process."""
 
 
 async def _shake_off(task: asyncio.Task[Any]) -> None:
-    """The handler was told to stop, and that may still be on its way: it is nothing to what its task does after it."""
+    """Drops a cancellation that was meant for the handler and may still be on its way, so that it does not hit what follows."""
     while task.uncancel():
         pass
     with contextlib.suppress(asyncio.CancelledError):

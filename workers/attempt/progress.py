@@ -2,10 +2,10 @@
 
 import asyncio
 import time
+from collections.abc import Callable, Coroutine
+from typing import Any
 
-from events import job as rules
-from events.job import JSON, NotAllowed
-from workers.attempt.attempt import Attempt, Interruption
+from events.job import JSON
 from workers.attempt.outcome_json import as_json
 
 PROGRESS_EVERY = 1.0  # seconds between two progress events of a job, after the first two
@@ -15,8 +15,9 @@ class ProgressReports:
     """Progress on its way into the log: the first report and the first change at once, then at most one a second, and always
     the last. One append at a time."""
 
-    def __init__(self, attempt: Attempt) -> None:
-        self._attempt = attempt
+    def __init__(self, append: Callable[[JSON], Coroutine[Any, Any, None]]) -> None:
+        """`append` writes one report; it does not raise where the log refuses it."""
+        self._send = append
         self._unsent: list[JSON] = []  # at most one: the newest
         self._appended = 0
         self._last_append = 0.0
@@ -68,10 +69,3 @@ class ProgressReports:
         # Whoever waits for it may be cancelled: what was taken is sent all the same.
         self._sending = asyncio.ensure_future(self._send(self._unsent.pop()))
         await asyncio.shield(self._sending)
-
-    async def _send(self, result: JSON) -> None:
-        attempt = self._attempt
-        try:
-            await attempt.append(lambda job: rules.progress(job, attempt=attempt.number, worker=attempt.worker, result=result))
-        except NotAllowed:
-            attempt.interrupt(Interruption.OVER)

@@ -4,8 +4,7 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from itertools import chain
+from functools import partial
 from typing import Any
 
 import structlog
@@ -16,30 +15,18 @@ from events.job import Job
 from events.store import Store
 from events.writes import Answer
 from workers.attempt.attempt import PATIENCE, Attempt, Interruption
+from workers.attempt.slots import Slots
 from workers.delivery.wire import AttemptId, Claim
 from workers.job_type import JobType
 from workers.resources import Resources
 
 log = structlog.get_logger(__name__)
 
-
 HAND_BACK_WITHIN = 10.0  # seconds; what could not be handed back by then is rescued by somebody else
 
 
-@dataclass(frozen=True, slots=True)
-class Stuck:
-    """A handler that swallows its cancellation. Its attempt is over, and what it writes is refused."""
-
-    job_id: str
-    attempt: int
-    type: str
-    since: float
-    """`time.monotonic()`"""
-
-
 class Runner:
-    """Runs attempts, at most `slots` handlers at a time, under one worker id. While the end of one is being written, the next may
-    use its slot; of such there are never more than `slots` either."""
+    """Runs attempts under one worker id, at most `slots` handlers at a time."""
 
     def __init__(
         self,
@@ -50,26 +37,19 @@ class Runner:
         job_types: Mapping[str, JobType[Any]],
         worker_id: str,
         slots: int,
-        tell: Callable[[Job], None],
+        handed_back: Callable[[Job], None],
     ) -> None:
-        """`tell` is called with a job that was handed back: others may start it at once."""
-        self.store = store
-        self.tell = tell
-        self.resources = resources
-        self.job_types = job_types
+        """`handed_back` is called with a job that others may start at once."""
         self.worker_id = worker_id
-        self.slots = slots
+        self.slots = Slots(slots)
         self.attempts: dict[str, Attempt] = {}
-        """Those that were started, by job id."""
-        self.stuck: dict[asyncio.Task[None], Stuck] = {}
-        self.deadlines = {name: Deadlines(type.deadline, Attempt.time_out) for name, type in job_types.items()}
-        """Of the handlers that run, by job type."""
-        self.freed = asyncio.Event()
-        """Set when a slot becomes free."""
-        self.recording = 0
-        """How many handlers have ended whose attempt's end is still being written."""
+        """The attempts that were started, by job id."""
+        self._store = store
+        self._resources = resources
+        self._job_types = job_types
+        self._handed_back = handed_back
+        self._deadlines = {name: Deadlines(job_type.deadline, Attempt.time_out) for name, job_type in job_types.items()}
         self._starting: dict[AttemptId, Attempt] = {}
-        self._running: set[Attempt] = set()
         self._lost = False
         self._leased_until = math.inf
         self._stop_listening = bus.listen(self._hear)
@@ -81,21 +61,12 @@ class Runner:
 
     @property
     def free(self) -> int:
-        if not self.leased:
-            return 0
-        taken = len(self._starting) + len(self._running)
-        return min(self.slots - taken + self.recording, 2 * self.slots - taken)
+        return self.slots.free if self.leased else 0
 
     @property
-    def in_hand(self) -> dict[str, "Attempt"]:
+    def in_hand(self) -> dict[str, Attempt]:
         """By job id what was started, and what may be started at any moment."""
         return {id.job_id: attempt for id, attempt in self._starting.items()} | self.attempts
-
-    @property
-    def running_types(self) -> set[str]:
-        """Those of which an attempt has a slot. One whose end is only still being written has none."""
-        running = (attempt for attempt in self._running if not attempt.has_ended)
-        return {attempt.type for attempt in chain(self._starting.values(), running)}
 
     def run(self, claim: Claim, *, started: Callable[[], None]) -> None:
         """Starts the claimed attempt, if the log allows it, and runs it. Calls `started` as soon as its `started` is durable or
@@ -108,8 +79,9 @@ class Runner:
             # A second delivery. Redis excludes nobody, so this happens.
             started()
             return
-        attempt = self._starting[claim.id] = Attempt(self, claim)
-        answer = self.store.start_attempt(*claim.id, claim.type, worker=attempt.worker)
+        attempt = self._starting[claim.id] = self.attempt_of(claim)
+        self.slots.take(claim.id, claim.type)
+        answer = self._store.start_attempt(*claim.id, claim.type, worker=attempt.worker)
         answer.add_done_callback(lambda answer: self._begin(attempt, started, answer))
 
     async def stop(self, *, grace: float) -> None:
@@ -119,17 +91,24 @@ class Runner:
         await self._all_ended(within=PATIENCE + HAND_BACK_WITHIN)
         self._stop_listening()
 
-    def end(self, attempt: "Attempt") -> None:
-        """There is nothing left to do of this attempt."""
-        self._running.discard(attempt)
-        if self.attempts.get(attempt.job_id) is attempt:
-            del self.attempts[attempt.job_id]
-        self.freed.set()
+    def attempt_of(self, claim: Claim) -> Attempt:
+        """The claimed attempt, in the hands of this worker."""
+        return Attempt(
+            claim,
+            self._job_types[claim.type],
+            worker=self.worker_id,
+            resources=self._resources,
+            slots=self.slots,
+            deadlines=self._deadlines[claim.type],
+            send=partial(self._store.append, actor=f"worker:{self.worker_id}"),
+            handed_back=self._handed_back,
+            ended=self._forget,
+        )
 
     def lease(self, *, until: float) -> None:
         """Nobody declares this worker gone before then (`elapsed`)."""
         self._leased_until = until
-        self.freed.set()
+        self.slots.freed.set()
 
     def lose(self) -> None:
         """This worker was declared gone: others run what it ran. Stops it all, and runs no more until `go_on`."""
@@ -140,9 +119,9 @@ class Runner:
         """Under a new id, which is registered: nobody takes it for gone."""
         self.worker_id = new_worker_id
         self._lost = False
-        self.freed.set()
+        self.slots.freed.set()
 
-    def _begin(self, attempt: "Attempt", started: Callable[[], None], answer: Answer) -> None:
+    def _begin(self, attempt: Attempt, started: Callable[[], None], answer: Answer) -> None:
         """The log has said whether the attempt was started."""
         del self._starting[attempt.id]
         started()
@@ -153,10 +132,18 @@ class Runner:
             if before is not None:
                 before.interrupt(Interruption.OVER)
             self.attempts[job.id] = attempt
-            self._running.add(attempt)
+            if not self.leased:
+                # Nothing was done yet. Hand it back, because a rescue would spend an attempt on it.
+                attempt.interrupt(Interruption.STOPPING)
             attempt.begin(job)
             return
-        self.freed.set()
+        self.slots.release(attempt.id)
+
+    def _forget(self, attempt: Attempt) -> None:
+        """Nothing is left to do for this attempt."""
+        if self.attempts.get(attempt.job_id) is attempt:
+            del self.attempts[attempt.job_id]
+        self.slots.release(attempt.id)
 
     def _hear(self, change: Change) -> None:
         if (attempt := self.attempts.get(change.job_id)) is not None:
@@ -171,6 +158,6 @@ class Runner:
     async def _all_ended(self, *, within: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
-                while self._starting or self._running:
-                    self.freed.clear()
-                    await self.freed.wait()
+                while not self.slots.all_free:
+                    self.slots.freed.clear()
+                    await self.slots.freed.wait()

@@ -160,7 +160,7 @@ class Heartbeat:
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "job_types": list(self._job_types),
-            "slots": self._runner.slots,
+            "slots": self._runner.slots.size,
         }
         asked_at = elapsed()
         await self._database.execute(REGISTER, values)
@@ -202,7 +202,7 @@ def stuck_json(runner: Runner) -> str:
     now = time.monotonic()
     stuck = [
         {"jobId": handler.job_id, "attempt": handler.attempt, "type": handler.type, "seconds": now - handler.since}
-        for handler in runner.stuck.values()
+        for handler in runner.slots.stuck.values()
     ]
     return orjson.dumps(stuck).decode()
 

@@ -201,11 +201,11 @@ async def test_a_handler_that_swallows_its_cancellation_gives_its_slot_back_and_
     async with working(database, store, bus, wire, [type], slots=1) as worker:
         job = await ended(database, await queue(store, wire, type))
 
-        assert len(worker.runner.stuck) == 1
+        assert len(worker.runner.slots.stuck) == 1
         await lives_on(worker, store, database)
-        assert len(worker.runner.stuck) == 1
+        assert len(worker.runner.slots.stuck) == 1
         release.set()
-        await until(lambda: not worker.runner.stuck)
+        await until(lambda: not worker.runner.slots.stuck)
 
     assert await words(store, job) == ["queued", "started", "failed, retried", "queued: retry", "started", "completed"]
     assert job.result == "second"
@@ -224,5 +224,5 @@ async def test_a_canceled_job_whose_handler_does_not_listen_stays_canceled(
         await cancel(store, job)
 
         await lives_on(worker, store, database)
-        await until(lambda: not worker.runner.stuck)
+        await until(lambda: not worker.runner.slots.stuck)
         assert await words(store, job) == ["queued", "started", "canceled"]

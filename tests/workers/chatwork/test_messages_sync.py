@@ -517,7 +517,13 @@ async def test_the_worker_runs_it_and_its_end_is_in_the_log(store: Store, databa
             job = await attempt.lose(store)
         types = {CHATWORK_MESSAGES_SYNC.name: CHATWORK_MESSAGES_SYNC}
         runner = Runner(
-            store=store, bus=bus, resources=world.resources, job_types=types, worker_id="w9", slots=1, tell=lambda job: None
+            store=store,
+            bus=bus,
+            resources=world.resources,
+            job_types=types,
+            worker_id="w9",
+            slots=1,
+            handed_back=lambda job: None,
         )
 
         runner.run(claim_of(job), started=lambda: None)

@@ -218,7 +218,7 @@ async def test_a_worker_that_may_have_been_declared_gone_starts_nothing_before_i
         assert (worker.runner.free, worker.runner.in_hand, settled) == (0, {}, [])
         monkeypatch.setattr(rescue, "LEASE", 60)
         await worker._heart.beat()
-        assert worker.runner.free == worker.runner.slots
+        assert worker.runner.free == worker.runner.slots.size
         worker.runner.run(claim_of(job), started=lambda: settled.append(job))
         await ended(database, job)
         assert settled == [job]

@@ -128,7 +128,7 @@ async def test_a_handler_that_does_not_stop_does_not_keep_the_worker_from_stoppi
         await worker.stop(grace=0)
 
     release.set()
-    await until(lambda: not worker.runner.stuck)
+    await until(lambda: not worker.runner.slots.stuck)
     assert await words(store, job) == ["queued", "started", "queued: worker_shutdown"]
 
 

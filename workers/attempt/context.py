@@ -1,0 +1,41 @@
+"""The `Context` that a running handler gets."""
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from events.database import Database
+from events.job import JSON, Job
+from workers.outcomes import AttemptOver
+from workers.resources import Resources
+
+STILL_MINE = """
+select 1 from jobs where id = :job_id and attempt = :attempt and worker = :worker and status = 'processing'
+"""
+
+
+class RunContext:
+    """Gives a handler its job, its resources, progress reports and the fenced transaction."""
+
+    def __init__(self, job: Job, *, worker: str, resources: Resources, report: Callable[[JSON], Awaitable[None]]) -> None:
+        """`job` as it was started, by `worker`."""
+        self.job_id = job.id
+        self.attempt = job.attempt
+        self.user_id = job.user_id
+        self.resources = resources
+        self._worker = worker
+        self._report = report
+
+    @property
+    def database(self) -> Database:
+        return self.resources.database
+
+    async def progress(self, result: JSON) -> None:
+        await self._report(result)
+
+    @contextlib.asynccontextmanager
+    async def store(self) -> AsyncIterator[None]:
+        async with self.database.transaction():
+            yield
+            values = {"job_id": self.job_id, "attempt": self.attempt, "worker": self._worker}
+            if await self.database.fetch_val(STILL_MINE, values) is None:
+                raise AttemptOver(f"attempt {self.attempt} of job {self.job_id} is over: its effects were not stored")
