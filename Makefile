@@ -37,6 +37,7 @@ check: $(READY) ## lint, format and types; the page's types and tests
 	@$(VENV) -m ruff check .
 	@$(VENV) -m ruff format --check .
 	@$(VENV) -m mypy
+	@.venv/bin/lint-imports --no-logo --no-cache
 	@$(VENV) service/web/build.py --check
 
 check-page: $(READY) ## only the page's types and tests

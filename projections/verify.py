@@ -101,6 +101,12 @@ class Finding(NamedTuple):
     position: int | None
     detail: str
 
+    def to_json(self) -> dict[str, JSON]:
+        """`{name, jobId, seq, position, detail}`"""
+        return {
+            "name": self.name, "jobId": self.job_id, "seq": self.seq, "position": self.position, "detail": self.detail,
+        }  # fmt: skip
+
     def __str__(self) -> str:
         place = self.job_id or "the log"
         if self.seq is not None:

@@ -18,8 +18,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from events.database_url import read_database_url, with_service
 from events.scrub import hide
-from service.http.proxies import TrustedProxies, read_trusted_proxies
 from service.redis_url import checked_redis_url
+from service.trusted_proxies import TrustedProxies, read_trusted_proxies
 from workers.outgoing import Outgoing, trusting
 
 CHATWORK_API = "https://api.chatwork.com/v2"

@@ -14,7 +14,6 @@ from limits.errors import StorageError
 
 from events.redis_connections import redis_pool
 from service.accounts.sign_in_queue import SignInLine
-from service.http.problems import Problem
 
 T = TypeVar("T")
 
@@ -31,6 +30,14 @@ Allow = Callable[[MovingWindowRateLimiter, RateLimitItem, str], Awaitable[bool]]
 
 REDIS_AWAY = (StorageError, TimeoutError, TypeError, ValueError)
 """The latter two are raised by what somebody else has put in the place of our keys."""
+
+
+class TooManyTries(Exception):
+    """One try too many. `retry_after` says in how many seconds another one is allowed."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(f"too many tries, the next one in {retry_after} s")
+        self.retry_after = retry_after
 
 
 class SignInLimit:
@@ -50,17 +57,17 @@ class SignInLimit:
             self._shared = MovingWindowRateLimiter(storage)
 
     async def request(self, address: str) -> None:
-        """One more request, of which nothing has been read yet. Raises `Problem` 429 if it is one too many."""
+        """One more request, of which nothing has been read yet. Raises `TooManyTries`."""
         await self._must(MovingWindowRateLimiter.hit, FOR_ALL_REQUESTS, address)
 
     async def count(self, address: str, email: str) -> None:
-        """One more try, before its password is hashed. Raises `Problem` 429 if it is one too many."""
+        """One more try, before its password is hashed. Raises `TooManyTries`."""
         await self._must(MovingWindowRateLimiter.test, FOR_ALL_EMAILS, address)
         await self._must(MovingWindowRateLimiter.hit, FOR_ONE_EMAIL, f"{address} {email}")
 
     async def wrong(self, address: str) -> None:
         """The password was wrong. Right ones don't count against the others behind the same address."""
-        with contextlib.suppress(Problem):
+        with contextlib.suppress(TooManyTries):
             await self._must(MovingWindowRateLimiter.hit, FOR_ALL_EMAILS, address)
 
     async def forget(self, address: str, email: str) -> None:
@@ -76,8 +83,7 @@ class SignInLimit:
 
         again = await reset(self._here) or await self._asked(reset)
         if again is not None:
-            wait = max(1, math.ceil(again - time.time()))
-            raise _too_many("tries to sign in", wait)
+            raise TooManyTries(max(1, math.ceil(again - time.time())))
 
     async def _asked(self, ask: Callable[[MovingWindowRateLimiter], Awaitable[T]]) -> T | None:
         """What the count over all processes says; None while it is away."""
@@ -89,7 +95,3 @@ class SignInLimit:
         except REDIS_AWAY:
             self._shared_rests_until = time.monotonic() + REDIS_RESTS
             return None
-
-
-def _too_many(what: str, wait: int) -> Problem:
-    return Problem(429, f"Too many {what}. Try again in {wait} seconds.", headers={"Retry-After": str(wait)})

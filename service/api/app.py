@@ -19,15 +19,15 @@ from service.api import job_waiting as waiting
 from service.api import jobs_again as again
 from service.api import jobs_bulk as bulk
 from service.api import log as audit
+from service.api.docs_page import openapi_routes
 from service.http.context import Parts
 from service.http.endpoint import routes
 from service.http.logs import ABOUT, new_request_id
 from service.http.metrics import Metrics
-from service.http.openapi import openapi_routes
 from service.http.problems import answer_problem
-from service.http.proxies import TrustedProxies
 from service.http.request import client_of, header
 from service.page import Page
+from service.trusted_proxies import TrustedProxies
 
 log = structlog.get_logger("rireki.http")
 

@@ -9,15 +9,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from service.accounts.sign_in_limit import _too_many
 from service.accounts.sign_in_queue import LineFull
 from service.accounts.users import LONGEST_PASSWORD, TOKEN_LIFE, Role, User, normal_email
 from service.http.authentication import COOKIE
 from service.http.context import Parts
 from service.http.endpoint import Answer, Call, Endpoint, Who, json_answer
-from service.http.problems import not_signed_in
-from service.http.proxies import counted_as
+from service.http.problems import not_signed_in, too_many
 from service.http.request import Fields, Nothing, client_of
+from service.trusted_proxies import counted_as
 
 MOST_OF_A_SIGN_IN = 8 * 1024  # bytes of a body
 
@@ -60,7 +59,7 @@ async def login(call: Call[Nothing, Credentials]) -> Response:
         with call.parts.tries.line.place(_counted(call.request)):
             signed_in = await _signed_in(call)
     except LineFull:
-        raise _too_many("people sign in at this moment", COME_AGAIN) from None
+        raise too_many("people sign in at this moment", COME_AGAIN) from None
     user, token = signed_in
     answer: SignedIn = {"token": token, "user": user_json(user)}
     return json_answer(answer, headers={"Set-Cookie": _cookie(call, token, int(TOKEN_LIFE.total_seconds()))})

@@ -10,7 +10,6 @@ from typing_extensions import TypedDict
 from events.findings import FindingName
 from events.job import EVENT_TYPES, JSON, Job, JobError, Recorded, Status, Unreadable, rfc3339, word
 from events.stored import event_data
-from projections.verify import Finding
 from service.accounts.users import User
 
 Time = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
@@ -107,16 +106,6 @@ def event_json(recorded: Recorded, *, with_stack: bool) -> EventDocument:
         "actor": recorded.actor,
         "data": data,
         "at": rfc3339(recorded.at),
-    }
-
-
-def finding_json(finding: Finding) -> FindingDocument:
-    return {
-        "name": finding.name,
-        "jobId": finding.job_id,
-        "seq": finding.seq,
-        "position": finding.position,
-        "detail": finding.detail,
     }
 
 

@@ -36,7 +36,7 @@ from events.store import Store
 from projections.rebuild import BrokenHistories, RebuildRefused, rebuild_view
 from projections.seal import seal_everything
 from projections.verify import UNSEALED, Finding, Verified, verify
-from service.api.documents import event_json, finding_json, job_json
+from service.api.documents import event_json, job_json
 from service.commands.plain_text import plain_text, print_fields, print_json, shortened, visible
 from workers.registry import unique_key
 
@@ -86,7 +86,7 @@ async def print_replay(database: Database, job_id: str, until: int | datetime | 
         for recorded, job in steps:
             print_json({"event": event_json(recorded, with_stack=True), "job": job_json(job, with_stack=True)})
         if broken is not None:
-            print_json({"broken": finding_json(broken)})
+            print_json({"broken": broken.to_json()})
     elif sys.stdout.isatty():
         Console().print(_replay_table(job_id, steps))
     else:
@@ -116,7 +116,7 @@ async def print_verification(database: Database, job_id: str | None, *, as_json:
                 "events": verified.events,
                 "lastPosition": verified.last_position,
                 "unsealed": verified.unsealed,
-                "findings": [finding_json(finding) for finding in verified.findings],
+                "findings": [finding.to_json() for finding in verified.findings],
                 "findingCounts": {name.value: count for name, count in verified.counts.items()},
                 "differences": [{"jobId": each.job_id, "detail": each.detail} for each in verified.differences],
             }

@@ -4,17 +4,12 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import orjson
 from pydantic import BaseModel, TypeAdapter
-from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
-from starlette.routing import Route
 
 from service.http.authentication import COOKIE
 from service.http.endpoint import Answer, Endpoint, Who
 from service.http.problems import ProblemDocument
 from service.http.request import LONGEST_KEY, LONGEST_WAIT, Nothing, size
-from service.page import Page
 
 JSON_TYPE = "application/json"
 PROBLEM_TYPE = "application/problem+json"
@@ -200,62 +195,3 @@ def _refusals(endpoint: Endpoint) -> list[int]:
 
 
 # The page to browse it --------------------------------------------------------------------------------------------------------
-
-DOCS_PAGE = """\
-<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>Rireki API</title>
-<link rel="stylesheet" href="/api/docs/swagger-ui.css">
-<link rel="icon" type="image/png" href="/api/docs/favicon-32x32.png">
-<link rel="license" href="/api/docs/LICENSE.txt">
-<div id="docs"></div>
-<script src="/api/docs/swagger-ui-bundle.js"></script>
-<script src="/api/docs/start.js"></script>
-</html>
-"""
-
-# A file of its own: the page's Content-Security-Policy lets no inline script run.
-DOCS_SCRIPT = """\
-SwaggerUIBundle({url: "/api/openapi.json", dom_id: "#docs", deepLinking: true, validatorUrl: null, tryItOutEnabled: true})
-"""
-
-DOCS_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self';"
-    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-SWAGGER_UI = "api/docs/swagger-ui-bundle.js"  # among the files of the page, whose build puts all of Swagger UI's there
-
-NOT_BUILT_PAGE = """\
-<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>Rireki API</title>
-<h1>Rireki API</h1>
-<p>Swagger UI has not been built: <code>make setup</code> builds it together with the page.</p>
-<p>The OpenAPI document that it would show is <a href="/api/openapi.json">/api/openapi.json</a>.</p>
-</html>
-"""
-
-
-def openapi_routes(endpoints: Sequence[Endpoint], page: Page) -> list[Route]:
-    document = orjson.dumps(openapi_document(endpoints))
-
-    async def openapi_json(request: Request) -> Response:
-        return Response(document, media_type=JSON_TYPE)
-
-    async def docs_page(request: Request) -> Response:
-        shown = DOCS_PAGE if page.has(SWAGGER_UI) else NOT_BUILT_PAGE
-        return HTMLResponse(shown, headers={"Content-Security-Policy": DOCS_POLICY})
-
-    return [
-        Route("/api/openapi.json", openapi_json),
-        Route("/api/docs", docs_page),
-        Route("/api/docs/start.js", _docs_script),
-    ]
-
-
-async def _docs_script(request: Request) -> Response:
-    return Response(DOCS_SCRIPT, media_type="text/javascript")

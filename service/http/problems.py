@@ -16,6 +16,7 @@ from events.faults import fault
 from events.job import BrokenHistory, NotAllowed
 from events.writes import BrokenView, KeyTaken
 from projections import jobs
+from service.accounts.sign_in_limit import TooManyTries
 from workers.chatwork import messages
 from workers.summaries.companies import MAX_NAME, NameNotValid, NameTaken, RoomNotLinked, UnknownCompany, UnknownRoom
 
@@ -65,6 +66,11 @@ def not_signed_in(detail: str) -> Problem:
     return Problem(401, detail, headers={"WWW-Authenticate": "Bearer"})
 
 
+def too_many(what: str, retry_after: int) -> Problem:
+    """429 for too many of `what`; `retry_after` in seconds."""
+    return Problem(429, f"Too many {what}. Try again in {retry_after} seconds.", headers={"Retry-After": str(retry_after)})
+
+
 def problem_of(error: Exception) -> Problem:
     """What the client is told about `error`."""
     match error:
@@ -95,8 +101,10 @@ def problem_of(error: Exception) -> Problem:
             return bad_field("cursor", "is not a cursor that this list gave", 400)
         case KeyTaken():
             return bad_field("Idempotency-Key", "was used with another request")
+        case TooManyTries():
+            return too_many("tries to sign in", error.retry_after)
         case LockNotAvailable():
-            return Problem(503, "Somebody else is at it. Try again in a moment.", headers={"Retry-After": "2"})
+            return Problem(503, "Another operation holds this row. Try again.", headers={"Retry-After": "2"})
         case _ if fault(error) is not None:
             return Problem(500, "The database is there and cannot be used as it is. /readyz and the log name the cause.")
         case _ if is_away(error):

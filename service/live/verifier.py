@@ -10,7 +10,6 @@ import structlog
 
 from events.database import DATABASE_ERRORS, Database, Row
 from projections.verify import Verified, verify
-from service.api.documents import finding_json
 from workers.registry import unique_key
 
 log = structlog.get_logger("rireki")
@@ -106,7 +105,7 @@ class Verifier:
 
 def _found(verified: Verified) -> dict[str, Any]:
     found = verified.findings[:MOST_DIFFERENCES]
-    documents = orjson.dumps([finding_json(finding) for finding in found]).decode()
+    documents = orjson.dumps([finding.to_json() for finding in found]).decode()
     return {
         "jobs": verified.jobs,
         "events": verified.events,

@@ -69,7 +69,7 @@ def test_the_line_is_short_and_one_address_takes_only_a_part() -> None:
 
 
 async def test_who_waits_too_long_for_a_hasher_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.sign_in_line.WAITS_AT_MOST", 0.05)
+    monkeypatch.setattr("service.accounts.sign_in_queue.WAITS_AT_MOST", 0.05)
     line = SignInLine()
 
     async with line.hasher("a"), line.hasher("b"):

@@ -346,7 +346,7 @@ async def test_a_stream_ends_when_its_caller_may_see_less(
     service: Service, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "ASK_AGAIN", 0.0)
-    monkeypatch.setattr("service.users.FRESH", 0.0)
+    monkeypatch.setattr("service.accounts.users.FRESH", 0.0)
 
     async with changes(service.as_admin) as everything:
         await database.execute("update users set role = 'employee' where id = :id", {"id": service.admin.id})

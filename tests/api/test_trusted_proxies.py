@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from service.accounts.sign_in_limit import FOR_ONE_EMAIL
 from service.config import ConfigError, Settings, load_settings
-from service.http.proxies import counted_as, read_trusted_proxies
+from service.trusted_proxies import counted_as, read_trusted_proxies
 from tests.service_fixture import PASSWORD, Service, make_parts, service, serving
 
 __all__ = ["service"]

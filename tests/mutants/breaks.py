@@ -25,21 +25,27 @@ class Break:
 JOB = "events/job.py"
 STORE = "events/store.py"
 COMMIT = "events/group_commit.py"
-DEADLINES = "events/concurrency.py"
-LASTING = "events/concurrency.py"
+CONCURRENCY = "events/concurrency.py"
 SEAL = "projections/seal.py"
-RUN = "workers/attempt/attempt.py"
+ATTEMPT = "workers/attempt/attempt.py"
+RUNNER = "workers/attempt/runner.py"
+SLOTS = "workers/attempt/slots.py"
 RESCUE = "workers/liveness/heartbeat.py"
 DELIVER = "workers/delivery/tick.py"
 WIRE = "workers/delivery/redis_wire.py"
 WORKER = "workers/worker.py"
+STATEMENTS = "events/statements.py"
+WRITER = "events/batch_writer.py"
+CLOCK = "events/database_clock.py"
+CONTEXT = "workers/attempt/context.py"
+WORKER_TABLE = "workers/liveness/worker_table.py"
 
 BREAKS = (
     # The one write ------------------------------------------------------------------------------------------------------------
     Break(
         "no seq guard",
         "a decision made on an old state is written all the same: late workers overwrite, two workers start one attempt",
-        (Edit(STORE, "where j.id = a.id and j.seq = a.expected_seq", "where j.id = a.id"),),
+        (Edit(STATEMENTS, "where j.id = a.id and j.seq = a.expected_seq", "where j.id = a.id"),),
         ("tests/store/test_decided_again.py::test_of_many_starts_of_one_attempt_in_two_processes_one_counts",),
     ),
     Break(
@@ -47,7 +53,7 @@ BREAKS = (
         "a hint that is late starts the attempt after its own, which has a hint too",
         (
             Edit(
-                STORE,
+                STATEMENTS,
                 "(j.status, j.attempt, j.type) is not distinct from (a.status, a.attempt, a.type)",
                 "(j.status, j.type) is not distinct from (a.status, a.type)",
             ),
@@ -59,7 +65,7 @@ BREAKS = (
         "two workers with one hint run it both",
         (
             Edit(
-                STORE,
+                STATEMENTS,
                 "(j.status, j.attempt, j.type) is not distinct from (a.status, a.attempt, a.type)",
                 "(j.attempt, j.type) is not distinct from (a.attempt, a.type)",
             ),
@@ -71,7 +77,7 @@ BREAKS = (
         "view and log differ from the first refused event on",
         (
             Edit(
-                STORE,
+                STATEMENTS,
                 "where e.job_id in (select id from moved)",
                 "where e.job_id in (select id from moved) and e.type <> 'progress'",
             ),
@@ -81,13 +87,13 @@ BREAKS = (
     Break(
         "rows are moved in no order",
         "two batches that hold the same jobs wait for each other in a ring",
-        (Edit(STORE, "unnest($1::job_move_row[]) order by id", "unnest($1::job_move_row[])"),),
+        (Edit(STATEMENTS, "unnest($1::job_move_row[]) order by id", "unnest($1::job_move_row[])"),),
         ("tests/store/test_races.py::test_batches_in_crossing_order_that_meet_a_held_job_do_not_end_in_a_ring",),
     ),
     Break(
         "attempts are started in no order",
         "two workers that have claimed the same jobs wait for each other in a ring",
-        (Edit(STORE, "    order by a.id\n), moved", "), moved"),),
+        (Edit(STATEMENTS, "    order by a.id\n), moved", "), moved"),),
         ("tests/store/test_races.py::test_starts_in_crossing_order_that_meet_a_held_job_do_not_end_in_a_ring",),
     ),
     Break(
@@ -125,7 +131,7 @@ BREAKS = (
         "a request is told 2xx for a job that a killed database has never seen",
         (
             Edit(
-                STORE,
+                WRITER,
                 "        done = {row[",
                 "        for write in writes:\n            if not write.answer.done():\n"
                 "                write.answer.set_result(write.after)\n        done = {row[",
@@ -165,13 +171,13 @@ BREAKS = (
     Break(
         "the local clock is believed",
         "a machine whose clock is wrong writes times that never were",
-        (Edit(STORE, "return self._theirs + timedelta(seconds=elapsed() - self._measured)", "return datetime.now(UTC)"),),
+        (Edit(CLOCK, "return self._theirs + timedelta(seconds=elapsed() - self._measured)", "return datetime.now(UTC)"),),
         ("tests/store/test_time.py::test_events_bear_the_time_of_the_database_although_the_local_clock_is_wrong",),
     ),
     Break(
         "time runs backwards within a job",
         "the job as it was at a time cannot be said any more",
-        (Edit(STORE, "at = now if job is None else max(now, job.updated_at)", "at = now"),),
+        (Edit(WRITER, "at = now if job is None else max(now, job.updated_at)", "at = now"),),
         (
             "tests/store/test_time.py::test_an_event_is_never_earlier_than_the_one_before_although_the_clock_of_the_database_was_set_back",
         ),
@@ -195,7 +201,7 @@ BREAKS = (
         "an idempotency key bound after its job",
         "a request that is repeated at the same moment makes a second job",
         (
-            Edit(STORE, "    where a.idempotency_key is not null and", "    where false and"),
+            Edit(STATEMENTS, "    where a.idempotency_key is not null and", "    where false and"),
             Edit(
                 STORE,
                 "            if created is not None:\n",
@@ -228,43 +234,43 @@ BREAKS = (
     Break(
         "what is sent again is decided again",
         "a client whose cancel was carried out, but whose answer was lost on its way from PostgreSQL, is told that it was refused",
-        (Edit(STORE, "if write.before is None and write.new is None]", "if write.decide is not None]"),),
+        (Edit(WRITER, "if write.before is None and write.new is None]", "if write.decide is not None]"),),
         ("tests/store/test_broken_connections.py::test_an_append_whose_connection_breaks_is_written_once_and_answered",),
     ),
     Break(
         "one's own event is not recognised",
         "a worker whose answer was lost is told that somebody else has completed its job",
-        (Edit(STORE, "if again and len(done) < len(writes):", "if False:"),),
+        (Edit(WRITER, "if again and len(done) < len(writes):", "if False:"),),
         ("tests/store/test_broken_connections.py::test_an_append_whose_connection_breaks_is_written_once_and_answered",),
     ),
     Break(
         "one's own start is not recognised",
         "a worker whose answer was lost leaves the job that it has started to the rescue",
-        (Edit(STORE, "if again and len(rows) < len(starts):", "if False:"),),
+        (Edit(WRITER, "if again and len(rows) < len(starts):", "if False:"),),
         ("tests/store/test_broken_connections.py::test_a_start_whose_connection_breaks_is_written_once_and_answered",),
     ),
     Break(
         "a start that is being committed is passed over when its type is paused meanwhile",
         "the worker has the job by the log and not in hand: it is rescued, and ended for good where it costs money",
-        (Edit(STORE, "            await connection.fetch(UNTIL_FREE, ids)\n", ""),),
+        (Edit(WRITER, "            await connection.fetch(UNTIL_FREE, ids)\n", ""),),
         ("tests/store/test_broken_connections.py::test_a_start_that_the_lost_backend_still_commits_is_not_written_again",),
     ),
     Break(
         "somebody else's start taken for one's own",
         "of a job that was delivered twice both are run, as soon as a connection breaks",
-        (Edit(STORE, " and e.type = 'started' and e.salt = a.salt", " and e.type = 'started'"),),
+        (Edit(STATEMENTS, " and e.type = 'started' and e.salt = a.salt", " and e.type = 'started'"),),
         ("tests/store/test_broken_connections.py::test_a_start_that_is_sent_again_does_not_take_another_s_for_its_own",),
     ),
     Break(
         "a start that was canceled meanwhile is answered as one that goes on",
         "the handler is entered though the job has ended",
-        (Edit(STORE, "on j.id = e.job_id and j.status = 'processing' and j.attempt", "on j.id = e.job_id and j.attempt"),),
+        (Edit(STATEMENTS, "on j.id = e.job_id and j.status = 'processing' and j.attempt", "on j.id = e.job_id and j.attempt"),),
         ("tests/store/test_broken_connections.py::test_a_start_that_is_sent_again_when_the_job_was_canceled_is_refused",),
     ),
     Break(
         "'not there' taken for 'not written'",
         "the old backend commits after we have looked, and the decision is made and written a second time",
-        (Edit(STORE, "        done = {row[", "        done: set[str] = set() if again else {row["),),
+        (Edit(WRITER, "        done = {row[", "        done: set[str] = set() if again else {row["),),
         ("tests/store/test_broken_connections.py::test_a_write_that_the_lost_backend_still_commits_is_not_written_again",),
     ),
     Break(
@@ -316,7 +322,7 @@ BREAKS = (
     Break(
         "no fence for effects",
         "a canceled or rescued attempt still stores its messages and drafts",
-        (Edit(RUN, "if await self.database.fetch_val(STILL_MINE, values) is None:", "if False:"),),
+        (Edit(CONTEXT, "if await self.database.fetch_val(STILL_MINE, values) is None:", "if False:"),),
         (
             "tests/workers/attempt/test_effects.py::test_effects_of_an_attempt_that_is_over_are_rolled_back_and_its_reports_refused",
         ),
@@ -324,7 +330,7 @@ BREAKS = (
     Break(
         "effects are not fenced by attempt",
         "after a cancel and a retry, the old attempt's effects are stored beside the new one's",
-        (Edit(RUN, "and attempt = :attempt and worker", "and (attempt = :attempt or true) and worker"),),
+        (Edit(CONTEXT, "and attempt = :attempt and worker", "and (attempt = :attempt or true) and worker"),),
         (
             "tests/workers/attempt/test_effects.py::test_effects_of_an_attempt_that_is_over_are_rolled_back_and_its_reports_refused",
         ),
@@ -346,7 +352,7 @@ BREAKS = (
         "rescued without being declared gone",
         "a worker that comes back goes on under the name from which its jobs were taken",
         (
-            Edit(RESCUE, "where gone_at is null and last_seen < now()", "where false and last_seen < now()"),
+            Edit(WORKER_TABLE, "where gone_at is null and last_seen < now()", "where false and last_seen < now()"),
             Edit(
                 RESCUE,
                 "w.id = j.worker and w.gone_at is null)",
@@ -358,7 +364,7 @@ BREAKS = (
     Break(
         "no patience after PostgreSQL's start",
         "a restart of the database makes every worker look dead",
-        (Edit(RESCUE, "and pg_postmaster_start_time() < now() - make_interval(secs => :lease)\n", ""),),
+        (Edit(WORKER_TABLE, "and pg_postmaster_start_time() < now() - make_interval(secs => :lease)\n", ""),),
         ("tests/workers/liveness/test_living_workers.py::test_nobody_is_gone_before_postgresql_has_run_for_a_lease",),
     ),
     Break(
@@ -372,7 +378,7 @@ BREAKS = (
         "stopped between its beat and its look at the others, it takes for dead all who stood still with it",
         (
             Edit(
-                RESCUE,
+                WORKER_TABLE,
                 "me.last_seen = :seen and me.last_seen >= now() - make_interval(secs => :beat)",
                 "(cast(:seen as timestamptz), cast(:beat as float8)) is not null",
             ),
@@ -423,7 +429,7 @@ BREAKS = (
     Break(
         "a worker that returns keeps its id",
         "it goes on beside those who have taken over its jobs, and is never seen as new",
-        (Edit(RESCUE, "before.id = w.id and w.gone_at is null", "before.id = w.id"),),
+        (Edit(WORKER_TABLE, "before.id = w.id and w.gone_at is null", "before.id = w.id"),),
         (
             "tests/workers/liveness/test_reconcile.py::test_a_worker_that_finds_itself_declared_gone_stops_what_it_runs_and_goes_on_under_a_new_name",
         ),
@@ -439,7 +445,7 @@ BREAKS = (
     Break(
         "a worker that may be gone starts jobs",
         "frozen between claim and start, it starts a job that is rescued at once, and ended where it costs money: nothing has run",
-        (Edit(RUN, "        if not self.leased:\n            return\n", ""),),
+        (Edit(RUNNER, "        if not self.leased:\n            return\n", ""),),
         (
             "tests/workers/liveness/test_dead_workers.py::test_a_worker_that_may_have_been_declared_gone_starts_nothing_before_it_knows_better",
         ),
@@ -447,7 +453,18 @@ BREAKS = (
     Break(
         "what a gone worker has started and not run is left to the rescue",
         "frozen while it started a job, it comes back and lets a job fail of which nothing has run",
-        (Edit(RUN, "if not self.runner.leased or self._interruption is Interruption.LOST:", "if False:"),),
+        (
+            Edit(
+                ATTEMPT,
+                "if self._interruption is Interruption.LOST:\n            # Nothing was done yet",
+                "if False:\n            # Nothing was done yet",
+            ),
+            Edit(
+                RUNNER,
+                "            if not self.leased:\n                # Nothing",
+                "            if False:\n                # Nothing",
+            ),
+        ),
         (
             "tests/workers/liveness/test_dead_workers.py::test_a_worker_that_was_frozen_while_it_started_a_job_and_declared_gone_hands_it_back_without_having_run_it",
         ),
@@ -475,7 +492,7 @@ BREAKS = (
     Break(
         "a part of a process ends in silence",
         "jobs are neither delivered nor rescued any more by a process that looks alive, and nobody starts another",
-        (Edit(LASTING, "    task.add_done_callback(_tell_if_broken)\n", ""),),
+        (Edit(CONCURRENCY, "    task.add_done_callback(_tell_if_broken)\n", ""),),
         ("tests/process/test_processes.py::test_a_process_ends_by_the_error_of_a_part_that_was_to_last",),
     ),
     # Delivery -----------------------------------------------------------------------------------------------------------------
@@ -485,8 +502,8 @@ BREAKS = (
         (
             Edit(
                 STORE,
-                "                created = await self._write(_creation(new, actor, request_id))\n",
-                "                write = _creation(new, actor, request_id)\n"
+                "                created = await self._write(creation(new, actor, request_id))\n",
+                "                write = creation(new, actor, request_id)\n"
                 "                _stamp(write, datetime.now(UTC), new_salts(1))\n"
                 "                asyncio.get_running_loop().create_task(self._write(write))\n"
                 "                created = write.after\n",
@@ -499,7 +516,7 @@ BREAKS = (
         "an attempt that is refused, or given to another worker, has had its effects already",
         (
             Edit(
-                STORE,
+                WRITER,
                 "            done = await self._start_jobs(connection, starts, again)\n",
                 "            for job in map(job_from, await connection.fetch(JOBS, [each.job_id for each in starts])):\n"
                 "                next(each for each in starts if each.job_id == job.id).answer.set_result(job)\n"
@@ -513,9 +530,9 @@ BREAKS = (
         "a worker that dies in between has taken the hint along: the job waits for the next delivery",
         (
             Edit(
-                RUN,
-                "        attempt = self._starting[claim.id] = Attempt(self, claim)\n",
-                "        attempt = self._starting[claim.id] = Attempt(self, claim)\n        started()\n",
+                RUNNER,
+                "        attempt = self._starting[claim.id] = self.attempt_of(claim)\n",
+                "        attempt = self._starting[claim.id] = self.attempt_of(claim)\n        started()\n",
             ),
         ),
         ("tests/workers/delivery/test_redis_keys.py::test_an_entry_stays_in_redis_until_started_is_durable",),
@@ -541,7 +558,7 @@ BREAKS = (
     Break(
         "a second delivery is run a second time",
         "the second delivery stops the first: the handler is never entered, and the attempt is spent",
-        (Edit(RUN, "claim.id in self._starting or (running is not None", "False and (running is not None"),),
+        (Edit(RUNNER, "claim.id in self._starting or (running is not None", "False and (running is not None"),),
         (
             "tests/mutants/test_caught.py::test_a_hint_that_comes_again_while_its_attempt_is_being_started_is_settled_and_disturbs_nothing",
         ),
@@ -551,7 +568,7 @@ BREAKS = (
         "what an operator has stopped goes on, as far as it is on the wire already",
         (
             Edit(
-                STORE,
+                STATEMENTS,
                 "from pauses p where p.until is null",
                 "from pauses p where false",
             ),
@@ -561,19 +578,19 @@ BREAKS = (
     Break(
         "ends that wait to be written are not counted",
         "while PostgreSQL hangs a worker takes more and more, and is killed for its memory with all of it",
-        (Edit(RUN, ", 2 * self.slots - taken)", ", self.slots)"),),
+        (Edit(SLOTS, ", 2 * self.size - taken)", ", self.size)"),),
         ("tests/workers/attempt/test_slots.py::test_while_the_end_of_one_is_being_written_the_next_runs_and_no_third",),
     ),
     Break(
         "a slot is held while the end is being written",
         "a worker of one slot waits for the disk after each job",
-        (Edit(RUN, "        self.runner.recording += 1\n", "        self.runner.recording += 0\n"),),
+        (Edit(SLOTS, "        return min(self.size - taken + len(self._recording),", "        return min(self.size - taken,"),),
         ("tests/workers/attempt/test_slots.py::test_while_the_end_of_one_is_being_written_the_next_runs_and_no_third",),
     ),
     Break(
         "what is only being written counts as running",
         "a type waits behind the next job of another while the end of its last one is on its way to the disk",
-        (Edit(RUN, " for attempt in self._running if not attempt.has_ended)", " for attempt in self._running)"),),
+        (Edit(SLOTS, " if attempt_id not in self._recording}", "}"),),
         ("tests/workers/delivery/test_pick_up.py::test_a_type_whose_last_attempt_is_still_being_written_keeps_its_turn",),
     ),
     Break(
@@ -587,7 +604,7 @@ BREAKS = (
     Break(
         "no slot is kept for another type",
         "the long jobs of one type hold every slot, and all others wait until one of them ends",
-        (Edit(WORKER, "self.runner.free, self.runner.slots // 4,", "self.runner.free, 0,"),),
+        (Edit(WORKER, "self.runner.free, self.runner.slots.size // 4,", "self.runner.free, 0,"),),
         ("tests/workers/delivery/test_pick_up.py::test_long_jobs_of_one_type_leave_a_slot_to_another",),
     ),
     # Stopping, canceling, deadlines -------------------------------------------------------------------------------------------
@@ -607,25 +624,25 @@ BREAKS = (
     Break(
         "SIGTERM hands nothing back",
         "what runs when a worker is stopped is rescued as lost, a lease later, and costs an attempt",
-        (Edit(RUN, "        self._interrupt_all(Interruption.STOPPING)\n", ""),),
+        (Edit(RUNNER, "        self._interrupt_all(Interruption.STOPPING)\n", ""),),
         ("tests/workers/liveness/test_stopping.py::test_a_process_that_is_asked_to_end_hands_back_what_it_runs",),
     ),
     Break(
         "a cancel does not reach the task",
         "the job is canceled, and its work goes on",
-        (Edit(RUN, "elif self._phase is not Phase.ENDED and change.seq > self.job.seq:", "elif False:"),),
+        (Edit(ATTEMPT, "elif self._phase is not Phase.ENDED and change.seq > self.job.seq:", "elif False:"),),
         ("tests/mutants/test_caught.py::test_a_cancel_stops_the_handler_though_no_heart_beats",),
     ),
     Break(
         "a cancel that is heard of before the start is forgotten",
         "the handler is entered though the job has ended, and works on until the next heartbeat",
-        (Edit(RUN, "if self._heard > self.job.seq and not", "if False and not"),),
+        (Edit(ATTEMPT, "if self._heard > self.job.seq and not", "if False and not"),),
         ("tests/workers/attempt/test_cancel.py::test_a_handler_whose_job_was_canceled_before_it_began_is_never_entered",),
     ),
     Break(
         "what the bus says is believed",
         "whoever reaches Redis ends a running attempt by a message",
-        (Edit(RUN, "            if not await self._is_still_ours():\n", "            if True:\n"),),
+        (Edit(ATTEMPT, "            if not await self._is_still_ours():\n", "            if True:\n"),),
         ("tests/workers/delivery/test_hostile_redis.py::test_no_untrue_message_stops_an_attempt",),
     ),
     Break(
@@ -639,7 +656,7 @@ BREAKS = (
         "a worker that stops hands back an attempt whose deadline has passed, and another gives it the whole time again",
         (
             Edit(
-                RUN,
+                ATTEMPT,
                 "self._interruption = why if self._interruption is None else min(why, self._interruption)",
                 "self._interruption = self._interruption or why",
             ),
@@ -651,19 +668,19 @@ BREAKS = (
     Break(
         "a timeout is not recorded as Timeout",
         "nobody can tell a job that was too slow from one that was canceled from within",
-        (Edit(RUN, 'JobError("Timeout", message)', 'JobError("CancelledError", message)'),),
+        (Edit(ATTEMPT, 'JobError("Timeout", message)', 'JobError("CancelledError", message)'),),
         ("tests/workers/attempt/test_outcomes.py::test_an_attempt_that_passes_its_deadline_times_out_and_is_retried",),
     ),
     Break(
         "no deadline",
         "a handler that hangs keeps its slot for ever",
-        (Edit(RUN, "        self._deadlines.add(self)\n", ""),),
+        (Edit(ATTEMPT, "        self._deadlines.add(self)\n", ""),),
         ("tests/workers/attempt/test_outcomes.py::test_an_attempt_that_passes_its_deadline_times_out_and_is_retried",),
     ),
     Break(
         "only the first deadline is looked at",
         "of the handlers that hang all but one keep their slots for ever",
-        (Edit(DEADLINES, "self._timer = loop.call_at(added + self._seconds, self._look)", "break"),),
+        (Edit(CONCURRENCY, "self._timer = loop.call_at(added + self._seconds, self._look)", "break"),),
         ("tests/store/test_deadlines.py::test_each_is_late_in_its_time_and_in_order",),
     ),
     # The order of the log, the budget -----------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """What guards the log in the database: whatever of it is gone, off or not ours is found by name.
 
-`python -m tests.projections.test_guards` writes `projections/guards.json` anew, after a migration has changed the tables of the log.
+`python -m tests.projections.test_guards` writes `projections/guards.json` anew, after a migration of the log.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The writers of the race (`tests/race/__main__.py`): they decide at random on jobs as they last saw them, which others have moved on since.
+"""The writers of the race : they decide at random on jobs as they last saw them, which others have moved on since.
 
 Each process holds several stores, each store several writers, and each writer several decisions at once: so there are races
 within a batch, between the lanes of a store, between stores and between processes.

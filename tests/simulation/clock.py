@@ -50,8 +50,7 @@ def replaced(loop: VirtualLoop, seed: int) -> Iterator[None]:
                 (socket, "gethostname", lambda: _process().name),
             ):
                 stack.enter_context(patch.object(target, name, substitute))
-            for module in ("events.store", "workers.delivery.tick"):
-                stack.enter_context(patch(f"{module}.datetime", VirtualDatetime))
+            stack.enter_context(patch("events.database_clock.datetime", VirtualDatetime))
             yield
     finally:
         random.setstate(before)

@@ -357,7 +357,7 @@ STATEMENTS: dict[str, Statement] = dict(
         _known(statements_module.KEY, "KEY", "8ae19482", key),
         _known(statements_module.BIND_KEY, "BIND_KEY", "a44be0a4", bind_key),
         _known("select clock_timestamp()", "CLOCK", "4c502774", clock),
-        _known(statements_module.CHOOSE_PLANS, "CHOOSE_PLANS", "40ea098c", choose_plans),
+        _known(statements_module.CHOOSE_PLANS, "CHOOSE_PLANS", "c372144c", choose_plans),
         _known(statements_module.FORGET_PLANS, "FORGET_PLANS", "edd7d774", forget_plans),
         _known(view.DUE, "DUE", "1ea41dfa", due),
         _known(view.NEXT_DUE, "NEXT_DUE", "be806f56", next_due),

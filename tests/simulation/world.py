@@ -64,9 +64,9 @@ def simulate(seed: int, trace: Callable[[str], None] | None = None) -> Lived:
         stack.enter_context(_log_to(tell if trace is not None else None))
         stack.callback(_throw_away, loop)
         world = World(loop, random, tell, watched=trace is not None)
-        stack.enter_context(patch("workers.rescue.Database", world.postgres.database))
-        stack.enter_context(patch("workers.main.RedisWire", SimWire))
-        stack.enter_context(patch("workers.main.ArqLoop", TakingLoop))
+        stack.enter_context(patch("workers.liveness.heartbeat.Database", world.postgres.database))
+        stack.enter_context(patch("workers.worker.RedisWire", SimWire))
+        stack.enter_context(patch("workers.worker.ArqLoop", TakingLoop))
         try:
             loop.run(world.live())
             return world.lived()

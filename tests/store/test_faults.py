@@ -184,7 +184,7 @@ async def test_a_statement_that_the_server_does_not_take_is_told_to_who_waits_an
     database: Database, owner: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As PostgreSQL 15 did not take one of ours, which every new connection of a lane begins with."""
-    monkeypatch.setattr("events.store.CHOOSE_PLANS", "select from nowhere at all")
+    monkeypatch.setattr("events.batch_writer.CHOOSE_PLANS", "select from nowhere at all")
     store = Store(database, Bus())
     await store.start()
     waiting = store.impatient(60.0)

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import pytest
 
-from events import store as store_module
+from events import database_clock
 from events.bus import Bus
 from events.concurrency import CLOCK
 from events.database import Connection, Database
@@ -42,7 +42,7 @@ def wrong_clock(monkeypatch: pytest.MonkeyPatch) -> type[WrongClock]:
     class Clock(WrongClock):
         pass
 
-    monkeypatch.setattr(store_module, "datetime", Clock)
+    monkeypatch.setattr(database_clock, "datetime", Clock)
     return Clock
 
 

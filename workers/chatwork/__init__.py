@@ -1,3 +1,14 @@
-"""Chatwork: its API (client.py) and its answers (answers.py), its request budget (rate_limit.py), its sandbox (sandbox.py,
-sandbox_data.py); the rooms (rooms.py), messages and marks (messages.py), gaps (gaps.py) and what could not be read
-(unreadable.py) that we keep; and the two jobs that fetch them (rooms_sync.py, messages_sync.py)."""
+"""The Chatwork integration: its client, its tables and its two job types.
+
+answers.py        chatwork's answers, read item by item (https://developer.chatwork.com/reference)
+client.py         chatwork's API, as far as we need it (https://developer.chatwork.com/reference)
+gaps.py           table `chatwork_gaps`
+messages.py       tables `chatwork_messages` and `chatwork_reads`
+messages_sync.py  the job type `chatwork_messages_sync`
+rate_limit.py     chatwork's budget
+rooms.py          table `chatwork_rooms`
+rooms_sync.py     the job type `chatwork_rooms_sync`
+sandbox.py        A small Chatwork on loopback, for development, the demo and the tests
+sandbox_data.py   the rooms that the sandbox serves
+unreadable.py     table `chatwork_unreadable`
+"""

@@ -150,7 +150,7 @@ async def test_a_retry_starts_when_its_backoff_is_over(database: Database, store
 async def test_the_backlog_of_one_type_does_not_starve_another(
     database: Database, store: Store, bus: Bus, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wire_module, "WINDOW", 30)
+    _set_window(monkeypatch, 30)
     monkeypatch.setattr(deliver, "DELIVER_AGAIN", NEVER)
     ran: list[str] = []
 
@@ -200,7 +200,7 @@ async def test_a_type_whose_last_attempt_is_still_being_written_keeps_its_turn(
 async def test_a_backlog_is_delivered_part_by_part_and_whole(
     database: Database, store: Store, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wire_module, "WINDOW", 20)
+    _set_window(monkeypatch, 20)
     monkeypatch.setattr(deliver, "DELIVER_AGAIN", NEVER)
     jobs = [await queue(store, None, QUICK) for _ in range(75)]
     delivery = Delivery(database, JobsView(database), wire, _quick_only)
@@ -222,7 +222,7 @@ async def test_a_backlog_is_delivered_part_by_part_and_whole(
 async def test_what_comes_to_be_due_behind_a_backlog_s_place_is_found_when_all_is_delivered_again(
     database: Database, store: Store, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wire_module, "WINDOW", 20)
+    _set_window(monkeypatch, 20)
     jobs = [await queue(store, None, QUICK) for _ in range(50)]
     delivery = Delivery(database, JobsView(database), wire, _quick_only)
     await delivery.deliver_due_jobs()
@@ -241,7 +241,7 @@ async def test_what_comes_to_be_due_behind_a_backlog_s_place_is_found_when_all_i
 async def test_a_part_of_a_backlog_that_was_read_and_not_delivered_is_delivered_by_the_next_tick(
     database: Database, store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wire_module, "WINDOW", 20)
+    _set_window(monkeypatch, 20)
     monkeypatch.setattr(deliver, "DELIVER_AGAIN", NEVER)
     jobs = [await queue(store, None, QUICK) for _ in range(50)]
     wire = LocalWire()
@@ -335,3 +335,8 @@ async def _has_arrived(wire: Wire, hints: int) -> bool:
         return True
     assert isinstance(wire, RedisWire)
     return sum([int(await wire.redis.zcard(queue)) async for queue in wire.redis.scan_iter("arq:queue/*")]) == hints
+
+
+def _set_window(monkeypatch: pytest.MonkeyPatch, hints: int) -> None:
+    for module in (deliver, wire_module):
+        monkeypatch.setattr(module, "WINDOW", hints)
