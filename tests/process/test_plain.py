@@ -187,7 +187,11 @@ async def test_a_verification_and_an_export_show_no_hidden_character(store: Stor
 
 
 async def test_workers_with_odd_names_are_listed(database: Database, tmp_path: Path) -> None:
-    add = "insert into workers (id, host, pid, job_types, slots, stuck) values (:id, 'h', 1, '{}', 3, '[]')"
+    # Alive for longer than the slowest machine takes to start two commands.
+    add = (
+        "insert into workers (id, host, pid, job_types, slots, stuck, last_seen)"
+        " values (:id, 'h', 1, '{}', 3, '[]', now() + interval '1 hour')"
+    )
     await database.execute(add, {"id": f"w1 {HOSTILE}"})
     await database.execute(add, {"id": "w2 \udcff".encode("utf-8", "replace").decode()})
 

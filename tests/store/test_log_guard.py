@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 import pytest
@@ -82,7 +82,7 @@ async def role(superuser: Connection, database_url: str) -> AsyncIterator[str]:
 def as_role(url: str, role: str) -> str:
     """Connections of this URL have the rights of the role from their start, however one signs in here."""
     parts = urlsplit(url)
-    return urlunsplit(parts._replace(query=urlencode([*parse_qsl(parts.query), ("role", role)])))
+    return urlunsplit(parts._replace(query=urlencode([*parse_qsl(parts.query), ("role", role)], quote_via=quote)))
 
 
 async def log_of(connection: Connection) -> list[tuple[Any, ...]]:
