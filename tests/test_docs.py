@@ -89,6 +89,18 @@ def test_every_path_named_in_the_documents_exists() -> None:
     assert missing == []
 
 
+def test_names_in_brackets_behind_a_path_stand_in_that_file() -> None:
+    wrong = [
+        f"{document.relative_to(ROOT)}: {name} in {path}"
+        for document in documents()
+        for path, names in re.findall(r"`([\w/]+\.py)`\s+\(([^)]*)\)", text(document))
+        for name in re.findall(r"`(\w+)`", names)
+        if (ROOT / path).exists() and not re.search(rf"\b{name}\b", text(ROOT / path))
+    ]
+
+    assert wrong == []
+
+
 def test_paths_are_found_in_code_spans_and_nowhere_else() -> None:
     document = (
         "Read `events/job.py`, `tests/simulation` and `job.py`, not `context.store()` or events/other.py.\n```\n`x/y.py`\n```"
