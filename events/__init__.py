@@ -1,23 +1,23 @@
-"""What happened: the rules of a job, and the log.
+"""What happened to jobs: the rules of a job, and the append-only log of its events.
 
-batch_writer.py       sends one batch of writes to PostgreSQL, and recognises its own events when it must send them a
-bus.py                tells who is listening that a job changed
-concurrency.py        tools for asyncio
-database.py           the connections to PostgreSQL
-database_check.py     whether a database can be used at all
-database_clock.py     the database's clock as a process knows it, for stamping events
-database_url.py       reading a database's address
-faults.py             errors of the database that no waiting mends
-findings.py           the names of what an audit may find
-group_commit.py       group commit
-history.py            reads the log
-job.py                the rules of a job
-redis_connections.py  connections to Redis that break with `RedisError`, whatever the event loop calls it, and that c
-redis_faults.py       what is wrong with a Redis, in a sentence
-scrub.py              takes secrets out of text before it is stored, logged or printed
-seldom.py             A limit on how often one kind of log line is written, for what a stranger can cause a thousand
-statements.py         all SQL that writes the log and the view, and the SQL that reads the log
-store.py              the log
-stored.py             an event as it is stored
-writes.py             what is on its way into the log
+audit_findings.py       the names of what a verification of the log may find
+batch_writer.py         sends one batch of writes, and recognises its events when it resends
+bus.py                  tells listeners that a job changed, in this process and over Redis
+concurrency.py          lasting tasks, shared deadlines, monotonic time
+database.py             the connections to PostgreSQL, their settings and timeouts
+database_check.py       checks at the start of a process that the database can be used
+database_clock.py       PostgreSQL's clock as this process estimates it, for stamping events
+database_faults.py      database errors that need an operator, each with its remedy
+database_url.py         reads DATABASE_URL: parts, options, refusals
+group_commit.py         collects concurrent writes into shared statements
+history.py              reads events: of a job, of the whole log, of a past state
+job.py                  Job, Status, the six events, decisions and `evolve`; all pure
+rate_limited_log.py     limits how often one kind of log line is written
+redis_connections.py    connections to Redis whose every failure is a `RedisError`
+redis_faults.py         errors of Redis that need an operator, each with its remedy
+secret_redaction.py     removes secrets from text that is stored, logged or printed
+statements.py           all SQL that writes the log and the view, or reads the log
+store.py                create a job, append to its history, start an attempt
+stored.py               converts events to and from their stored JSON
+writes.py               a new job, one pending write, and the errors of a write
 """

@@ -17,9 +17,9 @@ from redis.exceptions import RedisError
 
 from events.concurrency import end, lasting
 from events.job import Job, Status
+from events.rate_limited_log import LogLimit
 from events.redis_connections import redis_pool, understood
 from events.redis_faults import cause_of, fault_in
-from events.seldom import Seldom
 
 log = structlog.get_logger(__name__)
 
@@ -93,7 +93,7 @@ class RedisBus(Bus):
         self._outgoing: asyncio.Queue[bytes] = asyncio.Queue(MOST_WAITING)
         self._tasks: list[asyncio.Task[None]] = []
         self._subscribed = asyncio.Event()
-        self._dropped = Seldom()
+        self._dropped = LogLimit()
         self._fault: str | None = None
         self._told: str | None = None  # why Redis is away, as the log has it already
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import databases
 
+from events.database_faults import refuse_other_encodings
 from events.database_url import DatabaseUrl, read_database_url
-from events.faults import refuse_other_encodings
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]

@@ -22,7 +22,7 @@ import asyncpg
 import structlog
 
 from events.database import Connection, LockNotAvailable, is_away
-from events.faults import fault
+from events.database_faults import fault
 
 log = structlog.get_logger(__name__)
 

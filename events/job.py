@@ -14,7 +14,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, assert_never
 
-from events.findings import FindingName
+from events.audit_findings import FindingName
 
 JSON = Any
 """What JSON holds: dict, list, str, int, float, bool or None."""

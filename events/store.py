@@ -12,13 +12,13 @@ from collections.abc import Sequence
 
 import asyncpg
 
+from events.audit_findings import FindingName
 from events.batch_writer import (
     BatchWriter,
 )
 from events.bus import Bus
 from events.concurrency import Deadlines
 from events.database import Database
-from events.findings import FindingName
 from events.group_commit import GroupCommit
 from events.history import History
 from events.job import (
@@ -64,8 +64,11 @@ class Store:
         await self._commits.stop()
 
     def impatient(self, seconds: float) -> "Store":
-        """The same log, for callers with somebody waiting: an append that has no answer within `seconds` raises `TimeoutError`,
-        and one that meets what no waiting mends (`events/faults.py`) raises that. It may have been carried out all the same."""
+        """The same log with a time limit, for callers that answer a waiting person.
+
+        An append without an answer within `seconds` raises `TimeoutError`. One that meets a fault which only an operator can
+        mend (`events/database_faults.py`) raises it at once. In both cases the append may have been carried out.
+        """
         store = copy.copy(self)
         store._deadlines = Deadlines(seconds, _give_up)
         return store

@@ -10,7 +10,7 @@ import asyncio
 import structlog
 
 from events.database import DATABASE_ERRORS, Connection, Database
-from events.faults import log_trouble
+from events.database_faults import log_trouble
 
 log = structlog.get_logger(__name__)
 

@@ -1,7 +1,7 @@
 """Folds every event again and compares with what people are shown; checks that the log itself is whole, and guarded.
 
 It reads only, in one snapshot of the database: a role that may select, and a replica, will do. All that is wrong is told, each
-under a name of `events/findings.py`.
+under a name of `events/audit_findings.py`.
 """
 
 import asyncio
@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from events.audit_findings import FindingName
 from events.database import Connection, Database, Record
-from events.findings import FindingName
 from events.history import job_from, recorded_from
 from events.job import JSON, BrokenHistory, Completed, Failed, Job, Progress, Queued, Recorded, Started, Unreadable, evolve
 from events.statements import HISTORIES, JOB_COLUMNS

@@ -15,7 +15,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 
-from events.scrub import scrubbed
+from events.secret_redaction import scrubbed
 from service.commands.plain_text import plain_lines, visible
 from service.config import ConfigError, Settings, load_settings
 
@@ -302,7 +302,7 @@ async def _all_others_end() -> bool:
 @contextlib.contextmanager
 def _complaining() -> Iterator[None]:
     """What a person can mend is one clear line, without a trace."""
-    from events.faults import UnsuitableDatabase
+    from events.database_faults import UnsuitableDatabase
     from migrations.connection import UnsuitableDatabase as CannotMigrate
 
     try:
@@ -330,7 +330,7 @@ def _complaint(error: Exception) -> tuple[int, str] | None:
     """The exit status, and what a person can do about it; None for a fault of ours."""
     from events.database import is_away
     from events.database_check import causes, first_line
-    from events.faults import fault
+    from events.database_faults import fault
     from service.embedded.binaries import EmbeddedError
     from service.process.serve import CannotListen
 

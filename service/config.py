@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from events.database_url import read_database_url, with_service
-from events.scrub import hide
+from events.secret_redaction import hide
 from service.redis_url import checked_redis_url
 from service.trusted_proxies import TrustedProxies, read_trusted_proxies
 from workers.outgoing import Outgoing, trusting

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from events.database import Connection, Database, Record
-from events.faults import UnsuitableDatabase
+from events.database_faults import UnsuitableDatabase
 from migrations.migrate import newest_revision
 from migrations.schema import ROW_TYPES, TABLES, columns, rights
 

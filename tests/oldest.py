@@ -18,7 +18,7 @@ FILES = (
     "tests/store/test_broken_connections.py",
     "tests/store/test_database_settings.py",
     "tests/store/test_decided_again.py",
-    "tests/store/test_faults.py",
+    "tests/store/test_database_faults.py",
     "tests/store/test_group_commit.py",
     "tests/store/test_idempotency.py",
     "tests/store/test_log_guard.py",

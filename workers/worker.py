@@ -16,9 +16,9 @@ from redis.exceptions import RedisError
 from events.bus import Bus
 from events.concurrency import end, lasting
 from events.database import DATABASE_ERRORS, Database
-from events.faults import log_trouble
+from events.database_faults import log_trouble
+from events.rate_limited_log import LogLimit
 from events.redis_faults import cause_of
-from events.seldom import Seldom
 from events.store import Store
 from projections.jobs import JobsView
 from workers.attempt.runner import Runner
@@ -63,7 +63,7 @@ class Worker:
         self._delivery = Delivery(database, self._view, wire, self._present_types)
         self._stopping = asyncio.Event()
         self._taking: asyncio.Task[None] | None = None
-        self._failed = Seldom()
+        self._failed = LogLimit()
         self._more = False  # whether there is more to do than slots
         self._background: list[asyncio.Task[None]] = []
 

@@ -4,7 +4,7 @@ import os
 import secrets
 from pathlib import Path
 
-from events.scrub import hide
+from events.secret_redaction import hide
 from service.config import JWT_SECRET_BYTES, ConfigError, Settings, _long_enough
 
 

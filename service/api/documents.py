@@ -7,7 +7,7 @@ from typing import Annotated, Any, NotRequired
 from pydantic import StringConstraints, WithJsonSchema
 from typing_extensions import TypedDict
 
-from events.findings import FindingName
+from events.audit_findings import FindingName
 from events.job import EVENT_TYPES, JSON, Job, JobError, Recorded, Status, Unreadable, rfc3339, word
 from events.stored import event_data
 from service.accounts.users import User

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from events.database import DATABASE_ERRORS
-from events.faults import fault, log_trouble
+from events.database_faults import fault, log_trouble
 from service.http.authentication import token_of
 from service.http.context import Parts
 from service.http.endpoint import Answer, Call, Endpoint, Who, json_answer

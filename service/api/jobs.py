@@ -10,7 +10,7 @@ from pydantic.alias_generators import to_camel
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from events.findings import FindingName
+from events.audit_findings import FindingName
 from events.job import BrokenHistory, Event, Job, JobError, NotAllowed, Status, cancel, force_fail, retry
 from events.writes import AlreadyActive, Decision, Idempotency, KeyTaken, UnknownJob
 from projections.jobs import JobFilter

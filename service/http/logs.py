@@ -13,7 +13,7 @@ import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from events.scrub import scrubbed
+from events.secret_redaction import scrubbed
 
 ABOUT: ContextVar[Mapping[str, str]] = ContextVar("about", default=MappingProxyType({}))
 """What every line says that is written in this context: whose request it is, and which."""

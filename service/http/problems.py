@@ -12,7 +12,7 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from events.database import LockNotAvailable, is_away
-from events.faults import fault
+from events.database_faults import fault
 from events.job import BrokenHistory, NotAllowed
 from events.writes import BrokenView, KeyTaken
 from projections import jobs

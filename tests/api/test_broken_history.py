@@ -9,8 +9,8 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
+from events.audit_findings import FindingName
 from events.database import Connection, Database
-from events.findings import FindingName
 from events.job import BrokenHistory, Job, rfc3339
 from events.store import Store
 from events.writes import NewJob

@@ -12,9 +12,9 @@ import httpx2 as httpx
 import pytest
 from redis.asyncio import Redis
 
-from events import scrub
+from events import secret_redaction
 from events.database import Database
-from events.scrub import MARK, hide, scrubbed
+from events.secret_redaction import MARK, hide, scrubbed
 from events.store import Store
 from events.writes import NewJob
 from service.accounts.users import add_user
@@ -28,8 +28,8 @@ from workers.outcomes import Final
 
 @pytest.fixture(autouse=True)
 def _nothing_hidden_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scrub, "_plain", set())
-    monkeypatch.setattr(scrub, "_words", {})
+    monkeypatch.setattr(secret_redaction, "_plain", set())
+    monkeypatch.setattr(secret_redaction, "_words", {})
 
 
 # The texts --------------------------------------------------------------------------------------------------------------------

@@ -10,8 +10,8 @@ from pathlib import Path
 import orjson
 import pytest
 
+from events.audit_findings import FindingName
 from events.database import Connection, Database, connect
-from events.findings import FindingName
 from events.store import Store
 from migrations.migrate import migrate
 from projections import guards

@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from events.database import Connection, Database, connect
-from events.faults import UnsuitableDatabase
+from events.database_faults import UnsuitableDatabase
 from events.statements import PLANS
 from events.store import Store
 from migrations.migrate import migrate

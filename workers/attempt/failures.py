@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Iterator
 
 from events.job import JobError
-from events.scrub import scrubbed
+from events.secret_redaction import scrubbed
 
 LONGEST_MESSAGE = 2_000  # characters of an error's message that are kept
 LONGEST_STACK = 16_000

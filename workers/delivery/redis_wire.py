@@ -23,9 +23,9 @@ from arq.jobs import serialize_job
 from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
 from events.concurrency import lasting
+from events.rate_limited_log import LogLimit
 from events.redis_connections import distrust, redis_pool, understood
 from events.redis_faults import cause_of
-from events.seldom import Seldom
 from workers.delivery.wire import WINDOW, AttemptId, Capacity, Claim, Hint
 
 log = structlog.get_logger(__name__)
@@ -149,8 +149,8 @@ class RedisWire:
         self._settled: list[Claim] = []
         self._something_to_send = asyncio.Event()
         self._full_until: dict[str, float] = {}
-        self._foreign = Seldom()
-        self._failed = Seldom()
+        self._foreign = LogLimit()
+        self._failed = LogLimit()
         self._waking: asyncio.Task[None] | None = None
         self._sender: asyncio.Task[None] | None = None
         self._stopping = False

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import structlog
 
 from events.database import DATABASE_ERRORS, Database
-from events.faults import log_trouble
+from events.database_faults import log_trouble
 from projections.jobs import Due, JobsView
 from workers.delivery.wire import WINDOW, AttemptId, Hint, Wire
 from workers.pauses import Pauses

@@ -22,7 +22,7 @@ import structlog
 from events import job as rules
 from events.concurrency import elapsed
 from events.database import DATABASE_ERRORS, Database
-from events.faults import log_trouble
+from events.database_faults import log_trouble
 from events.history import job_from
 from events.job import Job, JobError, NotAllowed
 from events.statements import JOB_COLUMNS

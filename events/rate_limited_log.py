@@ -1,12 +1,12 @@
-"""A limit on how often one kind of log line is written, for what a stranger can cause a thousand times a second."""
+"""Limits how often one kind of log line is written, for events that outsiders can cause very often."""
 
 import time
 
 EVERY = 30.0  # seconds
 
 
-class Seldom:
-    """Counts what happens, and says when a line about it is due: at once, then at most every `every` seconds."""
+class LogLimit:
+    """Counts events of one kind, and says when a log line about them is due: at once, then every `every` seconds at most."""
 
     def __init__(self, every: float = EVERY) -> None:
         self._every = every
@@ -14,7 +14,7 @@ class Seldom:
         self._next = 0.0
 
     def count(self, number: int = 1) -> int | None:
-        """Counts `number` more. Returns how many there have been since the last line, or None while no line is due."""
+        """Adds `number` events. Returns the count since the last line when a line is due, else None."""
         self._counted += number
         now = time.monotonic()
         if now < self._next:

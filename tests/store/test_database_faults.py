@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 
 from events.bus import Bus
 from events.database import Connection, Database, connect
-from events.faults import UnsuitableDatabase, fault
+from events.database_faults import UnsuitableDatabase, fault
 from events.store import Store
 from migrations.migrate import grant, newest_revision
 from projections.seal import keep_sealing
