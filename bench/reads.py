@@ -379,8 +379,10 @@ async def _speeds(sides: Sequence[Side], rounds: int, jobs: int = 5_000) -> dict
 
 def _answers(asked: dict[str, list[Answered]], jobs: Sequence[int]) -> str:
     rows = [
-        f"| what is asked | p50 ms, {jobs[0]:,} jobs | {jobs[1]:,} | ratio | p99 ms, {jobs[0]:,} jobs | {jobs[1]:,} | ratio "
-        "| pages read | asked |",
+        (
+            f"| question | p50 ms, {jobs[0]:,} jobs | {jobs[1]:,} | ratio | p99 ms, {jobs[0]:,} jobs | {jobs[1]:,} | ratio "
+            "| pages read | asked |"
+        ),
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, (small, large) in asked.items():

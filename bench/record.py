@@ -75,7 +75,7 @@ def _hardware() -> str:
 
 def _processor() -> str:
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as about:
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as about:
             names = (line.partition(":")[2].strip() for line in about if line.startswith("model name"))
             return next(names, platform.machine())
     except OSError:

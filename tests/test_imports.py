@@ -51,7 +51,7 @@ class Fault(NamedTuple):
 
 def faults_in(path: str, source: str) -> Iterator[Fault]:
     """Every breach of the rules in one file; `path` is relative to the repository."""
-    package = path.split("/")[0]
+    package = path.partition("/")[0]
     for node in ast.walk(ast.parse(source)):
         for module in _imported(node, path):
             top = module.split(".")[0]
