@@ -1,0 +1,135 @@
+"""`python -m bench.without TRICK MODULE [ARGUMENT …]`: runs a module with one trick of the hot path switched off.
+
+`bench.tricks` measures a trick this way. The trick `nothing` switches nothing off.
+"""
+
+import asyncio
+import runpy
+import sys
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import redis.asyncio.connection
+from prometheus_client import Counter, Histogram
+from starlette.routing import Match
+
+from events import batch_writer, database, group_commit, redis_connections, statements
+from events.concurrency import Deadlines
+from service.api import app
+from service.http import metrics, protocol, request
+from service.process import assembly, serve
+
+
+def the_held_connections_own_time_codec() -> None:
+    async def hold(self: database.Database, **settings: str) -> database.Connection:
+        return await database.connect(self.url, **settings)
+
+    database.Database.hold = hold  # type: ignore[method-assign]
+
+
+def pooled_connections_given_back_without_a_reset() -> None:
+    del database._Reused.get_reset_query
+
+
+def plans_that_are_kept() -> None:
+    chosen = statements.CHOOSE_PLANS.replace("'force_generic_plan'", "'force_custom_plan'")
+    batch_writer.CHOOSE_PLANS = chosen  # type: ignore[attr-defined]
+
+
+def two_lanes() -> None:
+    group_commit.LANES = 1
+
+
+def redis_commands_without_a_read_before_them() -> None:
+    read = redis.asyncio.connection.AbstractConnection.can_read_destructive
+    redis_connections._Translating.can_read_destructive = read  # type: ignore[method-assign, assignment]
+
+
+def one_timer_for_many_deadlines() -> None:
+    """A timer of its own for each deadline."""
+
+    def add(self: "Deadlines[Any]", waiting: Any) -> None:
+        self._added[waiting] = asyncio.get_running_loop().call_later(self._seconds, self._late, waiting)  # type: ignore[assignment]
+
+    def remove(self: "Deadlines[Any]", waiting: Any) -> None:
+        if (timer := self._added.pop(waiting, None)) is not None:
+            timer.cancel()  # type: ignore[attr-defined]
+
+    Deadlines.add, Deadlines.remove = add, remove  # type: ignore[method-assign]
+
+
+def a_rare_garbage_collection() -> None:
+    for module in (assembly, serve):
+        module.keep_what_is_loaded = lambda: None  # type: ignore[attr-defined]
+
+
+def fixed_addresses_found_in_a_dictionary() -> None:
+    app.FixedAddresses.matches = lambda self, scope: (Match.NONE, {})  # type: ignore[method-assign]
+
+
+def headers_of_a_request_in_a_dictionary() -> None:
+    def header(scope: Mapping[str, Any], name: bytes) -> str | None:
+        return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), None)
+
+    for module in [module for name, module in sys.modules.items() if name.startswith("service.")]:
+        if getattr(module, "header", None) is request.header and module is not request:
+            module.header = header  # type: ignore[attr-defined]
+    request.header = header
+
+
+def labels_of_metrics_kept() -> None:
+    made = metrics.Metrics.__init__
+
+    def make(self: metrics.Metrics) -> None:
+        made(self)
+        self.requests_of = _labels(self.requests)  # type: ignore[assignment]
+        self.seconds_of = _labels(self.seconds)  # type: ignore[assignment]
+
+    metrics.Metrics.__init__ = make  # type: ignore[method-assign]
+
+
+def _labels(metric: Counter | Histogram) -> Callable[..., Any]:
+    return lambda *labels: metric.labels(*labels)
+
+
+def head_and_body_of_an_answer_in_one_write() -> None:
+    def as_it_is(transport: Any, loop: Any) -> Any:
+        return SimpleNamespace(
+            write=transport.write, close=transport.close, is_closing=transport.is_closing, flush=lambda: None
+        )
+
+    protocol.HeadWithBody = as_it_is  # type: ignore[assignment, misc]
+
+
+def nothing() -> None: ...
+
+
+OF_THE_DRAIN = (
+    the_held_connections_own_time_codec,
+    pooled_connections_given_back_without_a_reset,
+    plans_that_are_kept,
+    two_lanes,
+    redis_commands_without_a_read_before_them,
+    one_timer_for_many_deadlines,
+    a_rare_garbage_collection,
+)
+OF_THE_API = (
+    the_held_connections_own_time_codec,
+    pooled_connections_given_back_without_a_reset,
+    redis_commands_without_a_read_before_them,
+    one_timer_for_many_deadlines,
+    a_rare_garbage_collection,
+    fixed_addresses_found_in_a_dictionary,
+    headers_of_a_request_in_a_dictionary,
+    labels_of_metrics_kept,
+    head_and_body_of_an_answer_in_one_write,
+)
+TRICKS = {trick.__name__: trick for trick in (*OF_THE_DRAIN, *OF_THE_API, nothing)}
+
+
+if __name__ == "__main__":
+    trick, module, *arguments = sys.argv[1:]
+    TRICKS[trick]()
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
