@@ -36,11 +36,12 @@ def main() -> None:
         "| --- | --- | --- | --- | --- | --- |",
     ]
     with servers() as started:
-        for trick in _wanted(OF_THE_DRAIN, options.tricks):
-            rows.append(_row(trick, "a drained job", _rounds(options.rounds, partial(_drain, started), trick)))
-        for trick in _wanted(OF_THE_API, options.tricks):
-            measure = partial(_api, started, seconds=options.seconds)
-            rows.append(_row(trick, "a request that queues", _rounds(options.rounds, measure, trick)))
+        drain, api = partial(_drain, started), partial(_api, started, seconds=options.seconds)
+        rows += [
+            _row(trick, path, _rounds(options.rounds, measure, trick))
+            for tricks, path, measure in ((OF_THE_DRAIN, "a drained job", drain), (OF_THE_API, "a request that queues", api))
+            for trick in _wanted(tricks, options.tricks)
+        ]
         publish("tricks", "\n".join(rows), versions=started.versions, save=options.save)
 
 

@@ -90,7 +90,7 @@ def labels_of_metrics_kept() -> None:
 
 
 def _labels(metric: Counter | Histogram) -> Callable[..., Any]:
-    return lambda *labels: metric.labels(*labels)
+    return metric.labels
 
 
 def head_and_body_of_an_answer_in_one_write() -> None:
