@@ -14,10 +14,10 @@ from collections.abc import AsyncIterator, Iterator
 import orjson
 
 from events.bus import Bus, Change
-from events.concurrency import lasting
 from events.database import DATABASE_ERRORS, Database
 from projections.changes import changes, last_position
 from projections.seal import seal
+from service.live.listening import listening
 from service.live.server_sent_events import server_sent_event
 
 LOOK_EVERY = 2.0  # seconds
@@ -89,15 +89,8 @@ class ChangesFeed:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        stop_listening = self._bus.listen(self._hear)
-        looking = lasting(self._look_now_and_then(), "feed")
-        try:
+        async with listening(self._bus, self._hear, self._look_now_and_then(), "feed"):
             yield
-        finally:
-            stop_listening()
-            looking.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await looking
 
     def close(self) -> None:
         """Every stream ends now."""

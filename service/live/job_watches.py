@@ -10,12 +10,12 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 
 from events.bus import Bus, Change
-from events.concurrency import lasting
 from events.database import DATABASE_ERRORS
 from events.store import Store
 from projections.jobs import JobsView
 from service.live.batch_loader import BatchLoader
 from service.live.changes_feed import ChangesFeed
+from service.live.listening import listening
 
 LOOK_EVERY = 2.0  # seconds
 QUIET = 15.0  # seconds after which a quiet stream gives a sign of life
@@ -63,16 +63,8 @@ class JobWatches:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        stop_listening = self._bus.listen(self._tell)
-        looking = lasting(self._look_now_and_then(), "watching")
-        try:
-            async with self.feed.running():
-                yield
-        finally:
-            stop_listening()
-            looking.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await looking
+        async with listening(self._bus, self._tell, self._look_now_and_then(), "watching"), self.feed.running():
+            yield
 
     @contextlib.contextmanager
     def watch(self, job_id: str) -> Iterator[Watch]:
