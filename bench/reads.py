@@ -34,7 +34,7 @@ from projections.verify import verify
 from service.accounts.users import ADD, Role, User
 from service.api.app import create_app
 from service.config import Settings
-from service.process.assembly import Core, api_parts, opened
+from service.process.assembly import Core, api_context, opened
 from tests.servers import redis_server
 
 VERIFIED = 200  # jobs that are folded again after a fill
@@ -211,13 +211,13 @@ async def _measure(urls: Sequence[str], jobs: Sequence[int], redis_url: str, tim
 async def _open(url: str, redis_url: str, filled: Filled) -> AsyncIterator[Side]:
     settings = Settings(app_env="test", redis_url=redis_url, job_worker_enabled=False)
     async with opened(settings, url) as core:
-        parts = api_parts(core)
-        app = create_app(parts)
+        context = api_context(core)
+        app = create_app(context)
         people = [User(id, f"{id}@example.com", "bench", role) for id, role in _people(filled)]
         for user in people:
             values = {"id": user.id, "email": user.email, "name": user.name, "role": user.role, "password_hash": "none"}
             await core.database.execute(ADD, values)
-        tokens = {user.id: parts.users.new_token(user) for user in people}
+        tokens = {user.id: context.users.new_token(user) for user in people}
         admin, employee = people
         side = Side(core, app, filled, tokens, admin, employee, middle="", cursor="")
         async with app.router.lifespan_context(app):
@@ -226,7 +226,7 @@ async def _open(url: str, redis_url: str, filled: Filled) -> AsyncIterator[Side]
             _, body = await _request(side, f"/api/jobs?limit=1&createdBefore={side.middle}", None)
             side.cursor = orjson.loads(body)["nextCursor"]
             yield side
-            parts.live.close()
+            context.live.close()
 
 
 def _people(filled: Filled) -> list[tuple[str, Role]]:

@@ -23,7 +23,7 @@ from service.accounts.sign_in_limit import SignInLimit
 from service.accounts.users import Role, User, Users
 from service.api.app import create_app
 from service.config import Settings
-from service.http.context import Parts
+from service.http.context import ApiContext
 from service.live.job_watches import JobWatches
 from service.live.verifier import Verifier
 from service.process.serve import http_server
@@ -41,7 +41,7 @@ class Service:
     """A running API. `as_admin`, `as_employee`, `as_other` and `as_nobody` are clients."""
 
     url: str
-    parts: Parts
+    context: ApiContext
     admin: User
     employee: User
     as_admin: httpx.AsyncClient
@@ -56,31 +56,31 @@ class Service:
     async def run(self, job: Job, *steps: Any) -> Job:
         """Appends these decisions one after another, as a worker would."""
         for step in steps:
-            job = await self.parts.store.append(job, step, actor="worker:w1")
+            job = await self.context.store.append(job, step, actor="worker:w1")
         return job
 
     async def job_of(self, user: User | None, type: str = "chatwork_rooms_sync", payload: Any = None) -> Job:
         """A job that nobody runs."""
         new = NewJob(type, payload or {}, None if user is None else user.id, max_attempts=5)
-        return await self.parts.store.create(new, actor="system:test")
+        return await self.context.store.create(new, actor="system:test")
 
 
 @pytest.fixture
 async def service(database: Database, bus: Bus, store: Store) -> AsyncIterator[Service]:
     chatwork = Chatwork(ChatworkSettings(base_url="http://127.0.0.1:9", token="nobody-asks"), database)
-    parts = make_parts(database, bus, store, chatwork=chatwork)
+    context = make_context(database, bus, store, chatwork=chatwork)
     admin = await user_of(database, "admin@example.com", "admin", "管理者")
     employee = await user_of(database, "employee@example.com", "employee", "employee")
     other = await user_of(database, "other@example.com", "employee", "other")
     async with contextlib.AsyncExitStack() as stack:
-        url = await stack.enter_async_context(serving(parts))
+        url = await stack.enter_async_context(serving(context))
 
         async def client(user: User | None) -> httpx.AsyncClient:
-            headers = {"Authorization": f"Bearer {parts.users.new_token(user)}"} if user else {}
+            headers = {"Authorization": f"Bearer {context.users.new_token(user)}"} if user else {}
             return await stack.enter_async_context(httpx.AsyncClient(base_url=url, headers=headers, timeout=30))
 
         yield Service(
-            url, parts, admin, employee, await client(admin), await client(employee), await client(other), await client(None)
+            url, context, admin, employee, await client(admin), await client(employee), await client(other), await client(None)
         )
     await chatwork.close()
 
@@ -98,9 +98,11 @@ async def user_of(database: Database, email: str, role: str, name: str) -> User:
     return user
 
 
-def make_parts(database: Database, bus: Bus, store: Store, *, chatwork: Chatwork | None = None, **settings: Any) -> Parts:
+def make_context(
+    database: Database, bus: Bus, store: Store, *, chatwork: Chatwork | None = None, **settings: Any
+) -> ApiContext:
     view = JobsView(database)
-    return Parts(
+    return ApiContext(
         settings=Settings(**({"app_env": "test"} | settings)),
         database=database,
         store=store,
@@ -109,17 +111,17 @@ def make_parts(database: Database, bus: Bus, store: Store, *, chatwork: Chatwork
         wire=LocalWire(),
         resources=Resources(database=database, chatwork=chatwork, summariser=Summariser(SummarySettings())),
         users=Users(database, SECRET),
-        tries=SignInLimit(None),
+        sign_in_limit=SignInLimit(None),
         live=JobWatches(bus, view, store),
         verifier=Verifier(database),
     )
 
 
 @contextlib.asynccontextmanager
-async def serving(parts: Parts) -> AsyncIterator[str]:
-    """The address of an API made of these parts, while it serves."""
+async def serving(context: ApiContext) -> AsyncIterator[str]:
+    """The address of an API with this context, while it serves."""
     listening = socket.create_server(("127.0.0.1", 0))
-    server = http_server(create_app(parts))
+    server = http_server(create_app(context))
     running = asyncio.create_task(server.serve(sockets=[listening]))
     while not server.started:
         await asyncio.sleep(0.005)
@@ -127,7 +129,7 @@ async def serving(parts: Parts) -> AsyncIterator[str]:
     try:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
-        parts.live.close()
+        context.live.close()
         server.should_exit = True
         await running
         listening.close()

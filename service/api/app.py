@@ -20,7 +20,7 @@ from service.api import jobs_again as again
 from service.api import jobs_bulk as bulk
 from service.api import log as audit
 from service.api.docs_page import openapi_routes
-from service.http.context import Parts
+from service.http.context import ApiContext
 from service.http.endpoint import routes
 from service.http.logs import ABOUT, new_request_id
 from service.http.metrics import Metrics
@@ -47,19 +47,19 @@ ENDPOINTS = (
 )
 
 
-def create_app(parts: Parts, page: Page | None = None) -> "Application":
-    """The application. It serves once its lifespan has begun; `parts.live.close()` comes before its end."""
+def create_app(context: ApiContext, page: Page | None = None) -> "Application":
+    """The application. It serves once its lifespan has begun; `context.live.close()` comes before its end."""
     page = page or Page()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: object) -> AsyncIterator[None]:
-        async with parts.live.running(), parts.verifier.running():
+        async with context.live.running(), context.verifier.running():
             yield
 
     declared = [
         *page.fixed_routes(),
         *openapi_routes(ENDPOINTS, page),
-        *routes(ENDPOINTS, parts),
+        *routes(ENDPOINTS, context),
         *page.routes_with_parameters(),
     ]
     fixed = [route for route in declared if "{" not in route.path]
@@ -67,7 +67,7 @@ def create_app(parts: Parts, page: Page | None = None) -> "Application":
         [FixedAddresses(fixed), *(route for route in declared if route not in fixed), *fixed],
         redirect_slashes=False, lifespan=lifespan,
     )  # fmt: skip
-    return Application(router, page, parts.metrics, parts.settings.trusted_proxies, secure=parts.settings.production)
+    return Application(router, page, context.metrics, context.settings.trusted_proxies, secure=context.settings.production)
 
 
 class FixedAddresses(BaseRoute):

@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 from service.accounts.sign_in_queue import LineFull
 from service.accounts.users import LONGEST_PASSWORD, TOKEN_LIFE, Role, User, normal_email
 from service.http.authentication import COOKIE
-from service.http.context import Parts
+from service.http.context import ApiContext
 from service.http.endpoint import Answer, Call, Endpoint, Who, json_answer
 from service.http.problems import not_signed_in, too_many
 from service.http.request import Fields, Nothing, client_of
@@ -49,14 +49,14 @@ class Everybody(TypedDict):
     users: list[UserDocument]
 
 
-async def count_request(parts: "Parts", request: Request) -> None:
-    await parts.tries.request(_counted(request))
+async def count_request(context: "ApiContext", request: Request) -> None:
+    await context.sign_in_limit.request(_counted(request))
 
 
 async def login(call: Call[Nothing, Credentials]) -> Response:
     call.patience.reschedule(asyncio.get_running_loop().time() + SIGNED_IN_WITHIN)
     try:
-        with call.parts.tries.line.place(_counted(call.request)):
+        with call.context.sign_in_limit.line.place(_counted(call.request)):
             signed_in = await _signed_in(call)
     except LineFull:
         raise too_many("people sign in at this moment", COME_AGAIN) from None
@@ -67,9 +67,9 @@ async def login(call: Call[Nothing, Credentials]) -> Response:
 
 async def _signed_in(call: Call[Nothing, Credentials]) -> tuple[User, str]:
     """Raises `Problem` 401 and 429, and `LineFull`."""
-    address, email, tries = _counted(call.request), normal_email(call.body.email), call.parts.tries
+    address, email, tries = _counted(call.request), normal_email(call.body.email), call.context.sign_in_limit
     await tries.count(address, email)
-    signed_in = await call.parts.users.sign_in(call.body.email, call.body.password.get_secret_value(), tries.line, address)
+    signed_in = await call.context.users.sign_in(call.body.email, call.body.password.get_secret_value(), tries.line, address)
     if signed_in is None:
         await tries.wrong(address)
         raise not_signed_in("Email and password don't belong together.")
@@ -83,7 +83,7 @@ def _counted(request: Request) -> str:
 
 async def logout(call: Call[Nothing, Nothing]) -> Response:
     assert call.token is not None
-    await call.parts.users.end_token(call.token)
+    await call.context.users.end_token(call.token)
     return Response(status_code=204, headers={"Set-Cookie": _cookie(call, "", 0)})
 
 
@@ -93,7 +93,7 @@ async def me(call: Call[Nothing, Nothing]) -> Response:
 
 
 async def list_users(call: Call[Nothing, Nothing]) -> Response:
-    answer: Everybody = {"users": [user_json(user) for user in await call.parts.users.all()]}
+    answer: Everybody = {"users": [user_json(user) for user in await call.context.users.all()]}
     return json_answer(answer)
 
 
@@ -104,7 +104,7 @@ def user_json(user: User) -> UserDocument:
 def _cookie(call: Call[Any, Any], token: str, seconds: int) -> str:
     cookie: SimpleCookie = SimpleCookie({COOKIE: token})
     attributes: dict[str, Any] = {"path": "/", "max-age": seconds, "httponly": True, "samesite": "Lax"}
-    cookie[COOKIE].update(attributes | {"secure": call.parts.settings.production or call.request.scope["scheme"] == "https"})
+    cookie[COOKIE].update(attributes | {"secure": call.context.settings.production or call.request.scope["scheme"] == "https"})
     return cookie[COOKIE].OutputString()
 
 

@@ -98,12 +98,12 @@ async def sync_messages(call: Call[MessagesSyncQuery, Nothing]) -> Response:
 
 
 async def list_rooms(call: Call[Nothing, Nothing]) -> Response:
-    answer: Rooms = {"rooms": [_room_json(room) for room in await rooms.list_rooms(call.parts.database)]}
+    answer: Rooms = {"rooms": [_room_json(room) for room in await rooms.list_rooms(call.context.database)]}
     return json_answer(answer)
 
 
 async def change_room(call: Call[Nothing, RoomPatch]) -> Response:
-    room = await rooms.set_active(call.parts.database, read_id(call.path("id")), call.body.is_active)
+    room = await rooms.set_active(call.context.database, read_id(call.path("id")), call.body.is_active)
     if room is None:
         raise not_found("room")
     answer: OneRoom = {"room": _room_json(room)}
@@ -111,7 +111,7 @@ async def change_room(call: Call[Nothing, RoomPatch]) -> Response:
 
 
 async def see_error(call: Call[Nothing, SeenError]) -> Response:
-    room = await rooms.see_error(call.parts.database, read_id(call.path("id")), until=call.body.last_error_at)
+    room = await rooms.see_error(call.context.database, read_id(call.path("id")), until=call.body.last_error_at)
     if room is None:
         raise not_found("room")
     answer: OneRoom = {"room": _room_json(room)}
@@ -119,11 +119,11 @@ async def see_error(call: Call[Nothing, SeenError]) -> Response:
 
 
 async def list_messages(call: Call[PageQuery, Nothing]) -> Response:
-    room = await rooms.get_room(call.parts.database, read_id(call.path("id")))
+    room = await rooms.get_room(call.context.database, read_id(call.path("id")))
     if room is None:
         raise not_found("room")
     query = call.query
-    page = await messages.page_of_messages(call.parts.database, room.room_id, limit=query.limit, cursor=query.cursor)
+    page = await messages.page_of_messages(call.context.database, room.room_id, limit=query.limit, cursor=query.cursor)
     answer: MessagesPage = {
         "messages": [
             {
@@ -141,7 +141,7 @@ async def list_messages(call: Call[PageQuery, Nothing]) -> Response:
 
 
 def must_be_set_up(call: Call[Any, Any]) -> None:
-    if call.parts.resources.chatwork is None:
+    if call.context.resources.chatwork is None:
         raise Problem(400, "Chatwork is not set up here: CHATWORK_API_TOKEN is missing.")
 
 

@@ -80,21 +80,21 @@ class CachedDraft(TypedDict):
 
 
 async def list_companies(call: Call[Nothing, Nothing]) -> Response:
-    return json_answer({"companies": [company.to_json() for company in await companies.list_companies(call.parts.database)]})
+    return json_answer({"companies": [company.to_json() for company in await companies.list_companies(call.context.database)]})
 
 
 async def create_company(call: Call[Nothing, NewCompany]) -> Response:
-    company = await companies.create_company(call.parts.database, call.body.name)
+    company = await companies.create_company(call.context.database, call.body.name)
     return json_answer({"company": company.to_json()}, 201)
 
 
 async def list_linked_rooms(call: Call[Nothing, Nothing]) -> Response:
-    linked = await companies.linked_rooms(call.parts.database, _company_id(call))
+    linked = await companies.linked_rooms(call.context.database, _company_id(call))
     return json_answer({"rooms": [room.to_json() for room in linked]})
 
 
 async def link_room(call: Call[Nothing, NewLink]) -> Response:
-    room = await companies.link_room(call.parts.database, _company_id(call), call.body.room_id)
+    room = await companies.link_room(call.context.database, _company_id(call), call.body.room_id)
     return json_answer({"room": room.to_json()}, 201)
 
 
@@ -102,7 +102,7 @@ async def unlink_room(call: Call[Nothing, Nothing]) -> Response:
     room_id = call.path("roomId")
     if not ROOM_ID.fullmatch(room_id):
         raise bad_field("roomId", "is not a Chatwork room id: a string of digits", 400)
-    await companies.unlink_room(call.parts.database, _company_id(call), room_id)
+    await companies.unlink_room(call.context.database, _company_id(call), room_id)
     return Response(status_code=204)
 
 
@@ -111,8 +111,8 @@ async def draft_summary(call: Call[Nothing, DraftRequest]) -> Response:
     idempotency = idempotency_of(call)
     job = await first_job(call, idempotency)
     if job is None:
-        company = await companies.get_company(call.parts.database, company_id)
-        draft = await drafts.current_draft(call.parts.database, company.id, call.body.period)
+        company = await companies.get_company(call.context.database, company_id)
+        draft = await drafts.current_draft(call.context.database, company.id, call.body.period)
         if draft is not None:
             return json_answer({"cached": True, "draft": draft.to_json()})
         payload = SummaryDraftPayload(
@@ -123,8 +123,8 @@ async def draft_summary(call: Call[Nothing, DraftRequest]) -> Response:
 
 
 async def list_drafts(call: Call[Nothing, Nothing]) -> Response:
-    company = await companies.get_company(call.parts.database, _company_id(call))
-    found = await drafts.list_drafts(call.parts.database, company.id)
+    company = await companies.get_company(call.context.database, _company_id(call))
+    found = await drafts.list_drafts(call.context.database, company.id)
     return json_answer({"drafts": [draft.to_json() for draft in found]})
 
 

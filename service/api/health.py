@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 from events.database import DATABASE_ERRORS
 from events.database_faults import fault, log_trouble
 from service.http.authentication import token_of
-from service.http.context import Parts
+from service.http.context import ApiContext
 from service.http.endpoint import Answer, Call, Endpoint, Who, json_answer
 from service.http.metrics import MOST_COUNTED, Metrics
 from service.http.problems import Problem
@@ -57,16 +57,16 @@ async def healthz(call: Call[Nothing, Nothing]) -> Response:
 
 
 async def readyz(call: Call[Nothing, Nothing]) -> Response:
-    if call.parts.live.closed:
+    if call.context.live.closed:
         raise Problem(503, "This process is stopping.", headers={"Retry-After": "2"})
     # A Redis that is only away keeps nobody from being served; one that will never let us in is a mistake to be seen.
-    if (redis_fault := call.parts.bus.fault) is not None:
+    if (redis_fault := call.context.bus.fault) is not None:
         raise Problem(503, f"This process cannot serve: REDIS_URL: {redis_fault}.")
-    readiness = await _look_at(call.parts)
+    readiness = await _look_at(call.context)
     if readiness.fault is not None:
         raise Problem(503, f"This process cannot serve: {readiness.fault}.")
     answer: Ready = {"status": "ok"}
-    shutdown = call.parts.resources.summariser.watch.shutdown
+    shutdown = call.context.resources.summariser.watch.shutdown
     if warnings := [*readiness.warnings, *([shutdown.detail] if shutdown else [])]:
         answer["warnings"] = warnings
     if shutdown is not None:
@@ -74,10 +74,10 @@ async def readyz(call: Call[Nothing, Nothing]) -> Response:
     return json_answer(answer)
 
 
-async def _look_at(parts: Parts) -> Readiness:
+async def _look_at(context: ApiContext) -> Readiness:
     try:
         async with asyncio.timeout(READY_WITHIN):
-            return await look_at(parts.database, production=parts.settings.production)
+            return await look_at(context.database, production=context.settings.production)
     except Exception as error:
         if (cause := fault(error)) is None:
             raise
@@ -86,34 +86,34 @@ async def _look_at(parts: Parts) -> Readiness:
 
 async def metrics(call: Call[Nothing, Nothing]) -> Response:
     _must_be_let_in(call)
-    measured = call.parts.metrics
-    measured.watchers.set(call.parts.live.watchers)
+    measured = call.context.metrics
+    measured.watchers.set(call.context.live.watchers)
     try:
         async with asyncio.timeout(MEASURED_WITHIN):
-            await _measure(measured, call.parts)
+            await _measure(measured, call.context)
     except DATABASE_ERRORS as error:
         # While the database is away, what else is measured matters most.
         log_trouble(log, "cannot measure what only the database knows", error)
     return Response(generate_latest(measured.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-async def _measure(measured: Metrics, parts: Parts) -> None:
+async def _measure(measured: Metrics, context: ApiContext) -> None:
     """What only the database knows."""
     for gauge in (measured.jobs, measured.workers, measured.stuck, measured.paused):
         gauge.clear()
-    for type, statuses in (await parts.jobs.counts(most=MOST_COUNTED)).items():
+    for type, statuses in (await context.jobs.counts(most=MOST_COUNTED)).items():
         for status, jobs in statuses.items():
             measured.jobs.labels(type, status).set(jobs)
-    for worker in await workers_seen(parts.database, lease=LEASE, remembered=timedelta(0)):
+    for worker in await workers_seen(context.database, lease=LEASE, remembered=timedelta(0)):
         measured.workers.labels(worker.presence).inc()
         for handler in worker.stuck:
             measured.stuck.labels(handler.type).inc()
-    for type in await Pauses(parts.database).in_force():
+    for type in await Pauses(context.database).in_force():
         measured.paused.labels(type).set(1)
 
 
 def _must_be_let_in(call: Call[Nothing, Nothing]) -> None:
-    wanted = call.parts.settings.metrics_token
+    wanted = call.context.settings.metrics_token
     given = token_of(call.request)
     if wanted is not None and given is not None and secrets.compare_digest(given.encode(), wanted.encode()):
         return

@@ -32,15 +32,15 @@ def event_stream(call: Call[Any, Any], job: Job) -> Response:
 
 
 async def _events_of(call: Call[Any, Any], job: Job, after: int) -> AsyncIterator[bytes]:
-    parts = call.parts
+    context = call.context
     yield RECONNECT
-    with parts.live.watch(job.id) as watch, contextlib.suppress(*AWAY):
-        while not parts.live.closed:
+    with context.live.watch(job.id) as watch, contextlib.suppress(*AWAY):
+        while not context.live.closed:
             # What a caller may see is asked again each time: a stream outlives a logout.
-            caller = await parts.users.of_token(call.token or "")
+            caller = await context.users.of_token(call.token or "")
             if caller is None or not may_see(caller, job):
                 return
-            history = await parts.live.news.get((job.id, after)) or []
+            history = await context.live.news.get((job.id, after)) or []
             for recorded in history:
                 yield _event_message(recorded, with_stack=caller.is_admin)
                 after = recorded.seq
@@ -90,7 +90,7 @@ async def _after(beginning: bytes, messages: AsyncIterator[bytes]) -> AsyncItera
 
 
 async def _messages(call: Call[Any, Any], after: int | None) -> AsyncIterator[bytes]:
-    live, was_admin = call.parts.live, call.user.is_admin
+    live, was_admin = call.context.live, call.user.is_admin
     with live.feed.watched(None if was_admin else call.user.id) as watcher:
         yield RECONNECT + await live.feed.beginning(watcher, after)
         asked = time.monotonic()
@@ -99,7 +99,7 @@ async def _messages(call: Call[Any, Any], after: int | None) -> AsyncIterator[by
                 piece = await watcher.take(QUIET)
                 # A stream outlives a logout and a change of role; whoever may still see something comes again.
                 if time.monotonic() - asked > ASK_AGAIN:
-                    caller = await call.parts.users.of_token(call.token or "")
+                    caller = await call.context.users.of_token(call.token or "")
                     if caller is None or caller.is_admin != was_admin:
                         return
                     asked = time.monotonic()

@@ -36,7 +36,7 @@ async def get_waiting(call: Call[Nothing, Nothing]) -> Response:
     job = await visible_job(call)
     if job.status is not Status.QUEUED:
         return json_answer({"waiting": None})
-    database = call.parts.database
+    database = call.context.database
     now: datetime = await database.fetch_val("select now()")
     pause = (await Pauses(database).in_force()).get(job.type)
     workers = await workers_present(database, job.type, lease=LEASE)
@@ -46,7 +46,7 @@ async def get_waiting(call: Call[Nothing, Nothing]) -> Response:
         "reason": reason,
         "runAt": rfc3339(job.run_at),
         "pausedUntil": None if pause is None else optional_time(pause.until),
-        "ahead": await call.parts.jobs.ahead_of(job, most=MOST_AHEAD),
+        "ahead": await call.context.jobs.ahead_of(job, most=MOST_AHEAD),
         "workers": workers,
     }
     return json_answer({"waiting": told})

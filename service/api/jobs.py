@@ -85,14 +85,14 @@ async def list_jobs(call: Call[JobsQuery, Nothing]) -> Response:
     if query.ids is not None:
         return _page_answer(call, await _jobs_of_ids(call, query.ids), None)
     wanted = JobFilter(query.type, query.status, owner_wanted(call, query.user_id), query.created_after, query.created_before)
-    page = await call.parts.jobs.page(wanted, limit=query.limit, cursor=query.cursor)
+    page = await call.context.jobs.page(wanted, limit=query.limit, cursor=query.cursor)
     return _page_answer(call, page.jobs, page.next_cursor)
 
 
 async def count_jobs(call: Call[CountsQuery, Nothing]) -> Response:
     query = call.query
     wanted = JobFilter(query.type, None, owner_wanted(call, query.user_id), query.created_after, query.created_before)
-    counts = await call.parts.jobs.capped_counts(wanted, most=MOST_COUNTED)
+    counts = await call.context.jobs.capped_counts(wanted, most=MOST_COUNTED)
     return json_answer({"counts": {status.value: count for status, count in counts.items()}, "most": MOST_COUNTED})
 
 
@@ -116,7 +116,7 @@ async def get_events(call: Call[Nothing, Nothing]) -> Response:
     # A HEAD would wait for the end of a stream that it does not get.
     if call.request.method == "GET" and media == "text/event-stream":
         return event_stream(call, job)
-    history = await call.parts.store.history.events(job.id)
+    history = await call.context.store.history.events(job.id)
     events = [event_json(recorded, with_stack=call.user.is_admin) for recorded in history]
     if media == NDJSON:
         headers = {"Content-Disposition": f'attachment; filename="job-{job.id}.ndjson"'}
@@ -161,7 +161,7 @@ async def _changed(call: Call[Any, Any], decide: Decision) -> Job:
 
     job_id = read_id(call.path("id"))
     try:
-        return await call.parts.store.append(job_id, decide_if_visible, actor=call.actor, request_id=call.request_id)
+        return await call.context.store.append(job_id, decide_if_visible, actor=call.actor, request_id=call.request_id)
     except UnknownJob:
         raise not_found("job") from None
 
@@ -169,7 +169,7 @@ async def _changed(call: Call[Any, Any], decide: Decision) -> Job:
 async def _retried(call: Call[Any, Any], job: Job, idempotency: Idempotency | None) -> Job:
     names = None if idempotency is None else (call.user.id, idempotency)
     try:
-        job = await call.parts.store.append(job, retry, actor=call.actor, request_id=call.request_id, names=names)
+        job = await call.context.store.append(job, retry, actor=call.actor, request_id=call.request_id, names=names)
     except AlreadyActive as active:
         raise Problem(409, f"Cannot retry this job: job {active.job_id} does the same and is active.") from active
     except (NotAllowed, KeyTaken):
@@ -178,7 +178,7 @@ async def _retried(call: Call[Any, Any], job: Job, idempotency: Idempotency | No
         if first is None:
             raise
         return first
-    call.parts.wire.push([Hint.of(job)])
+    call.context.wire.push([Hint.of(job)])
     return job
 
 
@@ -188,7 +188,7 @@ def cancel_reason(call: Call[Any, Any], job: Job) -> str:
 
 async def visible_job(call: Call[Any, Any]) -> Job:
     """The job of the address. Somebody else's is not there, for who is not an admin."""
-    job = await call.parts.jobs.get(read_id(call.path("id")))
+    job = await call.context.jobs.get(read_id(call.path("id")))
     if job is None or not may_see(call.user, job):
         raise not_found("job")
     return job
@@ -208,20 +208,20 @@ async def _jobs_of_ids(call: Call[JobsQuery, Nothing], ids: Sequence[str]) -> li
     if others := call.query.model_fields_set - {"ids"}:
         errors: list[FieldError] = [{"path": to_camel(name), "detail": "not together with `ids`"} for name in sorted(others)]
         raise Problem(400, "`ids` stands alone.", errors)
-    found = await call.parts.jobs.get_many(ids)
+    found = await call.context.jobs.get_many(ids)
     return sorted((job for job in found if may_see(call.user, job)), key=lambda job: (job.created_at, job.id), reverse=True)
 
 
 async def _job_after(call: Call[Any, Any], job: Job, seq: int) -> Job:
     if seq > job.seq:
         raise Problem(404, f"This job has no event {seq} yet: its last is {job.seq}.")
-    return _reaching(seq, await call.parts.store.history.past(job.id, seq=seq), job)
+    return _reaching(seq, await call.context.store.history.past(job.id, seq=seq), job)
 
 
 async def _job_at(call: Call[Any, Any], job: Job, at: datetime) -> Job:
     if at < job.created_at:
         raise Problem(404, "This job had not been created yet at that time.")
-    return _reaching(job.seq if at >= job.updated_at else 1, await call.parts.store.history.past(job.id, at=at), job)
+    return _reaching(job.seq if at >= job.updated_at else 1, await call.context.store.history.past(job.id, at=at), job)
 
 
 def _reaching(seq: int, past: Job | None, job: Job) -> Job:

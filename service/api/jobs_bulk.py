@@ -62,7 +62,7 @@ async def change_many_jobs(call: Call[Nothing, Bulk]) -> Response:
     refused: list[Refused] = [change for change in changed if not isinstance(change, Job)]
     done = [change for change in changed if isinstance(change, Job)]
     if call.body.action == "retry":
-        call.parts.wire.push([Hint.of(job) for job in done])
+        call.context.wire.push([Hint.of(job) for job in done])
     answer: BulkDone = {"matched": len(jobs), "done": len(done), "refused": refused, "more": more}
     return json_answer(answer)
 
@@ -74,7 +74,7 @@ async def _matched(call: Call[Nothing, Bulk]) -> tuple[list[Job], bool]:
         raise Problem(422, "Give one of `ids` and `filter`.", errors)
     allowed = ALLOWED_ON[call.body.action]
     if call.body.ids is not None:
-        jobs = await call.parts.jobs.get_many(list(dict.fromkeys(call.body.ids)))
+        jobs = await call.context.jobs.get_many(list(dict.fromkeys(call.body.ids)))
         return [job for job in jobs if job.status in allowed and may_see(call.user, job)], False
     assert call.body.filter is not None
     return await _like(call, call.body.filter, allowed)
@@ -88,7 +88,7 @@ async def _like(call: Call[Nothing, Bulk], wanted: BulkFilter, allowed: Sequence
     for status in allowed:
         if wanted.status in (None, status):
             jobs_like = JobFilter(wanted.type, status, owner, wanted.created_after, wanted.created_before)
-            page = await call.parts.jobs.page(jobs_like, limit=MOST)
+            page = await call.context.jobs.page(jobs_like, limit=MOST)
             found += page.jobs
             more = more or page.next_cursor is not None
     return found[:MOST], more or len(found) > MOST
@@ -111,7 +111,7 @@ async def _change(call: Call[Nothing, Bulk], job: Job) -> Job | Refused:
     try:
         if call.body.action == "retry":
             must_be_allowed(call.user, job.type)
-        return await call.parts.store.append(job, decide, actor=call.actor, request_id=call.request_id)
+        return await call.context.store.append(job, decide, actor=call.actor, request_id=call.request_id)
     except (NotAllowed, Problem) as error:
         return {"jobId": job.id, "detail": problem_of(error).detail}
     except AlreadyActive:

@@ -55,8 +55,8 @@ class Log(TypedDict):
 
 
 async def get_log(call: Call[LogQuery, Nothing]) -> Response:
-    await seal_everything(call.parts.database)
-    query, until = call.query, await last_position(call.parts.database)
+    await seal_everything(call.context.database)
+    query, until = call.query, await last_position(call.context.database)
     until = until if query.until is None else min(query.until, until)
     if wants(call.request, "application/json", NDJSON) == NDJSON:
         if query.latest:
@@ -66,7 +66,7 @@ async def get_log(call: Call[LogQuery, Nothing]) -> Response:
     if limit > AT_ONCE:
         raise bad_field("limit", f"should be at most {AT_ONCE}; for more ask for {NDJSON}")
     look = last_events if query.latest else first_events
-    found = await look(call.parts.database, _wanted(query), after=query.after, until=until, limit=limit)
+    found = await look(call.context.database, _wanted(query), after=query.after, until=until, limit=limit)
     answer: Log = {
         "events": [event_json(recorded, with_stack=True) for recorded in found.events],
         "searched": {"after": found.after, "until": found.until},
@@ -76,9 +76,9 @@ async def get_log(call: Call[LogQuery, Nothing]) -> Response:
 
 async def _lines(call: Call[LogQuery, Any], until: int) -> AsyncIterator[bytes]:
     after, left = call.query.after, call.query.limit
-    while after < until and left != 0 and not call.parts.live.closed:
+    while after < until and left != 0 and not call.context.live.closed:
         limit = AT_ONCE if left is None else min(AT_ONCE, left)
-        found = await first_events(call.parts.database, _wanted(call.query), after=after, until=until, limit=limit)
+        found = await first_events(call.context.database, _wanted(call.query), after=after, until=until, limit=limit)
         yield b"".join(_line(recorded) for recorded in found.events)
         left = None if left is None else left - len(found.events)
         after = found.until

@@ -93,19 +93,19 @@ class PauseBody(Fields):
 
 
 async def list_workers(call: Call[Nothing, Nothing]) -> Response:
-    seen = await workers_seen(call.parts.database, lease=LEASE, remembered=REMEMBERED)
+    seen = await workers_seen(call.context.database, lease=LEASE, remembered=REMEMBERED)
     answer: WorkersDocument = {"workers": [worker_json(worker) for worker in seen]}
     return json_answer(answer)
 
 
 async def list_job_types(call: Call[Nothing, Nothing]) -> Response:
-    paused = await Pauses(call.parts.database).in_force()
+    paused = await Pauses(call.context.database).in_force()
     answer: JobTypes = {"jobTypes": [_job_type_json(job_type, paused.get(job_type.name)) for job_type in JOB_TYPES.values()]}
     return json_answer(answer)
 
 
 async def pause_job_type(call: Call[Nothing, PauseBody]) -> Response:
-    job_type, pauses = _job_type(call), Pauses(call.parts.database)
+    job_type, pauses = _job_type(call), Pauses(call.context.database)
     try:
         await pauses.pause(job_type.name, until=call.body.until, reason=call.body.reason, actor=call.actor)
     except OverAlready as error:
@@ -115,7 +115,7 @@ async def pause_job_type(call: Call[Nothing, PauseBody]) -> Response:
 
 async def resume_job_type(call: Call[Nothing, Nothing]) -> Response:
     job_type = _job_type(call)
-    await Pauses(call.parts.database).resume(job_type.name)
+    await Pauses(call.context.database).resume(job_type.name)
     return await _job_type_answer(call, job_type)
 
 
@@ -151,7 +151,7 @@ def _job_type(call: Call[Any, Any]) -> JobType[Any]:
 
 
 async def _job_type_answer(call: Call[Any, Any], job_type: JobType[Any]) -> Response:
-    paused = await Pauses(call.parts.database).in_force()
+    paused = await Pauses(call.context.database).in_force()
     answer: OneJobType = {"jobType": _job_type_json(job_type, paused.get(job_type.name))}
     return json_answer(answer)
 

@@ -37,10 +37,10 @@ async def until_ended(call: Call[Any, Any], job: Job, seconds: float) -> Job:
 
 
 async def _until_ended(call: Call[Any, Any], job: Job, seconds: float) -> Job:
-    live, until = call.parts.live, time.monotonic() + seconds
+    live, until = call.context.live, time.monotonic() + seconds
     with live.watch(job.id) as watch:
         while True:
-            job = await call.parts.jobs.get(job.id) or job
+            job = await call.context.jobs.get(job.id) or job
             left = until - time.monotonic()
             if job.status in ENDED or left <= 0 or live.closed:
                 return job
@@ -82,7 +82,7 @@ async def first_job(call: Call[Any, Any], idempotency: Idempotency | None) -> Jo
     """The job that an earlier request with this key was answered with. Raises `Problem` 422 if that was another request."""
     if idempotency is None:
         return None
-    found = await call.parts.store.job_of_key(call.user.id, idempotency.key)
+    found = await call.context.store.job_of_key(call.user.id, idempotency.key)
     return None if found is None else await _job_of(call, idempotency, *found)
 
 
@@ -90,10 +90,10 @@ async def queue_job(call: Call[Any, Any], job_type: JobType[Any], payload: Paylo
     """A new job of the caller's; or the active one, where only one may be active; or the one that the key belongs to.
     Raises `Problem` 403 where the job type does not let the caller queue it."""
     must_be_allowed(call.user, job_type.name)
-    store = call.parts.store
+    store = call.context.store
     try:
         return await enqueue(
-            store, call.parts.wire, job_type, payload.to_json(), user_id=call.user.id, actor=call.actor,
+            store, call.context.wire, job_type, payload.to_json(), user_id=call.user.id, actor=call.actor,
             request_id=call.request_id, idempotency=idempotency,
         )  # fmt: skip
     except KeyTaken as taken:
@@ -132,7 +132,7 @@ async def _job_of(call: Call[Any, Any], idempotency: Idempotency, job_id: str, r
 
 
 async def _the_job(call: Call[Any, Any], job_id: str) -> Job:
-    job = await call.parts.jobs.get(job_id)
+    job = await call.context.jobs.get(job_id)
     if job is None:
         raise Problem(409, f"Job {job_id} is not in the view. An audit will tell more.")
     return job

@@ -42,12 +42,12 @@ class OneVerification(TypedDict):
 
 
 async def start_verification(call: Call[Nothing, Nothing]) -> Response:
-    answer: OneVerification = {"verification": _json(await call.parts.verifier.start(call.actor))}
+    answer: OneVerification = {"verification": _json(await call.context.verifier.start(call.actor))}
     return json_answer(answer, 202)
 
 
 async def get_verification(call: Call[Nothing, Nothing]) -> Response:
-    last = await call.parts.verifier.last()
+    last = await call.context.verifier.last()
     answer: LastVerification = {"verification": None if last is None else _json(last)}
     return json_answer(answer)
 

@@ -25,7 +25,7 @@ from service.commands.audit import print_replay, print_verification
 from service.commands.plain_text import plain_lines, plain_text, visible
 from service.config import Settings
 from service.http.logs import configure_logs
-from service.process.assembly import api_parts, database_url, opened, worker_of
+from service.process.assembly import api_context, database_url, opened, worker_of
 from service.process.serve import answering
 from workers.chatwork.sandbox import Sandbox
 
@@ -76,7 +76,7 @@ async def _show(url: str, console: Console) -> int:
         await _watch(api, console, job["jobId"], "completed")
 
         console.rule("What happened to that job")
-        database = api.parts.database
+        database = api.context.database
         if await print_replay(database, job["jobId"], None, as_json=False) != 0:
             raise NotAsItShouldBe("the job has no history")
 
@@ -87,7 +87,7 @@ async def _show(url: str, console: Console) -> int:
 class Api(httpx.AsyncClient):
     """The running service, as its user has it."""
 
-    parts: Any
+    context: Any
 
 
 @contextlib.asynccontextmanager
@@ -99,11 +99,11 @@ async def _service(url: str, sandbox: Sandbox) -> AsyncIterator[Api]:
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as listening:
         async with opened(settings, url) as core:
             await add_user(core.database, EMAIL, Role.ADMIN, password)
-            parts, worker = api_parts(core), worker_of(core)
+            context, worker = api_context(core), worker_of(core)
             await worker.start()
             try:
-                async with answering(parts, listening) as address, Api(base_url=address, timeout=60) as api:
-                    api.parts = parts
+                async with answering(context, listening) as address, Api(base_url=address, timeout=60) as api:
+                    api.context = context
                     await _post(api, "/api/auth/login", {"email": EMAIL, "password": password})
                     yield api
             finally:

@@ -1,4 +1,4 @@
-"""What one API process is made of. The process assembly fills it; endpoints reach all they need through it."""
+"""Everything that the endpoints of one API process share. The process assembly fills it."""
 
 from dataclasses import dataclass, field
 
@@ -17,9 +17,12 @@ from workers.resources import Resources
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """When the process is asked to end, `live.close()` is called first: open streams and held answers then end by themselves, or
-    the server would wait for them."""
+class ApiContext:
+    """The services that an endpoint reaches as `call.context`.
+
+    A process that ends must call `live.close()` before it stops the server: that ends the open streams and the held
+    answers, which the server would wait for otherwise.
+    """
 
     settings: Settings
     database: Database
@@ -29,7 +32,7 @@ class Parts:
     wire: Wire
     resources: Resources
     users: Users
-    tries: SignInLimit
+    sign_in_limit: SignInLimit
     live: JobWatches
     verifier: Verifier
     metrics: Metrics = field(default_factory=Metrics)

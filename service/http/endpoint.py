@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from events.concurrency import Deadlines
 from service.accounts.users import User
 from service.http.authentication import check_origin, token_of, user_of
-from service.http.context import Parts
+from service.http.context import ApiContext
 from service.http.logs import ABOUT
 from service.http.problems import Problem
 from service.http.request import SMALL_BODY, Fields, Nothing, read_body, read_query
@@ -40,7 +40,7 @@ class Who(StrEnum):
 class Call(Generic[Q, B]):
     """One call of an endpoint, let in and checked."""
 
-    parts: "Parts"
+    context: "ApiContext"
     request: Request
     query: Q
     body: B
@@ -94,7 +94,7 @@ class Endpoint:
     queues: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
     most_of_body: int = SMALL_BODY
-    admit: Callable[["Parts", Request], Awaitable[None]] | None = None
+    admit: Callable[["ApiContext", Request], Awaitable[None]] | None = None
     path_schemas: Mapping[str, Callable[[], dict[str, Any]]] = field(default_factory=dict)
 
     @property
@@ -110,13 +110,13 @@ def json_answer(content: Any, status: int = 200, headers: Mapping[str, str] | No
     return Response(orjson.dumps(content), status, headers, "application/json")
 
 
-def routes(endpoints: Iterable[Endpoint], parts: "Parts") -> list[Route]:
+def routes(endpoints: Iterable[Endpoint], context: "ApiContext") -> list[Route]:
     """One route for each address, which knows all of its methods; fixed addresses before those with parameters."""
     by_path: dict[str, dict[str, Endpoint]] = defaultdict(dict)
     for endpoint in endpoints:
         by_path[endpoint.path][endpoint.method] = endpoint
     return [
-        Route(path, Address(methods, parts), methods=list(methods))
+        Route(path, Address(methods, context), methods=list(methods))
         for path, methods in sorted(by_path.items(), key=lambda item: ("{" in item[0], item[0]))
     ]
 
@@ -124,9 +124,9 @@ def routes(endpoints: Iterable[Endpoint], parts: "Parts") -> list[Route]:
 class Address:
     """The application at one address: an endpoint for each method. What is raised in it, whoever calls it answers."""
 
-    def __init__(self, endpoints: Mapping[str, Endpoint], parts: "Parts") -> None:
+    def __init__(self, endpoints: Mapping[str, Endpoint], context: "ApiContext") -> None:
         self._endpoints = endpoints
-        self._parts = parts
+        self._context = context
         self._deadlines = Deadlines(ANSWER_WITHIN, _run_out)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -140,10 +140,10 @@ class Address:
         if endpoint.method != "GET":
             check_origin(request)
         if endpoint.admit is not None:
-            await endpoint.admit(self._parts, request)
+            await endpoint.admit(self._context, request)
         if endpoint.who is not Who.ANYONE:
             token = token_of(request)
-            caller = await user_of(self._parts.users, token)
+            caller = await user_of(self._context.users, token)
             ABOUT.set({**ABOUT.get(), "user_id": caller.id})
             if endpoint.who is Who.ADMIN and not caller.is_admin:
                 raise Problem(403, "Only an admin may do this.")
@@ -152,7 +152,7 @@ class Address:
         async with asyncio.timeout(None) as patience:
             self._deadlines.add(patience)
             try:
-                return await endpoint.run(Call(self._parts, request, query, body, caller, token, patience))
+                return await endpoint.run(Call(self._context, request, query, body, caller, token, patience))
             finally:
                 self._deadlines.remove(patience)
 

@@ -20,7 +20,7 @@ from projections.jobs import JobsView
 from projections.seal import keep_sealing
 from service.accounts.secret_file import jwt_secret, keep_secret
 from service.config import ConfigError, Settings, without_effect
-from service.http.context import Parts
+from service.http.context import ApiContext
 from service.readiness import refuse_what_is_unsuitable
 from workers.chatwork.sandbox import Sandbox
 from workers.delivery.wire import LocalWire, Wire
@@ -176,15 +176,15 @@ def _pausing(database: Database, service: str) -> Callable[[float], Awaitable[No
     return pause
 
 
-def api_parts(core: Core) -> "Parts":
+def api_context(core: Core) -> "ApiContext":
     from service.accounts.sign_in_limit import SignInLimit
     from service.accounts.users import Users
-    from service.http.context import Parts
+    from service.http.context import ApiContext
     from service.live.job_watches import JobWatches
     from service.live.verifier import Verifier
 
     jobs = JobsView(core.database)
-    return Parts(
+    return ApiContext(
         settings=core.settings,
         database=core.database,
         store=core.store.impatient(ANSWER_WITHIN),
@@ -193,7 +193,7 @@ def api_parts(core: Core) -> "Parts":
         wire=core.wire,
         resources=core.resources,
         users=Users(core.database, jwt_secret(core.settings)),
-        tries=SignInLimit(core.settings.redis_url),
+        sign_in_limit=SignInLimit(core.settings.redis_url),
         live=JobWatches(core.bus, jobs, core.store),
         verifier=Verifier(core.database),
     )

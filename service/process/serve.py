@@ -18,11 +18,11 @@ from starlette.types import ASGIApp
 from events.concurrency import end, lasting
 from service.api.app import create_app
 from service.config import ConfigError, Settings
-from service.http.context import Parts
+from service.http.context import ApiContext
 from service.http.protocol import HttpProtocol
 from service.process.assembly import (
     Core,
-    api_parts,
+    api_context,
     first_sign_in,
     keep_what_is_loaded,
     opened,
@@ -64,9 +64,9 @@ async def serve(settings: Settings, url: str, listening: socket.socket) -> None:
     with stop.listening():
         async with opened(settings, url) as core:
             sign_in = await first_sign_in(settings, core.database)
-            parts = api_parts(core)
+            context = api_context(core)
             worker = worker_of(core) if settings.job_worker_enabled else None
-            async with _watching_the_model(core), _working(worker, stop), answering(parts, listening) as address:
+            async with _watching_the_model(core), _working(worker, stop), answering(context, listening) as address:
                 print(f"Rireki is at {address}", flush=True)
                 if sign_in is not None:
                     print(f"sign in: {sign_in[0]} {sign_in[1]}", flush=True)
@@ -86,9 +86,9 @@ async def work(settings: Settings, url: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def answering(parts: Parts, listening: socket.socket) -> AsyncIterator[str]:
+async def answering(context: ApiContext, listening: socket.socket) -> AsyncIterator[str]:
     """The API on this socket, while the block lasts: its address."""
-    server = http_server(create_app(parts))
+    server = http_server(create_app(context))
     running = lasting(server.serve(sockets=[listening]), "http")
     while not server.started:
         await asyncio.sleep(0.005)
@@ -101,7 +101,7 @@ async def answering(parts: Parts, listening: socket.socket) -> AsyncIterator[str
         yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     finally:
         # Streams and held answers end by themselves then; the server would wait for them.
-        parts.live.close()
+        context.live.close()
         server.should_exit = True
         await running
 

@@ -16,7 +16,7 @@ from service.accounts import users
 from service.accounts.sign_in_limit import FOR_ONE_EMAIL, SignInLimit, TooManyTries
 from service.accounts.users import CannotAdd, Users, add_user
 from service.http.authentication import COOKIE
-from tests.service_fixture import PASSWORD, SECRET, Service, make_parts, service, serving
+from tests.service_fixture import PASSWORD, SECRET, Service, make_context, service, serving
 
 __all__ = ["service"]
 
@@ -149,7 +149,7 @@ async def test_everybody_is_listed_for_admins_alone_and_without_a_password(servi
 
 
 async def test_signing_out_ends_the_token_itself(service: Service) -> None:
-    token = service.parts.users.new_token(service.admin)
+    token = service.context.users.new_token(service.admin)
     bearer = {"Authorization": f"Bearer {token}"}
     assert (await me(service, **bearer)).status_code == 200
 
@@ -162,7 +162,7 @@ async def test_signing_out_ends_the_token_itself(service: Service) -> None:
 
 
 async def test_signing_out_here_counts_in_other_processes_too(service: Service, database: Database) -> None:
-    token = service.parts.users.new_token(service.admin)
+    token = service.context.users.new_token(service.admin)
     assert (await me(service, Authorization=f"Bearer {token}")).status_code == 200
 
     await Users(database, SECRET).end_token(token)
@@ -171,7 +171,7 @@ async def test_signing_out_here_counts_in_other_processes_too(service: Service, 
 
 
 async def test_a_change_of_role_counts_within_seconds(service: Service, database: Database) -> None:
-    token = service.parts.users.new_token(service.admin)
+    token = service.context.users.new_token(service.admin)
     assert (await me(service, Authorization=f"Bearer {token}")).json()["user"]["role"] == "admin"
 
     await database.execute("update users set role = 'employee' where id = :id", {"id": service.admin.id})
@@ -183,7 +183,7 @@ async def test_a_change_of_role_counts_within_seconds(service: Service, database
 
 
 async def test_a_deleted_user_is_out_within_seconds(service: Service, database: Database) -> None:
-    token = service.parts.users.new_token(service.employee)
+    token = service.context.users.new_token(service.employee)
     assert (await me(service, Authorization=f"Bearer {token}")).status_code == 200
 
     await database.execute("delete from users where id = :id", {"id": service.employee.id})
@@ -196,7 +196,7 @@ async def test_ended_tokens_are_forgotten_once_they_would_have_expired(service: 
         "insert into ended_tokens (id, expires_at) values ('old', :past)", {"past": datetime.now(UTC) - timedelta(seconds=1)}
     )
 
-    await service.parts.users.end_token(service.parts.users.new_token(service.admin))
+    await service.context.users.end_token(service.context.users.new_token(service.admin))
 
     assert await database.fetch_val("select count(*) from ended_tokens where id = 'old'") == 0
     assert await database.fetch_val("select count(*) from ended_tokens") == 1
@@ -243,7 +243,7 @@ async def test_without_redis_signing_in_goes_on_and_each_process_counts_for_itse
 
 async def test_a_change_asked_for_by_another_sites_page_is_refused(service: Service) -> None:
     address = "/api/jobs/0190b1a0-0000-7000-8000-000000000000/cancel"
-    cookie = {"Cookie": f"{COOKIE}={service.parts.users.new_token(service.admin)}"}
+    cookie = {"Cookie": f"{COOKIE}={service.context.users.new_token(service.admin)}"}
     ours: list[dict[str, str]] = [
         {},
         {"Sec-Fetch-Site": "same-origin", "Origin": "https://jobs.example.com"},
@@ -267,9 +267,9 @@ async def test_a_change_asked_for_by_another_sites_page_is_refused(service: Serv
 
 
 async def test_in_production_the_cookie_travels_over_tls_alone(service: Service) -> None:
-    parts = service.parts
-    production = make_parts(
-        parts.database, parts.bus, parts.store, app_env="production", database_url="postgresql://x/y",
+    context = service.context
+    production = make_context(
+        context.database, context.bus, context.store, app_env="production", database_url="postgresql://x/y",
         redis_url="redis://x", jwt_secret=SECRET,
     )  # fmt: skip
 
@@ -312,7 +312,7 @@ async def test_a_password_is_kept_as_argon2_alone(database: Database) -> None:
 
 async def test_a_strange_token_does_not_disturb_those_that_are_asked_for_with_it(service: Service) -> None:
     strange = signed({"sub": "admin", "jti": "x", "exp": 2**31})
-    headers = [{"Authorization": f"Bearer {token}"} for token in (strange, service.parts.users.new_token(service.admin))]
+    headers = [{"Authorization": f"Bearer {token}"} for token in (strange, service.context.users.new_token(service.admin))]
 
     answers = await asyncio.gather(*(me(service, **header) for header in headers * 5))
 

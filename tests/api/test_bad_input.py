@@ -15,7 +15,7 @@ from events.database import Database
 from service.api.auth import MOST_OF_A_SIGN_IN
 from service.http.problems import Problem
 from service.http.request import SMALL_BODY, parse_json
-from tests.service_fixture import PASSWORD, Service, make_parts, service, serving
+from tests.service_fixture import PASSWORD, Service, make_context, service, serving
 
 __all__ = ["service"]
 
@@ -224,7 +224,7 @@ async def test_a_post_without_parameters_takes_an_empty_body_and_nothing_else(se
 
     assert_problem(await service.as_admin.post(address, json={"force": True}), 422, "force")
     assert_problem(await service.as_admin.post(address, content=b"x" * (SMALL_BODY + 1)), 413, "body")
-    assert len(await service.parts.store.history.events(job.id)) == 1
+    assert len(await service.context.store.history.events(job.id)) == 1
     assert (await service.as_admin.post(address, json={})).status_code == 200
 
 
@@ -235,7 +235,7 @@ async def test_an_unexpected_error_tells_the_client_nothing_of_the_inside(
         raise RuntimeError("a secret of the inside")
 
     # There is no way to break the database's answer from outside, so the part that reads it is taken away.
-    monkeypatch.setattr(type(service.parts.jobs), "get", break_down)
+    monkeypatch.setattr(type(service.context.jobs), "get", break_down)
     answer = await service.as_admin.get("/api/jobs/0190b1a0-0000-7000-8000-000000000000", headers={"X-Request-Id": "r1"})
 
     assert_problem(answer, 500)
@@ -255,8 +255,8 @@ async def test_a_database_that_is_away_is_a_503_that_says_when_to_come_again(ser
     async with Gate.to(database_url) as gate:
         database = Database(gate.url)
         await database.connect()
-        parts = make_parts(database, service.parts.bus, service.parts.store)
-        async with serving(parts) as url, httpx.AsyncClient(base_url=url, headers=service.as_admin.headers) as client:
+        context = make_context(database, service.context.bus, service.context.store)
+        async with serving(context) as url, httpx.AsyncClient(base_url=url, headers=service.as_admin.headers) as client:
             assert (await client.get("/api/jobs")).status_code == 200
             assert (await client.get("/readyz")).status_code == 200
 

@@ -222,7 +222,7 @@ async def statuses(client: httpx.AsyncClient, job: Job, *queries: str) -> list[i
 async def test_no_read_of_a_broken_history_is_an_error_of_ours(
     service: Service, superuser: Connection, database: Database, what: str
 ) -> None:
-    job = await broken(service.parts.store, superuser, what, user_id=service.employee.id)
+    job = await broken(service.context.store, superuser, what, user_id=service.employee.id)
     await give_positions(database)
     queries = ("?seq=1", "?seq=2", "?seq=3", "?seq=4", "?seq=5", f"?at={rfc3339(job.updated_at)}", "?seq=6", "")
 
@@ -242,7 +242,7 @@ async def test_no_read_of_a_broken_history_is_an_error_of_ours(
 async def test_the_events_of_a_broken_history_are_listed_as_they_are(
     service: Service, superuser: Connection, database: Database, what: str
 ) -> None:
-    job = await broken(service.parts.store, superuser, what, user_id=service.employee.id)
+    job = await broken(service.context.store, superuser, what, user_id=service.employee.id)
     await give_positions(database)
     stored = [row["seq"] for row in await superuser.fetch("select seq from job_events order by seq")]
     address = f"/api/jobs/{job.id}/events"
@@ -264,7 +264,7 @@ async def test_the_events_of_a_broken_history_are_listed_as_they_are(
 
 
 async def test_who_may_see_no_stack_sees_none_in_what_cannot_be_read(service: Service, superuser: Connection) -> None:
-    job = await broken(service.parts.store, superuser, "a kind is unknown", user_id=service.employee.id)
+    job = await broken(service.context.store, superuser, "a kind is unknown", user_id=service.employee.id)
     async with tampering(superuser):
         await superuser.execute("""update job_events set data = '{"error": {"stack": "secret"}}' where seq = 3""")
 
@@ -276,7 +276,7 @@ async def test_who_may_see_no_stack_sees_none_in_what_cannot_be_read(service: Se
 
 
 async def test_a_history_whose_end_is_gone_says_so_and_its_stream_ends(service: Service, superuser: Connection) -> None:
-    job = await broken(service.parts.store, superuser, "a middle event is gone", user_id=service.employee.id)
+    job = await broken(service.context.store, superuser, "a middle event is gone", user_id=service.employee.id)
     async with tampering(superuser):
         await superuser.execute("delete from job_events where job_id = $1 and seq > 2", job.id)
     address = f"/api/jobs/{job.id}/events"
@@ -290,7 +290,7 @@ async def test_a_history_whose_end_is_gone_says_so_and_its_stream_ends(service: 
 
 async def test_a_row_without_events_and_events_without_a_row(service: Service, superuser: Connection) -> None:
     without_events, without_row = [
-        await broken(service.parts.store, superuser, "a middle event is gone"), await service.job_of(service.employee)
+        await broken(service.context.store, superuser, "a middle event is gone"), await service.job_of(service.employee)
     ]  # fmt: skip
     async with tampering(superuser):
         await superuser.execute("delete from job_events where job_id = $1", without_events.id)
@@ -330,7 +330,7 @@ async def test_watchers_of_all_jobs_outlive_a_broken_history(
 
     async with service.as_admin.stream("GET", "/api/jobs/stream") as stream:
         lines = stream.aiter_lines()
-        job = await broken(service.parts.store, superuser, "a failure without an error")
+        job = await broken(service.context.store, superuser, "a failure without an error")
         async with tampering(superuser):
             await superuser.execute("update job_events set type = 'paused' where seq = 2 and job_id = $1", job.id)
         await give_positions(database)

@@ -13,7 +13,7 @@ from service.api import jobs_bulk as bulk
 from tests.api.test_bad_input import blamed
 from tests.api.test_job_lists import NO_JOB
 from tests.job_types import room_for
-from tests.service_fixture import Service, make_parts, service, serving
+from tests.service_fixture import Service, make_context, service, serving
 
 __all__ = ["service"]
 
@@ -44,7 +44,7 @@ async def change(client: httpx.AsyncClient, action: str, **body: Any) -> Any:
 
 
 async def statuses(service: Service, *jobs: Job) -> list[str]:
-    now = {job.id: job.status.value for job in await service.parts.jobs.get_many([job.id for job in jobs])}
+    now = {job.id: job.status.value for job in await service.context.jobs.get_many([job.id for job in jobs])}
     return [now[job.id] for job in jobs]
 
 
@@ -61,7 +61,7 @@ async def test_what_may_be_canceled_is_canceled_and_the_rest_is_not_meant(servic
 
     assert done == {"matched": 2, "done": 2, "refused": [], "more": False}
     assert await statuses(service, *jobs) == ["canceled", "canceled", "completed", "failed", "canceled"]
-    last = (await service.parts.store.history.events(jobs[0].id))[-1]
+    last = (await service.context.store.history.events(jobs[0].id))[-1]
     assert (last.actor, last.event) == (f"user:{service.employee.id}", cancel(jobs[0], reason="canceled by its owner")[0])
 
 
@@ -72,7 +72,7 @@ async def test_what_may_be_retried_is_queued_and_delivered(service: Service) -> 
 
     assert done == {"matched": 2, "done": 2, "refused": [], "more": False}
     assert await statuses(service, *jobs) == ["queued", "processing", "completed", "queued", "queued"]
-    claims = await service.parts.wire.claim(room_for(9, jobs[0].type))
+    claims = await service.context.wire.claim(room_for(9, jobs[0].type))
     assert {claim.id.job_id for claim in claims} == {jobs[3].id, jobs[4].id}
 
 
@@ -84,7 +84,7 @@ async def test_done_twice_the_second_time_finds_nothing(service: Service) -> Non
     second = await change(service.as_employee, "cancel", ids=ids)
 
     assert (first["matched"], first["done"], second["matched"], second["done"]) == (3, 3, 0, 0)
-    assert [len(await service.parts.store.history.events(id)) for id in ids] == [2, 2, 2]
+    assert [len(await service.context.store.history.events(id)) for id in ids] == [2, 2, 2]
 
 
 async def test_a_preview_counts_and_changes_nothing(service: Service) -> None:
@@ -106,7 +106,7 @@ async def test_nobody_changes_a_strangers_jobs(service: Service) -> None:
     assert (await change(service.as_employee, "cancel", filter={}))["done"] == 1
     assert await statuses(service, mine, theirs, system) == ["canceled", "queued", "queued"]
     assert (await change(service.as_admin, "cancel", ids=ids))["done"] == 2
-    last = (await service.parts.store.history.events(system.id))[-1]
+    last = (await service.context.store.history.events(system.id))[-1]
     assert last.event == cancel(system, reason="canceled by an admin")[0]
 
 
@@ -139,7 +139,7 @@ async def test_a_retry_that_a_unique_job_stands_against_is_refused_and_says_why(
     jobs = []
     for _ in range(3):
         new = NewJob("summary_draft", {}, service.employee.id, max_attempts=5, unique_key="one draft")
-        jobs.append(await service.run(await service.parts.store.create(new, actor="system:test"), canceled))
+        jobs.append(await service.run(await service.context.store.create(new, actor="system:test"), canceled))
 
     done = await change(service.as_employee, "retry", ids=[job.id for job in jobs])
 
@@ -167,7 +167,7 @@ async def test_hundreds_at_once_are_each_changed_once(service: Service) -> None:
     calls = await asyncio.gather(*(change(service.as_employee, "cancel", filter={}) for _ in range(2)))
 
     assert sum(done["done"] for done in calls) == 300
-    assert {len(history) for history in [await service.parts.store.history.events(job.id) for job in jobs[::30]]} == {2}
+    assert {len(history) for history in [await service.context.store.history.events(job.id) for job in jobs[::30]]} == {2}
 
 
 async def test_a_bad_request_is_refused_by_the_name_of_its_field(service: Service) -> None:
@@ -208,13 +208,13 @@ async def test_an_old_job_is_run_again_as_a_new_one_of_the_callers(service: Serv
 
     assert answer.status_code == 202
     assert answer.headers["location"] == f"/api/jobs/{answer.json()['jobId']}"
-    new = await service.parts.jobs.get(answer.json()["jobId"])
+    new = await service.context.jobs.get(answer.json()["jobId"])
     assert new is not None
     assert new.id != old.id
     assert (new.type, new.payload, new.user_id) == (old.type, old.payload, service.admin.id)
     assert (new.status, new.attempt, new.max_attempts) == (Status.QUEUED, 1, 3)
-    assert [claim.id.job_id for claim in await service.parts.wire.claim(room_for(9, new.type))] == [new.id]
-    assert await service.parts.jobs.get(old.id) == old
+    assert [claim.id.job_id for claim in await service.context.wire.claim(room_for(9, new.type))] == [new.id]
+    assert await service.context.jobs.get(old.id) == old
 
 
 async def test_what_may_be_active_once_is_answered_with_the_active_one(service: Service) -> None:
@@ -229,7 +229,7 @@ async def test_what_may_be_active_once_is_answered_with_the_active_one(service: 
 async def test_running_again_with_the_same_key_is_one_new_job(service: Service) -> None:
     old = await service.run(await service.job_of(service.admin), started, completed)
     first = (await again(service.as_admin, old, **{"Idempotency-Key": "once"})).json()
-    new = await service.parts.jobs.get(first["jobId"])
+    new = await service.context.jobs.get(first["jobId"])
     assert new is not None
     await service.run(new, canceled)
 
@@ -261,9 +261,9 @@ async def test_a_payload_that_does_not_fit_any_more_is_refused(service: Service)
 
 async def test_a_sync_is_not_run_again_where_chatwork_is_not_set_up(service: Service) -> None:
     old = await service.job_of(service.admin)
-    parts = make_parts(service.parts.database, service.parts.bus, service.parts.store)
+    context = make_context(service.context.database, service.context.bus, service.context.store)
 
-    async with serving(parts) as url, httpx.AsyncClient(base_url=url, headers=service.as_admin.headers) as client:
+    async with serving(context) as url, httpx.AsyncClient(base_url=url, headers=service.as_admin.headers) as client:
         assert (await again(client, old)).status_code == 400
 
 
@@ -277,4 +277,4 @@ async def test_equal_retries_at_the_same_moment_with_one_key_are_one_retry_and_a
 
     assert {answer.status_code for answer in answers} == {200}
     assert {answer.json()["job"]["attempt"] for answer in answers} == {2}
-    assert len(await service.parts.store.history.events(job.id)) == 3
+    assert len(await service.context.store.history.events(job.id)) == 3

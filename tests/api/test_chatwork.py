@@ -10,7 +10,7 @@ import httpx2 as httpx
 from events.database import Database
 from events.job import complete, start
 from tests.job_types import room_for
-from tests.service_fixture import Service, make_parts, service, serving, user_of
+from tests.service_fixture import Service, make_context, service, serving, user_of
 from workers.chatwork.answers import Unreadable
 from workers.chatwork.unreadable import store_unreadable
 
@@ -26,13 +26,13 @@ async def test_a_sync_is_queued_for_who_asked(service: Service) -> None:
     assert answer.status_code == 202
     assert answer.json() == {"jobId": answer.json()["jobId"], "status": "queued"}
     assert answer.headers["location"] == f"/api/jobs/{answer.json()['jobId']}"
-    job = await service.parts.jobs.get(answer.json()["jobId"])
+    job = await service.context.jobs.get(answer.json()["jobId"])
     assert job is not None
     assert (job.type, job.payload, job.user_id, job.max_attempts) == (
         "chatwork_messages_sync", {"roomId": "7", "roomLimit": 3}, service.admin.id, 5,
     )  # fmt: skip
-    assert [claim.id.job_id for claim in await service.parts.wire.claim(room_for(9, job.type))] == [job.id]
-    assert await service.parts.database.fetch_val("select request_id from job_events") == "r-1"
+    assert [claim.id.job_id for claim in await service.context.wire.claim(room_for(9, job.type))] == [job.id]
+    assert await service.context.database.fetch_val("select request_id from job_events") == "r-1"
 
 
 async def test_only_an_admin_touches_chatwork(service: Service) -> None:
@@ -50,9 +50,9 @@ async def test_only_an_admin_touches_chatwork(service: Service) -> None:
 
 
 async def test_without_a_token_there_is_no_sync(service: Service) -> None:
-    parts = make_parts(service.parts.database, service.parts.bus, service.parts.store)
+    context = make_context(service.context.database, service.context.bus, service.context.store)
 
-    async with serving(parts) as url, httpx.AsyncClient(base_url=url, headers=service.as_admin.headers) as client:
+    async with serving(context) as url, httpx.AsyncClient(base_url=url, headers=service.as_admin.headers) as client:
         answers = [await client.post(address) for address in (ROOMS_SYNC, MESSAGES_SYNC)]
 
     assert [answer.status_code for answer in answers] == [400, 400]
@@ -61,8 +61,8 @@ async def test_without_a_token_there_is_no_sync(service: Service) -> None:
 
 
 async def test_a_sync_that_is_active_is_shared(service: Service) -> None:
-    second_admin = await user_of(service.parts.database, "second@example.com", "admin", "second")
-    headers = {"Authorization": f"Bearer {service.parts.users.new_token(second_admin)}"}
+    second_admin = await user_of(service.context.database, "second@example.com", "admin", "second")
+    headers = {"Authorization": f"Bearer {service.context.users.new_token(second_admin)}"}
 
     first = (await service.as_admin.post(ROOMS_SYNC)).json()
     async with httpx.AsyncClient(base_url=service.url, headers=headers) as client:
@@ -84,7 +84,7 @@ async def test_other_payloads_run_side_by_side(service: Service) -> None:
 async def test_a_repeated_request_with_a_key_is_one_job_for_ever(service: Service) -> None:
     key = [(b"Idempotency-Key", "同期-1".encode())]
     first = (await service.as_admin.post(ROOMS_SYNC, headers=key)).json()["jobId"]
-    job = await service.parts.jobs.get(first)
+    job = await service.context.jobs.get(first)
     assert job is not None
     await service.run(
         job,
@@ -136,8 +136,8 @@ async def test_a_key_that_was_given_to_a_shared_job_stays_with_it(service: Servi
 
 
 async def test_one_key_of_two_users_is_two_jobs(service: Service) -> None:
-    second_admin = await user_of(service.parts.database, "second@example.com", "admin", "second")
-    headers = {"Authorization": f"Bearer {service.parts.users.new_token(second_admin)}", "Idempotency-Key": "k"}
+    second_admin = await user_of(service.context.database, "second@example.com", "admin", "second")
+    headers = {"Authorization": f"Bearer {service.context.users.new_token(second_admin)}", "Idempotency-Key": "k"}
     first = (await service.as_admin.post(f"{MESSAGES_SYNC}?roomId=7", headers={"Idempotency-Key": "k"})).json()["jobId"]
 
     async with httpx.AsyncClient(base_url=service.url, headers=headers) as client:
@@ -168,7 +168,7 @@ async def test_a_bad_key_or_a_bad_query_is_refused_by_name(service: Service) -> 
 
 
 async def test_rooms_are_listed_and_taken_out_of_the_sync(service: Service) -> None:
-    id = await room(service.parts.database, "7", "営業")
+    id = await room(service.context.database, "7", "営業")
 
     changed = await service.as_admin.patch(f"/api/chatwork/rooms/{id}", json={"isActive": False})
     listed = await service.as_admin.get("/api/chatwork/rooms")
@@ -193,7 +193,7 @@ async def test_rooms_are_listed_and_taken_out_of_the_sync(service: Service) -> N
 
 
 async def test_a_room_is_changed_by_a_true_boolean_alone(service: Service) -> None:
-    id = await room(service.parts.database, "7", "営業")
+    id = await room(service.context.database, "7", "営業")
 
     for body in ({"isActive": "no"}, {"isActive": 0}, {"isActive": None}, {}, {"isActive": True, "name": "x"}):
         assert (await service.as_admin.patch(f"/api/chatwork/rooms/{id}", json=body)).status_code == 422
@@ -202,9 +202,9 @@ async def test_a_room_is_changed_by_a_true_boolean_alone(service: Service) -> No
 
 
 async def test_messages_come_in_pages_newest_first(service: Service) -> None:
-    id = await room(service.parts.database, "7", "営業")
+    id = await room(service.context.database, "7", "営業")
     for number in range(5):
-        await message(service.parts.database, "7", str(number), SENT_AT + timedelta(minutes=number))
+        await message(service.context.database, "7", str(number), SENT_AT + timedelta(minutes=number))
 
     seen: list[dict[str, Any]] = []
     cursor = ""
@@ -223,7 +223,7 @@ async def test_messages_come_in_pages_newest_first(service: Service) -> None:
 
 
 async def jobs(service: Service) -> int:
-    return int(await service.parts.database.fetch_val("select count(*) from job_events"))
+    return int(await service.context.database.fetch_val("select count(*) from job_events"))
 
 
 async def room(database: Database, room_id: str, name: str) -> str:
@@ -241,7 +241,7 @@ async def message(database: Database, room_id: str, message_id: str, sent_at: da
 
 
 async def test_what_could_not_be_read_is_an_error_until_it_was_seen(service: Service) -> None:
-    database = service.parts.database
+    database = service.context.database
     id = await room(database, "7", "営業")
     await store_unreadable(database, {"7": [Unreadable("message 42", "`body` is missing")]})
     told = (await service.as_admin.get("/api/chatwork/rooms")).json()["rooms"][0]
@@ -264,7 +264,7 @@ async def test_what_could_not_be_read_is_an_error_until_it_was_seen(service: Ser
 
 
 async def test_a_rooms_gaps_are_told_newest_first(service: Service) -> None:
-    database = service.parts.database
+    database = service.context.database
     id = await room(database, "7", "営業")
     await database.execute(
         """
@@ -286,7 +286,7 @@ async def test_a_rooms_gaps_are_told_newest_first(service: Service) -> None:
 
 
 async def test_a_message_of_nobody_has_no_sender(service: Service) -> None:
-    database = service.parts.database
+    database = service.context.database
     id = await room(database, "7", "営業")
     await message(database, "7", "4", SENT_AT)
     await database.execute("update chatwork_messages set sender = null")

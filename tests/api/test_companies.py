@@ -40,8 +40,8 @@ async def test_a_name_that_is_none_is_refused(service: Service) -> None:
 
 async def test_linking_a_room_gives_its_messages_to_the_company_and_unlinking_takes_them_back(service: Service) -> None:
     id = await company(service)
-    room_id = await room(service.parts.database, "7", "営業")
-    await message(service.parts.database, "7", "1", datetime(2026, 11, 23, tzinfo=UTC))
+    room_id = await room(service.context.database, "7", "営業")
+    await message(service.context.database, "7", "1", datetime(2026, 11, 23, tzinfo=UTC))
 
     async def owner() -> Any:
         return (await service.as_admin.get(f"/api/chatwork/rooms/{room_id}/messages")).json()["messages"][0]["companyId"]
@@ -107,9 +107,9 @@ async def test_a_draft_that_is_still_good_is_answered_at_once(service: Service) 
 async def test_a_draft_of_another_number_of_messages_is_made_again(service: Service) -> None:
     id = await company(service)
     await a_draft(service, id)
-    await room(service.parts.database, "7", "営業")
+    await room(service.context.database, "7", "営業")
     await service.as_admin.post(f"/api/companies/{id}/chatwork-rooms", json={"roomId": "7"})
-    await message(service.parts.database, "7", "1", datetime(2026, 11, 23, tzinfo=UTC))
+    await message(service.context.database, "7", "1", datetime(2026, 11, 23, tzinfo=UTC))
     await service.as_admin.post(f"/api/companies/{id}/chatwork-rooms", json={"roomId": "7"})
 
     answer = await service.as_employee.post(f"/api/companies/{id}/summaries/draft", json=PERIOD)
@@ -153,6 +153,6 @@ async def a_draft(service: Service, company_id: str) -> Any:
     start = datetime(2026, 11, 1, tzinfo=UTC)
     period = Period(start, start + timedelta(days=30))
     draft = await save_draft(
-        service.parts.database, company_id, period, Summary("## Summary", (), "extractive", "1"), source_messages=0
+        service.context.database, company_id, period, Summary("## Summary", (), "extractive", "1"), source_messages=0
     )
     return draft.to_json()

@@ -114,7 +114,7 @@ RESEMBLING = (
 
 
 async def test_an_address_that_only_resembles_another_is_not_that_one(service: Service) -> None:
-    rest = f"HTTP/1.1\r\nhost: a\r\nconnection: close\r\nauthorization: Bearer {service.parts.users.new_token(service.admin)}"
+    rest = f"HTTP/1.1\r\nhost: a\r\nconnection: close\r\nauthorization: Bearer {service.context.users.new_token(service.admin)}"
 
     answers = {target: await sent(service, f"GET {target} {rest}\r\n\r\n".encode(), end=False) for target in RESEMBLING}
 

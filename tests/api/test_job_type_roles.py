@@ -29,7 +29,7 @@ async def test_an_employee_does_not_retry_a_job_that_only_admins_may_queue(servi
 
     assert answer.status_code == 403
     assert answer.json()["detail"] == f"Only an admin may queue a job of type {type}."
-    assert len(await service.parts.store.history.events(job.id)) == 2
+    assert len(await service.context.store.history.events(job.id)) == 2
     assert (await service.as_admin.post(f"/api/jobs/{job.id}/retry")).status_code == 200
 
 
@@ -50,7 +50,7 @@ async def test_of_many_only_the_job_that_only_admins_may_queue_is_refused(servic
     done = (await service.as_employee.post("/api/jobs/bulk", json=body)).json()
 
     assert done == {"matched": 2, "done": 1, "refused": [{"jobId": sync.id, "detail": REFUSED}], "more": False}
-    now = {job.id: job.status for job in await service.parts.jobs.get_many([sync.id, draft.id])}
+    now = {job.id: job.status for job in await service.context.jobs.get_many([sync.id, draft.id])}
     assert now == {sync.id: Status.CANCELED, draft.id: Status.QUEUED}
 
 
@@ -66,7 +66,7 @@ async def test_an_admin_who_became_an_employee_repeats_no_sync_by_its_key_either
     actions = [(f"/api/jobs/{job['id']}/{action}", {"Idempotency-Key": action}) for action in ("retry", "again")]
     for address, key in actions:
         assert (await service.as_admin.post(address, headers=key)).status_code in (200, 202)
-    await service.parts.database.execute("update users set role = 'employee' where id = :id", {"id": service.admin.id})
+    await service.context.database.execute("update users set role = 'employee' where id = :id", {"id": service.admin.id})
 
     await _until_demoted(service.as_admin)
     told = [await service.as_admin.post(address, headers=key) for address, key in actions]

@@ -18,7 +18,7 @@ from events.store import Store
 from service.http.request import preferred_wait
 from tests.job_types import room_for
 from tests.proxy import Fault, proxy_before
-from tests.service_fixture import Service, make_parts, service, serving
+from tests.service_fixture import Service, make_context, service, serving
 
 __all__ = ["service"]
 
@@ -81,7 +81,7 @@ async def test_a_job_of_someone_else_answers_exactly_as_one_that_does_not_exist(
             nobodys = await service.as_other.request(method, f"/api/jobs/{NO_JOB}{rest}")
 
             assert (theirs.status_code, theirs.content) == (404, nobodys.content)
-        assert len(await service.parts.store.history.events(job.id)) == 1
+        assert len(await service.context.store.history.events(job.id)) == 1
 
 
 async def test_an_employee_lists_own_jobs_and_an_admin_all(service: Service) -> None:
@@ -158,7 +158,7 @@ async def test_a_job_is_shown_as_it_was_after_any_event(service: Service) -> Non
 
 async def test_a_job_is_shown_as_it_was_at_any_time(service: Service) -> None:
     job = await service.run(await service.job_of(service.admin), started(), completed({}))
-    history = await service.parts.store.history.events(job.id)
+    history = await service.context.store.history.events(job.id)
 
     async def at(time: datetime) -> Any:
         return await service.as_admin.get(f"/api/jobs/{job.id}", params={"at": rfc3339(time)})
@@ -216,7 +216,7 @@ async def test_a_job_is_canceled_by_its_owner_once(service: Service) -> None:
     assert first.status_code == 200
     assert first.json()["job"]["status"] == "canceled"
     assert (second.status_code, second.json()["detail"]) == (409, "Cannot cancel this job: it is canceled.")
-    assert len(await service.parts.store.history.events(job.id)) == 2
+    assert len(await service.context.store.history.events(job.id)) == 2
 
 
 async def test_of_many_cancels_at_once_one_counts(service: Service) -> None:
@@ -235,7 +235,7 @@ async def test_a_canceled_job_is_retried_with_one_attempt_more(service: Service)
     assert answer.status_code == 200
     again = answer.json()["job"]
     assert (again["status"], again["attempt"], again["maxAttempts"]) == ("queued", 2, 6)
-    assert [claim.id for claim in await service.parts.wire.claim(room_for(9, job.type))] == [(job.id, 2)]
+    assert [claim.id for claim in await service.context.wire.claim(room_for(9, job.type))] == [(job.id, 2)]
     assert (await service.as_employee.post(f"/api/jobs/{job.id}/retry")).status_code == 409
 
 
@@ -255,7 +255,7 @@ async def test_a_retry_that_is_sent_again_with_its_key_is_one_retry(service: Ser
 
     assert (first.status_code, again.status_code) == (200, 200)
     assert again.json() == first.json()
-    assert len(await service.parts.store.history.events(job.id)) == 3
+    assert len(await service.context.store.history.events(job.id)) == 3
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ async def test_a_retry_that_breaks_at_its_key_is_one_retry_when_it_is_sent_again
         store = Store(far, bus)
         await store.start()
         stack.push_async_callback(store.stop)
-        url = await stack.enter_async_context(serving(make_parts(far, bus, store)))
+        url = await stack.enter_async_context(serving(make_context(far, bus, store)))
         client = await stack.enter_async_context(httpx.AsyncClient(base_url=url, headers=service.as_employee.headers))
         proxy.once(statement, fault)
 
@@ -282,7 +282,7 @@ async def test_a_retry_that_breaks_at_its_key_is_one_retry_when_it_is_sent_again
 
         assert proxy.faults_met == [fault]
     assert (again.status_code, again.json()["job"]["seq"]) == (200, 3)
-    assert len(await service.parts.store.history.events(job.id)) == 3
+    assert len(await service.context.store.history.events(job.id)) == 3
 
 
 async def test_of_retries_with_one_key_at_the_same_moment_one_counts_and_all_are_answered_with_it(service: Service) -> None:
@@ -306,7 +306,7 @@ async def test_a_key_of_one_retry_is_not_for_another(service: Service) -> None:
     answer = await service.as_employee.post(f"/api/jobs/{other.id}/retry", headers=key)
 
     assert answer.status_code == 422
-    assert len(await service.parts.store.history.events(other.id)) == 2
+    assert len(await service.context.store.history.events(other.id)) == 2
 
 
 async def test_an_answer_is_held_until_the_job_has_ended(service: Service) -> None:
@@ -314,13 +314,13 @@ async def test_an_answer_is_held_until_the_job_has_ended(service: Service) -> No
 
     held = asyncio.create_task(service.as_employee.post(f"/api/jobs/{job.id}/retry", headers={"Prefer": "wait=30"}))
     await watched(service, 1)
-    job = await service.parts.jobs.get(job.id) or job
+    job = await service.context.jobs.get(job.id) or job
     await service.run(job, started(2), lambda job: complete(job, attempt=2, worker="w1", result={"n": 2}))
     answer = await asyncio.wait_for(held, 5)
 
     assert answer.headers["preference-applied"] == "wait=30"
     assert answer.json()["job"]["result"] == {"n": 2}
-    assert service.parts.live.watchers == 0
+    assert service.context.live.watchers == 0
 
 
 async def test_an_answer_is_held_no_longer_than_was_asked_for(service: Service) -> None:
@@ -391,9 +391,9 @@ async def test_the_whole_log_is_for_admins_in_order(service: Service) -> None:
 
 async def test_measurements_are_for_this_machine_or_the_token(service: Service) -> None:
     await service.job_of(None)
-    parts = make_parts(service.parts.database, service.parts.bus, service.parts.store, metrics_token="let me in")
+    context = make_context(service.context.database, service.context.bus, service.context.store, metrics_token="let me in")
 
-    async with serving(parts) as url, httpx.AsyncClient(base_url=url) as client:
+    async with serving(context) as url, httpx.AsyncClient(base_url=url) as client:
         near = await client.get("/metrics")
         far = await client.get("/metrics", headers={"X-Forwarded-For": "192.0.2.1"})
         beyond = await client.get("/metrics", headers={"Forwarded": "for=192.0.2.1"})
@@ -430,6 +430,6 @@ async def whole_log(service: Service, events: int) -> list[dict[str, Any]]:
 
 async def watched(service: Service, watchers: int) -> None:
     give_up = time.monotonic() + 5
-    while service.parts.live.watchers != watchers:
+    while service.context.live.watchers != watchers:
         assert time.monotonic() < give_up
         await asyncio.sleep(0.01)

@@ -59,7 +59,7 @@ async def test_every_endpoint_refuses_every_kind_of_large_body_in_few_words(serv
             body = make(1024 * 1024 if size == "1 MiB" else endpoint.most_of_body - 64)
             # Each from an address of its own: the limit by address is another matter.
             headers = {"Content-Type": "application/json", "X-Forwarded-For": f"192.0.2.{len(told) % 250}"}
-            headers["Authorization"] = f"Bearer {service.parts.users.new_token(service.admin)}"  # one of them signs out
+            headers["Authorization"] = f"Bearer {service.context.users.new_token(service.admin)}"  # one of them signs out
             answer = await service.as_nobody.request(endpoint.method, address_of(endpoint), content=body, headers=headers)
             told[endpoint.path, shape] = answer.status_code, len(answer.content)
 

@@ -166,7 +166,7 @@ async def test_an_employees_stream_holds_no_stack(service: Service) -> None:
 
 async def test_a_change_that_the_bus_lost_is_late_and_not_missing(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     job = await service.job_of(service.employee)
-    deaf = JobWatches(Bus(), JobsView(service.parts.database), service.parts.store)
+    deaf = JobWatches(Bus(), JobsView(service.context.database), service.context.store)
 
     async with deaf.running():
         with deaf.watch(job.id) as watch:
@@ -181,8 +181,8 @@ async def test_a_change_that_the_bus_lost_is_late_and_not_missing(service: Servi
 @pytest.mark.parametrize("told_by", ["the bus", "the log"])
 async def test_an_untrue_seq_makes_no_watcher_deaf(service: Service, told_by: str) -> None:
     job = await service.job_of(service.employee)
-    bus = service.parts.bus if told_by == "the bus" else Bus()
-    live_ = JobWatches(bus, JobsView(service.parts.database), service.parts.store)
+    bus = service.context.bus if told_by == "the bus" else Bus()
+    live_ = JobWatches(bus, JobsView(service.context.database), service.context.store)
 
     async with live_.running():
         with live_.watch(job.id) as watch:
@@ -199,9 +199,9 @@ async def test_a_client_that_leaves_is_not_watched_for(service: Service) -> None
 
     async with stream(service.as_employee, job) as events:
         await events.next()
-        assert service.parts.live.watchers == 1
+        assert service.context.live.watchers == 1
 
-    await until(lambda: service.parts.live.watchers == 0)
+    await until(lambda: service.context.live.watchers == 0)
 
 
 async def test_a_stream_ends_when_the_process_stops(service: Service) -> None:
@@ -209,14 +209,14 @@ async def test_a_stream_ends_when_the_process_stops(service: Service) -> None:
 
     async with stream(service.as_employee, job) as events:
         await events.next()
-        service.parts.live.close()
+        service.context.live.close()
 
         assert await events.rest() == []
 
 
 async def test_a_stream_ends_with_the_token_it_was_opened_with(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     job = await service.job_of(service.employee)
-    token = service.parts.users.new_token(service.employee)
+    token = service.context.users.new_token(service.employee)
 
     bearer = {"Authorization": f"Bearer {token}"}
     async with httpx.AsyncClient(base_url=service.url, headers=bearer) as client, stream(client, job) as events:

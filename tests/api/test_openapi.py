@@ -16,7 +16,7 @@ from service.http.openapi import openapi_document
 from service.page import Page
 from tests.api.test_chatwork import message, room
 from tests.api.test_companies import PERIOD, a_draft, company
-from tests.service_fixture import PASSWORD, Service, make_parts, service
+from tests.service_fixture import PASSWORD, Service, make_context, service
 
 __all__ = ["service"]
 
@@ -157,8 +157,8 @@ GET /metrics
 
 
 def test_a_fixed_address_goes_before_one_with_a_parameter(service: Service) -> None:
-    parts = make_parts(service.parts.database, service.parts.bus, service.parts.store)
-    routes = create_app(parts).router.routes
+    context = make_context(service.context.database, service.context.bus, service.context.store)
+    routes = create_app(context).router.routes
     fixed = [route for route in routes if isinstance(route, Route) and "{" not in route.path]
 
     for wanted in fixed:
@@ -176,8 +176,8 @@ async def test_every_answer_is_what_the_document_says(service: Service) -> None:
         lambda job: fail(job, attempt=1, worker="w1", error=JobError("E", "m", "s"), retry_in=None),
     )
     company_id = await company(service)
-    room_id = await room(service.parts.database, "7", "営業")
-    await message(service.parts.database, "7", "1", datetime(2026, 12, 24, tzinfo=UTC))
+    room_id = await room(service.context.database, "7", "営業")
+    await message(service.context.database, "7", "1", datetime(2026, 12, 24, tzinfo=UTC))
     await a_draft(service, company_id)
     jobs, companies, rooms = f"/api/jobs/{failed.id}", f"/api/companies/{company_id}", f"/api/chatwork/rooms/{room_id}"
     credentials = {"email": "admin@example.com", "password": PASSWORD}
@@ -254,7 +254,7 @@ async def test_the_docs_page_runs_no_inline_script_and_loads_from_here_alone(ser
     for name in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png", "LICENSE.txt"):
         (tmp_path / "api" / "docs").mkdir(parents=True, exist_ok=True)
         (tmp_path / "api" / "docs" / name).write_text("content", encoding="utf-8")
-    app = create_app(make_parts(service.parts.database, service.parts.bus, service.parts.store), Page(tmp_path))
+    app = create_app(make_context(service.context.database, service.context.bus, service.context.store), Page(tmp_path))
 
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://rireki") as client:
         page = await client.get("/api/docs")
@@ -271,7 +271,7 @@ async def test_the_docs_page_runs_no_inline_script_and_loads_from_here_alone(ser
 
 
 async def test_where_the_page_was_not_built_the_docs_say_so_and_lead_to_the_document(service: Service, tmp_path: Path) -> None:
-    app = create_app(make_parts(service.parts.database, service.parts.bus, service.parts.store), Page(tmp_path))
+    app = create_app(make_context(service.context.database, service.context.bus, service.context.store), Page(tmp_path))
 
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://rireki") as client:
         page = await client.get("/api/docs")

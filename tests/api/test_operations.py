@@ -193,7 +193,7 @@ async def test_a_pause_that_is_not_allowed_or_not_valid_changes_nothing(
     answer = await getattr(service, who).post(f"/api/job-types/{name}/pause", json=body)
 
     assert answer.status_code == status, answer.text
-    assert await Pauses(service.parts.database).in_force() == {}
+    assert await Pauses(service.context.database).in_force() == {}
 
 
 # Workers ----------------------------------------------------------------------------------------------------------------------
@@ -377,7 +377,7 @@ async def test_only_an_admin_ends_a_running_job_and_only_a_running_one(service: 
     assert waiting.status_code == 409
     assert (await service.as_employee.post(f"/api/jobs/{job.id}/force-fail")).status_code == 403
     assert (await service.as_other.post(f"/api/jobs/{job.id}/force-fail")).status_code == 403
-    now = await JobsView(service.parts.database).get(job.id)
+    now = await JobsView(service.context.database).get(job.id)
     assert now is not None
     assert now.status == "processing"
 

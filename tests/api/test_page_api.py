@@ -14,9 +14,9 @@ from events.bus import Bus
 from events.database import Database
 from events.store import Store
 from service.api.app import create_app
-from service.http.context import Parts
+from service.http.context import ApiContext
 from service.page import Page
-from tests.service_fixture import make_parts
+from tests.service_fixture import make_context
 
 INDEX = '<!doctype html><html lang="ja"><title>Rireki 履歴</title><div id="page"></div></html>'
 SCRIPT = "console.log('履歴');\n" * 50
@@ -25,8 +25,8 @@ ADDRESSES = ("/", "/sign-in", "/chatwork", "/jobs", "/jobs/1", "/companies", "/c
 
 
 @pytest.fixture
-def parts(database: Database, bus: Bus, store: Store) -> Parts:
-    return make_parts(database, bus, store)
+def context(database: Database, bus: Bus, store: Store) -> ApiContext:
+    return make_context(database, bus, store)
 
 
 @pytest.fixture
@@ -43,14 +43,14 @@ def built(tmp_path: Path) -> Path:
 
 
 @contextlib.asynccontextmanager
-async def browser(parts: Parts, folder: Path) -> AsyncIterator[httpx.AsyncClient]:
-    app = create_app(parts, Page(folder))
+async def browser(context: ApiContext, folder: Path) -> AsyncIterator[httpx.AsyncClient]:
+    app = create_app(context, Page(folder))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://rireki") as client:
         yield client
 
 
-async def test_every_address_of_the_page_is_its_one_document(parts: Parts, built: Path) -> None:
-    async with browser(parts, built) as client:
+async def test_every_address_of_the_page_is_its_one_document(context: ApiContext, built: Path) -> None:
+    async with browser(context, built) as client:
         answers = [await client.get(address, headers=HTML) for address in ADDRESSES]
 
     for answer in answers:
@@ -60,8 +60,8 @@ async def test_every_address_of_the_page_is_its_one_document(parts: Parts, built
         assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-async def test_the_policy_lets_in_nothing_from_elsewhere_and_nothing_inline(parts: Parts, built: Path) -> None:
-    async with browser(parts, built) as client:
+async def test_the_policy_lets_in_nothing_from_elsewhere_and_nothing_inline(context: ApiContext, built: Path) -> None:
+    async with browser(context, built) as client:
         policy = (await client.get("/jobs/1")).headers["content-security-policy"]
 
     directives = dict(directive.split(" ", 1) for directive in policy.split("; "))
@@ -72,8 +72,8 @@ async def test_the_policy_lets_in_nothing_from_elsewhere_and_nothing_inline(part
     assert set(directives) >= {"script-src", "style-src", "font-src", "connect-src", "manifest-src", "form-action"}
 
 
-async def test_files_with_a_hash_in_their_name_are_kept_for_ever(parts: Parts, built: Path) -> None:
-    async with browser(parts, built) as client:
+async def test_files_with_a_hash_in_their_name_are_kept_for_ever(context: ApiContext, built: Path) -> None:
+    async with browser(context, built) as client:
         script = await client.get("/assets/index-a1b2.js")
         icon = await client.get("/assets/icon-c3d4.png")
         manifest = await client.get("/manifest.webmanifest")
@@ -88,7 +88,7 @@ async def test_files_with_a_hash_in_their_name_are_kept_for_ever(parts: Parts, b
     assert manifest.headers["cache-control"] == "no-cache"
 
 
-async def test_text_is_sent_compressed_to_who_takes_it(parts: Parts, built: Path) -> None:
+async def test_text_is_sent_compressed_to_who_takes_it(context: ApiContext, built: Path) -> None:
     async def sent(encoding: str) -> tuple[str | None, bytes]:
         request = client.build_request("GET", "/assets/index-a1b2.js", headers={"Accept-Encoding": encoding})
         answer = await client.send(request, stream=True)
@@ -97,7 +97,7 @@ async def test_text_is_sent_compressed_to_who_takes_it(parts: Parts, built: Path
         assert int(answer.headers["content-length"]) == len(raw)
         return answer.headers.get("content-encoding"), raw
 
-    async with browser(parts, built) as client:
+    async with browser(context, built) as client:
         zipped = await sent("br, gzip;q=0.9")
         plain = [await sent("identity"), await sent("br, gzip;q=0"), await sent("")]
 
@@ -107,8 +107,8 @@ async def test_text_is_sent_compressed_to_who_takes_it(parts: Parts, built: Path
     assert plain == [(None, SCRIPT.encode())] * 3
 
 
-async def test_what_a_browser_has_already_is_not_sent_again(parts: Parts, built: Path) -> None:
-    async with browser(parts, built) as client:
+async def test_what_a_browser_has_already_is_not_sent_again(context: ApiContext, built: Path) -> None:
+    async with browser(context, built) as client:
         first = await client.get("/jobs")
         again = await client.get("/jobs", headers={"If-None-Match": f'"other", W/{first.headers["etag"]}'})
         (built / "index.html").write_text(INDEX + "<!-- new -->", encoding="utf-8")
@@ -121,8 +121,8 @@ async def test_what_a_browser_has_already_is_not_sent_again(parts: Parts, built:
 @pytest.mark.parametrize(
     "name", ["../secret.js", "%2e%2e/secret.js", "..%2f..%2fsecret.js", "nothing.js", "", "a" * 5000, "%00"]
 )
-async def test_no_address_leads_out_of_the_folder(parts: Parts, built: Path, name: str) -> None:
-    async with browser(parts, built) as client:
+async def test_no_address_leads_out_of_the_folder(context: ApiContext, built: Path, name: str) -> None:
+    async with browser(context, built) as client:
         path = httpx.URL("http://rireki").copy_with(raw_path=f"/assets/{name}".encode())
         answer = await client.get(path, headers=HTML)
 
@@ -130,8 +130,8 @@ async def test_no_address_leads_out_of_the_folder(parts: Parts, built: Path, nam
     assert "secret" not in answer.text
 
 
-async def test_an_unknown_address_is_the_page_to_a_browser_and_a_problem_to_a_program(parts: Parts, built: Path) -> None:
-    async with browser(parts, built) as client:
+async def test_an_unknown_address_is_the_page_to_a_browser_and_a_problem_to_a_program(context: ApiContext, built: Path) -> None:
+    async with browser(context, built) as client:
         to_browser = await client.get("/nothing/here", headers=HTML)
         to_program = await client.get("/nothing/here")
         posted = await client.post("/nothing", headers=HTML)
@@ -143,8 +143,8 @@ async def test_an_unknown_address_is_the_page_to_a_browser_and_a_problem_to_a_pr
         assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
 
 
-async def test_where_it_was_not_built_a_plain_page_says_so_in_both_languages(parts: Parts, tmp_path: Path) -> None:
-    async with browser(parts, tmp_path / "nowhere") as client:
+async def test_where_it_was_not_built_a_plain_page_says_so_in_both_languages(context: ApiContext, tmp_path: Path) -> None:
+    async with browser(context, tmp_path / "nowhere") as client:
         pages = await asyncio.gather(*(client.get(address, headers=HTML) for address in ADDRESSES))
         linked = [await client.get(address) for address in re.findall(r'href="([^"]+)"', pages[0].text)]
         unknown = await client.get("/nothing", headers=HTML)

@@ -40,7 +40,7 @@ async def test_a_crowd_of_wrong_passwords_from_one_address_keeps_nobody_else_out
 
 
 async def test_who_found_the_line_full_has_lost_no_try(service: Service) -> None:
-    line = service.parts.tries.line
+    line = service.context.sign_in_limit.line
     with contextlib.ExitStack() as places:
         for _ in range(MOST_OF_ONE_ADDRESS):
             places.enter_context(line.place("192.0.2.1"))

@@ -72,7 +72,7 @@ class Reader:
 async def read(service: Service, address: str, last: str = "") -> AsyncIterator[Reader]:
     headers = {
         "Accept": "text/event-stream",
-        "Authorization": f"Bearer {service.parts.users.new_token(service.employee)}",
+        "Authorization": f"Bearer {service.context.users.new_token(service.employee)}",
     } | ({"Last-Event-ID": last} if last else {})
     async with httpx.AsyncClient(base_url=service.url) as client, client.stream("GET", address, headers=headers) as answer:
         reader = Reader(answer)

@@ -147,7 +147,7 @@ async def test_a_failure_that_is_being_retried_comes_as_the_next_attempt_alone(s
 async def test_nothing_comes_twice_though_bus_and_log_both_tell_it(service: Service) -> None:
     async with changes(service.as_admin) as everything:
         jobs = [await service.run(await service.job_of(service.employee), started, reported, completed) for _ in range(5)]
-        service.parts.bus.announce([Change.of(job) for job in jobs])
+        service.context.bus.announce([Change.of(job) for job in jobs])
 
         assert await everything.until_position(20) == [place for job in jobs for place in places(job)]
 
@@ -177,7 +177,7 @@ async def test_over_redis_where_a_process_hears_itself_again_nothing_comes_twice
 
 
 async def test_a_change_that_the_bus_lost_is_late_and_not_missing(service: Service) -> None:
-    deaf = ChangesFeed(Bus(), service.parts.database)
+    deaf = ChangesFeed(Bus(), service.context.database)
     async with deaf.running():
         with deaf.watched(service.employee.id) as watcher:
             assert await deaf.beginning(watcher, None) == b""
@@ -195,8 +195,8 @@ async def test_a_change_that_the_bus_lost_is_late_and_not_missing(service: Servi
 
 @pytest.mark.parametrize("told_by", ["the bus", "the log"])
 async def test_an_untrue_change_hides_no_true_one_of_the_same_seq(service: Service, told_by: str) -> None:
-    bus = service.parts.bus if told_by == "the bus" else Bus()
-    feed_ = ChangesFeed(bus, service.parts.database)
+    bus = service.context.bus if told_by == "the bus" else Bus()
+    feed_ = ChangesFeed(bus, service.context.database)
     async with feed_.running():
         with feed_.watched(None) as watcher:
             await feed_.beginning(watcher, None)
@@ -230,12 +230,12 @@ async def test_a_resume_sends_once_what_others_were_sent_and_has_its_position_by
 ) -> None:
     monkeypatch.setattr(feed, "LOOK_EVERY", 60)
     bus = Bus()
-    feed_ = ChangesFeed(bus, service.parts.database)
+    feed_ = ChangesFeed(bus, service.context.database)
     async with feed_.running():
         with feed_.watched(None), feed_.watched(service.employee.id) as resumed:
             job = await service.run(await service.job_of(service.employee), started)
             bus.announce([Change.of(job)])
-            await seal_everything(service.parts.database)
+            await seal_everything(service.context.database)
 
             text = (await feed_.beginning(resumed, 0)).decode()
 
@@ -244,7 +244,7 @@ async def test_a_resume_sends_once_what_others_were_sent_and_has_its_position_by
 
 async def test_a_resume_sends_what_others_were_sent_and_no_position_was_given_to(service: Service, database_url: str) -> None:
     """While an older transaction runs, nothing is sealed."""
-    await seal_everything(service.parts.database)
+    await seal_everything(service.context.database)
     blocker = await connect(database_url, idle_in_transaction_session_timeout="0")
     try:
         async with blocker.transaction():
@@ -265,7 +265,7 @@ async def test_who_is_too_far_back_or_elsewhere_is_told_to_begin_anew(
 ) -> None:
     monkeypatch.setattr(feed, "MOST_REPLAYED", 2)
     await service.run(await service.job_of(service.employee), started, completed)
-    await seal_everything(service.parts.database)
+    await seal_everything(service.context.database)
 
     async with changes(service.as_employee, last) as own:
         assert await own.next() == "reset"
@@ -291,7 +291,7 @@ async def test_a_head_does_not_wait_for_a_stream(service: Service) -> None:
     answer = await asyncio.wait_for(service.as_employee.head(ADDRESS), 5)
 
     assert (answer.status_code, answer.content) == (200, b"")
-    assert len(service.parts.live.feed) == 0
+    assert len(service.context.live.feed) == 0
 
 
 async def test_a_reader_that_is_too_slow_is_sent_away_and_fills_no_memory() -> None:
@@ -319,21 +319,21 @@ async def test_who_reads_along_may_be_sent_any_amount() -> None:
 
 async def test_a_client_that_leaves_is_not_watched_for(service: Service) -> None:
     async with changes(service.as_employee), changes(service.as_admin):
-        assert service.parts.live.watchers == 2
+        assert service.context.live.watchers == 2
 
-    await until(lambda: service.parts.live.watchers == 0)
+    await until(lambda: service.context.live.watchers == 0)
 
 
 async def test_a_stream_ends_when_the_process_stops(service: Service) -> None:
     async with changes(service.as_employee) as own:
-        service.parts.live.close()
+        service.context.live.close()
 
         assert await own.ended()
 
 
 async def test_a_stream_ends_with_the_token_it_was_opened_with(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "ASK_AGAIN", 0.0)
-    bearer = {"Authorization": f"Bearer {service.parts.users.new_token(service.employee)}"}
+    bearer = {"Authorization": f"Bearer {service.context.users.new_token(service.employee)}"}
 
     async with httpx.AsyncClient(base_url=service.url, headers=bearer) as client, changes(client) as own:
         await client.post("/api/auth/logout")
@@ -365,4 +365,4 @@ def places(job: Job) -> list[tuple[str, int]]:
 
 
 async def user(service: Service, email: str) -> User:
-    return next(user for user in await service.parts.users.all() if user.email == email)
+    return next(user for user in await service.context.users.all() if user.email == email)

@@ -125,10 +125,10 @@ async def test_the_news_of_several_jobs_are_each_after_its_own_seq(service: Serv
         await service.run(job, lambda job: start(job, attempt=1, worker="w1"))
     places = [(jobs[0].id, 0), (jobs[0].id, 1), (jobs[1].id, 1), (jobs[1].id, 2), (jobs[2].id, 0)]
 
-    news = await service.parts.store.history.news(places)
+    news = await service.context.store.history.news(places)
 
     assert {place: [event.seq for event in events] for place, events in news.items()} == {
         (jobs[0].id, 0): [1, 2], (jobs[0].id, 1): [2], (jobs[1].id, 1): [2], (jobs[2].id, 0): [1],
     }  # fmt: skip
     for (job_id, after), events in news.items():
-        assert events == await service.parts.store.history.events(job_id, after=after)
+        assert events == await service.context.store.history.events(job_id, after=after)

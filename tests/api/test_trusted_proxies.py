@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from service.accounts.sign_in_limit import FOR_ONE_EMAIL
 from service.config import ConfigError, Settings, load_settings
 from service.trusted_proxies import counted_as, read_trusted_proxies
-from tests.service_fixture import PASSWORD, Service, make_parts, service, serving
+from tests.service_fixture import PASSWORD, Service, make_context, service, serving
 
 __all__ = ["service"]
 
@@ -146,10 +146,10 @@ async def test_the_limit_and_the_log_know_the_client_behind_a_trusted_proxy(serv
 
 
 async def test_behind_a_proxy_that_is_not_trusted_the_proxy_is_counted(service: Service) -> None:
-    parts = service.parts
-    parts = make_parts(parts.database, parts.bus, parts.store, trusted_proxies="none")
+    context = service.context
+    context = make_context(context.database, context.bus, context.store, trusted_proxies="none")
 
-    async with serving(parts) as url, httpx.AsyncClient(base_url=url) as client:
+    async with serving(context) as url, httpx.AsyncClient(base_url=url) as client:
         told = [(await wrong_sign_ins(client, f"192.0.2.{number}", 1))[0] for number in range(FOR_ONE_EMAIL.amount + 1)]
 
     assert told == [401] * FOR_ONE_EMAIL.amount + [429]

@@ -83,7 +83,7 @@ async def test_a_search_goes_only_so_far_and_says_how_far(
 
 
 async def test_the_newest_events_come_in_order_and_the_older_ones_by_going_on(service: Service) -> None:
-    await a_log(service.parts.store, service.parts.database)
+    await a_log(service.context.store, service.context.database)
 
     newest = (await service.as_admin.get(f"{ADDRESS}?latest=true&limit=3")).json()
     older = (await service.as_admin.get(f"{ADDRESS}?latest=true&limit=3&until={newest['searched']['after']}")).json()
@@ -96,7 +96,7 @@ async def test_the_newest_events_come_in_order_and_the_older_ones_by_going_on(se
 
 
 async def test_filters_hold_for_json_and_for_lines(service: Service) -> None:
-    log = await a_log(service.parts.store, service.parts.database)
+    log = await a_log(service.context.store, service.context.database)
     wanted = {
         "actor=user:b": [event for event in log if event.actor == "user:b"],
         "type=failed": [event for event in log if word(event.event) == "failed"],

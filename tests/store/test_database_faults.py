@@ -27,7 +27,7 @@ from service.process.assembly import opened
 from service.readiness import look_at
 from tests.histories import new, until
 from tests.process.test_migrations import with_setting
-from tests.service_fixture import make_parts, serving
+from tests.service_fixture import make_context, serving
 
 THROW_OUT = "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and pid <> pg_backend_pid()"
 COMPANY = {"name": "株式会社サンプル"}
@@ -97,10 +97,10 @@ async def served(url: str) -> AsyncIterator[tuple[httpx.AsyncClient, Store]]:
     await database.connect()
     store = Store(database, Bus())
     await store.start()
-    parts = make_parts(database, Bus(), store.impatient(5.0))
+    context = make_context(database, Bus(), store.impatient(5.0))
     admin = await add_user(database, "admin@example.com", Role.ADMIN, "correct horse battery staple", "A")
-    headers = {"Authorization": f"Bearer {parts.users.new_token(admin)}"}
-    async with serving(parts) as address, httpx.AsyncClient(base_url=address, headers=headers, timeout=30) as client:
+    headers = {"Authorization": f"Bearer {context.users.new_token(admin)}"}
+    async with serving(context) as address, httpx.AsyncClient(base_url=address, headers=headers, timeout=30) as client:
         yield client, store
     await store.stop()
     await database.disconnect()

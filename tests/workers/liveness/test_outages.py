@@ -33,7 +33,7 @@ from tests.job_types import (
 )
 from tests.proxy import Fault, Proxy, proxy_before
 from tests.servers import RedisServer
-from tests.service_fixture import PASSWORD, Service, make_parts, service, serving
+from tests.service_fixture import PASSWORD, Service, make_context, service, serving
 from tests.worker_process import worker_process
 from workers.attempt import attempt as run
 from workers.attempt import runner
@@ -73,8 +73,8 @@ async def test_a_request_that_must_write_is_told_that_the_database_is_away_and_n
     job = await service.job_of(service.admin)
     far = Store(Database(proxy.url), bus)
     await far.start()
-    parts = make_parts(service.parts.database, bus, far.impatient(0.3), chatwork=service.parts.resources.chatwork)
-    async with serving(parts) as url, httpx.AsyncClient(base_url=url, headers=service.as_admin.headers) as client:
+    context = make_context(service.context.database, bus, far.impatient(0.3), chatwork=service.context.resources.chatwork)
+    async with serving(context) as url, httpx.AsyncClient(base_url=url, headers=service.as_admin.headers) as client:
         proxy.closed_to_new = True
         proxy.cut()
         answers = [await client.post(SYNC), await client.post(f"/api/jobs/{job.id}/cancel")]
@@ -85,7 +85,7 @@ async def test_a_request_that_must_write_is_told_that_the_database_is_away_and_n
         answer = await until(lambda: _accepted(client))
 
     # Those that were refused had never been sent, and were given up.
-    jobs = (await JobsView(service.parts.database).page(JobFilter(), limit=10)).jobs
+    jobs = (await JobsView(service.context.database).page(JobFilter(), limit=10)).jobs
     assert {(one.id, one.status) for one in jobs} == {(job.id, "queued"), (answer["jobId"], "queued")}
     await far.stop()
 
@@ -101,8 +101,8 @@ async def test_every_request_is_told_in_time_that_the_database_hangs_and_is_answ
     far = Database(proxy.url)
     await far.connect()
     async with _store_of(far, bus) as store:
-        parts = make_parts(far, bus, store.impatient(0.5), chatwork=service.parts.resources.chatwork)
-        async with serving(parts) as url, httpx.AsyncClient(base_url=url, headers=service.as_admin.headers) as client:
+        context = make_context(far, bus, store.impatient(0.5), chatwork=service.context.resources.chatwork)
+        async with serving(context) as url, httpx.AsyncClient(base_url=url, headers=service.as_admin.headers) as client:
             assert (await client.get(f"/api/jobs/{job.id}")).status_code == 200
             proxy.hang()
 

@@ -137,7 +137,7 @@ async def test_readyz_warns_and_is_ready_all_the_same(server: OpenAIServer, watc
     server.card = card(shutdown_date=SHUTDOWN)
     quiet = await service.as_nobody.get("/readyz")
     await watch.look()
-    service.parts.resources.summariser.watch = watch
+    service.context.resources.summariser.watch = watch
 
     loud = await service.as_nobody.get("/readyz")
 
