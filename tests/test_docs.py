@@ -1,8 +1,10 @@
 """The documents: their links and paths lead somewhere, each decision has its form and its line in the index, and each result of a
 benchmark its facts."""
 
+import ast
 import os
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -139,3 +141,51 @@ def test_every_decision_has_date_status_context_decision_price_and_what_would_ch
         sections = re.split(r"^## (.+)\n", text(path), flags=re.MULTILINE)[1:]
         assert sections[::2] == HEADINGS, path.name
         assert all(section.strip() for section in sections[1::2]), path.name
+
+
+def places() -> list[tuple[str, str, list[str]]]:
+    """The rows of the section "Where is …?": a question, a file, and the names in it."""
+    section = text(ROOT / "docs" / "architecture.md").split("## Where is …?\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (Where .+?\?) \| `([^`|]+)` \| (.+) \|$", section, re.MULTILINE)
+    return [(question, path, re.findall(r"`([^`]+)`", names)) for question, path, names in rows]
+
+
+def names_defined_in(path: Path) -> set[str]:
+    """The functions, classes and constants of a Python file, with the members of its classes, or what a TypeScript file exports."""
+    if path.suffix != ".py":
+        return set(re.findall(r"^export (?:async )?(?:function|const|class) (\w+)", text(path), re.MULTILINE))
+    return set(_defined(ast.parse(text(path)).body))
+
+
+def _defined(body: Sequence[ast.stmt]) -> Iterator[str]:
+    for node in body:
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                yield name
+            case ast.ClassDef(name=name):
+                yield name
+                yield from (f"{name}.{member}" for member in _defined(node.body))
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                yield name
+
+
+def test_every_answer_to_where_is_names_a_file_and_what_is_in_it() -> None:
+    wrong = [
+        f"{question} {path}: {name}"
+        for question, path, names in places()
+        for name in names
+        if not (ROOT / path).is_file() or name not in names_defined_in(ROOT / path)
+    ]
+
+    assert wrong == []
+    assert len(places()) >= 20
+    assert all(names for _, _, names in places())
+
+
+def test_names_are_found_where_they_are_defined_and_nowhere_else(tmp_path: Path) -> None:
+    source = tmp_path / "source.py"
+    source.write_text(
+        "from a import b\n\nA = 1\n\n\nclass C:\n    d: int\n\n    async def e(self): ...\n\n\ndef f(): ...\n", "utf-8"
+    )
+
+    assert names_defined_in(source) == {"A", "C", "C.d", "C.e", "f"}
