@@ -13,7 +13,7 @@ ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test test-oldest check check-page page built chaos chaos-short bench bench-short lock clean
+.PHONY: help setup run demo test coverage test-oldest check check-page page built chaos chaos-short bench bench-short lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -30,10 +30,15 @@ demo: built ## the main job from end to end, with no hands
 test: built ## every test, with real servers
 	@$(VENV) -m pytest
 
+coverage: built ## every test, and what they reach of our code: printed, and as pages in htmlcov/ (some of them: TESTS=tests/rules)
+	@$(VENV) -m coverage erase
+	@$(VENV) -m coverage run -m pytest $(TESTS); tests=$$?; \
+		$(VENV) -m coverage combine --quiet && $(VENV) -m coverage html --quiet && $(VENV) -m coverage report && exit $$tests
+
 test-oldest: $(READY) ## what talks to PostgreSQL, on the oldest one (make test has the newest)
 	@$(VENV) -m tests.oldest
 
-check: $(READY) ## lint, format and types; the page's types and tests
+check: $(READY) ## lint, format, types and imports; the page's types and tests
 	@$(VENV) -m ruff check .
 	@$(VENV) -m ruff format --check .
 	@$(VENV) -m mypy
@@ -74,7 +79,7 @@ lock: ## write requirements.lock anew from pyproject.toml, and the locks of Node
 		--no-emit-index-url --no-emit-find-links --no-header --quiet --output-file requirements-bench-taskiq.lock
 
 clean: ## remove what was prepared; the data in .rireki stays
-	@rm -rf .venv bench/.venv bench/peers/bullmq/node_modules service/static service/web/node_modules service/web/.built .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv bench/.venv bench/peers/bullmq/node_modules service/static service/web/node_modules service/web/.built .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* htmlcov
 	@find . -name node_modules -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is the last thing written, so what was interrupted is done again, from nothing.
