@@ -32,7 +32,7 @@ test: built ## every test, with real servers
 
 coverage: built ## every test, and what they reach of our code: printed, and as pages in htmlcov/ (some of them: TESTS=tests/rules)
 	@$(VENV) -m coverage erase
-	@$(VENV) -m coverage run -m pytest $(TESTS); tests=$$?; \
+	@$(VENV) -m coverage run -m pytest --timeout 300 $(TESTS); tests=$$?; \
 		$(VENV) -m coverage combine --quiet && $(VENV) -m coverage html --quiet && $(VENV) -m coverage report && exit $$tests
 
 test-oldest: $(READY) ## what talks to PostgreSQL, on the oldest one (make test has the newest)
