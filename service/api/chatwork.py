@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 
 from events.job import rfc3339
 from service.api.documents import Id, RoomId, Time, optional_time
-from service.api.queue_request import Queued, first_job, idempotency_of, queue_job, queued_answer
+from service.api.queue_request import Queued, enqueue_for
 from service.http.endpoint import Answer, Call, Endpoint, Who, json_answer
 from service.http.problems import Problem, not_found
 from service.http.query_fields import RequestTime
@@ -18,7 +18,6 @@ from workers.chatwork.gaps import Gap
 from workers.chatwork.messages_sync import CHATWORK_MESSAGES_SYNC, MessagesSync
 from workers.chatwork.rooms import Room
 from workers.chatwork.rooms_sync import CHATWORK_ROOMS_SYNC, RoomsSync
-from workers.job_type import JobType, Payload
 
 
 class MessagesSyncQuery(Fields):
@@ -89,12 +88,14 @@ class MessagesPage(TypedDict):
 
 
 async def sync_rooms(call: Call[Nothing, Nothing]) -> Response:
-    return await _queue(call, CHATWORK_ROOMS_SYNC, RoomsSync())
+    must_be_set_up(call)
+    return await enqueue_for(call, CHATWORK_ROOMS_SYNC.name, RoomsSync())
 
 
 async def sync_messages(call: Call[MessagesSyncQuery, Nothing]) -> Response:
+    must_be_set_up(call)
     payload = MessagesSync(room_id=call.query.room_id, room_limit=call.query.room_limit)
-    return await _queue(call, CHATWORK_MESSAGES_SYNC, payload)
+    return await enqueue_for(call, CHATWORK_MESSAGES_SYNC.name, payload)
 
 
 async def list_rooms(call: Call[Nothing, Nothing]) -> Response:
@@ -143,13 +144,6 @@ async def list_messages(call: Call[PageQuery, Nothing]) -> Response:
 def must_be_set_up(call: Call[Any, Any]) -> None:
     if call.context.resources.chatwork is None:
         raise Problem(400, "Chatwork is not set up here: CHATWORK_API_TOKEN is missing.")
-
-
-async def _queue(call: Call[Any, Any], job_type: JobType[Any], payload: Payload) -> Response:
-    must_be_set_up(call)
-    idempotency = idempotency_of(call)
-    job = await first_job(call, idempotency) or await queue_job(call, job_type, payload, idempotency)
-    return await queued_answer(call, job)
 
 
 def _room_json(room: Room) -> RoomDocument:

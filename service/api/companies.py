@@ -7,7 +7,7 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from service.api.documents import ROOM_ID, ROOM_ID_SCHEMA, Id, RoomId, Time
-from service.api.queue_request import Queued, first_job, idempotency_of, queue_job, queued_answer
+from service.api.queue_request import Queued, enqueue_for
 from service.http.endpoint import Answer, Call, Endpoint, Who, json_answer
 from service.http.problems import bad_field
 from service.http.request import Fields, Nothing, read_id
@@ -107,19 +107,16 @@ async def unlink_room(call: Call[Nothing, Nothing]) -> Response:
 
 
 async def draft_summary(call: Call[Nothing, DraftRequest]) -> Response:
-    company_id = _company_id(call)
-    idempotency = idempotency_of(call)
-    job = await first_job(call, idempotency)
-    if job is None:
+    company_id, period = _company_id(call), call.body
+
+    async def payload_or_current_draft() -> SummaryDraftPayload | Response:
         company = await companies.get_company(call.context.database, company_id)
-        draft = await drafts.current_draft(call.context.database, company.id, call.body.period)
+        draft = await drafts.current_draft(call.context.database, company.id, period.period)
         if draft is not None:
             return json_answer({"cached": True, "draft": draft.to_json()})
-        payload = SummaryDraftPayload(
-            company_id=company.id, period_start=call.body.period_start, period_end=call.body.period_end
-        )
-        job = await queue_job(call, SUMMARY_DRAFT, payload, idempotency)
-    return await queued_answer(call, job)
+        return SummaryDraftPayload(company_id=company.id, period_start=period.period_start, period_end=period.period_end)
+
+    return await enqueue_for(call, SUMMARY_DRAFT.name, payload_or_current_draft)
 
 
 async def list_drafts(call: Call[Nothing, Nothing]) -> Response:

@@ -11,17 +11,16 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from events.audit_findings import FindingName
-from events.job import BrokenHistory, Event, Job, JobError, NotAllowed, Status, cancel, force_fail, retry
-from events.writes import AlreadyActive, Decision, Idempotency, KeyTaken, UnknownJob
+from events.job import BrokenHistory, Event, Job, JobError, Status, cancel, force_fail
+from events.writes import Decision, UnknownJob
 from projections.jobs import JobFilter
 from service.api.documents import EventDocument, JobDocument, event_json, job_json, may_see
-from service.api.job_streams import event_stream
-from service.api.queue_request import first_job, held, idempotency_of, must_be_allowed
+from service.api.job_streams import EVENT_STREAM, stream_job
+from service.api.queue_request import retry_for
 from service.http.endpoint import Answer, Call, Endpoint, Who, json_answer
 from service.http.problems import FieldError, Problem, bad_field, not_found
 from service.http.query_fields import JobTypeName, RequestId, RequestIds, RequestTime
 from service.http.request import Fields, Nothing, read_id, wants
-from workers.delivery.wire import Hint
 
 MOST_COUNTED = 1000
 NDJSON = "application/x-ndjson"
@@ -112,10 +111,9 @@ async def get_job(call: Call[JobQuery, Nothing]) -> Response:
 
 async def get_events(call: Call[Nothing, Nothing]) -> Response:
     job = await visible_job(call)
-    media = wants(call.request, "application/json", "text/event-stream", NDJSON)
-    # A HEAD would wait for the end of a stream that it does not get.
-    if call.request.method == "GET" and media == "text/event-stream":
-        return event_stream(call, job)
+    media = wants(call.request, "application/json", EVENT_STREAM, NDJSON)
+    if media == EVENT_STREAM:
+        return await stream_job(call, job)
     history = await call.context.store.history.events(job.id)
     events = [event_json(recorded, with_stack=call.user.is_admin) for recorded in history]
     if media == NDJSON:
@@ -143,11 +141,7 @@ async def force_fail_job(call: Call[Nothing, Reason]) -> Response:
 
 
 async def retry_job(call: Call[Nothing, Nothing]) -> Response:
-    job = await visible_job(call)
-    must_be_allowed(call.user, job.type)
-    idempotency = idempotency_of(call)
-    job = await first_job(call, idempotency) or await _retried(call, job, idempotency)
-    job, headers = await held(call, job)
+    job, headers = await retry_for(call, await visible_job(call))
     return _job_answer(call, job, headers)
 
 
@@ -164,22 +158,6 @@ async def _changed(call: Call[Any, Any], decide: Decision) -> Job:
         return await call.context.store.append(job_id, decide_if_visible, actor=call.actor, request_id=call.request_id)
     except UnknownJob:
         raise not_found("job") from None
-
-
-async def _retried(call: Call[Any, Any], job: Job, idempotency: Idempotency | None) -> Job:
-    names = None if idempotency is None else (call.user.id, idempotency)
-    try:
-        job = await call.context.store.append(job, retry, actor=call.actor, request_id=call.request_id, names=names)
-    except AlreadyActive as active:
-        raise Problem(409, f"Cannot retry this job: job {active.job_id} does the same and is active.") from active
-    except (NotAllowed, KeyTaken):
-        # The same request may have come twice, and the other one was first.
-        first = await first_job(call, idempotency)
-        if first is None:
-            raise
-        return first
-    call.context.wire.push([Hint.of(job)])
-    return job
 
 
 def cancel_reason(call: Call[Any, Any], job: Job) -> str:
@@ -265,7 +243,7 @@ ENDPOINTS = (
         "GET", "/api/jobs/{id}/events", get_events, Who.SIGNED_IN,
         "All that happened to a job; as server-sent events from `Last-Event-ID` on, live until the job ends.",
         {
-            200: Answer(History, "The events in order.", streams=("text/event-stream", NDJSON)),
+            200: Answer(History, "The events in order.", streams=(EVENT_STREAM, NDJSON)),
             204: Answer(None, "Nothing is left to stream: the job has ended."),
         },
         problems=(404,), headers={"Last-Event-ID": "The last `id` that was received."},

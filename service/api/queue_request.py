@@ -1,8 +1,13 @@
-"""What every `POST` that queues a job has in common: `Idempotency-Key`, sharing of active unique jobs, `Prefer: wait`."""
+"""The one way by which a request queues a job, or retries one.
+
+The caller's role is checked first, because a demoted admin must not repeat an old request. Then `Idempotency-Key` is looked
+up: a repeated request is answered with the job of the first one. `Prefer: wait` holds the response until the job has ended.
+"""
 
 import asyncio
 import hashlib
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
@@ -10,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from events.job import ENDED, Job, Status
+from events.job import ENDED, Job, NotAllowed, Status, retry
 from events.writes import AlreadyActive, Idempotency, KeyTaken
 from service.accounts.users import Role, User
 from service.api.documents import Id
@@ -18,15 +23,165 @@ from service.http.endpoint import ANSWER_WITHIN, Call, json_answer
 from service.http.problems import Problem, bad_field
 from service.http.request import LONGEST_KEY, header, preferred_wait
 from workers.delivery.enqueue import enqueue
-from workers.job_type import JobType, Payload
+from workers.delivery.wire import Hint
+from workers.job_type import Payload
 from workers.registry import JOB_TYPES
 
 
-async def until_ended(call: Call[Any, Any], job: Job, seconds: float) -> Job:
-    """The job once it has ended, or as it is after `seconds`, or when the client has gone away."""
+class Queued(TypedDict):
+    jobId: Id
+    status: Status
+
+
+PayloadOrAnswer = Callable[[], Awaitable[Payload | Response]]
+"""Makes the payload of a new job, or a response in place of a job. Raises `Problem` to refuse the request."""
+
+
+async def enqueue_for(call: Call[Any, Any], job_type: str, payload: Payload | PayloadOrAnswer) -> Response:
+    """Queues a job of the caller's and answers 202 `{jobId, status}`, held as long as `Prefer: wait` says.
+
+    The job is the one of an earlier request with the same key, or else the active one where the type allows one active
+    job, or else a new one. A callable `payload` is called only if no earlier request had the key, so that it may refuse or
+    answer without a job. It must refuse a `job_type` that is not registered.
+
+    Raises:
+        Problem: 403 if the caller may not queue this type, 400 for a bad key, 422 for a key of another request.
+    """
+    if job_type in JOB_TYPES:
+        must_be_allowed(call.user, job_type)
+    idempotency = _idempotency_of(call)
+    job = await _first_job(call, idempotency)
+    if job is None:
+        made = payload if isinstance(payload, Payload) else await payload()
+        if isinstance(made, Response):
+            return made
+        job = await _enqueued(call, job_type, made, idempotency)
+    job, headers = await _held(call, job)
+    answer: Queued = {"jobId": job.id, "status": job.status}
+    return json_answer(answer, 202, {"Location": f"/api/jobs/{job.id}", **headers})
+
+
+async def retry_for(call: Call[Any, Any], job: Job) -> tuple[Job, dict[str, str]]:
+    """The job with its next attempt queued, held as long as `Prefer: wait` says, and the headers that say so.
+
+    Raises:
+        Problem: 403 if the caller may not queue this type, 400 for a bad key, 422 for a key of another request, 409 if
+            another job of a type that allows one active job is active.
+        NotAllowed: the job is not failed or canceled.
+    """
+    must_be_allowed(call.user, job.type)
+    idempotency = _idempotency_of(call)
+    return await _held(call, await _first_job(call, idempotency) or await _retried(call, job, idempotency))
+
+
+def must_be_allowed(user: User, job_type: str) -> None:
+    """Checks that the user's present role may queue a job of this type, because an old job does not prove it.
+
+    Raises:
+        Problem: 403 for another role; only an admin may queue a type that is not registered.
+    """
+    registered = JOB_TYPES.get(job_type)
+    allowed = Role.ADMIN if registered is None else Role(registered.role)
+    if not user.is_admin and user.role is not allowed:
+        raise Problem(403, f"Only an admin may queue a job of type {job_type}.")
+
+
+# The idempotency key ----------------------------------------------------------------------------------------------------------
+
+
+def _idempotency_of(call: Call[Any, Any]) -> Idempotency | None:
+    """The request's `Idempotency-Key`, with a hash of its method, path, query and body. Raises `Problem` 400."""
+    if header(call.request.scope, b"idempotency-key") is None:
+        return None
+    keys = call.request.headers.getlist("idempotency-key")
+    if len(keys) > 1 or not 1 <= len(keys[0]) <= LONGEST_KEY:
+        raise bad_field("Idempotency-Key", f"must be given once, with 1 to {LONGEST_KEY} characters", 400)
+    request = call.request
+    content = [call.query.model_dump(mode="json"), call.body.model_dump(mode="json")]
+    whole = orjson.dumps([request.method, request.url.path, content], option=orjson.OPT_SORT_KEYS)
+    return Idempotency(keys[0], hashlib.sha256(whole).hexdigest())
+
+
+async def _first_job(call: Call[Any, Any], idempotency: Idempotency | None) -> Job | None:
+    """The job of an earlier request with this key. Raises `KeyTaken` if that was another request."""
+    if idempotency is None:
+        return None
+    found = await call.context.store.job_of_key(call.user.id, idempotency.key)
+    return None if found is None else await _job_of_key(call, idempotency, *found)
+
+
+async def _job_of_key(call: Call[Any, Any], idempotency: Idempotency, job_id: str, request_hash: str) -> Job:
+    if request_hash != idempotency.request_hash:
+        raise KeyTaken(job_id, request_hash)
+    return await _the_job(call, job_id)
+
+
+async def _the_job(call: Call[Any, Any], job_id: str) -> Job:
+    job = await call.context.jobs.get(job_id)
+    if job is None:
+        raise Problem(409, f"Job {job_id} is in the log but not in the view. `rireki audit verify` says more.")
+    return job
+
+
+# The write --------------------------------------------------------------------------------------------------------------------
+
+
+async def _enqueued(call: Call[Any, Any], job_type: str, payload: Payload, idempotency: Idempotency | None) -> Job:
+    """A new job; or the active one of its kind, which then has the key too; or the job that took the key meanwhile."""
+    store = call.context.store
+    try:
+        return await enqueue(
+            store, call.context.wire, JOB_TYPES[job_type], payload.to_json(), user_id=call.user.id, actor=call.actor,
+            request_id=call.request_id, idempotency=idempotency,
+        )  # fmt: skip
+    except KeyTaken as taken:
+        assert idempotency is not None
+        return await _job_of_key(call, idempotency, taken.job_id, taken.request_hash)
+    except AlreadyActive as active:
+        job_id = active.job_id
+    if idempotency is not None:
+        try:
+            await store.bind_key(call.user.id, idempotency, job_id)
+        except KeyTaken as taken:
+            return await _job_of_key(call, idempotency, taken.job_id, taken.request_hash)
+    return await _the_job(call, job_id)
+
+
+async def _retried(call: Call[Any, Any], job: Job, idempotency: Idempotency | None) -> Job:
+    names = None if idempotency is None else (call.user.id, idempotency)
+    try:
+        job = await call.context.store.append(job, retry, actor=call.actor, request_id=call.request_id, names=names)
+    except AlreadyActive as active:
+        raise Problem(409, f"Cannot retry this job: job {active.job_id} does the same and is active.") from active
+    except (NotAllowed, KeyTaken):
+        # The same request may have come twice at once, and the other one was written first.
+        first = await _first_job(call, idempotency)
+        if first is None:
+            raise
+        return first
+    call.context.wire.push([Hint.of(job)])
+    return job
+
+
+# The held response ------------------------------------------------------------------------------------------------------------
+
+
+async def _held(call: Call[Any, Any], job: Job) -> tuple[Job, dict[str, str]]:
+    """The job when the wait that the client prefers is over, and the header that confirms it.
+
+    A preference that cannot be read is ignored, as RFC 7240 asks.
+    """
+    seconds = preferred_wait(call.request)
+    if seconds is None:
+        return job, {}
+    return await _until_ended(call, job, seconds), {"Preference-Applied": f"wait={seconds}"}
+
+
+async def _until_ended(call: Call[Any, Any], job: Job, seconds: float) -> Job:
+    """The job once it has ended, or as it is after `seconds`, or when the client has disconnected."""
     call.patience.reschedule(asyncio.get_running_loop().time() + seconds + ANSWER_WITHIN)
-    gone = asyncio.create_task(_client_gone(call.request))
-    ended = asyncio.create_task(_until_ended(call, job, seconds))
+    gone = asyncio.create_task(_disconnected(call.request))
+    ended = asyncio.create_task(_watched(call, job, seconds))
     try:
         await asyncio.wait((gone, ended), return_when=asyncio.FIRST_COMPLETED)
         return await ended if ended.done() else job
@@ -36,7 +191,7 @@ async def until_ended(call: Call[Any, Any], job: Job, seconds: float) -> Job:
         await asyncio.gather(gone, ended, return_exceptions=True)
 
 
-async def _until_ended(call: Call[Any, Any], job: Job, seconds: float) -> Job:
+async def _watched(call: Call[Any, Any], job: Job, seconds: float) -> Job:
     live, until = call.context.live, time.monotonic() + seconds
     with live.watch(job.id) as watch:
         while True:
@@ -47,92 +202,6 @@ async def _until_ended(call: Call[Any, Any], job: Job, seconds: float) -> Job:
             await watch.changed(left)
 
 
-async def _client_gone(request: Request) -> None:
+async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-class Queued(TypedDict):
-    jobId: Id
-    status: Status
-
-
-def must_be_allowed(user: User, type: str) -> None:
-    """Raises `Problem` 403 unless the job type lets this user queue it, now: an old job proves nothing about its owner's role."""
-    job_type = JOB_TYPES.get(type)
-    allowed = Role.ADMIN if job_type is None else Role(job_type.role)
-    if not user.is_admin and user.role is not allowed:
-        raise Problem(403, f"Only an admin may queue a job of type {type}.")
-
-
-def idempotency_of(call: Call[Any, Any]) -> Idempotency | None:
-    """The request's `Idempotency-Key`, with a hash of all that makes the request what it is. Raises `Problem` 400."""
-    if header(call.request.scope, b"idempotency-key") is None:
-        return None
-    keys = call.request.headers.getlist("idempotency-key")
-    if len(keys) > 1 or not 1 <= len(keys[0]) <= LONGEST_KEY:
-        raise bad_field("Idempotency-Key", f"must be one text of 1 to {LONGEST_KEY} characters", 400)
-    request = call.request
-    content = [call.query.model_dump(mode="json"), call.body.model_dump(mode="json")]
-    whole = orjson.dumps([request.method, request.url.path, content], option=orjson.OPT_SORT_KEYS)
-    return Idempotency(keys[0], hashlib.sha256(whole).hexdigest())
-
-
-async def first_job(call: Call[Any, Any], idempotency: Idempotency | None) -> Job | None:
-    """The job that an earlier request with this key was answered with. Raises `Problem` 422 if that was another request."""
-    if idempotency is None:
-        return None
-    found = await call.context.store.job_of_key(call.user.id, idempotency.key)
-    return None if found is None else await _job_of(call, idempotency, *found)
-
-
-async def queue_job(call: Call[Any, Any], job_type: JobType[Any], payload: Payload, idempotency: Idempotency | None) -> Job:
-    """A new job of the caller's; or the active one, where only one may be active; or the one that the key belongs to.
-    Raises `Problem` 403 where the job type does not let the caller queue it."""
-    must_be_allowed(call.user, job_type.name)
-    store = call.context.store
-    try:
-        return await enqueue(
-            store, call.context.wire, job_type, payload.to_json(), user_id=call.user.id, actor=call.actor,
-            request_id=call.request_id, idempotency=idempotency,
-        )  # fmt: skip
-    except KeyTaken as taken:
-        assert idempotency is not None
-        return await _job_of(call, idempotency, taken.job_id, taken.request_hash)
-    except AlreadyActive as active:
-        job_id = active.job_id
-    if idempotency is not None:
-        try:
-            await store.bind_key(call.user.id, idempotency, job_id)
-        except KeyTaken as taken:
-            return await _job_of(call, idempotency, taken.job_id, taken.request_hash)
-    return await _the_job(call, job_id)
-
-
-async def queued_answer(call: Call[Any, Any], job: Job) -> Response:
-    """202 `{jobId, status}`, held back as long as the client asked for."""
-    job, headers = await held(call, job)
-    answer: Queued = {"jobId": job.id, "status": job.status}
-    return json_answer(answer, 202, {"Location": f"/api/jobs/{job.id}", **headers})
-
-
-async def held(call: Call[Any, Any], job: Job) -> tuple[Job, dict[str, str]]:
-    """The job when the client's `Prefer: wait` is over, and the header that says so. A preference that can't be read is
-    passed over, as RFC 7240 wants it."""
-    seconds = preferred_wait(call.request)
-    if seconds is None:
-        return job, {}
-    return await until_ended(call, job, seconds), {"Preference-Applied": f"wait={seconds}"}
-
-
-async def _job_of(call: Call[Any, Any], idempotency: Idempotency, job_id: str, request_hash: str) -> Job:
-    if request_hash != idempotency.request_hash:
-        raise KeyTaken(job_id, request_hash)
-    return await _the_job(call, job_id)
-
-
-async def _the_job(call: Call[Any, Any], job_id: str) -> Job:
-    job = await call.context.jobs.get(job_id)
-    if job is None:
-        raise Problem(409, f"Job {job_id} is not in the view. An audit will tell more.")
-    return job

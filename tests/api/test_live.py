@@ -227,6 +227,29 @@ async def test_a_stream_ends_with_the_token_it_was_opened_with(service: Service,
         assert await events.rest() == []
 
 
+async def test_a_stream_ends_when_the_role_of_its_reader_changes(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next stream has the rights of the new role: an employee gets no stack."""
+    monkeypatch.setattr("service.accounts.users.FRESH", 0.0)
+    job = await service.job_of(service.admin)
+
+    async with stream(service.as_admin, job) as events:
+        await events.next()
+        await service.context.database.execute("update users set role = 'employee' where id = :id", {"id": service.admin.id})
+        await service.run(job, started)
+
+        assert await events.rest() == []
+
+
+async def test_a_head_request_has_the_headers_of_the_stream(service: Service) -> None:
+    job = await service.job_of(service.employee)
+
+    for address in (f"/api/jobs/{job.id}/events", "/api/jobs/stream"):
+        answer = await asyncio.wait_for(service.as_employee.head(address, headers=SSE), 5)
+
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        assert answer.headers["x-accel-buffering"] == "no"
+
+
 async def told(service: Service, job: Job) -> list[tuple[int, Any]]:
     history = (await service.as_employee.get(f"/api/jobs/{job.id}/events")).json()["events"]
     return [(event["seq"], event) for event in history]

@@ -16,7 +16,6 @@ from events.store import Store
 from events.writes import NewJob
 from projections.seal import seal_everything
 from service.accounts.users import User
-from service.api import job_streams as stream
 from service.live import changes_feed as feed
 from service.live.changes_feed import MOST_UNREAD, ChangesFeed, Watcher
 from tests.api.test_live import until
@@ -332,7 +331,6 @@ async def test_a_stream_ends_when_the_process_stops(service: Service) -> None:
 
 
 async def test_a_stream_ends_with_the_token_it_was_opened_with(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "ASK_AGAIN", 0.0)
     bearer = {"Authorization": f"Bearer {service.context.users.new_token(service.employee)}"}
 
     async with httpx.AsyncClient(base_url=service.url, headers=bearer) as client, changes(client) as own:
@@ -345,7 +343,6 @@ async def test_a_stream_ends_with_the_token_it_was_opened_with(service: Service,
 async def test_a_stream_ends_when_its_caller_may_see_less(
     service: Service, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "ASK_AGAIN", 0.0)
     monkeypatch.setattr("service.accounts.users.FRESH", 0.0)
 
     async with changes(service.as_admin) as everything:

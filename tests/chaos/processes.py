@@ -53,7 +53,7 @@ def _add_endpoint() -> None:
     from starlette.responses import Response
 
     from service.api import app
-    from service.api.queue_request import Queued, first_job, idempotency_of, queue_job, queued_answer
+    from service.api.queue_request import Queued, enqueue_for
     from service.http.endpoint import Answer, Call, Endpoint, Who
     from service.http.problems import not_found
     from service.http.request import Fields
@@ -67,10 +67,7 @@ def _add_endpoint() -> None:
         job_type = TYPES.get(call.path("type"))
         if job_type is None:
             raise not_found("job type")
-        idempotency = idempotency_of(call)
-        task = Task(mark=call.body.mark, seconds=call.body.seconds)
-        job = await first_job(call, idempotency) or await queue_job(call, job_type, task, idempotency)
-        return await queued_answer(call, job)
+        return await enqueue_for(call, job_type.name, Task(mark=call.body.mark, seconds=call.body.seconds))
 
     endpoint = Endpoint(
         "POST", "/api/chaos/{type}", queue_chaos, Who.SIGNED_IN, "Queue a job of the load.",
