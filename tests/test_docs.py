@@ -2,9 +2,11 @@
 benchmark its facts."""
 
 import ast
+import importlib.util
 import os
 import re
 from collections.abc import Iterator, Sequence
+from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -189,3 +191,37 @@ def test_names_are_found_where_they_are_defined_and_nowhere_else(tmp_path: Path)
     )
 
     assert names_defined_in(source) == {"A", "C", "C.d", "C.e", "f"}
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", text(ROOT / "Makefile"), re.MULTILINE))
+    named = [*documents(), ROOT / ".ci" / "run", ROOT / ".github" / "workflows" / "ci.yml"]
+
+    missing = [
+        f"{document.relative_to(ROOT)}: make {target}"
+        for document in named
+        for target in re.findall(r"(?:^|`)make (?:\w+=\S+ )?([a-z-]+)", text(document), re.MULTILINE)
+        if target not in targets
+    ]
+
+    assert "setup" in targets
+    assert missing == []
+
+
+def test_every_command_of_pre_commit_is_installed_by_make_setup() -> None:
+    entries = re.findall(r"^\s+entry: (.+)$", text(ROOT / ".pre-commit-config.yaml"), re.MULTILINE)
+    modules = [found[1] for entry in entries if (found := re.match(r"\.venv/bin/python -m (\w+)", entry))]
+    scripts = [found[1] for entry in entries if (found := re.match(r"\.venv/bin/(?!python )([\w-]+)", entry))]
+
+    assert len(modules) + len(scripts) == len(entries) > 0
+    assert all(importlib.util.find_spec(module) for module in modules)
+    assert {*scripts} <= {script.name for script in metadata.entry_points(group="console_scripts")}
+
+
+def test_the_changelog_has_a_dated_entry_for_the_version_of_the_package() -> None:
+    version = re.search(r'^version = "(.+)"$', text(ROOT / "pyproject.toml"), re.MULTILINE)
+    heads = re.findall(r"^## (.+)$", text(ROOT / "CHANGELOG.md"), re.MULTILINE)
+
+    assert version is not None
+    assert heads[0] == "[Unreleased]"
+    assert re.fullmatch(rf"\[{re.escape(version[1])}\] - \d{{4}}-\d\d-\d\d", heads[1])
