@@ -63,7 +63,8 @@ class Record:
             "key": key, "status": answer.status, "answer": answer.document,
         }  # fmt: skip
         self._file.write(orjson.dumps(line) + b"\n")
-        if answer.status >= 500 and answer.status != 503:
+        # The load asks only for what it may: a refusal would leave the campaign without jobs, and green.
+        if (answer.status >= 500 and answer.status != 503) or (what == "queue" and 400 <= answer.status < 500):
             self.violations.append(Violation("answer", None, f"{what} {path} was answered {answer.status}: {answer.document}"))
 
     def show(self, job: State) -> None:

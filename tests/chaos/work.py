@@ -120,7 +120,7 @@ SOON = Backoff(first=0.2, ceiling=2.0)
 
 
 def _type(name: str, run: Any, **policy: Any) -> JobType[Task]:
-    rest: dict[str, Any] = {"deadline": 30.0, "backoff": SOON} | policy
+    rest: dict[str, Any] = {"deadline": 30.0, "backoff": SOON, "role": "employee"} | policy
     return JobType(name=f"chaos_{name}", payload=Task, run=run, **rest)
 
 
