@@ -1,14 +1,13 @@
-"""The Chatwork integration: its client, its tables and its two job types.
+"""The Chatwork client, its tables and its two job types.
 
-answers.py        chatwork's answers, read item by item (https://developer.chatwork.com/reference)
-client.py         chatwork's API, as far as we need it (https://developer.chatwork.com/reference)
-gaps.py           table `chatwork_gaps`
-messages.py       tables `chatwork_messages` and `chatwork_reads`
-messages_sync.py  the job type `chatwork_messages_sync`
-rate_limit.py     chatwork's budget
-rooms.py          table `chatwork_rooms`
+client.py         sends requests to Chatwork, with retries
+answers.py        parses Chatwork's answers item by item
+rate_limit.py     the request budget that all processes share
 rooms_sync.py     the job type `chatwork_rooms_sync`
-sandbox.py        A small Chatwork on loopback, for development, the demo and the tests
-sandbox_data.py   the rooms that the sandbox serves
-unreadable.py     table `chatwork_unreadable`
+rooms.py          table `chatwork_rooms`: rooms, and when each was read last
+messages_sync.py  the job type `chatwork_messages_sync`
+messages.py       tables `chatwork_messages` and `chatwork_reads`: why no message is lost
+gaps.py           table `chatwork_gaps`: places where messages may be missing
+unreadable.py     table `chatwork_unreadable`: items that could not be read
+sandbox/          a small Chatwork server on loopback for development, demo and tests
 """

@@ -1,7 +1,9 @@
-"""Chatwork's answers, read item by item (https://developer.chatwork.com/reference): one odd item costs none of the others.
+"""Reads Chatwork's answers item by item, so that a malformed item does not cost the others.
 
-What is clear is read, whatever its JSON type: an integer id, a time with a fraction, a name that is a number. Text that
-PostgreSQL cannot hold is mended. A reason names a field and never quotes what stood there, since that may be a message.
+Source: https://developer.chatwork.com/reference. A value with a clear meaning is read whatever its
+JSON type: an integer as id, a time with a fraction, a number as name. Characters that PostgreSQL
+cannot store are replaced. A reason names a field and never quotes its value, because that may be a
+message.
 """
 
 import json
@@ -13,24 +15,28 @@ from decimal import Decimal, DecimalException
 from typing import Any, Generic, TypeVar
 
 FULL = 100
-"""Messages that one answer holds at most. A full one may have left out older ones."""
+"""The most messages in one answer. An answer with so many may have left out older ones."""
 
 LONGEST_NUMBER = 38  # digits of an id
 LATEST_TIME = 253_402_300_799  # Unix seconds: the end of the year 9999
-DEEPEST = 16  # levels of JSON that are read; what lies deeper is no part of a room or a message
+DEEPEST = 16  # levels of JSON that are read; rooms and messages are never deeper
 MOST_NAMED = 100  # unreadable items that a complaint names
 WITHOUT_ID = "a message without an id"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DIGITS = re.compile(r"[0-9]{1,38}")
 _DECIMAL = re.compile(r"[0-9]{1,20}(?:\.[0-9]{0,20})?")
-# A string that never ends is a token too: looking for its end once more from each quote inside would be quadratic.
+# A string without an end is one token, because a search for its end from each later quote would be
+# quadratic.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class ChatworkRoom:
-    """`room_id` holds digits. `name` is None where Chatwork gave none that can be read."""
+    """A room of Chatwork's list.
+
+    `room_id` is a string of digits; `name` is None if it cannot be read.
+    """
 
     room_id: str
     name: str | None
@@ -39,7 +45,10 @@ class ChatworkRoom:
 
 @dataclass(frozen=True, slots=True)
 class ChatworkMessage:
-    """`message_id` holds digits. `sender` is None where Chatwork did not say who wrote it; `edited_at` where nobody edited it."""
+    """A message of a room. `message_id` is a string of digits.
+
+    `sender` is None if Chatwork names none, `edited_at` is None if the message was never edited.
+    """
 
     message_id: str
     sender: str | None
@@ -50,7 +59,7 @@ class ChatworkMessage:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """`item` names what cannot be read ("message 42"), `reason` says why."""
+    """An item that cannot be read. `item` names it ("message 42"), `reason` says why."""
 
     item: str
     reason: str
@@ -61,7 +70,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[T]):
-    """`items` holds each id once, as it stood last. `given` counts what stood in the answer, readable or not."""
+    """The items of an answer. An id that stood there twice is here once, as it stood last.
+
+    `given` counts all items of the answer, readable or not.
+    """
 
     items: tuple[T, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
@@ -70,8 +82,12 @@ class Answer(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class MessagesAnswer(Answer[ChatworkMessage]):
-    """`message_ids` are those that can be read, of unreadable messages too. `is_limited`: the plan of Chatwork's customer
-    withholds older messages. `is_forced`: it answers a request for the newest 100."""
+    """The messages of a room.
+
+    `message_ids` holds every readable id, also of messages that are unreadable otherwise.
+    `is_limited` says that the customer's plan withholds older messages. `is_forced` says that the
+    request asked for the newest 100 (`force=1`).
+    """
 
     message_ids: tuple[str, ...] = ()
     is_limited: bool = False
@@ -79,19 +95,24 @@ class MessagesAnswer(Answer[ChatworkMessage]):
 
     @property
     def is_full(self) -> bool:
+        """Whether older messages may have been left out."""
         return self.given >= FULL
 
 
 class NotAnAnswer(ValueError):
-    """The answer as a whole cannot be read; the message says why, without its content."""
+    """The answer as a whole cannot be read. The message says why, and quotes nothing of it."""
 
 
 class _Odd(ValueError):
-    """A field that cannot be read; the message says which and why."""
+    """A field cannot be read. The message says which and why."""
 
 
 def read_rooms(body: bytes) -> Answer[ChatworkRoom]:
-    """Raises `NotAnAnswer`, also where there are items and none of them can be read."""
+    """The rooms of an answer.
+
+    Raises:
+        NotAnAnswer: the answer is not a JSON array, or has items and none of them can be read.
+    """
     items = _items_of(body)
     rooms: dict[str, ChatworkRoom] = {}
     unreadable: list[Unreadable] = []
@@ -108,7 +129,11 @@ def read_rooms(body: bytes) -> Answer[ChatworkRoom]:
 
 
 def read_messages(body: bytes, *, is_limited: bool = False, is_forced: bool = True) -> MessagesAnswer:
-    """Raises `NotAnAnswer`."""
+    """The messages of an answer.
+
+    Raises:
+        NotAnAnswer: the answer is not a JSON array.
+    """
     items = _items_of(body)
     messages: dict[str, ChatworkMessage] = {}
     unreadable: list[Unreadable] = []
@@ -126,7 +151,7 @@ def read_messages(body: bytes, *, is_limited: bool = False, is_forced: bool = Tr
 
 
 def complaint(unreadable: Sequence[Unreadable]) -> str:
-    """One sentence for a person, naming each."""
+    """A sentence for a person that names each unreadable item, `MOST_NAMED` at most."""
     named = list(dict.fromkeys(f"{each.item} ({each.reason})" for each in unreadable))
     more = f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
     return f"Chatwork's answer holds what cannot be read: {', '.join(named[:MOST_NAMED])}{more}. Look at it in Chatwork."
@@ -138,12 +163,12 @@ def complaint(unreadable: Sequence[Unreadable]) -> str:
 def _message(message_id: str, item: dict[str, Any]) -> ChatworkMessage:
     body = _text(item.get("body"))
     if body is None:
-        raise _Odd(_missing_or("body", item, "no text"))
+        raise _Odd(_missing_or("body", item, "not text"))
     sent_at = _time(item.get("send_time"))
     if sent_at is None:
-        raise _Odd(_missing_or("send_time", item, "no time in Unix seconds up to the year 9999"))
+        raise _Odd(_missing_or("send_time", item, "not a time in Unix seconds up to the year 9999"))
     account = item.get("account")
-    # Chatwork writes 0 where nobody has edited the message.
+    # Chatwork writes 0 if nobody has edited the message.
     edited_at = _time(item.get("update_time"))
     return ChatworkMessage(
         message_id,
@@ -156,15 +181,15 @@ def _message(message_id: str, item: dict[str, Any]) -> ChatworkMessage:
 
 def _id_in(item: Any, field: str) -> str:
     if not isinstance(item, dict):
-        raise _Odd("it is no JSON object")
+        raise _Odd("it is not a JSON object")
     number = _id(item.get(field))
     if number is None:
-        raise _Odd(_missing_or(field, item, f"no whole number of up to {LONGEST_NUMBER} digits"))
+        raise _Odd(_missing_or(field, item, f"not a whole number of up to {LONGEST_NUMBER} digits"))
     return number
 
 
 def _id(value: Any) -> str | None:
-    """42, 42.0 and "0042" are the id 42."""
+    """An id as a string of digits: 42, 42.0 and "0042" give "42"."""
     match value:
         case bool():
             return None
@@ -179,7 +204,7 @@ def _id(value: Any) -> str | None:
 
 
 def _time(value: Any) -> datetime | None:
-    """Unix seconds, as a number or written as one."""
+    """A time from Unix seconds, given as a number or as a string."""
     match value:
         case bool():
             return None
@@ -195,13 +220,16 @@ def _time(value: Any) -> datetime | None:
 
 
 def _name_in(item: dict[str, Any]) -> str | None:
-    """None for one that nobody can see, too."""
+    """The name; None if it is missing or has no visible character."""
     name = _text(item.get("name"))
     return name if name is not None and name.strip() else None
 
 
 def _text(value: Any) -> str | None:
-    """Text as PostgreSQL can hold it: no NUL, and no half of a character, which an emoji cut in the middle leaves."""
+    """Text that PostgreSQL can store.
+
+    NUL and lone surrogates are replaced. A cut emoji leaves a lone surrogate.
+    """
     match value:
         case bool():
             return None
@@ -221,14 +249,14 @@ def _missing_or(field: str, item: dict[str, Any], what: str) -> str:
 
 
 def _items_of(body: bytes) -> list[Any]:
-    # Bytes that are no UTF-8 spoil a character, and only that.
+    # Replace bytes that are not UTF-8, because they should cost one character and no message.
     text = body.decode("utf-8-sig", "replace")
     try:
         items = _parsed(text)
     except RecursionError:
         items = _parsed(_flattened(text))
     if not isinstance(items, list):
-        raise NotAnAnswer("it is no JSON array")
+        raise NotAnAnswer("it is not a JSON array")
     return items
 
 
@@ -240,12 +268,15 @@ def _parsed(text: str) -> Any:
 
 
 def _integer(digits: str) -> int | None:
-    """None for one that no field can hold: Python refuses to read thousands of digits."""
+    """The number; None if it is too long for any field.
+
+    Python refuses to parse thousands of digits.
+    """
     return int(digits) if len(digits) <= LONGEST_NUMBER + 1 else None
 
 
 def _fraction(digits: str) -> Decimal | None:
-    """Exact, unlike a float: an id may have more digits than one holds."""
+    """The exact number, as an id may have more digits than a float holds; None if too long."""
     try:
         number = Decimal(digits[:200])
     except DecimalException:
@@ -254,7 +285,7 @@ def _fraction(digits: str) -> Decimal | None:
 
 
 def _flattened(text: str) -> str:
-    """JSON with null in place of all that lies deeper than `DEEPEST`, in linear time and without recursion."""
+    """The JSON with null for everything deeper than `DEEPEST`. Linear time, no recursion."""
     kept: list[str] = []
     depth, start = 0, 0
     for token in _TOKEN.finditer(text):

@@ -1,7 +1,8 @@
-"""Chatwork's API, as far as we need it (https://developer.chatwork.com/reference): the rooms, and a room's messages.
+"""The client of Chatwork's API: lists rooms, and reads a room's messages.
 
-A message that was answered to `force=0` and not stored never comes again, so a request that may have been answered is only ever
-repeated with `force=1`. Neither the token nor a message's body may reach a log or an error.
+Source: https://developer.chatwork.com/reference. A message that was given to `force=0` is not given
+to `force=0` again. Therefore a request that may have been answered is repeated with `force=1`. The
+token and the bodies of messages must not reach a log or an error.
 """
 
 import asyncio
@@ -24,45 +25,49 @@ from workers.outgoing import Outgoing
 TRIES = 3
 BACKOFF = 0.5  # seconds before the second try; twice as long before the third
 TIMEOUT = 30.0  # seconds for one request and its whole answer
-CONNECT_TIMEOUT = 10.0
+CONNECT_TIMEOUT = 10.0  # seconds
 MOST_CONNECTIONS = 64
 LARGEST_ANSWER = 40 * 2**20  # bytes: 100 messages of 65,535 characters, each written as \uXXXX
-LARGE_ANSWER = 64 * 1024  # bytes that are read on the event loop, in about a millisecond
-LIMITED = "chatwork-message-limitation"  # a header: "true" where the plan withholds messages
+LARGE_ANSWER = 64 * 1024  # bytes; a larger answer is parsed outside the event loop
+LIMITED = "chatwork-message-limitation"  # a header; "true" says that the plan withholds messages
 SHORTEST_PAUSE, DEFAULT_PAUSE, LONGEST_PAUSE = 1.0, 10.0, 330.0  # seconds to stay away after a 429
 
-FAR = 15.0  # seconds: for a pause this long nothing new is started that would only hold a slot
+FAR = 15.0  # seconds; for a pause this long the job types are paused, because their jobs would only hold slots
 
 A = TypeVar("A")
 BeforeRequest = Callable[[], Awaitable[bool]]
 LeftAlone = Callable[[float], Awaitable[None]]
-"""Told that Chatwork wants to be left alone for so many seconds."""
+"""Called with the seconds for which Chatwork asks us to stay away."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChatworkSettings:
-    """Raises `ValueError` for a token that no HTTP header can carry."""
+    """Where Chatwork is and which token to use.
+
+    Raises `ValueError` if no HTTP header can carry the token.
+    """
 
     base_url: str
     token: str = field(repr=False)
     rate_limit: int = 300
-    """Requests in any 5 minutes, over all processes."""
+    """The most requests in any 5 minutes, over all processes."""
     new_rooms_active: bool = True
+    """Whether the sync of all rooms includes a room that was just found."""
 
     def __post_init__(self) -> None:
         if not self.token or not self.token.isascii() or not self.token.isprintable() or " " in self.token:
-            raise ValueError("the Chatwork token has characters that a token cannot have")
+            raise ValueError("the Chatwork token must be visible ASCII characters without spaces")
 
 
 # What may go wrong -------------------------------------------------------------------------------------------------------------
 
 
 class NoToken(Final):
-    """There is no Chatwork to talk to: `CHATWORK_API_TOKEN` is not set."""
+    """`CHATWORK_API_TOKEN` is not set, so no request can be sent."""
 
 
 class Unauthorized(Final):
-    """Chatwork does not know the token (401). No other room and no other attempt will fare better."""
+    """Chatwork refuses the token (401), so other rooms and other attempts would fail too."""
 
     status = 401
 
@@ -71,38 +76,45 @@ class Unauthorized(Final):
 
 
 class ChatworkError(Exception):
-    """A request that brought nothing. `status` is Chatwork's, None where there was no answer or none to make sense of."""
+    """A request failed. `status` is the HTTP status; None without an answer that can be read."""
 
     status: int | None = None
 
 
 class Refused(ChatworkError):
+    """Chatwork answered with an error status."""
+
     def __init__(self, status: int) -> None:
         super().__init__(f"Chatwork API error: {status}")
         self.status = status
 
 
 class NoAnswer(ChatworkError):
-    """A timeout or a broken connection. Chatwork may have seen the request all the same."""
+    """A timeout or a broken connection. Chatwork may have received the request."""
 
 
 class Unreadable(ChatworkError):
-    """An answer that is not what Chatwork's documentation says."""
+    """An answer that does not have the form of Chatwork's documentation."""
 
 
 def connected(chatwork: "Chatwork | None") -> "Chatwork":
-    """Raises `NoToken`."""
+    """The client, if there is one.
+
+    Raises:
+        NoToken: `CHATWORK_API_TOKEN` is not set.
+    """
     if chatwork is None:
         raise NoToken("CHATWORK_API_TOKEN is not set")
     return chatwork
 
 
 Query = Callable[[bool], Awaitable[dict[str, str]]]
+"""Makes the query of a request. It gets whether an earlier request may have been answered."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Response:
-    """To the request with `params`. `body` is None where there is none (204)."""
+    """The answer to the request with `params`. `body` is None for 204."""
 
     params: dict[str, str]
     headers: httpx.Headers
@@ -113,8 +125,11 @@ class _Response:
 
 
 class Chatwork:
-    """Every method takes a permit of the budget shared by all processes for each request it sends, waits out a 429, and tries a
-    5xx, a timeout or a broken connection 3 times. They raise `Unauthorized`, and `ChatworkError` for everything else."""
+    """The client of one token.
+
+    For each request it takes a permit from the budget that all processes share. It waits after a
+    429, and tries a 5xx, a timeout or a broken connection `TRIES` times.
+    """
 
     def __init__(
         self,
@@ -128,6 +143,10 @@ class Chatwork:
         shortest_pause: float = SHORTEST_PAUSE,
         left_alone: LeftAlone | None = None,
     ) -> None:
+        """`timeout`, `backoff` and `shortest_pause` are seconds.
+
+        `left_alone` hears of pauses of `FAR` seconds and more.
+        """
         self.settings = settings
         self._rate_limit = rate_limit or RateLimit(database, account_of(settings.token), settings.rate_limit)
         self._timeout = timeout
@@ -135,7 +154,7 @@ class Chatwork:
         self._shortest_pause = shortest_pause
         self._left_alone = left_alone
         self._connections = asyncio.Semaphore(MOST_CONNECTIONS)
-        # No redirect is followed: the token is for this server only.
+        # The client follows no redirects, because the token is for this server only.
         self._http = outgoing.client(
             settings.base_url,
             headers={"x-chatworktoken": settings.token, "accept": "application/json", "accept-encoding": ACCEPT_ENCODING},
@@ -144,9 +163,17 @@ class Chatwork:
         )
 
     async def close(self) -> None:
+        """Closes the connections."""
         await self._http.aclose()
 
     async def rooms(self) -> Answer[ChatworkRoom]:
+        """The rooms that the token sees.
+
+        Raises:
+            Unauthorized: Chatwork refuses the token.
+            ChatworkError: there was no answer, an error, or an answer that cannot be read.
+        """
+
         async def no_query(failed: bool) -> dict[str, str]:
             return {}
 
@@ -156,10 +183,15 @@ class Chatwork:
     async def messages(
         self, room_id: str, force: bool = False, *, before_request: BeforeRequest | None = None
     ) -> MessagesAnswer:
-        """The newest 100 messages with `force`, else those that this token has not been given before.
+        """The newest 100 messages with `force`, else those not given to this token before.
 
-        `before_request` is awaited before each request, when its permit is in hand: it leaves the mark of the request, and says
-        whether this one needs `force`."""
+        `before_request` is awaited before each request, after its permit was taken. It leaves the
+        mark of the request (`messages.py`) and returns whether this request needs `force`.
+
+        Raises:
+            Unauthorized: Chatwork refuses the token.
+            ChatworkError: there was no answer, an error, or an answer that cannot be read.
+        """
 
         async def query(failed: bool) -> dict[str, str]:
             needs_force = before_request is not None and await before_request()
@@ -175,12 +207,12 @@ class Chatwork:
         return await _read(read, b"[]" if response.body is None else response.body)
 
     async def _get(self, path: str, query: Query) -> _Response:
-        # Before its permit is taken, which would lapse while it waits for a connection.
+        # Wait for a connection before taking the permit, because a permit lapses.
         async with self._connections:
             return await self._get_at_last(path, query)
 
     async def _get_at_last(self, path: str, query: Query) -> _Response:
-        """`query` is told whether an earlier request failed in a way that leaves open whether Chatwork answered it."""
+        """Sends the request until it is answered, at most `TRIES` times; a 429 does not count."""
         failures = 0
         while True:
             permit = await self._rate_limit.permit()
@@ -216,7 +248,7 @@ class Chatwork:
             await self._left_alone(seconds)
 
     async def _send(self, path: str, params: dict[str, str], permit: Permit) -> tuple[int, httpx.Headers, bytes]:
-        """Raises `TimeoutError` where the connection takes so long that the permit lapses: nothing was sent then."""
+        """Raises `TimeoutError` if the permit lapses before the request could be sent."""
 
         async def look_at_the_permit(step: str, _: object) -> None:
             if step.endswith("send_request_headers.started") and permit.has_lapsed:
@@ -227,13 +259,13 @@ class Chatwork:
             asyncio.timeout(self._timeout),
             self._http.stream("GET", path, params=params, extensions=extensions) as response,
         ):
-            # An error's body is nobody's business, and may be of any length.
+            # The body of an error is not read, because it may have any length and no use.
             body = await _body(response) if response.status_code == 200 else b""
             return response.status_code, response.headers, body
 
 
 def account_of(token: str) -> str:
-    """The name of a token's budget in the database. It does not give the token away."""
+    """The name of a token's budget in the database: a digest that does not reveal the token."""
     return hashlib.sha256(token.encode()).hexdigest()[:16]
 
 
@@ -245,16 +277,16 @@ async def _body(response: httpx.Response) -> bytes:
 
 
 async def _read(read: Callable[[bytes], A], body: bytes) -> A:
-    """Raises `Unreadable`."""
+    """Parses a body, a large one in a thread. Raises `Unreadable`."""
     try:
         return await asyncio.to_thread(read, body) if len(body) > LARGE_ANSWER else read(body)
     except NotAnAnswer as error:
-        # The chain is cut: an error of the parser may quote a message.
+        # `from None`, because the parser's own error may quote a message.
         raise Unreadable(f"Chatwork's answer cannot be read: {error}") from None
 
 
 def _pause(headers: httpx.Headers) -> float:
-    """Seconds until `x-ratelimit-reset`, by Chatwork's own clock where the answer tells it."""
+    """Seconds until `x-ratelimit-reset`, by the clock of the `date` header if there is one."""
     try:
         reset = min(int(headers["x-ratelimit-reset"]), 2**40)
     except (KeyError, ValueError):

@@ -1,8 +1,9 @@
-"""Table `chatwork_gaps`: where a room's messages are not known to be complete.
+"""Table `chatwork_gaps`: the places where messages of a room may be missing.
 
-Chatwork gives at most the newest 100 messages and has no pages. A full answer that shares no message with what is stored may have
-left out some between (`over_100`), and a free plan withholds old ones (`plan`). A gap stands until a later answer shows that
-nothing lies in it; whoever changes the gaps of a room holds the lock on its row.
+Chatwork gives at most the newest 100 messages and has no pages. A full answer that shares no
+message with the stored ones may have left out some between (reason `over_100`), and a free plan
+withholds old ones (reason `plan`). A gap stays until a later answer shows that no message is
+missing in it. The writer of a room's gaps holds the lock on the room's row.
 """
 
 from collections.abc import Iterable, Sequence
@@ -39,7 +40,8 @@ order by cast(before_message_id as numeric) desc nulls first, cast(after_message
 
 OF_JOB = f"select room_id, {COLUMNS} from chatwork_gaps where job_id = :job_id order by found_at, room_id"
 
-# The same rooms whose messages belong to the company: those linked to it and to no other.
+# Messages belong to a company if their room is linked to it and to no other. The gaps follow the
+# same rule.
 OF_COMPANY = f"""
 select g.room_id, r.name, {COLUMNS}
 from company_chatwork_rooms link
@@ -50,13 +52,17 @@ where link.company_id = :company_id
 order by r.name, g.room_id
 """
 
-ABOVE_ALL = str(10**38)  # more than any message's id
+ABOVE_ALL = str(10**38)  # greater than any message's id
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Messages after one and before another may be missing. `after_message_id` is None where nothing older is stored,
-    `before_message_id` where nothing newer is; `after_at` and `before_at` say when the two were sent."""
+    """Messages between two stored ones may be missing.
+
+    `after_message_id` is None if no older message is stored, `before_message_id` is None if no
+    newer one is. `after_at` and `before_at` say when the two were sent. `job_id` is the sync that
+    found the gap last.
+    """
 
     after_message_id: str | None
     before_message_id: str | None
@@ -68,14 +74,15 @@ class Gap:
 
     @property
     def key(self) -> tuple[str | None, str | None, str]:
+        """Two gaps of a room with one key are the same gap."""
         return self.after_message_id, self.before_message_id, self.reason
 
     def touches(self, start: datetime, end: datetime) -> bool:
-        """Whether a message that is missing may have been sent in this period; `end` does not belong to it."""
+        """Whether a missing message may have been sent from `start` until before `end`."""
         return (self.after_at is None or self.after_at < end) and (self.before_at is None or self.before_at >= start)
 
     def to_json(self, room_id: str) -> dict[str, str | None]:
-        """As a job's result has it."""
+        """The gap in a job's result: `{roomId, afterMessageId, beforeMessageId, reason}`."""
         return {
             "roomId": room_id,
             "afterMessageId": self.after_message_id,
@@ -86,7 +93,11 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What is stored of a room as an answer comes: whether it has a message of the answer, and the newest one below all of it."""
+    """The stored messages of a room, compared with an answer that has just come.
+
+    `overlaps`: a message of the answer is stored. `below_id`, `below_at`: the newest stored message
+    that is older than the answer.
+    """
 
     overlaps: bool = False
     below_id: str | None = None
@@ -94,7 +105,10 @@ class Stored:
 
 
 async def update_gaps(connection: Any, room_id: str, answer: MessagesAnswer, *, had_gaps: bool, job_id: str | None) -> None:
-    """Before the answer's messages are stored, in their transaction, with the room locked."""
+    """Updates the gaps of a room for an answer.
+
+    Call it before the answer's messages are stored, in their transaction, with the room locked.
+    """
     may_have_left_out = answer.is_full or answer.is_limited
     if not (had_gaps or may_have_left_out):
         return
@@ -110,7 +124,7 @@ async def update_gaps(connection: Any, room_id: str, answer: MessagesAnswer, *, 
 
 
 def gaps_after(gaps: Sequence[Gap], answer: MessagesAnswer, stored: Stored, *, job_id: str | None, at: datetime) -> list[Gap]:
-    """The gaps of a room once this answer is stored too. One that is found again belongs to the job that found it last."""
+    """The gaps of a room after this answer. A gap that is found again gets the newer `job_id`."""
     left = {gap.key: gap for before in gaps if (gap := _what_is_left(before, answer)) is not None}
     if (found := _found(answer, stored, job_id, at)) is not None:
         left[found.key] = replace(left.get(found.key, found), job_id=job_id)
@@ -118,18 +132,18 @@ def gaps_after(gaps: Sequence[Gap], answer: MessagesAnswer, stored: Stored, *, j
 
 
 async def gaps_by_room(database: Database, room_id: str | None = None) -> dict[str, tuple[Gap, ...]]:
-    """Of every room that has any, or of one: the newest first."""
+    """The gaps by Chatwork's room id, newest first: of all rooms, or of one."""
     return _by_room(await database.fetch_all(BY_ROOM, {"room_id": room_id}))
 
 
 async def gaps_of_job(database: Database, job_id: str) -> list[dict[str, str | None]]:
-    """Those that any attempt of a sync has found, as its result has them."""
+    """The gaps that any attempt of a sync has found, as its result has them (`Gap.to_json`)."""
     rows = await database.fetch_all(OF_JOB, {"job_id": job_id})
     return [_gap(row).to_json(row["room_id"]) for row in rows]
 
 
 async def gaps_of_company(database: Database, company_id: str) -> list[tuple[str, Gap]]:
-    """`(name of the room, gap)` for the rooms whose messages are the company's."""
+    """Pairs of room name and gap, for the rooms whose messages belong to the company."""
     rows = await database.fetch_all(OF_COMPANY, {"company_id": company_id})
     return [(row["name"], _gap(row)) for row in rows]
 
@@ -138,9 +152,10 @@ async def gaps_of_company(database: Database, company_id: str) -> list[tuple[str
 
 
 def _found(answer: MessagesAnswer, stored: Stored, job_id: str | None, at: datetime) -> Gap | None:
-    """An answer that has a message which is stored joins what is stored, since that was judged when it came."""
+    """The gap below an answer. None if the answer shares a message with the stored ones."""
     if answer.is_limited:
-        # Nothing new is no sign of something withheld. Nothing at all, where all was asked for, is.
+        # An empty answer to `force=0` says only that there is no new message. An empty one to
+        # `force=1` says that all are withheld.
         nothing_to_tell = (not answer.given and not answer.is_forced) or (stored.overlaps and stored.below_id is not None)
     else:
         nothing_to_tell = not answer.is_full or stored.overlaps
@@ -151,7 +166,11 @@ def _found(answer: MessagesAnswer, stored: Stored, job_id: str | None, at: datet
 
 
 def _what_is_left(gap: Gap, answer: MessagesAnswer) -> Gap | None:
-    """A forced answer holds all that there is between its lowest and its highest message; one that is not full, all below too."""
+    """The rest of a gap after an answer; None if the answer closes it.
+
+    A forced answer holds every message between its lowest and its highest. If it is not full, it
+    holds every older one too.
+    """
     lowest, sent_at = _lowest(answer)
     if lowest is None:
         return gap
@@ -168,7 +187,7 @@ def _what_is_left(gap: Gap, answer: MessagesAnswer) -> Gap | None:
 
 
 def _lowest(answer: MessagesAnswer) -> tuple[str | None, datetime | None]:
-    """The smallest id of the answer, and when it was sent, by the nearest message that says so."""
+    """The smallest id of the answer, and the time of its lowest readable message."""
     readable = min(answer.items, key=lambda message: int(message.message_id), default=None)
     return min(answer.message_ids, key=int, default=None), None if readable is None else readable.sent_at
 

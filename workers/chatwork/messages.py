@@ -1,18 +1,24 @@
-"""Tables `chatwork_messages` and `chatwork_reads`: the messages, and the marks of requests whose answer is not stored yet.
+"""Tables `chatwork_messages` and `chatwork_reads`: messages, and marks of open requests.
 
-The invariant: **a message that Chatwork has given away and that is not stored here stands behind a mark on its room**, and while
-a room has a mark, whoever reads it asks for the newest 100 (`force=1`) and so gets that message again. Hence
+Chatwork gives each message to `force=0` only once, even if the answer is lost. A mark on a room (a
+row of `chatwork_reads`) stands for a request whose answer is not stored yet. The invariant: **if
+Chatwork has given a message and it is not stored here, its room has a mark.** While a room has a
+mark, every sync asks for the newest 100 (`force=1`) and so gets that message again. Therefore:
 
-- the mark is durable before its request goes out, and refused to an attempt that is over;
-- it goes only in the transaction that stores the answer to that request, so a crash anywhere between leaves it;
-- another's mark, found when ours was left, goes in our transaction if its attempt was over by then, and only then: what it was
-  given before is in our `force=1` answer, or our own mark stays in its place. An attempt that ended later, or left its mark
-  later, may have been given messages after our answer was made;
-- a mark is named by its id, and leaving it again gives it a new one: nobody removes a mark that they have not seen;
-- a message that cannot be read is named in `chatwork_unreadable` by the transaction that stores the others and removes the mark:
-  to ask for it again would bring it as it was.
+- A mark is durable before its request is sent. An attempt that is over gets no mark.
+- A mark is removed only in the transaction that stores the answer to its request, so a crash leaves
+  it in place.
+- A sync also removes the marks of other attempts that were over when it left its own mark. Their
+  messages are in its `force=1` answer, and if that answer fails, its own mark stays. It leaves the
+  marks of attempts that ended later or began later, because those may have been given messages
+  after its answer was made.
+- A mark is removed by its id, and leaving a mark again gives it a new id. So a sync removes only
+  marks that it has seen.
+- The transaction that stores an answer also names its unreadable messages in `chatwork_unreadable`
+  and removes the mark, because a second request would bring the same unreadable messages.
 
-Two syncs that do not see each other's mark both ask with `force=0`; what one is given, its own mark covers.
+Two syncs that do not see each other's mark may both ask with `force=0`. Each one's mark covers the
+messages that it is given.
 """
 
 import base64
@@ -54,7 +60,8 @@ insert into chatwork_reads (room_id, job_id, attempt) values (:room_id, :job_id,
 on conflict on constraint an_attempt_leaves_one_mark_on_a_room do update set id = default, at = now()
 """
 
-# The room is locked first, by whoever touches its marks, its messages or their company: one order, so no deadlock.
+# Each writer of marks, messages or their company locks the room first, because a second order could
+# deadlock.
 READ = """
 with room as materialized (
     select room_id from chatwork_rooms where room_id = $1 for no key update
@@ -84,7 +91,8 @@ where r.room_id = room.room_id
 
 COMPANY = "select case when count(*) = 1 then (array_agg(company_id))[1] end from company_chatwork_rooms where room_id = $1"
 
-# Run after the room is locked, in a statement of its own: it must see a link that was committed meanwhile.
+# A statement of its own after the lock, because it must see a link that was committed while it
+# waited.
 UPSERT = f"""
 insert into chatwork_messages as m (room_id, message_id, sender, body, sent_at, edited_at, company_id)
 select $1, a.message_id, a.sender, a.body, a.sent_at, a.edited_at, ({COMPANY})
@@ -121,8 +129,11 @@ GREATEST_NUMBER = Decimal(10**38)
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A request that is about to go out. `over`: other marks on the room, whose attempts were over when this one was left;
-    where there are any, `needs_force` is true."""
+    """The mark of a request that is about to be sent.
+
+    `over` holds the ids of other marks on the room whose attempts were over when this mark was
+    left. If there are any, `needs_force` is true.
+    """
 
     id: int
     over: tuple[int, ...]
@@ -131,6 +142,11 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Message:
+    """A stored message.
+
+    `company_id` is None if its room is linked to no company or to several.
+    """
+
     message_id: str
     sender: str | None
     body: str
@@ -140,32 +156,42 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class MessagePage:
+    """A page of a room's messages, newest first. `next_cursor` is None on the last page."""
+
     messages: list[Message]
     next_cursor: str | None
 
 
 class BadCursor(ValueError):
-    """Not a cursor that `page_of_messages` has given."""
+    """The cursor was not made by `page_of_messages`."""
 
 
 async def leave_mark(database: Database, room_id: str, *, job_id: str, attempt: int) -> Mark | None:
-    """Before a request goes out. None where the attempt is over: nothing may be asked then."""
+    """Leaves a mark before a request.
+
+    None if the attempt is over; then no request may be sent.
+    """
     async with database.raw() as connection:
         row = await connection.fetchrow(LEAVE_MARK, room_id, job_id, attempt)
     return None if row is None else Mark(row["id"], tuple(row["over"]), row["needs_force"])
 
 
 async def leave_mark_again(database: Database, room_id: str, *, job_id: str, attempt: int) -> None:
-    """For an answer that came too late to be stored: our mark may have gone with another's store, and what we were given with
-    it. Not fenced."""
+    """Leaves a mark for an answer that came too late to be stored.
+
+    It is not fenced by the attempt. Another sync may have removed our first mark, and with it the
+    trace of the messages that we were given.
+    """
     await database.execute(LEAVE_MARK_AGAIN, {"room_id": room_id, "job_id": job_id, "attempt": attempt})
 
 
 async def store_messages(
     database: Database, room_id: str, answer: MessagesAnswer, mark: Mark, *, job_id: str | None = None
 ) -> None:
-    """Keeps the answer to the request of `mark`, what could not be read of it, and where it leaves a gap. Only inside a
-    transaction: the mark goes with the answer or not at all."""
+    """Stores an answer, its unreadable messages and its gap, and removes `mark`.
+
+    Call it inside a transaction, because the mark must be removed together with the store.
+    """
     messages = answer.items
     newest = max((message.message_id for message in messages), key=int, default=None)
     async with database.raw() as connection:
@@ -178,21 +204,33 @@ async def store_messages(
 
 
 async def store_failure(database: Database, room_id: str, *, status: int | None, message: str, mark: Mark) -> None:
-    """Keeps on the room why it could not be read. Our own mark stays, and stands for those that were over too."""
+    """Stores on the room why it could not be read.
+
+    `mark` stays, and replaces those in `mark.over`.
+    """
     async with database.raw() as connection:
         await connection.execute(FAILED, room_id, list(mark.over), status, message)
 
 
 async def assign_company(database: Database, room_id: str) -> None:
-    """Gives the room's messages the company that the room is linked to, none where it is linked to none or to several. Inside
-    the transaction that has just linked or unlinked it: a sync that stores at this moment waits, and sees the link."""
+    """Gives a room's messages the company that the room is linked to.
+
+    They get none if the room is linked to no company or to several.
+
+    Call it inside the transaction that links or unlinks the room. A sync that stores at this moment
+    waits for the lock and then sees the link.
+    """
     async with database.raw() as connection:
         await connection.execute(LOCK_ROOM, room_id)
         await connection.execute(ASSIGN_COMPANY, room_id)
 
 
 async def page_of_messages(database: Database, room_id: str, *, limit: int, cursor: str | None = None) -> MessagePage:
-    """At most `limit` messages of a room, newest first, and where the next page begins. Raises `BadCursor`."""
+    """At most `limit` messages of a room, newest first, from `cursor` on.
+
+    Raises:
+        BadCursor: `cursor` was not made by this function.
+    """
     before_time, before_number = (LATEST, GREATEST_NUMBER) if cursor is None else _read_cursor(cursor)
     values: dict[str, Any] = {
         "room_id": room_id,
@@ -225,7 +263,7 @@ def _read_cursor(cursor: str) -> tuple[datetime, Decimal]:
         time, _, number = text.partition(" ")
         before = datetime.fromisoformat(time)
         if before.tzinfo is None or not (number.isascii() and number.isdigit() and len(number) <= 38):
-            raise BadCursor("not a cursor of this list")
+            raise BadCursor("`cursor` must be a `nextCursor` of this list")
         return before.astimezone(UTC), Decimal(number)
     except (ValueError, OverflowError, binascii.Error) as error:
-        raise BadCursor("not a cursor of this list") from error
+        raise BadCursor("`cursor` must be a `nextCursor` of this list") from error

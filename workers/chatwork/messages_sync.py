@@ -1,11 +1,12 @@
-"""The job type `chatwork_messages_sync`: what is new in one room, or in all active rooms.
+"""The job type `chatwork_messages_sync`: reads new messages of one or all active rooms.
 
-Rooms are read several at a time, each stored in a short transaction of its own. What keeps messages from being lost between
-Chatwork's answer and our store stands in `messages.py`.
+Rooms are read `AT_ONCE` at a time, each stored in a short transaction of its own. `messages.py`
+says how marks keep a message from being lost between Chatwork's answer and our store.
 """
 
 import asyncio
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -18,24 +19,33 @@ from workers.chatwork.rooms import room_exists, rooms_to_sync, shortened
 from workers.job_type import Context, JobType, Payload, Unique
 from workers.outcomes import AttemptOver, Final
 
-AT_ONCE = 8
+AT_ONCE = 8  # rooms
 
 
 class MessagesSync(Payload):
-    """`{roomId?, roomLimit?}`: one room (Chatwork's id), or at most so many of the active ones."""
+    """`{roomId?, roomLimit?}`: one room by Chatwork's id, or at most `roomLimit` active rooms."""
 
     room_id: Annotated[str, Field(strict=True, pattern=r"^(0|[1-9][0-9]{0,37})$")] | None = None
     room_limit: Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)] | None = None
 
 
 class UnknownRoom(Final):
-    """No room of this id has been found by a rooms sync."""
+    """No rooms sync has found a room of this id."""
 
 
 async def sync_messages(context: Context, payload: MessagesSync) -> JSON:
-    """The result: `{totalRooms, processedRooms, rooms: [{roomId, fetched}], errors: [{roomId, message}], gaps: [{roomId,
-    afterMessageId, beforeMessageId, reason}]}`. `fetched` counts the messages that Chatwork gave and that can be read; a room
-    stands in `rooms` and in `errors` where others of its messages cannot."""
+    """Reads the rooms of the payload and stores their messages.
+
+    The result is `{totalRooms, processedRooms, rooms: [{roomId, fetched}], errors: [{roomId,
+    message}], gaps: [{roomId, afterMessageId, beforeMessageId, reason}]}`. `fetched` counts the
+    readable messages of Chatwork's answer. A room is in `rooms` and in `errors` if only some of its
+    messages are readable.
+
+    Raises:
+        NoToken: `CHATWORK_API_TOKEN` is not set.
+        UnknownRoom: no room of the payload's id is known.
+        Unauthorized: Chatwork refuses the token.
+    """
     chatwork = connected(context.resources.chatwork)
     room_ids = await _rooms_asked_for(context, payload)
     total, processed = len(room_ids), 0
@@ -57,13 +67,7 @@ async def sync_messages(context: Context, payload: MessagesSync) -> JSON:
             await context.progress({"totalRooms": total, "processedRooms": processed})
 
     await context.progress({"totalRooms": total, "processedRooms": 0})
-    try:
-        async with asyncio.TaskGroup() as readers:
-            for _ in range(min(AT_ONCE, total)):
-                readers.create_task(read_waiting_rooms())
-    except ExceptionGroup as several:
-        # One is enough to say how the attempt ended, and a 401 must be seen as what it is.
-        raise several.exceptions[0] from None
+    await _run_at_once(read_waiting_rooms, min(AT_ONCE, total))
     return {
         "totalRooms": total,
         "processedRooms": processed,
@@ -71,6 +75,18 @@ async def sync_messages(context: Context, payload: MessagesSync) -> JSON:
         "errors": [{"roomId": room_id, "message": errors[room_id]} for room_id in room_ids if room_id in errors],
         "gaps": await gaps_of_job(context.database, context.job_id),
     }
+
+
+async def _run_at_once(read: Callable[[], Coroutine[Any, Any, None]], readers: int) -> None:
+    """Runs `read` in so many tasks at once. Raises the first error of one of them."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(readers):
+                group.create_task(read())
+    except ExceptionGroup as several:
+        # Raise one error instead of the group, because its class says how the attempt ends (a 401
+        # is final).
+        raise several.exceptions[0] from None
 
 
 async def _rooms_asked_for(context: Context, payload: MessagesSync) -> list[str]:
@@ -82,7 +98,12 @@ async def _rooms_asked_for(context: Context, payload: MessagesSync) -> list[str]
 
 
 async def _read_room(context: Context, chatwork: Chatwork, room_id: str) -> MessagesAnswer:
-    """Reads one room and stores what came. Raises `ChatworkError` once that is kept on the room."""
+    """Reads one room and stores the answer.
+
+    Raises:
+        ChatworkError: the room could not be read; the error is stored on the room.
+        AttemptOver: the attempt is over; nothing was stored.
+    """
     database, job_id, attempt = context.database, context.job_id, context.attempt
     mark: Mark | None = None
 
@@ -101,7 +122,7 @@ async def _read_room(context: Context, chatwork: Chatwork, room_id: str) -> Mess
         async with context.store():
             await store_failure(database, room_id, status=error.status, message=message, mark=mark)
         raise
-    assert mark is not None, "no request goes out without its mark"
+    assert mark is not None, "each request leaves its mark first"
     try:
         async with context.store():
             await store_messages(database, room_id, answer, mark, job_id=job_id)

@@ -1,9 +1,10 @@
-"""Chatwork's budget: no more requests in any window than allowed, over all processes and across crashes.
+"""The request budget of a Chatwork token, over all processes and across crashes.
 
-The budget is one row in PostgreSQL: the blocks of permits taken within the window, with their times by the database's clock. A
-permit counts from the moment it is taken, used or not, so a crash forgets nothing. It may be used up to `lapse` seconds later;
-two permits used within `window` seconds of each other were therefore taken within `window + lapse`, and that is what is counted
-(`slack` more for requests that are late on the network).
+The budget is a sliding window, kept in one row of PostgreSQL. The row holds the blocks of permits
+that were taken within the window, with their times by the database's clock. A permit counts from
+the moment it is taken, used or not, so a crash forgets nothing. It may be used up to `lapse`
+seconds later. Two permits that are used within `window` seconds were therefore taken within `window
++ lapse`, so that period is counted (plus `slack` for requests that are late on the network).
 """
 
 import asyncio
@@ -16,11 +17,12 @@ from events.database import Database
 
 WINDOW = 300.0  # seconds (Chatwork's API: 300 requests in 5 minutes for a token)
 LAPSE = 5.0  # seconds that a permit may be used after it was asked for
-SLACK = 1.0  # seconds
-LONGEST_SLEEP = 30.0  # seconds until the budget is looked at again, whatever it said
-SHORTEST_SLEEP = 0.01
+SLACK = 1.0  # seconds that a request may be late on the network
+LONGEST_SLEEP = 30.0  # seconds until the budget is read again, even if its wait is longer
+SHORTEST_SLEEP = 0.01  # seconds
 
-# The row is locked before its new value is worked out, so the clock read here is never earlier than another's commit.
+# PostgreSQL locks the row before it computes the new value, so `clock_timestamp()` here is later
+# than any other commit of the row.
 TAKE = """
 insert into chatwork_budget as budget (account, taken_at, permits, granted)
 values (:account, array[clock_timestamp()], array[cast(:wanted as integer)], cast(:wanted as integer))
@@ -57,18 +59,18 @@ on conflict (account) do update set blocked_until = greatest(budget.blocked_unti
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """One request may be sent, until `lapses_at` (`elapsed`)."""
+    """Allows one request before `lapses_at` (`elapsed` seconds)."""
 
     lapses_at: float
 
     @property
     def has_lapsed(self) -> bool:
+        """Whether it is too late for the request."""
         return elapsed() >= self.lapses_at
 
 
 class RateLimit:
-    """One process's way to the budget of an account. `account` names the token (a digest: never the token itself); `limit` is
-    what all processes together may send in any `window` seconds."""
+    """Takes permits from the budget of one account, for this process."""
 
     def __init__(
         self,
@@ -80,6 +82,11 @@ class RateLimit:
         lapse: float = LAPSE,
         slack: float = SLACK,
     ) -> None:
+        """`limit` is the most requests of all processes in any `window` seconds.
+
+        `account` is a digest of the token (`account_of`). `window`, `lapse` and `slack` are
+        seconds.
+        """
         self._database = database
         self._account = account
         self._limit = limit
@@ -91,7 +98,10 @@ class RateLimit:
         self._lapses_at = 0.0
 
     async def permit(self) -> Permit:
-        """Waits until a request may be sent. Never call it inside a transaction: it would hold the whole budget."""
+        """Waits until a request may be sent. Do not call it inside a transaction.
+
+        The transaction would lock the budget for all processes.
+        """
         self._waiting += 1
         try:
             async with self._turn:
@@ -103,12 +113,13 @@ class RateLimit:
             self._waiting -= 1
 
     async def block(self, seconds: float) -> None:
-        """Chatwork has had enough: no process gets a permit for so long."""
+        """Gives no process a permit for `seconds`, because Chatwork asked for a pause."""
         self._left = 0
         await self._database.execute(BLOCK, {"account": self._account, "pause": timedelta(seconds=seconds)})
 
     async def _take_a_block(self) -> None:
-        # The time is read before the database is asked: a permit never lives longer than the database thinks.
+        # Read the time before the query, because a permit must not live longer than the database
+        # counts it.
         asked_at = elapsed()
         values: dict[str, Any] = {
             "account": self._account,
@@ -123,5 +134,6 @@ class RateLimit:
             await asyncio.sleep(min(max(float(row["wait"]), SHORTEST_SLEEP), LONGEST_SLEEP))
 
     def _block_size(self) -> int:
-        # As many as are wanted now, since a permit that lapses is lost; a lifted limit can afford to lose some.
+        # Take only as many as tasks wait for, because an unused permit is lost. A high limit can
+        # lose some.
         return min(max(self._waiting, self._limit // 1000), self._limit)

@@ -1,4 +1,4 @@
-"""Table `chatwork_rooms`: the rooms that the token sees, and how far each has been read."""
+"""Table `chatwork_rooms`: the rooms that the token sees, and when each was read last."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from workers.chatwork.gaps import Gap, gaps_by_room
 from workers.chatwork.unreadable import Unseen, mark_as_seen, store_unreadable, unseen_by_room
 
 LONGEST_ERROR = 500  # characters
-NO_NAME = Unreadable("the room's name", "`name` is missing or no text")
+NO_NAME = Unreadable("the room's name", "`name` is missing or not text")
 
 ROOM_COLUMNS = """
 r.id, r.room_id, r.name, r.description, r.is_active, r.last_sync_at, r.last_message_id, r.last_error_at, r.last_error_status,
@@ -35,8 +35,9 @@ SET_ACTIVE = """
 update chatwork_rooms set is_active = :is_active, updated_at = now() where id = :id and is_active <> :is_active
 """
 
-# Unchanged rooms are left out beforehand: `on conflict do update` locks, and so rewrites, even what it does not change. In
-# the order of room_id, so that two syncs at once cannot deadlock. A room without a name keeps its old one, or has its id.
+# Unchanged rooms are left out first, because `on conflict do update` would lock and rewrite them
+# too. Rows go in the order of room_id, because two syncs with different orders could deadlock. A
+# room without a readable name keeps its old name, or gets `#` and its id.
 UPSERT = """
 with asked as (
     select a.room_id, coalesce(a.name, known.name, '#' || a.room_id) as name, a.description,
@@ -71,8 +72,12 @@ EXISTS = "select exists (select from chatwork_rooms where room_id = :room_id)"
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """`id` is ours; `room_id` and `last_message_id` are Chatwork's, strings of digits. `error_needs_review`: the last error is
-    something that could not be read, and stays until `see_error`."""
+    """A room with its last error and its gaps.
+
+    `id` is our id. `room_id` and `last_message_id` are Chatwork's, strings of digits.
+    `error_needs_review` says that the last error names unreadable items, and stays until
+    `see_error`.
+    """
 
     id: str
     room_id: str
@@ -93,6 +98,8 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Upserted:
+    """How many rooms were created and changed, of `total` rooms in Chatwork's answer."""
+
     created: int
     updated: int
     total: int
@@ -104,32 +111,41 @@ async def list_rooms(database: Database) -> list[Room]:
     return [_room(row, unseen, gaps) for row in rows]
 
 
-async def get_room(database: Database, id: str) -> Room | None:
-    row = await database.fetch_one(GET, {"id": id})
+async def get_room(database: Database, internal_id: str) -> Room | None:
+    """The room with our id, or None."""
+    row = await database.fetch_one(GET, {"id": internal_id})
     if row is None:
         return None
     room_id = row["room_id"]
     return _room(row, await unseen_by_room(database, room_id), await gaps_by_room(database, room_id))
 
 
-async def see_error(database: Database, id: str, *, until: datetime) -> Room | None:
-    """A person has seen what could not be read of a room until then. The room as it is now; None where there is none."""
-    room = await get_room(database, id)
+async def see_error(database: Database, internal_id: str, *, until: datetime) -> Room | None:
+    """Marks the unreadable items that were found up to `until` as seen by a person.
+
+    Returns the room after that, or None if there is none.
+    """
+    room = await get_room(database, internal_id)
     if room is None:
         return None
     await mark_as_seen(database, room.room_id, until=until)
-    return await get_room(database, id)
+    return await get_room(database, internal_id)
 
 
-async def set_active(database: Database, id: str, is_active: bool) -> Room | None:
-    """Takes a room into the sync of all rooms, or out of it. The room as it is then; None where there is none."""
-    await database.execute(SET_ACTIVE, {"id": id, "is_active": is_active})
-    return await get_room(database, id)
+async def set_active(database: Database, internal_id: str, is_active: bool) -> Room | None:
+    """Includes a room in the sync of all rooms, or excludes it.
+
+    Returns the room after that, or None.
+    """
+    await database.execute(SET_ACTIVE, {"id": internal_id, "is_active": is_active})
+    return await get_room(database, internal_id)
 
 
 async def upsert_rooms(database: Database, found: Sequence[ChatworkRoom], *, new_rooms_active: bool) -> Upserted:
-    """Keeps what Chatwork said about the rooms, each named once. `updated` counts only those that changed. That one has no name
-    is its error."""
+    """Stores the rooms of an answer. Each room is in `found` once.
+
+    A room without a readable name gets that as its error.
+    """
     values: dict[str, Any] = {
         "room_ids": [room.room_id for room in found],
         "names": [room.name for room in found],
@@ -143,21 +159,22 @@ async def upsert_rooms(database: Database, found: Sequence[ChatworkRoom], *, new
 
 
 def shortened(message: str) -> str:
-    """As a room keeps an error."""
+    """An error message cut to the length that a room stores."""
     return message if len(message) <= LONGEST_ERROR else message[: LONGEST_ERROR - 1] + "…"
 
 
 async def rooms_to_sync(database: Database, *, limit: int | None = None) -> list[str]:
-    """The `room_id`s of the active rooms: those never read first, the oldest of them first, then those longest not read."""
+    """The `room_id`s of active rooms: never read ones first, then those longest not read."""
     return [row["room_id"] for row in await database.fetch_all(TO_SYNC, {"limit": limit})]
 
 
 async def room_exists(database: Database, room_id: str) -> bool:
+    """Whether a rooms sync has found this room."""
     return bool(await database.fetch_val(EXISTS, {"room_id": room_id}))
 
 
 def _room(row: Row, unseen: Mapping[str, Unseen], gaps: Mapping[str, tuple[Gap, ...]]) -> Room:
-    """An error of the last reading, which the next good one clears, stands before what could not be read earlier."""
+    """A room from its row. An error of the last sync is shown before unreadable items."""
     values, room_id = dict(row), row["room_id"]
     needs_review = values["last_error_at"] is None and room_id in unseen
     if needs_review:

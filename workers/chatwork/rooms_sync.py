@@ -11,12 +11,16 @@ log = structlog.get_logger(__name__)
 
 
 class RoomsSync(Payload):
-    """`{}`"""
+    """`{}`: no fields."""
 
 
 async def sync_rooms(context: Context, payload: RoomsSync) -> JSON:
-    """The result: `{created, updated, total}`, of which `updated` counts only rooms that changed. A room without a name is told
-    as its error; one without an id is no room that could have one, and is told in the log."""
+    """Stores the rooms that Chatwork lists.
+
+    The result is `{created, updated, total}`; `updated` counts rooms that changed. A room without a
+    readable name gets that as its error. A room without an id is left out and counted in the
+    process's log.
+    """
     chatwork = connected(context.resources.chatwork)
     found = await chatwork.rooms()
     if found.unreadable:

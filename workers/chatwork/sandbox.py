@@ -1,7 +1,9 @@
 """A small Chatwork on loopback, for development, the demo and the tests: real HTTP, Chatwork's own behaviours, and on demand the
-bad days of a real server. It serves GET /v2/rooms and GET /v2/rooms/{id}/messages, and forgets everything when it stops.
+bad days of a real server. It serves GET /v2/rooms and GET /v2/rooms/{id}/messages, and forgets
+everything when it stops.
 
-A message given to `force=0` or `force=1` is not given to that token with `force=0` again, whether or not the answer arrived.
+A message given to `force=0` or `force=1` is not given to that token with `force=0` again, whether
+or not the answer arrived.
 """
 
 import asyncio
@@ -30,7 +32,10 @@ REMEMBERED = 100_000  # requests in the log
 
 @dataclass(slots=True)
 class SandboxRequest:
-    """A request as it arrived: `at` is `time.monotonic()`; `status` is what was answered, None as long as nothing was."""
+    """A request as it arrived.
+
+    `at` is `time.monotonic()`; `status` is what was answered, None as long as nothing was.
+    """
 
     path: str
     room_id: str | None
@@ -66,8 +71,9 @@ class _Trouble:
 class Sandbox:
     """`async with Sandbox() as sandbox:` serves until the end of the block; `base_url` and `token` are what a client needs.
 
-    `data` is a file of rooms (`sandbox_data.py`), None the sandbox's own; a bad one raises `SandboxDataError` at once. `limit`
-    requests are allowed in any `window` seconds for the token, 429 beyond."""
+    `data` is a file of rooms (`sandbox_data.py`), None the sandbox's own; a bad one raises
+    `SandboxDataError` at once. `limit` requests are allowed in any `window` seconds for the token,
+    429 beyond."""
 
     def __init__(
         self,
@@ -339,7 +345,10 @@ class Sandbox:
 
 
 class Held:
-    """Requests that wait: `arrived` is set when the first is there; `waiting` is how many have come."""
+    """Requests that wait.
+
+    `arrived` is set when the first is there; `waiting` is how many have come.
+    """
 
     def __init__(self) -> None:
         self.waiting = 0

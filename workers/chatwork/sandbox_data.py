@@ -1,5 +1,8 @@
-"""The rooms that the sandbox serves: a file with one room a line, `{room_id, name, messages: [{message_id, account: {account_id,
-name}, body, send_time}]}`, plain or gzip."""
+"""Reads the rooms that the sandbox serves from a file with one room on each line.
+
+The file is plain or gzip. A line is `{room_id, name, description?, messages: [{message_id, account: {account_id, name}, body,
+send_time, update_time?}]}`. Times are Unix seconds.
+"""
 
 import gzip
 import zlib
@@ -18,7 +21,7 @@ GZIP = b"\x1f\x8b"
 
 
 class SandboxDataError(Exception):
-    """A data file that cannot be served; the message names the file and the line."""
+    """The data file cannot be served. The message names the file and the line."""
 
 
 class _Line(BaseModel):
@@ -26,11 +29,15 @@ class _Line(BaseModel):
 
 
 class Account(_Line):
+    """The sender of a message."""
+
     account_id: int
     name: str
 
 
 class Message(_Line):
+    """A message as the data file has it."""
+
     message_id: Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,37})$")]
     account: Account
     body: str
@@ -47,7 +54,7 @@ class _RoomLine(_Line):
 
 @dataclass(slots=True)
 class SandboxRoom:
-    """`messages` are JSON already, in the order in which they were sent."""
+    """A room. `messages` holds the JSON of each message, in the order in which they were sent."""
 
     room_id: int
     name: str
@@ -56,11 +63,15 @@ class SandboxRoom:
     message_ids: list[int]
     last_update_time: int
     odd_fields: dict[str, Any] = field(default_factory=dict)
-    """What stands in the list of rooms in place of the room's own."""
+    """Fields that replace or extend the room's own in the list of rooms."""
 
 
 def load_rooms(file: Path) -> dict[str, SandboxRoom]:
-    """The rooms by their id as text. Raises `SandboxDataError`."""
+    """The rooms of a file, by room id.
+
+    Raises:
+        SandboxDataError: the file cannot be read, has no rooms, or has a malformed line.
+    """
     rooms: dict[str, SandboxRoom] = {}
     try:
         for number, line in enumerate(_lines(file), start=1):
@@ -68,17 +79,19 @@ def load_rooms(file: Path) -> dict[str, SandboxRoom]:
                 continue
             room = _room(file, number, line)
             if str(room.room_id) in rooms:
-                raise SandboxDataError(f"{file}, line {number}: room {room.room_id} stands in an earlier line too")
+                raise SandboxDataError(
+                    f"{file}, line {number}: room {room.room_id} is on an earlier line too; give each room one line"
+                )
             rooms[str(room.room_id)] = room
     except (OSError, EOFError, zlib.error) as error:
         raise SandboxDataError(f"{file}: cannot be read: {error}") from error
     if not rooms:
-        raise SandboxDataError(f"{file}: no rooms in it")
+        raise SandboxDataError(f"{file}: has no rooms; write one room on each line")
     return rooms
 
 
 def message_json(message: Message) -> bytes:
-    """As Chatwork gives it."""
+    """A message as Chatwork gives it, as JSON."""
     account = {
         "account_id": message.account.account_id,
         "name": message.account.name,

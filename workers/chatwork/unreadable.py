@@ -1,6 +1,7 @@
-"""Table `chatwork_unreadable`: what Chatwork gave and nobody could read. It is a room's error until a person has seen it.
+"""Table `chatwork_unreadable`: items of Chatwork's answers that could not be read.
 
-What was seen comes up again only for another reason: a sync that reads the newest 100 meets the same message each time.
+They are a room's error until a person has seen them. A seen item becomes an error again only with
+another reason, because each sync of the newest 100 reads the same item again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,8 @@ from datetime import datetime
 from events.database import Database, Row
 from workers.chatwork.answers import WITHOUT_ID, Unreadable, complaint
 
-# Two messages without an id cannot be told apart, so each counts as a new one. In the order of the key, against deadlocks.
+# A message without an id always counts as new, because two of them look alike. Rows go in key
+# order, because two orders could deadlock.
 ADD = f"""
 insert into chatwork_unreadable as u (room_id, item, reason)
 select distinct on (a.room_id, a.item) a.room_id, a.item, a.reason
@@ -34,14 +36,17 @@ update chatwork_unreadable set seen_at = now() where room_id = :room_id and seen
 
 @dataclass(frozen=True, slots=True)
 class Unseen:
-    """A room's error: all that could not be read and that nobody has seen; `found_at` is the newest's time."""
+    """The error of a room: its unreadable items that nobody has seen.
+
+    `found_at` is the newest.
+    """
 
     message: str
     found_at: datetime
 
 
 async def store_unreadable(database: Database, found: Mapping[str, Sequence[Unreadable]]) -> None:
-    """What could not be read, by room."""
+    """Stores unreadable items, by Chatwork's room id."""
     rows = [(room_id, each.item, each.reason) for room_id, several in found.items() for each in several]
     if rows:
         room_ids, items, reasons = (list(column) for column in zip(*rows, strict=True))
@@ -49,7 +54,7 @@ async def store_unreadable(database: Database, found: Mapping[str, Sequence[Unre
 
 
 async def unseen_by_room(database: Database, room_id: str | None = None) -> dict[str, Unseen]:
-    """Of every room that has any, or of one."""
+    """The unseen items by Chatwork's room id: of all rooms, or of one."""
     rows: dict[str, list[Row]] = {}
     for row in await database.fetch_all(UNSEEN, {"room_id": room_id}):
         rows.setdefault(row["room_id"], []).append(row)
@@ -60,5 +65,5 @@ async def unseen_by_room(database: Database, room_id: str | None = None) -> dict
 
 
 async def mark_as_seen(database: Database, room_id: str, *, until: datetime) -> None:
-    """What was found later stays: the person has not seen it."""
+    """Marks the items of a room as seen that were found up to `until`. Later ones stay unseen."""
     await database.execute(SEEN, {"room_id": room_id, "until": until})

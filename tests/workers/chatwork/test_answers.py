@@ -189,7 +189,7 @@ def test_bytes_that_are_no_utf_8_spoil_a_character_alone() -> None:
 @pytest.mark.parametrize("body", [b"", b"null", b"{}", b'"x"', b"1", b"<html>", answer(message())[:-1], b"\xff\xfe"])
 def test_an_answer_that_is_no_array_is_none(body: bytes) -> None:
     for read in (read_messages, read_rooms):
-        with pytest.raises(NotAnAnswer, match=r"^it is (not JSON|no JSON array)$") as refusal:
+        with pytest.raises(NotAnAnswer, match=r"^it is (not JSON|not a JSON array)$") as refusal:
             read(body)
 
         assert refusal.value.__suppress_context__ or refusal.value.__context__ is None

@@ -138,7 +138,7 @@ async def test_an_answer_that_is_no_list_is_an_error_and_the_mark_stays(store: S
         await world.sync()
         room, bodies = await room_of(world), await world.bodies("10")
 
-    assert result["errors"] == [{"roomId": "10", "message": "Chatwork's answer cannot be read: it is no JSON array"}]
+    assert result["errors"] == [{"roomId": "10", "message": "Chatwork's answer cannot be read: it is not a JSON array"}]
     assert len(marks) == 1
     assert bodies == ["一", "二"]
     assert room.last_error_at is None

@@ -144,8 +144,8 @@ def test_a_file_of_rooms_may_be_gzip(tmp_path: Path) -> None:
     [
         ((ROOM % (7, "")) + "\n{", "line 2: Invalid JSON"),
         (ROOM % (7, MESSAGE % "x"), "line 1: messages.0.message_id: "),
-        ((ROOM % (7, "")) + "\n" + (ROOM % (7, "")), "line 2: room 7 stands in an earlier line too"),
-        ("\n\n", "no rooms in it"),
+        ((ROOM % (7, "")) + "\n" + (ROOM % (7, "")), "line 2: room 7 is on an earlier line too"),
+        ("\n\n", "has no rooms"),
         ("[]", "line 1: "),
     ],
 )
