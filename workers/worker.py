@@ -1,7 +1,7 @@
-"""The worker, assembled: what takes jobs from the wire, runs them, beats, rescues and delivers, in one process.
+"""One worker process, assembled: it claims jobs, runs them, beats, rescues and delivers.
 
-Over Redis the loop that takes jobs is arq's. What arq would do with a job beyond that (its retries, results, aborts, timeouts,
-hooks) is switched off: attempts and their ends are ours, in the log.
+Over Redis, arq's loop claims the jobs. arq's retries, results, aborts, timeouts and hooks are
+switched off, because attempts and their ends are events in the log.
 """
 
 import asyncio
@@ -32,12 +32,12 @@ from workers.resources import Resources
 
 log = structlog.get_logger(__name__)
 
-TAKEN_WITHIN = 2.0  # seconds that a worker which stops waits for what it was about to take
-GATHER = 0.001  # seconds that a busy worker waits for more slots to become free
+TAKEN_WITHIN = 2.0  # seconds that a stopping worker waits for a claim that is under way
+GATHER = 0.001  # seconds that a busy worker waits for more free slots
 
 
 class Worker:
-    """Runs jobs until it is stopped. `slots` jobs at a time."""
+    """Runs jobs of the given types, at most `slots` at a time, until it is stopped."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Worker:
         self._wire = wire
         self._view = JobsView(database)
         self._job_types = job_types
-        self._turns = list(job_types)  # whose turn it is to be asked first
+        self._turns = list(job_types)  # the types not served for longest come first
         self.runner = Runner(
             store=store, bus=bus, resources=resources, job_types=job_types, worker_id=new_worker_id(), slots=slots,
             handed_back=lambda job: wire.push([Hint.of(job)]),
@@ -64,18 +64,24 @@ class Worker:
         self._stopping = asyncio.Event()
         self._taking: asyncio.Task[None] | None = None
         self._failed = LogLimit()
-        self._more = False  # whether there is more to do than slots
+        self._more = False  # whether more jobs wait than this worker can take
         self._background: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
+        """Registers this worker and starts its tasks.
+
+        Raises the errors of the database (`DATABASE_ERRORS`).
+        """
         await self._heart.start()
         self._background = [lasting(self._heart.run(), "heartbeat"), lasting(self._delivery.run(), "delivery")]
         self._taking = lasting(self._take_jobs(), "taking jobs")
         log.info("worker started", worker=self.runner.worker_id, job_types=list(self._job_types), slots=self.runner.slots.size)
 
     async def stop(self, *, grace: float) -> None:
-        """Takes no more, waits up to `grace` seconds for what runs, hands the rest back, says goodbye. The heart beats on
-        until then."""
+        """Claims no more, waits up to `grace` seconds for running jobs, and hands the rest back.
+
+        The heartbeat goes on until the last job is handed back. Then this worker is marked gone.
+        """
         self._stopping.set()
         if self._taking is not None:
             await asyncio.wait({self._taking}, timeout=TAKEN_WITHIN)
@@ -88,11 +94,14 @@ class Worker:
 
     @property
     def parts(self) -> list[asyncio.Task[None]]:
-        """All that lasts until the worker is stopped."""
+        """The tasks that run until the worker is stopped."""
         return [*self._background, *filter(None, [self._taking])]
 
     async def _take_jobs(self) -> None:
-        """Until stopping. A Redis that is away ends nothing: what runs goes on, and taking is tried again."""
+        """Claims and runs jobs until the worker stops.
+
+        While Redis or PostgreSQL is away, it tries again twice a second.
+        """
         while not self._stopping.is_set():
             try:
                 if isinstance(self._wire, RedisWire):
@@ -109,44 +118,47 @@ class Worker:
                 await _either(self._stopping.wait(), asyncio.sleep(0.5))
 
     async def _take_some(self) -> None:
-        """Fills the free slots; where there is less to do than slots, waits for more."""
+        """Fills the free slots. If fewer jobs wait than it can take, waits for a push."""
         freed = self.runner.slots.freed
         freed.clear()
         if not self.runner.free:
             await _either(self._stopping.wait(), freed.wait())
         if self._more and self.runner.free < self.runner.slots.size // 4:
-            # Jobs that were started together end together, and a claim costs the same for one as for a hundred.
+            # Wait for more free slots, because jobs that started together end together and one
+            # claim serves all.
             await asyncio.sleep(GATHER)
         if self._stopping.is_set() or not self.runner.free:
             return
         running = self.runner.slots.running_types
-        room = Capacity(
-            self.runner.free, self.runner.slots.size // 4, self._turns, [type for type in self._turns if type not in running]
-        )
-        taken = await self._take(room)
-        self._more = taken >= room.slots - min(room.kept, len(room.idle))
+        idle = [job_type for job_type in self._turns if job_type not in running]
+        capacity = Capacity(self.runner.free, self.runner.slots.size // 4, self._turns, idle)
+        taken = await self._take(capacity)
+        self._more = taken >= capacity.slots - min(capacity.kept, len(capacity.idle))
         if not self._more:
             await _either(self._stopping.wait(), self._wire.wait())
-        elif taken < room.slots:
-            # What is left may be kept for other types: then a slot that becomes free is one to take.
+        elif taken < capacity.slots:
+            # The remaining slots are kept for idle types, so a slot that becomes free may serve the
+            # types that wait.
             await _either(self._stopping.wait(), self._wire.wait(), freed.wait())
 
-    async def _take(self, room: Capacity) -> int:
-        claims = await self._wire.claim(room)
+    async def _take(self, capacity: Capacity) -> int:
+        """Claims jobs and starts them. Returns how many."""
+        claims = await self._wire.claim(capacity)
         for claim in claims:
-            # Settled also where it is refused: it was started already, ended, moved on; or is paused, and comes again after that.
+            # A refused start settles the claim too: the attempt was started or ended before, or the
+            # tick brings it after a pause.
             self.runner.run(claim, started=partial(self._wire.settle, claim))
         served = {claim.type for claim in claims}
         self._turns.sort(key=served.__contains__)
         return len(claims)
 
     async def _present_types(self) -> Collection[str]:
-        """The wire inside a process reaches this process only."""
+        """The job types that the wire can bring to a worker. `LocalWire` reaches only this one."""
         return await self._heart.present_types() if isinstance(self._wire, RedisWire) else self._job_types
 
 
 async def _either(*waits: Coroutine[Any, Any, Any]) -> None:
-    """Waits for the first, and cancels the others."""
+    """Waits for the first of them and cancels the others. Raises the error of the first."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -64,14 +64,14 @@ class Redis:
         self.waiting.pop(id, None)
         self.claimed.pop(id, None)
 
-    def claim(self, room: Capacity) -> list[Claim]:
-        """As `Room` has it."""
-        queues = {type: self._claimable(type) for type in room.types}
-        first = [type for type in room.types if type in room.idle and queues[type]]
-        claims = [Claim(queues[type].pop(0), type) for type in first[: room.slots]]
-        most = room.slots - min(room.kept, len(room.idle) - len(claims))
-        while len(claims) < most and (more := [type for type in room.types if queues[type]]):
-            claims += [Claim(queues[type].pop(0), type) for type in more[: most - len(claims)]]
+    def claim(self, capacity: Capacity) -> list[Claim]:
+        """Claims by the rules of `Capacity`."""
+        queues = {job_type: self._claimable(job_type) for job_type in capacity.types}
+        first = [job_type for job_type in capacity.types if job_type in capacity.idle and queues[job_type]]
+        claims = [Claim(queues[job_type].pop(0), job_type) for job_type in first[: capacity.slots]]
+        most = capacity.slots - min(capacity.kept, len(capacity.idle) - len(claims))
+        while len(claims) < most and (more := [job_type for job_type in capacity.types if queues[job_type]]):
+            claims += [Claim(queues[job_type].pop(0), job_type) for job_type in more[: most - len(claims)]]
         self.claimed |= {claim.id: self.loop.time() + CLAIM_LASTS for claim in claims}
         return claims
 
@@ -95,12 +95,12 @@ class SimWire:
         for hint in hints:
             self._redis.send(self._redis.put, hint)
 
-    async def claim(self, room: Capacity) -> list[Claim]:
+    async def claim(self, capacity: Capacity) -> list[Claim]:
         redis = self._redis
         await asyncio.sleep(redis.way())
         if not redis.up:
             raise RedisAway("Redis is away")
-        claims = redis.claim(room)
+        claims = redis.claim(capacity)
         await asyncio.sleep(redis.way())
         if not redis.up or redis.random.random() < redis.troubles.lost:
             raise RedisAway("the answer was lost")

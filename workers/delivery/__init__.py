@@ -1,8 +1,8 @@
-"""How a job that waits reaches a worker.
+"""Brings a due job to a worker, through Redis or inside the process.
 
-arq_loop.py    arq's worker as our claim loop
-enqueue.py     the one way to queue jobs, whoever asks
-redis_wire.py  the wire over Redis, in arq's own keys
-tick.py        delivery
-wire.py        the wire carries hints to workers
+enqueue.py     queues jobs: for the API, a schedule, a webhook
+tick.py        finds due jobs in the log and sends their hints again
+wire.py        `Hint`, `Claim`, `Capacity`, and `LocalWire`, the wire inside one process
+redis_wire.py  `RedisWire`, the wire over Redis, in arq's own keys
+arq_loop.py    arq's worker, whose poll claims from our wire
 """

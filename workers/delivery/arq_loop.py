@@ -1,4 +1,4 @@
-"""arq's worker as our claim loop: arq polls, and its poll takes jobs from our wire."""
+"""arq's worker, whose poll claims jobs from our wire."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,8 +17,12 @@ log = structlog.get_logger(__name__)
 
 
 class ArqLoop(arq.Worker):
-    """arq's worker, whose poll is our claim: one Lua call for all free slots instead of five round trips for each job, woken by
-    a push instead of a timer. Its health key is kept, so that `arq --check` tells the truth."""
+    """arq's worker with a poll of our own.
+
+    One Lua call claims for all free slots, and a push wakes the loop instead of a timer.
+    arq itself would need five round trips for each job. Its health key is still written, because
+    `arq --check` reads it.
+    """
 
     def __init__(
         self,
@@ -27,6 +31,10 @@ class ArqLoop(arq.Worker):
         take_some: Callable[[], Awaitable[None]],
         stopping: asyncio.Event,
     ) -> None:
+        """`take_some` claims and runs jobs, then waits until there may be more.
+
+        `stopping` ends the loop.
+        """
         super().__init__(
             functions=[arq.func(_runs_elsewhere, name=name) for name in job_types],
             redis_pool=wire.redis,
@@ -50,14 +58,15 @@ class ArqLoop(arq.Worker):
         except ReadOnlyError:
             raise
         except ResponseError as error:
-            # It looks at `arq:queue` too, which is not ours: whatever lies there keeps no job waiting.
+            # arq also reads `arq:queue`, which is not ours. A strange value there must not stop our
+            # jobs.
             log.warning("arq's health key cannot be written", error=cause_of(error))
 
 
 class Stopping(Exception):
-    pass
+    """Ends arq's loop, because the worker is stopping."""
 
 
 async def _runs_elsewhere(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> Never:
-    """arq wants a function for every name. Ours are run by `Runner`, which is handed the job by `_take_some`."""
-    raise RuntimeError("this function is never called by arq")
+    """Stands for every job type, because arq demands a function. `Runner` runs our jobs."""
+    raise RuntimeError("arq called a function that only `Runner` may run")

@@ -1,4 +1,4 @@
-"""The one way to queue jobs, whoever asks: the API, a schedule, a webhook."""
+"""Queues jobs: the one way for the API, a schedule and a webhook."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -23,8 +23,14 @@ async def enqueue(
     idempotency: Idempotency | None = None,
     delay: timedelta = NO_DELAY,
 ) -> Job:
-    """The queued job, once it is durable. Raises `AlreadyActive` and `KeyTaken` (`events/store.py`). Where the wire is away the
-    request succeeds all the same: the event is the promise, and the tick delivers it."""
+    """Queues one job and returns it once it is durable.
+
+    It succeeds while the wire is away too, because the tick delivers the job from the log later.
+
+    Raises:
+        AlreadyActive: an active job has the same unique key.
+        KeyTaken: the idempotency key belongs to another job.
+    """
     new = NewJob(
         type=job_type.name,
         payload=payload,
@@ -50,8 +56,12 @@ async def enqueue_many(
     actor: str,
     request_id: str | None = None,
 ) -> list[Job]:
-    """One job for each payload, in order, once they are all durable. Each stands for itself: where one is active already
-    (`AlreadyActive`), the others are queued all the same."""
+    """Queues one job for each payload and returns them in that order, once all are durable.
+
+    Raises:
+        AlreadyActive: an active job has the unique key of one of them. The others are queued all
+        the same.
+    """
     new = [
         NewJob(
             type=job_type.name,
@@ -63,6 +73,6 @@ async def enqueue_many(
         for payload in payloads
     ]
     jobs = await store.create_many(new, actor=actor, request_id=request_id)
-    # What is beyond the window the tick brings.
+    # The tick delivers the jobs beyond the window.
     wire.push([Hint.of(job) for job in jobs[:WINDOW]])
     return jobs

@@ -1,9 +1,10 @@
-"""The wire over Redis, in arq's own keys: arq's tools see our queues as they see any other.
+"""The wire over Redis, in arq's own keys, so that arq's tools can read our queues.
 
-A job type has a queue of its own, one of arq's sorted sets. An entry is `<job_id>:<attempt>`, its score the time from which it
-may run, with arq's job key beside it (JSON, never pickle). It is written over whatever is there, since arq's own "exists
-already" would hide a lost hint. A claim is one Lua call for all free slots and lasts for ten seconds; the entry leaves Redis
-wholly once `started` is durable or refused.
+Each job type has a queue of its own, a sorted set as arq makes it. An entry is
+`<job_id>:<attempt>`, its score is the time from which it may run (Unix milliseconds), and arq's job
+key stands beside it (JSON, never pickle). A push overwrites an entry that exists, because an old
+entry may belong to a lost hint. A claim is one Lua call for all free slots and lasts for
+`CLAIM_LASTS`. The entry is removed once `started` is durable or refused.
 """
 
 import asyncio
@@ -30,15 +31,15 @@ from workers.delivery.wire import WINDOW, AttemptId, Capacity, Claim, Hint
 
 log = structlog.get_logger(__name__)
 
-WAKE = "rireki:wake"  # a list: a worker that found nothing to claim waits for an element of it
-MOST_WAKES = 16
-MOST_FOREIGN = 1_000  # entries that one claim removes
-CLAIM_LASTS = 10_000  # milliseconds: a worker that dies between claim and `started` hides its jobs no longer
-ENTRY_LASTS = 86_400_000  # milliseconds, arq's own default
+WAKE = "rireki:wake"  # a list; a worker without a claim waits for an element of it
+MOST_WAKES = 16  # elements of that list
+MOST_FOREIGN = 1_000  # foreign entries that one claim removes
+CLAIM_LASTS = 10_000  # milliseconds; then others may claim the jobs of a worker that died before `started`
+ENTRY_LASTS = 86_400_000  # milliseconds (one day, arq's default)
 
-# Of each queue the lowest scores first, whatever the local clock says: who put an entry there knew that it was due.
-# The rules are those of `Room`. Entries that are no attempts are removed on the way, and counted: a number of them for each call,
-# since nobody else is served by Redis meanwhile.
+# Claims by the rules of `Capacity`, the lowest scores first. Scores are not compared with a clock,
+# because only due entries are pushed. Foreign entries (not `<job_id>:<attempt>`) are removed and
+# counted, a limited number in each call, because Redis serves nobody else while a script runs.
 CLAIM = """
 local slots, kept, claims, lasts, most_foreign = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4], tonumber(ARGV[5])
 local read, ids, at, claimed, taken, foreign = {}, {}, {}, {}, 0, 0
@@ -51,7 +52,7 @@ local function take(n)
             if ids[n] and #ids[n] < 200 then return false end
             ids[n], at[n] = redis.pcall('zrange', KEYS[n], read[n] or 0, (read[n] or 0) + 199), 1
             if ids[n].err then
-                -- A stranger's value of another type. Hints are all that a queue holds, and the tick brings them again.
+                -- A foreign value of another type. Remove it: a queue holds only hints, and the tick sends those again.
                 redis.call('unlink', KEYS[n])
                 ids[n], foreign = {}, foreign + 1
             end
@@ -86,14 +87,15 @@ end
 return {foreign, claimed}
 """
 
-# For each queue: the ids that are settled, and `id, score, arq's job` of those pushed. Answers with the length of each queue. One
-# command for many keys costs a fraction of many commands; Lua hands over some thousands of values at once.
+# For each queue, removes the settled ids and adds the pushed ones (`id, score, arq's job`). Returns
+# the length of each queue. Lua's `unpack` takes some thousands of values at once, hence
+# `MOST_IN_A_CALL`.
 SEND = """
 local parts, lasts, wake, most_wakes = cjson.decode(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
 local jobs, claims, retries, claim_lasts = ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8])
 local pushed, lengths = 0, {}
 
--- What a stranger has put in the place of a queue, or of the list, is removed: it would keep every hint out.
+-- A foreign value in the place of a queue or of the list is removed, because it would keep every hint out.
 local function healed(key, ...)
     local answer = redis.pcall(...)
     if type(answer) == 'table' and answer.err and string.find(answer.err, 'WRONGTYPE', 1, true) then
@@ -115,7 +117,7 @@ for n, part in ipairs(parts) do
     end
     for i = 1, #entries, 3 do
         redis.call('set', jobs .. entries[i], entries[i + 2], 'px', lasts)
-        -- A claim that would last for ever was made by nobody of ours, and hides the job.
+        -- A claim that lasts longer than ours is foreign. Remove it, because it hides the job.
         local left = redis.call('pttl', claims .. entries[i])
         if left == -1 or left > claim_lasts then redis.call('del', claims .. entries[i]) end
         waiting[#waiting + 1], waiting[#waiting + 2] = entries[i + 1], entries[i]
@@ -131,10 +133,16 @@ for _ = 1, math.min(pushed, 4, most_wakes - wakes) do
 end
 return lengths
 """
-MOST_IN_A_CALL = 1_000  # hints: nobody else is served by Redis meanwhile
+MOST_IN_A_CALL = 1_000  # hints; Redis serves nobody else while a script runs
 
 
 class RedisWire:
+    """The wire over Redis, shared by all processes.
+
+    `push` and `settle` only note what to send; one task sends it in batches. While Redis is away,
+    hints are dropped and the tick sends them again.
+    """
+
     def __init__(self, url: str) -> None:
         self.redis = ArqRedis(
             redis_pool(url, socket_connect_timeout=5, socket_timeout=5, socket_keepalive=True),
@@ -156,10 +164,11 @@ class RedisWire:
         self._stopping = False
 
     async def start(self) -> None:
+        """Starts sending."""
         self._sender = lasting(self._send(), "redis wire")
 
     async def stop(self) -> None:
-        """Sends what is left, if Redis takes it."""
+        """Sends the rest, if Redis is there, and closes the connections."""
         self._stopping = True
         self._something_to_send.set()
         if self._sender is not None:
@@ -174,27 +183,32 @@ class RedisWire:
         self._pushed.update((hint.id, hint) for hint in hints if even_if_full or now >= self._full_until.get(hint.type, 0.0))
         self._something_to_send.set()
 
-    async def claim(self, room: Capacity) -> list[Claim]:
-        """Raises `RedisError` while Redis is away."""
+    async def claim(self, capacity: Capacity) -> list[Claim]:
+        """Takes hints as `Wire.claim` says.
+
+        Raises:
+            RedisError: Redis is away.
+        """
         while True:
-            foreign, claims = await self._claim_once(room)
+            foreign, claims = await self._claim_once(capacity)
             if foreign and (dropped := self._foreign.count(foreign)) is not None:
-                log.warning("entries in the queue that are no attempts of ours were dropped", entries=dropped)
+                log.warning("foreign entries were dropped from the queues", entries=dropped)
             if claims or foreign < MOST_FOREIGN:
                 return claims
 
-    async def _claim_once(self, room: Capacity) -> tuple[int, list[Claim]]:
-        """How many foreign entries were removed, and what was claimed."""
-        idle = ["idle" if type in room.idle else "" for type in room.types]
+    async def _claim_once(self, capacity: Capacity) -> tuple[int, list[Claim]]:
+        """The number of foreign entries that were removed, and the claims."""
+        types = capacity.types
+        idle = ["idle" if job_type in capacity.idle else "" for job_type in types]
         async with self._leaving_demoted():
             answer = await self._claim(
-                keys=[queue_of(type) for type in room.types],
-                args=[room.slots, room.kept, in_progress_key_prefix, CLAIM_LASTS, MOST_FOREIGN, *idle],
+                keys=[queue_of(job_type) for job_type in types],
+                args=[capacity.slots, capacity.kept, in_progress_key_prefix, CLAIM_LASTS, MOST_FOREIGN, *idle],
             )
         with understood():
             foreign, entries = answer
             return int(foreign), [
-                Claim(_attempt_id(entry), room.types[n - 1]) for n, entry in zip(entries[::2], entries[1::2], strict=True)
+                Claim(_attempt_id(entry), types[n - 1]) for n, entry in zip(entries[::2], entries[1::2], strict=True)
             ]
 
     def settle(self, claim: Claim) -> None:
@@ -202,8 +216,13 @@ class RedisWire:
         self._something_to_send.set()
 
     async def wait(self) -> None:
-        """Raises `RedisError` while Redis is away."""
-        # Whoever waits may be interrupted; the question to Redis goes on, or its connection would have to be closed.
+        """Waits as `Wire.wait` says.
+
+        Raises:
+            RedisError: Redis is away.
+        """
+        # The blocking read runs in a task of its own, because cancelling it would close its
+        # connection.
         if self._waking is None:
             self._waking = asyncio.create_task(self._wait_for_push(), name="redis wire: waiting for a push")
         waking = self._waking
@@ -212,10 +231,10 @@ class RedisWire:
             self._waking = None
         waking.result()
 
-    async def length(self, type: str) -> int:
+    async def length(self, job_type: str) -> int:
         try:
             with understood():
-                return int(await self.redis.zcard(queue_of(type)))
+                return int(await self.redis.zcard(queue_of(job_type)))
         except (RedisError, OSError):
             return WINDOW
 
@@ -226,17 +245,21 @@ class RedisWire:
         except ResponseError as error:
             if not str(error).startswith("WRONGTYPE"):
                 raise
-            # A stranger's value stands in the list's place: it would keep every worker from being woken.
+            # Remove the foreign value in the place of the list, because it would keep every worker
+            # asleep.
             await self.redis.unlink(WAKE)
 
     @contextlib.asynccontextmanager
     async def _leaving_demoted(self) -> AsyncIterator[None]:
-        """After a failover the address leads to another server; our connections still lead to what is a replica now."""
+        """Closes all connections when a failover has made their server a replica.
+
+        The next ones reach the new primary.
+        """
         try:
             yield
         except ReadOnlyError:
-            log.warning("wire: this Redis has become a replica, connecting anew")
-            # One that closes too slowly is left all the same.
+            log.warning("wire: this Redis has become a replica, connecting again")
+            # A connection that fails to close is dropped from the pool too.
             with contextlib.suppress(RedisError, OSError):
                 await self.redis.connection_pool.disconnect(inuse_connections=True)
             raise
@@ -249,27 +272,28 @@ class RedisWire:
                 async with self._leaving_demoted():
                     await self._send_once()
             except (RedisError, OSError) as error:
-                # What was to be pushed is lost, and found by the tick; what was settled is refused by the log if it is claimed.
+                # The tick sends the lost hints again, and the log refuses a settled attempt that is
+                # claimed again.
                 if (times := self._failed.count()) is not None:
                     log.warning("wire: Redis is away", error=cause_of(error), times=times)
                 await asyncio.sleep(0.2)
 
     async def _send_once(self) -> None:
-        """What has come together meanwhile, in one call."""
+        """Sends pending hints and settled claims, at most `MOST_IN_A_CALL`, in one call."""
         queues: defaultdict[str, _ToSend] = defaultdict(_ToSend)
         settled, self._settled = self._settled[:MOST_IN_A_CALL], self._settled[MOST_IN_A_CALL:]
         for claim in settled:
             queues[claim.type].settled.append(str(claim.id))
         now = int(time.time() * 1000)
-        for id in list(islice(self._pushed, MOST_IN_A_CALL - len(settled))):
-            hint = self._pushed.pop(id)
-            queues[hint.type].pushed += (str(id), int(hint.run_at.timestamp() * 1000), _arq_job(hint, now))
+        for attempt_id in list(islice(self._pushed, MOST_IN_A_CALL - len(settled))):
+            hint = self._pushed.pop(attempt_id)
+            queues[hint.type].pushed += (str(attempt_id), int(hint.run_at.timestamp() * 1000), _arq_job(hint, now))
         if self._pushed or self._settled:
             self._something_to_send.set()
         if not queues:
             return
         lengths = await self._send_script(
-            keys=[queue_of(type) for type in queues],
+            keys=[queue_of(job_type) for job_type in queues],
             args=[
                 orjson.dumps([(part.settled, part.pushed) for part in queues.values()]),
                 ENTRY_LASTS, WAKE, MOST_WAKES, job_key_prefix, in_progress_key_prefix, retry_key_prefix, CLAIM_LASTS,
@@ -277,22 +301,27 @@ class RedisWire:
         )  # fmt: skip
         with understood():
             full = [
-                type for (type, part), length in zip(queues.items(), lengths, strict=True) if part.pushed and length > WINDOW
+                job_type
+                for (job_type, part), length in zip(queues.items(), lengths, strict=True)
+                if part.pushed and length > WINDOW
             ]
         self._full_until.update(dict.fromkeys(full, time.monotonic() + 1))
 
 
 @dataclass(slots=True)
 class _ToSend:
-    """Of one queue, as `SEND` takes it."""
+    """The input of `SEND` for one queue: settled ids, and `id, score, arq's job` of pushes."""
 
     settled: list[str] = field(default_factory=list)
     pushed: list[str | int] = field(default_factory=list)
 
 
-def queue_of(type: str) -> str:
-    """arq's name of the queue of a job type. (Behind a colon stand other keys of arq's.)"""
-    return f"{default_queue_name}/{type}"
+def queue_of(job_type: str) -> str:
+    """The name of a job type's queue in Redis.
+
+    It has a slash, because arq appends other keys with a colon.
+    """
+    return f"{default_queue_name}/{job_type}"
 
 
 def _arq_job(hint: Hint, now: int) -> str:
@@ -305,8 +334,8 @@ ENTRY = re.compile(rb"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}):([1-9][0-9]{
 
 
 def _attempt_id(entry: bytes) -> AttemptId:
-    """Raises `TypeError` or `ValueError` for what `CLAIM` lets through to nobody."""
+    """Raises `TypeError` or `ValueError` if Redis returned anything but an entry of ours."""
     found = ENTRY.fullmatch(entry)
     if found is None:
-        raise ValueError("not the name of an attempt")
+        raise ValueError("an entry must be `<job_id>:<attempt>`")
     return AttemptId(found[1].decode(), int(found[2]))

@@ -1,10 +1,12 @@
-"""Delivery: what is due goes onto the wire, by one path for new, retried, rescued and delayed jobs and for lost hints.
+"""The tick: finds due jobs in the log and sends their hints onto the wire.
 
-The wire carries hints: "attempt 2 of job X waits". A hint may be lost, late or doubled, since the log knows what waits, and
-`started` alone decides who runs it. The API hands a new job's hint over at once; the tick finds every other due job in the log,
-and delivers again what still waits `DELIVER_AGAIN` seconds later, whatever the wire says. Each type has a queue of its own, and
-a claim takes from all of them in turn: no type waits behind the backlog of another. A backlog is delivered window by window:
-each tick goes on where the last one ended, as soon as half of what it brought has been taken.
+The wire carries hints such as "attempt 2 of job X is due". A hint may be lost, late or doubled,
+because the log knows which jobs are due, and `started` alone decides which worker runs one. The API
+pushes the hint of a new job at once. The tick finds every other due job (retried, rescued,
+delayed), and sends a hint again after `DELIVER_AGAIN` seconds if its job is still queued. Each job
+type has a queue of its own and a claim takes from all in turn, so no type waits behind the backlog
+of another. A backlog is delivered in parts of `WINDOW` hints: the next part follows when half of
+the last one has been claimed.
 """
 
 import asyncio
@@ -22,23 +24,26 @@ from workers.pauses import Pauses
 
 log = structlog.get_logger(__name__)
 
-DELIVERING = 0x64656C69  # "deli": the advisory lock's key
+DELIVERING = 0x64656C69  # key of the advisory lock: "deli"
 TICK = 1.0  # seconds
-LOOK_EVERY = 0.05  # seconds between two looks at the wire, while more is due than was delivered
-DELIVER_AGAIN = 15.0  # seconds
+LOOK_EVERY = 0.05  # seconds between two looks at the wire while there is a backlog
+DELIVER_AGAIN = 15.0  # seconds until a hint whose job is still queued is sent again
 
 TRY_LOCK = "select pg_try_advisory_xact_lock(:key)"
 
 
 class Delivery:
-    """The tick. Every worker process has one; a lock saves them from all doing the same work, and that is all it is for: two
-    deliveries of an attempt do no harm. It holds nothing between ticks, so a frozen process keeps nobody waiting.
+    """Delivers due jobs, in every worker process.
 
-    `types` says which job types some live worker knows: others stay in the log until there is one, and so do those that are
-    paused.
+    An advisory lock lets one process at a time deliver, to save work: delivering an attempt twice
+    is harmless. The lock is free between ticks, so a frozen process blocks nobody.
     """
 
     def __init__(self, database: Database, view: JobsView, wire: Wire, types: Callable[[], Awaitable[Collection[str]]]) -> None:
+        """`types` returns the job types that a living worker runs.
+
+        Jobs of other types, and of paused ones, stay in the log.
+        """
         self._database = database
         self._view = view
         self._wire = wire
@@ -48,7 +53,10 @@ class Delivery:
         self._backlogs: dict[str, _Backlog] = {}
 
     async def run(self) -> None:
-        """Ticks until cancelled. While PostgreSQL is away, nothing is delivered and nothing is lost."""
+        """Ticks until cancelled.
+
+        While PostgreSQL is away nothing is delivered, and nothing is lost.
+        """
         while True:
             try:
                 pause = await self.deliver_due_jobs()
@@ -58,7 +66,7 @@ class Delivery:
             await self._next_tick(pause)
 
     async def _next_tick(self, pause: float) -> None:
-        """Waits for so many seconds, or until the next part of a backlog is wanted."""
+        """Waits for `pause` seconds, or until the next part of a backlog is wanted."""
         due = time.monotonic() + pause
         while (left := due - time.monotonic()) > 0:
             await asyncio.sleep(min(left, LOOK_EVERY) if self._backlogs else left)
@@ -66,8 +74,8 @@ class Delivery:
                 return
 
     async def _enough(self) -> set[str]:
-        """Of the types that have a backlog, those whose last part has not been taken by half."""
-        return {type for type in self._backlogs if await self._wire.length(type) > WINDOW // 2}
+        """The types with a backlog of whose last part more than half is still on the wire."""
+        return {job_type for job_type in self._backlogs if await self._wire.length(job_type) > WINDOW // 2}
 
     async def deliver_due_jobs(self) -> float:
         """One tick. Returns the seconds until the next one is wanted."""
@@ -76,42 +84,55 @@ class Delivery:
             if not await self._database.fetch_val(TRY_LOCK, {"key": DELIVERING}):
                 return TICK
             paused = await self._pauses.in_force()
-            types = [type for type in await self._types() if type not in paused]
-            parts = {type: await self._next_part(type) for type in types if type not in enough or self._is_old(type)}
+            types = [job_type for job_type in await self._types() if job_type not in paused]
+            wanted = [job_type for job_type in types if job_type not in enough or self._is_old(job_type)]
+            parts = {job_type: await self._next_part(job_type) for job_type in wanted}
             next_due = await self._view.next_due(types)
         now = time.monotonic()
         waiting = {AttemptId(job.job_id, job.attempt): job for part in parts.values() for job in part.jobs}
-        self._delivered = {id: at for id, at in self._delivered.items() if id in waiting and now - at < DELIVER_AGAIN}
-        hints = [Hint(id, job.type, job.run_at) for id, job in waiting.items() if id not in self._delivered]
+        delivered = self._delivered.items()
+        self._delivered = {attempt_id: at for attempt_id, at in delivered if attempt_id in waiting and now - at < DELIVER_AGAIN}
+        hints = [
+            Hint(attempt_id, job.type, job.run_at) for attempt_id, job in waiting.items() if attempt_id not in self._delivered
+        ]
         self._wire.push(hints, even_if_full=True)
         self._delivered.update((hint.id, now) for hint in hints)
-        # Not before the push: where no tick comes of it, the next one begins at the same place.
-        backlogs = self._backlogs | {type: part.backlog for type, part in parts.items()}
-        self._backlogs = {type: backlog for type, backlog in backlogs.items() if backlog is not None and type in types}
+        # The place in the backlog moves only after the push, so a tick that failed before it is
+        # repeated from the same place.
+        backlogs = self._backlogs | {job_type: part.backlog for job_type, part in parts.items()}
+        self._backlogs = {
+            job_type: backlog for job_type, backlog in backlogs.items() if backlog is not None and job_type in types
+        }
         return TICK if next_due is None else min(TICK, max(next_due, 0.01))
 
-    async def _next_part(self, type: str) -> "_Part":
-        """What is to be on the wire: all that is due, or the next part of a backlog."""
-        backlog = self._backlogs.get(type)
-        if backlog is None or self._is_old(type):
+    async def _next_part(self, job_type: str) -> "_Part":
+        """The jobs that must be on the wire now: all that are due, or the next part of a backlog."""
+        backlog = self._backlogs.get(job_type)
+        if backlog is None or self._is_old(job_type):
             backlog = _Backlog(time.monotonic(), None)
-        jobs = await self._view.due(type, after=backlog.delivered, limit=WINDOW)
+        jobs = await self._view.due(job_type, after=backlog.delivered, limit=WINDOW)
         return _Part(jobs, _Backlog(backlog.since, jobs[-1]) if len(jobs) == WINDOW else None)
 
-    def _is_old(self, type: str) -> bool:
-        return time.monotonic() - self._backlogs[type].since >= DELIVER_AGAIN
+    def _is_old(self, job_type: str) -> bool:
+        """Whether the backlog must be delivered again from its start."""
+        return time.monotonic() - self._backlogs[job_type].since >= DELIVER_AGAIN
 
 
 class _Backlog(NamedTuple):
-    """More of a type is due than the window holds. Since then it is delivered part by part, and `delivered` was the last. What
-    was due before that, and came to be only later, is found when all is delivered again."""
+    """More jobs of a type are due than the window holds, so they are delivered part by part.
+
+    A job that becomes due before the place `delivered` is found when the backlog is delivered again
+    from its start.
+    """
 
     since: float
+    """Seconds of `time.monotonic()` when the first part was delivered."""
     delivered: Due | None
+    """The last job that was delivered; None at the start."""
 
 
 class _Part(NamedTuple):
-    """Jobs of a type that are to be on the wire now, and the backlog that is left when they are."""
+    """Jobs of a type that must be on the wire now, and the backlog after them."""
 
     jobs: Sequence[Due]
     backlog: _Backlog | None

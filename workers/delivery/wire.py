@@ -1,4 +1,8 @@
-"""The wire carries hints to workers. Here are its words (hint, claim, capacity) and the wire inside one process."""
+"""The wire: carries hints that jobs are due to the workers, which claim them.
+
+Here are its values `Hint`, `Claim` and `Capacity`, its interface `Wire`, and `LocalWire` for one
+process. A hint may be lost, late or doubled: the log decides whether an attempt starts.
+"""
 
 import asyncio
 import contextlib
@@ -14,7 +18,10 @@ WINDOW = 2_000  # hints of one type on the wire at once, whatever the backlog
 
 
 class AttemptId(NamedTuple):
-    """Also arq's job id, in the form `<job_id>:<attempt>`: a fresh one for each attempt, since arq hides an id it has seen."""
+    """One attempt of one job. `str` gives arq's job id, `<job_id>:<attempt>`.
+
+    Each attempt has an id of its own, because arq ignores an id it has seen before.
+    """
 
     job_id: str
     attempt: int
@@ -24,7 +31,7 @@ class AttemptId(NamedTuple):
 
 
 class Hint(NamedTuple):
-    """An attempt that waits to be run."""
+    """Says that an attempt is due at `run_at`."""
 
     id: AttemptId
     type: str
@@ -32,56 +39,70 @@ class Hint(NamedTuple):
 
     @classmethod
     def of(cls, job: Job) -> "Hint":
+        """The hint for the attempt that a queued job waits for."""
         return cls(AttemptId(job.id, job.attempt), job.type, job.run_at)
 
 
 class Claim(NamedTuple):
-    """A hint that was taken from the queue of `type`."""
+    """A hint that a worker has taken from the queue of `type`, to start its attempt."""
 
     id: AttemptId
     type: str
 
 
 class Capacity(NamedTuple):
-    """What a worker has room for: so many jobs of these types, the first in the list being the first to be asked. Of a type in
-    `idle` nothing runs here: it gets a slot before the others get a second one, and where none of it waits, one of at most
-    `kept` slots stays free for it. So the long jobs of one type never hold every slot against another."""
+    """How many jobs a worker can still take, and of which types.
+
+    A type in `idle` gets a slot before the others get a second one. If no job of it waits, one slot
+    stays free for it, so the long jobs of one type cannot hold every slot against another type.
+    """
 
     slots: int
+    """Free slots."""
     kept: int
+    """At most so many slots stay free for idle types."""
     types: Sequence[str]
+    """The job types that this worker runs, in the order in which their queues are read."""
     idle: Collection[str]
+    """Those of `types` of which this worker runs no job now."""
 
 
 class Wire(Protocol):
-    """Carries hints to workers: inside the process (`LocalWire`), or over Redis (`workers/redis_wire.py`)."""
+    """Carries hints to workers, inside the process (`LocalWire`) or over Redis (`RedisWire`)."""
 
     async def start(self) -> None: ...
 
     async def stop(self) -> None: ...
 
     def push(self, hints: Iterable[Hint], *, even_if_full: bool = False) -> None:
-        """Never waits and never raises. What does not fit is left to the tick."""
+        """Sends hints. Never waits and never raises.
 
-    async def claim(self, room: Capacity) -> list[Claim]:
-        """Takes as many as there is room for: of each type those that have waited longest, of all types in turn."""
+        A hint for a queue of more than `WINDOW` hints is dropped unless `even_if_full`. The tick
+        sends it again later.
+        """
+
+    async def claim(self, capacity: Capacity) -> list[Claim]:
+        """Takes as many hints as `capacity` allows: the oldest of each type, all types in turn."""
 
     def settle(self, claim: Claim) -> None:
-        """The claimed attempt was started, or need not be."""
+        """Removes a claimed hint for good, because its attempt was started or refused."""
 
     async def wait(self) -> None:
-        """Returns when there may be something to claim, and after a second at the latest."""
+        """Returns when there may be a hint to claim, and after a second at the latest."""
 
-    async def length(self, type: str) -> int:
-        """How many hints of a type are on the wire; `WINDOW` while it is away, as nothing can be delivered then."""
+    async def length(self, job_type: str) -> int:
+        """How many hints of a type are on the wire.
+
+        `WINDOW` while the wire is away, so that the tick waits.
+        """
 
 
 class LocalWire:
-    """Where there is no Redis: the worker in this process is the only one to tell."""
+    """The wire without Redis, for the one worker in this process."""
 
     def __init__(self) -> None:
         self._queues: defaultdict[str, list[tuple[datetime, AttemptId]]] = defaultdict(list)
-        self._ids: set[AttemptId] = set()  # of those that wait, and no others: what was claimed and lost is delivered again
+        self._ids: set[AttemptId] = set()  # the ids in `_queues`; a claimed id may be pushed again
         self._pushed = asyncio.Event()
 
     async def start(self) -> None: ...
@@ -96,13 +117,13 @@ class LocalWire:
                 heapq.heappush(queue, (hint.run_at, hint.id))
         self._pushed.set()
 
-    async def claim(self, room: Capacity) -> list[Claim]:
+    async def claim(self, capacity: Capacity) -> list[Claim]:
         self._pushed.clear()
-        first = [type for type in room.types if type in room.idle and self._queues[type]]
-        claimed = [self._pop(type) for type in first[: room.slots]]
-        most = room.slots - min(room.kept, len(room.idle) - len(claimed))
-        while len(claimed) < most and (waiting := [type for type in room.types if self._queues[type]]):
-            claimed += [self._pop(type) for type in waiting[: most - len(claimed)]]
+        first = [job_type for job_type in capacity.types if job_type in capacity.idle and self._queues[job_type]]
+        claimed = [self._pop(job_type) for job_type in first[: capacity.slots]]
+        most = capacity.slots - min(capacity.kept, len(capacity.idle) - len(claimed))
+        while len(claimed) < most and (waiting := [job_type for job_type in capacity.types if self._queues[job_type]]):
+            claimed += [self._pop(job_type) for job_type in waiting[: most - len(claimed)]]
         return claimed
 
     def settle(self, claim: Claim) -> None: ...
@@ -111,10 +132,10 @@ class LocalWire:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._pushed.wait(), 1)
 
-    async def length(self, type: str) -> int:
-        return len(self._queues[type])
+    async def length(self, job_type: str) -> int:
+        return len(self._queues[job_type])
 
-    def _pop(self, type: str) -> Claim:
-        _, id = heapq.heappop(self._queues[type])
-        self._ids.discard(id)
-        return Claim(id, type)
+    def _pop(self, job_type: str) -> Claim:
+        _, attempt_id = heapq.heappop(self._queues[job_type])
+        self._ids.discard(attempt_id)
+        return Claim(attempt_id, job_type)
