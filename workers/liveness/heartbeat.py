@@ -1,10 +1,13 @@
-"""Liveness: heartbeats, and jobs whose worker is gone.
+"""Heartbeats of the worker in this process, and the rescue of jobs whose worker is gone.
 
-A worker is gone when it has been silent for a lease, by the database's clock. That is said once and for ever (`gone_at`),
-before any of its jobs is touched; a worker that comes back finds it said, stops its tasks and registers under a new id. Silence
-counts only while the database could be written: a rescuer waits a full lease after its own heartbeats have become regular, and
-after the start of PostgreSQL, or a restart of the database would rescue the whole fleet. Its own silence it measures by the
-database's clock too, since the clocks of a machine that sleeps stand still.
+A worker is gone when it has been silent for a lease, by the database's clock. `gone_at` records
+that once and for ever, before any of its jobs is touched. A worker that comes back finds `gone_at`,
+stops its handlers and registers under a new id.
+
+Silence counts only if the other worker could have written. Therefore a rescuer waits a full lease
+after its own heartbeats have become regular, and after the start of PostgreSQL. Otherwise a restart
+of the database would declare every worker gone. A rescuer measures its own silence by the
+database's clock too, because the clocks of a sleeping machine stand still.
 """
 
 import asyncio
@@ -35,10 +38,10 @@ from workers.liveness.worker_table import BEAT, DECLARE_GONE, LEAVE, REGISTER, p
 
 log = structlog.get_logger(__name__)
 
-HEARTBEAT = 3.0  # seconds
-BEAT_TIMEOUT = 3.0  # seconds; an answer that takes longer never comes, and the next beat has another connection
-LEASE = 10.0  # seconds
-MOST_AT_ONCE = 500
+HEARTBEAT = 3.0  # seconds between two beats
+BEAT_TIMEOUT = 3.0  # seconds to wait for the answer to a beat; the next beat uses another connection
+LEASE = 10.0  # seconds of silence after which a worker is gone
+MOST_AT_ONCE = 500  # jobs that one rescue reads
 
 LEFT_BEHIND = f"""
 select {JOB_COLUMNS} from jobs j
@@ -49,9 +52,12 @@ limit {MOST_AT_ONCE}
 
 
 class Heartbeat:
-    """The heartbeat of the worker in this process, and beside it the rescue of others. It beats in the loop that does the work:
-    a blocked event loop is a dead worker. A rescue waits for the log as long as the log lets it wait, and no beat waits for a
-    rescue: a connection that hangs must not make a living worker look dead."""
+    """Beats for the worker of this process, and rescues the jobs of others in a second task.
+
+    It beats in the event loop of the handlers, because a worker with a blocked loop counts as dead.
+    A beat never waits for a rescue, because a hanging connection must not make a living worker look
+    dead.
+    """
 
     def __init__(
         self,
@@ -62,8 +68,9 @@ class Heartbeat:
         runner: Runner,
         job_types: Mapping[str, JobType[Any]],
     ) -> None:
-        # Connections of its own: handlers that use up the pool must not stop the heart. One each for the beat, for the rescue and
-        # for delivery's question who is there: two that hang must not keep the third from beating.
+        # A pool of its own, because handlers that use up the shared pool must not stop the beat. It
+        # has one connection each for the beat, the rescue and `present_types`, because a beat must
+        # go on while the other two hang.
         self._database = Database(database.url, pool_size=3)
         self._store = store
         self._view = JobsView(self._database)
@@ -77,11 +84,15 @@ class Heartbeat:
         self._abandoned: dict[str, Job] = {}
 
     async def start(self) -> None:
+        """Registers this worker. Raises the errors of the database (`DATABASE_ERRORS`)."""
         await self._database.connect()
         await self._register(self._runner.worker_id)
 
     async def stop(self) -> None:
-        """Says goodbye, after everything was handed back. Raises what the database raises."""
+        """Marks this worker as gone, after its jobs were handed back.
+
+        Raises the errors of the database (`DATABASE_ERRORS`).
+        """
         try:
             async with asyncio.timeout(BEAT_TIMEOUT):
                 await self._database.execute(LEAVE, {"id": self._runner.worker_id})
@@ -107,7 +118,8 @@ class Heartbeat:
 
     async def _rescue_on(self) -> None:
         while True:
-            # After each good beat: only then is it known whether the silence of others counts.
+            # Rescue only after a good beat, because the silence of others counts only while this
+            # process can write.
             await self._beaten.wait()
             self._beaten.clear()
             try:
@@ -116,17 +128,21 @@ class Heartbeat:
                 log_trouble(log, "rescue put off", error, worker=self._runner.worker_id)
 
     async def beat(self) -> None:
+        """Writes one heartbeat, extends the lease and reconciles.
+
+        Registers again if this worker was declared gone.
+        """
         asked_at = elapsed()
         beat = await self._database.fetch_one(BEAT, {"id": self._runner.worker_id, "stuck": stuck_json(self._runner)})
         if beat is None:
-            log.error("this worker was declared gone: it stops what it runs", worker=self._runner.worker_id)
+            log.error("this worker was declared gone: it stops its attempts and registers again", worker=self._runner.worker_id)
             self._last_beat = None
             self._runner.lose()
             fresh = new_worker_id()
             await self._register(fresh)
             self._runner.go_on(fresh)
             return
-        now = time.monotonic()  # after the answer: a beat that had to wait for it is a late one
+        now = time.monotonic()  # read after the answer, because a beat that waited long for it is late
         if self._last_beat is None or max(now - self._last_beat, beat["silent_for"]) > 2 * HEARTBEAT:
             self._regular_since = now
         self._last_beat, self._last_seen = now, beat["last_seen"]
@@ -134,24 +150,27 @@ class Heartbeat:
         await self._reconcile()
 
     async def rescue(self) -> None:
-        """Declares silent workers gone, and gives what they ran to others. Two rescuers at once do no harm."""
+        """Declares silent workers gone and retries or fails their jobs.
+
+        Two rescuers at once are harmless.
+        """
         if self._beats_regularly():
             values = {"me": self._runner.worker_id, "seen": self._last_seen, "lease": LEASE, "beat": 2 * HEARTBEAT}
             for row in await self._database.fetch_all(DECLARE_GONE, values):
                 log.warning("worker declared gone", worker=row["id"])
-        # Whether those of other types may be retried, a worker knows that knows them; here they would only take the room.
+        # Only types that this worker knows, because the job type says whether a retry is allowed.
         for row in await self._database.fetch_all(LEFT_BEHIND, {"types": list(self._job_types)}):
             await rescue_job(self._store, self._job_types, job_from(row))
-        for id, job in tuple(self._abandoned.items()):
-            if id not in self._runner.in_hand:
+        for job_id, job in tuple(self._abandoned.items()):
+            if job_id not in self._runner.in_hand:
                 await rescue_job(self._store, self._job_types, job)
 
     def _beats_regularly(self) -> bool:
-        """Whether the silence of others may be their own: not when the database was away, for them as for this process."""
+        """Whether this worker has beaten regularly for a lease, so the silence of others counts."""
         return self._last_beat is not None and time.monotonic() - self._regular_since > LEASE
 
     async def present_types(self) -> Collection[str]:
-        """The job types that some living worker knows."""
+        """The job types that at least one living worker runs."""
         return await present_types(self._database, lease=LEASE)
 
     async def _register(self, worker_id: str) -> None:
@@ -167,21 +186,26 @@ class Heartbeat:
         self._runner.lease(until=asked_at + LEASE)
 
     async def _reconcile(self) -> None:
-        """Compares what the log says this worker runs with what it has in hand. A cancel that was missed stops here; a job
-        that is not in hand for two beats was started by a write whose answer never came, and is rescued."""
-        # What is started while the list is being read is on neither side of the comparison.
+        """Compares the jobs that the view gives to this worker with the attempts in hand.
+
+        An attempt whose job is not listed was canceled, and the bus lost the message: it is
+        stopped. A listed job that is not in hand for two beats was started by a write whose answer
+        was lost: it is rescued.
+        """
+        # Copy the attempts before the view is read, because an attempt that starts meanwhile may be
+        # missing in the view.
         started = dict(self._runner.attempts)
         listed = {job.id: job for job in await self._view.held_by(self._runner.worker_id)}
-        for id, attempt in started.items():
-            if id not in listed or listed[id].attempt != attempt.number:
+        for job_id, attempt in started.items():
+            if job_id not in listed or listed[job_id].attempt != attempt.number:
                 attempt.interrupt(Interruption.OVER)
         unknown = listed.keys() - self._runner.in_hand.keys()
-        self._abandoned = {id: listed[id] for id in unknown & self._unknown}
+        self._abandoned = {job_id: listed[job_id] for job_id in unknown & self._unknown}
         self._unknown = unknown
 
 
 async def rescue_job(store: Store, job_types: Mapping[str, JobType[Any]], job: Job) -> None:
-    """The job's worker is gone: it is retried, or has failed, as its type says."""
+    """Retries a job whose worker is gone, or fails it, as its type and its attempts allow."""
     job_type = job_types[job.type]
     retry_in = job_type.backoff.after(job.attempt) if job_type.retry_when_worker_lost else None
     worker, attempt = job.worker or "", job.attempt
@@ -193,12 +217,15 @@ async def rescue_job(store: Store, job_types: Mapping[str, JobType[Any]], job: J
             actor="system:rescue",
         )
     except NotAllowed:
-        return  # It ended by itself, or somebody else rescued it.
+        return  # The attempt ended by itself, or another worker rescued the job.
     log.warning("job rescued", job_id=job.id, attempt=attempt, worker=worker, status=job.status)
 
 
 def stuck_json(runner: Runner) -> str:
-    """`[{jobId, attempt, type, seconds}]`: for how long each has been stuck."""
+    """The stuck handlers as JSON.
+
+    `[{jobId, attempt, type, seconds}]`. `seconds` says how long each has been stuck.
+    """
     now = time.monotonic()
     stuck = [
         {"jobId": handler.job_id, "attempt": handler.attempt, "type": handler.type, "seconds": now - handler.since}
@@ -208,5 +235,5 @@ def stuck_json(runner: Runner) -> str:
 
 
 def new_worker_id() -> str:
-    """Readable, and never given twice."""
+    """A new worker id: host, process id and a random part, so no id is given twice."""
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"

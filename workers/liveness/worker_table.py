@@ -1,4 +1,7 @@
-"""Who works: the table `workers` as others read it. Its rows are written by each worker's heart (`rescue.py`)."""
+"""Table `workers`: the SQL that reads and writes it, and the list of workers for people.
+
+Each worker's `Heartbeat` writes its row.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -36,14 +39,21 @@ select worker, id, type, attempt, started_at from jobs where status = 'processin
 
 
 class Presence(StrEnum):
+    """Whether a worker lives, as far as its heartbeats tell."""
+
     ALIVE = "alive"
     SILENT = "silent"
-    """For longer than the lease, and nobody has said yet that it is gone: PostgreSQL may have been away."""
+    """Silent for longer than the lease, and not declared gone yet.
+
+    PostgreSQL may have been away.
+    """
     GONE = "gone"
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
+    """A job that a worker runs."""
+
     job_id: str
     type: str
     attempt: int
@@ -52,7 +62,10 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class StuckHandler:
-    """It swallowed its cancellation. Its attempt has ended in the log, and what it writes is refused."""
+    """A handler that swallowed its cancellation.
+
+    Its attempt has ended, so the log refuses its writes.
+    """
 
     job_id: str
     type: str
@@ -62,6 +75,8 @@ class StuckHandler:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSeen:
+    """A worker as the list of workers shows it."""
+
     id: str
     host: str
     pid: int
@@ -76,17 +91,17 @@ class WorkerSeen:
 
 
 async def present_types(database: Database, *, lease: float) -> Collection[str]:
-    """The job types that some living worker knows."""
+    """The job types that at least one living worker runs."""
     return [row["type"] for row in await database.fetch_all(PRESENT_TYPES, {"lease": lease})]
 
 
-async def workers_present(database: Database, type: str, *, lease: float) -> int:
-    """How many living workers know a job type."""
-    return int(await database.fetch_val(PRESENT, {"type": type, "lease": lease}))
+async def workers_present(database: Database, job_type: str, *, lease: float) -> int:
+    """How many living workers run a job type. `lease` in seconds."""
+    return int(await database.fetch_val(PRESENT, {"type": job_type, "lease": lease}))
 
 
 async def workers_seen(database: Database, *, lease: float, remembered: timedelta) -> list[WorkerSeen]:
-    """The workers there are, the youngest first, then those that have gone within `remembered`."""
+    """At most `MOST` workers: the living, youngest first, then those gone within `remembered`."""
     rows = await database.fetch_all(WORKERS, {"lease": lease, "remembered": remembered, "most": MOST})
     async with database.raw() as connection:
         running = await connection.fetch(RUNNING, [row["id"] for row in rows])
@@ -130,7 +145,7 @@ with forgotten as (delete from workers where gone_at < now() - interval '30 days
 insert into workers (id, host, pid, job_types, slots) values (:id, :host, :pid, cast(:job_types as text[]), :slots)
 """
 
-# Answers with nothing where the worker was declared gone.
+# Returns no row if the worker was declared gone.
 BEAT = """
 update workers w set last_seen = now(), stuck = cast(:stuck as json) from workers before
 where w.id = :id and before.id = w.id and w.gone_at is null
@@ -139,8 +154,9 @@ returning w.last_seen, cast(extract(epoch from w.last_seen - before.last_seen) a
 
 LEAVE = "update workers set gone_at = now() where id = :id and gone_at is null"
 
-# Whose own last beat is an old one was frozen, asleep or cut off, and perhaps all others with it; and whether a beat that it has
-# no answer to yet came after a silence, it does not know.
+# The rescuer's own row must hold its last beat (`seen`), and that beat must be recent. A rescuer
+# whose own beat is late must not declare others gone, because it was frozen, asleep or cut off, and
+# the others may have shared the cause.
 DECLARE_GONE = """
 update workers set gone_at = now()
 where gone_at is null and last_seen < now() - make_interval(secs => :lease)
