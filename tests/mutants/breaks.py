@@ -484,7 +484,7 @@ BREAKS = (
     Break(
         "a start whose answer was lost is never found",
         "the job is processing for ever, by a worker that lives and does not know of it",
-        (Edit(RESCUE, "for id in unknown & self._unknown}", "for id in ()}"),),
+        (Edit(RESCUE, "for job_id in unknown & self._unknown}", "for job_id in ()}"),),
         (
             "tests/workers/liveness/test_reconcile.py::test_what_a_worker_started_without_knowing_it_is_rescued_after_two_heartbeats",
         ),
@@ -558,7 +558,7 @@ BREAKS = (
     Break(
         "a second delivery is run a second time",
         "the second delivery stops the first: the handler is never entered, and the attempt is spent",
-        (Edit(RUNNER, "claim.id in self._starting or (running is not None", "False and (running is not None"),),
+        (Edit(RUNNER, "if self.slots.holds(claim.id):", "if False:"),),
         (
             "tests/mutants/test_caught.py::test_a_hint_that_comes_again_while_its_attempt_is_being_started_is_settled_and_disturbs_nothing",
         ),
@@ -596,7 +596,7 @@ BREAKS = (
     Break(
         "a backlog is delivered once",
         "what was late behind the place where delivery stands waits until the backlog is gone",
-        (Edit(DELIVER, "time.monotonic() - self._backlogs[type].since >= DELIVER_AGAIN", "False"),),
+        (Edit(DELIVER, "time.monotonic() - self._backlogs[job_type].since >= DELIVER_AGAIN", "False"),),
         (
             "tests/workers/delivery/test_pick_up.py::test_what_comes_to_be_due_behind_a_backlog_s_place_is_found_when_all_is_delivered_again",
         ),

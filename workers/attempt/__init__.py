@@ -1,10 +1,10 @@
-"""One attempt of a job in a worker's hands.
+"""Runs one attempt of a job and records how it ended.
 
-attempt.py       one attempt of a job, from start to end
-context.py       the `Context` that a running handler gets
-failures.py      an exception as the log keeps it
-outcome_json.py  what an attempt leaves behind as JSON
-progress.py      progress of a running attempt on its way into the log
-runner.py        runs attempts in one worker process
-slots.py         the slots of one worker
+runner.py        starts attempts in the log, gives them slots, and stops them
+attempt.py       one attempt: calls the handler, stops it, appends its end
+slots.py         counts the attempts that one worker has in hand
+context.py       the `Context` of a running handler, with its fenced transaction
+progress.py      throttles the progress reports of an attempt
+outcome_json.py  turns a handler's result into JSON, or refuses it
+failures.py      turns an exception into the error that the log keeps
 """

@@ -2,11 +2,13 @@
 
 Invariants:
 
-- Nothing runs before its `started` is durable.
-- A handler's result counts only while the job has this attempt and this worker: `seq` guards each append, `Context.store` each
-  effect.
-- A handler's slot is free again once it has ended, or once its time to stop has passed, whatever the handler does.
-- Each attempt ends in the log. Where this worker does not write the end, a cancel or a rescue does.
+- A handler runs only after the `started` of its attempt is durable.
+- A handler's result counts only while the job has this attempt and this worker: `seq` guards each
+  append, and `Context.store` guards each effect.
+- A slot is free again once its handler has ended, or `PATIENCE` seconds after the handler was told
+  to stop.
+- `ended` is called once for each attempt that was begun, after the last write about it.
+- Each attempt ends in the log. If this worker does not write the end, a cancel or a rescue does.
 """
 
 import asyncio
@@ -36,45 +38,49 @@ from workers.resources import Resources
 
 log = structlog.get_logger(__name__)
 
-PATIENCE = 2.0  # seconds that a canceled handler has to stop, before it counts as stuck
+PATIENCE = 2.0  # seconds that a handler has to stop after it was told to; later it counts as stuck
 
 Send = Callable[[Job, Decision], Awaitable[Job]]
-"""Appends what is decided on a job to the log, in the worker's name. Raises `NotAllowed` once the job has moved on."""
+"""Appends the events of a decision to the log, in the worker's name.
+
+Raises:
+    NotAllowed: the job has ended or has another attempt.
+"""
 
 
 class Interruption(IntEnum):
-    """Why a running handler is stopped from outside. Of several reasons the first in this order counts."""
+    """Why a handler is stopped from outside. Of several reasons the smallest counts."""
 
-    OVER = 1  # canceled, or moved on to another attempt
+    OVER = 1  # the job was canceled, or has another attempt
     TIMEOUT = 2  # the deadline of the attempt has passed
     STOPPING = 3  # the worker is stopping
     LOST = 4  # the worker was declared gone
 
 
 class WorkerLost(Exception):
-    """Nothing may be recorded, because the worker was declared gone."""
+    """This worker was declared gone, so it may append nothing."""
 
 
 class Phase(Enum):
     """How far an attempt is."""
 
-    STARTING = auto()
-    STARTED = auto()  # the log says so
-    HANDLING = auto()
-    TOLD = auto()  # the handler was told to stop
-    ENDED = auto()  # the handler has ended, or nobody waits for it any longer
+    STARTING = auto()  # its `started` is being written
+    STARTED = auto()  # its `started` is durable
+    HANDLING = auto()  # its handler runs
+    TOLD = auto()  # its handler was told to stop
+    ENDED = auto()  # its handler has ended, or counts as stuck
 
 
 class Attempt:
-    """One attempt in this process's hands.
+    """One attempt that this process has in hand.
 
-    One task runs the handler and then records how it ended; canceling the task stops the handler. Where the handler ignores
-    that, a second task records the end, and the first one records nothing any more.
+    One task runs the handler and then records how it ended. Canceling the task stops the handler.
+    If the handler swallows that, a second task records the end, and the first one records nothing.
     """
 
     task: asyncio.Task[None]
     job: Job
-    """The job as last written here. Unset until the attempt was started."""
+    """The job after our last append. Unset until `begin`."""
 
     def __init__(
         self,
@@ -89,7 +95,11 @@ class Attempt:
         handed_back: Callable[[Job], None],
         ended: "Callable[[Attempt], None]",
     ) -> None:
-        """`handed_back` is called with a job that others may start at once, `ended` when nothing is left to do here."""
+        """`send` appends to the log; the attempt calls back through the other two.
+
+        `handed_back` gets a job that any worker may start at once. `ended` gets this attempt, once,
+        when nothing is left to do.
+        """
         self.id = claim.id
         self.job_id, self.number = claim.id
         self.worker = worker
@@ -103,36 +113,41 @@ class Attempt:
         self.progress: ProgressReports | None = None
         self._phase = Phase.STARTING
         self._interruption: Interruption | None = None
-        self._heard = 0  # the newest seq that was announced before we knew our own
-        self._doubted = False  # whether a change was announced since the log was last asked
+        self._heard = 0  # the newest seq that the bus announced before `begin`
+        self._doubted = False  # whether the bus announced a change since the log was last read
         self._asking: asyncio.Task[None] | None = None
         self._patience: asyncio.TimerHandle | None = None  # set once the handler was told to stop
         self._result: JSON = None
         self._error: BaseException | None = asyncio.CancelledError()
 
     def begin(self, job: Job) -> None:
-        """Runs the attempt: `job` was started for it."""
+        """Runs the attempt. `job` is the job as its `started` left it."""
         self.job = job
         self._phase = Phase.STARTED
         self.task = asyncio.create_task(self._run())
 
     def interrupt(self, why: Interruption) -> None:
-        """Stops the handler. Does nothing once it has ended."""
+        """Stops the handler, or keeps it from being called.
+
+        Does nothing once the handler has ended.
+        """
         if self._phase is Phase.ENDED:
             return
         self._interruption = why if self._interruption is None else min(why, self._interruption)
         if self._phase is Phase.HANDLING:
-            # In the loop's next turn, because a handler that already has what it waited for may end by itself.
+            # Wait for the loop's next turn, because a handler whose last wait is over may end by
+            # itself.
             asyncio.get_running_loop().call_soon(self._tell)
 
     def time_out(self) -> None:
         self.interrupt(Interruption.TIMEOUT)
 
     def hear(self, change: Change) -> None:
-        """Stops the handler when somebody else has moved the job on.
+        """Stops the handler if somebody else has canceled or restarted the job.
 
-        Our own events come back over the bus too; their `seq` is not newer than ours. The log is asked before anything is
-        stopped, because whoever reaches Redis can announce what is not so.
+        Our own events come back over the bus too, with a `seq` that is not newer than ours. The log
+        is read before anything is stopped, because anyone with access to Redis can announce a false
+        change.
         """
         if (change.attempt, change.status) == (self.number, Status.PROCESSING):
             return
@@ -144,24 +159,31 @@ class Attempt:
                 self._asking = asyncio.create_task(self._ask_the_log())
 
     async def report(self, result: JSON) -> None:
-        """Appends progress, throttled."""
+        """Appends progress to the log, throttled (`ProgressReports`)."""
         if self.progress is None:
             self.progress = ProgressReports(self._append_progress)
         await self.progress.report(result)
 
     def context(self) -> RunContext:
+        """The `Context` for the handler."""
         return RunContext(self.job, worker=self.worker, resources=self._resources, report=self.report)
 
     async def append(self, decide: Decision) -> Job:
+        """Appends the events of `decide`. Returns the job after them.
+
+        Raises:
+            NotAllowed: the job has ended or has another attempt.
+        """
         self.job = await self._send(self.job, decide)
         return self.job
 
     async def _run(self) -> None:
-        """Handles the job, then records how that ended."""
+        """Runs the handler, then records how it ended."""
         if self._heard > self.job.seq and not await self._is_still_ours():
             self.interrupt(Interruption.OVER)
         if self._interruption is Interruption.LOST:
-            # Nothing was done yet. Hand the job back, because a rescue would spend an attempt and end for good what costs money.
+            # Nothing was done yet. Hand the job back, because a rescue would spend an attempt, and
+            # would fail a costly job.
             self._interruption = Interruption.STOPPING
         elif self._interruption is None and not await self._handle():
             return
@@ -174,9 +196,9 @@ class Attempt:
                 self.interrupt(Interruption.OVER)
 
     async def _is_still_ours(self) -> bool:
-        """Whether the log has this attempt as ours.
+        """Whether the job is still processing in this attempt and this worker.
 
-        While the log is away nothing is stopped: the next write or heartbeat finds out.
+        If the database is away the answer is yes, because the next append or heartbeat finds out.
         """
         values = {"job_id": self.job_id, "attempt": self.number, "worker": self.worker}
         try:
@@ -185,14 +207,18 @@ class Attempt:
             return True
 
     async def _handle(self) -> bool:
-        """Runs the handler to its end. False where nobody waited for it any longer."""
+        """Runs the handler to its end.
+
+        False if it counted as stuck, so its end is recorded already.
+        """
         self._phase = Phase.HANDLING
         self._deadlines.add(self)
         result, error = await self._call_handler()
         if self._phase is Phase.ENDED:
             return False
         if self._phase is Phase.HANDLING and self._interruption in (Interruption.STOPPING, Interruption.TIMEOUT):
-            # The work is done. Record it, although the worker stops or the deadline passes at this very moment.
+            # The handler ended before it was told to stop. Record its result, because the work is
+            # done.
             self._interruption = None
         self._phase = Phase.ENDED
         self._deadlines.remove(self)
@@ -204,11 +230,11 @@ class Attempt:
         return True
 
     async def _call_handler(self) -> tuple[JSON, BaseException | None]:
-        """The handler's result, or what it raised."""
+        """The result of the handler, or the exception it raised."""
         try:
             return as_json(await self._job_type.run(self.context(), self._payload())), None
         except (SystemExit, KeyboardInterrupt) as raised:
-            # asyncio would let these end the whole worker.
+            # asyncio would end the whole worker with these.
             error = TriedToExit(f"the handler raised {raised!r}")
             error.__cause__ = raised
             return None, error
@@ -222,7 +248,7 @@ class Attempt:
             fields = [
                 ".".join(map(str, problem["loc"])) for problem in error.errors(include_url=False, include_input=False)[:10]
             ]
-            raise InvalidPayload(f"the stored payload is not one of this job type: see {', '.join(fields)}") from error
+            raise InvalidPayload(f"the stored payload does not fit this job type: see {', '.join(fields)}") from error
         return payload
 
     def _tell(self) -> None:
@@ -235,19 +261,21 @@ class Attempt:
         self._patience = asyncio.get_running_loop().call_later(PATIENCE, self._give_up)
 
     def _give_up(self) -> None:
-        """The handler swallows its cancellation: its attempt ends without it."""
+        """Ends the attempt without its handler, which swallowed its cancellation."""
         self._phase = Phase.ENDED
         log.error("handler swallows its cancellation", job_id=self.job_id, attempt=self.number, type=self._job_type.name)
         self._slots.keep_stuck(self.task, StuckHandler(self.job_id, self.number, self._job_type.name))
         self.task = asyncio.create_task(self._record())
 
     async def _record(self) -> None:
-        """Writes how the attempt ended. Another attempt may use its slot meanwhile."""
+        """Records how the attempt ended. Another attempt may use its slot meanwhile."""
         self._phase = Phase.ENDED
         self._slots.record(self.id)
         try:
             ended = await self._end()
-            if ended.status is not Status.COMPLETED:  # The history says so. A line for each would cost more than the attempt.
+            # A completed attempt gets no line, because the line would cost more than the attempt.
+            # The history has its event.
+            if ended.status is not Status.COMPLETED:
                 name = ended.error and ended.error.name
                 log.info(
                     "attempt ended", job_id=ended.id, attempt=self.number, type=ended.type, status=ended.status, error=name
@@ -286,7 +314,10 @@ class Attempt:
         return job
 
     async def _record_outcome(self) -> Job:
-        """Appends the attempt's end as the handler ended. The log refuses it after a cancel, which is how we learn of that."""
+        """Appends the attempt's end as the handler ended.
+
+        After a cancel the log refuses it with `NotAllowed`.
+        """
         match self._error:
             case None:
                 return await self.append(
@@ -318,11 +349,14 @@ class InvalidPayload(Final):
 
 
 class TriedToExit(Final):
-    """A handler may not end the process."""
+    """The handler raised `SystemExit` or `KeyboardInterrupt`.
+
+    A handler may not end the process.
+    """
 
 
 async def _shake_off(task: asyncio.Task[Any]) -> None:
-    """Drops a cancellation that was meant for the handler and may still be on its way, so that it does not hit what follows."""
+    """Drops a late cancellation of the handler, because it would hit the write of the end."""
     while task.uncancel():
         pass
     with contextlib.suppress(asyncio.CancelledError):

@@ -1,4 +1,4 @@
-"""The `Context` that a running handler gets."""
+"""The `Context` of a running handler, with its fenced transaction."""
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,10 +14,10 @@ select 1 from jobs where id = :job_id and attempt = :attempt and worker = :worke
 
 
 class RunContext:
-    """Gives a handler its job, its resources, progress reports and the fenced transaction."""
+    """The `Context` (`workers/job_type.py`) of one attempt."""
 
     def __init__(self, job: Job, *, worker: str, resources: Resources, report: Callable[[JSON], Awaitable[None]]) -> None:
-        """`job` as it was started, by `worker`."""
+        """`job` as its `started` left it; `worker` is the id of the worker that started it."""
         self.job_id = job.id
         self.attempt = job.attempt
         self.user_id = job.user_id

@@ -1,7 +1,9 @@
-"""An exception as the log keeps it: its name, its message and its stack, readable, cut to a length, and without secrets.
+"""Turns an exception into the error for the log: readable, cut, and without secrets.
 
-The log is for ever, and what a server outside has said may be anything: a header sent back with our key, somebody's message. So of
-an exception that another library raised, and of those that led to ours, the stack keeps the type and the places, not the words.
+The log is kept for ever, and the message of a library's exception may quote a server outside: a
+header with our key, or the text of a Chatwork message. Therefore the message is left out for
+exceptions of HTTP libraries, and for library exceptions in the chain that led to ours. Their types
+and stack frames stay.
 """
 
 import sys
@@ -11,13 +13,13 @@ from collections.abc import Iterator
 from events.job import JobError
 from events.secret_redaction import scrubbed
 
-LONGEST_MESSAGE = 2_000  # characters of an error's message that are kept
-LONGEST_STACK = 16_000
-LONGEST_LOOKED_AT = 200_000  # characters of a text that are looked through for secrets; of a longer one the rest is dropped
+LONGEST_MESSAGE = 2_000  # characters
+LONGEST_STACK = 16_000  # characters
+LONGEST_LOOKED_AT = 200_000  # characters of a text that are searched for secrets; the rest is dropped
 MOST_LINKS = 20  # exceptions in one stack
-MOST_IN_A_GROUP = 5
+MOST_IN_A_GROUP = 5  # exceptions of one `ExceptionGroup`
 SPEAK_FOR_SERVERS = frozenset({"httpcore", "httpcore2", "httpx", "httpx2", "openai", "h11"})
-"""Libraries whose messages are what a server outside has answered."""
+"""Libraries whose exceptions quote the answers of servers outside."""
 
 CAUSE = "\nThe above exception was the direct cause of the following exception:\n\n"
 CONTEXT = "\nDuring handling of the above exception, another exception occurred:\n\n"
@@ -25,7 +27,7 @@ LEFT_OUT = "(the message is left out: it comes from outside)"
 
 
 def error_from(error: BaseException) -> JobError:
-    """An exception as it is kept: only characters that PostgreSQL takes."""
+    """The error for the log. Its texts hold only characters that PostgreSQL can store."""
     message = LEFT_OUT if _root(error) in SPEAK_FOR_SERVERS else _message(error)
     stack = "".join(_chain(error, set()))
     return JobError(type(error).__name__, _readable(message, LONGEST_MESSAGE), _readable(stack, LONGEST_STACK))
@@ -39,7 +41,7 @@ def _message(error: BaseException) -> str:
 
 
 def _chain(error: BaseException, seen: set[int]) -> Iterator[str]:
-    """As Python prints it: what led to the error first."""
+    """The lines of the stack in Python's order: the first cause comes first."""
     outermost = not seen
     seen.add(id(error))
     before, link = (error.__cause__, CAUSE) if error.__cause__ is not None else (error.__context__, CONTEXT)
@@ -70,7 +72,7 @@ def _headline(error: BaseException, *, outermost: bool) -> str:
 
 
 def _comes_from_outside(error: BaseException) -> bool:
-    """Whether a library made it: its class is one's, or its innermost frame is."""
+    """Whether a library defines the class of the exception, or raised it."""
     if _is_a_library(getattr(sys.modules.get(type(error).__module__), "__file__", None)):
         return True
     innermost = error.__traceback__

@@ -1,4 +1,4 @@
-"""What an attempt leaves behind as JSON: its result, or its error cut to a readable length."""
+"""Turns a handler's result or progress into JSON, or refuses it."""
 
 import math
 from typing import Any
@@ -8,7 +8,7 @@ import orjson
 from events.job import JSON
 from workers.outcomes import Final
 
-ROOM_FOR_WRAPPING = 10  # levels of nesting that events and answers put around a result: orjson writes no more than 254
+MOST_WRAPPING = 10  # levels of nesting that events and documents put around a result; orjson writes at most 254
 
 
 class NotJSON(Final):
@@ -16,12 +16,16 @@ class NotJSON(Final):
 
 
 def as_json(value: Any) -> JSON:
-    """A copy of `value` that holds only what JSON holds. Raises `NotJSON`."""
+    """A copy of `value` that holds only JSON.
+
+    Raises:
+        NotJSON: JSON cannot hold `value`, or it is nested too deeply.
+    """
     wrapped = value
-    for _ in range(ROOM_FOR_WRAPPING):
+    for _ in range(MOST_WRAPPING):
         wrapped = [wrapped]
     try:
-        text = orjson.dumps(wrapped)[ROOM_FOR_WRAPPING:-ROOM_FOR_WRAPPING]
+        text = orjson.dumps(wrapped)[MOST_WRAPPING:-MOST_WRAPPING]
         if b"null" in text and _has_no_json_number(value):
             raise NotJSON(f"{type(value).__name__} holds a number that is not JSON: NaN or an infinity")
         return orjson.loads(text)

@@ -1,4 +1,4 @@
-"""Progress of a running attempt on its way into the log."""
+"""Throttles the progress reports of an attempt on their way into the log."""
 
 import asyncio
 import time
@@ -12,11 +12,14 @@ PROGRESS_EVERY = 1.0  # seconds between two progress events of a job, after the 
 
 
 class ProgressReports:
-    """Progress on its way into the log: the first report and the first change at once, then at most one a second, and always
-    the last. One append at a time."""
+    """Appends the first two reports at once, then one in `PROGRESS_EVERY` seconds at most.
+
+    The last report is always appended.     One append runs at a time. A report that is overtaken by
+    a newer one is dropped.
+    """
 
     def __init__(self, append: Callable[[JSON], Coroutine[Any, Any, None]]) -> None:
-        """`append` writes one report; it does not raise where the log refuses it."""
+        """`append` writes one report. It must not raise when the log refuses the report."""
         self._send = append
         self._unsent: list[JSON] = []  # at most one: the newest
         self._appended = 0
@@ -26,6 +29,11 @@ class ProgressReports:
         self._sending: asyncio.Future[None] | None = None
 
     async def report(self, result: JSON) -> None:
+        """Appends `result`, now or later.
+
+        Raises:
+            NotJSON: JSON cannot hold `result`.
+        """
         self._unsent[:] = [as_json(result)]
         async with self._appending:
             if self._appended < 2 or self._wait <= 0:
@@ -34,13 +42,16 @@ class ProgressReports:
                 self._later = asyncio.create_task(self._append_later())
 
     def drop(self) -> None:
-        """Appends nothing more by itself."""
+        """Drops the report that still waits, and appends no more later."""
         self._unsent.clear()
         if self._later is not None:
             self._later.cancel()
 
     async def finish(self) -> None:
-        """Appends what is left. A refusal is left to whoever records the end."""
+        """Appends the report that still waits.
+
+        If the log refuses it, it refuses the attempt's end too.
+        """
         if self._later is not None:
             self._later.cancel()
             await asyncio.wait({self._later})
@@ -55,7 +66,7 @@ class ProgressReports:
         while self._unsent:
             await asyncio.sleep(self._wait)
             async with self._appending:
-                # A report that came just now may have been appended at once.
+                # `report` may have appended while this task waited for the lock.
                 if self._wait <= 0:
                     await self._append()
 
@@ -66,6 +77,7 @@ class ProgressReports:
             return
         self._appended += 1
         self._last_append = time.monotonic()
-        # Whoever waits for it may be cancelled: what was taken is sent all the same.
+        # Shield the append, because a cancelled handler must not lose a report that was taken off
+        # the list.
         self._sending = asyncio.ensure_future(self._send(self._unsent.pop()))
         await asyncio.shield(self._sending)

@@ -1,4 +1,4 @@
-"""Runs attempts in one worker process: starts them in the log, gives them slots, and stops them."""
+"""Starts attempts in the log, gives them slots, and stops them, for one worker process."""
 
 import asyncio
 import contextlib
@@ -22,11 +22,14 @@ from workers.resources import Resources
 
 log = structlog.get_logger(__name__)
 
-HAND_BACK_WITHIN = 10.0  # seconds; what could not be handed back by then is rescued by somebody else
+HAND_BACK_WITHIN = 10.0  # seconds that hand-backs may take; later the rescue of another worker retries the job
 
 
 class Runner:
-    """Runs attempts under one worker id, at most `slots` handlers at a time."""
+    """Runs attempts under one worker id, at most `slots` handlers at a time.
+
+    A call to `run` must come from the event loop, and returns at once.
+    """
 
     def __init__(
         self,
@@ -39,11 +42,11 @@ class Runner:
         slots: int,
         handed_back: Callable[[Job], None],
     ) -> None:
-        """`handed_back` is called with a job that others may start at once."""
+        """`handed_back` gets a job that any worker may start at once."""
         self.worker_id = worker_id
         self.slots = Slots(slots)
         self.attempts: dict[str, Attempt] = {}
-        """The attempts that were started, by job id."""
+        """The started attempts, by job id."""
         self._store = store
         self._resources = resources
         self._job_types = job_types
@@ -56,27 +59,30 @@ class Runner:
 
     @property
     def leased(self) -> bool:
-        """Whether nobody can have declared this worker gone by now."""
+        """Whether this worker is sure that no other worker has declared it gone."""
         return not self._lost and elapsed() < self._leased_until
 
     @property
     def free(self) -> int:
+        """How many attempts may be started now: none without a lease."""
         return self.slots.free if self.leased else 0
 
     @property
     def in_hand(self) -> dict[str, Attempt]:
-        """By job id what was started, and what may be started at any moment."""
-        return {id.job_id: attempt for id, attempt in self._starting.items()} | self.attempts
+        """The attempts that are started or being started, by job id."""
+        return {attempt.job_id: attempt for attempt in self._starting.values()} | self.attempts
 
     def run(self, claim: Claim, *, started: Callable[[], None]) -> None:
-        """Starts the claimed attempt, if the log allows it, and runs it. Calls `started` as soon as its `started` is durable or
-        refused: from then on nobody needs to be told that the job waits. A worker that may be gone starts nothing, and leaves it
-        to others."""
+        """Starts the claimed attempt in the log and runs it, if the log allows that.
+
+        `started` is called once the event `started` is durable or refused, because the hint is of
+        no more use then. Without a lease nothing is started and `started` is not called, so the
+        hint stays for other workers.
+        """
         if not self.leased:
             return
-        running = self.attempts.get(claim.id.job_id)
-        if claim.id in self._starting or (running is not None and running.number == claim.id.attempt):
-            # A second delivery. Redis excludes nobody, so this happens.
+        if self.slots.holds(claim.id):
+            # A second delivery of the same hint. Redis allows that.
             started()
             return
         attempt = self._starting[claim.id] = self.attempt_of(claim)
@@ -85,14 +91,17 @@ class Runner:
         answer.add_done_callback(lambda answer: self._begin(attempt, started, answer))
 
     async def stop(self, *, grace: float) -> None:
-        """Waits up to `grace` seconds for what runs, then hands it back. Nothing new may be run meanwhile."""
+        """Waits up to `grace` seconds for the running attempts, then hands the rest back.
+
+        The caller must call `run` no more.
+        """
         await self._all_ended(within=grace)
         self._interrupt_all(Interruption.STOPPING)
         await self._all_ended(within=PATIENCE + HAND_BACK_WITHIN)
         self._stop_listening()
 
     def attempt_of(self, claim: Claim) -> Attempt:
-        """The claimed attempt, in the hands of this worker."""
+        """An `Attempt` for the claim, tied to this worker."""
         return Attempt(
             claim,
             self._job_types[claim.type],
@@ -106,23 +115,23 @@ class Runner:
         )
 
     def lease(self, *, until: float) -> None:
-        """Nobody declares this worker gone before then (`elapsed`)."""
+        """Extends the lease. Nobody declares this worker gone before `until` (`elapsed` seconds)."""
         self._leased_until = until
         self.slots.freed.set()
 
     def lose(self) -> None:
-        """This worker was declared gone: others run what it ran. Stops it all, and runs no more until `go_on`."""
+        """Stops every attempt, because this worker was declared gone. Starts none until `go_on`."""
         self._lost = True
         self._interrupt_all(Interruption.LOST)
 
     def go_on(self, new_worker_id: str) -> None:
-        """Under a new id, which is registered: nobody takes it for gone."""
+        """Starts attempts again, under a new id that is registered already."""
         self.worker_id = new_worker_id
         self._lost = False
         self.slots.freed.set()
 
     def _begin(self, attempt: Attempt, started: Callable[[], None], answer: Answer) -> None:
-        """The log has said whether the attempt was started."""
+        """Begins the attempt if the log has started it, else frees its slot."""
         del self._starting[attempt.id]
         started()
         if (error := answer.exception()) is not None:
@@ -133,14 +142,14 @@ class Runner:
                 before.interrupt(Interruption.OVER)
             self.attempts[job.id] = attempt
             if not self.leased:
-                # Nothing was done yet. Hand it back, because a rescue would spend an attempt on it.
+                # Nothing was done yet. Hand the job back, because a rescue would spend an attempt.
                 attempt.interrupt(Interruption.STOPPING)
             attempt.begin(job)
             return
         self.slots.release(attempt.id)
 
     def _forget(self, attempt: Attempt) -> None:
-        """Nothing is left to do for this attempt."""
+        """Takes an attempt that has ended off the lists and frees its slot."""
         if self.attempts.get(attempt.job_id) is attempt:
             del self.attempts[attempt.job_id]
         self.slots.release(attempt.id)

@@ -1,4 +1,4 @@
-"""The slots of one worker: how many attempts it may run at once, and how many it runs now."""
+"""Counts the attempts that one worker has in hand."""
 
 import asyncio
 import time
@@ -9,20 +9,25 @@ from workers.delivery.wire import AttemptId
 
 @dataclass(frozen=True, slots=True)
 class StuckHandler:
-    """A handler that swallows its cancellation. Its attempt is over, and the log refuses what it writes."""
+    """A handler that swallows its cancellation.
+
+    Its attempt has ended, so the log refuses its writes.
+    """
 
     job_id: str
     attempt: int
     type: str
     since: float = field(default_factory=time.monotonic)
-    """`time.monotonic()` in seconds."""
+    """Seconds of `time.monotonic()`."""
 
 
 class Slots:
-    """Counts the attempts in this worker's hands, by their ids.
+    """The slots of one worker, by attempt id.
 
-    A handler that has ended frees its slot while the end of its attempt is still being written. At most `size` such writes are
-    under way: while PostgreSQL hangs, a worker must not take more and more jobs.
+    A slot is taken when its attempt is being started, and free for another attempt as soon as its
+    handler has ended. The end of the attempt may then still be on its way into the log. At most
+    `size` such writes are pending, because a worker must not take more and more jobs while
+    PostgreSQL hangs.
     """
 
     def __init__(self, size: int) -> None:
@@ -30,33 +35,44 @@ class Slots:
         self.freed = asyncio.Event()
         """Set when a slot becomes free."""
         self.stuck: dict[asyncio.Task[None], StuckHandler] = {}
-        self._taken: dict[AttemptId, str] = {}  # and the job type of each
-        self._recording: set[AttemptId] = set()
+        self._taken: dict[AttemptId, str] = {}  # attempt id -> job type
+        self._recording: set[AttemptId] = set()  # those of `_taken` whose handler has ended
 
     @property
     def free(self) -> int:
+        """How many more attempts may be taken."""
         taken = len(self._taken)
         return min(self.size - taken + len(self._recording), 2 * self.size - taken)
 
     @property
     def all_free(self) -> bool:
+        """Whether no attempt is in hand, not even one whose end is being written."""
         return not self._taken
 
     @property
     def running_types(self) -> set[str]:
-        """The job types of attempts that start or run. An attempt whose end is only being written does not count."""
+        """The job types of the attempts whose handlers have not ended yet."""
         return {job_type for attempt_id, job_type in self._taken.items() if attempt_id not in self._recording}
 
+    def holds(self, attempt_id: AttemptId) -> bool:
+        """Whether this attempt was taken and not released."""
+        return attempt_id in self._taken
+
     def take(self, attempt_id: AttemptId, job_type: str) -> None:
+        """Counts an attempt that is being started. The caller has asked `holds` first."""
         self._taken[attempt_id] = job_type
 
     def record(self, attempt_id: AttemptId) -> None:
-        """The handler has ended, and the end of its attempt is being written from now on."""
+        """Frees the slot for another attempt: the handler has ended, and the end is being written."""
         self._recording.add(attempt_id)
         self.freed.set()
 
     def release(self, attempt_id: AttemptId) -> None:
-        """Nothing is left to do for this attempt."""
+        """Forgets an attempt for which nothing is left to do.
+
+        Raises:
+            KeyError: the attempt was released already.
+        """
         del self._taken[attempt_id]
         self._recording.discard(attempt_id)
         self.freed.set()
