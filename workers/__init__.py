@@ -1,16 +1,16 @@
-"""Doing the work: from a hint that a job waits to its end in the log.
+"""Doing the work: from a hint that a job is due to the job's end in the log.
 
-attempt/      one attempt of a job in a worker's hands
-chatwork/     the Chatwork integration
-delivery/     how a job that waits reaches a worker
-http_body.py  the body of another server's answer, read with a limit on its size, as it was sent and decompressed
-job_type.py   what a job type is, and what its handler is handed
-liveness/     heartbeats, and the rescue of jobs whose worker is gone
-outcomes.py   how a handler may end other than by returning a result
-outgoing.py   the HTTP clients for services outside, Chatwork and the model
-pauses.py     pauses
-registry.py   every job type, one line each
-resources.py  what the job types share in one process
-summaries/    companies and their drafts
-worker.py     the worker, assembled
+registry.py       every job type, one line each: start reading here
+job_type.py       `JobType` and `Context`: all that a new job type needs
+outcomes.py       the exceptions by which a handler ends its job
+resources.py      the clients that all handlers of a process share
+worker.py         one worker process, assembled from delivery, attempts and liveness
+pauses.py         job types that may not start for a while
+outgoing_http.py  HTTP clients for Chatwork and the model: proxy and certificates
+http_body.py      reads an HTTP body with a size limit, also while decompressing it
+delivery/         brings a due job to a worker, through Redis or inside the process
+attempt/          runs one attempt of a job and records how it ended
+liveness/         heartbeats, and the rescue of jobs whose worker is gone
+chatwork/         the Chatwork client, its tables and its two job types
+summaries/        companies, their drafts, and the job type that writes a draft
 """

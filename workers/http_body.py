@@ -1,7 +1,8 @@
-"""The body of another server's answer, read with a limit on its size, as it was sent and decompressed.
+"""Reads an HTTP body with a limit on its size, before and after decompression.
 
-The HTTP client would decompress each piece whole before anybody could look at its length: 600 bytes of gzip within gzip become
-gigabytes. Here each coding is undone under the limit, off the event loop.
+The HTTP client decompresses each piece whole before its length can be checked, so 600 bytes of
+nested gzip could become gigabytes. Here each coding is undone under the limit, outside the event
+loop.
 """
 
 import asyncio
@@ -10,19 +11,25 @@ import zlib
 import httpx2 as httpx
 
 ACCEPT_ENCODING = "gzip"
-"""Send this as `accept-encoding`."""
+"""The request header `accept-encoding` that goes with `read_body`."""
 
 _MOST_CODINGS = 2
 _WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
 
 class UnreadableBody(Exception):
-    """The body is longer than allowed, or compressed in a way that cannot be undone. The message goes on after
-    "the answer", and quotes nothing of it."""
+    """The body is longer than allowed, or its compression cannot be undone.
+
+    The message continues a sentence that begins with "the answer", and quotes nothing of the body.
+    """
 
 
 async def read_body(response: httpx.Response, most: int) -> bytes:
-    """At most `most` bytes, of a response that was opened with `stream`. Raises `UnreadableBody`."""
+    """Reads a body of at most `most` bytes from a response that was opened with `stream`.
+
+    Raises:
+        UnreadableBody: the body is too long, or cannot be decompressed.
+    """
     body = bytearray()
     async for piece in response.aiter_raw():
         body += piece
@@ -44,7 +51,7 @@ def _decompressed(body: bytes, codings: list[str], most: int) -> bytes:
 def _inflated(body: bytes, window_bits: int, most: int) -> bytes:
     decompressor = zlib.decompressobj(window_bits)
     try:
-        # One byte more than allowed tells that there is more; nothing beyond it is ever made.
+        # One byte more than allowed is enough to see that the body is too long.
         inflated = decompressor.decompress(body, most + 1)
     except zlib.error:
         raise UnreadableBody("cannot be decompressed") from None

@@ -1,4 +1,7 @@
-"""What a job type is, and what its handler is handed. A new type is one file with a `JobType` and one line in `registry.py`."""
+"""`JobType`, and the `Context` and `Payload` of its handler.
+
+A new job type is one file that holds a `JobType`, and one line in `registry.py`.
+"""
 
 import hashlib
 import random
@@ -19,12 +22,12 @@ from workers.resources import Resources
 
 
 class Payload(BaseModel):
-    """The base of every payload: camelCase in JSON, snake_case in Python, and no field that nobody knows."""
+    """The base of payloads: camelCase in JSON, snake_case in Python, unknown fields refused."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
 
     def to_json(self) -> dict[str, JSON]:
-        """As it is stored: only the fields that were given."""
+        """The payload as it is stored: without the fields that are None."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
@@ -32,75 +35,103 @@ P = TypeVar("P", bound=Payload)
 
 
 class Unique(StrEnum):
-    """While a job is active (queued or processing), no second one of its type is accepted that …"""
+    """Which second job of a type is refused while a first one is queued or processing."""
 
-    PER_TYPE = "per type"
-    PER_PAYLOAD = "per payload"
-    PER_USER_AND_PAYLOAD = "per user and payload"
+    PER_TYPE = "per type"  # any
+    PER_PAYLOAD = "per payload"  # one with an equal payload
+    PER_USER_AND_PAYLOAD = "per user and payload"  # one of the same user with an equal payload
 
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """How long to wait before attempt n + 1: `first` × 2ⁿ⁻¹ seconds, at most `ceiling`, give or take `jitter`."""
+    """The wait before attempt n + 1: `first` × 2ⁿ⁻¹ seconds, at most `ceiling` seconds.
+
+    `jitter` is the share by which the wait varies at random: 0.2 means 20 % less or more.
+    """
 
     first: float = 1.0
     ceiling: float = 10.0
     jitter: float = 0.2
 
     def after(self, attempt: int) -> timedelta:
+        """The wait after attempt number `attempt`, which counts from 1."""
         seconds = min(self.first * 2 ** min(attempt - 1, 30), self.ceiling)
         return timedelta(seconds=min(seconds * random.uniform(1 - self.jitter, 1 + self.jitter), self.ceiling))
 
 
 class Context(Protocol):
-    """What a handler is handed beside its payload."""
+    """A handler's link to its job: ids, shared clients, progress, and a fenced transaction."""
 
     job_id: str
     attempt: int
     user_id: str | None
-    resources: "Resources"
+    resources: Resources
 
     @property
     def database(self) -> Database:
-        """For reading. What is stored goes through `store`."""
+        """For reading. Write only inside `store`."""
         ...
 
     async def progress(self, result: JSON) -> None:
-        """Says how far the work has come; becomes the job's `result` until the next. Call it as often as you like: the first
-        report and the first change after it are appended at once, then at most one a second, and always the last."""
+        """Reports how far the work is. The report is the job's `result` until the next one.
+
+        Call it as often as you like: the first two reports are appended to the log at once, then at
+        most one a second, and the last one always.
+
+        Raises:
+            NotJSON: JSON cannot hold `result`.
+        """
         ...
 
     def store(self) -> AbstractAsyncContextManager[None]:
-        """A short transaction around the effects of this attempt:
-        `async with context.store(): await context.database.execute(…)`. Its last statement checks that the job still has this
-        attempt and is processing; else nothing is stored and `AttemptOver` is raised. No network call and no new task inside
-        it. Upserts only: the next attempt may do all of it again."""
+        """A short transaction that commits only while this attempt owns the job.
+
+            async with context.store():
+                await context.database.execute(…)
+
+        Its last statement checks that the job is still processing in this attempt. Use no network
+        call and no new task inside it. Write upserts only, because the next attempt may write the
+        same again.
+
+        Raises:
+            AttemptOver: the job was canceled or has another attempt; nothing was stored.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class JobType(Generic[P]):
-    """A kind of work. `run` returns the job's result: anything JSON holds. A handler that raises is retried with `backoff`
-    until `max_attempts` attempts are spent; `deadline` (seconds) ends one attempt; `retry_when_worker_lost` says whether a
-    crash of the worker is retried (False for work that costs money). `calls` names the outside service it lives on: when that
-    one wants to be left alone for long, all types that call it are paused. `role` says who may queue, retry or repeat a job of
-    this type: admins only, or employees too."""
+    """One kind of job: its payload, its handler, and the rules for its attempts."""
 
     name: str
     payload: type[P]
     run: Callable[[Context, P], Awaitable[JSON]]
+    """The handler.
+
+    It returns the job's result. A handler that raises is retried, unless it raises `Final` or
+    `GiveUp`.
+    """
     deadline: float
+    """Seconds after which one attempt is stopped and counts as failed."""
     max_attempts: int = 5
     backoff: Backoff = field(default_factory=Backoff)
+    """The wait between two attempts."""
     retry_when_worker_lost: bool = True
+    """Whether a job is retried after its worker crashed. False for work that costs money."""
     title: str | None = None
-    """What people call it, in a few words. Without a title they read the name."""
+    """The name that people read. None shows `name`."""
     unique: Unique | None = None
+    """Which second job is refused while a first one is active. None refuses none."""
     calls: str | None = None
+    """The outside service that the handler calls.
+
+    When it asks for a long break, all types that call it are paused.
+    """
     role: Literal["admin", "employee"] = "admin"
+    """The lowest role that may queue, retry or repeat a job of this type."""
 
     def unique_key(self, payload: JSON, user_id: str | None) -> str | None:
-        """What two jobs of this type have in common if only one of them may be active; None if any number may be."""
+        """The key that only one active job may have; None if any number may be active."""
         match self.unique:
             case None:
                 return None

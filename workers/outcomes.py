@@ -1,14 +1,16 @@
-"""How a handler may end other than by returning a result."""
+"""The exceptions by which a handler ends its job without a result."""
 
 
 class AttemptOver(Exception):
-    """The job was canceled or has moved on to another attempt: what this one wanted to store was not stored."""
+    """The job was canceled or has another attempt. The effects of this one were not stored."""
 
 
 class Final(Exception):
-    """Raised by a handler (or subclassed): the job fails at once, whatever attempts are left. The error's name is the
-    class's."""
+    """A handler raises it, or a subclass, to fail its job without further attempts.
+
+    The log keeps the name of the class as the error's name.
+    """
 
 
 class GiveUp(Exception):
-    """Raised by a handler: the job is canceled by its own work, with this reason."""
+    """A handler raises it to cancel its own job. The message is the reason."""

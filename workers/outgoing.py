@@ -1,7 +1,7 @@
-"""The HTTP clients for services outside, Chatwork and the model: their proxy and the certificates that they trust.
+"""HTTP clients for Chatwork and the model: their proxy and the certificates they trust.
 
-The rules are curl's: https://curl.se/libcurl/c/CURLOPT_NOPROXY.html. The environment itself is read in one place only, and handed
-in; a client never looks there.
+`no_proxy` follows curl's rules: https://curl.se/libcurl/c/CURLOPT_NOPROXY.html. The clients ignore
+the environment, because only `service/config.py` reads it.
 """
 
 import ssl
@@ -20,16 +20,22 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """How requests leave. `proxy` is for https:// addresses; `no_proxy` is curl's list of hosts that are called directly."""
+    """The proxy and the trusted certificates for requests to services outside."""
 
     proxy: str | None = field(default=None, repr=False)  # may hold a password
+    """The proxy for https:// addresses."""
     no_proxy: str = ""
+    """The hosts that are called directly, as curl reads such a list."""
     certificates: Path | None = None
     """A PEM file of the authorities to trust, in place of the system's."""
 
     def client(self, base_url: str, **options: Any) -> "httpx.AsyncClient":
-        """A client for this one server. It follows no redirect, so the proxy can be chosen once."""
-        import httpx2 as httpx  # here, because the settings of every command import this file
+        """A client for one server. It follows no redirects, so the proxy can be chosen once.
+
+        Raises:
+            OSError: the certificate file cannot be read or holds no certificate.
+        """
+        import httpx2 as httpx  # here, because every command imports this file through its settings
 
         context = trusting(self.certificates)
         proxy = self.proxy_for(base_url)
@@ -45,7 +51,7 @@ class Outgoing:
         )
 
     def proxy_for(self, url: str) -> str | None:
-        """The proxy that requests to `url` go through; None where they go directly, as they do to this machine itself."""
+        """The proxy for requests to `url`; None for a direct connection, as to this machine."""
         parts = urlsplit(url)
         host = (parts.hostname or "").rstrip(".")
         if self.proxy is None or parts.scheme != "https" or _is_this_machine(host):
@@ -55,7 +61,11 @@ class Outgoing:
 
 
 def trusting(certificates: Path | None) -> ssl.SSLContext | None:
-    """Trust in these authorities; None for the system's. Raises `OSError` for a file that cannot be read or holds none."""
+    """A TLS context that trusts these authorities; None stands for the system's.
+
+    Raises:
+        OSError: the file cannot be read or holds no certificate.
+    """
     return None if certificates is None else ssl.create_default_context(cafile=certificates)
 
 
@@ -83,10 +93,13 @@ def _matches(entry: str, host: str, port: int) -> bool:
 
 
 def _split_port(entry: str) -> tuple[str, str | None]:
-    """`[::1]:443`, `example.com:443`, and all forms without a port. A bare IPv6 address has colons too."""
+    """Splits `[::1]:443`, `example.com:443`, and all forms without a port.
+
+    A bare IPv6 address has several colons and no port.
+    """
     if entry.startswith("["):
         name, _, port = entry[1:].partition("]")
-        # As in `[2001:db8::]/32`.
+        # The rest of `[2001:db8::]/32` is a prefix length.
         return (name + port, None) if port.startswith("/") else (name, port.removeprefix(":") or None)
     if entry.count(":") == 1:
         name, _, port = entry.partition(":")

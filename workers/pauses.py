@@ -1,7 +1,8 @@
-"""Pauses: job types of which nothing is started for a while, by an operator's wish or because the outside world asked for it.
+"""Pauses: job types of which no job may start for a while.
 
-A pause is state of the service, not of a job: it stands outside the log, and a job that waits behind one is simply queued. What
-runs goes on.
+An operator pauses a type, or a service outside asks for a break. A pause belongs to the service,
+not to a job, so it is not in the log, and a job that waits for its end is just queued. Running jobs
+go on.
 """
 
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from datetime import datetime, timedelta
 
 from events.database import ConstraintViolated, Database
 
-# A pause without an end is an operator's: nothing but a resume ends it.
+# `until` is null for a pause that lasts until an operator resumes the type.
 PAUSE = """
 insert into pauses (type, until, reason, actor) values (:type, :until, :reason, :actor)
 on conflict (type) do update set since = now(), until = excluded.until, reason = excluded.reason, actor = excluded.actor
@@ -29,7 +30,7 @@ IN_FORCE = "select type, since, until, reason, actor from pauses where until is 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Nothing of `type` is started until `until` (None: until somebody resumes it)."""
+    """No job of `type` starts before `until`. None means until somebody resumes it."""
 
     type: str
     since: datetime
@@ -43,26 +44,32 @@ class OverAlready(ValueError):
 
 
 class Pauses:
+    """Reads and writes the table `pauses`."""
+
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def pause(self, type: str, *, until: datetime | None, reason: str, actor: str) -> None:
-        """Until then; None for until it is resumed. Replaces the pause there is. Raises `OverAlready`."""
+    async def pause(self, job_type: str, *, until: datetime | None, reason: str, actor: str) -> None:
+        """Pauses a job type, in place of any pause it has. `until` None lasts until it is resumed.
+
+        Raises:
+            OverAlready: `until` is not in the future.
+        """
         try:
-            await self._database.execute(PAUSE, {"type": type, "until": until, "reason": reason, "actor": actor})
+            await self._database.execute(PAUSE, {"type": job_type, "until": until, "reason": reason, "actor": actor})
         except ConstraintViolated as error:
             if error.constraint_name != "a_pause_ends_after_it_began":
                 raise
             raise OverAlready("the pause would be over already") from error
 
     async def pause_at_least(self, types: list[str], seconds: float, *, reason: str, actor: str) -> None:
-        """For so many seconds from now. A pause that lasts longer stays as it is."""
+        """Pauses each type for `seconds` from now. A pause that lasts longer stays as it is."""
         values = {"types": types, "pause": timedelta(seconds=seconds), "reason": reason, "actor": actor}
         await self._database.execute(PAUSE_AT_LEAST, values)
 
-    async def resume(self, type: str) -> None:
-        await self._database.execute(RESUME, {"type": type})
+    async def resume(self, job_type: str) -> None:
+        await self._database.execute(RESUME, {"type": job_type})
 
     async def in_force(self) -> dict[str, Pause]:
-        """The pauses of this moment, by type."""
+        """The pauses in force now, by job type."""
         return {row["type"]: Pause(**dict(row)) for row in await self._database.fetch_all(IN_FORCE)}

@@ -1,4 +1,8 @@
-"""Every job type, one line each. Adding one touches nothing else."""
+"""Every job type, one line each.
+
+To add a job type, write its file (`workers/job_type.py` says how) and add its line here. Queueing,
+delivery, retries, the API and the page then know it.
+"""
 
 from typing import Any
 
@@ -19,10 +23,14 @@ JOB_TYPES: dict[str, JobType[Any]] = {
 
 
 def types_that_call(service: str) -> list[str]:
+    """The names of the job types that call this service outside, such as "Chatwork"."""
     return [job_type.name for job_type in JOB_TYPES.values() if job_type.calls == service]
 
 
-def unique_key(type: str, payload: JSON, user_id: str | None) -> str | None:
-    """What at most one active job may have in common with this one; None for any number, and for a type that is no more."""
-    job_type = JOB_TYPES.get(type)
+def unique_key(name: str, payload: JSON, user_id: str | None) -> str | None:
+    """The key that only one active job may have; None if any number may be active.
+
+    A stored job may have a type that no longer exists. Its key is None too.
+    """
+    job_type = JOB_TYPES.get(name)
     return None if job_type is None else job_type.unique_key(payload, user_id)

@@ -1,4 +1,4 @@
-"""What the job types share in one process: the database, Chatwork's client, the summariser."""
+"""The clients that all handlers of a process share."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,12 @@ from workers.summaries.summariser import Summariser
 
 @dataclass(frozen=True, slots=True)
 class Resources:
+    """The database, Chatwork and the summariser, as a handler finds them in its `Context`."""
+
     database: Database
-    chatwork: "Chatwork | None"
-    """None without a token: nobody can queue a sync then, and one queued before fails at once."""
-    summariser: "Summariser"
+    chatwork: Chatwork | None
+    """None without a token.
+
+    Then no sync can be queued, and one that was queued before fails at once.
+    """
+    summariser: Summariser
