@@ -1,1 +1,1 @@
-"""The benchmarks: ours and the peers side by side in one run, against real servers with fsync on. `python -m bench --help`."""
+"""Benchmarks of Rireki and other queues, on real servers: `python -m bench --help`."""

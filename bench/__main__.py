@@ -1,6 +1,7 @@
-"""Runs Rireki and other queues, one process after another in interleaved rounds, and prints one Markdown report.
+"""Runs Rireki and other queues in interleaved rounds, and prints one Markdown report.
 
-The report has medians, ranges and ratios of this run. bench/measure.py measures one contestant in one round.
+The report has medians, ranges and ratios of this run. bench/measure.py measures one contestant in
+one round.
 """
 
 import argparse
@@ -39,7 +40,7 @@ APPENDING = {
 
 def main() -> int:
     options = _options()
-    # What is running is ended on the way out.
+    # SIGTERM raises SystemExit, so that every process of the run is ended on the way out.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         with servers() as running:
@@ -61,10 +62,10 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, help="5, or with --short 2")
+    parser.add_argument("--rounds", type=int, help="number of rounds (5, or 2 with --short)")
     parser.add_argument("--short", action="store_true", help="only the ratios to arq, in about three minutes")
     parser.add_argument(
-        "--only", default="", metavar="NAMES", help=f"some of {', '.join((*PEER_NAMES, APPENDS))}, with commas between"
+        "--only", default="", metavar="NAMES", help=f"some of {', '.join((*PEER_NAMES, APPENDS))}, separated by commas"
     )
     parser.add_argument(
         "--rooms", type=Path, metavar="FILE", help="also sync these rooms (NDJSON, plain or gzip) through the sandbox"
@@ -74,7 +75,7 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     options.only = tuple(name for name in options.only.split(",") if name)
     if unknown := set(options.only) - {entry.key for entry in ENTRIES} - {*PEER_NAMES, APPENDS}:
-        parser.error(f"nobody here is called {', '.join(sorted(unknown))}")
+        parser.error(f"no contestant is called {', '.join(sorted(unknown))}")
     options.rounds = options.rounds or (2 if options.short else 5)
     return options
 
@@ -96,7 +97,10 @@ def _measure(options: argparse.Namespace, running: Servers) -> Run:
 
 
 def _commands(run: Run) -> Iterator[tuple[str, list[str]]]:
-    """Everything is there before the first is measured."""
+    """The command of each contestant by its key.
+
+    Prepares all environments before the first is measured.
+    """
     for entry in run.entries:
         try:
             yield entry.key, entry.command()
@@ -111,7 +115,7 @@ def _measure_appends(run: Run, running: Servers) -> None:
 
 
 def _measure_one(run: Run, entry: Entry, command: list[str], running: Servers, *, short: bool) -> None:
-    """A contestant that fails is told of, and the run goes on."""
+    """Measures one contestant in one round. A failure is reported, and the run goes on."""
     with running.fresh(migrated=entry.migrated) as url:
         given = Given(
             redis_url=running.redis_url, postgres_url=url, redis_pid=running.redis_pid, postgres_pid=running.postgres_pid,
@@ -132,7 +136,10 @@ def _measure_one(run: Run, entry: Entry, command: list[str], running: Servers, *
 
 
 def _finished(command: list[str]) -> tuple[int, str, str]:
-    """Status, output and errors of a process that has its time, and whatever it started with it."""
+    """Exit status, output and errors of a command.
+
+    After LONGEST its whole process group is killed.
+    """
     process = subprocess.Popen(
         command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True, start_new_session=True,

@@ -13,8 +13,11 @@ WORKER = "bench"
 
 
 async def events_per_second(url: str, *, jobs: int, seconds: float, **group_commit: int) -> float:
-    """How many progress events `jobs` running jobs append in a second, each waiting for its last to be durable.
-    `lanes=1, most_in_a_batch=1` is one statement for each event over one connection."""
+    """The progress events that `jobs` running jobs append in a second.
+
+    Each job waits for its last one. `lanes=1, most_in_a_batch=1` sends one statement for each event
+    over one connection.
+    """
     database = Database(url)
     await database.connect()
     store = Store(database, Bus(), **group_commit)

@@ -1,6 +1,7 @@
-"""Starlette routes that do less than ours, on the server that `rireki serve` runs on. `/` answers a constant: what HTTP itself
-costs. `/queue/{room}` queues a job for it, durable, with a hint to Redis, and nothing else: nobody is signed in, nothing is
-checked, logged or counted.
+"""Bare Starlette routes on the server of `rireki serve`, to compare with our endpoints.
+
+`/` answers a constant, which shows the cost of HTTP itself. `/queue/{room}` only queues a durable
+job and hands its hint to Redis: it does not authenticate, validate, log or count.
 """
 
 import asyncio
@@ -34,7 +35,7 @@ async def queue(request: Request) -> Response:
 
 
 async def main() -> None:
-    configure_logs()  # what it says first on standard output is its address
+    configure_logs()  # the first line on standard output must be the address
     settings = Settings()
     assert settings.database_url is not None
     async with opened(settings, settings.database_url) as core:

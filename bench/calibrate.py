@@ -1,4 +1,7 @@
-"""How noisy the machine is: the same two pieces of work before each round. What they vary by, every other figure does too."""
+"""Measures the noise of the machine: the same arithmetic and fsync before each round.
+
+Every other figure of a run varies at least as much as these two.
+"""
 
 import os
 import statistics
@@ -16,14 +19,14 @@ def calibrate() -> dict[str, float]:
 
 
 def _seconds_of_arithmetic() -> float:
-    began, sum = time.perf_counter(), 0
+    began, total = time.perf_counter(), 0
     for number in range(TURNS):
-        sum = (sum * 31 + number) & 0xFFFFFFFF
+        total = (total * 31 + number) & 0xFFFFFFFF
     return time.perf_counter() - began
 
 
 def _seconds_of_one_fsync() -> float:
-    """The median of many, in the folder where the embedded PostgreSQL lies too."""
+    """The median of WRITES, on the disk that the embedded PostgreSQL uses too."""
     durations = []
     with tempfile.TemporaryDirectory(prefix="rireki-bench-") as folder:
         file = os.open(Path(folder, "fsync"), os.O_WRONLY | os.O_CREAT)

@@ -1,4 +1,4 @@
-"""The contestants and their settings. The top of each contestant's own file names the source of its settings."""
+"""The contestants and their settings. Each contestant's file names their source."""
 
 import functools
 import shutil
@@ -9,13 +9,16 @@ from typing import Any
 from bench.environments import BULLMQ, OURS, node_with_bullmq, python_of
 
 PEERS = "requirements-bench.lock"
-# taskiq-redis wants a newer client of Redis than saq allows.
+# taskiq has a lock file of its own, because taskiq-redis needs a newer redis-py than saq allows.
 TASKIQ = "requirements-bench-taskiq.lock"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One contestant with one set of settings. `enqueue` and `bulk` are jobs: enough for two seconds of draining."""
+    """One contestant with one set of settings.
+
+    `enqueue` and `bulk` are numbers of jobs, enough for two seconds of draining.
+    """
 
     key: str
     name: str
@@ -25,7 +28,7 @@ class Entry:
     settings: dict[str, Any] = field(default_factory=dict)
     history: str = "none"
     migrated: bool = False
-    """Whether its database has our tables."""
+    """Whether its database gets our tables."""
 
     @property
     def peer(self) -> str:
@@ -119,5 +122,5 @@ PEER_NAMES = tuple(dict.fromkeys(entry.peer for entry in ENTRIES))
 
 
 def chosen(names: tuple[str, ...]) -> list[Entry]:
-    """By peer (`saq`: both settings) or by key (`saq-best`: that alone)."""
+    """The entries of these peers (`saq` has two) or keys (`saq-best`); all entries if none is named."""
     return [entry for entry in ENTRIES if not names or entry.key in names or entry.peer in names]

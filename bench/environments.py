@@ -1,7 +1,7 @@
 """Environments of the other queues, prepared when they are first needed.
 
-They are virtual environments under `bench/.venv`, because the queues need other versions of libraries than Rireki and than each
-other. BullMQ's packages lie beside its program.
+They are virtual environments under `bench/.venv`, because the queues need different versions of the
+same libraries. BullMQ's packages are in the folder of its program.
 """
 
 import hashlib
@@ -17,11 +17,13 @@ OURS = sys.executable
 
 
 class NotThereError(Exception):
-    """Why a contestant can't run, in one line."""
+    """The environment of a contestant cannot be made.
+
+    The message is one line with the reason."""
 
 
 def python_of(lock: str) -> str:
-    """The Python of an environment that holds exactly what this lock file names."""
+    """The Python of an environment with exactly the packages of this lock file."""
     home = ROOT / "bench" / ".venv" / Path(lock).stem
     stamp = home / "ready"
     wanted = f"{home} {hashlib.sha256((ROOT / lock).read_bytes()).hexdigest()}"

@@ -1,5 +1,8 @@
-"""A year of jobs, put straight into the tables: the view, the log and its order, as if they had been run, so that folding the
-events gives the view. Almost all have ended; as many wait and run as on any day, however long the history is."""
+"""Fills a database with a year of jobs by COPY: the view, the log and its order.
+
+The rows are those of real runs, so that folding the events gives the view. Almost all jobs have
+ended. The numbers of waiting and running jobs do not depend on the length of the history.
+"""
 
 import asyncio
 import hashlib
@@ -15,7 +18,7 @@ from events.database import Connection, connect
 
 AT_ONCE = 10_000  # jobs in one COPY
 YEAR = timedelta(days=365)
-OWNERS = 1000  # the first one has a tenth of all owned jobs, the last ones a handful in ten thousand
+OWNERS = 1000  # the first one has a tenth of all owned jobs, the last ones a few of ten thousand
 QUEUED, PROCESSING = 200, 50
 LONGEST = 3600.0  # seconds for one statement
 SAMPLE = 500  # ids that are remembered
@@ -46,8 +49,8 @@ where i.indrelid::regclass::text = any($1) and not exists (select from pg_constr
 
 PLACED = "insert into job_event_log (position, event_id) select n, n from generate_series(1, $1::bigint) n"
 
-# A table that has lived has long used up what a fill leaves free in each of its pages, too little for another such row: small new
-# ones would be strewn over all of them, each with a full page to log. With a little less allowed in each page they stand together.
+# After COPY each page has a little free space. Small new rows would be spread over all pages, with a full page image in the WAL for
+# each. A table in use has no such space. A lower fillfactor puts the new rows on common pages, as in a table in use.
 NEW_ROWS_STAND_TOGETHER = """
 alter table jobs set (fillfactor = 70);
 alter table job_events set (fillfactor = 85);
@@ -58,7 +61,7 @@ update job_event_log_cursor c set xid = e.xid, event_id = e.event_id, position =
 from job_events e where e.event_id = $1
 """
 
-# Whoever looks for jobs of lost workers finds this one alive.
+# The rescue must find the worker of the running jobs alive.
 WORKER = """
 insert into workers (id, host, pid, job_types, slots, last_seen) values ($1, 'bench', 1, '{}', 100, now() + interval '30 days')
 """
@@ -66,21 +69,21 @@ insert into workers (id, host, pid, job_types, slots, last_seen) values ($1, 'be
 
 @dataclass(slots=True)
 class Filled:
-    """What was put in, as far as questions about it need to know."""
+    """The facts about the filled rows that the questions of bench/reads.py need."""
 
     jobs: int
     events: int = 0
     begins: datetime = field(default_factory=lambda: datetime.now(UTC) - YEAR)
     ended: list[str] = field(default_factory=list)
-    """Ids of some that have ended, evenly over the year."""
+    """Ids of some ended jobs, evenly over the year."""
     waiting: list[str] = field(default_factory=list)
     owners: list[str] = field(default_factory=list)
-    """The one with the most jobs first."""
+    """Owners, the one with the most jobs first."""
     seconds: float = 0.0
 
 
 async def fill(url: str, jobs: int) -> Filled:
-    """Into a migrated, empty database."""
+    """Fills a migrated, empty database with `jobs` jobs."""
     began = time.perf_counter()
     chance = random.Random(20261123)
     filled = Filled(jobs, owners=[_id(0, chance) for _ in range(OWNERS)])
@@ -115,7 +118,7 @@ async def fill(url: str, jobs: int) -> Filled:
 
 
 async def _leave_out_indexes(connection: Connection) -> list[str]:
-    """Drops them all and returns the statements that make them again: one after the other, each much faster than row by row."""
+    """Drops all indexes, and returns the statements that build them again, which is faster after the rows."""
     again = []
     for row in await connection.fetch(CONSTRAINTS, TABLES):
         await connection.execute(f"alter table {row['table']} drop constraint {row['name']}")
@@ -127,7 +130,7 @@ async def _leave_out_indexes(connection: Connection) -> list[str]:
 
 
 def _rows(filled: Filled, first: int, chance: random.Random) -> tuple[bytes, bytes]:
-    """The next jobs and their events, as the text that COPY reads."""
+    """The next jobs and their events, in the text format of COPY."""
     view: list[str] = []
     log: list[str] = []
     for number in range(first, min(first + AT_ONCE, filled.jobs)):
@@ -137,11 +140,11 @@ def _rows(filled: Filled, first: int, chance: random.Random) -> tuple[bytes, byt
 
 def _one_job(filled: Filled, number: int, chance: random.Random, view: list[str], log: list[str]) -> None:
     created = filled.begins + (number + chance.random()) * (YEAR / filled.jobs)
-    id, type, end = _id(int(created.timestamp() * 1000), chance), _one_of(MIX, chance), _one_of(ENDS, chance)
+    job_id, job_type, end = _id(int(created.timestamp() * 1000), chance), _one_of(MIX, chance), _one_of(ENDS, chance)
     if number >= filled.jobs - QUEUED - PROCESSING:
         end = "processing" if number >= filled.jobs - PROCESSING else "queued"
     owner = None if chance.random() < 0.1 else filled.owners[int(OWNERS * chance.random() ** 3)]
-    worker, maximum = _worker(number, filled.jobs), 3 if type == "summary_draft" else 5
+    worker, maximum = _worker(number, filled.jobs), 3 if job_type == "summary_draft" else 5
     times = [created, created + timedelta(seconds=chance.uniform(0.002, 0.05))]
     times += [times[1] + timedelta(seconds=delay) for delay in (chance.uniform(0.1, 1), 5)]
     at = [time.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z" for time in times]
@@ -150,7 +153,7 @@ def _one_job(filled: Filled, number: int, chance: random.Random, view: list[str]
     room = f'{{"roomId":"{number}","fetched":{number % 100}}}'
     result = f'{{"totalRooms":1,"processedRooms":1,"rooms":[{room}],"errors":[]}}'
     by, of = f"worker:{worker}", f"user:{owner}" if owner else "system:schedule"
-    first = f'"type":"{type}","payload":{payload},"userId":{QUOTED.format(owner) if owner else "null"}'
+    first = f'"type":"{job_type}","payload":{payload},"userId":{QUOTED.format(owner) if owner else "null"}'
     new = (1, "queued", f'{{"reason":"new","runAt":"{at[0]}","maxAttempts":{maximum},{first}}}', of, at[0])
     started = (1, "started", f'{{"worker":"{worker}"}}', by, at[1])
     completed = (1, "completed", f'{{"result":{result}}}', by, at[2])
@@ -176,9 +179,9 @@ def _one_job(filled: Filled, number: int, chance: random.Random, view: list[str]
             events, started_at = [new], NULL
 
     last, ended = events[-1][4], status not in ("queued", "processing")
-    key = f"{type}:{hashlib.sha256(payload.encode()).hexdigest()}"
+    key = f"{job_type}:{hashlib.sha256(payload.encode()).hexdigest()}"
     view.append(
-        f"{id}\t{type}\t{status}\t{payload}\t{shown}\t{wrong}\t{owner or NULL}\t{attempt}\t{maximum}\t"
+        f"{job_id}\t{job_type}\t{status}\t{payload}\t{shown}\t{wrong}\t{owner or NULL}\t{attempt}\t{maximum}\t"
         f"{worker if status == 'processing' else NULL}\t{len(events)}\t{run_at}\t{started_at}\t{last if ended else NULL}\t"
         f"{at[0]}\t{last}\t{key}\n"
     )
@@ -186,11 +189,11 @@ def _one_job(filled: Filled, number: int, chance: random.Random, view: list[str]
     for seq, (attempt, word, data, actor, when) in enumerate(events, 1):
         filled.events += 1
         salt = salts[32 * seq - 32 : 32 * seq]
-        log.append(f"{filled.events}\t{id}\t{seq}\t{attempt}\t{word}\t{data}\t\\\\x{salt}\t{actor}\t{when}\n")
+        log.append(f"{filled.events}\t{job_id}\t{seq}\t{attempt}\t{word}\t{data}\t\\\\x{salt}\t{actor}\t{when}\n")
     if status == "queued":
-        filled.waiting.append(id)
+        filled.waiting.append(job_id)
     elif ended and number % max(1, filled.jobs // SAMPLE) == 0:
-        filled.ended.append(id)
+        filled.ended.append(job_id)
 
 
 def _one_of(mix: Sequence[tuple[float, str]], chance: random.Random) -> str:
@@ -199,13 +202,13 @@ def _one_of(mix: Sequence[tuple[float, str]], chance: random.Random) -> str:
 
 
 def _id(milliseconds: int, chance: random.Random) -> str:
-    """A UUIDv7, as the store makes them."""
+    """A UUIDv7 as the store makes it."""
     digits = f"{milliseconds:012x}7{chance.getrandbits(12):03x}{8 + chance.getrandbits(2):x}{chance.getrandbits(60):015x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def _worker(number: int, jobs: int) -> str:
-    """Each week has twenty of its own."""
+    """The name of a worker. Each week has twenty."""
     return f"bench-{number * 52 // jobs:02}-{0 if number >= jobs - PROCESSING else number % 20:02}"
 
 

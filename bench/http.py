@@ -1,6 +1,7 @@
-"""Measures queueing a job over HTTP, beside a Starlette route that answers a constant and one that only queues.
+"""Measures queueing a job over HTTP, beside two bare Starlette routes.
 
-All three run in turns on the same server, with the same client over 50 connections. The API authenticates, checks and commits.
+One route answers a constant, the other only queues. All three run in turns on the same server, with
+the same client over 50 connections. The API authenticates, checks and commits.
 """
 
 import argparse
@@ -25,13 +26,13 @@ class Round:
     outcome: Outcome
     api_cpu: float
     postgres_cpu: float
-    """Seconds of a processor."""
+    """CPU seconds."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.http", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each of the three in a round")
+    parser.add_argument("--seconds", type=float, default=4.0, help="seconds for each of the three in a round")
     parser.add_argument("--connections", type=int, default=50)
     add_save_option(parser)
     options = parser.parse_args()

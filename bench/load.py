@@ -1,5 +1,8 @@
-"""A client that asks as fast as it is answered, over connections that stay open. `python -m bench.load` reads a plan from standard
-input (JSON) and prints what came of it (JSON); a process of its own, so that it takes nothing from the server's."""
+"""An HTTP client for load. Each connection asks again as soon as it is answered.
+
+`python -m bench.load` reads a `Plan` from standard input and prints an `Outcome`, both as JSON. It
+is a separate process, so that its CPU time is not counted as the server's.
+"""
 
 import asyncio
 import subprocess
@@ -15,7 +18,10 @@ import uvloop
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`%d` in the path stands for a number that no other request of this run has, from `first` on."""
+    """A load.
+
+    `%d` in the path is replaced by a number that is different in each request, from `first` on.
+    """
 
     ports: list[int]
     path: str
@@ -34,7 +40,7 @@ class Outcome:
     p50: float
     p99: float
     client_cpu: float
-    """Seconds of a processor that the client itself has used."""
+    """CPU seconds that the client itself has used."""
 
     @property
     def per_second(self) -> float:
@@ -42,7 +48,10 @@ class Outcome:
 
 
 async def load(plan: Plan) -> Outcome:
-    """Runs the plan in a process of its own. Raises `RuntimeError` if anything but 2xx was answered."""
+    """Runs the plan in a separate process.
+
+    Raises: RuntimeError if any answer is not 2xx.
+    """
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.load", stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )

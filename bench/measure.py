@@ -1,10 +1,10 @@
 """Measures one contestant: the same code for Rireki and for every other queue.
 
-Each contestant is a process of its own that is given JSON and prints JSON. This file imports only the standard library, because
-another queue runs in an environment of its own.
+Each contestant is a separate process that gets `Given` as JSON and prints its figures as JSON. This
+file imports only the standard library, because other queues run in their own environments.
 
-The order is: warm up, enqueue, enqueue in bulk, drain all of it, pick-up, cancel. Every job carries one number; the handler
-reports it to the clock and does nothing else.
+The order is: warm up, enqueue, enqueue in bulk, drain everything, pick-up, cancel. Every job
+carries one number. The handler only reports it to the clock.
 """
 
 import asyncio
@@ -23,17 +23,17 @@ from typing import Any
 
 CALLERS = 50
 WARM_UP = 500
-# Seconds between jobs of the pick-up: at random, because a sleep of a fixed length would be in step with a worker that polls.
+# Seconds between two jobs of the pick-up. They are random, because a fixed pause could be in step with a polling worker.
 GAP = (0.02, 0.06)
-# Seconds that a worker has to become idle, where a drain left something to tidy up.
+# Seconds until a worker is idle, because some workers tidy up after a drain.
 UNTIL_IDLE = 3.0
-# saq asks only for jobs that have run for a while already.
+# Seconds before a cancel, because saq cancels only jobs that have run for a while.
 BEFORE_CANCEL = 1.2
 LONGEST = 90.0  # seconds for any one of the measures
 
 
 class Clock:
-    """What the handlers report."""
+    """Collects the reports of the handlers."""
 
     def __init__(self) -> None:
         self.started: dict[int, float] = {}
@@ -64,7 +64,9 @@ class Clock:
 
 @dataclass(frozen=True)
 class Given:
-    """What the main process hands to a contestant. Process ids are there where the server runs on this machine."""
+    """The input of a contestant.
+
+    The process ids are None if the server is on another machine."""
 
     redis_url: str
     postgres_url: str
@@ -79,7 +81,7 @@ class Given:
 
 @dataclass(frozen=True)
 class Usage:
-    """The time, and the CPU seconds used until then."""
+    """A moment, and the CPU seconds used until then."""
 
     at: float
     worker: float
@@ -94,7 +96,10 @@ class Usage:
 
 
 class Contestant:
-    """One queue with its settings. What it can't do stays as it is here."""
+    """One queue with its settings.
+
+    A queue that lacks a feature leaves its method as it is here.
+    """
 
     can_bulk = False
     can_cancel = False
@@ -107,41 +112,44 @@ class Contestant:
         raise NotImplementedError
 
     async def enqueue_bulk(self, numbers: range) -> None:
-        """By the queue's own call for many."""
+        """Enqueues many jobs with one call of the queue."""
         raise NotImplementedError
 
     def working(self) -> AbstractAsyncContextManager[None]:
-        """One worker, in this process; when it is left, nothing of it runs any more."""
+        """One worker in this process. On leaving the block, nothing of it runs any more."""
         raise NotImplementedError
 
     async def drain(self, jobs: int) -> None:
-        """Notes what was used when the queue has written down the end of the last of these jobs, and lets the worker end."""
+        """Runs a worker until the queue has recorded the end of the last of these jobs, and notes the usage."""
         self.clock.expect(jobs)
         async with self.working():
             await self.clock.all_finished()
             self.clock.drained = Usage.now(self.given)
 
     def working_cancelably(self) -> AbstractAsyncContextManager[None]:
-        """Some workers must be told that jobs may be canceled."""
+        """Like `working`, for workers that need an option for canceling."""
         return self.working()
 
     async def enqueue_endless(self, number: int) -> None:
-        """A job that runs until it is canceled, and then reports that to the clock."""
+        """Enqueues a job that runs until it is canceled, and then reports that to the clock."""
         raise NotImplementedError
 
     async def cancel(self, number: int) -> None:
-        """As another process would: over connections that the worker doesn't share."""
+        """Cancels a job over connections that the worker does not share, as another process would."""
         raise NotImplementedError
 
     async def analyze(self) -> None:
-        """The planner's statistics, which a long-lived queue has and a fresh one lacks."""
+        """Updates the planner's statistics, which a fresh database lacks."""
 
 
 Opener = Callable[[Given, Clock], AbstractAsyncContextManager[Contestant]]
 
 
 def run(opener: Opener, versions: Callable[[], dict[str, str]], runner: Callable[[Any], Any] | None = None) -> None:
-    """The main of a contestant's module: figures, versions and settings as JSON on the last line of the output."""
+    """The main function of a contestant's module.
+
+    Its last line of output is JSON: versions and figures.
+    """
     given = Given(**json.loads(sys.argv[1]))
     figures = (runner or asyncio.run)(_measure(opener, given))
     print(json.dumps({"versions": versions(), "figures": figures}))
@@ -201,8 +209,10 @@ async def _drain(contestant: Contestant, jobs: int) -> dict[str, list[float]]:
 
 
 async def _pick_up(contestant: Contestant, times: int, numbers: Callable[[], int]) -> list[float]:
-    """Milliseconds from the end of the enqueue to the start of the handler. A job that started earlier than its enqueue returned
-    counts as none."""
+    """Milliseconds from the end of the enqueue to the start of the handler.
+
+    A job that started before its enqueue returned counts as 0.
+    """
     clock, queued = contestant.clock, {}
     async with contestant.working():
         await asyncio.sleep(UNTIL_IDLE)
@@ -216,7 +226,7 @@ async def _pick_up(contestant: Contestant, times: int, numbers: Callable[[], int
 
 
 async def _cancel(contestant: Contestant, times: int, numbers: Callable[[], int]) -> list[float]:
-    """Milliseconds from the request to cancel until the handler of the running job hears of it."""
+    """Milliseconds from the request to cancel until the handler is told to stop."""
     clock, asked = contestant.clock, {}
     async with contestant.working_cancelably(), asyncio.TaskGroup() as requests:
         endless = [numbers() for _ in range(times)]
@@ -246,7 +256,7 @@ async def _within(work: Any) -> Any:
 
 
 def process_seconds(pid: int | None, *, children_too: bool = False) -> float | None:
-    """User and system time of a process with all its threads (proc(5), fields 14 to 17 of stat)."""
+    """CPU seconds of a process with all its threads (proc(5), fields 14 to 17 of stat)."""
     if pid is None:
         return None
     with contextlib.suppress(OSError):
@@ -256,7 +266,10 @@ def process_seconds(pid: int | None, *, children_too: bool = False) -> float | N
 
 
 def postgres_seconds(pid: int | None) -> float | None:
-    """Of the postmaster and its children, those that have ended included: the kernel adds them to their parent's."""
+    """CPU seconds of the postmaster and its children.
+
+    The kernel adds ended ones to their parent.
+    """
     if (own := process_seconds(pid, children_too=True)) is None:
         return None
     return own + sum(process_seconds(child) or 0.0 for child in _children(pid))

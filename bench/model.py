@@ -1,6 +1,7 @@
-"""Counts what many jobs a day need, from the costs of one: the table of docs/scaling.md.
+"""Computes the needs of many jobs a day from the costs of one job (docs/scaling.md).
 
-The default costs are those that `bench.scale_out` and `bench.reads` measured. Give your own to count again.
+The default costs were measured by `bench.scale_out` and `bench.reads`. The options take other
+costs.
 """
 
 import argparse
@@ -19,11 +20,11 @@ def main() -> None:
     parser.add_argument("--worker", type=float, default=87, help="CPU µs of the worker to run a job that does nothing")
     parser.add_argument("--postgres", type=float, default=108, help="CPU µs of PostgreSQL for both")
     parser.add_argument("--redis", type=float, default=19, help="CPU µs of Redis for both")
-    parser.add_argument("--hear", type=float, default=1.5, help="CPU µs of each process to hear of a change on the bus")
-    parser.add_argument("--bytes", type=float, default=2400, help="of disk that a job takes, indexes and all")
-    parser.add_argument("--wal", type=float, default=4700, help="bytes of PostgreSQL's log for a job")
-    parser.add_argument("--peak", type=float, default=5, help="times the mean")
-    parser.add_argument("--full", type=float, default=0.6, help="how much of a core may be used at the peak")
+    parser.add_argument("--hear", type=float, default=1.5, help="CPU µs of each process to receive a change from the bus")
+    parser.add_argument("--bytes", type=float, default=2400, help="bytes of disk for a job, with its indexes")
+    parser.add_argument("--wal", type=float, default=4700, help="bytes of WAL for a job")
+    parser.add_argument("--peak", type=float, default=5, help="the peak, as a multiple of the mean")
+    parser.add_argument("--full", type=float, default=0.6, help="the share of a core that may be used at the peak")
     add_save_option(parser)
     options = parser.parse_args()
     publish_count("model", table(options), save=options.save)

@@ -1,5 +1,8 @@
-"""Jobs that do nothing, queued and drained: what a job costs beside its work. `python -m bench.nothing` is a worker process that
-knows only them; it begins when it is sent a line."""
+"""Queues and drains jobs that do nothing, which shows the cost of a job beside its work.
+
+`python -m bench.nothing` is a worker process for these jobs only. It starts after it has read a
+line from standard input.
+"""
 
 import asyncio
 import logging
@@ -49,7 +52,10 @@ async def queued_per_second(core: Core, jobs: int, *, callers: int = 50) -> floa
 
 
 async def drained_per_second(core: Core, jobs: int) -> float:
-    """From the start of a worker in this process until the last of so many queued jobs is completed."""
+    """Drains `jobs` queued jobs with a worker in this process.
+
+    The time begins at the worker's start.
+    """
     left, done = jobs, asyncio.Event()
 
     def hear(change: Change) -> None:

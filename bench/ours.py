@@ -1,4 +1,7 @@
-"""Our queue: three durable events for each job, PostgreSQL and Redis. `python -m bench.ours '<json>'` (bench/measure.py)."""
+"""Rireki as a contestant: `python -m bench.ours '<json>'` (bench/measure.py).
+
+Each job has three durable events, in PostgreSQL with Redis.
+"""
 
 import asyncio
 import contextlib
@@ -42,7 +45,7 @@ class Ours(Contestant):
         self._endless = JobType("endless", Number, self._wait_for_ever, deadline=60)
         self._running: dict[int, str] = {}
         self._elsewhere: Store | None = None
-        # The bus tells of what is durable.
+        # The bus announces a change only after its commit.
         bus.listen(lambda change: clock.finish() if change.status == "completed" else None)
 
     async def _do_nothing(self, context: Context, payload: Number) -> dict[str, bool]:
@@ -118,7 +121,7 @@ async def ours(given: Given, clock: Clock) -> AsyncIterator[Ours]:
 
 @contextlib.asynccontextmanager
 async def _elsewhere(given: Given) -> AsyncIterator[Store]:
-    """A store and a bus of its own, as another process has them."""
+    """A second store with its own bus, as another process has them."""
     async with _connected(given) as (_, store, _):
         yield store
 

@@ -1,6 +1,7 @@
-"""Measures the page in a real Chromium against the real service: scrolling through 10,000 jobs, and 100 events a second.
+"""Measures the page in a real Chromium against the real service.
 
-It prints one Markdown table without a verdict, because other work on the machine shows in its figures.
+It scrolls through 10,000 jobs, and shows 100 events a second. It prints one Markdown table without
+a verdict, because other work on the machine shows in its figures.
 """
 
 import argparse
@@ -33,11 +34,11 @@ TYPE, WORKER, ROOMS = "chatwork_messages_sync", "bench", 60
 ERROR = JobError("Refused", "Chatwork API error: 500", "Traceback (most recent call last)")
 LANES = 100  # jobs that run at a time
 AT_ONCE = 500
-PIXELS_A_SECOND = 15_000  # some 230 rows: as fast as a thumb flings
+PIXELS_A_SECOND = 15_000  # some 230 rows, as fast as a swipe
 CLICK_EVERY = 0.4  # seconds
 PATIENCE = 120_000  # milliseconds
 
-# Counts what the service says without holding it up; the page reads the very same bytes.
+# Counts the events of the stream without delaying them: the page reads the same bytes.
 LISTENS = """
 globalThis.seen = 0
 const ask = globalThis.fetch
@@ -58,7 +59,7 @@ globalThis.fetch = async (address, options) => {
 }
 """
 
-# Frames, tasks that held the page for more than 50 ms, and for each press how long until it was heard and until it was painted.
+# Records frames, tasks of more than 50 ms, and for each key press the time until it was handled and until it was painted.
 WATCHES = """
 () => {
   const watch = { frames: [], long: [], heard: [], painted: [], empty: 0, on: true, seen: globalThis.seen }
@@ -87,7 +88,7 @@ WATCHES = """
 }
 """
 
-# To the end of all rows, and of those that come while one waits there; or back to the top. Resolves to how many rows there are.
+# Scrolls to the end of all rows, also of those that load meanwhile, or back to the top. Resolves to the number of rows.
 SCROLLS = """
 ([speed, down]) => new Promise((resolve) => {
   let before
@@ -109,7 +110,7 @@ SCROLLS = """
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What a page did in `seconds`; its times are milliseconds."""
+    """The behaviour of the page during `seconds`. Its times are milliseconds."""
 
     seconds: float
     frames: list[float]
@@ -124,7 +125,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.page", description=__doc__)
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--rate", type=int, default=100, help="events a second")
-    parser.add_argument("--seconds", type=float, default=20.0, help="how long they arrive")
+    parser.add_argument("--seconds", type=float, default=20.0, help="seconds of events")
     add_save_option(parser)
     options = parser.parse_args()
     with fresh_database() as url, redis_server() as redis_url:
@@ -154,7 +155,7 @@ async def _measure(url: str, redis_url: str, rows: int, rate: int, seconds: floa
 
 @asynccontextmanager
 async def _store(url: str, redis_url: str) -> AsyncIterator[Store]:
-    """As a worker's process has it: what it appends is told over Redis."""
+    """A store as in a worker process: its changes are announced over Redis."""
     database, bus = Database(url), RedisBus(redis_url)
     await database.connect()
     await bus.start()
@@ -170,7 +171,7 @@ async def _store(url: str, redis_url: str) -> AsyncIterator[Store]:
 
 @asynccontextmanager
 async def _page(address: str) -> AsyncIterator[Page]:
-    """Signed in, as somebody who has not asked for less motion."""
+    """A signed-in page without the preference for reduced motion."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=await asyncio.to_thread(find_chromium), args=ARGUMENTS)
         context = await browser.new_context(base_url=address, locale="ja-JP", viewport={"width": 1280, "height": 800})
@@ -186,7 +187,7 @@ async def _page(address: str) -> AsyncIterator[Page]:
 
 
 async def _fill(store: Store, rows: int) -> None:
-    """Jobs that have ended, one in ten of them badly."""
+    """Adds ended jobs. One in ten has failed."""
 
     async def one(number: int) -> None:
         job = await _append(store, await _create(store), _start)
@@ -226,7 +227,7 @@ def _fail(job: Job) -> list[rules.Event]:
 
 
 class Lanes:
-    """Jobs that live at the same time: created, started, six steps, completed, and the next one."""
+    """LANES jobs at a time: each is started, reports six times, is completed and replaced."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -249,7 +250,7 @@ class Lanes:
 
 
 async def _steadily(step: Callable[[], Awaitable[object]], rate: int, seconds: float) -> None:
-    """`step` so many times a second, as far as the database follows."""
+    """Calls `step` at this rate, or slower if the database is slower."""
     began, sent = time.perf_counter(), 0
     under_way = asyncio.Semaphore(LANES)
 

@@ -1,4 +1,4 @@
-"""Processes beside this one, as they run in production, and what each has used of a processor."""
+"""Starts processes as they run in production, and reads their CPU time and memory."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ ADMIN = User("aaaaaaaa-0000-4000-8000-000000000000", "admin@example.com", "Admin
 
 @contextlib.contextmanager
 def environment(url: str, redis_url: str) -> Iterator[dict[str, str]]:
-    """For `rireki serve` over these servers, where a sync may be queued and nobody runs it."""
+    """The environment of a `rireki serve` over these servers that queues syncs and runs none."""
     with tempfile.TemporaryDirectory(prefix="rireki-bench-") as home:
         yield os.environ | {
             "APP_ENV": "test", "DATABASE_URL": url, "REDIS_URL": redis_url, "RIREKI_HOME": home, "PORT": "0",
@@ -32,7 +32,10 @@ def environment(url: str, redis_url: str) -> Iterator[dict[str, str]]:
 
 @contextlib.contextmanager
 def started(*module: str, environment: Mapping[str, str] | None = None) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """`python -m …`, until the block ends, and the first line that it has said."""
+    """Runs `python -m …` until the block ends.
+
+    The block gets the process and its first line of output.
+    """
     process = subprocess.Popen(
         [sys.executable, "-m", *module], env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -50,7 +53,7 @@ def started(*module: str, environment: Mapping[str, str] | None = None) -> Itera
 
 @contextlib.contextmanager
 def running(*module: str, environment: Mapping[str, str] | None = None) -> Iterator[tuple[int, int]]:
-    """A server: its process id and its port."""
+    """Runs a server. The block gets its process id and its port."""
     with started(*module, environment=environment) as (process, first):
         port = re.search(r"http://[^ ]*:(\d+)", first)
         assert port is not None, first
@@ -58,12 +61,12 @@ def running(*module: str, environment: Mapping[str, str] | None = None) -> Itera
 
 
 def serving(environment: Mapping[str, str]) -> contextlib.AbstractContextManager[tuple[int, int]]:
-    """The API alone."""
+    """Runs the API without a worker."""
     return running("service.cli", "serve", environment=environment)
 
 
 async def add_people(url: str, people: list[User]) -> list[str]:
-    """Adds them, and returns their tokens."""
+    """Adds people, and returns their tokens."""
     database = Database(url)
     await database.connect()
     try:
@@ -77,12 +80,12 @@ async def add_people(url: str, people: list[User]) -> list[str]:
 
 
 def an_employee() -> User:
-    id = f"bbbbbbbb-0000-4000-8000-{secrets.token_hex(6)}"
-    return User(id, f"{id}@example.com", "Employee", Role.EMPLOYEE)
+    user_id = f"bbbbbbbb-0000-4000-8000-{secrets.token_hex(6)}"
+    return User(user_id, f"{user_id}@example.com", "Employee", Role.EMPLOYEE)
 
 
 def cpu_seconds(pid: int, *, with_children: bool = False) -> float:
-    """What a process has used so far, in itself and in the kernel; `with_children` those that it has started too."""
+    """CPU seconds of a process so far, user and system; `with_children` adds its child processes."""
     pids = [pid, *(_children(pid) if with_children else ())]
     used = 0.0
     for each in pids:
@@ -94,14 +97,14 @@ def cpu_seconds(pid: int, *, with_children: bool = False) -> float:
 
 
 def memory_of(pid: int) -> int:
-    """Resident bytes."""
+    """The resident memory of a process in bytes."""
     found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert found is not None
     return int(found[1]) * 1024
 
 
 async def postgres_pid(url: str) -> int:
-    """Of the process that has started all others of a PostgreSQL on this machine."""
+    """The process id of the postmaster of a PostgreSQL on this machine."""
     connection = await asyncpg.connect(url)
     try:
         backend = await connection.fetchval("select pg_backend_pid()")

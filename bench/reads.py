@@ -1,8 +1,8 @@
-"""Measures what a long history costs: each question of the API to a small and to a large database, in turns.
+"""Measures the cost of a long history with a small and a large database.
 
-Also enqueue and drain beside each, what each query reads and how it is planned, and the bytes of each job.
-
-The endpoints run inside this process, without a socket, so that what differs is the database.
+Each question of the API goes to both in turns. The report also has enqueue and drain on both, the
+pages and the plan of each query, and the bytes of a job. The endpoints run inside this process,
+without a socket, so that only the database differs.
 """
 
 import argparse
@@ -37,9 +37,9 @@ from service.config import Settings
 from service.process.assembly import Core, api_context, opened
 from tests.servers import redis_server
 
-VERIFIED = 200  # jobs that are folded again after a fill
+VERIFIED = 200  # jobs whose events are folded again after a fill
 LONGEST = 8.0  # seconds for one question to both databases
-MANY_ROWS = 5_000  # what no plan may sort or throw away
+MANY_ROWS = 5_000  # a plan that sorts or discards so many rows is a fault
 
 SIZES = """
 select c.relname as name, c.relkind::text = 'r' as is_table,
@@ -50,7 +50,7 @@ order by coalesce(i.indrelid, c.oid)::regclass::text, c.relkind::text = 'i', c.r
 """
 
 Ask = Callable[["Side"], tuple[str, "User | None"]]
-"""What to ask a side: the address, and who asks (None for the admin)."""
+"""A question to a side: the address, and the caller (None for the admin)."""
 
 
 @dataclass(slots=True)
@@ -64,9 +64,9 @@ class Side:
     admin: User
     employee: User
     middle: str
-    """The time in the middle of the year."""
+    """A time in the middle of the year."""
     cursor: str
-    """Of the page in the middle of the list."""
+    """The cursor of a page in the middle of the list."""
     ended: Iterator[str] = field(init=False)
     waiting: Iterator[str] = field(init=False)
     owners: Iterator[str] = field(init=False)
@@ -149,7 +149,7 @@ def _address(path: str, side: Side, query: dict[str, Any]) -> str:
 
 @dataclass(slots=True)
 class Answered:
-    """How long the answers took, in ms, and what one answer reads."""
+    """The times of the answers in ms, and the pages that one answer reads."""
 
     ms: list[float] = field(default_factory=list)
     pages: int = 0
@@ -158,10 +158,10 @@ class Answered:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.reads", description=__doc__)
-    parser.add_argument("--jobs", type=int, default=10_000_000, help="in the large database (1.5 KB of disk each)")
-    parser.add_argument("--small", type=int, default=10_000, help="in the small one")
+    parser.add_argument("--jobs", type=int, default=10_000_000, help="jobs in the large database (1.5 KB of disk each)")
+    parser.add_argument("--small", type=int, default=10_000, help="jobs in the small database")
     parser.add_argument("--times", type=int, default=400, help="how often each question is asked")
-    parser.add_argument("--rounds", type=int, default=6, help="of enqueue and drain")
+    parser.add_argument("--rounds", type=int, default=6, help="rounds of enqueue and drain")
     add_save_option(parser)
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
@@ -172,7 +172,7 @@ def main() -> None:
 
 @contextlib.contextmanager
 def another_database(url: str) -> Iterator[str]:
-    """A second one, migrated, on the same server."""
+    """A second migrated database on the same server."""
     name = f"rireki_bench_{secrets.token_hex(4)}"
     uvloop.run(_administer(url, f"create database {name}"))
     try:
@@ -213,7 +213,7 @@ async def _open(url: str, redis_url: str, filled: Filled) -> AsyncIterator[Side]
     async with opened(settings, url) as core:
         context = api_context(core)
         app = create_app(context)
-        people = [User(id, f"{id}@example.com", "bench", role) for id, role in _people(filled)]
+        people = [User(user_id, f"{user_id}@example.com", "bench", role) for user_id, role in _people(filled)]
         for user in people:
             values = {"id": user.id, "email": user.email, "name": user.name, "role": user.role, "password_hash": "none"}
             await core.database.execute(ADD, values)
@@ -234,19 +234,19 @@ def _people(filled: Filled) -> list[tuple[str, Role]]:
 
 
 async def _verify(side: Side) -> int:
-    """How many differences between the view and the fold of the events there are in a sample."""
+    """The number of differences between the view and the fold of the events in a sample."""
     step = max(1, len(side.filled.ended) // VERIFIED)
     sample = [*side.filled.ended[::step], *side.filled.waiting[:5]]
-    return sum([len((await verify(side.core.database, job_id=id)).differences) for id in sample])
+    return sum([len((await verify(side.core.database, job_id=job_id)).differences) for job_id in sample])
 
 
 # Asking -----------------------------------------------------------------------------------------------------------------------
 
 
 async def _ask(sides: Sequence[Side], ask: Ask, times: int) -> list[Answered]:
-    """The same question to both in turns, so that what else happens on the machine happens to both."""
+    """Asks both the same question in turns, so that other work on the machine affects both."""
     answered = [Answered() for _ in sides]
-    for _ in range(8):  # until plans and pages are there
+    for _ in range(8):  # until plans and pages are cached
         for side in sides:
             await _request(side, *ask(side))
     until = time.perf_counter() + LONGEST
@@ -291,7 +291,7 @@ async def _request(side: Side, address: str, user: User | None) -> tuple[int, by
 
 
 async def _explain(side: Side, ask: Ask, answers: Answered) -> None:
-    """Runs the queries of one answer again under EXPLAIN, with its own values and then planned for any."""
+    """Explains the queries of one answer, with a custom and with a generic plan."""
     with _heard() as queries:
         await _request(side, *ask(side))
     connection = await connect(side.core.database.url)
@@ -315,7 +315,7 @@ async def _explain(side: Side, ask: Ask, answers: Answered) -> None:
 
 @contextlib.contextmanager
 def _heard() -> Iterator[list[tuple[str, Sequence[Any]]]]:
-    """All that this task asks PostgreSQL meanwhile; others go on sealing."""
+    """Collects the queries of this task, not those of the sealer."""
     queries: list[tuple[str, Sequence[Any]]] = []
     connection: Any = asyncpg.Connection
     asking = asyncio.current_task()
@@ -334,7 +334,7 @@ def _heard() -> Iterator[list[tuple[str, Sequence[Any]]]]:
 
 
 async def _plan(connection: Connection, explain: str, values: Sequence[Any]) -> dict[str, Any]:
-    """Whatever it writes is undone."""
+    """Explains a query in a transaction that is rolled back."""
     transaction = connection.transaction()
     await transaction.start()
     try:
@@ -345,7 +345,7 @@ async def _plan(connection: Connection, explain: str, values: Sequence[Any]) -> 
 
 
 def _flaws_of(node: dict[str, Any]) -> Iterator[str]:
-    """Reading a table from end to end, sorting much, throwing much away."""
+    """The faults of a plan: a full scan, a sort of many rows, many discarded rows."""
     name, children = node["Node Type"], node.get("Plans", [])
     if name == "Seq Scan" and node["Relation Name"] in TABLES:
         yield f"Seq Scan of {node['Relation Name']}"
@@ -367,7 +367,7 @@ def _rows(node: dict[str, Any]) -> float:
 async def _speeds(sides: Sequence[Side], rounds: int, jobs: int = 5_000) -> dict[str, list[list[float]]]:
     speeds: dict[str, list[list[float]]] = {"enqueue": [[], []], "drain": [[], []]}
     for turn in range(rounds):
-        # Whoever is second finds a warmer machine, or a slower one.
+        # The order alternates, because the second one finds a warmer machine.
         for number, side in list(enumerate(sides))[:: -1 if turn % 2 else 1]:
             speeds["enqueue"][number].append(await queued_per_second(side.core, jobs))
             speeds["drain"][number].append(await drained_per_second(side.core, jobs))

@@ -1,4 +1,4 @@
-"""Results on record: each benchmark prints its report and, with `--save`, keeps it as a Markdown file in bench/results/."""
+"""Prints the report of a benchmark. With `--save` also writes it to bench/results/."""
 
 import argparse
 import itertools
@@ -20,13 +20,15 @@ SLOW_FROM = 250.0  # milliseconds for the arithmetic of bench/calibrate.py
 
 
 def add_save_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--save", action="store_true", help="also write the report to bench/results/, over the one before")
+    parser.add_argument("--save", action="store_true", help="also write the report to bench/results/, over the last one")
 
 
 def publish(benchmark: str, tables: str, *, versions: Mapping[str, str], save: bool, arithmetic: float | None = None) -> None:
-    """Prints the report. With `save` also writes it to `bench/results/<benchmark>.md`, or `<benchmark>-slow.md` on a slow machine.
+    """Prints the report. With `save` also writes it to bench/results/.
 
-    `versions` are those of the servers, by name. `arithmetic` is the calibration figure in milliseconds; None measures it now.
+    The file is `<benchmark>.md`, or `<benchmark>-slow.md` on a slow machine. `versions` are those
+    of the servers, by name. `arithmetic` is the calibration figure in milliseconds; None measures
+    it now.
     """
     print(f"{machine(versions)}\n\n{tables}")
     if save:
@@ -35,7 +37,10 @@ def publish(benchmark: str, tables: str, *, versions: Mapping[str, str], save: b
 
 
 def publish_count(benchmark: str, table: str, *, save: bool) -> None:
-    """Prints what was computed and not measured, so that no machine belongs to it. With `save` also writes it."""
+    """Prints a table that was computed, not measured, so without a machine.
+
+    With `save` also writes it.
+    """
     print(table)
     if save:
         FOLDER.joinpath(f"{benchmark}.md").write_text(
@@ -87,7 +92,7 @@ def _named(versions: Mapping[str, str]) -> str:
 
 
 def _command() -> str:
-    """As it was typed, by the module's name instead of its file."""
+    """The command line as it was typed, with the name of the module instead of its file."""
     module = "bench" if Path(sys.argv[0]).stem == "__main__" else f"bench.{Path(sys.argv[0]).stem}"
     return f"`{shlex.join(['python', '-m', module, *sys.argv[1:]])}`"
 

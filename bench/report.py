@@ -1,4 +1,4 @@
-"""One run as Markdown: medians and ranges over its rounds, and the goals they are compared with.
+"""Writes one run as Markdown: medians and ranges of its rounds, compared with the goals.
 
 Every figure and every verdict is computed from this run's measurements.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from bench.contestants import Entry
 
 Rounds = dict[str, list[float]]
-"""One figure of each round, by what it is of."""
+"""The figures of each measure, one for each round."""
 
 PERCENTILES = {"pick_up": (50, 99), "cancel": (50, 95)}
 COLUMNS = (
@@ -46,20 +46,23 @@ APPENDS_WANTED = (
 
 @dataclass
 class Run:
-    """What is known so far."""
+    """The figures of a run so far."""
 
     entries: list[Entry]
     versions: dict[str, str]
     rounds: int
     figures: dict[str, Rounds] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
-    """By the contestant's key."""
+    """Figures by the contestant's key."""
     appends: Rounds = field(default_factory=lambda: defaultdict(list))
     calibration: Rounds = field(default_factory=lambda: defaultdict(list))
     peers_versions: dict[str, dict[str, str]] = field(default_factory=dict)
     failures: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, entry: Entry, output: str) -> None:
-        """The last line of what a contestant printed. Raises ValueError."""
+        """Adds the last line of a contestant's output.
+
+        Raises: ValueError if it is not JSON.
+        """
         said = json.loads(output.strip().rpartition("\n")[2])
         self.peers_versions[entry.key] = said["versions"]
         for what, values in said["figures"].items():
@@ -85,7 +88,7 @@ def _percentiles(what: str, values: list[float]) -> Iterator[tuple[str, float]]:
         yield what, values[0]
         return
     for percent in PERCENTILES[what]:
-        # Nearest rank: a value that was measured.
+        # The nearest rank is always a measured value.
         yield f"{what}_p{percent}", sorted(values)[max(0, -(-len(values) * percent // 100) - 1)]
 
 

@@ -1,5 +1,8 @@
-"""The main job on real input: every room and message of a file, through the sandbox over HTTP, the API, Redis and a worker
-process. Says how long it took, what the worker needed, and whether each message is stored exactly once."""
+"""Measures a sync of all rooms of a file, through sandbox, API, Redis and a worker.
+
+The report gives the time, the worker's CPU and memory, and whether each message is stored exactly
+once.
+"""
 
 import asyncio
 import contextlib
@@ -25,7 +28,7 @@ EMAIL, PASSWORD = "bench@example.com", "a password for the benchmark"
 LIFTED = "1000000"  # CHATWORK_RATE_LIMIT
 LONGEST = 300.0  # seconds until a sync is given up
 
-# One line for all bodies in order: `string_agg` of 90,000 messages is what two sides can compare.
+# One checksum over all messages in order, because the file and the table must be compared.
 STORED = """
 select count(*) as messages, count(distinct (room_id, message_id)) as different,
        md5(string_agg(room_id || '/' || message_id || '/' || md5(body), E'\n' order by room_id collate "C", message_id collate "C"))
@@ -35,7 +38,10 @@ from chatwork_messages
 
 
 async def sync_rooms(url: str, redis_url: str, file: Path) -> str:
-    """A Markdown table. Runs `rireki serve` and `rireki worker` against this database and this Redis."""
+    """Runs `rireki serve` and `rireki worker` on this database and this Redis.
+
+    Returns a Markdown table.
+    """
     messages, checksum = await asyncio.to_thread(_expected, file)
     async with Sandbox(file, limit=int(LIFTED)) as sandbox:
         with tempfile.TemporaryDirectory(prefix="rireki-bench-") as home:
@@ -67,7 +73,7 @@ async def sync_rooms(url: str, redis_url: str, file: Path) -> str:
 
 
 def _expected(file: Path) -> tuple[int, str]:
-    """How many messages the file has, and their checksum as `STORED` makes it."""
+    """The number of messages in the file, and their checksum as in `STORED`."""
     lines: list[tuple[str, str, str]] = []
     with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as rooms:
         for line in rooms:
@@ -80,7 +86,7 @@ def _expected(file: Path) -> tuple[int, str]:
 
 
 async def _sync(api: httpx.AsyncClient, path: str) -> tuple[dict[str, Any], float]:
-    """The result of a sync, and its seconds from the request to the end."""
+    """The result of a sync, and the seconds from the request to its end."""
     began = time.perf_counter()
     queued = await api.post(path, headers={"Prefer": "wait=60"})
     queued.raise_for_status()

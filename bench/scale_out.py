@@ -1,6 +1,7 @@
-"""Measures 1, 2 and 4 worker processes that drain, and 1 and 2 API processes that queue, on this machine.
+"""Measures 1, 2 and 4 draining workers, and 1 and 2 queueing API processes.
 
-The report also gives the CPU that each job costs worker, API, PostgreSQL and Redis: docs/scaling.md counts with these costs.
+The report also has the CPU of worker, API, PostgreSQL and Redis for a job. docs/scaling.md uses
+these costs.
 """
 
 import argparse
@@ -32,7 +33,7 @@ LOOK_EVERY = 0.05  # seconds
 
 LEFT = "select exists (select from jobs where type = 'nothing' and status in ('queued', 'processing'))"
 
-# PostgreSQL 18 counts what is synced of its log here; older ones do not, and nothing is said of it then.
+# PostgreSQL 18 counts the fsyncs of its WAL here. Older versions do not, and the report leaves them out.
 WRITTEN = """
 select (select wal_bytes from pg_stat_wal)::float as wal, (select sum(fsyncs) from pg_stat_io where object = 'wal') as syncs
 """
@@ -46,7 +47,7 @@ select not exists (
 
 @dataclass(slots=True)
 class Cost:
-    """Of one round: jobs a second; and of each job the µs of a processor, the bytes of PostgreSQL's log, the fsyncs."""
+    """The figures of one round: jobs a second, and for a job CPU µs, bytes of WAL, and fsyncs."""
 
     jobs: int = 0
     per_second: float = 0.0
@@ -58,8 +59,8 @@ class Cost:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.scale_out", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--jobs", type=int, default=10_000, help="to drain in a round")
-    parser.add_argument("--seconds", type=float, default=4.0, help="to queue over HTTP in a round")
+    parser.add_argument("--jobs", type=int, default=10_000, help="jobs to drain in a round")
+    parser.add_argument("--seconds", type=float, default=4.0, help="seconds of queueing over HTTP in a round")
     add_save_option(parser)
     options = parser.parse_args()
     with fresh_database() as url, redis_server() as redis_url, environment(url, redis_url) as settings:
@@ -82,14 +83,17 @@ async def _measure(url: str, redis_url: str, settings: dict[str, str], options: 
 
 
 class Meter:
-    """What these servers have used in the course of a block."""
+    """Measures the CPU and WAL that a block uses."""
 
     def __init__(self, url: str, postgres: int, redis: int | None) -> None:
         self._url, self._postgres, self._redis = url, postgres, redis
 
     @contextlib.asynccontextmanager
     async def measured(self, cost: Cost, name: str, pids: list[int]) -> AsyncIterator["Count"]:
-        """`name` are the processes whose work it is. The block says how many jobs it were, and when they were done."""
+        """Measures the processes `name` during a block.
+
+        The block sets the number of jobs and their end.
+        """
         before, count = self._used(name, pids), Count(time.perf_counter())
         yield count
         after = self._used(name, pids)
@@ -99,7 +103,7 @@ class Meter:
 
     @contextlib.asynccontextmanager
     async def written(self, cost: Cost) -> AsyncIterator[None]:
-        """Begins and ends while nobody is connected: a process of PostgreSQL may tell what it has written only when it ends."""
+        """Measures WAL and fsyncs. Waits until all clients are gone, because backends report late."""
         before = await _written(self._url)
         yield
         after = await _written(self._url)
@@ -122,7 +126,7 @@ class Count:
 
 
 async def _drain(url: str, redis_url: str, settings: dict[str, str], meter: Meter, workers: int, jobs: int) -> Cost:
-    """From the start of all workers until the last job is completed."""
+    """Measures the drain, from the start of all workers until the last job is completed."""
     async with opened(Settings(app_env="test", redis_url=redis_url, job_worker_enabled=False), url) as core:
         await queued_per_second(core, jobs)
     cost = Cost()
@@ -169,7 +173,7 @@ async def _written(url: str) -> tuple[float, float] | None:
 
 
 async def _redis_pid(redis_url: str) -> int | None:
-    """None where it runs elsewhere."""
+    """The process id of Redis; None if it runs on another machine."""
     async with redis.asyncio.Redis.from_url(redis_url) as client:
         info = await client.info("server")
     return int(info["process_id"]) if "127.0.0.1" in redis_url else None

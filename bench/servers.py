@@ -1,5 +1,7 @@
-"""The servers of a run: PostgreSQL with fsync on and Redis as the tests start it, once for all; each contestant gets a database
-of its own and an empty Redis."""
+"""Starts the servers of a run: PostgreSQL with fsync on, and Redis.
+
+All contestants share them. Each gets its own database and an empty Redis.
+"""
 
 import asyncio
 import contextlib
@@ -21,7 +23,7 @@ from tests.servers import redis_server
 
 
 class NotEmptyError(Exception):
-    """The Redis of REDIS_URL holds something, and a benchmark empties it."""
+    """The Redis of REDIS_URL holds data, which a benchmark would delete."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,10 @@ class Servers:
 
     @contextlib.contextmanager
     def fresh(self, *, migrated: bool) -> Iterator[str]:
-        """The URL of a new database, while Redis is empty."""
+        """Empties Redis and makes a database.
+
+        The block gets its URL; the database is dropped afterwards.
+        """
         name = f"rireki_bench_{secrets.token_hex(4)}"
         asyncio.run(_empty(self.redis_url))
         asyncio.run(_execute(self.postgres_url, f"create database {name}"))
@@ -49,7 +54,10 @@ class Servers:
 
 @contextlib.contextmanager
 def servers() -> Iterator[Servers]:
-    """Those of DATABASE_URL and REDIS_URL, else our own. Raises NotEmptyError."""
+    """The servers of DATABASE_URL and REDIS_URL, else our own.
+
+    Raises: NotEmptyError
+    """
     with _postgres() as postgres_url, redis_server() as redis_url:
         if "REDIS_URL" in os.environ:
             asyncio.run(_refuse_to_empty(redis_url))
@@ -60,7 +68,7 @@ def servers() -> Iterator[Servers]:
 
 @contextlib.contextmanager
 def fresh_database() -> Iterator[str]:
-    """A migrated database, for a benchmark that needs no more."""
+    """The URL of a migrated database, for a benchmark that needs only PostgreSQL."""
     with servers() as started, started.fresh(migrated=True) as url:
         yield url
 
@@ -104,7 +112,7 @@ async def _about_redis(url: str) -> tuple[dict[str, str], int | None]:
 
 
 def _parent(pid: int, *, named: str) -> int | None:
-    """Nobody, where that process runs on another machine: the same number may be anything here."""
+    """The parent of a process; None if `pid` is another program here, because the server is elsewhere."""
     if _name_of(pid) != named:
         return None
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

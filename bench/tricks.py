@@ -1,7 +1,8 @@
 """Each trick of the hot path, measured alone: the same work with it and without it, in turns.
 
-A trick is a shortcut that costs clarity: a private part of a library, a cache in an odd place, a switched-off default. One that
-saves less than 5 % of its path goes. `python -m bench.tricks [--rounds 5] [--save]` prints a table in Markdown.
+A trick is a shortcut that costs clarity: a private part of a library, a cache in an odd place, a
+switched-off default. One that saves less than 5 % of its path goes. `python -m bench.tricks
+[--rounds 5] [--save]` prints a table in Markdown.
 """
 
 import argparse

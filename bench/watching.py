@@ -1,9 +1,11 @@
-"""Measures 1,000 open streams on one API process while another process appends 500 events a second.
+"""Measures 1,000 open streams on one API process, at 500 events a second.
 
-The report gives the time until each event reaches its watchers, the missed events, and the cost of a stream.
+The report gives the time until each event reaches its watchers, the missed events, and the cost of
+a stream.
 
-480 people watch all their jobs (`/api/jobs/stream`), 500 one job (`/api/jobs/{id}/events`), 20 admins everybody's. Each person has
-one job, which reports every two seconds. The time is from the call that appends an event, so it holds the commit too.
+480 people watch all their jobs (`/api/jobs/stream`), 500 watch one job (`/api/jobs/{id}/events`),
+and 20 admins watch all jobs. Each person has one job, which reports every two seconds. The time
+includes the commit of the event.
 """
 
 import argparse
@@ -34,24 +36,24 @@ from service.live.server_sent_events import RECONNECT
 from tests.servers import redis_server
 
 PEOPLE, PERSONS_OF_ONE_JOB, ADMINS = 480, 500, 20
-GRACE = 5.0  # seconds after the last event in which the last ones may come
-EVERY = 0.01  # seconds between two handfuls of events
+GRACE = 5.0  # seconds to wait for the last events
+EVERY = 0.01  # seconds between two batches of events
 
 SEQ = re.compile(rb'"jobId":"([0-9a-f-]{36})","seq":(\d+)')
 OPEN_AT_ONCE = 50
 
 Place = tuple[str, int]
-"""Of an event: its job's id, its seq."""
+"""An event by the id of its job and its seq."""
 
 
 @dataclass(slots=True)
 class Watching:
-    """One stream, and when which bytes came."""
+    """One stream, with the bytes received and their times."""
 
     path: str
     token: str
     jobs: frozenset[str] | None
-    """Whose events it must get, None for all."""
+    """The jobs whose events it must get; None for all."""
     kind: str
     received: list[tuple[float, bytes]]
 
@@ -77,7 +79,7 @@ class Watching:
             writer.close()
 
     def places(self) -> dict[Place, float]:
-        """When each event came first. A message may be cut anywhere between two pieces."""
+        """The first arrival of each event. A message may be cut anywhere between two pieces."""
         came: dict[Place, float] = {}
         rest = b""
         for at, piece in self.received:
@@ -91,7 +93,7 @@ class Watching:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.watching", description=__doc__)
     parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--events", type=int, default=500, help="a second")
+    parser.add_argument("--events", type=int, default=500, help="events a second")
     add_save_option(parser)
     parser.add_argument("--write", nargs=2, metavar=("URL", "REDIS"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -183,7 +185,7 @@ async def _queue_for(url: str, redis_url: str, owners: list[str]) -> list[str]:
 
 
 async def _written_elsewhere(url: str, redis_url: str, jobs: list[str], events: int, seconds: float) -> dict[Place, float]:
-    """What another process has appended, and when it began to."""
+    """The events that another process has appended, each with the time when its append began."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.watching", "--write", url, redis_url, "--events", str(events), "--seconds", str(seconds),
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
@@ -193,7 +195,7 @@ async def _written_elsewhere(url: str, redis_url: str, jobs: list[str], events: 
 
 
 async def _write(url: str, redis_url: str, events: int, seconds: float) -> None:
-    """Appends to the jobs of standard input in turn, and prints what."""
+    """Appends to the jobs of standard input in turn, and prints the events as JSON."""
     async with _opened(url, redis_url) as (store, view):
         jobs = {job.id: job for job in await view.get_many(orjson.loads(sys.stdin.buffer.read()))}
         written = await _report(store, jobs, events, seconds)

@@ -1,1 +1,1 @@
-"""The peers. Each module runs in an environment of its own (bench/environments.py) and speaks as `bench/measure.py` says."""
+"""The other queues. Each module runs in its own environment (bench/environments.py)."""

@@ -1,4 +1,4 @@
-"""procrastinate on PostgreSQL. `python -m bench.peers.procrastinate '<json>'` (bench/measure.py).
+"""procrastinate on PostgreSQL: `python -m bench.peers.procrastinate '<json>'`.
 
 As documented: `PsycopgConnector` with the pool of its default size and a worker with `concurrency` (its how-to on concurrency),
 which listens for notifications. At its best: a pool with room for all callers, and jobs deleted as they succeed (`delete_jobs`).
