@@ -1,10 +1,10 @@
-"""Tables folded from the log, and what is read and checked over the whole of it.
+"""Tables folded from the log, its order, and the checks over the whole of it.
 
-changes.py  the log as changes
-guards.py   what guards the log in the database itself, as the catalog has it, compared with what the migrations make
-jobs.py     the jobs view
-rebuild.py  builds the jobs view anew beside the live one and swaps them, while the service runs
-seal.py     the order of the whole log
-search.py   looking for events in the log, forwards or back from its end
-verify.py   folds every event again and compares with what people are shown; checks that the log itself is whole, and guarded
+changes.py   the log as changes: the state of each job after each event
+guards.py    compares the log's triggers and constraints with those of the migrations
+jobs.py      reads the jobs view: pages, counts, due attempts
+rebuild.py   builds the jobs view anew beside the live one, then swaps them
+seal.py      gives every event its position in the whole log
+search.py    finds events in the log by actor, type or job, forwards or backwards
+verify.py    compares the view with a new fold of all events, and checks the log
 """

@@ -1,4 +1,7 @@
-"""The log as changes: what each event made of its job, in order of position. For whoever passes on what the bus may have lost."""
+"""The log as changes, in order of position: the state of a job after each of its events.
+
+The live streams read it to send changes that the bus may have lost.
+"""
 
 from typing import NamedTuple
 
@@ -10,7 +13,7 @@ from events.job import Status
 
 LAST_POSITION = "select coalesce(max(position), 0) from job_event_log"
 
-# `offset 0` has each event looked up by its id: for the few of one owner the planner would read the whole of `job_events`.
+# `offset 0` forces a lookup of each event by its id. For the few events of one owner the planner would scan all of `job_events`.
 CHANGES = """
 select l.position, e.job_id, e.seq, e.attempt, e.type as event, j.type, j.user_id,
     case when e.type = 'failed' then e.data end as data
@@ -32,18 +35,23 @@ STATUS_AFTER = {
 
 
 class Placed(NamedTuple):
+    """A change with the position of its event in the log."""
+
     position: int
     change: Change
 
 
 async def last_position(database: Database) -> int:
-    """The newest position that was given; 0 if none was."""
+    """The newest position in the log; 0 in an empty one."""
     return int(await database.fetch_val(LAST_POSITION))
 
 
 async def changes(database: Database, *, after: int, until: int, owner: str | None = None) -> list[Placed]:
-    """The changes from one position (exclusive) to another (inclusive), of everybody's jobs or of one owner's. A failure that is
-    being retried is none: its `queued` came with it, and nobody sees it as the end."""
+    """The changes after the position `after`, up to and including `until`, in order.
+
+    `owner` restricts them to the jobs of one user.
+    A failure with a retry is left out, because its `queued` event was written with it, and nobody should take it for an end.
+    """
     rows = await database.fetch_all(CHANGES, {"after": after, "until": until, "owner": owner})
     return [Placed(row["position"], _change(row)) for row in rows if row["event"] in STATUS_AFTER and not _is_retried(row)]
 
@@ -58,4 +66,4 @@ def _is_retried(row: Row) -> bool:
     try:
         return bool(orjson.loads(row["data"])["willRetry"])
     except (KeyError, TypeError, ValueError):
-        return False  # what was tampered with is told rather than kept back
+        return False  # a tampered event is reported as a change rather than hidden

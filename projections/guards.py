@@ -1,4 +1,7 @@
-"""What guards the log in the database itself, as the catalog has it, compared with what the migrations make."""
+"""The database's own guards of the log: triggers, constraints, unique indexes, columns.
+
+They are read from PostgreSQL's catalog and compared with those that the migrations create (`guards.json`).
+"""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,8 +12,8 @@ from events.database import Connection
 
 TABLES = ("job_events", "job_event_log", "job_event_log_cursor", "jobs")
 
-# Names of kinds are this module's own; definitions are PostgreSQL's, alike in every version that we run on. NOT NULL constraints
-# stand in `pg_constraint` only in some of them, so they are read with their columns.
+# The kinds (table, column, …) are named here; the definitions are PostgreSQL's, and the same in every supported version. NOT NULL
+# constraints are read with their columns, because only some versions list them in `pg_constraint`.
 GUARDS = """
 with guarded as (
     select c.oid, c.relname::text as name, c.relkind, c.relpersistence, c.relrowsecurity
@@ -50,21 +53,27 @@ order by 1
 """
 
 MAY_CHANGE_ROWS = ("trigger", "rule", "policy", "heir")
-"""Of these none may be there that is not ours. More columns, constraints or indexes than ours do no harm."""
+"""Kinds of which the tables may have only ours.
+
+Further columns, constraints or indexes do no harm.
+"""
 
 NOT_VALID = " NOT VALID"
 
 EXPECTED: Mapping[str, str] = orjson.loads((Path(__file__).parent / "guards.json").read_bytes())
-"""The guards of the newest schema. A migration that changes them changes this: `python -m tests.test_guards` writes it anew."""
+"""The guards of the newest schema. After a migration that changes them, write the file anew:
+
+`python -m tests.projections.test_guards`
+"""
 
 
 async def guards(connection: Connection) -> dict[str, str]:
-    """What is there: its kind and name, and how PostgreSQL defines it."""
+    """The guards in the database: kind and name, with PostgreSQL's definition."""
     return {row["guard"]: row["definition"] for row in await connection.fetch(GUARDS, TABLES)}
 
 
 def missing_guards(found: Mapping[str, str]) -> Iterator[str]:
-    """What is wrong, in words; nothing if all is well."""
+    """One sentence for each missing, changed or foreign guard."""
     for guard, definition in EXPECTED.items():
         if guard not in found:
             yield f"{guard} is gone: it was {definition}"

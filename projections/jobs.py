@@ -1,4 +1,7 @@
-"""The jobs view: how the current state of jobs is read. What writes it is the append in `events/store.py`."""
+"""Reads the jobs view, the current state of all jobs.
+
+The append in `events/store.py` writes it.
+"""
 
 import base64
 import binascii
@@ -21,8 +24,8 @@ order by created_at desc, id desc
 limit :limit
 """
 
-# One index scan for each pair of type and status, each already in order and cut off at the limit: no sort over the table,
-# however rare the wanted status is. Of the many that are found there only the page's own rows are read.
+# One index scan for each pair of type and status, in order and cut off at the limit, so that the table is never sorted, however
+# rare the wanted status is. Whole rows are read only for the jobs of the page.
 PAGE_BY_TYPE_AND_STATUS = f"""
 with page as (
     select found.id from unnest(cast(:types as text[])) as wanted_type
@@ -53,7 +56,7 @@ with recursive types as (
 select type from types where type is not null
 """
 
-# No more rows of the index are looked at than are counted, however many jobs there are.
+# Each count stops at its limit, so that it reads a bounded part of the index however many jobs there are.
 COUNTED = """
 select wanted_type as type, wanted_status as status, counted.jobs
 from unnest(cast(:types as text[])) as wanted_type cross join unnest(cast(:statuses as text[])) as wanted_status
@@ -107,12 +110,12 @@ LEAST_ID, GREATEST_ID = "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-f
 
 
 class BadCursor(ValueError):
-    """Not a cursor that `page` has given."""
+    """The text is not a cursor that `page` has returned."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """What a page is made of; None means any. Both times are exclusive."""
+    """The jobs that a page or a count includes. None means any; both times are exclusive."""
 
     type: str | None = None
     status: Status | None = None
@@ -123,13 +126,15 @@ class JobFilter:
 
 @dataclass(frozen=True, slots=True)
 class Page:
+    """Some jobs, and the cursor of the next page; None on the last page."""
+
     jobs: list[Job]
     next_cursor: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """An attempt that may be run now."""
+    """An attempt that may run now."""
 
     job_id: str
     type: str
@@ -138,6 +143,11 @@ class Due:
 
 
 class JobsView:
+    """Queries on the jobs view of one database.
+
+    Reading jobs raises `BrokenView` for a row that was tampered with.
+    """
+
     def __init__(self, database: Database) -> None:
         self._database = database
 
@@ -149,13 +159,13 @@ class JobsView:
         return next(iter(await self.get_many([job_id])), None)
 
     async def get_many(self, job_ids: Sequence[str]) -> list[Job]:
-        """Those of the jobs that exist, in no order."""
+        """The jobs of these ids that exist, in no particular order."""
         async with self._database.raw() as connection:
             return [job_from(row) for row in await connection.fetch(JOBS, job_ids)]
 
     async def page(self, wanted: JobFilter, *, limit: int, cursor: str | None = None) -> Page:
-        """A page of at most `limit` jobs, newest first, and where the next begins. Raises `BadCursor`."""
-        # One bound and not two: of several, PostgreSQL begins at the one that it finds first and walks to the nearest.
+        """A page of at most `limit` jobs, newest first. Raises `BadCursor`."""
+        # The cursor and `created_before` become one bound, because with two PostgreSQL may start its scan at the farther one.
         before_time, before_id = min(
             (LATEST, GREATEST_ID) if cursor is None else _read_cursor(cursor),
             (wanted.created_before or LATEST, LEAST_ID if wanted.created_before else GREATEST_ID),
@@ -178,12 +188,14 @@ class JobsView:
         return Page(jobs[:limit], _cursor(jobs[limit - 1]) if more else None)
 
     async def types(self) -> list[str]:
-        """Every job type that any job has, by hopping through the index from one to the next."""
+        """All job types that occur, found by one index lookup for each."""
         return [row["type"] for row in await self._database.fetch_all(TYPES)]
 
     async def counts(self, *, most: int) -> dict[str, dict[Status, int]]:
-        """How many jobs of each type are in each status: `{type: {status: count}}`. Those that have ended are counted up to
-        `most`."""
+        """The number of jobs by type and status: `{type: {status: count}}`.
+
+        Ended jobs are counted up to `most` for each pair.
+        """
         rows = await self._database.fetch_all(ACTIVE_COUNTED)
         values = {"created_after": EARLIEST, "created_before": LATEST, "types": await self.types(), "most": most}
         rows = [*rows, *await self._database.fetch_all(COUNTED, values | {"statuses": sorted(ENDED)})]
@@ -194,7 +206,7 @@ class JobsView:
         return counts
 
     async def capped_counts(self, wanted: JobFilter, *, most: int) -> dict[Status, int]:
-        """How many of the wanted jobs are in each status, whatever status is wanted: each counted up to `most`."""
+        """The number of wanted jobs by status, each up to `most`. Ignores the filter's own status."""
         values: dict[str, Any] = {
             "created_after": wanted.created_after or EARLIEST,
             "created_before": wanted.created_before or LATEST,
@@ -217,29 +229,28 @@ class JobsView:
         }
 
     async def ahead_of(self, job: Job, *, most: int) -> int:
-        """How many queued jobs of its type come before a queued one, counted up to `most`."""
+        """How many queued jobs of the same type are due before this one, counted up to `most`."""
         values = {"type": job.type, "run_at": job.run_at, "id": job.id, "most": most}
         return int(await self._database.fetch_val(AHEAD, values))
 
-    async def due(self, type: str, *, limit: int, after: Due | None = None) -> list[Due]:
-        """Attempts of one type that may be run now, those that have waited longest first; only those behind `after` in this
-        order."""
+    async def due(self, job_type: str, *, limit: int, after: Due | None = None) -> list[Due]:
+        """Attempts of one type that may run now, longest-waiting first, starting behind `after`."""
         place = (EARLIEST, LEAST_ID) if after is None else (after.run_at, after.job_id)
         async with self._database.raw() as connection:
-            return [Due(*row) for row in await connection.fetch(DUE, type, *place, limit)]
+            return [Due(*row) for row in await connection.fetch(DUE, job_type, *place, limit)]
 
     async def next_due(self, types: Iterable[str]) -> float | None:
-        """Seconds until the next delayed attempt may be run, None if there is none."""
+        """Seconds until the next delayed attempt may run; None without one."""
         seconds = await self._database.fetch_val(NEXT_DUE, {"types": list(types)})
         return None if seconds is None else float(seconds)
 
     async def seqs(self, job_ids: Sequence[str]) -> list[Change]:
-        """Where these jobs stand now: what the bus should have told by now."""
+        """The current state of these jobs as changes, to compare with those heard on the bus."""
         async with self._database.raw() as connection:
             return [Change(*row) for row in await connection.fetch(SEQS, job_ids)]
 
     async def held_by(self, worker: str) -> list[Job]:
-        """What a worker is running, as far as the log knows."""
+        """The jobs that a worker is running, according to the log."""
         return [job_from(row) for row in await self._database.fetch_all(HELD_BY, {"worker": worker})]
 
 

@@ -1,11 +1,11 @@
 """Builds the jobs view anew beside the live one and swaps them, while the service runs.
 
-First every job is folded from one snapshot of the log; then, round after round, those that had events since, until few are
-left. These few are folded under a lock that keeps writers waiting for a moment, in the transaction that swaps the tables. An
-append writes `job_events` and `jobs` in one statement, so whoever holds the lock on `jobs` knows that no event is on its way.
+Every job is folded from one snapshot of the log; then, in rounds, the jobs that had events since, until at most `FEW` are left.
+These are folded in the transaction that swaps the tables, under a lock that blocks writers for a moment. An append writes
+`job_events` and `jobs` in one statement, so no event can be in flight while the lock on `jobs` is held.
 
-A history that cannot be folded stops nothing but the swap; where that is wanted, such jobs keep the rows that they have. Two
-active jobs whose key is the same, since their type's rule has changed, are both there: the older one has the key.
+A history that cannot be folded refuses the swap, or with `skip_broken` its job keeps its row. When two active jobs have the same
+unique key, because the rule of their type has changed, both are kept and the older one gets the key.
 """
 
 import asyncio
@@ -22,12 +22,14 @@ from events.job import ACTIVE, JSON, BrokenHistory, Job, Queued, Recorded, fold
 from events.statements import JOB_COLUMNS
 
 UniqueKey = Callable[[str, JSON, str | None], str | None]
-"""`(type, payload, user_id)` → what at most one active job may have in common with this one: the job type's rule. It is asked for
-jobs whose first event does not hold their key."""
+"""The unique key of a job by the rule of its type: `(type, payload, user_id)` → key or None.
+
+It is used for jobs whose first event does not hold their key.
+"""
 
 REBUILDING = 0x7265627569  # "rebui": the advisory lock's key
-FEW = 500
-BATCH = 2000
+FEW = 500  # jobs that may be folded under the lock
+BATCH = 2000  # jobs in one COPY
 LOCK_TRIES = 30
 COLUMNS = [*JOB_COLUMNS.split(", "), "unique_key"]
 
@@ -36,7 +38,7 @@ drop table if exists jobs_rebuilt;
 create table jobs_rebuilt (like jobs including all);
 """
 
-# What `like` does not copy: who may read and write the table, and how full its pages are made.
+# Properties that `create table … like` does not copy: rights, owner, and storage options such as fillfactor.
 LEFT_TO_COPY = """
 select format('grant %s on jobs_rebuilt to %s%s', p.privilege_type,
               case p.grantee when 0 then 'public' else p.grantee::regrole::text end,
@@ -51,7 +53,7 @@ select format('alter table jobs_rebuilt set (%s)', array_to_string(c.reloptions,
 from pg_class c where c.oid = 'jobs'::regclass and c.reloptions is not null
 """
 
-# Nobody can say whose key it is that the row of a job that cannot be folded has: others keep theirs.
+# The row of a broken job keeps its unique key only if no other active job has it, because its log cannot prove the key.
 KEEP_ROWS = f"""
 insert into jobs_rebuilt ({JOB_COLUMNS}, unique_key)
 select {JOB_COLUMNS}, case when j.status not in ('queued', 'processing') or not exists (
@@ -67,7 +69,7 @@ where unique_key = any($1) and status in ('queued', 'processing')
 
 TAKE_KEYS = "update jobs_rebuilt set unique_key = null where id = any($1)"
 
-# A key that is free by now, and that of a job which has ended, is given back.
+# Returns a key to a job that has ended, or whose key no active job holds any more.
 GIVE_KEY = """
 update jobs_rebuilt j set unique_key = $2
 where j.id = $1 and (j.status not in ('queued', 'processing') or not exists (
@@ -93,11 +95,14 @@ drop table jobs_replaced;
 
 
 class RebuildRefused(Exception):
-    """The rebuild could not be done now; the live view is as it was."""
+    """The rebuild is not possible now. The live view is unchanged."""
 
 
 class BrokenHistories(BrokenHistory):
-    """Some jobs cannot be folded: `jobs`, each with its break. The live view is as it was."""
+    """Some jobs cannot be folded: `jobs` maps their ids to the fault.
+
+    The live view is unchanged.
+    """
 
     def __init__(self, jobs: dict[str, BrokenHistory]) -> None:
         first = next(iter(jobs.values()))
@@ -107,8 +112,11 @@ class BrokenHistories(BrokenHistory):
 
 @dataclass(slots=True)
 class Rebuilt:
-    """`jobs`: how many the new view has. `broken`: those that could not be folded and kept their rows. `without_key`: active
-    jobs, by id, and the key that an older active job has."""
+    """The outcome of a rebuild.
+
+    `jobs` is the number of rows in the new view, `broken` the jobs that could not be folded and kept their rows, and `without_key`
+    maps the ids of active jobs to the unique key that an older active job has.
+    """
 
     jobs: int = 0
     broken: dict[str, BrokenHistory] = field(default_factory=dict)
@@ -130,13 +138,15 @@ class _Folded:
 
 
 async def rebuild(database: Database, unique_key: UniqueKey) -> int:
-    """`rebuild_view` of a log in which every history can be folded. Returns how many jobs the new view has."""
+    """`rebuild_view` without `skip_broken`. Returns the number of jobs in the new view."""
     return (await rebuild_view(database, unique_key)).jobs
 
 
 async def rebuild_view(database: Database, unique_key: UniqueKey, *, skip_broken: bool = False) -> Rebuilt:
-    """Needs the right to create tables. Raises `RebuildRefused`, or without `skip_broken` `BrokenHistories` for a log that cannot
-    be folded; nothing has been swapped then."""
+    """Builds the jobs view from the log and swaps it in. Needs the right to create tables.
+
+    Raises: `RebuildRefused`, and without `skip_broken` also `BrokenHistories`. The live view is unchanged then.
+    """
     rebuilt = Rebuilt()
     reader = await _patient(database)
     writer = await _patient(database)
@@ -168,7 +178,10 @@ async def _patient(database: Database) -> Connection:
 async def _fold_from_a_snapshot(
     reader: Connection, writer: Connection, unique_key: UniqueKey, job_ids: Sequence[str] | None, rebuilt: Rebuilt
 ) -> str:
-    """Folds these jobs, or all, into the new table. Returns the oldest transaction that the snapshot may not have seen."""
+    """Folds these jobs, or all, into the new table.
+
+    Returns the oldest transaction id that the snapshot may have missed.
+    """
     async with reader.transaction(isolation="repeatable_read", readonly=True):
         since: str = await reader.fetchval(OLDEST_RUNNING)
         async with writer.transaction():
@@ -198,7 +211,7 @@ async def _fold(
 async def _jobs(
     reader: Connection, unique_key: UniqueKey, job_ids: Sequence[str] | None
 ) -> AsyncIterator[tuple[str, _Folded | BrokenHistory]]:
-    """Each job as its history has made it, or what is wrong with that."""
+    """The id of each job, with the fold of its history or the fault that prevents it."""
     history: list[Recorded] = []
     async for recorded in histories(reader, job_ids):
         if history and history[0].job_id != recorded.job_id:
@@ -229,14 +242,17 @@ async def _store(writer: Connection, jobs: Sequence[_Folded], rebuilt: Rebuilt) 
 
 
 async def _losers(writer: Connection, jobs: Sequence[_Folded]) -> dict[str, str]:
-    """Of these jobs, and of those that hold their keys already, all but the oldest of each key: their ids, with the key."""
+    """The ids of jobs that lose their unique key to an older job, with the key.
+
+    Compares `jobs` with each other, and with the jobs that are stored already.
+    """
     keys = list({each.unique_key for each in jobs})
     wanting: dict[str, list[tuple[datetime, str]]] = {}
     for row in await writer.fetch(WHOSE_KEYS, keys) if keys else ():
         wanting.setdefault(row["unique_key"], []).append((row["created_at"], row["id"]))
     for each in jobs:
         wanting.setdefault(each.unique_key or "", []).append(each.age)
-    return {id: key for key, ages in wanting.items() for _, id in sorted(ages)[1:]}
+    return {job_id: key for key, ages in wanting.items() for _, job_id in sorted(ages)[1:]}
 
 
 def _row(job: Job, unique_key: str | None) -> tuple[Any, ...]:
@@ -267,13 +283,16 @@ async def _swap(writer: Connection, unique_key: UniqueKey, since: str, rebuilt: 
 
 
 async def _give_keys_back(writer: Connection, rebuilt: Rebuilt) -> None:
-    for id, key in sorted(rebuilt.without_key.items()):
-        if await writer.fetchval(GIVE_KEY, id, key):
-            del rebuilt.without_key[id]
+    for job_id, key in sorted(rebuilt.without_key.items()):
+        if await writer.fetchval(GIVE_KEY, job_id, key):
+            del rebuilt.without_key[job_id]
 
 
 async def _lock_out_writers(writer: Connection) -> None:
-    """Waits in short turns: whoever waits for this lock makes everyone behind it wait as well."""
+    """Locks the view in short tries, because all statements behind a waiting lock wait too.
+
+    Raises `RebuildRefused` after `LOCK_TRIES` tries.
+    """
     for _ in range(LOCK_TRIES):
         try:
             async with writer.transaction():

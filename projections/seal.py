@@ -1,8 +1,9 @@
-"""The order of the whole log: every event gets the next `position`, shortly after it was appended.
+"""Seals the log: gives every event, shortly after its append, the next `position`.
 
-An identity column is no order to read by: a transaction may commit after one that took a later number, and a reader that asks
-for what came after the last would never see it. So one sealer at a time takes the events of transactions that are older than
-every one still running, in the order (transaction, event id): nothing can come before them any more.
+An identity column is not a safe order for readers: a transaction may commit after another one that drew a later number, and a
+reader that continues after the last number it saw would miss its events. So one sealer at a time numbers the events of
+transactions that are older than every running transaction, in the order (transaction, event id). No event can still appear before
+these.
 """
 
 import asyncio
@@ -21,14 +22,14 @@ SEAL_EVERY = 0.5  # seconds
 TRY_LOCK = "select pg_try_advisory_xact_lock($1)"
 WAIT_FOR_LOCK = "select pg_advisory_xact_lock($1)"
 
-# After a restore into another cluster the stored transaction ids mean nothing beside the new ones. Then everything that has
-# no position yet is taken, whatever its transaction, and the cursor starts again below every transaction still running.
+# After a restore into another cluster the stored transaction ids cannot be compared with new ones. Then all events without a
+# position are numbered, whatever their transaction, and the cursor starts again below every running transaction.
 READ_CURSOR = """
 select c.xid::text as xid, c.event_id, c.position, s.system_identifier = c.system_identifier as same_cluster
 from pg_control_system() s left join job_event_log_cursor c on true
 """
 
-# `offset 0` has each event looked up by its id: whatever the planner thinks of how many are fresh, it reads no whole table.
+# `offset 0` forces a lookup by event id, so that a wrong estimate of the new events cannot cause a scan of the whole table.
 SEAL = """
 with fresh as (
     select e.event_id, e.xid, row_number() over (order by e.xid, e.event_id) as place
@@ -69,8 +70,10 @@ set system_identifier = excluded.system_identifier, xid = excluded.xid, event_id
 
 
 async def seal(database: Database, *, wait: bool = False) -> int:
-    """Gives positions to at most `MOST_AT_ONCE` events and returns to how many. While another process is at it: 0 at once, or
-    with `wait` after it. Runs on the primary."""
+    """Gives positions to at most `MOST_AT_ONCE` events, and returns their number.
+
+    While another process seals, returns 0 at once, or waits for it with `wait`. Works only on the primary server.
+    """
     async with database.transaction(), database.raw() as connection:
         if wait:
             await connection.execute(WAIT_FOR_LOCK, SEALING)
@@ -80,13 +83,16 @@ async def seal(database: Database, *, wait: bool = False) -> int:
 
 
 async def seal_everything(database: Database) -> None:
-    """Gives positions to all that was committed before the call, as far as no older transaction is still running."""
+    """Gives positions to all committed events, except behind an older running transaction."""
     while await seal(database, wait=True) == MOST_AT_ONCE:
         pass
 
 
 async def keep_sealing(database: Database) -> None:
-    """Seals until cancelled. Every process does; they take turns."""
+    """Seals every `SEAL_EVERY` seconds until cancelled.
+
+    Every process runs this; a lock makes them take turns.
+    """
     while True:
         try:
             busy = await seal(database) == MOST_AT_ONCE

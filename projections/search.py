@@ -1,5 +1,7 @@
-"""Looking for events in the log, forwards or back from its end: a window of positions at a time, so that what is rare keeps
-nobody waiting for the whole log."""
+"""Finds events in the log, forwards or back from its end.
+
+A search reads one window of positions at a time and stops at a limit, so that a rare event cannot cause a scan of the whole log.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,13 +12,13 @@ from events.history import recorded_from
 from events.job import Recorded
 
 WINDOW = 2_000  # positions looked at by the first statement of a search
-WIDER, WIDEST = 4, 32  # how much each next one looks at more, and at most
+WIDER, WIDEST = 4, 32  # each next window is 4 times as wide, and at most 32 times `WINDOW`
 MOST_LOOKED_AT = 500_000  # positions looked at by one search
 MOST_POSITIONS = 2**53
 
 COLUMNS = "e.job_id, e.seq, e.attempt, e.type, e.data, e.actor, e.at, l.position"
 
-# `offset 0` has each event looked up by its id, or the planner would read the whole of `job_events`, again for each window.
+# `offset 0` forces a lookup of each event by its id. Otherwise the planner would scan all of `job_events` for each window.
 IN_WINDOW = f"""
 select {COLUMNS}
 from job_event_log l cross join lateral (select * from job_events where event_id = l.event_id offset 0) as e
@@ -25,8 +27,8 @@ order by l.position
 limit :limit
 """
 
-# The events of a window lie together: read in one go, and only for those that are wanted is the position looked up. Without its
-# `offset 0` the first id would be looked for from the beginning of the log.
+# The events of a window have adjacent ids: they are read in one range scan, and only the wanted ones get their position looked up.
+# Without `offset 0` the planner would search the first id from the beginning of the log.
 WANTED_IN_WINDOW = f"""
 with ids as (
     select min(event_id) as first, max(event_id) as last
@@ -46,7 +48,7 @@ limit :limit
 """
 
 
-# A job's events are found by the job, wherever in the log they stand.
+# The events of one job are found by the job's index, so this search needs no windows.
 OF_JOB = f"""
 select {COLUMNS}
 from job_events e join job_event_log l on l.event_id = e.event_id
@@ -60,7 +62,7 @@ limit :limit
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """None means any."""
+    """The wanted events. None means any."""
 
     actor: str | None = None
     type: str | None = None
@@ -69,7 +71,7 @@ class EventFilter:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """All events that were wanted after the position `after`, up to and with `until`, in order."""
+    """All wanted events after the position `after`, up to and including `until`, in order."""
 
     events: list[Recorded]
     after: int
@@ -77,7 +79,10 @@ class Found:
 
 
 async def first_events(database: Database, wanted: EventFilter, *, after: int, until: int, limit: int) -> Found:
-    """The first ones between two positions, `after` exclusive; as far as one search goes."""
+    """The first `limit` wanted events between two positions, `after` exclusive.
+
+    One search reads at most `MOST_LOOKED_AT` positions, and says in `Found` how far it came.
+    """
     events: list[Recorded] = []
     reached, furthest = after, min(until, after + MOST_LOOKED_AT) if wanted.job_id is None else until
     for window in _windows(wanted):
@@ -92,7 +97,10 @@ async def first_events(database: Database, wanted: EventFilter, *, after: int, u
 
 
 async def last_events(database: Database, wanted: EventFilter, *, after: int, until: int, limit: int) -> Found:
-    """The last ones between two positions, `after` exclusive; as far as one search goes."""
+    """The last `limit` wanted events between two positions, `after` exclusive.
+
+    Limited like `first_events`.
+    """
     events: list[Recorded] = []
     reached, furthest = until, max(after, until - MOST_LOOKED_AT) if wanted.job_id is None else after
     for window in _windows(wanted):
@@ -107,7 +115,10 @@ async def last_events(database: Database, wanted: EventFilter, *, after: int, un
 
 
 def _windows(wanted: EventFilter) -> Iterator[int]:
-    """How many positions each statement looks at: few while that may be enough. A job's events take no windows."""
+    """The number of positions for each statement, growing.
+
+    The events of one job need only one window.
+    """
     window = WINDOW if wanted.job_id is None else MOST_POSITIONS
     while True:
         yield window

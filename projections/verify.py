@@ -1,7 +1,7 @@
-"""Folds every event again and compares with what people are shown; checks that the log itself is whole, and guarded.
+"""Compares the jobs view with a new fold of all events, and checks the log and its guards.
 
-It reads only, in one snapshot of the database: a role that may select, and a replica, will do. All that is wrong is told, each
-under a name of `events/audit_findings.py`.
+It only reads, in one snapshot of the database, so a role with `select` and a replica are enough. Every fault becomes a finding with
+a name of `events/audit_findings.py`.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from events.writes import BrokenView
 from projections.guards import guards, missing_guards
 from projections.rebuild import UniqueKey
 
-MOST_KEPT = 10_000  # findings; all are counted
+MOST_KEPT = 10_000  # findings; more are counted but not listed
 LONGEST_VALUE = 200  # characters
 LONGEST_DETAIL = 1000
 
@@ -37,7 +37,7 @@ where position <> before + 1
 order by position
 """
 
-# The newest position whose event is there; those beyond it are a tail that was cut off.
+# The newest position whose event exists. Positions beyond it belong to a truncated tail.
 LAST_EVENT = """
 select l.position from job_event_log l
 where exists (select from job_events e where e.event_id = l.event_id)
@@ -51,8 +51,9 @@ where l.position < $1 and not exists (select from job_events e where e.event_id 
 order by l.position
 """
 
-# An event may come after the snapshot's newest transaction only if nobody has written it; below the cursor every event was given
-# a position. Where the log comes from another cluster, its numbers of transactions mean nothing until it has been sealed here.
+# Events without a position that the service cannot have written: those at or below the sealer's cursor, where every event has a
+# position, and those with a transaction id that does not exist yet in this snapshot. The transaction ids of a log restored from
+# another cluster cannot be compared until it has been sealed here.
 WITHOUT_POSITION = """
 select e.job_id, e.seq from job_events e, job_event_log_cursor c, pg_control_system() s
 where ((e.xid, e.event_id) <= (c.xid, c.event_id) or e.xid >= pg_snapshot_xmax(pg_current_snapshot()))
@@ -72,7 +73,7 @@ where seq <= before
 order by position
 """
 
-# Only where no unique index forbids them.
+# Asked only when a guard is missing, because the unique indexes otherwise exclude duplicates.
 TWICE = """
 select min(position) as position, format('event %s has %s positions', event_id, count(*)) as detail
 from job_event_log group by event_id having count(*) > 1
@@ -93,7 +94,7 @@ join job_events e on (e.job_id, e.seq) = (a.job_id, a.seq) join job_event_log l 
 
 
 class Finding(NamedTuple):
-    """Something that is not as it should be. `job_id` is None where the order of the log or its guard is at fault."""
+    """One fault. `job_id` is None when the order of the log or one of its guards is at fault."""
 
     name: FindingName
     job_id: str | None
@@ -126,8 +127,11 @@ class Difference:
 
 @dataclass(slots=True)
 class Verified:
-    """What was compared, and what was found: nothing, if all is well. Of very many findings the first are kept, of each name at
-    least one. `unsealed` events wait for their positions; they were folded and compared like all others."""
+    """The extent of a verification and its findings, none if all is well.
+
+    The first `MOST_KEPT` findings are listed, and at least one of each name; `counts` counts them all. `unsealed` is the number of
+    events that have no position yet; they were folded and compared like all others.
+    """
 
     jobs: int = 0
     events: int = 0
@@ -152,24 +156,27 @@ class Verified:
 
 
 def no_rule(type: str, payload: JSON, user_id: str | None) -> None:
-    """For logs whose events hold the key of each unique job."""
+    """The rule for a log whose events hold all unique keys: no key comes from a job type."""
 
 
 async def verify(database: Database, *, job_id: str | None = None, unique_key: UniqueKey = no_rule) -> Verified:
-    """Compares the view with the fold of the events, of one job or of all; of all, also the order of the log and its guard with
-    what they should be. `unique_key` is the job types' rule, for jobs whose first event does not hold their key yet."""
+    """Compares the view with the fold of the events, for one job or for all.
+
+    For all jobs, also checks the positions of the log and its guards. `unique_key` is the rule of the job types, for jobs whose
+    first event does not hold their key.
+    """
     verified = Verified()
     only = None if job_id is None else [job_id]
     connection = await database.hold(statement_timeout="0", idle_in_transaction_session_timeout="0")
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            # Before the snapshot is taken: rows of a view that is swapped in after it would be invisible in it, or old.
+            # The lock comes before the snapshot, because a view that a rebuild swaps in later would be empty or old in it.
             await connection.execute("lock table jobs in access share mode")
-            async for id, history, shown in _side_by_side(connection, only):
+            async for compared_id, history, shown in _side_by_side(connection, only):
                 verified.jobs += 1
                 verified.events += len(history)
-                verified.add(_compare(id, history, shown, unique_key))
-                # Rows that have arrived are folded without a pause, and requests may be waiting beside this.
+                verified.add(_compare(compared_id, history, shown, unique_key))
+                # Lets other tasks run, because rows that are already fetched would be folded without a pause.
                 await asyncio.sleep(0)
             verified.last_position = await connection.fetchval(LAST_POSITION)
             if job_id is None:
@@ -183,8 +190,10 @@ async def verify(database: Database, *, job_id: str | None = None, unique_key: U
 async def _side_by_side(
     connection: Connection, job_ids: list[str] | None
 ) -> AsyncIterator[tuple[str, list[Record], Record | None]]:
-    """Each job's id, its rows of the log, and its row of the view; either may be missing. Both are read in order of id and a
-    little at a time, since a log is larger than memory."""
+    """The id of each job, its rows in the log and its row in the view; either may be missing.
+
+    Both are read in order of job id through cursors, because a log may be larger than memory.
+    """
     view = aiter(connection.cursor(VIEW, job_ids, prefetch=1000))
     shown = await anext(view, None)
     async for history in _job_by_job(connection, job_ids):
@@ -216,30 +225,30 @@ async def _job_by_job(connection: Connection, job_ids: list[str] | None) -> Asyn
 # One job ----------------------------------------------------------------------------------------------------------------------
 
 
-def _compare(id: str, history: list[Record], shown: Record | None, unique_key: UniqueKey) -> Iterator[Finding]:
+def _compare(job_id: str, history: list[Record], shown: Record | None, unique_key: UniqueKey) -> Iterator[Finding]:
     if not history:
-        yield _drift(id, "is in the view and not in the log")
+        yield _drift(job_id, "is in the view and not in the log")
         return
     folding = _Folding()
     for row in history:
         yield from folding.after(recorded_from(row), row["data"])
     if shown is None:
-        yield _drift(id, "is in the log and not in the view")
+        yield _drift(job_id, "is in the log and not in the view")
         return
     try:
         view = job_from(shown)
     except BrokenView as error:
-        yield _drift(id, str(error))
+        yield _drift(job_id, str(error))
         return
     if folding.broken or folding.job is None or folding.first is None:
         return
     for column, in_view, by_log in zip(Job._fields, view, folding.job, strict=True):
         if not _same(in_view, by_log):
-            yield _drift(id, f"{column} is {_shown(in_view)} in the view and {_shown(by_log)} by the log")
+            yield _drift(job_id, f"{column} is {_shown(in_view)} in the view and {_shown(by_log)} by the log")
     first, key = folding.first, shown["unique_key"]
     by_rule = unique_key(folding.job.type, first.payload, first.user_id)
     if key not in ((None, by_rule) if first.unique_key is None else (first.unique_key,)):
-        yield _drift(id, f"unique_key is {key!r} in the view and {first.unique_key!r} by the log")
+        yield _drift(job_id, f"unique_key is {key!r} in the view and {first.unique_key!r} by the log")
 
 
 def _shown(value: Any) -> str:
@@ -247,12 +256,12 @@ def _shown(value: Any) -> str:
     return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
 
 
-def _drift(id: str, detail: str) -> Finding:
-    return Finding(FindingName.VIEW_DRIFT, id, None, None, detail)
+def _drift(job_id: str, detail: str) -> Finding:
+    return Finding(FindingName.VIEW_DRIFT, job_id, None, None, detail)
 
 
 class _Folding:
-    """A history, event by event: the job as far as it can be folded, and all that is wrong on the way."""
+    """Folds one history event by event, and yields a finding for each fault on the way."""
 
     def __init__(self) -> None:
         self.job: Job | None = None
@@ -284,7 +293,7 @@ class _Folding:
             yield _at(recorded, FindingName.ILLEGAL_TRANSITION, wrong)
 
     def _beside_the_one_before(self, recorded: Recorded) -> Iterator[Finding]:
-        """What two events that follow each other show, whether or not the history can be folded up to here."""
+        """Findings from two adjacent events, found even when the history before them is broken."""
         before, self._before = self._before, recorded
         last = 0 if before is None else before.seq
         if recorded.seq > last + 1:
@@ -301,7 +310,7 @@ def _at(recorded: Recorded, name: FindingName, detail: str) -> Finding:
 
 
 def _wrong_actor(recorded: Recorded, worker: str | None) -> str | None:
-    """What no fold shows: that a worker spoke for an attempt that it had not started."""
+    """A fault that the fold does not see: a worker wrote for another worker's attempt."""
     by_its_worker = recorded.actor == f"worker:{worker}"
     match recorded.event:
         case Started(name) if recorded.actor != f"worker:{name}":
@@ -315,7 +324,7 @@ def _wrong_actor(recorded: Recorded, worker: str | None) -> str | None:
 
 
 def _not_as_written(recorded: Recorded, text: str) -> Iterator[str]:
-    """How the data of an event that can be read differ from those that the service would have written for it."""
+    """The differences between an event's stored data and those that the service would write."""
     written = event_data(recorded.event, recorded.at)
     if text.encode() == orjson.dumps(written):
         return
@@ -330,7 +339,7 @@ def _not_as_written(recorded: Recorded, text: str) -> Iterator[str]:
     if missing:
         yield f"data lack keys: {', '.join(missing)}"
     for key in sorted(stored.keys() & written.keys()):
-        # What the service writes at seq 1 only counts as unknown later; of what it writes, the form counts too.
+        # The stored value must also have the form that the service writes, such as microseconds in a time.
         if not _same(orjson.loads(orjson.dumps(written[key])), stored[key]):
             yield f"{key} in data is not in the form in which it is written"
 
@@ -343,12 +352,12 @@ def _unique_keys(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
 
 
 def _same(shown: Any, folded: Any) -> bool:
-    # In Python 1, 1.0 and True are equal; in JSON they are not.
+    # Values are compared as JSON text, because 1, 1.0 and True are equal in Python and different in JSON.
     if _is_json(shown) or _is_json(folded):
         try:
             return orjson.dumps(shown, option=orjson.OPT_SORT_KEYS) == orjson.dumps(folded, option=orjson.OPT_SORT_KEYS)
         except TypeError:
-            return False  # a number beyond what we write
+            return False  # a number that orjson cannot write, so the service did not
     return bool(shown == folded)
 
 
@@ -376,7 +385,7 @@ async def _check_log(connection: Connection, verified: Verified) -> None:
 
 
 async def _check_positions(connection: Connection, verified: Verified) -> None:
-    """Positions are 1, 2, 3 … up to the one at which the sealer's cursor stands, and each has its event."""
+    """Checks that positions are 1, 2, 3 … up to the sealer's cursor, each with its event."""
     last, last_event = verified.last_position, await connection.fetchval(LAST_EVENT) or 0
     cursors = [row["position"] for row in await connection.fetch(CURSOR)]
     if not cursors:
@@ -404,9 +413,9 @@ async def _check_positions(connection: Connection, verified: Verified) -> None:
 
 
 async def _placed(connection: Connection, findings: list[Finding]) -> list[Finding]:
-    """The same, with the positions of those that tell of an event."""
+    """The same findings, with the position of the event where one is named."""
     events = [(each.job_id, each.seq) for each in findings if each.seq is not None]
-    rows = await connection.fetch(POSITIONS, [id for id, _ in events], [seq for _, seq in events])
+    rows = await connection.fetch(POSITIONS, [job_id for job_id, _ in events], [seq for _, seq in events])
     positions = {(row["job_id"], row["seq"]): row["position"] for row in rows}
     return [
         each if each.position is not None else each._replace(position=positions.get((each.job_id or "", each.seq)))
