@@ -1,4 +1,4 @@
-"""The connection that migrates: one at a time, and with no setting of the server, the database or the role that could spoil it."""
+"""The connection that migrates a database, and the lock by which processes take turns."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,13 +11,17 @@ if TYPE_CHECKING:
 else:
     Connection = asyncpg.Connection
 Opening = Callable[[str], Awaitable[Connection]]
-"""Opens a connection to an address, which it reads by the rules of whoever migrates."""
+"""Opens a connection to an address.
+
+The service passes a function that reads addresses as DATABASE_URL.
+"""
 
 MIGRATING = 0x726972656B69  # "rireki": the advisory lock's key
 LOOK_EVERY = 0.1  # seconds
-LOCK_TIMEOUT = 5  # seconds; everybody who needs a table waits behind a statement that waits to change it
+LOCK_TIMEOUT = 5  # seconds; short, because all queries of a table wait behind a statement that waits to alter it
 
-# A role may have a `statement_timeout` for its queries; an index on a large table takes as long as it takes.
+# The time limits are off, because a role may have a `statement_timeout` for queries, and an index on a large table takes longer.
+# The other settings protect the revisions from settings of the server, the database or the role.
 SETTLE = f"""
 select set_config('statement_timeout', '0', false), set_config('lock_timeout', '{LOCK_TIMEOUT}s', false),
     set_config('idle_in_transaction_session_timeout', '0', false), set_config('idle_session_timeout', '0', false),
@@ -26,7 +30,7 @@ select set_config('statement_timeout', '0', false), set_config('lock_timeout', '
     case when current_setting('transaction_timeout', true) is not null then set_config('transaction_timeout', '0', false) end
 """
 
-# New tables go where the old ones are: a schema that was made since, and that comes first on the path, would tear them apart.
+# New tables go into the schema of the existing ones. Otherwise a newer schema that comes first on the search path would get them.
 GO_WHERE_THE_TABLES_ARE = """
 select set_config('search_path', quote_ident(n.nspname) || ', ' || current_setting('search_path'), false)
 from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = to_regclass('job_events')
@@ -34,21 +38,25 @@ from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = to_r
 
 
 class UnsuitableDatabase(Exception):
-    """The database cannot hold the schema. The message is one line for a person: what is wrong, and what to do."""
+    """The database cannot hold the schema.
+
+    The message is one line with the cause and the remedy.
+    """
 
 
 async def open_plainly(url: str) -> Connection:
+    """Opens a connection as asyncpg reads the address."""
     return await asyncpg.connect(url, timeout=10)
 
 
 async def connect(url: str, opening: Opening = open_plainly) -> Connection:
-    """Raises `UnsuitableDatabase`."""
+    """A connection with the settings for migrations. Raises `UnsuitableDatabase`."""
     connection = await opening(url)
     try:
         encoding = connection.get_settings().server_encoding
         if encoding != "UTF8":
             raise UnsuitableDatabase(
-                f"the database has the encoding {encoding}, and Rireki needs UTF8: make another with"
+                f"the database has the encoding {encoding}, and Rireki needs UTF8: create another with"
                 " `create database … encoding 'UTF8' template template0`"
             )
         await connection.execute(SETTLE)
@@ -60,9 +68,10 @@ async def connect(url: str, opening: Opening = open_plainly) -> Connection:
 
 
 async def take_turn(connection: Connection) -> None:
-    """Waits until nobody else migrates this database. The turn lasts as long as the connection, and ends with a killed process.
+    """Waits until no other process migrates this database.
 
-    Asked again and again: a session that waits inside PostgreSQL has a snapshot, for which others may have to wait.
+    The turn is an advisory lock of the session, so it also ends with a killed process. The lock is polled, because a session that
+    waits inside PostgreSQL holds a snapshot, and others may have to wait for that.
     """
     while not await connection.fetchval("select pg_try_advisory_lock($1)", MIGRATING):  # noqa: ASYNC110
         await asyncio.sleep(LOOK_EVERY)

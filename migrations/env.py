@@ -1,7 +1,8 @@
-"""Brings a database to the newest schema. Alembic's attributes hold its `url`, and `opening`, which opens a connection to it.
+"""Alembic's entry: brings a database to the newest schema.
 
-The turn to migrate is a lock of the session that migrates. A lock of a transaction would end with the first revision, and a lock
-of another session could outlive this one, or be lost before it.
+Alembic's attributes hold the `url` of the database, and `opening`, a function that opens a connection to it. The turn to migrate is
+a session lock of the migrating connection: a transaction lock would end with the first revision, and a lock of another session
+could outlive this one or be lost before it.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Brings a database to the newest schema, and gives a role what the service needs of it."""
+"""Brings a database to the newest schema, and grants a role the rights of the service."""
 
 import asyncio
 import time
@@ -15,8 +15,8 @@ from migrations.schema import ROW_TYPES, TABLES, rights
 
 __all__ = ["NewerSchema", "UnknownRole", "UnsuitableDatabase", "grant", "migrate", "newest_revision"]
 
-PATIENCE = 60.0  # seconds for which a table that others use is asked for again
-PAUSE = 1.0  # seconds in which they go on
+PATIENCE = 60.0  # seconds of tries to lock a table that is in use
+PAUSE = 1.0  # seconds between two tries, in which the users of the table go on
 
 SCHEMA_OF_THE_TABLES = """
 select quote_ident(n.nspname) from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -34,13 +34,13 @@ class UnknownRole(LookupError):
 
 
 class NewerSchema(UnsuitableDatabase):
-    """The schema is one that this version does not know."""
+    """The database has a schema of a newer version of Rireki."""
 
 
 def migrate(url: str, opening: Opening = open_plainly) -> None:
-    """Brings the database at `url` to the newest schema. Several at once take turns; an up-to-date database is left alone.
+    """Brings the database at `url` to the newest schema, if it is not there already.
 
-    Raises `UnsuitableDatabase`, or what PostgreSQL says.
+    Concurrent calls take turns. Raises `UnsuitableDatabase` (also as `NewerSchema`), or PostgreSQL's error.
     """
     asyncio.run(_refuse_a_newer_schema(url, opening))
     until = time.monotonic() + PATIENCE
@@ -49,7 +49,7 @@ def migrate(url: str, opening: Opening = open_plainly) -> None:
             command.upgrade(_config(url, opening), "head")
             return
         except asyncpg.LockNotAvailableError:
-            # Each revision is committed by itself: the next try goes on where this one could not.
+            # Each revision is committed by itself, so the next try continues with the revision that failed.
             if time.monotonic() + LOCK_TIMEOUT > until:
                 raise
             time.sleep(PAUSE)
@@ -57,13 +57,15 @@ def migrate(url: str, opening: Opening = open_plainly) -> None:
 
 @cache
 def newest_revision() -> str:
-    """The revision that this version brings a database to."""
+    """The number of the newest revision in this version, such as "0011"."""
     return ScriptDirectory.from_config(_config()).get_current_head() or ""
 
 
 def grant(url: str, role: str, opening: Opening = open_plainly) -> None:
-    """Gives an existing role the rights that the service runs with: of the log, only to read it and to add to it. Nothing that
-    is not ours is touched. Raises `UnknownRole`."""
+    """Grants an existing role the rights of the service: on the log, to read and append.
+
+    Changes no rights on objects that are not ours. Raises `UnknownRole`, `UnsuitableDatabase`, or PostgreSQL's error.
+    """
     asyncio.run(_grant(url, role, opening))
 
 
@@ -87,9 +89,9 @@ async def _grants(connection: Connection, role: str) -> list[str]:
     sequences = [row[0] for row in await connection.fetch(SEQUENCES, list(tables.values()))]
     return [
         f"grant usage on schema {schema} to {role}",
-        *(f"grant usage on type {schema}.{type} to {role}" for type in ROW_TYPES),
+        *(f"grant usage on type {schema}.{row_type} to {role}" for row_type in ROW_TYPES),
         *(f"grant usage on sequence {schema}.{sequence} to {role}" for sequence in sequences),
-        # What an earlier version or an operator gave beyond that is taken back.
+        # Rights that an earlier version or an operator granted beyond these are revoked.
         *(f"revoke insert, update, delete, truncate on {name} from {role}" for name in tables.values()),
         *(f"grant {', '.join(rights(table))} on {name} to {role}" for table, name in tables.items()),
     ]
@@ -107,7 +109,7 @@ async def _refuse_a_newer_schema(url: str, opening: Opening) -> None:
     if found is not None and found not in known:
         raise NewerSchema(
             f"the schema is at {found}, and this version of Rireki knows none after {newest_revision()}: run the version that"
-            " made it, or a newer one"
+            " created it, or a newer one"
         )
 
 

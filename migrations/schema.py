@@ -1,7 +1,7 @@
-"""What the newest schema holds: every table and row type of ours by name, with its columns.
+"""Every table and row type of the newest schema, with its columns.
 
-The rights of the service's role are given by these names, and a process compares them with the database it is to work on. Whoever
-adds a migration changes them too; `tests/test_migrations.py` says how. `alembic_version` is Alembic's own.
+The rights of the service's role are granted by these names, and a process compares them with its database at the start. A new
+migration must change them too; `tests/test_migrations.py` says how. `alembic_version` is Alembic's table.
 """
 
 TABLES = {
@@ -77,20 +77,26 @@ ROW_TYPES = {
         "finished_at timestamp with time zone, updated_at timestamp with time zone"
     ),
 }
-"""What an append hands over (0008)."""
+"""The row types in which an append sends its rows (revision 0008)."""
 
 ONLY_READ = frozenset({"alembic_version"})
 APPEND_ONLY = frozenset({"job_events", "job_event_log"})
 
 
 def rights(table: str) -> tuple[str, ...]:
-    """What the service's role may do with it. The log's triggers refuse everybody else's changes, whatever the rights."""
+    """The rights of the service's role on a table.
+
+    Triggers also refuse every change of the log, under any rights.
+    """
     if table in ONLY_READ:
         return ("select",)
     return ("select", "insert") if table in APPEND_ONLY else ("select", "insert", "update", "delete")
 
 
 def columns(relation: str) -> list[tuple[str, str]]:
-    """Name and type of each column."""
+    """Name and type of each column of a table or row type.
+
+    Raises `KeyError` for an unknown one.
+    """
     described = (TABLES | ROW_TYPES)[relation].split(", ")
-    return [(name, type) for name, _, type in (column.partition(" ") for column in described)]
+    return [(name, column_type) for name, _, column_type in (column.partition(" ") for column in described)]

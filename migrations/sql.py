@@ -1,4 +1,4 @@
-"""Runs a script of several SQL statements inside the running revision, as it stands: no `:word` in it is a parameter."""
+"""Runs a script of several SQL statements inside the running revision."""
 
 from typing import Any
 
@@ -6,5 +6,6 @@ from alembic import op
 
 
 def run(script: str) -> None:
+    """Sends the script unchanged to PostgreSQL, so that a `:word` in it is not a parameter."""
     connection: Any = op.get_bind().connection.dbapi_connection
     connection.run_async(lambda asyncpg_connection: asyncpg_connection.execute(script))

@@ -1,4 +1,4 @@
-"""The log of events, its order, the jobs view, and what stands beside them."""
+"""The log of events, its positions, the jobs view, idempotency keys and workers."""
 
 from migrations.sql import run
 

@@ -1,4 +1,4 @@
-"""Chatwork's rooms and messages, the marks of requests under way, and the budget of requests."""
+"""Chatwork rooms and messages, marks of requests under way, and the request budget."""
 
 from migrations.sql import run
 

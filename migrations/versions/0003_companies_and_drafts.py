@@ -1,4 +1,4 @@
-"""Companies, the rooms linked to them, and the drafts that sum up what was said there."""
+"""Companies, the Chatwork rooms linked to them, and the drafts of their summaries."""
 
 from migrations.sql import run
 

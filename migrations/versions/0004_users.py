@@ -1,4 +1,4 @@
-"""People who may sign in, and the tokens that were ended before their time."""
+"""Users who may sign in, and tokens that were revoked before they expired."""
 
 from migrations.sql import run
 

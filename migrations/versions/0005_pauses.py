@@ -1,4 +1,4 @@
-"""Pauses of job types, and what a worker says of handlers that do not stop."""
+"""Pauses of job types, and the handlers of a worker that do not stop (`workers.stuck`)."""
 
 from migrations.sql import run
 

@@ -1,4 +1,4 @@
-"""Verifications of the log that were asked for, and what each found."""
+"""Verifications of the log that admins requested, with their results."""
 
 from migrations.sql import run
 

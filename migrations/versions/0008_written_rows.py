@@ -1,5 +1,7 @@
-"""The rows that an append hands over, as types of their own: one array of rows costs client and server less than an array for each
-column. A version that needs other columns makes other types, so that both versions can write side by side."""
+"""Row types for an append, because one array of rows is cheaper than an array per column.
+
+A later version that needs other columns must create other types, so that both versions can write at the same time.
+"""
 
 from migrations.sql import run
 

@@ -1,6 +1,7 @@
-"""The same sentence about an actor, in words that PostgreSQL checks in a tenth of the time: an eighth of what an event costs it.
+"""The same check of `actor`, by `like` instead of a regular expression: ten times as fast.
 
-Whoever writes meanwhile is checked by the new one from the start; what stands there was checked by the old one.
+It saves an eighth of PostgreSQL's cost of an event. `not valid` skips the check of existing rows, which the old constraint has
+checked; new rows are checked from the start.
 """
 
 from migrations.sql import run

@@ -1,4 +1,4 @@
-"""Messages that may be missing, what could not be read, and messages whose sender Chatwork does not name."""
+"""Gaps of messages, items that could not be read, and messages without a sender."""
 
 from migrations.sql import run
 

@@ -1,4 +1,4 @@
-"""What a verification found has a name and a place."""
+"""Findings of a verification as JSON, each with a name and a place."""
 
 from migrations.sql import run
 
