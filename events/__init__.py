@@ -1,12 +1,12 @@
 """What happened to jobs: the rules of a job, and the append-only log of its events.
 
 audit_findings.py       the names of what a verification of the log may find
-batch_writer.py         sends one batch of writes, and recognises its events when it resends
-bus.py                  tells listeners that a job changed, in this process and over Redis
+batch_writer.py         sends one batch of writes; recognises its own events in a resend
+bus.py                  announces changes of jobs, in this process and over Redis
 concurrency.py          lasting tasks, shared deadlines, monotonic time
 database.py             the connections to PostgreSQL, their settings and timeouts
 database_check.py       checks at the start of a process that the database can be used
-database_clock.py       PostgreSQL's clock as this process estimates it, for stamping events
+database_clock.py       estimates PostgreSQL's clock, for the time of events
 database_faults.py      database errors that need an operator, each with its remedy
 database_url.py         reads DATABASE_URL: parts, options, refusals
 group_commit.py         collects concurrent writes into shared statements

@@ -1,15 +1,18 @@
-"""The names of what an audit may find: words that people search for, so they never change."""
+"""The names of what a verification of the log may find.
+
+People search for them, so they never change.
+"""
 
 from enum import StrEnum
 
 
 class FindingName(StrEnum):
     MODIFIED = "MODIFIED"
-    """An event's data are not what the service writes."""
+    """The data of an event differ from what the service writes."""
     MISSING = "MISSING"
-    """An event that has had a position is gone."""
+    """An event that had a position is gone."""
     INSERTED = "INSERTED"
-    """An event or a position that came into the log by another way than an append and the sealer."""
+    """An event or a position that was added without an append and the sealer."""
     REORDERED = "REORDERED"
     """Positions that contradict the order of the events."""
     BACKDATED = "BACKDATED"
@@ -17,10 +20,10 @@ class FindingName(StrEnum):
     TRUNCATED_TAIL = "TRUNCATED_TAIL"
     """The newest part of the log is gone."""
     SEQ_GAP = "SEQ_GAP"
-    """A number is left out in a job's history."""
+    """A `seq` is missing in the history of a job."""
     ILLEGAL_TRANSITION = "ILLEGAL_TRANSITION"
-    """An event that no decision could have made after the events before it."""
+    """An event that no decision could have produced after the events before it."""
     VIEW_DRIFT = "VIEW_DRIFT"
-    """The view is not what the log says."""
+    """A row of the jobs view differs from the fold of the job's events."""
     GUARD_MISSING = "GUARD_MISSING"
-    """A trigger, a constraint or another guard of the tables is gone, off, or not ours."""
+    """A trigger, constraint or other guard of the tables is missing, turned off or foreign."""

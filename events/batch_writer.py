@@ -1,4 +1,4 @@
-"""Sends one batch of writes to PostgreSQL, and recognises its own events when it must send them again."""
+"""Sends one batch of writes, and recognises its own events when it must send them again."""
 
 import itertools
 import math
@@ -22,22 +22,22 @@ from events.stored import event_data
 from events.writes import AttemptStart, EventWrite, UnknownJob
 
 TUNED_EVERY = 30.0  # seconds
-MAY_HAVE_GROWN = 500  # writes after which a connection looks again at a table that was small
+MAY_HAVE_GROWN = 500  # writes after which a connection measures a small table again
 
 
 @dataclass(slots=True)
 class _Tuning:
-    """What a connection was told of its tables holds until then, and for so many writes more."""
+    """How long a connection's plan settings hold: a monotonic time, and a number of writes."""
 
     until: float
     writes: float
 
 
 class BatchWriter:
-    """Sends one batch of writes in one statement over one connection, and answers each write.
+    """Sends one batch in one statement on one connection, and resolves all its replies.
 
-    After a broken connection the outcome of a batch is unknown. It is sent again under the same expected `seq`, and writes that
-    the first try carried out are recognised by the salts of their events.
+    After a broken connection the outcome of a batch is unknown. The batch is sent again with the same expected `seq`. Writes that
+    the first try carried out are recognised by the random salts of their events.
     """
 
     def __init__(self, database: Database, bus: Bus) -> None:
@@ -47,6 +47,7 @@ class BatchWriter:
         self._tunings: WeakKeyDictionary[Connection, _Tuning] = WeakKeyDictionary()
 
     async def connect(self) -> Connection:
+        """Opens a connection for a lane of group commit. The caller closes it."""
         connection = await self._database.hold(**PLANS)
         try:
             await self._tune(connection)
@@ -56,7 +57,7 @@ class BatchWriter:
         return connection
 
     async def _tune(self, connection: Connection) -> _Tuning:
-        """Now and then: what the connection knows of the database's clock and of its tables."""
+        """Measures the database's clock, and chooses plans by the size of the tables."""
         await self._clock.measure(connection)
         small = await connection.fetchval(CHOOSE_PLANS)
         await connection.execute(FORGET_PLANS)
@@ -65,6 +66,10 @@ class BatchWriter:
         return tuning
 
     async def send(self, connection: Connection, batch: Sequence[EventWrite | AttemptStart], again: bool) -> None:
+        """Writes a batch of one kind, announces the changed jobs, and resolves the replies.
+
+        `again` says that an earlier try may have carried out some of the writes. Raises PostgreSQL's errors.
+        """
         tuning = self._tunings[connection]
         if time.monotonic() > tuning.until or tuning.writes <= 0:
             tuning = await self._tune(connection)
@@ -78,8 +83,8 @@ class BatchWriter:
         if done:
             self._bus.announce([Change.of(job) for job in done.values()])
         for each in batch:
-            if not each.answer.done():
-                each.answer.set_result(done.get(each.job_id))
+            if not each.reply.done():
+                each.reply.set_result(done.get(each.job_id))
 
     async def _start_jobs(self, connection: Connection, starts: Sequence[AttemptStart], again: bool) -> dict[str, Job]:
         for start, salt in zip(starts, new_salts(len(starts)), strict=True):
@@ -90,7 +95,7 @@ class BatchWriter:
         types, salts = [start.type for start in starts], [start.salt for start in starts]
         rows = await connection.fetch(START_JOBS, ids, attempts, types, salts, worker, data, f"worker:{worker}", now)
         if again and len(rows) < len(starts):
-            # What is paused by now was passed over, though the first try may be starting it at this moment.
+            # The statement skips a type that was paused meanwhile, but the first try may still be starting its jobs.
             await connection.fetch(UNTIL_FREE, ids)
             rows += await connection.fetch(STARTED_BEFORE, ids, attempts, salts)
         return {job.id: job for job in map(job_from, rows)}
@@ -98,7 +103,7 @@ class BatchWriter:
     async def _write_events(self, connection: Connection, writes: Sequence[EventWrite], again: bool) -> dict[str, Job]:
         if unseen := [write for write in writes if write.before is None and write.new is None]:
             await _decide(connection, unseen)
-            writes = [write for write in writes if not write.answer.done()]
+            writes = [write for write in writes if not write.reply.done()]
             if not writes:
                 return {}
         now = self._clock.now()
@@ -108,37 +113,43 @@ class BatchWriter:
                 _stamp(write, now, salts)
         statement = writes[0].kind
         rows = _creations(writes) if writes[0].new is not None else _moves(writes)
-        done = {row["id"] for row in await connection.fetch(statement, rows, _events(writes), *_names(writes))}
+        done = {row["id"] for row in await connection.fetch(statement, rows, _events(writes), *_user_keys(writes))}
         if again and len(done) < len(writes):
             done |= await _already_written(connection, [write for write in writes if write.job_id not in done])
         return {write.job_id: write.after for write in writes if write.job_id in done and write.after is not None}
 
 
 async def _decide(connection: Connection, writes: Sequence[EventWrite]) -> None:
-    """Reads the jobs and decides on each. One for which there is nothing to write has its answer then."""
+    """Reads the jobs and makes the decision of each write.
+
+    A write without events is resolved here.
+    """
     jobs = {job.id: job for job in map(job_from, await connection.fetch(JOBS, [write.job_id for write in writes]))}
     for write in writes:
-        if write.answer.done() or write.decide is None:
+        if write.reply.done() or write.decide is None:
             continue
         try:
             if (job := jobs.get(write.job_id)) is None:
                 raise UnknownJob(write.job_id)
             write.before, write.events = job, write.decide(job)
         except Exception as error:
-            write.answer.set_exception(error)
+            write.reply.set_exception(error)
         else:
             if not write.events:
-                write.answer.set_result(job)
+                write.reply.set_result(job)
 
 
 def new_salts(count: int) -> Iterator[bytes]:
+    """Random salts of 16 bytes. Each identifies one event of one write."""
     random = os.urandom(16 * count)
     return (random[i : i + 16] for i in range(0, len(random), 16))
 
 
 def _stamp(write: EventWrite, now: datetime, salts: Iterator[bytes]) -> None:
-    """Gives the events their place, their time, never earlier than the event before them, and their salts, and folds them into
-    the next job."""
+    """Gives the events of a write their place, time and salts, and folds the next job.
+
+    An event is never earlier than the one before it, even when the clock was set back.
+    """
     job = write.before
     at = now if job is None else max(now, job.updated_at)
     write.recorded = []
@@ -189,15 +200,15 @@ def _events(batch: Sequence[EventWrite]) -> list[tuple[Any, ...]]:
     ]  # fmt: skip
 
 
-def _names(batch: Sequence[EventWrite]) -> Iterator[list[str]]:
-    """The columns of `MOVE_JOBS_OF_KEYS`; none for the other statements."""
-    names = [(*write.names, write.job_id) for write in batch if write.names is not None]
-    rows = ((user_id, key.key, key.request_hash, job_id) for user_id, key, job_id in names)
+def _user_keys(batch: Sequence[EventWrite]) -> Iterator[list[str]]:
+    """The columns of idempotency keys for `MOVE_JOBS_OF_KEYS`; empty for the other statements."""
+    bound = [(*write.user_key, write.job_id) for write in batch if write.user_key is not None]
+    rows = ((user_id, key.key, key.request_hash, job_id) for user_id, key, job_id in bound)
     return map(list, zip(*rows, strict=True))
 
 
 async def _already_written(connection: Connection, writes: Sequence[EventWrite]) -> set[str]:
-    """Of writes that were refused when they were sent again: those that the first try had carried out."""
+    """The ids of jobs whose write was refused because the first try had carried it out."""
     salts = {write.job_id: write.salts[0] for write in writes}
     firsts = [write.recorded[0].seq for write in writes]
     rows = await connection.fetch(SALTS, [write.job_id for write in writes], firsts)

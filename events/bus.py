@@ -1,6 +1,6 @@
-"""Tells who is listening that a job changed: inside the process, and over Redis to every other.
+"""Announces that a job changed, inside this process and over Redis to every other process.
 
-A message may be lost or come twice; it may never be needed. Listeners compare `seq`, and look for themselves now and then.
+A message may be lost or arrive twice, so nothing may depend on it. Listeners compare `seq`, and also poll the database.
 """
 
 import asyncio
@@ -24,15 +24,15 @@ from events.redis_faults import cause_of, fault_in
 log = structlog.get_logger(__name__)
 
 CHANNEL = "rireki:changes"
-MOST_WAITING = 10_000  # batches that wait for Redis; beyond this the newest are dropped, since listeners look for themselves
+MOST_WAITING = 10_000  # messages that wait for Redis; beyond this new ones are dropped, because listeners also poll
 MOST_IN_A_MESSAGE = 1_000  # changes
-LARGEST_MESSAGE = 1024 * 1024  # bytes; our own have at most a third of it
+LARGEST_MESSAGE = 1024 * 1024  # bytes; three times the largest message that a bus sends
 LONGEST_TYPE = 200  # characters
-GREATEST = 2**31 - 1  # of PostgreSQL's integer
+GREATEST = 2**31 - 1  # the largest value of PostgreSQL's type integer
 
 
 class Change(NamedTuple):
-    """A job is now at `seq`."""
+    """A job has reached the event number `seq`, with the state after it."""
 
     job_id: str
     seq: int
@@ -50,7 +50,10 @@ Listener = Callable[[Change], None]
 
 
 class Bus:
-    """Announces changes inside this process. Used as it is where there is no Redis."""
+    """Announces changes inside this process.
+
+    Enough by itself when the service runs without Redis.
+    """
 
     def __init__(self) -> None:
         self._listeners: list[Listener] = []
@@ -61,28 +64,34 @@ class Bus:
 
     @property
     def connected(self) -> bool:
-        """Whether changes made by other processes are heard."""
+        """Whether changes made by other processes arrive here."""
         return True
 
     @property
     def fault(self) -> str | None:
-        """What is wrong with Redis, where that will not go away by waiting."""
+        """A fault of Redis that an operator must mend, in one sentence; None without one."""
         return None
 
     def listen(self, listener: Listener) -> Callable[[], None]:
-        """Calls `listener` with every change from now on; it must not wait and not raise. Returns how to stop."""
+        """Calls `listener` with every change from now on. Returns a function that ends this.
+
+        The listener must neither block nor raise.
+        """
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
     def announce(self, changes: Iterable[Change]) -> None:
-        """Never waits and never raises: the log is the truth, this only saves the others from looking."""
+        """Tells all listeners.
+
+        Never waits and never raises, because a lost announcement only costs a poll.
+        """
         for change in changes:
             for listener in tuple(self._listeners):
                 listener(change)
 
 
 class RedisBus(Bus):
-    """Announces changes to every process on the same Redis. Lives through the loss of Redis."""
+    """Announces changes to every process on the same Redis, and reconnects when it was lost."""
 
     def __init__(self, url: str) -> None:
         super().__init__()
@@ -95,7 +104,7 @@ class RedisBus(Bus):
         self._subscribed = asyncio.Event()
         self._dropped = LogLimit()
         self._fault: str | None = None
-        self._told: str | None = None  # why Redis is away, as the log has it already
+        self._told: str | None = None  # the cause that was last logged, so that it is logged once
 
     @property
     def connected(self) -> bool:
@@ -106,7 +115,7 @@ class RedisBus(Bus):
         return self._fault
 
     async def start(self) -> None:
-        """Returns once subscribed, or after a second without Redis: it goes on trying by itself."""
+        """Subscribes. After one second without Redis, goes on trying in the background."""
         self._tasks = [lasting(self._publish(), "bus: publishing"), lasting(self._subscribe(), "bus: listening")]
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._subscribed.wait(), 1)
@@ -129,7 +138,7 @@ class RedisBus(Bus):
             try:
                 await self._redis.publish(CHANNEL, message)
             except (RedisError, OSError):
-                # The message is lost, and nobody waits for it: whoever must know looks every 2 seconds.
+                # The message is lost, which is safe, because listeners poll the database every 2 seconds.
                 await asyncio.sleep(0.2)
 
     async def _subscribe(self) -> None:
@@ -154,7 +163,7 @@ class RedisBus(Bus):
             with understood():
                 message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=5)
             if message is None:
-                # A Redis that hangs without closing looks like one with nothing to say, so ask it.
+                # A Redis that hangs with its connection open looks like an idle one, so it is asked with a ping.
                 if unanswered == 2:
                     raise TimeoutError("no answer to a ping")
                 unanswered += 1
@@ -165,27 +174,36 @@ class RedisBus(Bus):
                 self._hear(message["data"])
 
     def _hear(self, message: bytes) -> None:
-        """Passes on what others announce, and drops what is no change: anybody with access to this Redis may write here."""
+        """Passes on changes from other processes, and drops malformed messages.
+
+        Any user of this Redis may publish on the channel.
+        """
         if message.startswith(self._ours):
             return
         try:
             changes = _read(message)
         except NotAChange as error:
             if (dropped := self._dropped.count()) is not None:
-                log.warning("bus: messages that are none of ours were dropped", reason=str(error), messages=dropped)
+                log.warning("bus: malformed messages were dropped", reason=str(error), messages=dropped)
             return
         super().announce(changes)
 
 
 class NotAChange(ValueError):
-    """A message on the channel that is none of ours. The text says why, and holds nothing of the message."""
+    """A message on the channel is malformed.
+
+    The text says why, without any part of the message.
+    """
 
 
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def _read(message: bytes) -> list[Change]:
-    """The changes in a message; a later version may say more of each. Raises `NotAChange`."""
+    """The changes in a message. Raises `NotAChange`.
+
+    Further values of a change are ignored, because a later version may send them.
+    """
     if len(message) > LARGEST_MESSAGE:
         raise NotAChange(f"it has {len(message)} bytes, more than {LARGEST_MESSAGE}")
     try:
@@ -204,7 +222,7 @@ def _change(said: Any) -> Change:
     change = Change(*said[: len(Change._fields)])
     for field, value in zip(Change._fields, change, strict=True):
         if not _FITS[field](value):
-            raise NotAChange(f"`{field}` of a change is not one")
+            raise NotAChange(f"`{field}` of a change is not valid")
     return change
 
 

@@ -1,4 +1,4 @@
-"""Tools for asyncio: one timer for many deadlines, time that counts a sleeping machine, tasks that last until they are ended."""
+"""Tools for asyncio: one timer for many deadlines, monotonic time, and lasting tasks."""
 
 import asyncio
 import time
@@ -9,12 +9,16 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Deadlines(Generic[K]):
-    """`late` is called with what is still there `seconds` after it was added; it must not raise, and not add. Of one event loop."""
+    """Calls `late` with each item that is still present `seconds` after it was added.
+
+    One timer serves all items, which costs less than a timer for each. Belongs to one event loop. `late` must not raise and
+    must not add items.
+    """
 
     def __init__(self, seconds: float, late: Callable[[K], None]) -> None:
         self._seconds = seconds
         self._late = late
-        self._added: dict[K, float] = {}  # and when; the oldest first
+        self._added: dict[K, float] = {}  # item: when it was added; the oldest is first
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, waiting: K) -> None:
@@ -37,28 +41,37 @@ class Deadlines(Generic[K]):
                 self._late(waiting)
 
 
-# Linux's monotonic clock leaves the machine's sleep out, macOS' counts it.
+# CLOCK_MONOTONIC stops while a Linux machine sleeps, and goes on while a Mac sleeps.
 CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def elapsed() -> float:
-    """Seconds since a moment that means nothing."""
+    """Monotonic seconds that keep counting while the machine sleeps.
+
+    Only differences mean anything.
+    """
     return time.clock_gettime(CLOCK)
 
 
 PART_ENDED = "rireki_part_ended"
+"""The key by which an exception handler of the event loop recognises the error of a lasting task."""
 
 
 def lasting(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-    """Until it is cancelled."""
+    """Starts a task that runs until it is cancelled.
+
+    An error in it goes to the loop's exception handler.
+    """
     task = asyncio.create_task(work, name=name)
     task.add_done_callback(_tell_if_broken)
     return task
 
 
 async def end(*tasks: asyncio.Task[None]) -> None:
-    """Cancels them again and again until they have ended: `asyncio.wait_for`, which may be what they are in, may swallow a
-    cancellation on Python 3.11."""
+    """Cancels tasks, repeatedly, until they have ended.
+
+    Once is not enough, because `asyncio.wait_for` may swallow a cancellation on Python 3.11.
+    """
     while running := {task for task in tasks if not task.done()}:
         for task in running:
             task.cancel()

@@ -1,7 +1,7 @@
-"""The connections to PostgreSQL: a pool for ordinary queries, and connections held by one owner for the hot path.
+"""The connections to PostgreSQL: a pool for ordinary queries, and single ones for appends.
 
-Every connection gives up by itself: the server ends a statement, a wait for a lock or an idle transaction that takes too long
-(a frozen process must not hold its row locks), and the client ends a call that gets no answer at all.
+Every connection has time limits: the server ends a statement, a lock wait or an idle transaction that takes too long (so that a
+frozen process cannot hold row locks), and the client ends a call that gets no answer at all.
 """
 
 import asyncio
@@ -26,24 +26,24 @@ Record = asyncpg.Record
 Row = Mapping[str, Any]
 
 STATEMENT_TIMEOUT = 30  # seconds
-NO_ANSWER = STATEMENT_TIMEOUT + 5  # seconds, after which a client takes it that none will come
-CLOSES_WITHIN = 2.0  # seconds for which closing waits for who uses a connection
+NO_ANSWER = STATEMENT_TIMEOUT + 5  # seconds after which the client gives up a call without an answer
+CLOSES_WITHIN = 2.0  # seconds that closing the pool waits for connections in use
 SERVER_SETTINGS = {
     "application_name": "rireki",
     "timezone": "UTC",
     "jit": "off",
-    # A plan made while a table was small would be kept while it grows, and scan it whole for every job.
+    # A cached plan that was made for a small table would scan the whole table for every job after it has grown.
     "plan_cache_mode": "force_custom_plan",
     "statement_timeout": f"{STATEMENT_TIMEOUT}s",
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "5s",
-    # A client that has vanished without a word, in the middle of a statement or before its end is confirmed, holds its locks
-    # until the server's TCP gives up: by itself after hours.
+    # A client that disappears without closing its connection holds its locks until the server's TCP gives up, by default
+    # after hours.
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "4",
     "tcp_user_timeout": "30000",  # milliseconds
-    # The rest is what most servers have anyway. Our statements rest on it, and a server, a database or a role may say otherwise.
+    # The rest are PostgreSQL's defaults. Our statements depend on them, and a server, a database or a role may differ.
     "client_encoding": "UTF8",
     "default_transaction_isolation": "read committed",
     "default_transaction_deferrable": "off",
@@ -53,13 +53,13 @@ SERVER_SETTINGS = {
     "bytea_output": "hex",
     "extra_float_digits": "1",
     "idle_session_timeout": "0",
-    # A policy that hides rows from us is an error then. Otherwise a view or a verification would lack them in silence.
+    # With `off`, a policy that hides rows from our role raises an error. Otherwise a rebuild or a verification would miss rows.
     "row_security": "off",
 }
 
-# `off` loses what was answered with 202 when PostgreSQL is killed. Every other value waits for the disk, and says beyond that how
-# much is asked of a standby, which the operator decides. `transaction_timeout` came with PostgreSQL 17. Only a superuser may set
-# `session_replication_role`, so anybody else whose role has it as `replica`, without foreign keys, is refused here.
+# `synchronous_commit = off` would lose jobs that were answered with 202 when PostgreSQL is killed. Every other value waits for the
+# disk, and the operator decides what it asks of a standby. `transaction_timeout` exists since PostgreSQL 17.
+# `session_replication_role = replica` turns foreign keys off. Only a superuser may set it back; for other roles this is an error.
 SETTINGS_BY_CASE = """
 set_config('synchronous_commit', case current_setting('synchronous_commit')
     when 'off' then 'on' else current_setting('synchronous_commit') end, false),
@@ -72,63 +72,71 @@ AWAY = (
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # what asyncpg says on a connection to which the server has just said goodbye
+    asyncpg.InternalClientError,  # asyncpg raises it on a connection that the server is closing
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.CannotConnectNowError,
-    asyncpg.InsufficientResourcesError,  # the disk is full, no memory, too many connections
-    asyncpg.PostgresSystemError,  # the disk cannot be read or written
+    asyncpg.InsufficientResourcesError,  # disk full, out of memory, too many connections
+    asyncpg.PostgresSystemError,  # an I/O error of the server's disk
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError,
 )
-"""What is raised while PostgreSQL is away, going away or unable to work: the statement may or may not have been carried out."""
+"""Errors of an outage of PostgreSQL. The statement may or may not have been carried out."""
 
 NOT_LET_IN = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.InsufficientPrivilegeError,
 )
-"""A wrong password, a database that is not there, a right that the role does not have."""
+"""A wrong password, a missing database, or a missing right of the role."""
 
 
 def cannot_enter(error: Exception) -> bool:
+    """Whether PostgreSQL refuses the connection or the role. See `NOT_LET_IN`."""
     return isinstance(error, NOT_LET_IN)
 
 
 MAY_ONLY_READ = (asyncpg.InsufficientPrivilegeError, asyncpg.ReadOnlySQLTransactionError)
-"""The role may not write, or the server is a replica."""
+"""The role has no right to write, or the server is a replica."""
 
 LockNotAvailable = asyncpg.LockNotAvailableError
-"""Somebody else held the lock for longer than `lock_timeout`."""
+"""Another transaction held the lock for longer than `lock_timeout`."""
 
 ConstraintViolated = asyncpg.IntegrityConstraintViolationError
-"""The database guards what matters: `constraint_name` says which sentence was broken."""
+"""A constraint refuses the values; `constraint_name` says which.
+
+Constraints are named by their rule.
+"""
 
 NoSuchTable = asyncpg.UndefinedTableError
-"""The database has no schema yet, or an old one."""
+"""A table is missing: the database has no schema, or an old one."""
 
 DATABASE_ERRORS = (*AWAY, asyncpg.PostgresError)
-"""Whatever a database may answer. For loops that must go on."""
+"""All errors of a database, for loops that must survive them."""
 
 
 def is_away(error: Exception) -> bool:
-    # asyncpg's error for an argument that it cannot encode is an InterfaceError too, and a ValueError.
+    """Whether the error is an outage of PostgreSQL. See `AWAY`."""
+    # An argument that asyncpg cannot encode raises an InterfaceError that is also a ValueError: no outage.
     return isinstance(error, AWAY) and not isinstance(error, ValueError)
 
 
 class _Reused(Connection):
-    """A connection of the pool. Nothing here changes a session's settings or keeps locks beyond a transaction, so giving it back
-    takes no question to the server, which would double the cost of a short query. An open transaction is rolled back."""
+    """A connection of the pool that is returned without asyncpg's reset query.
+
+    The reset would double the cost of a short query. It is unneeded, because no query here changes session settings or holds
+    locks beyond its transaction. asyncpg still rolls an open transaction back.
+    """
 
     def get_reset_query(self) -> str:
         return ""
 
 
 class Database:
-    """One PostgreSQL database. `fetch_*` and `execute` take SQL with `:name` parameters; ids come back as text.
+    """One PostgreSQL database. `fetch_*` and `execute` take SQL with `:name` parameters.
 
-    Beware (`databases`): a `:word` in a SQL comment counts as a parameter, and a connection belongs to the asyncio task that
-    opened it, so no task is started inside a transaction.
+    UUIDs come back as text. Two dangers of the library `databases`: a `:word` in a SQL comment counts as a parameter, and a
+    connection belongs to the asyncio task that opened it, so start no task inside a transaction.
     """
 
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
@@ -138,11 +146,17 @@ class Database:
         )
 
     async def connect(self) -> None:
+        """Opens the pool with one connection.
+
+        Raises `BadDatabaseUrl`, `UnsuitableDatabase`, or PostgreSQL's error.
+        """
         await self._pool.connect()
 
     async def disconnect(self) -> None:
-        """Waits a moment for who uses a connection. Who uses it for longer loses it: asyncpg would wait for ever, and terminates
-        them all where its waiting is cancelled."""
+        """Closes the pool. Terminates connections still in use after `CLOSES_WITHIN` seconds.
+
+        The time limit is ours, because asyncpg waits for ever, and terminates all connections when its wait is cancelled.
+        """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSES_WITHIN):
                 await self._pool.disconnect()
@@ -165,23 +179,28 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self, **options: Any) -> AsyncIterator[None]:
-        """A transaction around the queries of this task. Keep it short: no network call and no new task inside it.
-        `options`: `isolation="repeatable_read"`, `readonly=True`."""
-        # asyncpg's transaction, not that of `databases`: the latter never gives its connection back to the pool when it is
-        # cancelled in the middle of BEGIN, COMMIT or ROLLBACK.
+        """A transaction around the queries of this task.
+
+        `options` are asyncpg's, such as `isolation="repeatable_read"` and `readonly=True`. Keep it short: no network call and no
+        new task inside it.
+        """
+        # asyncpg's transaction is used, because that of `databases` never returns its connection to the pool when it is
+        # cancelled during BEGIN, COMMIT or ROLLBACK.
         async with self.raw() as connection, connection.transaction(**options):
             yield
 
     @asynccontextmanager
     async def raw(self) -> AsyncIterator[Connection]:
-        """asyncpg's own connection, from the pool, for bulk statements and cursors (`$1` parameters)."""
+        """asyncpg's connection from the pool, for bulk statements and cursors (`$1` parameters)."""
         async with self._connection() as connection:
             yield connection.raw_connection
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[databases.core.Connection]:
-        """This task's connection. Who is cancelled while it breaks hears of the cancellation: the ROLLBACK's own error would
-        take its place, and a loop that outlives every error of the database would never end."""
+        """This task's connection. A cancellation is raised even when the connection breaks in it.
+
+        Otherwise the error of the ROLLBACK would replace it, and a loop that survives every database error would never end.
+        """
         try:
             async with self._lent() as connection:
                 yield connection
@@ -192,9 +211,12 @@ class Database:
 
     @asynccontextmanager
     async def _lent(self) -> AsyncIterator[databases.core.Connection]:
-        """`databases` would keep a connection that broke while it was given back, and the task could never ask for another. Who
-        is cancelled in the middle of a statement, or gets no answer, ends the connection with it: giving it back would wait for a
-        server that may never answer."""
+        """This task's connection, repaired for two cases that `databases` does not handle.
+
+        `databases` keeps a connection that broke while it was returned, so the task could never get another: it is removed. A
+        cancelled or timed-out statement terminates its connection, because returning it would wait for a server that may never
+        answer.
+        """
         connection = self._pool.connection()
         try:
             async with connection:
@@ -208,9 +230,12 @@ class Database:
                 self._pool._connection = None
 
     async def hold(self, **settings: str) -> Connection:
-        """A connection outside the pool for one owner, who closes it. `settings` are PostgreSQL's, for this session."""
+        """A connection outside the pool for one owner, who closes it.
+
+        `settings` are PostgreSQL's, for this session. Raises: as `connect`.
+        """
         connection = await connect(self.url, **settings)
-        # asyncpg's own encoder asks a time for its zone again and again: half of what a row of an append costs.
+        # asyncpg's own encoder computes the time zone of every time, which is half the client's cost of a row of an append.
         await connection.set_type_codec(
             "timestamptz", schema="pg_catalog", encoder=_time_encoder(), decoder=_time_from_microseconds, format="tuple"
         )
@@ -218,12 +243,15 @@ class Database:
 
 
 async def connect(url: str, **settings: str) -> Connection:
-    """One connection with our timeouts and codecs. `settings` are PostgreSQL's, for this session."""
+    """One connection with our time limits and codecs. `settings` are PostgreSQL's.
+
+    Raises: `BadDatabaseUrl`, `UnsuitableDatabase`, or PostgreSQL's error.
+    """
     return await _connect(url, Connection, settings)
 
 
 async def connect_unsettled(url: str) -> Connection:
-    """One connection as the address alone describes it: without our settings and codecs, and without a limit on a statement."""
+    """One connection with the settings of the address, without our codecs and time limits."""
     connection = await connect_bare(url)
     if settings := _read(url).settings:
         await connection.execute(set_for_session(settings))
@@ -231,12 +259,18 @@ async def connect_unsettled(url: str) -> Connection:
 
 
 async def connect_bare(url: str) -> Connection:
-    """One connection on which nothing was said yet: its session may be other people's too, behind a pooler."""
+    """One connection on which no statement was sent.
+
+    Behind a pooler its session may be shared with other clients, so the caller must not change it.
+    """
     return await asyncpg.connect(**_read(url).arguments)
 
 
 async def _connect(url: str, connection_class: type[Connection], settings: dict[str, str]) -> Connection:
-    """The one place where a connection gets its settings and codecs. Raises `UnsuitableDatabase`."""
+    """Gives a connection its settings and codecs; the only place that does.
+
+    Raises `UnsuitableDatabase`.
+    """
     address = _read(url)
     connection = await asyncpg.connect(**address.arguments, connection_class=connection_class, command_timeout=NO_ANSWER)
     try:
@@ -250,7 +284,7 @@ async def _connect(url: str, connection_class: type[Connection], settings: dict[
 
 
 async def _connect_for_pool(url: str, *_: Any, connection_class: type[Connection], **__: Any) -> Connection:
-    """asyncpg's pool hands on an address of its own, too, which is empty."""
+    """Ignores the pool's own address argument, which is empty, and uses ours."""
     return await _connect(url, connection_class, {})
 
 
@@ -259,13 +293,16 @@ def _read(url: str) -> DatabaseUrl:
 
 
 def set_for_session(settings: Mapping[str, str]) -> str:
-    """One statement that sets these for the session. They do not go with the startup packet, because PgBouncer refuses those
-    that it does not know; and without arguments, because then they cost one round trip instead of two."""
+    """One statement that sets these settings for the session.
+
+    They are not sent in the startup packet, because PgBouncer refuses settings that it does not know. The values are literals,
+    because bound arguments would cost a second round trip.
+    """
     return f"select {', '.join(f'set_config({_literal(name)}, {_literal(value)}, false)' for name, value in settings.items())}"
 
 
 def _literal(text: str) -> str:
-    # An E'' string means the same whatever `standard_conforming_strings` says.
+    # An E'' string means the same under both values of `standard_conforming_strings`.
     escaped = text.replace("\\", "\\\\").replace("'", "''")
     return f"E'{escaped}'"
 
@@ -273,27 +310,27 @@ def _literal(text: str) -> str:
 def _met_while_cancelled(error: BaseException | None) -> bool:
     task = asyncio.current_task()
     if task is None or not task.cancelling():
-        return False  # A timeout has a cancellation in its history too, which nobody asked for.
+        return False  # asyncio.timeout also cancels the task, and a timeout must stay a timeout
     while error is not None and not isinstance(error, asyncio.CancelledError):
         error = error.__context__
     return error is not None
 
 
 async def _set_codecs(connection: Connection) -> None:
-    # Ids are text in Python: they go into JSON, Redis keys and dictionaries, and asyncpg's own UUID class into none of them.
-    # In binary, since COPY takes nothing else.
+    # Ids are text in Python, because they go into JSON and Redis keys, where asyncpg's UUID class does not fit.
+    # The format is binary, because COPY supports no other.
     await connection.set_type_codec("uuid", schema="pg_catalog", encoder=_uuid_bytes, decoder=_uuid_text, format="binary")
 
 
-_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # PostgreSQL's
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # where PostgreSQL's timestamps begin
 _MICROSECOND = timedelta(microseconds=1)
 
 
 def _time_encoder() -> Callable[[datetime], tuple[int]]:
+    """An encoder with a cache of one, because all rows of a batch have the same time."""
     last, microseconds = _EPOCH, (0,)
 
     def encode(time: datetime) -> tuple[int]:
-        # The rows of a batch all bear the same time, most of them more than once.
         nonlocal last, microseconds
         if time is not last:
             last, microseconds = time, ((time - _EPOCH) // _MICROSECOND,)
@@ -306,7 +343,7 @@ def _time_from_microseconds(microseconds: tuple[int]) -> datetime:
     try:
         return _EPOCH + timedelta(microseconds=microseconds[0])
     except OverflowError:
-        # Infinity, and years that Python does not know.
+        # PostgreSQL's infinity, or a year that Python's datetime does not support.
         return (datetime.max if microseconds[0] > 0 else datetime.min).replace(tzinfo=UTC)
 
 

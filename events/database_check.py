@@ -1,6 +1,6 @@
-"""Whether a database can be used at all: asked once, at the start of each process, so that a person can mend what is wrong.
+"""Checks at the start of each process that the database can be used.
 
-The answer is one line with the cause and the remedy. It holds no password, and of the server's own words only the first line.
+A refusal is one line with the cause and the remedy. It holds no password, and only the first line of the server's own message.
 """
 
 import asyncio
@@ -15,11 +15,11 @@ import asyncpg
 from events.database import Connection, connect_bare, connect_unsettled, set_for_session
 from events.database_url import BadDatabaseUrl, DatabaseUrl, read_database_url
 
-STARTS_WITHIN = 20.0  # seconds that a server which is starting is waited for
-ASKED_AGAIN = 0.25  # seconds
+STARTS_WITHIN = 20.0  # seconds to wait for a server that is starting
+ASKED_AGAIN = 0.25  # seconds between two tries
 PROBES = 10
-PROBE_WITHIN = 5.0  # seconds for a second connection; a small pool may have none left
-LONGEST = 300  # characters of the server's own words
+PROBE_WITHIN = 5.0  # seconds to wait for a second connection, because a small pool may have none left
+LONGEST = 300  # characters of the server's own message
 
 TRANSACTION_POOLING = (
     "leads to a pooler that hands out its connections for one transaction at a time. Rireki needs whole sessions: set the"
@@ -28,11 +28,17 @@ TRANSACTION_POOLING = (
 
 
 class Unusable(Exception):
-    """The database cannot be used. The message is one line, which goes on from the variable's name."""
+    """The database cannot be used.
+
+    The message is one line that continues after the variable's name.
+    """
 
 
 async def check_database(url: str) -> None:
-    """Returns once the database at `url` lets us in. Raises `Unusable`."""
+    """Returns once the database at `url` accepts a connection and our settings.
+
+    Raises `Unusable`.
+    """
     try:
         address = read_database_url(url)
         connection = await _as_soon_as_it_has_started(url)
@@ -48,7 +54,7 @@ async def check_database(url: str) -> None:
 
 
 async def check_schema(url: str) -> None:
-    """Raises asyncpg's error where there is no schema, or the role may not use it."""
+    """Raises asyncpg's error when the tables are missing, or the role may not read them."""
     connection = await connect_unsettled(url)
     try:
         await connection.execute("select from jobs limit 0; select from job_events limit 0")
@@ -80,10 +86,12 @@ async def _check_settings(connection: Connection, address: DatabaseUrl) -> None:
 
 
 async def _check_pooling(url: str, connection: Connection) -> None:
-    """A pooler in front gives itself away by the process id that it told at the start, which is not the server's. In session
-    mode each connection then keeps one server process for itself. Two that meet the same one, or one that meets two, do not.
+    """Raises `Unusable` when the address leads to a pooler in transaction mode.
 
-    Nothing is set and nothing is prepared here: it would stay behind on a connection that belongs to others too."""
+    A pooler reports another process id at the start than the server process has. In session mode each connection keeps one
+    server process. In transaction mode two connections share a server process, or one connection changes it. The check sets and
+    prepares nothing, because that would remain on server connections that other clients use.
+    """
     first = await _server_process(connection)
     if first == connection.get_server_pid():
         return
@@ -91,7 +99,7 @@ async def _check_pooling(url: str, connection: Connection) -> None:
         async with asyncio.timeout(PROBE_WITHIN):
             await _compare_with_a_second(url, connection, first)
     except (TimeoutError, OSError, asyncpg.PostgresError):
-        return  # The pool is too small for two sessions. In transaction mode it would not be: ours is idle.
+        return  # session mode with a pool too small for two: in transaction mode our idle connection would use none
 
 
 async def _compare_with_a_second(url: str, connection: Connection, first: int) -> None:
@@ -106,8 +114,11 @@ async def _compare_with_a_second(url: str, connection: Connection, first: int) -
 
 
 async def _server_process(connection: Connection) -> int:
-    """The process id of the backend that carries out this statement. It comes as a message, because asyncpg would prepare a
-    statement for a row, in two steps which a pooler may send to two backends."""
+    """The process id of the server process that executes this statement.
+
+    It arrives as a log message, because for a row asyncpg prepares and then executes a statement, and a pooler may send these
+    two steps to different server processes.
+    """
     told: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     def hear(_: object, message: asyncpg.PostgresLogMessage) -> None:
@@ -117,7 +128,7 @@ async def _server_process(connection: Connection) -> int:
 
     connection.add_log_listener(hear)
     try:
-        # INFO goes to the client whatever `client_min_messages` says, and not to the server's log.
+        # INFO always goes to the client, under any `client_min_messages`, and never to the server's log.
         await connection.execute("do $$begin raise info 'rireki asks: %', pg_backend_pid(); end$$")
         return await asyncio.wait_for(told, PROBE_WITHIN)
     finally:
@@ -128,7 +139,10 @@ async def _server_process(connection: Connection) -> int:
 
 
 def refusal(error: BaseException, url: str) -> str:
-    """Why the database at `url` could not be used, and what to do: one line that goes on from the variable's name."""
+    """Why the database at `url` cannot be used, and the remedy, in one line.
+
+    The line continues after the name of the variable that holds the address.
+    """
     if isinstance(error, BadDatabaseUrl):
         return str(error)
     address = read_database_url(url)
@@ -137,13 +151,15 @@ def refusal(error: BaseException, url: str) -> str:
         case asyncpg.InvalidPasswordError():
             return f"names a user or a password that PostgreSQL refuses ({_said(error)}): correct them"
         case asyncpg.InvalidAuthorizationSpecificationError():
-            return f"names a user whom PostgreSQL does not let in ({_said(error)}): create the role, or allow it in pg_hba.conf"
+            return f"names a user that PostgreSQL refuses ({_said(error)}): create the role, or allow it in pg_hba.conf"
         case asyncpg.InvalidCatalogNameError():
-            return f"names a database that is not there ({_said(error)}): create it, or correct the name"
+            return f"names a database that does not exist ({_said(error)}): create it, or correct the name"
         case asyncpg.InsufficientPrivilegeError():
             return f"names a role without a right that it needs ({_said(error)}): grant it"
         case asyncpg.CannotConnectNowError():
-            return f"leads to a server at {where} that takes nobody in yet ({_said(error)}): try again when it has started"
+            return (
+                f"leads to a server at {where} that accepts no connections yet ({_said(error)}): try again when it has started"
+            )
         case asyncpg.TooManyConnectionsError():
             return f"leads to a server at {where} with no connection left ({_said(error)}): raise its max_connections"
         case asyncpg.TargetServerAttributeNotMatched():
@@ -158,11 +174,13 @@ def refusal(error: BaseException, url: str) -> str:
         case TimeoutError():
             return f"leads to {where}, which does not answer: is it PostgreSQL, and is it running?"
         case ConnectionError() if "rejected SSL upgrade" in str(error) and tls:
-            return f"leads to {where}, which speaks no TLS, or no PostgreSQL: turn TLS on there, or change the option `sslmode`"
+            return (
+                f"leads to {where}, which has no TLS, or is not PostgreSQL: turn TLS on there, or change the option `sslmode`"
+            )
         case ConnectionRefusedError() | FileNotFoundError():
-            return f"leads to {where}, where nobody listens: start PostgreSQL there, or correct the address"
+            return f"leads to {where}, where no server listens: start PostgreSQL there, or correct the address"
         case ConnectionError() | asyncpg.ConnectionDoesNotExistError() | asyncpg.InternalClientError():
-            return f"leads to {where}, where something listens that speaks no PostgreSQL, or closes: correct the address"
+            return f"leads to {where}, where the server is not PostgreSQL, or closes the connection: correct the address"
         case OSError():
             return (
                 f"leads to {where}, which cannot be reached ({_reason(error)}): start PostgreSQL there, or correct the address"
@@ -174,23 +192,23 @@ def refusal(error: BaseException, url: str) -> str:
         case asyncpg.InterfaceError() | asyncpg.ProtocolError():
             return f"leads to {where}, and the driver cannot go on ({first_line(error)})"
         case _:
-            return f"cannot be used ({type(error).__name__}): check it, and the PG… variables that stand beside it"
+            return f"cannot be used ({type(error).__name__}): check it, and the environment variables PG…"
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what lies under it: SQLAlchemy wraps those of asyncpg."""
+    """The error and its chain of causes, because SQLAlchemy wraps the errors of asyncpg."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
 def first_line(error: BaseException) -> str:
-    """Its first line, of which a terminal can do nothing but show it."""
+    """The first line of an error's message, without characters that could control a terminal."""
     return _plain(str(error))
 
 
 def _said(error: asyncpg.PostgresError) -> str:
-    """The server's own first line; without what may be the value of an option."""
+    """The first line of the server's message, without option values, which may be secrets."""
     if error.sqlstate is not None and error.sqlstate.startswith("22"):
         named = re.search(r'parameter "([^"]+)"', str(error))
         return f"the value of the option `{_plain(named[1])}` is not valid" if named else "a value is not valid"

@@ -7,17 +7,19 @@ from events.database import Connection
 
 
 class DatabaseClock:
-    """The database's clock as seen from here: events are stamped with it, whatever this machine's clock says."""
+    """Estimates PostgreSQL's clock, so that events do not depend on the clock of this machine."""
 
     def __init__(self) -> None:
         self._theirs = datetime.now(UTC)
         self._measured = float("-inf")
 
     def now(self) -> datetime:
-        # From this machine only the time that has passed is taken: its clock may be set anew at any moment.
+        """The time on the database's clock, in UTC."""
+        # Only elapsed time is taken from this machine, because its wall clock may be set at any moment.
         return self._theirs + timedelta(seconds=elapsed() - self._measured)
 
     async def measure(self, connection: Connection) -> None:
+        """Reads the database's clock three times, and keeps the one with the shortest round trip."""
         best = float("inf")
         for _ in range(3):
             asked = elapsed()

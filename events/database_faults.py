@@ -1,6 +1,6 @@
-"""Errors of the database that no waiting mends: what is wrong and what to do, in one line.
+"""Database errors that need an operator: one line each with the cause and the remedy.
 
-Everything else is either an outage (`database.AWAY`), or the fault of one statement's values.
+Every other error is an outage (`database.AWAY`), or the fault of the values of one statement.
 """
 
 import ssl
@@ -23,39 +23,45 @@ NO_SUCH_SCHEMA = (
 
 
 class UnsuitableDatabase(Exception):
-    """The database is not one that we can work on. The message is one line for a person: what is wrong, and what to do."""
+    """The service cannot use this database.
+
+    The message is one line with the cause and the remedy.
+    """
 
 
 def fault(error: BaseException) -> str | None:
-    """What is wrong and what to do; None where the error may go away by itself, or is the fault of what was asked."""
+    """The cause and the remedy of an error that needs an operator, in one line.
+
+    None for an error that may pass by itself, or that comes from the values of the statement.
+    """
     said = " ".join(str(error).split())
     match error:
         case UnsuitableDatabase():
             return said
         case asyncpg.InvalidCachedStatementError():
-            return None  # prepared before a migration; it is prepared anew
+            return None  # the statement was prepared before a migration, and will be prepared again
         case asyncpg.InsufficientPrivilegeError():
             return (
                 f"the role lacks a right ({said}): run `rireki migrate --app-role <role>` as the owner of the tables; a role"
                 " that migrates needs `grant usage, create on schema … to <role>`"
             )
         case asyncpg.InvalidAuthorizationSpecificationError():
-            return f"PostgreSQL does not let the role in ({said}): correct the role or its password in DATABASE_URL"
+            return f"PostgreSQL refuses the role ({said}): correct the role or its password in DATABASE_URL"
         case asyncpg.InvalidCatalogNameError():
-            return f"the database is not there ({said}): create it, or correct DATABASE_URL"
+            return f"the database does not exist ({said}): create it, or correct DATABASE_URL"
         case asyncpg.InvalidSchemaNameError():
-            return f"there is no schema to work in ({said}): correct the role's search_path"
+            return f"the role has no schema ({said}): correct its search_path"
         case _ if isinstance(error, NO_SUCH_SCHEMA):
             return f"the schema is not the one that this version needs ({said}): run `rireki migrate`"
         case asyncpg.SyntaxOrAccessError() | asyncpg.FeatureNotSupportedError():
-            return f"PostgreSQL does not take a statement of ours ({said}): it must be PostgreSQL 15 to 18"
+            return f"PostgreSQL refuses a statement of Rireki ({said}): use PostgreSQL 15 to 18"
         case ssl.SSLCertVerificationError():
-            return f"PostgreSQL's certificate is not accepted ({said}): correct sslmode or sslrootcert in DATABASE_URL"
+            return f"PostgreSQL's certificate is not trusted ({said}): correct sslmode or sslrootcert in DATABASE_URL"
     return None
 
 
 def log_trouble(log: structlog.stdlib.BoundLogger, event: str, error: Exception, **facts: Any) -> None:
-    """One line on an error after which a loop goes on: as an error where somebody must act, or else as a warning."""
+    """Logs an error that a loop survives: an error if an operator must act, else a warning."""
     if (cause := fault(error)) is not None:
         log.error(event, cause=cause, **facts)
     else:
@@ -63,9 +69,9 @@ def log_trouble(log: structlog.stdlib.BoundLogger, event: str, error: Exception,
 
 
 def refuse_other_encodings(encoding: str) -> None:
-    """Raises `UnsuitableDatabase` for a database that cannot hold every text."""
+    """Raises `UnsuitableDatabase` unless the encoding is UTF8, which holds every text."""
     if encoding != "UTF8":
         raise UnsuitableDatabase(
-            f"the database has the encoding {encoding}, and Rireki needs UTF8: make another with"
+            f"the database has the encoding {encoding}, and Rireki needs UTF8: create another with"
             " `create database … encoding 'UTF8' template template0`"
         )

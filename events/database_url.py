@@ -1,8 +1,10 @@
-"""Reading a database's address: as asyncpg reads it, and of libpq's further keywords those that can be kept
-(https://www.postgresql.org/docs/current/libpq-connect.html).
+"""Reads DATABASE_URL as asyncpg does, and supports further options of libpq.
 
-asyncpg alone sends each option that it does not know to the server as a setting. Here an option is handed on, translated, left out
-because it asks for what holds anyway, or refused. An error never repeats a value: it may be a secret, or a piece of one.
+Options: https://www.postgresql.org/docs/current/libpq-connect.html
+
+asyncpg alone sends every option that it does not know to the server as a setting. This module passes an option on, translates it,
+drops it when it asks for a behaviour that we have anyway, or refuses it. An error never repeats a value, because it may be a
+secret or a part of one.
 """
 
 import configparser
@@ -17,7 +19,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
 SCHEMES = ("postgresql", "postgres")
-CONNECT_TIMEOUT = 10.0  # seconds, where the address names none
+CONNECT_TIMEOUT = 10.0  # seconds, when the address names no limit
 
 CHOICES: dict[str, Collection[str]] = {
     "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
@@ -44,13 +46,19 @@ HOLDS_ANYWAY: dict[str, Collection[str]] = {
     "sslcompression": ("0", "1"),  # libpq ignores it too
     "sslsni": ("1",),
 }
-"""Options with the values under which libpq would do what asyncpg does. Any other value asks for what cannot be had."""
+"""Options with the values under which libpq behaves as asyncpg does.
+
+Other values are refused.
+"""
 
 NEVER = (
     "oauth_client_id", "oauth_client_secret", "oauth_issuer", "oauth_scope", "require_auth", "requirepeer", "scram_client_key",
     "scram_server_key", "sslcrldir", "sslkeylogfile",
 )  # fmt: skip
-"""What libpq knows and asyncpg cannot do. Most of it is about security: leaving it out would be a promise broken in silence."""
+"""Options of libpq that asyncpg does not support.
+
+Most are about security, so ignoring them silently would be dangerous.
+"""
 
 SERVER_KEEPALIVES = {
     "keepalives_idle": "tcp_keepalives_idle",
@@ -58,7 +66,7 @@ SERVER_KEEPALIVES = {
     "keepalives_count": "tcp_keepalives_count",
     "tcp_user_timeout": "tcp_user_timeout",
 }
-"""What libpq asks of this end of the connection, and the settings by which the server asks it of the other end."""
+"""libpq's keepalive options for the client's end of a connection, with the server settings for its own end."""
 
 LOOKS_LIKE_SECURITY = re.compile(r"ssl|tls|gss|krb|scram|oauth|require|auth|channel|pass|cert")
 A_SETTING = re.compile(r"[a-z_][a-z0-9_]{0,62}(\.[a-z_][a-z0-9_]{0,62})?", re.IGNORECASE)
@@ -66,12 +74,18 @@ ESCAPES = "write each `@` `/` `?` `#` `%` of a user or a password as %40 %2F %3F
 
 
 class BadDatabaseUrl(ValueError):
-    """The address cannot be used. The message goes on from the variable's name, and holds no value."""
+    """The address cannot be used.
+
+    The message continues after the variable's name, and holds no value.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseUrl:
-    """An address as read. `arguments` are asyncpg's; `settings` are for each session, once it is there."""
+    """A parsed address.
+
+    `arguments` go to `asyncpg.connect`; `settings` are set in each session.
+    """
 
     arguments: dict[str, Any] = field(repr=False)
     settings: dict[str, str]
@@ -81,7 +95,10 @@ class DatabaseUrl:
 
 
 def read_database_url(url: str, *, pinned: Collection[str] = ()) -> DatabaseUrl:
-    """Raises `BadDatabaseUrl`. `pinned` are the server's settings that no address may set."""
+    """Parses an address.
+
+    `pinned` names the server settings that no address may set. Raises `BadDatabaseUrl`.
+    """
     parts = _split(url)
     options = dict(parts.options)
     hosts, ports = _hosts(parts.hosts, options)
@@ -107,8 +124,10 @@ def read_database_url(url: str, *, pinned: Collection[str] = ()) -> DatabaseUrl:
 
 
 def with_service(url: str, service_file: Path | None) -> str:
-    """The address with the options of its `service` written out, which count where it has none of its own. Raises
-    `BadDatabaseUrl`. `service_file` is where services are defined; None for ~/.pg_service.conf."""
+    """The address with the options of its `service` added, unless it has the option itself.
+
+    `service_file` defines the services; None means ~/.pg_service.conf. Raises `BadDatabaseUrl`.
+    """
     parts = _split(url)
     options = dict(parts.options)
     service, named = options.pop("service", None), options.pop("servicefile", None)
@@ -143,7 +162,7 @@ class _Parts:
     user: str | None
     password: str | None
     hosts: list[tuple[str, str]]
-    """Each with its port, which may be empty."""
+    """Pairs of host and port; the port may be empty."""
     database: str | None
     options: dict[str, str]
 
@@ -159,7 +178,7 @@ def _split(url: str) -> _Parts:
     place, _, query = rest.partition("?")
     authority, _, path = place.partition("/")
     credentials, at, hosts = authority.rpartition("@")
-    # `u:12?3@h/db` is a password that was not escaped; `h?user=u@tenant` is none.
+    # `u:12?3@h/db` has an unescaped password; in `h?user=u@tenant` the `@` is legal.
     split_early = authority and not at and any("@" in option and not option.startswith("user=") for option in query.split("&"))
     if "@" in credentials or "@" in path or "/" in path or split_early:
         raise BadDatabaseUrl(f"has an unescaped `@`, `/` or `?` in its user, password or database: {ESCAPES}")
@@ -190,7 +209,7 @@ def _host(text: str) -> tuple[str, str]:
         raise BadDatabaseUrl(f"has a host or a port that cannot be read, as in host:5432 or [::1]:5432 ({ESCAPES})")
     literal, literal_port, name, port = match.groups()
     if literal is not None and not _is_address(literal):
-        raise BadDatabaseUrl("has brackets around what is no IPv6 address")
+        raise BadDatabaseUrl("has brackets around a host that is not an IPv6 address: remove them, or correct the address")
     return _unescaped(literal or name), literal_port or port or ""
 
 
@@ -204,7 +223,10 @@ def _options(query: str) -> Iterator[tuple[str, str]]:
 
 
 def _hosts(of_authority: list[tuple[str, str]], options: dict[str, str]) -> tuple[list[str] | None, list[int] | None]:
-    """Who counts is named first in the address; `host`, `hostaddr` and `port` are libpq's other way to name the same."""
+    """The hosts and ports.
+
+    Those before the `?` win over libpq's options `host`, `hostaddr` and `port`.
+    """
     named, numbered, ports = options.pop("host", ""), options.pop("hostaddr", ""), options.pop("port", "")
     if numbered and (named or of_authority):
         raise BadDatabaseUrl("has the option `hostaddr` beside a host: name the address alone, or the host alone")
@@ -247,7 +269,10 @@ def _first(*values: str | None) -> str | None:
 
 
 def _timeout(text: str | None) -> float:
-    """libpq's rules: whole seconds, at least 2; without a limit where it is 0 or less, which here is our own limit."""
+    """Seconds by libpq's rules: at least 2.
+
+    For 0 or less libpq has no limit, and we use `CONNECT_TIMEOUT`.
+    """
     if text is None:
         return CONNECT_TIMEOUT
     if not re.fullmatch(r"[+-]?[0-9]{1,9}", text):
@@ -289,7 +314,7 @@ def _check_file(name: str, path: Path) -> None:
 
 
 def _trusting_the_system(native: dict[str, str]) -> ssl.SSLContext:
-    """`sslrootcert=system`, which asyncpg takes for a file's name."""
+    """A TLS context for `sslrootcert=system`, which asyncpg would take for a file name."""
     del native["sslrootcert"]
     if native.setdefault("sslmode", "verify-full") != "verify-full":
         raise BadDatabaseUrl("has the option `sslrootcert` as the system's, which needs `sslmode` to be verify-full")
@@ -309,7 +334,7 @@ def _trusting_the_system(native: dict[str, str]) -> ssl.SSLContext:
 
 
 def _settings(options: dict[str, str], pinned: Collection[str]) -> dict[str, str]:
-    """What is left over is the server's, as asyncpg reads it."""
+    """The remaining options, which are settings of the server, as asyncpg treats them."""
     fallback = options.pop("fallback_application_name", None)
     settings = {} if fallback is None else {"application_name": fallback}
     for name, value in options.items():

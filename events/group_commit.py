@@ -1,14 +1,18 @@
-"""Group commit: writes that arrive while a statement is in flight go out together in the next one.
+"""Group commit: writes that arrive while a statement is in flight share the next one.
 
-Two lanes, each with a connection of its own, keep two statements in flight: of two kinds, or of one that fills both. A write
-wakes one of those that are idle, the one that was busy last; a few writes whose kind is under way wait for it, for a moment at
-most, and go out together. A kind may be shared, whose many writers each wait for an answer before they write again: each lane
-takes its part of what waits, or all of them would wait for PostgreSQL, and then it for them, in turns. A job that is in flight
-on either lane waits its turn, so that the two never wait for each other's row. A batch that fails is retried one by one: one bad
-row never hurts its neighbours. A batch that meets a row which somebody else holds is settled apart, by a third lane, for as long
-as it takes: the others go on meanwhile. When the connection breaks, the outcome is unknown and reading "not there" would prove
-nothing (the old backend may commit yet), so the same batch is sent again, under the same guard, until there is an answer or
-nobody wants one any more; who sends learns `again=True` and must recognise what the first try wrote.
+Lanes: two lanes, each with its own connection, keep two statements in flight. A new write wakes an idle lane, the most recently
+busy one. Each statement holds writes of one kind. A job that is in flight on one lane is skipped by the other, so that the lanes
+never wait for each other's row lock.
+
+Batching: a few writes whose kind has a statement under way linger for at most `LINGER` seconds, because a statement costs more
+than the writes in it. A `shared` kind has many writers that each wait for their reply before they write again: the lanes divide
+the pending writes, because a lane that took them all would leave the other lane, and then PostgreSQL, without work.
+
+Failures: a batch that PostgreSQL rejects is sent again write by write, so that one bad row fails alone. A batch that meets a row
+lock of somebody else moves to a third lane, which may wait for the lock while the others go on. When a connection breaks, the
+outcome is unknown: reading the row proves nothing, since the old backend may commit later. The same batch is sent again with
+`again=True`, under the same guard, until it is resolved or no caller waits any more. The sender must then recognise the writes
+that the first try carried out.
 """
 
 import asyncio
@@ -28,8 +32,8 @@ log = structlog.get_logger(__name__)
 
 LANES = 2
 MOST_IN_A_BATCH = 250
-ENOUGH = 20  # writes; with fewer, a statement costs more by itself than by what it writes
-A_MOMENT = 0.02  # seconds that a few writes wait for the statement of their kind that is under way
+WORTH_A_STATEMENT = 20  # writes; below that, the fixed cost of a statement exceeds the cost of its rows
+LINGER = 0.02  # seconds that a few writes wait while a statement of their kind is under way
 STOPS_WITHIN = 5.0  # seconds
 
 TRANSIENT = (
@@ -39,22 +43,25 @@ TRANSIENT = (
     asyncpg.QueryCanceledError,
     asyncpg.InvalidCachedStatementError,
 )
-"""Rolled back for certain, and worth another try."""
+"""Errors after which the statement is certainly rolled back and may succeed when sent again."""
 
 STOPPED = ConnectionError("the store has been stopped")
 
 
 class Write(Protocol):
-    """One thing to write. `key` names the row it locks; `kind` says which writes share a statement; `answer` is resolved by the
-    sender, or gets the exception that this write alone raised. One that is not `patient` is refused where there is no connection
-    for a reason that no waiting mends."""
+    """One thing to write, with a future for its outcome.
+
+    `key` names the row that the write locks. Writes of one `kind` may share a statement. The sender resolves `reply`, or sets it
+    to the exception that this write raised. While PostgreSQL has a fault that only an operator can mend, a `patient` write waits
+    and any other fails at once.
+    """
 
     @property
     def key(self) -> Hashable: ...
     @property
     def kind(self) -> Hashable: ...
     @property
-    def answer(self) -> asyncio.Future[Any]: ...
+    def reply(self) -> asyncio.Future[Any]: ...
     @property
     def patient(self) -> bool: ...
 
@@ -62,12 +69,15 @@ class Write(Protocol):
 W = TypeVar("W", bound=Write)
 
 Send = Callable[[Connection, Sequence[W], bool], Awaitable[None]]
-"""`send(connection, batch, again)`: one statement, one commit; resolves the answers."""
+"""`send(connection, batch, again)` sends one statement with one commit, and resolves the replies."""
 
 
 class GroupCommit(Generic[W]):
-    """`connect` opens a lane's connection; `send` writes a batch of one kind through it; `shared` are the kinds that lanes
-    share."""
+    """Batches concurrent writes over a few connections.
+
+    `connect` opens the connection of a lane, `send` writes a batch of one kind through it, and `shared` names the kinds whose
+    pending writes the lanes divide among themselves.
+    """
 
     def __init__(
         self,
@@ -83,25 +93,27 @@ class GroupCommit(Generic[W]):
         self._shared = shared
         self._number_of_lanes = lanes
         self._most_in_a_batch = most_in_a_batch
-        self._waiting: dict[Hashable, deque[W]] = {}  # by kind; none is empty, and the first has its turn
+        self._waiting: dict[Hashable, deque[W]] = {}  # by kind; no deque is empty, and the first kind is next
         self._in_flight: set[Hashable] = set()
-        self._under_way: dict[Hashable, float] = {}  # by kind: until when a few more wait for the batch that was taken last
+        self._under_way: dict[Hashable, float] = {}  # by kind: when the linger after its last batch ends
         self._looking_again: asyncio.TimerHandle | None = None
-        self._idle: list[asyncio.Future[None]] = []  # of lanes that wait to be woken; who was busy last is last
-        self._apart: deque[W] = deque()  # in flight too, until they have their answers
+        self._idle: list[asyncio.Future[None]] = []  # of sleeping lanes; the most recently busy is last
+        self._apart: deque[W] = deque()  # met a lock; still counted as in flight
         self._put_apart = asyncio.Event()
         self._lanes: list[asyncio.Task[None]] = []
         self._stopping = False
 
     def start(self) -> None:
         lanes = [self._lane(self._next_batch) for _ in range(self._number_of_lanes)]
-        # What is apart was sent before, and its first backend may be the one that holds the row.
+        # Sent with `again`, because the backend of the first try may itself hold the lock on the row.
         lanes.append(self._lane(self._next_apart, again=True))
         self._lanes = [asyncio.create_task(lane, name=f"group commit {n}") for n, lane in enumerate(lanes)]
 
     async def stop(self) -> None:
-        """Writes what waits, then closes the connections. Gives up at once where PostgreSQL is away, and soon where it gives no
-        answer."""
+        """Sends the pending writes, then closes the connections.
+
+        Writes that PostgreSQL cannot take fail: at once when it is unreachable, after `STOPS_WITHIN` seconds when it is silent.
+        """
         self._stopping = True
         self._wake()
         self._put_apart.set()
@@ -112,6 +124,7 @@ class GroupCommit(Generic[W]):
         _refuse([*chain.from_iterable(self._waiting.values()), *self._apart], STOPPED)
 
     def write(self, write: W) -> None:
+        """Accepts one write and returns at once. After `stop` its reply is a `ConnectionError`."""
         if self._stopping:
             _refuse([write], STOPPED)
             return
@@ -122,14 +135,19 @@ class GroupCommit(Generic[W]):
             self._wake()
 
     def _waits_a_moment(self, kind: Hashable) -> bool:
-        """A few writes go out together after those of their kind that are under way, unless these take long: somebody may hold one
-        of their rows."""
+        """Whether writes of this kind linger for the statement of their kind that is under way.
+
+        Only for `LINGER` seconds, because a statement that takes longer may be waiting for a row lock.
+        """
         until = self._under_way.get(kind)
-        few = len(self._waiting[kind]) < (ENOUGH if kind in self._shared else self._most_in_a_batch / 2)
+        few = len(self._waiting[kind]) < (WORTH_A_STATEMENT if kind in self._shared else self._most_in_a_batch / 2)
         return until is not None and few and asyncio.get_running_loop().time() < until
 
     def _look_again(self, kind: Hashable) -> None:
-        """When this one has waited, or another, which is no later than a moment from now."""
+        """Wakes a lane when a linger is over.
+
+        One timer is enough, since every linger is equally short.
+        """
         if self._looking_again is None:
             self._looking_again = asyncio.get_running_loop().call_at(self._under_way[kind], self._have_looked)
 
@@ -149,10 +167,10 @@ class GroupCommit(Generic[W]):
                 kind = batch[0].kind
                 until = self._under_way.get(kind)
                 connection = await self._settle(connection, batch, again)
-                if not again and self._under_way.get(kind) == until:  # and the other lane has taken no more of it
+                if not again and self._under_way.get(kind) == until:  # the other lane took no batch of it
                     self._under_way.pop(kind, None)
-                self._in_flight.difference_update(write.key for write in batch if write.answer.done())
-                if self._waiting:  # some of it for these very rows
+                self._in_flight.difference_update(write.key for write in batch if write.reply.done())
+                if self._waiting:  # some of these writes may be for the rows that were just released
                     self._wake()
         finally:
             _refuse(batch, STOPPED)
@@ -160,7 +178,10 @@ class GroupCommit(Generic[W]):
                 connection.terminate() if self._in_flight else await connection.close(timeout=2)
 
     async def _next_batch(self) -> list[W]:
-        """The oldest writes of one kind whose rows are free, of all kinds in turn. Empty only when stopping."""
+        """The oldest writes of one kind whose rows are free; the kinds take turns.
+
+        Empty only when stopping.
+        """
         while True:
             batch, ended = self._take(), self._stopping and not self._waiting
             if ended or (batch and self._waiting):
@@ -171,7 +192,7 @@ class GroupCommit(Generic[W]):
             await self._idle[-1]
 
     async def _next_apart(self) -> list[W]:
-        """One write. Empty only when stopping."""
+        """One write that met a lock. Empty only when stopping."""
         while not self._apart and not self._stopping:
             self._put_apart.clear()
             await self._put_apart.wait()
@@ -188,11 +209,11 @@ class GroupCommit(Generic[W]):
         left: list[W] = []
         waiting = self._waiting.pop(kind)
         most = self._most_in_a_batch
-        if kind in self._shared and not self._in_flight and len(waiting) >= self._number_of_lanes * ENOUGH:
+        if kind in self._shared and not self._in_flight and len(waiting) >= self._number_of_lanes * WORTH_A_STATEMENT:
             most = min(most, math.ceil(len(waiting) / self._number_of_lanes))
         while waiting and len(batch) < most:
             write = waiting.popleft()
-            if write.answer.done():
+            if write.reply.done():
                 continue
             if write.key in self._in_flight:
                 left.append(write)
@@ -203,27 +224,30 @@ class GroupCommit(Generic[W]):
         if waiting:
             self._waiting[kind] = waiting
         if batch:
-            self._under_way[kind] = asyncio.get_running_loop().time() + A_MOMENT
+            self._under_way[kind] = asyncio.get_running_loop().time() + LINGER
         return batch
 
     async def _settle(self, connection: Connection | None, batch: list[W], again: bool) -> Connection | None:
-        """Sends until every write of the batch has its answer or is put apart. Returns the connection to go on with."""
+        """Sends until each write of the batch is resolved or moved to the third lane.
+
+        Returns the connection that the lane goes on with.
+        """
         delay = 0.05
-        while batch := [write for write in batch if not write.answer.done()]:
+        while batch := [write for write in batch if not write.reply.done()]:
             try:
                 if connection is None or connection.is_closed():
                     connection = await self._connect()
                 self._settle_apart(await self._send_batch(connection, batch, again))
                 break
             except Exception as error:
-                # Whatever it is that keeps us from connecting (a changed password, say), somebody may mend it: a lane never ends.
+                # A lane survives every error, because an operator may mend the cause (a changed password, for example).
                 if (cause := fault(error)) is not None:
                     log.error("group commit: cannot write", cause=cause, writes=len(batch))
                     _refuse([write for write in batch if not write.patient], error)
                 else:
                     log.warning("group commit: no answer from PostgreSQL, trying again", error=repr(error), writes=len(batch))
                 if connection is not None:
-                    # The outcome of what was sent is unknown from here on.
+                    # From here on it is unknown whether the statement was carried out.
                     again = True
                     connection.terminate()
                     connection = None
@@ -234,7 +258,7 @@ class GroupCommit(Generic[W]):
         return connection
 
     async def _send_batch(self, connection: Connection, batch: list[W], again: bool) -> list[W]:
-        """Returns those that are worth another try."""
+        """Sends a batch in one statement. Returns the writes that may succeed when sent again."""
         try:
             await self._send(connection, batch, again)
             return []
@@ -242,12 +266,12 @@ class GroupCommit(Generic[W]):
             if is_away(error):
                 raise
             if isinstance(error, LockNotAvailable):
-                # Each try may take as long as a lock is waited for: not in this lane.
+                # Each try may wait for the whole `lock_timeout`, so it must not block this lane.
                 return batch
         return [write for write in batch if not await self._send_alone(connection, write, again)]
 
     async def _send_alone(self, connection: Connection, write: W, again: bool) -> bool:
-        """False where it is worth another try."""
+        """Sends one write. Returns False when it may succeed if sent again."""
         try:
             await self._send(connection, [write], again)
         except Exception as error:
@@ -259,7 +283,7 @@ class GroupCommit(Generic[W]):
         return True
 
     def _settle_apart(self, writes: Sequence[W]) -> None:
-        writes = [write for write in writes if not write.answer.done()]
+        writes = [write for write in writes if not write.reply.done()]
         if self._stopping:
             _refuse(writes, STOPPED)
         elif writes:
@@ -270,5 +294,5 @@ class GroupCommit(Generic[W]):
 
 def _refuse(writes: Sequence[Write], error: Exception) -> None:
     for write in writes:
-        if not write.answer.done():
-            write.answer.set_exception(error)
+        if not write.reply.done():
+            write.reply.set_exception(error)

@@ -1,4 +1,4 @@
-"""Reads the log: the events of a job, the whole log in order of position, and a job as it was at a past moment."""
+"""Reads the log: the events of a job, the whole log by position, and past states of a job."""
 
 import itertools
 from collections.abc import AsyncIterator, Sequence
@@ -13,28 +13,36 @@ from events.statements import HISTORIES, HISTORY, LOG, NEWS, PAST
 from events.stored import event_from
 from events.writes import BrokenView
 
-DEEPEST = 250  # levels of JSON; orjson reads more than it writes
+DEEPEST = 250  # levels of JSON; orjson can parse deeper JSON than it can write
 
 
 class History:
-    """Reads events back: those of a job, those of several jobs, the whole log, and a job as it was."""
+    """Reads events of one job, of several jobs or of the whole log, and past states."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def events(self, job_id: str, *, after: int = 0) -> list[Recorded]:
-        """A job's events in order of seq, from `after` (exclusive) on. Empty for an unknown job."""
+        """A job's events with a seq greater than `after`, in order of seq.
+
+        Empty for an unknown job.
+        """
         rows = await self._database.fetch_all(HISTORY, {"job_id": job_id, "after": after})
         return [recorded_from(row) for row in rows]
 
     async def past(self, job_id: str, *, seq: int | None = None, at: datetime | None = None) -> Job | None:
-        """A job as it was after its event number `seq`, or at a time. None where it had no event yet."""
+        """A job as it was after its event `seq`, or at a time.
+
+        None when it had no event yet. Raises `BrokenHistory`.
+        """
         rows = await self._database.fetch_all(PAST, {"job_id": job_id, "seq": seq, "at": at})
         return fold(map(recorded_from, rows))
 
     async def news(self, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], list[Recorded]]:
-        """What happened to each of these jobs after a seq, for all of these places (job, seq) at once; those after which nothing
-        happened are left out."""
+        """New events of several jobs at once: for each (job id, seq), the events after that seq.
+
+        Places without new events are left out.
+        """
         async with self._database.raw() as connection:
             rows = await connection.fetch(NEWS, [job_id for job_id, _ in places], [after for _, after in places])
         news: dict[tuple[str, int], list[Recorded]] = {}
@@ -43,46 +51,58 @@ class History:
         return news
 
     async def log(self, *, after: int = 0, limit: int = 1000) -> list[Recorded]:
-        """The whole log in order of position, from `after` (exclusive) on, as far as positions are given (`seal.py`)."""
+        """Up to `limit` events with a position greater than `after`, in order of position.
+
+        Events that the sealer (`projections/seal.py`) has not numbered yet are missing.
+        """
         rows = await self._database.fetch_all(LOG, {"after": after, "limit": limit})
         return [recorded_from(row) for row in rows]
 
 
 def job_from(row: Row | asyncpg.Record) -> Job:
     """A `Job` from a row that begins with `JOB_COLUMNS`. Raises `BrokenView`."""
-    id, type, status, payload, result, error, *rest = itertools.islice(row.values(), len(Job._fields))
+    job_id, job_type, status, payload, result, error, *rest = itertools.islice(row.values(), len(Job._fields))
     try:
         failure = None if error is None else JobError(**orjson.loads(error))
-        return Job(id, type, Status(status), _load(payload), _load(result), failure, *rest)
+        return Job(job_id, job_type, Status(status), _load(payload), _load(result), failure, *rest)
     except (TypeError, ValueError) as broken:
-        raise BrokenView(id, str(broken)) from broken
+        raise BrokenView(job_id, str(broken)) from broken
 
 
 def recorded_from(row: Row | asyncpg.Record) -> Recorded:
-    """An event from its row, whatever stands there: what nobody could have written is `Unreadable`."""
+    """An event from its row.
+
+    Data that the service cannot have written become `Unreadable`, so this never raises.
+    """
     event = _event_of(row["type"], row["data"], row["at"])
     return Recorded(row["job_id"], row["seq"], row["attempt"], event, row["actor"], row["at"], row["position"])
 
 
-def _event_of(type: str, text: str, at: datetime) -> Event | Unreadable:
+def _event_of(event_type: str, text: str, at: datetime) -> Event | Unreadable:
     try:
         data = _load(text)
     except (TypeError, ValueError) as error:
-        return Unreadable(type, text, f"data of a {type} event that cannot be read: {error}")
+        return Unreadable(event_type, text, f"data of a {event_type} event that cannot be read: {error}")
     try:
-        return event_from(type, data, at)
+        return event_from(event_type, data, at)
     except BrokenHistory as broken:
-        return Unreadable(type, data, str(broken))
+        return Unreadable(event_type, data, str(broken))
 
 
 async def histories(connection: Connection, job_ids: Sequence[str] | None = None) -> AsyncIterator[Recorded]:
-    """All events of all jobs (or of these), job by job in order of id, each job's in order of seq. Inside a transaction."""
+    """All events of all jobs, or of the given ones, ordered by job id and seq.
+
+    Call it inside a transaction.
+    """
     async for row in connection.cursor(HISTORIES, job_ids, prefetch=2000):
         yield recorded_from(row)
 
 
 def _load(text: str | None) -> JSON:
-    """Raises `ValueError` or `TypeError` for what cannot be read, or not be written again."""
+    """Parses JSON.
+
+    Raises `ValueError` or `TypeError` for JSON that orjson cannot parse, or could not write again.
+    """
     if text is None:
         return None
     value = orjson.loads(text)

@@ -1,10 +1,10 @@
-"""The rules of a job: what may happen to it, and what it then is.
+"""The rules of a job: the events that may happen to it, and its state after them.
 
 Everything here is pure: no clock, no I/O, no randomness. A decision (`start`, `cancel`, …) takes a job as its caller last saw
 it and returns the events to append, or raises `NotAllowed`; `evolve` folds one event into the job. The live view, time travel,
 the rebuild and the verification all run this one `evolve`, so a stored word ("queued", "willRetry") never changes its meaning.
-What is made once for each event (`Recorded`, `Job`) is a named tuple: as unchangeable as a frozen dataclass, and made several
-times as fast.
+`Recorded` and `Job` are created for every event, so they are named tuples: immutable like a frozen dataclass, and several times
+faster to create.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, assert_never
 from events.audit_findings import FindingName
 
 JSON = Any
-"""What JSON holds: dict, list, str, int, float, bool or None."""
+"""A JSON value: dict, list, str, int, float, bool or None."""
 
 Reason = Literal["new", "retry", "manual_retry", "worker_lost", "worker_shutdown"]
 NO_DELAY = timedelta(0)
@@ -38,13 +38,14 @@ ENDED = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELED})
 
 @dataclass(frozen=True, slots=True)
 class JobError:
-    """Why an attempt failed, as people and programs read it."""
+    """Why an attempt failed: a name for programs, a message for people, maybe a stack trace."""
 
     name: str
     message: str
     stack: str | None = None
 
     def to_json(self) -> dict[str, JSON]:
+        """`{name, message, stack}`"""
         return {"name": self.name, "message": self.message, "stack": self.stack}
 
 
@@ -53,7 +54,10 @@ class JobError:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """An attempt may be run from `delay` after this event. `type`, `payload`, `user_id` and `unique_key` are set at seq 1 only."""
+    """An attempt may run once `delay` has passed since this event.
+
+    `type`, `payload`, `user_id` and `unique_key` are set only at seq 1.
+    """
 
     reason: Reason
     max_attempts: int
@@ -64,7 +68,7 @@ class Queued:
     unique_key: str | None = None
 
     def run_at(self, at: datetime) -> datetime:
-        """Where the event is of that time."""
+        """The earliest time at which the attempt may run, for an event recorded at `at`."""
         return at + self.delay if self.delay else at
 
 
@@ -99,8 +103,10 @@ Event = Queued | Started | Progress | Completed | Failed | Canceled
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """What stands in the log in the place of an event and cannot be one of ours: it can be shown, and not folded. `data` is the
-    text as it stands where it is no JSON that we read."""
+    """A row of the log that the service cannot have written. It can be shown, but not folded.
+
+    `data` is the stored JSON, or the raw text when that cannot be parsed. `why` says what is wrong with it.
+    """
 
     type: str
     data: JSON
@@ -144,7 +150,7 @@ class Job(NamedTuple):
 
 
 class NotAllowed(Exception):
-    """The job's state forbids what was asked. `job` is the job as it is."""
+    """The state of the job forbids the action. `job` is its current state."""
 
     def __init__(self, action: str, job: Job) -> None:
         super().__init__(f"cannot {action} job {job.id}: it is {job.status} in attempt {job.attempt}")
@@ -154,81 +160,96 @@ class NotAllowed(Exception):
 
 def queue(
     *,
-    type: str,
+    job_type: str,
     payload: JSON,
     user_id: str | None,
     max_attempts: int,
     delay: timedelta = NO_DELAY,
     unique_key: str | None = None,
 ) -> list[Event]:
-    """A new job's first event."""
-    return [Queued("new", max_attempts, delay, type, payload, user_id, unique_key)]
+    """The first event of a new job."""
+    return [Queued("new", max_attempts, delay, job_type, payload, user_id, unique_key)]
+
+
+# Every decision below raises `NotAllowed` when the state of the job forbids it.
 
 
 def start(job: Job, *, attempt: int, worker: str) -> list[Event]:
+    """A worker begins the queued attempt."""
     if job.status is not Status.QUEUED or job.attempt != attempt:
         raise NotAllowed("start", job)
     return [Started(worker)]
 
 
 def progress(job: Job, *, attempt: int, worker: str, result: JSON) -> list[Event]:
+    """The running attempt publishes an intermediate result."""
     _must_run_this_attempt("report progress of", job, attempt, worker)
     return [Progress(result)]
 
 
 def complete(job: Job, *, attempt: int, worker: str, result: JSON) -> list[Event]:
+    """The running attempt has succeeded."""
     _must_run_this_attempt("complete", job, attempt, worker)
     return [Completed(result)]
 
 
 def fail(job: Job, *, attempt: int, worker: str, error: JobError, retry_in: timedelta | None) -> list[Event]:
-    """The attempt failed. With `retry_in` and an attempt left, the next one is queued in the same breath, so that nobody
-    ever sees a failure that is already being retried as the end."""
+    """The running attempt has failed.
+
+    With `retry_in` and an attempt left, the same write queues the next attempt, so that no reader takes a failure with a retry
+    for the end of the job.
+    """
     _must_run_this_attempt("fail", job, attempt, worker)
     return _failed(job, error, retry_in, "retry")
 
 
 def cancel(job: Job, *, reason: str) -> list[Event]:
-    """Somebody asked for the end of the job, whichever attempt it is in."""
+    """A user ends an active job, whichever attempt it is in."""
     if job.status not in ACTIVE:
         raise NotAllowed("cancel", job)
     return [Canceled(reason)]
 
 
 def give_up(job: Job, *, attempt: int, worker: str, reason: str) -> list[Event]:
-    """The running attempt itself asks for the job to be canceled."""
+    """The running attempt itself cancels the job."""
     _must_run_this_attempt("cancel", job, attempt, worker)
     return [Canceled(reason)]
 
 
 def retry(job: Job) -> list[Event]:
-    """Somebody asked for one more attempt of a job that has ended. It is given on top of those the type allows."""
+    """A user queues one more attempt of a failed or canceled job, beyond `max_attempts`."""
     if job.status not in RETRYABLE:
         raise NotAllowed("retry", job)
     return [Queued("manual_retry", job.max_attempts + 1)]
 
 
 def hand_back(job: Job, *, attempt: int, worker: str) -> list[Event]:
-    """The worker is stopping: another one takes the job over at once, and no attempt is spent."""
+    """A stopping worker returns the job, so that another worker runs it at once.
+
+    This spends no attempt.
+    """
     _must_run_this_attempt("hand back", job, attempt, worker)
     return [Queued("worker_shutdown", job.max_attempts + 1)]
 
 
 def rescue(job: Job, *, attempt: int, worker: str, error: JobError, retry_in: timedelta | None) -> list[Event]:
-    """The worker of this attempt is gone. `retry_in` is None where the job type says that a lost worker is the end."""
+    """The worker of this attempt is gone.
+
+    With `retry_in=None` the job type allows no retry after a lost worker.
+    """
     _must_run_this_attempt("rescue", job, attempt, worker)
     return _failed(job, error, retry_in, "worker_lost")
 
 
 def force_fail(job: Job, *, error: JobError) -> list[Event]:
-    """An admin ends an attempt that will not end by itself."""
+    """An admin ends a running attempt that does not end by itself."""
     if job.status is not Status.PROCESSING:
         raise NotAllowed("force-fail", job)
     return [Failed(error, will_retry=False)]
 
 
 def _must_run_this_attempt(action: str, job: Job, attempt: int, worker: str) -> None:
-    """The fence: a worker speaks only for the attempt that it started, and only until that attempt ends."""
+    """The fence: a worker may write only for the attempt it started, until that attempt ends."""
     if job.status is not Status.PROCESSING or job.attempt != attempt or job.worker != worker:
         raise NotAllowed(action, job)
 
@@ -243,7 +264,10 @@ def _failed(job: Job, error: JobError, retry_in: timedelta | None, reason: Reaso
 
 
 class BrokenHistory(Exception):
-    """A recorded event that no decision could have made after the events before it: where it stands, and what is wrong."""
+    """A recorded event that no decision could have produced after the events before it.
+
+    `name` classifies the fault, and `job_id` and `seq` say where the event stands.
+    """
 
     def __init__(
         self, detail: str, name: FindingName = FindingName.MODIFIED, job_id: str | None = None, seq: int | None = None
@@ -255,7 +279,7 @@ class BrokenHistory(Exception):
 
 
 def evolve(job: Job | None, recorded: Recorded) -> Job:
-    """The job after one more event. `job` is None before the first. Raises `BrokenHistory`."""
+    """The job after one more event; `job` is None before the first. Raises `BrokenHistory`."""
     event, at = recorded.event, recorded.at
     if isinstance(event, Unreadable):
         raise BrokenHistory(event.why, FindingName.MODIFIED, recorded.job_id, recorded.seq)
@@ -287,7 +311,10 @@ def evolve(job: Job | None, recorded: Recorded) -> Job:
 
 
 def fold(history: Iterable[Recorded]) -> Job | None:
-    """The job after all of `history`, which is in order of seq; None for no events at all."""
+    """The job after all events of `history`, in order of seq; None for an empty one.
+
+    Raises `BrokenHistory`.
+    """
     job: Job | None = None
     for recorded in history:
         job = evolve(job, recorded)
@@ -319,7 +346,10 @@ MAY_FOLLOW: dict[Status, tuple[type[Event], ...]] = {
     Status.CANCELED: (Queued,),
     Status.COMPLETED: (),
 }
-"""The table of states and events (docs/architecture.md). What is not listed is refused."""
+"""The events that may follow each state (docs/architecture.md).
+
+Every other event is refused.
+"""
 
 
 def _must_follow(job: Job, recorded: Recorded, event: Event) -> None:
@@ -352,7 +382,7 @@ def _what_is_wrong(job: Job, recorded: Recorded) -> FindingName:
 def _may_be_queued_again(job: Job, event: Queued) -> bool:
     match event.reason:
         case "retry" | "worker_lost":
-            # Only a failure that is not the end has no end.
+            # A failure with a retry is the only one without `finished_at`.
             expected = job.status is Status.FAILED and job.finished_at is None, job.max_attempts
         case "manual_retry":
             expected = job.finished_at is not None, job.max_attempts + 1
@@ -377,11 +407,11 @@ EVENT_TYPES = tuple(_WORDS.values())
 
 
 def word(event: Event | Unreadable) -> str:
-    """The event's type as it is stored: one of `EVENT_TYPES`, if it can be read."""
+    """The stored type of the event: one of `EVENT_TYPES`, unless the event is unreadable."""
     return event.type if isinstance(event, Unreadable) else _WORDS[type(event)]
 
 
-@lru_cache(maxsize=64)  # the jobs of a batch are all queued at one time
+@lru_cache(maxsize=64)  # all jobs of a batch have the same time
 def rfc3339(time: datetime) -> str:
-    """RFC 3339 in UTC with microseconds, always: "2026-11-23T09:00:00.000000Z"."""
+    """A time as RFC 3339 in UTC, always with microseconds: "2026-11-23T09:00:00.000000Z"."""
     return time.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

@@ -1,4 +1,4 @@
-"""Limits how often one kind of log line is written, for events that outsiders can cause very often."""
+"""Limits how often one kind of log line is written, when outsiders can cause floods of it."""
 
 import time
 
@@ -6,7 +6,10 @@ EVERY = 30.0  # seconds
 
 
 class LogLimit:
-    """Counts events of one kind, and says when a log line about them is due: at once, then every `every` seconds at most."""
+    """Counts events of one kind, and says when a log line about them is due.
+
+    The first line is due at once, later ones after `every` seconds.
+    """
 
     def __init__(self, every: float = EVERY) -> None:
         self._every = every
@@ -14,7 +17,10 @@ class LogLimit:
         self._next = 0.0
 
     def count(self, number: int = 1) -> int | None:
-        """Adds `number` events. Returns the count since the last line when a line is due, else None."""
+        """Adds `number` events.
+
+        Returns the count since the last line when a line is due, else None.
+        """
         self._counted += number
         now = time.monotonic()
         if now < self._next:

@@ -1,8 +1,7 @@
-"""Connections to Redis that break with `RedisError`, whatever the event loop calls it, and that cost no task and no cancelled read
-for each command.
+"""Connections to Redis whose every failure is a `RedisError`, with cheaper commands.
 
-On a connection that has just been closed uvloop refuses a write with a bare `RuntimeError`, which redis-py passes on. Nobody who
-lives through the loss of Redis expects that one: it would end the loop that takes jobs, and the bus, for ever.
+On a connection that was just closed, uvloop refuses a write with a bare `RuntimeError`, and redis-py passes it on. Loops that
+survive the loss of Redis catch `RedisError` only, so the other error would end the delivery of jobs and the bus.
 """
 
 import asyncio
@@ -21,15 +20,18 @@ class _Translating:
     _reader: asyncio.StreamReader | None
 
     async def can_read_destructive(self) -> bool:
-        """Whether something has come that nobody asked for. Raises `RedisError` where the server has closed."""
-        # redis-py asks before each command, by a read that it cancels at once: a third of what a command costs.
+        """Whether unexpected data have arrived.
+
+        Raises `RedisConnectionError` after the server closed the connection.
+        """
+        # redis-py checks this before each command with a read that it cancels at once, a third of the cost of a command.
         if self._reader is None or self._reader.at_eof():
             raise RedisConnectionError("Connection closed by server.")
         return bool(self._reader._buffer)  # type: ignore[attr-defined]
 
     async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
-        # With a timeout redis-py sends by `wait_for`. That is a task each time, which on Python 3.11 may swallow a cancellation,
-        # and stumbles with an `AttributeError` where the connection is closed before it runs.
+        # With a timeout redis-py sends through `asyncio.wait_for`, which starts a task for each command, may swallow a
+        # cancellation on Python 3.11, and raises `AttributeError` when the connection is closed before the task runs.
         within, self.socket_timeout = self.socket_timeout, None
         try:
             async with asyncio.timeout(within):
@@ -43,9 +45,12 @@ class _Translating:
 
 
 def redis_pool(url: str, **settings: Any) -> ConnectionPool:
-    """`settings` are those of redis-py's connections. The address says of which kind they are: plain, TLS, a Unix socket."""
+    """A connection pool for the address (redis://, rediss:// or unix://).
+
+    `settings` are redis-py's.
+    """
     if url.startswith("unix:"):
-        settings.pop("socket_keepalive", None)  # of TCP; redis-py refuses it here
+        settings.pop("socket_keepalive", None)  # a TCP option, which redis-py refuses for a Unix socket
     pool = ConnectionPool.from_url(url, **settings)
     kind = pool.connection_class
     pool.connection_class = type(f"Translating{kind.__name__}", (_Translating, kind), {})
@@ -54,15 +59,15 @@ def redis_pool(url: str, **settings: Any) -> ConnectionPool:
 
 @contextlib.contextmanager
 def understood() -> Iterator[None]:
-    """Around what reads an answer of Redis: one of another form than the command's is a `RedisError` too."""
+    """Raises `InvalidResponse`, a `RedisError`, for an answer that does not fit the command."""
     try:
         yield
     except (TypeError, ValueError, LookupError, AttributeError, AssertionError) as error:
-        raise InvalidResponse("what answers is no Redis: its answer has another form than the command's") from error
+        raise InvalidResponse("the server is not Redis: its answer does not have the form of the command's answer") from error
 
 
 def distrust(client: Redis) -> None:
-    """Has redis-py's own readers of answers raise `RedisError` where an answer has another form than they expect."""
+    """Makes redis-py's parsers raise `RedisError` for an answer of an unexpected form."""
 
     def careful(read: Callable[..., Any]) -> Callable[..., Any]:
         def read_carefully(*args: Any, **options: Any) -> Any:

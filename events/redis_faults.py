@@ -1,6 +1,6 @@
-"""What is wrong with a Redis, in a sentence: what will not go away by waiting, and what may.
+"""Errors of Redis that need an operator: one sentence each with the cause.
 
-No sentence holds a part of the address, which may hold a password, nor the words of what answers there.
+No sentence holds a part of the address, because it may hold a password, or the server's own words.
 """
 
 import asyncio
@@ -13,8 +13,8 @@ from redis.exceptions import AuthenticationError, InvalidResponse, NoPermissionE
 
 from events.redis_connections import distrust, redis_pool
 
-ANSWERS_WITHIN = 5.0  # seconds, after which Redis counts as away
-NO_REDIS = "what answers there is no Redis, or one that wants TLS (rediss://)"
+ANSWERS_WITHIN = 5.0  # seconds after which Redis counts as unreachable
+NO_REDIS = "the server there is not Redis, or it requires TLS (rediss://)"
 REFUSED = "Redis refuses the user or the password"
 NOT_ALLOWED = (
     "Redis does not let this user do what is needed (ACL): scripts, the keys arq:* and rireki:*, the channel rireki:changes"
@@ -22,8 +22,10 @@ NOT_ALLOWED = (
 
 
 async def redis_fault(url: str) -> str | None:
-    """What is wrong with what answers there, in a sentence, where waiting does not mend it; None for a Redis that lets us work, or
-    that is away."""
+    """Tries a Redis, and returns a fault that only an operator can mend, in one sentence.
+
+    None for a Redis that works, or that is unreachable and may come back.
+    """
     try:
         redis = Redis.from_pool(redis_pool(url, socket_connect_timeout=ANSWERS_WITHIN, socket_timeout=ANSWERS_WITHIN))
         distrust(redis)
@@ -31,7 +33,7 @@ async def redis_fault(url: str) -> str | None:
             async with asyncio.timeout(ANSWERS_WITHIN):
                 if not await redis.ping():
                     return NO_REDIS
-                # As the wire and the bus do it: a user's rights may not go so far.
+                # The same commands as the wire and the bus send, because the rights of the user may not allow them.
                 await redis.eval("return redis.call('exists', KEYS[1])", 1, "arq:queue/")  # type: ignore[misc]
                 await redis.publish("rireki:changes", b'{"from": "start", "changes": []}')
         finally:
@@ -43,7 +45,7 @@ async def redis_fault(url: str) -> str | None:
 
 
 def fault_in(error: BaseException) -> str | None:
-    """As `redis_fault`, of an error that Redis has answered with."""
+    """The fault in an error of redis-py that only an operator can mend; None for other errors."""
     if (reason := _fault_below(error)) is not None:
         return reason
     text = str(error)
@@ -57,7 +59,7 @@ def fault_in(error: BaseException) -> str | None:
         case ResponseError() if "DB index" in text or "invalid DB" in text:
             return "Redis has no database of this number"
         case RedisError() if "DENIED" in text:
-            return "Redis is in protected mode, and lets nobody in from another machine"
+            return "Redis is in protected mode, and refuses connections from other machines"
         case ResponseError() if _is_about_authentication(text):
             return REFUSED
     return None
@@ -69,7 +71,7 @@ def _is_about_authentication(text: str) -> bool:
 
 
 def _fault_below(error: BaseException | None) -> str | None:
-    """What lies under redis-py's `ConnectionError`."""
+    """The fault among the causes of redis-py's `ConnectionError`."""
     for _ in range(10):
         match error:
             case None:
@@ -81,13 +83,13 @@ def _fault_below(error: BaseException | None) -> str | None:
             case socket.gaierror() if error.errno in (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)):
                 return "the name of its host does not resolve"
             case PermissionError():
-                return "its socket is not ours to open"
+                return "this user has no right to open its socket"
         error = error.__cause__ or error.__context__
     return None
 
 
 def cause_of(error: BaseException) -> str:
-    """For a line of log: the fault, or in what way Redis is away."""
+    """The cause of an error of Redis, for a log line: the fault, or the kind of outage."""
     if (fault := fault_in(error)) is not None:
         return fault
     lies_below = error.__cause__ or error.__context__

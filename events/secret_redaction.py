@@ -1,7 +1,7 @@
-"""Takes secrets out of text before it is stored, logged or printed: those of this process by their value, others by their form.
+"""Removes secrets from text before it is stored, logged or printed.
 
-Whoever assembles a process says what its secrets are (`hide`). Everything here takes linear time, whatever the text: it comes from
-servers and people outside.
+Secrets of this process are found by their value (see `hide`), others by their form. Everything here takes linear time, because
+the text may come from hostile servers and people.
 """
 
 import json
@@ -10,15 +10,18 @@ from collections.abc import Iterable
 from urllib.parse import quote, unquote
 
 MARK = "[hidden]"
-SHORTEST = 4  # characters; a shorter secret is found by its form alone, since it would tear up ordinary words
-PLAIN = 10  # characters from which a secret is one also inside a longer word
+SHORTEST = 4  # characters; a shorter secret is found by its form only, because its value occurs in ordinary words
+PLAIN = 10  # characters; a secret of this length or more is also replaced inside a longer word
 
 _plain: set[str] = set()
 _words: dict[str, re.Pattern[str]] = {}
 
 
 def hide(secrets: Iterable[str]) -> None:
-    """From now on these are replaced by a mark, also percent-encoded, percent-decoded, and as JSON or Python would write them."""
+    """Registers secrets of this process, which `scrubbed` replaces from now on.
+
+    Their percent-encoded, percent-decoded, JSON and Python forms are replaced as well.
+    """
     for secret in secrets:
         for form in _forms(secret):
             if len(form) >= PLAIN:
@@ -28,7 +31,8 @@ def hide(secrets: Iterable[str]) -> None:
 
 
 def scrubbed(text: str) -> str:
-    # The longest first: one secret may be a part of another.
+    """The text with a mark in the place of each secret."""
+    # The longest secret goes first, because one secret may be part of another.
     for secret in sorted(_plain, key=len, reverse=True):
         if secret in text:
             text = text.replace(secret, MARK)
@@ -49,7 +53,8 @@ def _forms(secret: str) -> set[str]:
     return {form for form in forms if form.strip()}
 
 
-# What a secret looks like: a sign that must be there, its form, and what is left of it. Possessive, so that nothing is tried twice.
+# Forms of secrets: a substring that must be there, the pattern, and its replacement. The quantifiers are possessive, so that no
+# pattern backtracks.
 _FORMS = (
     ("://", re.compile(r"(://[^\s/@:\"']*+:)[^\s/@\"']*+@"), rf"\1{MARK}@"),
     ("earer", re.compile(r"\b([Bb]earer\s)\s{0,9}+[0-9A-Za-z._~+/=\-]{8,}+"), rf"\1{MARK}"),

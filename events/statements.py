@@ -1,16 +1,19 @@
-"""All SQL that writes the log and the view, and the SQL that reads the log. Each statement can be pasted into psql."""
+"""All SQL that writes the log and the view, or reads the log.
+
+Each statement can be pasted into psql.
+"""
 
 JOB_COLUMNS = (
     "id, type, status, payload, result, error, user_id, attempt, max_attempts, worker, seq, run_at, started_at, finished_at,"
     " created_at, updated_at"
 )
-"""The view's columns in the order of `Job`'s fields; `job_from` reads them."""
+"""The view's columns in the order of `Job`'s fields, as `history.job_from` reads them."""
 JOB_COLUMNS_OF_J = ", ".join(f"j.{column}" for column in JOB_COLUMNS.split(", "))
 
-# Rows are moved in order of id: two processes that take the same jobs in different orders would wait for each other in a ring. What
-# is asked is sorted, and every plan that a lane's connection may choose (it reads no table from end to end) goes by that order.
-# Events are inserted in order of seq, whatever plan is chosen: their ids are drawn in that order, and the whole log goes by them. A
-# `run_at` or `started_at` that stays as it is does not travel: null stands for it, and what is queued was not started.
+# Rows are updated in order of job id, because two processes that lock the same jobs in different orders would deadlock. The input
+# is sorted, and every plan that a lane's connection may choose (sequential scans are off) keeps that order.
+# Events are inserted in order of seq under any plan, because they draw their ids in that order, which orders the whole log.
+# Null stands for a `run_at` or `started_at` that stays the same, which saves sending it; a queued job has no `started_at`.
 MOVE_JOBS = """
 with asked as materialized (
     select * from unnest($1::job_move_row[]) order by id
@@ -32,7 +35,7 @@ with asked as materialized (
 select id from moved
 """
 
-# A retry that a client has named: the key belongs to the job from the moment in which the job moves.
+# A retry with an idempotency key: the key is bound to the job in the statement that updates the job.
 MOVE_JOBS_OF_KEYS = MOVE_JOBS.replace(
     "), written as (",
     """), keyed as (
@@ -44,10 +47,10 @@ MOVE_JOBS_OF_KEYS = MOVE_JOBS.replace(
 ), written as (""",
 )
 
-# `start` (`events/job.py`) for many jobs at once, decided where they are, so that none has to be read before. What is paused is
-# not started. `updated_at` is the time of the event before, and no event is earlier than that. The rows are looked up by their ids
-# alone, and their status is compared in a way that no index knows, with a word that comes along: asked for what is 'queued', the
-# planner would read a backlog from end to end for each batch.
+# The decision `start` (`events/job.py`) for many jobs at once, made in SQL, so that no job has to be read first. Paused types are
+# left out. `greatest` keeps an event from being earlier than the one before it, whose time is `updated_at`.
+# The status is compared with a column, not a literal, and by `is not distinct from`, so that PostgreSQL looks rows up by id. With
+# `status = 'queued'` the planner may pick the partial index and scan the whole backlog for each batch.
 START_JOBS = f"""
 with asked as materialized (
     select *, 'queued' as status from unnest($1::uuid[], $2::int[], $3::text[], $4::bytea[]) as a(id, attempt, type, salt)
@@ -68,10 +71,10 @@ with asked as materialized (
 select {JOB_COLUMNS} from moved
 """
 
-# Whoever is still writing to one of these jobs has committed, or never will, when this answers.
+# Waits for the row locks of these jobs: afterwards every earlier write to them has committed or was rolled back.
 UNTIL_FREE = "select from jobs where id = any($1) order by id for no key update"
 
-# Of attempts that were refused when they were sent again: those that the first try had started, and that go on.
+# After a resend: the attempts that the first try started, recognised by salt, and that are still running.
 STARTED_BEFORE = f"""
 select {JOB_COLUMNS_OF_J} from unnest($1::uuid[], $2::int[], $3::bytea[]) as a(id, attempt, salt)
 join job_events e on e.job_id = a.id and e.attempt = a.attempt and e.type = 'started' and e.salt = a.salt
@@ -108,9 +111,9 @@ with asked as materialized (
 select id from created
 """
 
-# A plan that is kept saves a third of the time of a short append. One that was made while the table was small would scan it whole
-# for every job, so none is kept until it has grown, and then for half a minute. Beside a small table a batch may be joined by a
-# hash, which hands on a large batch in no order; beside a large one each row is looked up in turn.
+# A cached (generic) plan saves a third of the time of a short append. A plan made while the table was small would scan the whole
+# table for every job, so plans are cached only once the table has 1,000 rows, and for 30 seconds. Hash joins are off while the
+# table is small, because a hash join returns a large batch in no order; in a large table the planner looks up each row by index.
 CHOOSE_PLANS = """
 select small, set_config('plan_cache_mode', case when small then 'force_custom_plan' else 'force_generic_plan' end, false),
     set_config('enable_hashjoin', case when small then 'off' else 'on' end, false)
@@ -119,7 +122,7 @@ from (select count(*) < 1000 as small from (select from jobs limit 1000) as coun
 FORGET_PLANS = "discard plans"
 PLANS = {
     "enable_seqscan": "off",
-    # The order in which rows are moved rests on these being there to choose from, whatever the role has switched off.
+    # The order of row locks depends on these plan nodes, so a role's own settings must not turn them off.
     **dict.fromkeys(
         ("enable_indexscan", "enable_indexonlyscan", "enable_nestloop", "enable_mergejoin", "enable_sort", "enable_material"),
         "on",
@@ -144,7 +147,7 @@ where e.job_id = :job_id and e.seq > :after
 order by e.seq
 """
 
-# What is only folded needs no positions, and they lie far away from each other.
+# Folding needs no positions, and reading them would cost one random access for each event.
 PAST = """
 select job_id, seq, attempt, type, data, actor, at, null::bigint as position
 from job_events
@@ -152,7 +155,7 @@ where job_id = :job_id and (cast(:seq as integer) is null or seq <= :seq) and (c
 order by seq
 """
 
-# `offset 0` has each job's events looked up by the job, and each position by the event, whatever the planner thinks.
+# `offset 0` forces a lookup of the events by job and of the positions by event, whatever rows the planner expects.
 NEWS = """
 select e.job_id, e.seq, e.attempt, e.type, e.data, e.actor, e.at, l.position, a.after
 from unnest($1::uuid[], $2::int[]) as a(job_id, after)

@@ -1,9 +1,10 @@
-"""The log: the one write, and how a job's events and the whole log are read.
+"""The log: create a job, append events to its history, start an attempt.
 
-Whoever writes holds a decision, and a `Job` as it last saw it, or has it read where it is written. The decision names the events,
-`evolve` folds them into the next `Job`, and one SQL statement inserts the events and moves the view's row, only where its `seq` is
-still the one the decision was made on. That guard is the concurrency control, the fence against late workers and the detection of
-a cancel: a write that does not match reads the row again and decides again, and then the decision itself says what has happened.
+A writer holds a decision (`events/job.py`) and the `Job` as it last saw it. The decision names the events, `evolve` folds them into
+the next `Job`, and one SQL statement inserts the events and updates the job's row in the view, provided that its `seq` is the one
+on which the decision was made. This guard is the optimistic concurrency control, the fence against late workers, and the way in
+which an attempt learns of its cancel: a write that does not match reads the row again and decides again, and the second decision
+raises what has happened.
 """
 
 import asyncio
@@ -13,40 +14,22 @@ from collections.abc import Sequence
 import asyncpg
 
 from events.audit_findings import FindingName
-from events.batch_writer import (
-    BatchWriter,
-)
+from events.batch_writer import BatchWriter
 from events.bus import Bus
 from events.concurrency import Deadlines
 from events.database import Database
 from events.group_commit import GroupCommit
 from events.history import History
-from events.job import (
-    BrokenHistory,
-    Job,
-)
-from events.statements import (
-    ACTIVE_JOB,
-    BIND_KEY,
-    CREATE_JOBS,
-    KEY,
-)
-from events.writes import (
-    AlreadyActive,
-    Answer,
-    AttemptStart,
-    Decision,
-    EventWrite,
-    Idempotency,
-    KeyTaken,
-    NewJob,
-    creation,
-)
+from events.job import BrokenHistory, Job
+from events.statements import ACTIVE_JOB, BIND_KEY, CREATE_JOBS, KEY
+from events.writes import AlreadyActive, AttemptStart, Decision, EventWrite, Idempotency, KeyTaken, NewJob, Reply, creation
 
 
 class Store:
-    """The log of one database. Open it with `start`; every append waits until it is durable. `group_commit` are the keyword
-    arguments of `GroupCommit`."""
+    """The log of one database. Every append returns after its commit.
+
+    Call `start` before use and `stop` at the end. `group_commit` are keyword arguments of `GroupCommit`.
+    """
 
     def __init__(self, database: Database, bus: Bus, **group_commit: int) -> None:
         self._database = database
@@ -55,7 +38,7 @@ class Store:
         self._commits = GroupCommit[EventWrite | AttemptStart](
             self._writer.connect, self._writer.send, shared=(CREATE_JOBS,), **group_commit
         )
-        self._deadlines: Deadlines[Answer] | None = None
+        self._deadlines: Deadlines[Reply] | None = None
 
     async def start(self) -> None:
         self._commits.start()
@@ -63,7 +46,7 @@ class Store:
     async def stop(self) -> None:
         await self._commits.stop()
 
-    def impatient(self, seconds: float) -> "Store":
+    def with_time_limit(self, seconds: float) -> "Store":
         """The same log with a time limit, for callers that answer a waiting person.
 
         An append without an answer within `seconds` raises `TimeoutError`. One that meets a fault which only an operator can
@@ -74,12 +57,15 @@ class Store:
         return store
 
     async def create(self, new: NewJob, *, actor: str, request_id: str | None = None) -> Job:
-        """Queues a new job. Raises `AlreadyActive` or `KeyTaken`."""
+        """Queues a new job.
+
+        Raises: `AlreadyActive` when a job with the same unique key is active, `KeyTaken` when the idempotency key has a job.
+        """
         while True:
             try:
                 created = await self._write(creation(new, actor, request_id))
             except asyncpg.UniqueViolationError as error:
-                # Two requests with one key at the same moment: this one lost.
+                # A concurrent request with the same idempotency key has committed first.
                 if error.constraint_name != "one_key_of_one_user_is_one_job":
                     raise
                 created = None
@@ -88,23 +74,27 @@ class Store:
             await self._say_why_not_created(new)
 
     async def create_many(self, new: Sequence[NewJob], *, actor: str, request_id: str | None = None) -> list[Job]:
-        """Queues new jobs, in order, and waits once for them all. Each stands for itself: one that could not be queued raises
-        what `create` raises, after the others were queued."""
+        """Queues new jobs, and returns them in the same order.
+
+        Each job succeeds or fails alone. Raises: as `create` for the first job that fails, after the others were queued.
+        """
         writes = [creation(each, actor, request_id) for each in new]
         for write in writes:
             self._commits.write(write)
-        answers = await asyncio.gather(*(write.answer for write in writes), return_exceptions=True)
+        replies = await asyncio.gather(*(write.reply for write in writes), return_exceptions=True)
         return [
-            answer if isinstance(answer, Job) else await self.create(each, actor=actor, request_id=request_id)
-            for each, answer in zip(new, answers, strict=True)
+            reply if isinstance(reply, Job) else await self.create(each, actor=actor, request_id=request_id)
+            for each, reply in zip(new, replies, strict=True)
         ]
 
-    def start_attempt(self, job_id: str, attempt: int, type: str, *, worker: str) -> Answer:
-        """Appends `started`, if the job waits for this attempt, is of this type, and the type is not paused. Does not wait: the
-        answer is the job as it was started, once that is durable, or None."""
-        start = AttemptStart(job_id, attempt, type, worker)
+    def start_attempt(self, job_id: str, attempt: int, job_type: str, *, worker: str) -> Reply:
+        """Appends `started` if this attempt is queued, its type matches and is not paused.
+
+        Returns at once. The reply is the started job after the commit, or None when the attempt may not start.
+        """
+        start = AttemptStart(job_id, attempt, job_type, worker)
         self._commits.write(start)
-        return start.answer
+        return start.reply
 
     async def append(
         self,
@@ -113,15 +103,19 @@ class Store:
         *,
         actor: str,
         request_id: str | None = None,
-        names: tuple[str, Idempotency] | None = None,
+        user_key: tuple[str, Idempotency] | None = None,
     ) -> Job:
-        """Appends what `decide` decides and returns the job after it. `job` is the job as last seen, or only its id: then, and
-        where it has changed since, the decision is made on what it is now. `names` are a user and a key that belongs to the job
-        from then on. Raises what `decide` raises (`NotAllowed`), `UnknownJob`, `AlreadyActive`, `KeyTaken`."""
+        """Appends the events that `decide` returns, and returns the job after them.
+
+        `job` is the job as the caller last saw it, or its id. The job is read, and the decision made again, when only the id is
+        given or the job has changed since. `user_key` is a user's id and an idempotency key to bind to the job.
+
+        Raises: whatever `decide` raises (`NotAllowed`), `UnknownJob`, `AlreadyActive`, `KeyTaken`, `BrokenHistory`.
+        """
         if isinstance(job, str):
-            write = EventWrite(job, actor, request_id, decide=decide, names=names)
+            write = EventWrite(job, actor, request_id, decide=decide, user_key=user_key)
         else:
-            write = EventWrite(job.id, actor, request_id, job, decide(job), names=names)
+            write = EventWrite(job.id, actor, request_id, job, decide(job), user_key=user_key)
             if not write.events:
                 return job
         while True:
@@ -129,17 +123,20 @@ class Store:
                 if (moved := await self._write(write)) is not None:
                     return moved
             except asyncpg.UniqueViolationError as error:
-                await self._say_whose_key(names, error)
+                await self._say_whose_key(user_key, error)
                 await self._say_who_is_active(write.job_id, error)
-            write = EventWrite(write.job_id, actor, request_id, decide=decide, names=names)
+            write = EventWrite(write.job_id, actor, request_id, decide=decide, user_key=user_key)
 
     async def job_of_key(self, user_id: str, key: str) -> tuple[str, str] | None:
-        """The job that a user's idempotency key belongs to, and the hash of the request that made it."""
+        """The job id and the request hash that a user's idempotency key is bound to, or None."""
         row = await self._database.fetch_one(KEY, {"user_id": user_id, "key": key})
         return None if row is None else (row["job_id"], row["request_hash"])
 
     async def bind_key(self, user_id: str, idempotency: Idempotency, job_id: str) -> None:
-        """Gives a key to a job that is there already. Raises `KeyTaken` where it belongs to another."""
+        """Binds an idempotency key to an existing job.
+
+        Raises `KeyTaken` when it is bound to another job or request.
+        """
         values = {"user_id": user_id, "key": idempotency.key, "request_hash": idempotency.request_hash, "job_id": job_id}
         await self._database.execute(BIND_KEY, values)
         owner = await self.job_of_key(user_id, idempotency.key)
@@ -147,16 +144,16 @@ class Store:
             raise KeyTaken(*owner)
 
     async def _write(self, write: EventWrite) -> Job | None:
-        """The job after it; None where the job has moved on, or was not free to be created."""
+        """The job after the write; None when it has changed meanwhile, or could not be created."""
         write.patient = self._deadlines is None
         self._commits.write(write)
         if self._deadlines is None:
-            return await write.answer
-        self._deadlines.add(write.answer)
+            return await write.reply
+        self._deadlines.add(write.reply)
         try:
-            return await write.answer
+            return await write.reply
         finally:
-            self._deadlines.remove(write.answer)
+            self._deadlines.remove(write.reply)
 
     async def _say_why_not_created(self, new: NewJob) -> None:
         if new.idempotency is not None and new.user_id is not None:
@@ -166,21 +163,24 @@ class Store:
         active = await self._database.fetch_val(ACTIVE_JOB, {"unique_key": new.unique_key})
         if active is not None:
             raise AlreadyActive(active)
-        # Whoever was in the way has ended meanwhile: the caller tries again.
+        # The conflicting job has ended meanwhile, so the caller tries again.
 
-    async def _say_whose_key(self, names: tuple[str, Idempotency] | None, error: asyncpg.UniqueViolationError) -> None:
-        """The same request came twice at the same moment, or the key came with another one."""
-        if names is None or error.constraint_name != "one_key_of_one_user_is_one_job":
+    async def _say_whose_key(self, user_key: tuple[str, Idempotency] | None, error: asyncpg.UniqueViolationError) -> None:
+        """Raises `KeyTaken` when a concurrent request has bound the idempotency key."""
+        if user_key is None or error.constraint_name != "one_key_of_one_user_is_one_job":
             return
-        user_id, idempotency = names
+        user_id, idempotency = user_key
         owner = await self.job_of_key(user_id, idempotency.key)
         if owner is not None:
             raise KeyTaken(*owner) from error
 
     async def _say_who_is_active(self, job_id: str, error: asyncpg.UniqueViolationError) -> None:
-        """A retry that would make a second active job of one kind."""
+        """Raises `AlreadyActive` when a retry would make a second active job with one unique key.
+
+        Raises `BrokenHistory` when the log has events that the view does not count. Other violations are raised again.
+        """
         if error.constraint_name == "an_event_has_its_own_place_in_the_history":
-            detail = "the log has more events than the view knows of"
+            detail = "the log has more events than the view counts"
             raise BrokenHistory(detail, FindingName.VIEW_DRIFT, job_id) from error
         if error.constraint_name != "only_one_active_job_of_this_kind":
             raise error
@@ -192,6 +192,6 @@ class Store:
             raise AlreadyActive(active) from error
 
 
-def _give_up(answer: Answer) -> None:
-    if not answer.done():
-        answer.set_exception(TimeoutError("no answer from PostgreSQL in time"))
+def _give_up(reply: Reply) -> None:
+    if not reply.done():
+        reply.set_exception(TimeoutError("no answer from PostgreSQL in time"))

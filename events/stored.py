@@ -1,4 +1,4 @@
-"""An event as it is stored: to JSON, and back. Refuses JSON that no version of the service could have written."""
+"""Converts events to and from stored JSON, and refuses JSON that is not the service's."""
 
 from datetime import datetime
 from typing import assert_never, get_args
@@ -21,7 +21,10 @@ from events.job import (
 
 
 def event_data(event: Event | Unreadable, at: datetime) -> dict[str, JSON]:
-    """The event's `data` as it is stored: docs/architecture.md lists the keys. Of what is no object, `{"unreadable": …}`."""
+    """The stored `data` of an event; docs/architecture.md lists its keys.
+
+    Unreadable data that are no JSON object become `{"unreadable": …}`.
+    """
     match event:
         case Queued():
             data = {"reason": event.reason, "runAt": rfc3339(event.run_at(at)), "maxAttempts": event.max_attempts}
@@ -44,18 +47,21 @@ def event_data(event: Event | Unreadable, at: datetime) -> dict[str, JSON]:
             assert_never(event)
 
 
-def event_from(type: str, data: dict[str, JSON], at: datetime) -> Event:
-    """The event as it was before it was stored. Raises `BrokenHistory` for what was never stored by us."""
+def event_from(event_type: str, data: dict[str, JSON], at: datetime) -> Event:
+    """The event from its stored form.
+
+    Raises `BrokenHistory` for data that the service cannot have written.
+    """
     try:
-        match type:
+        match event_type:
             case "queued":
                 delay = datetime.fromisoformat(data["runAt"]) - at
                 if data["reason"] not in get_args(Reason):
                     raise ValueError(f"no such reason: {data['reason']!r}")
-                type_, user_id = _text_or_none(data.get("type")), _text_or_none(data.get("userId"))
+                job_type, user_id = _text_or_none(data.get("type")), _text_or_none(data.get("userId"))
                 unique_key, max_attempts = _text_or_none(data.get("uniqueKey")), _whole(data["maxAttempts"])
-                at + delay  # within the years that there are
-                return Queued(data["reason"], max_attempts, delay, type_, data.get("payload"), user_id, unique_key)
+                at + delay  # raises OverflowError outside the years of `datetime`
+                return Queued(data["reason"], max_attempts, delay, job_type, data.get("payload"), user_id, unique_key)
             case "started":
                 return Started(_text(data["worker"]))
             case "progress":
@@ -70,8 +76,8 @@ def event_from(type: str, data: dict[str, JSON], at: datetime) -> Event:
             case "canceled":
                 return Canceled(_text(data["reason"]))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise BrokenHistory(f"data of a {type} event that nobody could have written: {error!r}") from error
-    raise BrokenHistory(f"unknown event type {type!r}")
+        raise BrokenHistory(f"data of a {event_type} event that nobody could have written: {error!r}") from error
+    raise BrokenHistory(f"unknown event type {event_type!r}")
 
 
 def _text(value: JSON) -> str:

@@ -1,4 +1,4 @@
-"""What is on its way into the log: a new job, one pending write, an attempt that starts, and the errors of a write."""
+"""A new job, one pending write, the start of an attempt, and the errors of a write."""
 
 import asyncio
 import os
@@ -8,14 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import NamedTuple
 
-from events.job import (
-    JSON,
-    NO_DELAY,
-    Event,
-    Job,
-    Recorded,
-    queue,
-)
+from events.job import JSON, NO_DELAY, Event, Job, Recorded, queue
 from events.statements import CREATE_JOBS, MOVE_JOBS, MOVE_JOBS_OF_KEYS, START_JOBS
 
 Decision = Callable[[Job], list[Event]]
@@ -23,14 +16,17 @@ Decision = Callable[[Job], list[Event]]
 
 @dataclass(frozen=True, slots=True)
 class Idempotency:
-    """A client's `Idempotency-Key`, and the hash of the request it came with."""
+    """A client's `Idempotency-Key` header, and the hash of the request that carried it."""
 
     key: str
     request_hash: str
 
 
 class NewJob(NamedTuple):
-    """A job to be queued. `payload` is JSON; of one `unique_key` at most one job is active; an `idempotency` needs a user."""
+    """A job to be queued.
+
+    At most one job with a given `unique_key` is active at a time. `idempotency` counts only together with a `user_id`.
+    """
 
     type: str
     payload: JSON
@@ -42,14 +38,14 @@ class NewJob(NamedTuple):
 
 
 class UnknownJob(LookupError):
-    """There is no job of this id."""
+    """No job has this id."""
 
     def __init__(self, job_id: str) -> None:
         super().__init__(f"job {job_id} is not in the view")
 
 
 class BrokenView(Exception):
-    """A row of the view that nobody could have written: `job_id`."""
+    """A row of the jobs view that the service cannot have written."""
 
     def __init__(self, job_id: str, why: str) -> None:
         super().__init__(f"job {job_id} cannot be read in the view: {why}")
@@ -57,7 +53,7 @@ class BrokenView(Exception):
 
 
 class AlreadyActive(Exception):
-    """A job with the same unique key is queued or processing: `job_id`."""
+    """A job with the same unique key is queued or processing. `job_id` is that job."""
 
     def __init__(self, job_id: str) -> None:
         super().__init__(f"job {job_id} of the same kind is active")
@@ -65,7 +61,7 @@ class AlreadyActive(Exception):
 
 
 class KeyTaken(Exception):
-    """The idempotency key belongs to a job already: `job_id`, made by the request with `request_hash`."""
+    """The idempotency key is bound to `job_id`, by a request with the hash `request_hash`."""
 
     def __init__(self, job_id: str, request_hash: str) -> None:
         super().__init__(f"the idempotency key belongs to job {job_id}")
@@ -73,18 +69,22 @@ class KeyTaken(Exception):
         self.request_hash = request_hash
 
 
-Answer = asyncio.Future[Job | None]
-"""The job after what was asked for; None where it was refused."""
+Reply = asyncio.Future[Job | None]
+"""The job after the write; None when the write was refused."""
 
 
-def _answer() -> Answer:
+def _reply() -> Reply:
     return asyncio.get_running_loop().create_future()
 
 
 @dataclass(slots=True, eq=False)
 class EventWrite:
-    """Events on their way into the log. By its events' `salts` a write is recognised after a broken connection. Without a job
-    `before` and a `new` one, the job is read and the events are decided where they are written."""
+    """One pending write of events.
+
+    With neither `before` nor `new`, the batch writer reads the job and calls `decide`. `salts` (one for each event) identify the
+    write after a broken connection. `user_key` is a user's id and an idempotency key to bind to the job. `recorded` and `after`
+    are set by the batch writer. `patient` is explained at `group_commit.Write`.
+    """
 
     job_id: str
     actor: str
@@ -93,12 +93,12 @@ class EventWrite:
     events: list[Event] = field(default_factory=list)
     new: NewJob | None = None
     decide: Decision | None = None
-    names: tuple[str, Idempotency] | None = None
+    user_key: tuple[str, Idempotency] | None = None
     salts: list[bytes] = field(default_factory=list)
     recorded: list[Recorded] = field(default_factory=list)
     after: Job | None = None
     patient: bool = True
-    answer: Answer = field(default_factory=_answer)
+    reply: Reply = field(default_factory=_reply)
 
     @property
     def key(self) -> str:
@@ -106,15 +106,15 @@ class EventWrite:
 
     @property
     def kind(self) -> str:
-        """The statement that writes it."""
+        """The SQL statement that writes it."""
         if self.new is not None:
             return CREATE_JOBS
-        return MOVE_JOBS if self.names is None else MOVE_JOBS_OF_KEYS
+        return MOVE_JOBS if self.user_key is None else MOVE_JOBS_OF_KEYS
 
 
 @dataclass(slots=True, eq=False)
 class AttemptStart:
-    """An attempt that is to be started, if it is the one that the job waits for."""
+    """A pending start of one attempt, which counts only while that attempt is queued."""
 
     job_id: str
     attempt: int
@@ -122,7 +122,7 @@ class AttemptStart:
     worker: str
     salt: bytes = b""
     patient: bool = True
-    answer: Answer = field(default_factory=_answer)
+    reply: Reply = field(default_factory=_reply)
 
     @property
     def key(self) -> str:
@@ -134,8 +134,10 @@ class AttemptStart:
 
 
 def new_job_id() -> str:
-    """A UUIDv7 (RFC 9562, 6.2, method 3): 48 bits of Unix milliseconds, 12 of their fraction, then 62 random ones, so that ids
-    are made in order of time."""
+    """A UUIDv7, so that ids sort by their creation (RFC 9562, section 6.2, method 3).
+
+    48 bits of Unix milliseconds, 12 bits of their fraction, then 62 random bits.
+    """
     milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
     high = milliseconds << 16 | 0x7000 | nanoseconds * 4096 // 1_000_000
     low = 0b10 << 62 | int.from_bytes(os.urandom(8)) >> 2
@@ -144,8 +146,9 @@ def new_job_id() -> str:
 
 
 def creation(new: NewJob, actor: str, request_id: str | None) -> EventWrite:
+    """The write that queues a new job under a new id."""
     decided = queue(
-        type=new.type, payload=new.payload, user_id=new.user_id, max_attempts=new.max_attempts, delay=new.delay,
+        job_type=new.type, payload=new.payload, user_id=new.user_id, max_attempts=new.max_attempts, delay=new.delay,
         unique_key=new.unique_key,
     )  # fmt: skip
     return EventWrite(new_job_id(), actor, request_id, None, decided, new)

@@ -148,9 +148,9 @@ async def _enqueued(call: Call[Any, Any], job_type: str, payload: Payload, idemp
 
 
 async def _retried(call: Call[Any, Any], job: Job, idempotency: Idempotency | None) -> Job:
-    names = None if idempotency is None else (call.user.id, idempotency)
+    user_key = None if idempotency is None else (call.user.id, idempotency)
     try:
-        job = await call.context.store.append(job, retry, actor=call.actor, request_id=call.request_id, names=names)
+        job = await call.context.store.append(job, retry, actor=call.actor, request_id=call.request_id, user_key=user_key)
     except AlreadyActive as active:
         raise Problem(409, f"Cannot retry this job: job {active.job_id} does the same and is active.") from active
     except (NotAllowed, KeyTaken):

@@ -187,7 +187,7 @@ def api_context(core: Core) -> "ApiContext":
     return ApiContext(
         settings=core.settings,
         database=core.database,
-        store=core.store.impatient(ANSWER_WITHIN),
+        store=core.store.with_time_limit(ANSWER_WITHIN),
         bus=core.bus,
         jobs=jobs,
         wire=core.wire,

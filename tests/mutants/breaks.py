@@ -133,8 +133,8 @@ BREAKS = (
             Edit(
                 WRITER,
                 "        done = {row[",
-                "        for write in writes:\n            if not write.answer.done():\n"
-                "                write.answer.set_result(write.after)\n        done = {row[",
+                "        for write in writes:\n            if not write.reply.done():\n"
+                "                write.reply.set_result(write.after)\n        done = {row[",
             ),
         ),
         ("tests/mutants/test_caught.py::test_a_job_is_answered_only_when_it_is_durable",),
@@ -215,13 +215,13 @@ BREAKS = (
     Break(
         "a retry forgets its key",
         "a retry whose answer was lost, sent again with its key, is refused, or is a second retry where the job has failed again",
-        (Edit(STORE, "request_id, job, decide(job), names=names)", "request_id, job, decide(job))"),),
+        (Edit(STORE, "request_id, job, decide(job), user_key=user_key)", "request_id, job, decide(job))"),),
         ("tests/api/test_jobs.py::test_a_retry_that_breaks_at_its_key_is_one_retry_when_it_is_sent_again",),
     ),
     Break(
         "nobody is woken for what waited for a row",
         "a cancel that came while another write waited for the same job's row is answered at the next write of anything, or never",
-        (Edit(COMMIT, "if self._waiting:  # some of it for these very rows", "if False:"),),
+        (Edit(COMMIT, "if self._waiting:  # some of these", "if False:  # some of these"),),
         ("tests/store/test_broken_connections.py::test_what_waits_for_a_row_that_somebody_holds_is_written_when_it_is_free",),
     ),
     Break(
@@ -519,7 +519,7 @@ BREAKS = (
                 WRITER,
                 "            done = await self._start_jobs(connection, starts, again)\n",
                 "            for job in map(job_from, await connection.fetch(JOBS, [each.job_id for each in starts])):\n"
-                "                next(each for each in starts if each.job_id == job.id).answer.set_result(job)\n"
+                "                next(each for each in starts if each.job_id == job.id).reply.set_result(job)\n"
                 "            done = await self._start_jobs(connection, starts, again)\n",
             ),
         ),

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from events import group_commit
 from events.bus import Bus
 from events.database import Connection, Database, connect
-from events.group_commit import ENOUGH, GroupCommit
+from events.group_commit import WORTH_A_STATEMENT, GroupCommit
 from events.job import JSON, Status
 from events.store import Store
 from tests.histories import new, starting
@@ -117,7 +117,7 @@ class Note:
     key: int
     kind: str
     patient: bool = True
-    answer: asyncio.Future[bool] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    reply: asyncio.Future[bool] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 async def batches_of(kinds: Sequence[str], database_url: str, **settings: Any) -> list[list[str]]:
@@ -127,14 +127,14 @@ async def batches_of(kinds: Sequence[str], database_url: str, **settings: Any) -
     async def send(connection: Connection, batch: Sequence[Note], again: bool) -> None:
         batches.append([note.kind for note in batch])
         for note in batch:
-            note.answer.set_result(True)
+            note.reply.set_result(True)
 
     commits = GroupCommit[Note](lambda: connect(database_url), send, **settings)
     commits.start()
     notes = [Note(n, kind) for n, kind in enumerate(kinds)]
     for note in notes:
         commits.write(note)
-    await asyncio.gather(*(note.answer for note in notes))
+    await asyncio.gather(*(note.reply for note in notes))
     await commits.stop()
     return batches
 
@@ -155,9 +155,9 @@ async def test_lanes_share_what_waits_of_a_shared_kind_where_it_is_enough_for_ea
     async def sizes(writes: int, **settings: Any) -> list[int]:
         return sorted(map(len, await batches_of(["new"] * writes, database_url, **settings)))
 
-    assert await sizes(2 * ENOUGH + 1, shared=("new",)) == [ENOUGH, ENOUGH + 1]
-    assert await sizes(2 * ENOUGH - 1, shared=("new",)) == [2 * ENOUGH - 1]
-    assert await sizes(2 * ENOUGH + 1) == [2 * ENOUGH + 1]
+    assert await sizes(2 * WORTH_A_STATEMENT + 1, shared=("new",)) == [WORTH_A_STATEMENT, WORTH_A_STATEMENT + 1]
+    assert await sizes(2 * WORTH_A_STATEMENT - 1, shared=("new",)) == [2 * WORTH_A_STATEMENT - 1]
+    assert await sizes(2 * WORTH_A_STATEMENT + 1) == [2 * WORTH_A_STATEMENT + 1]
 
 
 class Held:
@@ -173,7 +173,7 @@ class Held:
         if len(self.batches) == 1:
             await self.may_end.wait()
         for note in batch:
-            note.answer.set_result(True)
+            note.reply.set_result(True)
 
     @asynccontextmanager
     async def under_way(self, first: Note) -> AsyncIterator[None]:
@@ -182,15 +182,15 @@ class Held:
         await until(lambda: self.batches)
         yield
         self.may_end.set()
-        await first.answer
+        await first.reply
         await self.commits.stop()
 
 
 async def test_a_few_writes_go_out_together_after_those_of_their_kind_that_are_under_way(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(group_commit, "A_MOMENT", NEVER)
-    held, notes = Held(database_url), [Note(n, "new") for n in range(2 * ENOUGH)]
+    monkeypatch.setattr(group_commit, "LINGER", NEVER)
+    held, notes = Held(database_url), [Note(n, "new") for n in range(2 * WORTH_A_STATEMENT)]
     async with held.under_way(notes[0]):
         for note in notes[1:]:
             held.commits.write(note)
@@ -198,26 +198,26 @@ async def test_a_few_writes_go_out_together_after_those_of_their_kind_that_are_u
 
         held.may_end.set()
 
-        await asyncio.gather(*(note.answer for note in notes))
+        await asyncio.gather(*(note.reply for note in notes))
     assert held.batches == [[0], [note.key for note in notes[1:]]]
 
 
 async def test_a_lane_takes_all_of_a_shared_kind_while_the_other_is_busy(database_url: str) -> None:
-    held, notes = Held(database_url, shared=("new",)), [Note(n, "new") for n in range(1, 2 + 2 * ENOUGH)]
+    held, notes = Held(database_url, shared=("new",)), [Note(n, "new") for n in range(1, 2 + 2 * WORTH_A_STATEMENT)]
     async with held.under_way(Note(0, "move")):
         for note in notes:
             held.commits.write(note)
 
-        await asyncio.wait_for(asyncio.gather(*(note.answer for note in notes)), 10)
+        await asyncio.wait_for(asyncio.gather(*(note.reply for note in notes)), 10)
     assert held.batches == [[0], [note.key for note in notes]]
 
 
 async def test_enough_writes_of_a_shared_kind_go_out_beside_those_that_are_under_way(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(group_commit, "A_MOMENT", NEVER)
+    monkeypatch.setattr(group_commit, "LINGER", NEVER)
     held, first = Held(database_url, shared=("new",)), Note(0, "new")
-    notes = [Note(n, "new") for n in range(1, 1 + ENOUGH)]
+    notes = [Note(n, "new") for n in range(1, 1 + WORTH_A_STATEMENT)]
     async with held.under_way(first):
         for note in notes[:-1]:
             held.commits.write(note)
@@ -226,22 +226,22 @@ async def test_enough_writes_of_a_shared_kind_go_out_beside_those_that_are_under
 
         held.commits.write(notes[-1])
 
-        await asyncio.wait_for(asyncio.gather(*(note.answer for note in notes)), 10)
-        assert not first.answer.done()
+        await asyncio.wait_for(asyncio.gather(*(note.reply for note in notes)), 10)
+        assert not first.reply.done()
     assert held.batches == [[0], [note.key for note in notes]]
 
 
 async def test_nobody_waits_longer_than_a_moment_for_writes_of_his_kind_that_take_long(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(group_commit, "A_MOMENT", 1.0)  # longer than it takes a slow machine to come here
+    monkeypatch.setattr(group_commit, "LINGER", 1.0)  # longer than it takes a slow machine to come here
     held, first, second = Held(database_url), Note(0, "new"), Note(1, "new")
     async with held.under_way(first):
         held.commits.write(second)
         assert held.commits._waiting
 
-        assert await asyncio.wait_for(second.answer, 10)
-        assert not first.answer.done()
+        assert await asyncio.wait_for(second.reply, 10)
+        assert not first.reply.done()
 
 
 # A cancel needs no heartbeat --------------------------------------------------------------------------------------------------

@@ -106,7 +106,7 @@ async def refuses(code: bytes, text: bytes, reader: asyncio.StreamReader, writer
 async def test_every_command_says_in_one_line_that_nobody_listens(command: str, tmp_path: Path) -> None:
     variables = {"DATABASE_URL": f"postgresql://u:{SECRET}@127.0.0.1:1/db", "REDIS_URL": "redis://127.0.0.1:1/0"}
 
-    is_one_line(*await run(*COMMANDS[command], home=tmp_path, **variables), about="127.0.0.1:1, where nobody listens")
+    is_one_line(*await run(*COMMANDS[command], home=tmp_path, **variables), about="127.0.0.1:1, where no server listens")
 
 
 @pytest.mark.parametrize("command", ["worker", "audit export", "users add"])
@@ -120,14 +120,14 @@ async def test_a_command_says_in_one_line_that_an_option_cannot_be_kept(command:
 async def test_a_missing_database_is_one_line(command: str, tmp_path: Path, postgres_url: str) -> None:
     url = with_database(postgres_url, "rireki_is_not_here")
 
-    is_one_line(*await run(*COMMANDS[command], home=tmp_path, DATABASE_URL=url), about="database that is not there")
+    is_one_line(*await run(*COMMANDS[command], home=tmp_path, DATABASE_URL=url), about="database that does not exist")
 
 
 @pytest.mark.parametrize(
     ("code", "text", "about"),
     [
         (b"28P01", b'password authentication failed for user "u"', "a user or a password that PostgreSQL refuses"),
-        (b"28000", b'no pg_hba.conf entry for host "h"', "a user whom PostgreSQL does not let in"),
+        (b"28000", b'no pg_hba.conf entry for host "h"', "a user that PostgreSQL refuses"),
         (b"53300", b"too many connections", "no connection left"),
         (b"42501", b'permission denied for database "db"', "a role without a right that it needs"),
         (b"08P01", b"unsupported startup parameter: options", "refuses the connection (unsupported startup parameter"),
@@ -143,12 +143,12 @@ async def test_a_refusal_is_one_line(code: bytes, text: bytes, about: str, tmp_p
 @pytest.mark.parametrize(
     ("server", "options", "about"),
     [
-        (http_server, "", "speaks no PostgreSQL"),
+        (http_server, "", "is not PostgreSQL"),
         (http_server, "?sslmode=disable", ""),
-        (closes, "", "speaks no PostgreSQL"),
-        (closes, "?sslmode=disable", "speaks no PostgreSQL"),
+        (closes, "", "is not PostgreSQL"),
+        (closes, "?sslmode=disable", "is not PostgreSQL"),
         (says_nothing, "?connect_timeout=2", "does not answer"),
-        (no_tls, "?sslmode=require", "speaks no TLS"),
+        (no_tls, "?sslmode=require", "has no TLS"),
     ],
 )
 async def test_what_is_no_postgresql_is_one_line(
@@ -163,8 +163,8 @@ async def test_what_is_no_postgresql_is_one_line(
     ("url", "about"),
     [
         (f"postgresql://u:{SECRET}@nowhere.invalid/db", "a host that cannot be resolved"),
-        (f"postgresql://u:{SECRET}@/db?host=/nowhere", "/nowhere, where nobody listens"),
-        (f"postgresql://u:{SECRET}@[::1]:1,127.0.0.1:1/db", "[::1]:1, 127.0.0.1:1, where nobody listens"),
+        (f"postgresql://u:{SECRET}@/db?host=/nowhere", "/nowhere, where no server listens"),
+        (f"postgresql://u:{SECRET}@[::1]:1,127.0.0.1:1/db", "[::1]:1, 127.0.0.1:1, where no server listens"),
         (f"postgresql://u:{SECRET}@127.0.0.1:1/db?sslmode=verify-full", ""),
     ],
 )
@@ -287,9 +287,9 @@ async def test_migrations_go_their_own_way_and_name_it(postgres_url: str, databa
 
     assert await run("migrate", home=tmp_path, **variables) == (0, "the schema is up to date\n", "")
     ended = await run("migrate", home=tmp_path, **variables | {"MIGRATE_DATABASE_URL": elsewhere})
-    is_one_line(*ended, named="MIGRATE_DATABASE_URL", about="database that is not there")
+    is_one_line(*ended, named="MIGRATE_DATABASE_URL", about="database that does not exist")
     ended = await run("workers", home=tmp_path, DATABASE_URL=database_url, MIGRATE_DATABASE_URL=elsewhere)
-    is_one_line(*ended, named="MIGRATE_DATABASE_URL", about="database that is not there")
+    is_one_line(*ended, named="MIGRATE_DATABASE_URL", about="database that does not exist")
 
 
 async def test_a_service_runs_with_libpqs_keywords_in_its_address(database_url: str, tmp_path: Path) -> None:

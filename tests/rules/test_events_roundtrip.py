@@ -62,7 +62,7 @@ gaps = st.just(timedelta(0)) | st.timedeltas(timedelta(0), timedelta(days=3))
 def as_new(draw: Callable[[st.SearchStrategy[Any]], Any]) -> list[Event]:
     user_id = draw(st.none() | st.just(ALICE))
     return queue(
-        type=draw(st.text("abc_", min_size=1)),
+        job_type=draw(st.text("abc_", min_size=1)),
         payload=draw(values),
         user_id=user_id,
         max_attempts=draw(st.integers(1, 4)),

@@ -32,7 +32,7 @@ def changed(before: Job, later: Job) -> dict[str, Any]:
 
 
 def test_a_new_job_has_what_its_first_event_says_and_nothing_else() -> None:
-    [event] = queue(type="rooms", payload={"n": 1}, user_id=ALICE, max_attempts=3, delay=timedelta(seconds=5))
+    [event] = queue(job_type="rooms", payload={"n": 1}, user_id=ALICE, max_attempts=3, delay=timedelta(seconds=5))
 
     job = evolve(None, Recorded(JOB_ID, 1, 1, event, "user:x", AT))
 
@@ -57,7 +57,7 @@ def test_a_new_job_has_what_its_first_event_says_and_nothing_else() -> None:
 
 
 def test_a_job_of_the_system_has_no_user() -> None:
-    [event] = queue(type="rooms", payload={}, user_id=None, max_attempts=1)
+    [event] = queue(job_type="rooms", payload={}, user_id=None, max_attempts=1)
 
     job = evolve(None, Recorded(JOB_ID, 1, 1, event, "system:schedule", AT))
 

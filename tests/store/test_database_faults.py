@@ -97,7 +97,7 @@ async def served(url: str) -> AsyncIterator[tuple[httpx.AsyncClient, Store]]:
     await database.connect()
     store = Store(database, Bus())
     await store.start()
-    context = make_context(database, Bus(), store.impatient(5.0))
+    context = make_context(database, Bus(), store.with_time_limit(5.0))
     admin = await add_user(database, "admin@example.com", Role.ADMIN, "correct horse battery staple", "A")
     headers = {"Authorization": f"Bearer {context.users.new_token(admin)}"}
     async with serving(context) as address, httpx.AsyncClient(base_url=address, headers=headers, timeout=30) as client:
@@ -154,15 +154,15 @@ async def test_who_waits_is_told_at_once_that_nobody_can_connect_and_what_a_work
         with capture_logs() as logs:
             patient = asyncio.create_task(store.create(new(), actor="user:x"))
             with pytest.raises(asyncpg.InvalidCatalogNameError):
-                await asyncio.wait_for(store.impatient(60.0).create(new(), actor="user:x"), 30)
+                await asyncio.wait_for(store.with_time_limit(60.0).create(new(), actor="user:x"), 30)
         answer, ready = await client.get("/api/companies"), await client.get("/readyz")
         await until_done(elsewhere, f"alter database {name}_renamed rename to {name}", f"{name}_renamed")
 
         assert (await asyncio.wait_for(patient, 30)).seq == 1
         told = [log for log in logs if log["event"] == "group commit: cannot write"]
-        assert told[0]["cause"].startswith(f'the database is not there (database "{name}" does not exist')
+        assert told[0]["cause"].startswith(f'the database does not exist (database "{name}" does not exist')
         assert (answer.status_code, ready.status_code) == (500, 503)
-        assert "the database is not there" in ready.json()["detail"]
+        assert "the database does not exist" in ready.json()["detail"]
     await elsewhere.close()
 
 
@@ -187,7 +187,7 @@ async def test_a_statement_that_the_server_does_not_take_is_told_to_who_waits_an
     monkeypatch.setattr("events.batch_writer.CHOOSE_PLANS", "select from nowhere at all")
     store = Store(database, Bus())
     await store.start()
-    waiting = store.impatient(60.0)
+    waiting = store.with_time_limit(60.0)
 
     for _ in range(5):
         with pytest.raises(asyncpg.PostgresSyntaxError):

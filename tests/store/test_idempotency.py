@@ -148,7 +148,7 @@ async def test_a_key_comes_to_a_job_with_its_retry_or_not_at_all(
     names = [(ALICE, Idempotency(f"key {n // 2}", f"hash {n}")) for n in range(20)]
 
     answers = await asyncio.gather(
-        *((store, other_store)[n % 2].append(job, retry, actor="user:x", names=names[n]) for n, job in enumerate(jobs)),
+        *((store, other_store)[n % 2].append(job, retry, actor="user:x", user_key=names[n]) for n, job in enumerate(jobs)),
         return_exceptions=True,
     )
 

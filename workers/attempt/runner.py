@@ -13,7 +13,7 @@ from events.bus import Bus, Change
 from events.concurrency import Deadlines, elapsed
 from events.job import Job
 from events.store import Store
-from events.writes import Answer
+from events.writes import Reply
 from workers.attempt.attempt import PATIENCE, Attempt, Interruption
 from workers.attempt.slots import Slots
 from workers.delivery.wire import AttemptId, Claim
@@ -130,7 +130,7 @@ class Runner:
         self._lost = False
         self.slots.freed.set()
 
-    def _begin(self, attempt: Attempt, started: Callable[[], None], answer: Answer) -> None:
+    def _begin(self, attempt: Attempt, started: Callable[[], None], answer: Reply) -> None:
         """Begins the attempt if the log has started it, else frees its slot."""
         del self._starting[attempt.id]
         started()

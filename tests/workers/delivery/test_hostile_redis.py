@@ -150,7 +150,7 @@ async def test_a_message_of_a_stranger_ends_nothing_and_is_one_bounded_line(
         await until_heard(here, heard, true)
 
     assert set(heard) == {true}
-    assert [line["event"] for line in lines] == ["bus: messages that are none of ours were dropped"] * 2
+    assert [line["event"] for line in lines] == ["bus: malformed messages were dropped"] * 2
     assert all(len(str(line)) < 400 for line in lines)
     for bus in (here, there):
         await asyncio.wait_for(bus.stop(), 5)

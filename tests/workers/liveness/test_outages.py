@@ -73,7 +73,7 @@ async def test_a_request_that_must_write_is_told_that_the_database_is_away_and_n
     job = await service.job_of(service.admin)
     far = Store(Database(proxy.url), bus)
     await far.start()
-    context = make_context(service.context.database, bus, far.impatient(0.3), chatwork=service.context.resources.chatwork)
+    context = make_context(service.context.database, bus, far.with_time_limit(0.3), chatwork=service.context.resources.chatwork)
     async with serving(context) as url, httpx.AsyncClient(base_url=url, headers=service.as_admin.headers) as client:
         proxy.closed_to_new = True
         proxy.cut()
@@ -101,7 +101,7 @@ async def test_every_request_is_told_in_time_that_the_database_hangs_and_is_answ
     far = Database(proxy.url)
     await far.connect()
     async with _store_of(far, bus) as store:
-        context = make_context(far, bus, store.impatient(0.5), chatwork=service.context.resources.chatwork)
+        context = make_context(far, bus, store.with_time_limit(0.5), chatwork=service.context.resources.chatwork)
         async with serving(context) as url, httpx.AsyncClient(base_url=url, headers=service.as_admin.headers) as client:
             assert (await client.get(f"/api/jobs/{job.id}")).status_code == 200
             proxy.hang()
