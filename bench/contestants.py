@@ -122,5 +122,5 @@ PEER_NAMES = tuple(dict.fromkeys(entry.peer for entry in ENTRIES))
 
 
 def chosen(names: tuple[str, ...]) -> list[Entry]:
-    """The entries of these peers (`saq` has two) or keys (`saq-best`); all entries if none is named."""
+    """The entries of these peers (`saq`) or keys (`saq-best`); all if none is named."""
     return [entry for entry in ENTRIES if not names or entry.key in names or entry.peer in names]

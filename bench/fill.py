@@ -118,7 +118,7 @@ async def fill(url: str, jobs: int) -> Filled:
 
 
 async def _leave_out_indexes(connection: Connection) -> list[str]:
-    """Drops all indexes, and returns the statements that build them again, which is faster after the rows."""
+    """Drops all indexes. Returns the statements that build them again, after the rows."""
     again = []
     for row in await connection.fetch(CONSTRAINTS, TABLES):
         await connection.execute(f"alter table {row['table']} drop constraint {row['name']}")

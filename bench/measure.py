@@ -120,7 +120,7 @@ class Contestant:
         raise NotImplementedError
 
     async def drain(self, jobs: int) -> None:
-        """Runs a worker until the queue has recorded the end of the last of these jobs, and notes the usage."""
+        """Runs a worker until the ends of these jobs are recorded, and notes the usage."""
         self.clock.expect(jobs)
         async with self.working():
             await self.clock.all_finished()

@@ -85,7 +85,7 @@ def an_employee() -> User:
 
 
 def cpu_seconds(pid: int, *, with_children: bool = False) -> float:
-    """CPU seconds of a process so far, user and system; `with_children` adds its child processes."""
+    """CPU seconds of a process so far; `with_children` adds its child processes."""
     pids = [pid, *(_children(pid) if with_children else ())]
     used = 0.0
     for each in pids:

@@ -112,7 +112,7 @@ async def _about_redis(url: str) -> tuple[dict[str, str], int | None]:
 
 
 def _parent(pid: int, *, named: str) -> int | None:
-    """The parent of a process; None if `pid` is another program here, because the server is elsewhere."""
+    """The parent of a process; None if `pid` is another program on this machine."""
     if _name_of(pid) != named:
         return None
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

@@ -1,4 +1,4 @@
-"""Each trick of the hot path, measured alone: the same work with it and without it, in turns.
+"""Measures each trick of the hot path alone: the same work with and without it, in turns.
 
 A trick is a shortcut that costs clarity: a private part of a library, a cache in an odd place, a
 switched-off default. One that saves less than 5 % of its path goes. `python -m bench.tricks

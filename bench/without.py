@@ -1,4 +1,4 @@
-"""`python -m bench.without TRICK MODULE [ARGUMENT …]`: runs a module with one trick of the hot path switched off.
+"""Runs a module without one trick: `python -m bench.without TRICK MODULE [ARGUMENT …]`.
 
 `bench.tricks` measures a trick this way. The trick `nothing` switches nothing off.
 """

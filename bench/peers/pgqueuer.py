@@ -1,9 +1,12 @@
-"""pgqueuer on PostgreSQL. `python -m bench.peers.pgqueuer '<json>'` (bench/measure.py).
+"""pgqueuer on PostgreSQL: `python -m bench.peers.pgqueuer '<json>'` (bench/measure.py).
 
-asyncpg, which its benchmarks page recommends for speed; tables with their default durability (logged), or fsync would mean
-nothing. As documented: a pool (its guide on performance tuning: 5 to 20 connections), `batch_size=20, max_concurrent_tasks=100`
-(the guide's example). At its best: larger batches, no limit of tasks, which spares the dequeue a count, and few connections for
-who enqueues: each commit notifies, and PostgreSQL lets only one such commit through at a time.
+It uses asyncpg, as its benchmarks page recommends for speed, and logged tables (the default),
+because fsync would otherwise have no effect.
+
+As documented: a pool of 5 to 20 connections (its guide on performance tuning), and `batch_size=20,
+max_concurrent_tasks=100` (the guide's example). At its best: larger batches, no limit of tasks,
+which saves a count in each dequeue, and few connections for the callers, because each commit
+notifies and PostgreSQL lets only one such commit through at a time.
 """
 
 import asyncio
@@ -27,7 +30,7 @@ BULK = 1_000
 
 
 class CountingQueries(Queries):
-    """A job has ended when the status log has it."""
+    """Counts a job as ended when its end is in the status log."""
 
     clock: Clock
 
@@ -85,7 +88,7 @@ class PgQueuer(Contestant):
     async def _wait_for_ever(self, job: Job, context: Context) -> None:
         assert job.payload is not None
         number = int(job.payload)
-        # As its guide on cancellation says: work under the scope is ended when the job is canceled.
+        # The guide on cancellation uses this scope: its work ends when the job is canceled.
         with context.cancellation:
             self.clock.start(number)
             try:

@@ -1,7 +1,8 @@
 """procrastinate on PostgreSQL: `python -m bench.peers.procrastinate '<json>'`.
 
-As documented: `PsycopgConnector` with the pool of its default size and a worker with `concurrency` (its how-to on concurrency),
-which listens for notifications. At its best: a pool with room for all callers, and jobs deleted as they succeed (`delete_jobs`).
+As documented: `PsycopgConnector` with a pool of its default size, and a worker with `concurrency`
+(its how-to on concurrency) that listens for notifications. At its best: a pool with a connection
+for each caller, and jobs deleted when they succeed (`delete_jobs`).
 """
 
 import asyncio
@@ -43,7 +44,7 @@ class Procrastinate(Contestant):
         await self._elsewhere.job_manager.cancel_job_by_id_async(self._ids[number], abort=True)
 
     async def drain(self, jobs: int) -> None:
-        # It ends when it has written down the end of the last job.
+        # This returns after the end of the last job is recorded.
         await self._app.run_worker_async(wait=False, install_signal_handlers=False, **self.given.settings["worker"])
         self.clock.drained = Usage.now(self.given)
 

@@ -1,9 +1,9 @@
-"""saq on Redis. `python -m bench.peers.saq '<json>'` (bench/measure.py).
+"""saq on Redis: `python -m bench.peers.saq '<json>'` (bench/measure.py).
 
-As documented: `Queue.from_url` and a worker with `concurrency`, everything else at its default (saq's README). At its best: more
-operations of the queue at once (`max_concurrent_ops`, 20 by default, throttles enqueue and claim), and aborts looked for every
-0.05 s instead of every second (`timers`). hiredis and uvloop are there either way. It has no call for many jobs that doesn't wait
-for their results.
+As documented: `Queue.from_url`, and a worker with `concurrency` (saq's README). At its best: more
+operations of the queue at once (`max_concurrent_ops`, 20 by default, limits enqueue and claim), and
+a check for aborts every 0.05 s instead of every second (`timers`). hiredis and uvloop are used in
+both cases. saq has no call that enqueues many jobs without waiting for their results.
 """
 
 import asyncio

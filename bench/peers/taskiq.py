@@ -1,8 +1,9 @@
-"""taskiq on Redis streams. `python -m bench.peers.taskiq '<json>'` (bench/measure.py).
+"""taskiq on Redis streams: `python -m bench.peers.taskiq '<json>'` (bench/measure.py).
 
-As documented: `RedisStreamBroker` with results in Redis for a limited time (taskiq-redis's README recommends both), 100 tasks at
-once (the command line's default) on uvloop (its default too). At its best: no results, a larger prefetch and more entries for
-each read of the stream, no validation of parameters (`--no-parse`). It can't cancel a running task, and has no call for many.
+As documented: `RedisStreamBroker` with results in Redis for a limited time (taskiq-redis's README
+recommends both), 100 tasks at once and uvloop (the defaults of the command line). At its best: no
+results, a larger prefetch, more entries for each read of the stream, and no validation of
+parameters (`--no-parse`). taskiq cannot cancel a running task, and has no call for many.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ logging.getLogger("taskiq").setLevel(logging.CRITICAL)
 
 
 class CountingBroker(RedisStreamBroker):
-    """A task has ended when it is acknowledged."""
+    """Counts a task as ended when it is acknowledged."""
 
     clock: Clock
 
@@ -51,9 +52,9 @@ class TaskIq(Contestant):
     @contextlib.asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
         async with Redis.from_url(self.given.redis_url) as redis:
-            # A listener that is canceled may leave its lock behind, and the next would wait for ever. Nobody else listens here.
+            # A canceled listener may leave its lock, and the next one would wait for ever. No other listener exists here.
             await redis.delete("autoclaim:taskiq:taskiq")
-        # Of its own, so that a listener which doesn't end is without connections when the worker is left.
+        # A separate broker, so that a listener that does not end loses its connections with it.
         broker = _broker(self.given, self.clock)
         self._register(broker)
         broker.is_worker_process = True
@@ -65,13 +66,13 @@ class TaskIq(Contestant):
             yield
         finally:
             ending.set()
-            # It waits for a read of the stream that may not end, and takes the first cancel for the end of that read.
+            # The worker waits for a read of the stream, and takes the first cancel for the end of that read.
             for _ in range(50):
                 if (await asyncio.wait({running}, timeout=0.1))[0]:
                     break
                 running.cancel()
             await broker.shutdown()
-            # Its last blocking read (xread_block, 2 s) may still take entries that nobody would run.
+            # Its last blocking read (xread_block, 2 s) may still take entries, which no worker would run.
             await asyncio.sleep(2.2)
 
     def _register(self, broker: CountingBroker) -> Any:
