@@ -1,18 +1,18 @@
-"""Companies and their drafts: the model, and the extract made without one.
+"""Companies and their summary drafts, written by a language model or extracted without one.
 
-answer.py         what an OpenAI-compatible server answers to a chat completion, read into text; and what it may say instead
-citations.py      how a model's answer points back at messages
+answer.py         reads the response to a chat completion: its text, or the error in it
+citations.py      finds the message numbers that a model cites, and removes the markers
 companies.py      companies and the Chatwork rooms linked to them
-digest/           the extract made without a language model
-drafts.py         the summary drafts, one for each company and period, and the messages that they are made of
-gap_note.py       the sentence with which a draft begins where messages of its period may be missing
+digest/           the extractive summariser, which needs no language model
+drafts.py         stores and lists drafts, and chooses the messages for one
+gap_note.py       the note at the top of a draft whose period may lack messages
 markdown.py       the four headings of a draft
-markup.py         chatwork's markup, read into plain text (https://developer.chatwork.com/docs/message-notation)
-model.py          the client of an OpenAI-compatible server (https://platform.openai.com/docs/api-reference/chat)
-model_watch.py    looks once a day whether the model is about to be shut down
-prompt.py         what a language model is asked
-reasoning.py      A model's thoughts, which some servers leave in its answer
+markup.py         Chatwork's markup to plain text
+model.py          the HTTP client of an OpenAI-compatible server
+model_watch.py    a daily check whether the vendor is about to shut the model down
+prompt.py         the prompts sent to the language model
+reasoning.py      removes the reasoning that some servers leave in an answer
 summariser.py     turns messages into a draft
-summary.py        what goes into a summary and what comes out of it
+summary.py        the input and the output of a summary: Message, Summary, TokenUsage
 summary_draft.py  the job type `summary_draft`
 """

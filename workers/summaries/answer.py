@@ -1,7 +1,7 @@
-"""What an OpenAI-compatible server answers to a chat completion, read into text; and what it may say instead.
+"""Read the response to a chat completion: the model's text, or the error that it holds.
 
-Everything here is pure, and nothing of an answer stands in an error but short words that name a reason (`content_filter`), and
-the sentence by which a model refuses.
+Everything here is pure. An error message of ours quotes only two things of a response: a short code such as `content_filter`,
+and the sentence by which a model refuses. Anything else may hold a key or a part of somebody's chat.
 """
 
 import json
@@ -36,7 +36,7 @@ WILL_NOT_GO_AWAY = frozenset(
         "unsupported_model",
     }
 )  # fmt: skip
-"""Codes of errors that the next attempt would get again, whatever the status says. OpenAI gives `insufficient_quota` with 429."""
+"""Error codes that make an error final, whatever its status below 500: OpenAI sends `insufficient_quota` with 429."""
 UNKNOWN_MODEL = frozenset({"model_not_found", "model_not_available", "unknown_model", "invalid_model", "deploymentnotfound"})
 WORTH_ANOTHER_ATTEMPT = frozenset({408, 409, 425, 429})
 
@@ -45,23 +45,23 @@ _SECRET = re.compile(r"(?:sk|pk|rk|key|token|Bearer)[-_ ][\w.-]{6,}+", re.IGNORE
 
 
 class ModelRefused(Final):
-    """The model's server will answer the same next time: a bad key, an unknown model, a request it can't take."""
+    """A final error: a bad key, an unknown model, a request that the server rejects. Another attempt would end the same."""
 
 
 class AnswerWithheld(ModelRefused):
-    """The server's filter held the answer back."""
+    """The server's content filter withheld the answer."""
 
 
 class ModelFailed(Exception):
-    """The model's server is away, too busy, or answered with nothing that can be read. Another attempt may succeed."""
+    """The server is unreachable or busy, or its answer is unreadable. Another attempt may succeed."""
 
 
 class AnswerCutOff(ModelFailed):
-    """The answer ends before its end: the model reached its limit of tokens."""
+    """The answer is incomplete, because the model reached its limit of tokens."""
 
 
 class OnlyReasoning(ModelFailed):
-    """The model thought, and answered nothing."""
+    """The answer holds the model's reasoning and no text besides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,10 @@ class Answer:
 
 
 def read_answer(body: bytes, *, model: str) -> Answer:
-    """Of a response with status 200. The text is what the model answered without its reasoning; it is not empty. Raises
-    `ModelRefused` and `ModelFailed`."""
+    """The answer in the body of a response with status 200: text without the model's reasoning, never empty.
+
+    Raises: `ModelRefused`, `ModelFailed`.
+    """
     completion = _json(body)
     if not isinstance(completion, Mapping):
         raise ModelFailed("the language model's answer cannot be read")
@@ -96,8 +98,11 @@ def read_answer(body: bytes, *, model: str) -> Answer:
 
 
 def failure(status: int, error: object, *, model: str) -> ModelRefused | ModelFailed:
-    """Of an error's status and its `error` as the body has it. The server's own message is left out: it may hold the key or a
-    part of somebody's chat. Its code says enough."""
+    """The exception for an error response: its HTTP status, and the `error` in its body.
+
+    The message shows the error's code. It leaves out the server's own message, because that may hold the key or a part of
+    somebody's chat.
+    """
     codes = _codes(error)
     shown = f" ({codes[0]})" if codes else ""
     message = f"the language model's server answered {status}{shown}"
@@ -105,12 +110,12 @@ def failure(status: int, error: object, *, model: str) -> ModelRefused | ModelFa
     param = error.get("param") if isinstance(error, Mapping) else None
     if known & UNKNOWN_MODEL or status == 404 or (param == "model" and 400 <= status < 500 and status != 429):
         return ModelRefused(
-            f"{message}: set OPENAI_MODEL to a model that it has (now {model[:80]!r}); is OPENAI_BASE_URL right?"
+            f"{message}: set OPENAI_MODEL to a model that this server has (now {model[:80]!r}), and check OPENAI_BASE_URL"
         )
     if status in (401, 403):
         return ModelRefused(f"{message}: check OPENAI_API_KEY")
     if 300 <= status < 400:
-        return ModelRefused(f"{message}, which leads elsewhere: set OPENAI_BASE_URL to the server's own address")
+        return ModelRefused(f"{message}, a redirect: set OPENAI_BASE_URL to the server's own address")
     if known & WILL_NOT_GO_AWAY and status < 500:
         return ModelRefused(message)
     if status in WORTH_ANOTHER_ATTEMPT or status >= 500 or status < 300:
@@ -119,7 +124,7 @@ def failure(status: int, error: object, *, model: str) -> ModelRefused | ModelFa
 
 
 def error_in(body: bytes) -> object:
-    """What the body of an error holds under `error`: `{"error": {…}}`, in a list as Google has it, or the error itself."""
+    """The error in a response's body: under `error`, under `error` inside a list (Google), or the whole body."""
     read = _json(body)
     if isinstance(read, list) and read:
         read = read[0]
@@ -127,7 +132,7 @@ def error_in(body: bytes) -> object:
 
 
 def _json(body: bytes) -> Any:
-    """None where it is none. Python's own reader is used because it takes a lone half of an emoji."""
+    """None if the body is not JSON. Python's parser is used, because it accepts a lone surrogate (half an emoji)."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
@@ -144,11 +149,11 @@ def _must_be_finished(reason: object) -> None:
     word = reason.strip() if isinstance(reason, str) else ""
     if word.lower() in FINISHED:
         return
-    shown = word if _WORD.fullmatch(word) else "in a way nobody knows"
+    shown = word if _WORD.fullmatch(word) else "for an unknown reason"
     if word.lower() in CUT_OFF:
         raise AnswerCutOff(f"the language model's answer was cut off ({shown}): it reached a limit of tokens")
     if word.lower() in WITHHELD:
-        raise AnswerWithheld(f"the language model's server held its answer back ({shown})")
+        raise AnswerWithheld(f"the language model's server withheld the answer ({shown})")
     raise ModelFailed(f"the language model did not finish its answer ({shown})")
 
 
@@ -162,14 +167,14 @@ def _must_not_be_refused(message: Mapping[str, Any]) -> None:
 
 
 def _scrubbed(text: str) -> str:
-    """One line of printable characters, bounded, without what looks like a key."""
+    """One line of printable characters, bounded in length, with anything that looks like a key replaced."""
     printable = "".join(character if character.isprintable() else " " for character in _storable(text[: 4 * LONGEST_REFUSAL]))
     line = _SECRET.sub("…", " ".join(printable.split()))
     return line if len(line) <= LONGEST_REFUSAL else line[: LONGEST_REFUSAL - 1] + "…"
 
 
 def _texts(content: object) -> Iterator[str]:
-    """Content is a text, or a list of parts: texts, and others (thoughts, images) that are no answer."""
+    """The texts in `content`, which is a string or a list of parts. Parts of other types (thoughts, images) are skipped."""
     if isinstance(content, str):
         yield content
     elif isinstance(content, Sequence):
@@ -184,7 +189,7 @@ def _texts(content: object) -> Iterator[str]:
 
 
 def _storable(text: str) -> str:
-    """Without what PostgreSQL's text can't hold: NUL and lone surrogates."""
+    """The text without NUL and lone surrogates, because PostgreSQL's `text` cannot hold them."""
     return text.replace("\x00", "").encode("utf-8", "ignore").decode("utf-8")
 
 
@@ -195,13 +200,13 @@ def _usage(usage: object) -> TokenUsage:
 
 
 def _codes(error: object) -> list[str]:
-    """The words by which an error names itself, the most exact first."""
+    """The error's codes, the most specific first."""
     given = error if isinstance(error, Mapping) else {}
     words = (given.get(name) for name in ("code", "type", "status"))
     return [word for word in words if isinstance(word, str) and _WORD.fullmatch(word)]
 
 
 def _status_in(error: object) -> int:
-    """Of an error inside an answer with status 200, as a proxy of several vendors gives it."""
+    """The status of an error that came inside a response with status 200, as proxies of several vendors send it."""
     code = error.get("code") if isinstance(error, Mapping) else None
     return code if type(code) is int and 400 <= code <= 599 else 200

@@ -1,6 +1,6 @@
-"""How a model's answer points back at messages: `[#3, #17]`, and what models make of that form.
+"""Find the citations in a model's answer, such as `[#3, #17]`, in the variants that models write.
 
-Everything here takes time linear in the answer's length: each pattern gives back nothing of what it has taken.
+Everything here takes time linear in the answer's length: the patterns are possessive, so they never backtrack.
 """
 
 import re
@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _LONGEST_REST = 200
-"""Characters after the numbers in which the closing bracket is looked for."""
+"""Characters after the numbers within which the closing bracket must follow."""
 _SHORT = 24
-"""Characters that may follow the numbers inside the brackets and go with them: "など", "etc.", "and 3 more"."""
+"""Up to this many characters after the numbers are removed with the marker ("など", "etc."); more are kept as words."""
 
 _NUMBERS = re.compile(
     r"[\[［【][ \t　]?[#＃][ \t　]?\d++"
@@ -27,7 +27,7 @@ _HASHED = re.compile(r"[#＃][ \t　]?\d++")
 
 @dataclass(frozen=True, slots=True)
 class _Marker:
-    """Where it stands, the numbers in it, and the words in it that say more than numbers."""
+    """One citation: its place in the answer, the numbers in it, and the words in it that are to be kept."""
 
     start: int
     end: int
@@ -36,12 +36,15 @@ class _Marker:
 
 
 def cited_in(answer: str) -> list[int]:
-    """The numbers of the messages that an answer rests on, in the order in which it names them."""
+    """The numbers of the messages that an answer cites, each once, in the order of the answer."""
     return list(dict.fromkeys(number for marker in _markers(answer) for number in marker.numbers))
 
 
 def without_citations(answer: str) -> str:
-    """The numbers mean nothing to a reader: the draft's source links stand for them. Words inside the brackets stay."""
+    """The answer without its citations. Longer words inside the brackets stay.
+
+    A reader has no use for the numbers, because the draft's source links replace them.
+    """
     pieces: list[str] = []
     end = 0
     for marker in _markers(answer):
@@ -54,7 +57,7 @@ def _markers(answer: str) -> Iterator[_Marker]:
     for found in _NUMBERS.finditer(answer):
         rest = _REST.match(answer, found.end())
         if rest is None:
-            # No closing bracket: the answer was cut off inside the list, or the model forgot it.
+            # There is no closing bracket: the answer was cut off inside the list, or the model forgot the bracket.
             cut_off = _CUT_OFF_REST.match(answer, found.end())
             yield _Marker(found.start(), cut_off.end() if cut_off else found.end(), _numbers_in(found[0]), "")
             continue
@@ -66,7 +69,7 @@ def _markers(answer: str) -> Iterator[_Marker]:
 
 
 def _numbers_in(text: str) -> tuple[int, ...]:
-    """Messages are numbered from 1 to 300: a longer run of digits is no number of a message. "#3-#5" names all three."""
+    """The numbers in a citation. "#3-#5" means three of them; more than six digits are no message number."""
     return tuple(int(digits) for digits in _NUMBER.findall(_RANGE.sub(_written_out, text)) if len(digits) <= 6)
 
 
@@ -76,7 +79,7 @@ def _written_out(found: re.Match[str]) -> str:
 
 
 def _without_a_cut_off_marker(end: str) -> str:
-    """An answer that ends in the middle of a marker: "… [#"."""
+    """The end of an answer, without the marker in which it was cut off: "… [#"."""
     tail = end[-8:].rstrip()
     found = _CUT_OFF.search(tail)
     return end if found is None else end[: len(end) - len(end[-8:]) + found.start()].rstrip(" \t　")

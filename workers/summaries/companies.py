@@ -1,8 +1,8 @@
-"""Companies and the Chatwork rooms linked to them. The only SQL on these two tables.
+"""Companies and the Chatwork rooms linked to them. All SQL on these two tables is here.
 
-A stored message belongs to a company where its room is linked to that one company and no other. Linking and unlinking therefore
-re-assign the room's messages in the same transaction (`assign_company`). It and whoever stores messages lock the room's row first
-and look for the link in a later statement: whoever comes second sees what the first one committed.
+A stored message belongs to a company if its room is linked to that company and to no other. So linking and unlinking re-assign the
+room's messages in the same transaction (`assign_company`). Every transaction that re-assigns or stores messages first locks the
+room's row and then reads the links in a later statement, so the second of two sees what the first one committed.
 """
 
 import unicodedata
@@ -25,7 +25,8 @@ insert into companies (name) select cast(:name as text)
 where not exists (select from companies where normalize(name, NFKC) = normalize(cast(:name as text), NFKC))
 returning id, name, created_at
 """
-# The constraint compares names as they were written. Of two that differ in width alone and come at once, the second waits here.
+# The unique constraint compares names as written, so it misses two names that differ only in width. Creations therefore take turns:
+# the second one sees the first one's name.
 ONE_NAME_AT_A_TIME = "select pg_advisory_xact_lock(hashtext('companies.name'))"
 
 LINKED_ROOMS = """
@@ -53,7 +54,7 @@ class Company:
 
 @dataclass(frozen=True, slots=True)
 class LinkedRoom:
-    """`room_id` is Chatwork's id; `messages`, how many of it are stored."""
+    """`room_id` is Chatwork's id; `messages` counts the stored messages of the room."""
 
     room_id: str
     name: str
@@ -66,7 +67,7 @@ class LinkedRoom:
 
 
 class UnknownCompany(Final):
-    """There is no such company. A job that asks for one fails at once: it won't be there next time either."""
+    """There is no such company. A job that needs it fails for good, because a retry would find none either."""
 
     def __init__(self, company_id: str) -> None:
         super().__init__(f"there is no company {company_id}")
@@ -74,7 +75,7 @@ class UnknownCompany(Final):
 
 
 class UnknownRoom(Exception):
-    """No sync has found a Chatwork room of this id."""
+    """No sync has found a Chatwork room with this id."""
 
     def __init__(self, room_id: str) -> None:
         super().__init__(f"there is no Chatwork room {room_id}")
@@ -90,23 +91,23 @@ class RoomNotLinked(Exception):
 
 class NameTaken(Exception):
     def __init__(self, name: str) -> None:
-        super().__init__(f"there is a company named {name!r} already")
+        super().__init__(f"`name`: there is already a company named {name!r}. Choose another name.")
         self.name = name
 
 
 class NameNotValid(Exception):
     def __init__(self, name: str) -> None:
-        super().__init__(f"a company's name has 1 to {MAX_NAME} characters")
+        super().__init__(f"`name` must have 1 to {MAX_NAME} characters, at least one of them visible")
         self.name = name
 
 
 async def list_companies(database: Database) -> list[Company]:
-    """By name."""
+    """All companies, ordered by name."""
     return [_company(row) for row in await database.fetch_all(COMPANIES)]
 
 
 async def get_company(database: Database, company_id: str) -> Company:
-    """Raises `UnknownCompany`."""
+    """The company with this id. Raises `UnknownCompany`."""
     row = await database.fetch_one(COMPANY, {"company_id": company_id})
     if row is None:
         raise UnknownCompany(company_id)
@@ -114,8 +115,12 @@ async def get_company(database: Database, company_id: str) -> Company:
 
 
 async def create_company(database: Database, name: str) -> Company:
-    """White space around the name is dropped; something of it must be seen. A name that differs from another company's in width
-    or composition alone (NFKC) is taken. Raises `NameTaken` and `NameNotValid`."""
+    """Add a company. White space around its name is dropped.
+
+    Two names are the same if their NFKC forms are equal: width and composition make no difference.
+
+    Raises: `NameTaken`; `NameNotValid` for a name that is too long, empty, or has no visible character.
+    """
     if all(unicodedata.category(character)[0] in "CMZ" for character in name):
         raise NameNotValid(name)
     async with _translated(name=name.strip()), database.transaction():
@@ -127,14 +132,14 @@ async def create_company(database: Database, name: str) -> Company:
 
 
 async def linked_rooms(database: Database, company_id: str) -> list[LinkedRoom]:
-    """By name. Raises `UnknownCompany`."""
+    """The rooms linked to a company, ordered by name. Raises `UnknownCompany`."""
     await get_company(database, company_id)
     rows = await database.fetch_all(LINKED_ROOMS, {"company_id": company_id})
     return [LinkedRoom(row["room_id"], row["name"], row["created_at"], row["messages"]) for row in rows]
 
 
 async def link_room(database: Database, company_id: str, room_id: str) -> LinkedRoom:
-    """Linking twice is linking once. Raises `UnknownCompany` and `UnknownRoom`."""
+    """Link a room to a company. Linking it again changes nothing. Raises `UnknownCompany`, `UnknownRoom`."""
     async with _translated(company_id=company_id, room_id=room_id), database.transaction():
         await database.execute(LINK, {"company_id": company_id, "room_id": room_id})
         await assign_company(database, room_id)
@@ -143,7 +148,7 @@ async def link_room(database: Database, company_id: str, room_id: str) -> Linked
 
 
 async def unlink_room(database: Database, company_id: str, room_id: str) -> None:
-    """Raises `UnknownCompany`, and `RoomNotLinked` for any other room, known or not."""
+    """Remove the link of a room. Raises `UnknownCompany`, `RoomNotLinked`."""
     await get_company(database, company_id)
     async with database.transaction():
         if await database.fetch_one(UNLINK, {"company_id": company_id, "room_id": room_id}) is None:
@@ -153,7 +158,7 @@ async def unlink_room(database: Database, company_id: str, room_id: str) -> None
 
 @asynccontextmanager
 async def _translated(*, name: str = "", company_id: str = "", room_id: str = "") -> AsyncIterator[None]:
-    """The database's refusals, by the name of the constraint, as ours."""
+    """Translate the violation of a named constraint into an exception of this module."""
     refusals: dict[str, Exception] = {
         "no_two_companies_have_the_same_name": NameTaken(name),
         "a_company_name_has_1_to_200_characters": NameNotValid(name),

@@ -1,4 +1,7 @@
-"""The summary drafts, one for each company and period, and the messages that they are made of. The only SQL on this table."""
+"""Store and list summary drafts, and choose the messages for one.
+
+There is one draft for each company and period. All SQL on `summary_drafts` is here.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +25,7 @@ SAMPLED = MAX_MESSAGES - NEWEST
 COLUMNS = """id, company_id, period_start, period_end, content, source_links, model, prompt_version, source_message_count,
 token_usage, expires_at"""
 
-# `now()` is the transaction's beginning; a draft that replaces another keeps the id, so that a link to it stays good.
+# A draft that replaces another keeps its id, so that links to it stay valid.
 SAVE = f"""
 insert into summary_drafts (company_id, period_start, period_end, content, source_links, model, prompt_version,
     source_message_count, token_usage, expires_at)
@@ -46,9 +49,9 @@ where company_id = :company_id and period_start = :period_start and period_end =
     and source_message_count = ({COUNT})
 """
 
-# The choice is made among keys alone (the index holds them); only the chosen messages are then read with their bodies. Of the
-# `older` messages the one in place p (from 0, oldest first) is taken where p × 120 / older steps to the next whole number: 120
-# in all, evenly, and so 15 from each eighth of them.
+# The CTEs read only keys, which the index holds; then the bodies of the chosen messages alone are read. Of the `older` messages,
+# counted from 0 for the oldest, the one in place p is chosen if p × 120 / older reaches the next whole number. That chooses 120 at
+# even distances, so 15 from each eighth.
 CHOOSE = f"""
 with period as materialized (
     select room_id, message_id, row_number() over (order by sent_at, number, room_id) - 1 as place
@@ -71,7 +74,7 @@ order by chosen.place
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """`start` belongs to it, `end` does not."""
+    """A span of time that includes `start` and excludes `end`."""
 
     start: datetime
     end: datetime
@@ -79,8 +82,11 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """`source_message_count` counts all messages of the period, also those that were not chosen. `incomplete_rooms` names the
-    rooms in which messages of the period may be missing, as is known now."""
+    """A stored draft.
+
+    `source_message_count` counts all messages of the period, chosen or not. `incomplete_rooms` are the names of the rooms that
+    may lack messages of the period, as known at the time of reading.
+    """
 
     id: str
     company_id: str
@@ -95,7 +101,7 @@ class Draft:
     incomplete_rooms: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, JSON]:
-        """As the API, and the job's result, show it."""
+        """The draft as the API and the job's result show it."""
         return {
             "id": self.id,
             "companyId": self.company_id,
@@ -113,14 +119,14 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """The messages chosen for a draft, oldest first, and how many there are in the period."""
+    """The messages chosen for a draft, oldest first; `total` counts all messages of the period."""
 
     messages: list[Message]
     total: int
 
 
 async def save_draft(database: Database, company_id: str, period: Period, summary: Summary, *, source_messages: int) -> Draft:
-    """In place of the draft of this company and period, if there is one; good for 7 days from now."""
+    """Store the draft of a company and period, in place of an earlier one. It expires after 7 days."""
     values = {
         "content": summary.content,
         "source_links": list(summary.source_links),
@@ -136,20 +142,25 @@ async def save_draft(database: Database, company_id: str, period: Period, summar
 
 
 async def current_draft(database: Database, company_id: str, period: Period) -> Draft | None:
-    """The unexpired draft of this very period, if the period still holds as many messages as it was made of."""
+    """The unexpired draft of exactly this period, or None.
+
+    A draft counts only if the period still holds as many messages as when the draft was made.
+    """
     row = await database.fetch_one(CURRENT, _of(company_id, period))
     return None if row is None else _draft(row, await gaps_of_company(database, company_id))
 
 
 async def list_drafts(database: Database, company_id: str) -> list[Draft]:
-    """The newest 200, newest first, with those that have expired: `expires_at` says so."""
+    """The newest 200 drafts, newest first. Expired ones are included; `expires_at` tells them apart."""
     rows, gaps = await database.fetch_all(LIST, {"company_id": company_id}), await gaps_of_company(database, company_id)
     return [_draft(row, gaps) for row in rows]
 
 
 async def messages_of(database: Database, company_id: str, period: Period) -> Material:
-    """All of the company's messages of the period; of more than 300 the newest 180, and 15 from each of 8 equal slices of the
-    older ones."""
+    """The messages for a draft: all of the company's messages of the period, if there are at most 300.
+
+    Of more than 300 it takes the newest 180, and 15 from each of 8 equal slices of the older ones.
+    """
     rows = await database.fetch_all(CHOOSE, _of(company_id, period))
     return Material([_message(row) for row in rows], rows[0]["messages"] if rows else 0)
 

@@ -1,7 +1,7 @@
-"""The sentence with which a draft begins where messages of its period may be missing.
+"""Add a note to a draft whose period may lack messages.
 
-It is put before a draft whenever one is shown, not when one is made: gaps are found and closed later too, and a draft that is
-answered again must not claim more than is known now.
+The note is added each time a draft is shown and is not stored with it, because a gap may be found or closed after the draft was
+made.
 """
 
 import re
@@ -15,7 +15,7 @@ _MARKUP = re.compile(r"([\\`*_\[\]<>#|~&!])")
 
 
 def with_gap_note(content: str, room_names: Sequence[str]) -> str:
-    """`room_names` are those of the rooms with a gap in the period; without any the content stays as it is."""
+    """The content with the note for these rooms, which have a gap in the period. Without rooms it stays unchanged."""
     if not room_names:
         return content
     names = "、".join(_plain(name) for name in room_names[:MOST_NAMES])
@@ -27,11 +27,11 @@ def with_gap_note(content: str, room_names: Sequence[str]) -> str:
     )
     heading = f"## {SUMMARY}\n"
     before, _, after = content.partition(heading)
-    # A draft begins with this heading, and it stays the first: readers and programs look for it there.
+    # The note goes below the first heading, because readers and programs expect a draft to begin with that heading.
     return f"{heading}\n{note}\n{after}" if not before and after else f"{note}\n\n{content}"
 
 
 def _plain(name: str) -> str:
-    """A room's name as text that is no Markdown, in one line."""
+    """A room's name on one line, with Markdown's special characters escaped."""
     text = " ".join(name.split())
     return _MARKUP.sub(r"\\\1", text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…")

@@ -1,4 +1,7 @@
-"""The four headings of a draft. Whatever a model answers, what is kept has all of them, once each and in this order."""
+"""The four headings of a draft, and how a model's answer is brought under them.
+
+Whatever a model answers, a stored draft has each heading once, in this order.
+"""
 
 import re
 
@@ -11,7 +14,7 @@ LEFT_OUT = {
     "ja": "- （モデルの回答にこの項目の記載がありません）",
     "en": "- (The model's answer says nothing under this heading.)",
 }
-"""Under a heading that a model left out or left empty: that is not the same as "there is nothing"."""
+"""The text under a heading that the model left out or left empty. A draft must not claim "none" there."""
 CUT = {"ja": "- …（長いため以下省略）", "en": "- … (the rest is left out: too long)"}
 
 _NAMES = {
@@ -28,27 +31,30 @@ _LOOSELY_MARKED_LINE = re.compile(
     r"[ \t]{0,3}(?:\d{1,2}[.)][ \t]{0,3})?"
     r"(?:【(?P<bracketed>[^】\n]{1,40})】[ \t]*+|[■◆●▼□◇][ \t　]?(?P<squared>[^\n]{1,40})|(?P<named>[^\n:：]{1,40})[:：]?[ \t]*+)"
 )
-"""Read only where no heading is marked as Markdown does it: otherwise "課題:" may be a line of the summary."""
+"""Tried only if no heading is marked as Markdown, because "課題:" may otherwise be a line of the summary."""
 _TAG_ALONE = re.compile(r"[ \t]{0,3}</?[A-Za-z][\w:-]{0,40}>[ \t]{0,3}")
 
 Sections = dict[str, list[str]]
-"""The lines under each heading that there is."""
+"""The lines under each heading that is present."""
 
 
 def draft_of(sections: Sections, language: str) -> str:
-    """Markdown out of each heading's lines. A heading without any says that there is nothing."""
+    """A draft in Markdown. A heading without lines gets "none" in the draft's language."""
     return _written({heading: sections.get(heading) or [NOTHING[language]] for heading in HEADINGS})
 
 
 def draft_saying(text: str) -> str:
-    """The four headings, each over the same text."""
+    """A draft with the same text under each of the four headings."""
     return _written({heading: [text] for heading in HEADINGS})
 
 
 def sections_of(answer: str) -> Sections:
-    """A model's answer by heading: translated or differently marked ones are recognised, doubled ones joined. What stands before
-    the first is left out: greetings, or thoughts in a form that nobody knows. Once all four are there, another "Summary" begins
-    the answer anew: the first was a trial. An answer without any heading is a summary."""
+    """The lines of a model's answer under each heading.
+
+    Headings are recognised in other languages and markings; a repeated one continues the first. Text before the first heading is
+    dropped, because it is a greeting or reasoning in an unknown form. A second "Summary" after all four headings starts over,
+    because the model tried first and then answered. An answer without any heading is all summary.
+    """
     lines = answer.splitlines()
     sections = _sections_marked_by(_MARKED_LINE, lines) or _sections_marked_by(_LOOSELY_MARKED_LINE, lines)
     sections = sections or _sections_marked_by(_MARKED_LINE, [f"## {SUMMARY}", *lines])
@@ -71,18 +77,20 @@ def _sections_marked_by(marked_line: re.Pattern[str], lines: list[str]) -> Secti
 
 
 def complete(sections: Sections, language: str) -> str:
-    """A draft out of a model's sections. Where it left one out or empty, that is said."""
+    """A draft made of a model's sections. A section that is missing or empty is named as such."""
     return _written({heading: sections.get(heading) or [LEFT_OUT[language]] for heading in HEADINGS})
 
 
 def as_answered(sections: Sections) -> str:
-    """Only the headings that there are."""
+    """Markdown with only the headings that are present."""
     return _written(sections)
 
 
 def shortened(sections: Sections, most: int, language: str) -> Sections:
-    """Of sections that have more than `most` characters together, the first lines of each long one: none is lost to another's
-    length."""
+    """The sections cut to about `most` characters in all.
+
+    Each section gets a quarter of the space and keeps its first lines, so that a long one does not push another one out.
+    """
     if sum(map(_length, sections.values())) <= most:
         return sections
     share = most // len(HEADINGS)
@@ -92,14 +100,14 @@ def shortened(sections: Sections, most: int, language: str) -> Sections:
 def _first_lines(lines: list[str], most: int, language: str) -> list[str]:
     if _length(lines) <= most:
         return lines
-    room = most - len(CUT[language]) - 1
+    left = most - len(CUT[language]) - 1
     kept: list[str] = []
     for line in lines:
-        if len(line) + 1 > room:
+        if len(line) + 1 > left:
             break
         kept.append(line)
-        room -= len(line) + 1
-    return [*(kept or [lines[0][: room - 1] + "…"]), CUT[language]]
+        left -= len(line) + 1
+    return [*(kept or [lines[0][: left - 1] + "…"]), CUT[language]]
 
 
 def _length(lines: list[str]) -> int:
@@ -120,7 +128,7 @@ def _heading_in(line: str, marked_line: re.Pattern[str]) -> str | None:
 
 
 def _trimmed(lines: list[str]) -> list[str]:
-    """Without empty lines at either end, never more than one in a row, and without the end of a fence around the answer."""
+    """The lines without empty ones at both ends, without two empty ones in a row, and without a last unpaired fence."""
     text = "\n".join(lines).strip("\n")
     if text.count("```") % 2 and text.endswith("\n```"):
         text = text.removesuffix("\n```").rstrip("\n")

@@ -1,6 +1,7 @@
-"""Chatwork's markup, read into plain text (https://developer.chatwork.com/docs/message-notation).
+"""Chatwork's markup to plain text.
 
-Quotes and code are left out: they say again what was said before, or nothing that a summary could use.
+Quotes and code are left out: a quote repeats an earlier message, and code says nothing to a summary.
+Source: https://developer.chatwork.com/docs/message-notation
 """
 
 import re
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 MAX_BODY = 8_000
-"""Characters of one body that are read; what a person types is far shorter, what a machine posts says little after that."""
+"""Characters of one body that are read: people type far fewer, and a machine's post says little after them."""
 
 _QUOTED = re.compile(r"\[(qt|code)\](?:(?!\[\1\]).)*?\[/\1\]", re.DOTALL)
 _NAME = (
@@ -34,8 +35,11 @@ _EMOJI = re.compile(r"[\U0001F000-\U0001FAFF\u2600-\u27BF\uFE0F\u200D]+")
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """A body without markup. `to` are the names it is addressed to; `replies_to` the ids of messages it answers; `tasks` what
-    was made a Chatwork task of in it."""
+    """A body without markup.
+
+    `to`: the names of the people addressed. `replies_to`: the ids of the messages answered. `tasks`: the texts of the Chatwork
+    tasks in the body.
+    """
 
     text: str
     to: tuple[str, ...] = ()
@@ -58,7 +62,7 @@ def plain(body: str) -> Plain:
 
 
 def _without_quotes(text: str) -> str:
-    for _ in range(5):  # quotes inside quotes; nobody nests them deeper
+    for _ in range(5):  # quotes nested five deep; people do not nest them deeper
         text, found = _QUOTED.subn("\n", text)
         if not found:
             break
@@ -76,7 +80,7 @@ def _cleaned(text: str) -> str:
 
 
 def _short(url: str) -> str:
-    """The part of an address that tells a person where it leads: "docs.google.com/…"."""
+    """The host of a URL, with "/…" for the rest: "docs.google.com/…"."""
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -1,7 +1,8 @@
-"""The client of an OpenAI-compatible server (https://platform.openai.com/docs/api-reference/chat).
+"""The HTTP client of an OpenAI-compatible server.
 
-What is sent holds people's messages: it goes to OPENAI_BASE_URL and nowhere else, so redirects are not followed, and the
-environment is not read. What comes back is bounded before it is read.
+A request holds people's messages. It must reach OPENAI_BASE_URL only, so redirects are not followed and proxy variables are not
+read here. A response is bounded in size before it is read.
+Source: https://platform.openai.com/docs/api-reference/chat
 """
 
 import asyncio
@@ -21,21 +22,25 @@ from workers.summaries.answer import Answer, ModelFailed, ModelRefused, error_in
 from workers.summaries.prompt import Prompt
 
 VENDOR_URL = "https://api.openai.com/v1"
-LARGEST_ANSWER = 4 * 2**20  # bytes, decompressed; an answer of ours has a few thousand
+LARGEST_ANSWER = 4 * 2**20  # bytes, decompressed; a usual answer has a few thousand
 LARGEST_ERROR = 64 * 2**10
 LARGEST_CARD = 64 * 2**10
-CONNECT_TIMEOUT = 10.0
+CONNECT_TIMEOUT = 10.0  # seconds
 CARD_WITHIN = 10.0  # seconds
 REQUEST_RETRIES = 2
-"""A request that failed is sent twice more, after the server's Retry-After or half a second: an attempt of the job that starts
-again would pay for all its other requests a second time."""
+"""A failed request is sent twice more, because a new attempt of the job would pay for all its other requests again.
+
+It waits for the server's Retry-After, or for half a second and then twice that."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class SummarySettings:
-    """`base_url` is any OpenAI-compatible server's, with its query where it has one; the vendor's if None. `timeout` is of one
-    request and its whole answer, in seconds."""
+    """How to reach the language model.
+
+    `base_url`: the server's URL, including a query if it needs one; None means the vendor's. `timeout`: seconds for one request
+    and its whole response.
+    """
 
     api_key: str | None = field(default=None, repr=False)
     model: str = "gpt-6-luna"
@@ -44,7 +49,7 @@ class SummarySettings:
 
 
 class ModelClient:
-    """Start it inside the event loop that uses it, and `close` it at the end."""
+    """The connection to one server and model. Create it inside the event loop that uses it; `close` it at the end."""
 
     def __init__(self, settings: SummarySettings, outgoing: Outgoing) -> None:
         assert settings.api_key is not None
@@ -53,7 +58,7 @@ class ModelClient:
         self._completions = _address(base, "chat/completions")
         self._card = _address(base, f"models/{quote(settings.model, safe='')}")
         self._timeout = settings.timeout
-        # No redirect is followed: what people wrote is for this server only.
+        # Redirects are not followed, because people's messages are for this server only.
         self._http = outgoing.client(
             base._replace(query="", fragment="").geturl(),
             headers={
@@ -69,7 +74,7 @@ class ModelClient:
         await self._http.aclose()
 
     async def complete(self, prompt: Prompt) -> Answer:
-        """Raises `ModelRefused` (final) and `ModelFailed` (worth another attempt)."""
+        """The model's answer to a prompt. Raises `ModelRefused` (final), `ModelFailed` (another attempt may succeed)."""
         request = {"model": self.model, "messages": [{"role": role, "content": text} for role, text in prompt]}
         content = await asyncio.to_thread(orjson.dumps, request)
         failures = 0
@@ -83,8 +88,10 @@ class ModelClient:
             await asyncio.sleep(FIRST_PAUSE * 2 ** (failures - 1) if pause is None else pause)
 
     async def card(self) -> Mapping[str, Any] | None:
-        """What the server says of the model, `GET /models/{id}`; None where it says nothing that can be read. Raises
-        `ModelRefused` where it does not know the model."""
+        """The server's description of the model (`GET /models/{id}`), or None if it gives none that is readable.
+
+        Raises: `ModelRefused` if the server does not know the model.
+        """
         try:
             async with asyncio.timeout(CARD_WITHIN), self._http.stream("GET", self._card) as response:
                 status = response.status_code
@@ -100,9 +107,10 @@ class ModelClient:
         return card if isinstance(card, Mapping) else None
 
     async def _ask(self, content: bytes) -> tuple[bytes, ModelRefused | ModelFailed | None, float | None]:
-        """The answer's body, or what is wrong and how long the server wants to be left alone.
+        """The response's body; or the error, and the seconds that the server asks to wait.
 
-        Errors are returned, not raised from one another: a cause would bring the server's words into the job's stack."""
+        An error is returned and not raised from its cause, because the cause would bring the server's words into the job's stack.
+        """
         headers = {"content-type": "application/json"}
         try:
             async with (
@@ -118,18 +126,21 @@ class ModelClient:
         except httpx.RequestError as error:
             return b"", ModelFailed(f"the language model cannot be reached ({type(error).__name__})"), None
         except UnreadableBody as error:
-            # Not asked again at once: the next answer would be as long, and may have to be paid as well.
+            # Not sent again at once, because the next answer would be as long and may cost money too.
             reason = f"the language model's answer {error}"
         raise ModelFailed(reason)
 
 
 def _address(base: SplitResult, path: str) -> str:
-    """Below the base, whose query stays: Azure wants `?api-version=` with each request."""
+    """The URL of a path below the base. The base's query stays, because Azure needs `?api-version=` in each request."""
     return base._replace(path=f"{base.path.rstrip('/')}/{path}", fragment="").geturl()
 
 
 def _authorization(base: SplitResult, key: str) -> dict[str, str]:
-    """Azure takes a key as `api-key` and a bearer for another thing; gateways in its form take either."""
+    """The headers that carry the key.
+
+    Azure expects the key in `api-key`, and uses bearer tokens for something else. Gateways that imitate Azure expect either.
+    """
     host = base.hostname or ""
     if host.endswith((".azure.com", ".azure.us", ".azure.cn", ".azure-api.net")):
         return {"api-key": key}
@@ -145,18 +156,18 @@ async def _error_of(response: httpx.Response) -> object:
 
 
 def _names_a_code(error: object) -> bool:
-    """A server that has no such endpoint answers 404 too, in words of its own."""
+    """Whether the error says that the model is unknown. A server without this endpoint also answers 404, with other codes."""
     return isinstance(error, Mapping) and error.get("code") in ("model_not_found", "DeploymentNotFound")
 
 
 def _pause(headers: httpx.Headers) -> float | None:
-    """Seconds, by `retry-after-ms` or `Retry-After` (a number or a date); None where neither can be read."""
+    """Seconds to wait by `retry-after-ms` or `Retry-After` (a number or a date); None if neither is readable."""
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         try:
             seconds = float(headers[name]) * unit
         except (KeyError, ValueError):
             continue
-        if seconds >= 0:  # also not a number
+        if seconds >= 0:  # false for NaN, too
             return min(seconds, LONGEST_PAUSE)
     try:
         there = parsedate_to_datetime(headers["date"])

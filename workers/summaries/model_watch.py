@@ -1,6 +1,6 @@
-"""Looks once a day whether the model is about to be shut down: its server says so in `GET /models/{id}`.
+"""Check once a day whether the vendor is about to shut the model down.
 
-A server without that endpoint, or with nonsense there, changes nothing.
+The server announces it in `GET /models/{id}`. A server without that endpoint, or with an unreadable response, changes nothing.
 """
 
 import asyncio
@@ -26,20 +26,18 @@ def _today() -> date:
 
 @dataclass(frozen=True, slots=True)
 class Shutdown:
-    """The last day of a model, as its server tells it."""
+    """A model's last day, as its server announces it."""
 
     model: str
     on: date
 
     @property
     def detail(self) -> str:
-        return (
-            f"OPENAI_MODEL: the language model's server shuts {self.model} down on {self.on}: set another model before that day"
-        )
+        return f"OPENAI_MODEL: the language model's server shuts {self.model} down on {self.on}. Set another model before that day."
 
 
 class ModelWatch:
-    """`shutdown` is the model's, while it is less than 60 days away or past."""
+    """Keeps `shutdown`: the model's announced end if it is at most 60 days away or past, else None."""
 
     def __init__(self, client: ModelClient | None, *, today: Callable[[], date] = _today) -> None:
         self.shutdown: Shutdown | None = None
@@ -47,7 +45,7 @@ class ModelWatch:
         self._today = today
 
     async def run(self) -> None:
-        """Looks now and then once a day, until it is cancelled. Without a model there is nothing to look at."""
+        """Check at once and then every 24 hours, until cancelled. Without a client it returns."""
         while self._client is not None:
             await self.look()
             await asyncio.sleep(EVERY)
@@ -60,7 +58,7 @@ class ModelWatch:
             log.warning("the language model is not known", reason=str(unknown))
             return
         if card is None:
-            return  # what was known yesterday still holds
+            return  # yesterday's result still holds
         last_day = last_day_in(card)
         soon = last_day is not None and last_day - self._today() <= SOON
         self.shutdown = Shutdown(self._client.model, last_day) if soon and last_day is not None else None
@@ -69,7 +67,7 @@ class ModelWatch:
 
 
 def last_day_in(card: Mapping[str, Any]) -> date | None:
-    """`shutdown_date` as a date, a time, or Unix seconds."""
+    """The day in `shutdown_date`, which is a date, a date-time or Unix seconds; None if there is none."""
     value = card.get("shutdown_date")
     try:
         if isinstance(value, int | float) and not isinstance(value, bool):

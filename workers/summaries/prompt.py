@@ -1,6 +1,6 @@
-"""What a language model is asked. The only place with words for a model.
+"""The prompts for the language model. All text that is written for a model is here.
 
-Change `PROMPT_VERSION` with every change here: it is stored with each draft.
+Change `PROMPT_VERSION` with every change of that text, because each draft is stored with it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,10 +14,10 @@ from workers.summaries.summary import OFFICE_ZONE, Message
 
 PROMPT_VERSION = "summary-2"
 MAX_TEXT = 1_500
-"""Characters of one message that are sent: forty of them still fit a model with a context of 128,000 tokens."""
+"""Characters of one message that are sent: forty such messages fit into a context of 128,000 tokens."""
 
 MAX_NAME = 200
-"""Characters of a name that are sent, of a person's or a room's."""
+"""Characters of a person's or a room's name that are sent."""
 
 _LANGUAGES = {"ja": "Japanese", "en": "English"}
 
@@ -53,7 +53,7 @@ Prompt = list[tuple[str, str]]
 
 
 def ask_to_summarise(messages: Mapping[int, Message], language: str, *, today: date) -> Prompt:
-    """`messages` by the number under which the model may cite them."""
+    """The prompt for a summary. `messages` maps the number by which the model cites a message to the message."""
     lines = [
         {
             "number": number,
@@ -68,12 +68,13 @@ def ask_to_summarise(messages: Mapping[int, Message], language: str, *, today: d
 
 
 def ask_to_merge(parts: Sequence[str], language: str, *, today: date) -> Prompt:
+    """The prompt that merges summaries of consecutive parts into one."""
     lines = [{"part": number, "summary": part} for number, part in enumerate(parts, 1)]
     return _prompt(_MERGE, "PARTS", lines, language, today)
 
 
 def _prompt(task: str, mark: str, lines: Sequence[Mapping[str, object]], language: str, today: date) -> Prompt:
-    # JSON keeps a message inside its own line: no line break and no closing mark can be written from within a string.
+    # JSON keeps each message on its own line, so a message cannot write a line break and then a closing mark.
     data = "\n".join(orjson.dumps(line).decode() for line in lines)
     form = _FORM.format(language=_LANGUAGES[language])
     system = "\n\n".join((task, _TIME.format(today=today), _DATA.format(mark=mark), form))

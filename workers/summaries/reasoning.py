@@ -1,7 +1,7 @@
-"""A model's thoughts, which some servers leave in its answer. They are no part of the answer, and nothing of them is kept.
+"""Remove the reasoning that some servers leave in a model's answer.
 
-Known forms: `<think>` and its likes in any case, with attributes, nested, unclosed or with the closing tag alone; `[THINK]`;
-`◁think▷`; `<|begin_of_thought|>`; the channels of OpenAI's harmony format, with and without their marks.
+Known forms: `<think>` and similar tags in upper or lower case, with attributes, nested, unclosed or with the closing tag alone;
+`[THINK]`; `◁think▷`; `<|begin_of_thought|>`; the channels of OpenAI's harmony format, with and without their markers.
 """
 
 import re
@@ -11,7 +11,7 @@ _WORDS = (
     r"|inner|internal|chain|cot)(?:[_-][a-z]{1,20}){0,3}"
 )
 _MARK = re.compile(
-    # A mark in quotes or in code is spoken of, not used.
+    # A tag after a quote or a backtick is quoted text, so it does not begin reasoning.
     r"(?<![`'\"「『“‘])(?:"
     rf"[<＜◁][ \t]?(?P<closing>[/／]?)[ \t]?(?:[a-z]{{1,20}}:)?{_WORDS}(?=[\s>/＞▷])[^<>＜＞◁▷\n]{{0,200}}+[>＞▷]"
     rf"|&lt;(?P<closing_escaped>/?){_WORDS}&gt;"
@@ -24,7 +24,7 @@ _MARK = re.compile(
 )
 _CHANNEL = re.compile(r"<\|channel\|?>[ \t\n]{0,4}(?P<name>[a-z]{1,20})", re.IGNORECASE)
 _END_OF_THOUGHTS = re.compile(r"<channel\|>", re.IGNORECASE)
-"""Of Gemma's channels, which have no final one."""
+"""The end of reasoning in Gemma's format, which has no final channel."""
 _MESSAGE = re.compile(r"<\|message\|>", re.IGNORECASE)
 _MESSAGE_END = re.compile(r"<\|(?:end|return|start|call)\|>", re.IGNORECASE)
 _BARE_FINAL = re.compile(r"assistant ?final(?=[\s#*>\-A-Z\u3040-\u9fff])")
@@ -34,12 +34,12 @@ _MOST_BLOCKS = 5
 
 
 def without_reasoning(text: str) -> str:
-    """What a model answered, without what it thought before. Empty where it did nothing but think."""
+    """A model's answer without its reasoning; empty if the answer holds nothing else."""
     return _without_unknown_blocks(_outside_marks(_without_fences(_final_channel(text))).strip())
 
 
 def _final_channel(text: str) -> str:
-    """Of harmony's channels the final one alone: "<|channel|>analysis<|message|>…<|channel|>final<|message|>…"."""
+    """Only the final channel of harmony's: "<|channel|>analysis<|message|>…<|channel|>final<|message|>…"."""
     channels = list(_CHANNEL.finditer(text))
     if channels:
         final = next((found for found in reversed(channels) if found["name"].lower() == "final"), None)
@@ -58,7 +58,7 @@ def _final_channel(text: str) -> str:
 
 
 def _without_fences(text: str) -> str:
-    """Without "```thinking" and what follows until its end."""
+    """The text without blocks fenced as "```thinking"."""
     kept: list[str] = []
     at = 0
     while found := _FENCED.search(text, at):
@@ -71,14 +71,17 @@ def _without_fences(text: str) -> str:
 
 
 def _outside_marks(text: str) -> str:
-    """A closing mark without an opening one ends thoughts that began before the text; an opening one without a closing one
-    begins thoughts that never end."""
+    """The text outside pairs of reasoning tags.
+
+    A closing tag without an opening one ends reasoning that began before the text. An opening tag without a closing one begins
+    reasoning that lasts to the end.
+    """
     kept: list[str] = []
     depth = start = 0
     closed_last = False
     for found in _MARK.finditer(text):
         if found["details_end"] and depth == 0:
-            continue  # the end of a fold that holds no thoughts
+            continue  # it closes a <details> that is not reasoning
         if found[0].endswith(("/>", "/＞")):
             continue
         closed_last = _closes(found)
@@ -91,7 +94,7 @@ def _outside_marks(text: str) -> str:
                 kept.clear()
             depth = max(0, depth - 1)
             start = found.end()
-    # Some models open their thoughts twice and close them once.
+    # Some models open a tag twice and close it once, so text after a last closing tag is kept.
     return "".join([*kept, text[start:]]) if depth == 0 or closed_last else "".join(kept)
 
 
@@ -102,7 +105,7 @@ def _closes(found: re.Match[str]) -> bool:
 
 
 def _without_unknown_blocks(text: str) -> str:
-    """Without what stands before the answer in a tag that nobody knows. A tag around the whole answer is left to its reader."""
+    """The text without leading blocks in unknown tags. A tag around the whole answer stays, because the answer is in it."""
     for _ in range(_MOST_BLOCKS):
         found = _BLOCK.match(text)
         end = text.lower().find(f"</{found['name'].lower()}>") if found else -1

@@ -1,6 +1,6 @@
-"""Turns messages into a draft: with a language model where there is a key for one, by choosing sentences where there is none.
+"""Turn messages into a draft, with a language model if there is a key for one, else by extraction.
 
-Up to 40 messages go to the model in one request; more are summarised 40 at a time and the parts are merged.
+Up to 40 messages go to the model in one request. More are summarised 40 at a time, and the partial summaries are merged.
 """
 
 import asyncio
@@ -31,16 +31,16 @@ __all__ = ["ModelFailed", "ModelRefused", "Summariser", "SummarySettings"]
 MESSAGES_AT_ONCE = 40
 REQUESTS_AT_ONCE = 3
 MAX_ANSWER = 12_000
-"""Characters of one answer that are kept: a draft is read by people, and is stored with the job's history."""
+"""Characters of one answer that are kept, because people read a draft and the job's history stores it."""
 MAX_MERGE = 48_000
-"""Characters of the parts that are merged in one request; more are merged in rounds."""
+"""Characters of partial summaries that are merged in one request. More are merged in rounds."""
 
 Report = Callable[[int, int], Awaitable[None]]
-"""Told how many chunks there are in all, and how many are done."""
+"""Called with the number of all chunks and the number of finished ones."""
 
 
 class Summariser:
-    """Start it inside the event loop that uses it, and `close` it at the end."""
+    """Makes drafts. Create it inside the event loop that uses it; `close` it at the end."""
 
     def __init__(self, settings: SummarySettings, outgoing: Outgoing = Outgoing()) -> None:  # noqa: B008 (it is frozen)
         self.model = settings.model if settings.api_key else extractive.MODEL
@@ -52,7 +52,7 @@ class Summariser:
             await self._client.close()
 
     async def summarise(self, messages: Sequence[Message], report: Report) -> Summary:
-        """Raises `ModelRefused` (final) or `ModelFailed` (worth another attempt)."""
+        """The summary of these messages. Raises `ModelRefused` (final), `ModelFailed` (another attempt may succeed)."""
         if not messages:
             await report(0, 0)
             return Summary(draft_saying(NOTHING_SAID), (), self.model, PROMPT_VERSION)
@@ -76,7 +76,7 @@ class Summariser:
 
 
 class _Model:
-    """One draft's requests to the model, and what they used."""
+    """The requests to the model for one draft, and the tokens that they used."""
 
     def __init__(self, client: ModelClient, language: str) -> None:
         self.language = language
@@ -102,18 +102,18 @@ def _numbered(messages: Sequence[Message]) -> tuple[dict[int, Message], str]:
 
 
 def _part(answer: str, language: str) -> str:
-    """An answer's sections, none too long, with their citations."""
+    """An answer's sections with their citations, cut to `MAX_ANSWER`."""
     return as_answered(shortened(sections_of(answer), MAX_ANSWER, language))
 
 
 def _draft(answer: str, parts: Sequence[str], language: str) -> tuple[str, list[int]]:
-    """The draft's content, and the numbers of the messages that it rests on."""
+    """The draft's content, and the numbers of the messages that it cites."""
     content = complete(sections_of(without_citations(answer)), language)
     return content, cited_in(answer) or cited_in("\n".join(parts))
 
 
 async def _summarise_chunks(model: "_Model", chunks: list[dict[int, Message]], report: Report) -> list[str]:
-    """One answer for each chunk, in their order. Where one fails, the others are stopped: each costs money."""
+    """One answer for each chunk, in order. If one fails the others are cancelled, because each costs money."""
     await report(len(chunks), 0)
     free = asyncio.Semaphore(REQUESTS_AT_ONCE)
 
@@ -134,14 +134,17 @@ async def _summarise_chunks(model: "_Model", chunks: list[dict[int, Message]], r
 
 
 async def _merge(model: "_Model", parts: list[str]) -> str:
-    """One answer out of many, in as many rounds as their length asks for."""
+    """One answer merged from many, in as many rounds as their length needs."""
     while len(parts) > 1:
         parts = [await model.merge(group) if len(group) > 1 else group[0] for group in _groups(parts)]
     return parts[0]
 
 
 def _groups(parts: Sequence[str]) -> list[list[str]]:
-    """Neighbours together, as many as fit in one request, and never one alone but the last: each round leaves fewer."""
+    """Groups of neighbouring parts that fit into one request.
+
+    Each group but the last has at least two parts, so that each round leaves fewer.
+    """
     groups: list[list[str]] = []
     for part in parts:
         if groups and (len(groups[-1]) < 2 or sum(map(len, groups[-1])) + len(part) <= MAX_MERGE):
@@ -157,6 +160,6 @@ def _chunks(numbered: Mapping[int, Message]) -> list[dict[int, Message]]:
 
 
 def _links(cited: Sequence[int], numbered: Mapping[int, Message]) -> tuple[str, ...]:
-    """The messages that the answer names; of a model that names none, an even sample of what it read."""
+    """The ids of the messages that the answer cites; without citations, an even sample of the messages it was given."""
     known = [number for number in cited if number in numbered] or list(numbered)[:: -(-len(numbered) // MAX_SOURCE_LINKS)]
     return tuple(dict.fromkeys(numbered[number].message_id for number in known))[:MAX_SOURCE_LINKS]

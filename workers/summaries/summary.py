@@ -1,4 +1,4 @@
-"""What goes into a summary and what comes out of it."""
+"""The input and the output of a summary."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -7,13 +7,15 @@ from events.job import JSON
 
 MAX_SOURCE_LINKS = 20
 OFFICE_ZONE = timezone(timedelta(hours=9))
-"""Asia/Tokyo, which has no summer time. Chatwork tells nobody's time zone; nearly all its offices are in Japan, and before nine
-in the morning there "明日" is another day than in UTC."""
+"""Asia/Tokyo, which has no daylight saving time.
+
+Chatwork's API tells no time zone, and nearly all its customers are in Japan. UTC would be wrong there: before nine in the morning,
+"明日" (tomorrow) is another day than in UTC."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A Chatwork message as it was stored; `body` still holds Chatwork's markup, `sender` is None where nobody is named."""
+    """A Chatwork message as stored. `body` still holds Chatwork's markup; `sender` is None if its name is unknown."""
 
     room_id: str
     room_name: str
@@ -41,7 +43,7 @@ class TokenUsage:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """`content` is Markdown with the four headings; `source_links` are ids of messages that it drew on, at most 20."""
+    """`content`: Markdown with the four headings. `source_links`: ids of at most 20 messages that it rests on."""
 
     content: str
     source_links: tuple[str, ...]

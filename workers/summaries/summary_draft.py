@@ -1,4 +1,4 @@
-"""The job type `summary_draft`: a company's messages of a period become a draft for people to read."""
+"""The job type `summary_draft`: make a draft of a company's messages of a period."""
 
 import re
 from datetime import UTC, datetime
@@ -27,8 +27,10 @@ def _uuid(value: Any) -> str:
 
 
 def _instant(value: Any) -> datetime:
-    """A date-time with its zone (RFC 3339), or a date: its first moment in UTC. Kept in UTC, so that equal instants are equal
-    payloads."""
+    """A date-time with its zone (RFC 3339), or a date, which means its first moment in UTC.
+
+    The result is in UTC, so that equal instants make equal payloads.
+    """
     if isinstance(value, datetime) and value.tzinfo is not None:
         return _within_bounds(value)
     if not isinstance(value, str) or not (_DATE.fullmatch(value) or _DATE_TIME.fullmatch(value)):
@@ -36,7 +38,7 @@ def _instant(value: Any) -> datetime:
     try:
         return _within_bounds(datetime.fromisoformat(value.upper() if len(value) > 10 else f"{value}T00:00:00Z"))
     except (ValueError, OverflowError) as error:
-        raise ValueError("must be a day and a time that exist, from 1970 to 9999") from error
+        raise ValueError("must be an existing day and time from 1970 to 9999") from error
 
 
 def _within_bounds(value: datetime) -> datetime:
@@ -60,7 +62,7 @@ Instant = Annotated[
 
 
 class DraftPeriod(Payload):
-    """What the API is asked for beside the company: `periodStart` is included, `periodEnd` is not."""
+    """The period of a draft in a request to the API: includes `periodStart`, excludes `periodEnd`."""
 
     period_start: Instant
     period_end: Instant
@@ -83,8 +85,10 @@ class SummaryDraftPayload(DraftPeriod):
 
 
 async def draft_summary(context: Context, payload: SummaryDraftPayload) -> JSON:
-    """The draft as JSON. Progress is `{totalChunks, processedChunks}`. Raises `UnknownCompany`, `ModelRefused` (both final) and
-    `ModelFailed`."""
+    """Make a draft, store it and return it as JSON. Progress is `{totalChunks, processedChunks}`.
+
+    Raises: `UnknownCompany` and `ModelRefused`, which are final; `ModelFailed`.
+    """
     company = await get_company(context.database, payload.company_id)
     material = await messages_of(context.database, company.id, payload.period)
 
@@ -108,4 +112,4 @@ SUMMARY_DRAFT = JobType(
     unique=Unique.PER_USER_AND_PAYLOAD,
     role="employee",
 )
-"""A lost worker is not retried: the model may have been paid already, and a person should decide to pay again."""
+"""Not retried after a lost worker, because the model may have been paid already and a person should decide to pay again."""

@@ -1,13 +1,13 @@
-"""The extract made without a language model: lines that were said, chosen and quoted.
+"""The extractive summariser, which makes a draft of quoted sentences without a language model.
 
-actions.py       what is still to be done, by whom, and by when
-conversation.py  messages read into turns and lines, room by room
-cues.py          what a sentence does
-dates.py         the day by which something is due, as people write it in Japanese and English
-extractive.py    the summariser that needs no model and no network
-open_items.py    the questions that are still open
-points.py        the sentences that say most about a conversation
-sentences.py     text cut into sentences, and sentences into the words that carry their meaning, in Japanese and Engl
-topics.py        what the messages were about
-words.py         word lists of the extractive summariser
+actions.py       next actions: open requests and promises, their owner and due date
+conversation.py  messages split into turns and lines, room by room
+cues.py          recognises greetings, questions, requests, promises, reports
+dates.py         reads due dates in Japanese and English
+extractive.py    the summariser: chooses lines for each heading and writes the draft
+open_items.py    open items: the questions that nobody answered
+points.py        summary: the most central sentences
+sentences.py     splits text into sentences, and sentences into content words
+topics.py        key topics: the phrases that recur
+words.py         word lists, Japanese and English
 """

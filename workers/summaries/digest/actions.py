@@ -1,4 +1,4 @@
-"""What is still to be done, by whom, and by when."""
+"""Find the open requests and promises in a room: their owner, and the day they are due."""
 
 import re
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ _ADDRESSED_IN_ENGLISH = re.compile(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Action:
-    """`owner` and `asked_by` are names as they were written; None where nobody said."""
+    """A request or promise. `owner` and `asked_by` are names as written, None if nobody is named."""
 
     line: Line
     owner: str | None
@@ -28,8 +28,10 @@ class Action:
 
 
 def open_actions(room: Room, zone: tzinfo) -> list[Action]:
-    """Requests, promises and Chatwork tasks of one room that nobody reported done; said twice, the later one. "明日" is counted
-    from the day in `zone` on which it was said."""
+    """The requests, promises and Chatwork tasks of one room that nobody reported done.
+
+    Of a repeated one the last stays. "明日" (tomorrow) counts from the day in `zone` on which it was said.
+    """
     found = [
         (at, action)
         for at, turn in enumerate(room)
@@ -44,7 +46,10 @@ def open_actions(room: Room, zone: tzinfo) -> list[Action]:
 
 
 def _asked_or_promised(room: Room, at: int, said_on: date) -> list[Action]:
-    """What one message asks for or promises. "明日までにお願いします" after a request is that request's deadline."""
+    """The requests and promises in one message.
+
+    "明日までにお願いします" (by tomorrow, please) after a request is that request's deadline.
+    """
     found: list[Action] = []
     for line in [*room[at].tasks, *room[at].lines]:
         if action := _action(room, at, line, said_on):
@@ -68,7 +73,7 @@ def _action(room: Room, at: int, line: Line, said_on: date) -> Action | None:
 
 
 def _thing(line: Line, due: Due | None) -> frozenset[str]:
-    """The words that say what is to be done, without the date."""
+    """The words that name the task, without the words of the date."""
     return line.words - frozenset(words_of(key_of(due.text))) if due else line.words
 
 
@@ -79,7 +84,7 @@ def _addressed_in(text: str) -> str | None:
 
 
 def _named_in(text: str, room: Room) -> str:
-    """People of the room who stand in the request as those who do it: "原因の報告書は鈴木さんが作成してください"."""
+    """People of the room whom the request names as its owner: "報告書は鈴木さんが作成してください"."""
     senders = {turn.message.sender for turn in room}
     names = [name[-size:] for name in _DOING.findall(text) for size in range(len(name), 0, -1)]
     known = [name for name in names if any(sender and key_of(sender).startswith(key_of(name)) for sender in senders)]
@@ -87,7 +92,7 @@ def _named_in(text: str, room: Room) -> str:
 
 
 def _who_accepted(room: Room, at: int) -> str | None:
-    """Nobody was named: then whoever said "承知しました" next."""
+    """The owner if the request names nobody: the sender who accepts it in the next three messages."""
     asked = room[at]
     for turn in room[at + 1 : at + 4]:
         about_it = not turn.plain.replies_to or asked.message.message_id in turn.plain.replies_to
@@ -101,8 +106,10 @@ def _begins_with_yes(turn: Turn) -> bool:
 
 
 def _is_done(room: Room, done: list[list[Line]], at: int, action: Action) -> bool:
-    """Somebody said later that it is done: in answer to that message, or naming most of the thing. `done` are each turn's lines
-    that report something as done."""
+    """Whether a later message reports it done: as a reply to that message, or with most of the task's words.
+
+    `done` holds the lines of each turn that report something as done.
+    """
     thing = cues.without_verbs(_thing(action.line, action.due)) or action.line.words
     for turn, lines in zip(room[at + 1 :], done[at + 1 :], strict=True):
         if lines and action.line.message.message_id in turn.plain.replies_to:

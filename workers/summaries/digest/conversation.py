@@ -1,4 +1,4 @@
-"""Messages read into turns and lines, room by room: what the extractive summariser works on."""
+"""Split messages into turns and lines, room by room, for the extractive summariser."""
 
 import re
 from collections.abc import Sequence
@@ -13,7 +13,10 @@ from workers.summaries.summary import Message
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Line:
-    """One sentence of one message; `before` is the question that it answers, where it can't be understood without."""
+    """One sentence of a message.
+
+    `key` is the normalised text (`key_of`). `before` is the question that a short answer needs to be understood.
+    """
 
     message: Message
     text: str
@@ -24,7 +27,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Turn:
-    """One message, read."""
+    """One message without markup, in lines."""
 
     message: Message
     plain: Plain
@@ -35,20 +38,22 @@ class Turn:
 Room = list[Turn]
 
 MAX_KEY = 600
-"""Characters of a sentence that are compared: in one width and one case, one character may become eighteen."""
+"""Characters of a key that are compared: normalisation (NFKC) may turn one character into eighteen."""
 MOST_LOOKED_AT = 300
-"""Of a room's questions, and of its requests and promises, so many of the last are compared with what was said later."""
+"""Only this many of a room's last questions, and of its last requests, are examined, to bound the time."""
 
 _NAME = re.compile(r"\d|[ァ-ヶ]|[a-z][一-龥]|(?<![一-龥])[一-龥]++[a-z]$")
 
 
 def by_room(messages: Sequence[Message]) -> list[list[Message]]:
-    """The messages room by room, in the order in which the rooms first spoke, each in the order of time. What two rooms said
-    at the same hour, interleaved by the clock, is no conversation."""
+    """The messages of each room in order of time; rooms come in the order of their first messages.
+
+    Rooms are kept apart, because messages of several rooms in order of time are no conversation.
+    """
     in_time = sorted(messages, key=lambda message: (message.sent_at, len(message.message_id), message.message_id))
     place = {room_id: at for at, room_id in enumerate(dict.fromkeys(message.room_id for message in in_time))}
-    together = sorted(in_time, key=lambda message: place[message.room_id])
-    return [list(room) for _, room in groupby(together, key=lambda message: message.room_id)]
+    by_place = sorted(in_time, key=lambda message: place[message.room_id])
+    return [list(room) for _, room in groupby(by_place, key=lambda message: message.room_id)]
 
 
 def turn_of(message: Message) -> Turn:
@@ -59,32 +64,32 @@ def turn_of(message: Message) -> Turn:
 
 
 def alike(one: Line, other: Line) -> bool:
-    """Near-duplicates for a reader: most of the shorter one's words are in the other, and they name no different things."""
+    """Whether a reader sees near-duplicates: most words of the shorter line are in the other, with the same names."""
     shorter = min(len(one.words), len(other.words))
     overlap = len(one.words & other.words) / shorter if shorter else 0.0
     return one.key == other.key or (overlap >= 0.65 and not _things_differ(one, other))
 
 
 def says_again(one: Line, other: Line) -> bool:
-    """The same request or question once more: nearly all words in common. A社 and B社 are two requests."""
+    """Whether a request or question is repeated: nearly all words are shared, with the same names and figures."""
     either = len(one.words | other.words)
     overlap = len(one.words & other.words) / either if either else 0.0
     return one.key == other.key or (overlap >= 0.75 and not _things_differ(one, other))
 
 
 def _things_differ(one: Line, other: Line) -> bool:
-    """Each names a figure or a name (figures, katakana, A社) that the other does not."""
+    """Whether each line holds a figure or a name (katakana, A社) that the other lacks."""
     things, others = ({word for word in line.words if _NAME.match(word)} for line in (one, other))
     return not (things <= others or others <= things)
 
 
 def is_same_sender(one: Message, other: Message) -> bool:
-    """Two messages that name nobody may be of two people."""
+    """Whether both have the same known sender. Two unknown senders may be two people."""
     return one.sender is not None and one.sender == other.sender
 
 
 def is_same_person(name: str, sender: str) -> bool:
-    """Whether "田中" is "田中 太郎": people are addressed by a part of their name."""
+    """Whether one name contains the other, because people are addressed by a part of their name."""
     name, sender = ("".join(key_of(part).split()) for part in (name, sender))
     return bool(name and sender) and (name in sender or sender in name)
 

@@ -1,6 +1,6 @@
-"""What a sentence does: it greets, asks, requests, promises, or reports that something is done or decided.
+"""Recognise what a sentence is: a greeting, question, request, promise, report or decision.
 
-Recognised by the words that people at work use, in Japanese and English. All functions take a sentence's key (`key_of`).
+The patterns hold the words that people use at work, in Japanese and English. Functions take a sentence's key (`key_of`).
 """
 
 import re
@@ -166,55 +166,58 @@ _YES = re.compile(
 
 
 def is_small_talk(key: str) -> bool:
-    """Nothing is left once greetings, thanks and nods are taken away."""
+    """Whether less than four letters remain without greetings, thanks and nods."""
     return letters_of(_PLEASANTRY.sub("", key)) < 4
 
 
 def without_opening(text: str) -> str:
-    """The sentence without the greeting or nod that it begins with."""
+    """The sentence without a greeting or nod at its beginning, if enough remains."""
     shorter = _OPENING.sub("", text)
     return shorter if letters_of(shorter) >= 4 else text
 
 
 def asks(key: str) -> bool:
+    """Whether it is a question that expects information."""
     return bool(_QUESTION.search(key)) and not _EMPTY_QUESTION.match(key) and not is_small_talk(key)
 
 
 def requests(key: str) -> bool:
-    """Asks somebody to do something: more than "よろしくお願いします", and not "お気をつけください"."""
+    """Whether it asks somebody to do something. "よろしくお願いします" alone and "お気をつけください" do not."""
     if not _REQUEST.search(key) or _NOT_A_REQUEST.search(key) or letters_of(_PLEASANTRY.sub("", key)) < 4:
         return False
     return bool(_ANY_WORK.search(key)) or not _SOFT_REQUEST.search(key)
 
 
 def promises(key: str) -> bool:
-    """Somebody says that they will do something."""
+    """Whether somebody promises to do something."""
     found = _PROMISE.search(key) and not _NOT_A_PROMISE.search(key) and not _QUESTION.search(key)
     return bool(found) and not is_small_talk(key)
 
 
 def without_verbs(words: frozenset[str]) -> frozenset[str]:
-    """The things without what is done with them: nothing is left of "共有します", a promise that says no more than yes."""
+    """The words without work verbs. Nothing remains of "共有します" (I will share), which names no task."""
     return words - WORK
 
 
 def promised_by(key: str) -> str | None:
-    """The name in "Ken will send …"; None where the speaker speaks of themselves."""
+    """The name in "Ken will send …"; None if the speaker promises."""
     found = _PROMISE.search(key)
     name = found["who"] if found else None
     return None if name in (None, "i", "we", "it", "that", "this", "they", "he", "she", "you", "who", "there", "and") else name
 
 
 def reports_done(key: str) -> bool:
+    """Whether it reports something as done."""
     return bool(_DONE.search(key)) and not _QUESTION.search(key)
 
 
 def defers(key: str) -> bool:
-    """An answer that is none yet: "確認します", "let me check"."""
+    """Whether it puts an answer off: "確認します", "let me check"."""
     return bool(_DEFERRED.search(key))
 
 
 def tells_of_a_decision(key: str) -> bool:
+    """Whether it reports a decision, a result or a problem."""
     return bool(_DECIDED.search(key))
 
 
@@ -223,19 +226,20 @@ def holds_a_figure(key: str) -> bool:
 
 
 def leans_on_what_was_said_before(key: str) -> bool:
+    """Whether it begins with a word that refers to an earlier sentence, such as "それ" or "but"."""
     return bool(_LEANING.match(key))
 
 
 def reacts(key: str) -> bool:
-    """Says back what the other said: "大変だったんですね"."""
+    """Whether it only echoes the other's words: "大変だったんですね"."""
     return bool(_REACTION.search(key))
 
 
 def announces(key: str) -> bool:
-    """Says only that something will be said: "来週の展示会について共有します"."""
+    """Whether it only announces information to come: "来週の展示会について共有します"."""
     return bool(_ANNOUNCEMENT.search(key))
 
 
 def accepts(key: str) -> bool:
-    """A bare yes to what was asked for: "承知しました", "will do"."""
+    """Whether it begins by accepting a request: "承知しました", "will do"."""
     return bool(_YES.match(key))

@@ -1,4 +1,4 @@
-"""The day by which something is due, as people write it in Japanese and English."""
+"""Read due dates, as people write them in Japanese and English."""
 
 import re
 import unicodedata
@@ -47,14 +47,14 @@ _DEADLINE_BEFORE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """`text` is the date as it was written, `day` the day it means (None where it is not one day)."""
+    """A date in a sentence. `text` is as written; `day` is the day it means, None if it is not a single day."""
 
     text: str
     day: date | None
     is_deadline: bool
 
     def label(self) -> str:
-        """As it was written, and the day it meant where that depends on when it was said: "明日 (11/25)"."""
+        """The text as written; a relative date is followed by its day: "明日 (11/25)"."""
         if self.day is None or re.search(r"\d\s*[/月年-]\s*\d", self.text) or re.search(_MONTH, self.text, re.IGNORECASE):
             return self.text
         if self.text.isascii():
@@ -63,14 +63,14 @@ class Due:
 
 
 def due_in(text: str, said_on: date) -> Due | None:
-    """The deadline in `text`, or else the first date; None where there is no date at all."""
+    """The first deadline in `text`, else the first date, else None. Relative dates count from `said_on`."""
     text = unicodedata.normalize("NFKC", text)
     found = [_due(match, text, said_on) for match in _DATE.finditer(text) if _is_a_date(match) and not _describes(match, text)]
     return next((due for due in found if due.is_deadline), found[0] if found else None)
 
 
 def _describes(match: re.Match[str], text: str) -> bool:
-    """It says of what day something is, not when it is due: "明日の会議", "11月分", "16日から"."""
+    """Whether the date describes a thing and is no due date: "明日の会議", "11月分", "16日から"."""
     clock = _CLOCK.match(text, match.end())
     return bool(_DESCRIBING.match(text, clock.end() if clock else match.end()))
 
@@ -85,7 +85,7 @@ def _due(match: re.Match[str], text: str, said_on: date) -> Due:
 
 
 def _is_a_date(match: re.Match[str]) -> bool:
-    """A month is 1 to 12 and a day 1 to 31: "24/7" and "50/50" are no dates."""
+    """Whether month and day are in range, because "24/7" and "50/50" are no dates."""
     pairs = ((match["ym"], match["yd"]), (match["m"], match["d"]), ("1", match["ed"] or match["ed2"] or match["only"]))
     return all(day is None or (1 <= int(month) <= 12 and 1 <= int(day) <= 31) for month, day in pairs)
 
@@ -93,7 +93,7 @@ def _is_a_date(match: re.Match[str]) -> bool:
 def _day(match: re.Match[str], said_on: date) -> date | None:
     try:
         return _exact_day(match, said_on)
-    except (ValueError, OverflowError):  # 31 November, or beyond the calendar
+    except (ValueError, OverflowError):  # 31 November, or a year out of range
         return None
 
 
@@ -115,7 +115,7 @@ def _exact_day(match: re.Match[str], said_on: date) -> date | None:
 
 
 def _nearest(month: int, day: int, said_on: date) -> date:
-    """The year is the one that brings the day closest to the coming months: in December, 1/10 is next year."""
+    """The day in the year that puts it nearest to 90 days ahead: said in December, 1/10 is next year."""
     candidates = [
         date(year, month, day) for year in (said_on.year - 1, said_on.year, said_on.year + 1) if _exists(year, month, day)
     ]

@@ -1,7 +1,7 @@
-"""The summariser that needs no model and no network: it chooses among the sentences that were said.
+"""The extractive summariser: it quotes sentences of the messages and needs no model and no network.
 
-Deterministic and pure. Greetings and repetitions go; of the rest, the sentences that share most with the conversation become
-the summary, a question nobody answered an open item, a request or promise that nobody reported done a next action.
+It is deterministic and pure. Greetings and repetitions are dropped. The most central sentences become the summary, a question
+that nobody answered becomes an open item, and a request or promise that nobody reported done becomes a next action.
 """
 
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ from workers.summaries.summary import MAX_SOURCE_LINKS, OFFICE_ZONE, Message
 MODEL = "extractive-1"
 MAX_OPEN_ITEMS, MAX_ACTIONS = 8, 10
 MAX_QUOTED = 160
-"""Characters of one sentence as it is shown."""
+"""Characters of a quoted sentence."""
 
 
 def summarise(messages: Sequence[Message]) -> tuple[str, tuple[str, ...]]:
-    """Markdown with the four headings, and the ids of the messages quoted in it, at most 20."""
+    """A draft in Markdown with the four headings, and the ids of at most 20 messages that it quotes."""
     if not messages:
         return draft_saying(NOTHING_SAID), ()
     rooms = [[turn_of(message) for message in room] for room in by_room(messages)]
@@ -54,7 +54,7 @@ def _topics(rooms: list[Room], points: list[Line]) -> list[tuple[str, int]]:
 
 @dataclass(frozen=True, slots=True)
 class _Writer:
-    """Puts into words, in the language of the messages, what was found."""
+    """Writes the lines of a draft in the language of the messages."""
 
     language: str
     several_rooms: bool

@@ -1,4 +1,4 @@
-"""The questions that are still open."""
+"""Find the questions in a room that nobody answered."""
 
 from datetime import timedelta
 
@@ -6,12 +6,12 @@ from workers.summaries.digest import cues
 from workers.summaries.digest.conversation import MOST_LOOKED_AT, Line, Room, Turn, is_same_person, is_same_sender, says_again
 
 ANSWERED_WITHIN = 6
-"""Messages of others after a question in which an answer is looked for (one that names the question may come at any time)."""
+"""An answer must be among this many messages of others after the question. A reply to it may come later."""
 SOON = timedelta(hours=3)
 
 
 def open_questions(room: Room) -> list[Line]:
-    """The questions of one room that nobody answered, or answered with "I will find out" and no more."""
+    """The questions of one room without an answer. "I will find out" is no answer."""
     questions = [(at, line) for at, turn in enumerate(room) for line in turn.lines if _is_a_question(line)]
     found: list[Line] = []
     for at, line in questions[-MOST_LOOKED_AT:]:
@@ -32,8 +32,12 @@ def _is_answered(room: Room, at: int, question: Line) -> bool:
 
 
 def _answers(turn: Turn, question: Line, *, is_next: bool) -> bool:
-    """In a chat the next thing that somebody else says is the answer, unless it only asks back or puts the answer off, is
-    addressed elsewhere, or comes long after and is about something else."""
+    """Whether a turn answers a question.
+
+    A reply to the question does, and so does a turn that shares a word with it. Otherwise the next message of somebody else does,
+    unless it is addressed to another person or comes more than `SOON` later. A turn that only asks back, or puts the answer off,
+    never does.
+    """
     if all(_is_a_question(line) for line in turn.lines) or any(cues.defers(line.key) for line in turn.lines):
         return False
     if turn.plain.replies_to:

@@ -1,4 +1,4 @@
-"""The sentences that say most about a conversation."""
+"""Choose the sentences that represent a conversation best."""
 
 import math
 from collections import Counter
@@ -12,8 +12,10 @@ MAX_POINTS = 12
 
 
 def points_of(rooms: list[Room]) -> list[Line]:
-    """At most 12, more for more that was said, from every room its share, no two that say the same, in the order in which they
-    were said."""
+    """Up to 12 lines, in the order in which they were said.
+
+    A longer conversation gets more lines, each room is limited to a share of them, and near-duplicates are dropped.
+    """
     lines = [line for room in rooms for line in _telling_lines(room)]
     weights = _word_weights([line.words for room in rooms for turn in room for line in turn.lines])
     wanted = min(MAX_POINTS, max(4, round(2 * math.sqrt(len(lines)))))
@@ -32,7 +34,7 @@ def points_of(rooms: list[Room]) -> list[Line]:
 
 
 def _telling_lines(room: Room) -> list[Line]:
-    """Statements with something in them. A short answer is told with its question: "12/5です" alone tells nothing."""
+    """The statements of a room. A short answer keeps its question, because "12/5です" alone says nothing."""
     telling: list[Line] = []
     for at, turn in enumerate(room):
         question = _question_just_before(room, at)
@@ -58,7 +60,7 @@ def _joined(line: Line, short: Line) -> Line:
 
 
 def _question_just_before(room: Room, at: int) -> Line | None:
-    """The question with which somebody else ended the message before this one."""
+    """The question at the end of the message before this one, if somebody else sent it."""
     if at == 0 or not room[at - 1].lines or is_same_sender(room[at - 1].message, room[at].message):
         return None
     last = room[at - 1].lines[-1]
@@ -66,8 +68,11 @@ def _question_just_before(room: Room, at: int) -> Line | None:
 
 
 def _word_weights(sentences: list[frozenset[str]]) -> dict[str, float]:
-    """A word weighs more the more sentences hold it, until it is so common that it says nothing; what is said once ties
-    nothing together."""
+    """The weight of each word.
+
+    It grows with the number of sentences that hold the word, and falls again for words that are in nearly all of them. A word
+    of one sentence weighs little, because it connects nothing.
+    """
     held_by = Counter(word for words in sentences for word in words)
     return {
         word: math.log(1 + count) * math.log(1 + len(sentences) / count) * (1.0 if count > 1 else 0.3)
@@ -76,7 +81,7 @@ def _word_weights(sentences: list[frozenset[str]]) -> dict[str, float]:
 
 
 def _worths(lines: list[Line], weights: dict[str, float]) -> list[float]:
-    """How central each line is, from 0 to 1, and what it gains or loses by what it says."""
+    """The worth of each line: its centrality from 0 to 1, plus a gain or loss for its kind."""
     central = [sum(weights.get(word, 0.0) for word in sorted(line.words)) / (3 + len(line.words)) ** 0.6 for line in lines]
     most = max(central, default=0.0) or 1.0
     return [centrality / most + _gain(line) for centrality, line in zip(central, lines, strict=True)]

@@ -1,7 +1,7 @@
-"""Text cut into sentences, and sentences into the words that carry their meaning, in Japanese and English without a dictionary.
+"""Split text into sentences, and sentences into content words, without a dictionary.
 
-A Japanese word of content is a run of kanji, a run of katakana or a Latin word; hiragana is grammar. It is crude, it needs
-nothing, and for choosing among sentences it is enough.
+A content word in Japanese is a run of kanji, a run of katakana or a Latin word; hiragana counts as grammar. This is crude, but
+enough to choose among sentences.
 """
 
 import re
@@ -32,18 +32,19 @@ _KANJI = re.compile(r"[一-龥々]")
 
 
 def language_of(texts: Iterable[str]) -> str:
-    """Either "ja" or "en": Japanese as soon as a fifth of the letters are."""
+    """Either "ja" or "en": Japanese if at least a fifth of the letters are Japanese."""
     sample = "".join(text[:2_000] for text in texts)
     letters = len(_LETTER.findall(sample))
     return "ja" if letters and len(_JAPANESE.findall(sample)) >= letters / 5 else "en"
 
 
 def key_of(text: str) -> str:
-    """What is compared instead of the text: one width, one case, one kind of space."""
+    """The text normalised for comparison: one width (NFKC), lower case, single spaces."""
     return " ".join(unicodedata.normalize("NFKC", text).lower().replace("’", "'").split())
 
 
 def sentences_of(text: str) -> list[str]:
+    """The sentences of a message, without bullets, at most `MAX_SENTENCES_OF_A_MESSAGE`."""
     sentences: list[str] = []
     for line in text.splitlines():
         sentences += _sentences_of_a_line(_BULLET.sub("", line))
@@ -66,7 +67,7 @@ def _trimmed(piece: str) -> str:
 
 
 def _without_laughter(piece: str) -> str:
-    """Without "(笑)", "www", "♪" and faces at its end, before the marks that end it."""
+    """The sentence without laughter and faces at its end ("(笑)", "www", "♪"); its end marks stay."""
     said = piece.rstrip(_END_MARKS)
     left = _without_last_laughs(said)
     while face := _FACE.search(left[-_LONGEST_FACE:]):
@@ -78,13 +79,15 @@ def _without_last_laughs(text: str) -> str:
     left = text.rstrip(_LAUGHTER)
     laughs = text[len(left) :]
     if left[-1:].isascii() and left[-1:].isalpha():
-        laughs = laughs[len(laughs) - len(laughs.lstrip("w")) :]  # "know" does not laugh
+        laughs = laughs[len(laughs) - len(laughs.lstrip("w")) :]  # the "w" of "know" is no laughter
     return text[: len(text) - len(laughs)] if laughs.strip() else text
 
 
 def words_of(key: str) -> list[str]:
-    """The words of content in a sentence's key, in order and with repetitions; of a long run of kanji also its pairs, so that
-    "見積書" and "見積" have something in common."""
+    """The content words in a sentence's key, in order, with repetitions.
+
+    A run of three or more kanji also yields its pairs, so that "見積書" and "見積" share a word.
+    """
     words: list[str] = []
     for word in _WORD.findall(key):
         if word in GRAMMAR or word in EMPTY_KANJI:
@@ -96,10 +99,10 @@ def words_of(key: str) -> list[str]:
 
 
 def _stem(word: str) -> str:
-    """An English word without its ending: "shared" and "share" are one. Crude, and only ever compared."""
+    """An English word without its ending, so that "shared" and "share" are equal. It is compared, never shown."""
     return re.sub(r"(?:ing|ed|es|e|s)$", "", word) if len(word) >= 4 and word.isascii() else word
 
 
 def letters_of(key: str) -> int:
-    """How many letters and digits are in it: spaces and marks say nothing."""
+    """The number of letters and digits in a key."""
     return sum(1 for character in key if character.isalnum())

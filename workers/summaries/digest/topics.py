@@ -1,4 +1,4 @@
-"""What the messages were about: phrases that come back, not words that every message holds."""
+"""Find the topics of messages: phrases that recur and are specific."""
 
 import math
 import re
@@ -17,7 +17,10 @@ _COUNTED = re.compile(r"^\d|^[\d年月日時分秒円万千百件名個台本社
 
 
 def topics_of(texts: Sequence[str], names: Iterable[str] = (), *, named_at_least: int = 2) -> list[tuple[str, int]]:
-    """The topics of these messages and in how many each was named, the weightiest first. `names` (of people) are no topics."""
+    """The topics of these messages, the weightiest first, each with the number of messages that name it.
+
+    People's `names` are no topics.
+    """
     people = {part for name in names for part in re.split(r"[\s　・]+", unicodedata.normalize("NFKC", name).casefold()) if part}
     spelling: dict[str, Counter[str]] = defaultdict(Counter)
     named_in: Counter[str] = Counter()
@@ -38,7 +41,10 @@ def _phrases(text: str) -> list[str]:
 
 
 def _whole_word(found: re.Match[str], text: str) -> str:
-    """A run of kanji with the kana that belong to it ("夏休み"), or without a last kanji that begins a verb ("全部|食べた")."""
+    """A phrase ended at a word's boundary.
+
+    A run of kanji keeps a kana that belongs to it ("夏休み"), and loses a last kanji that begins a verb ("全部|食べた").
+    """
     phrase, rest = found[0].lstrip("ー").strip(".-_&"), text[found.end() : found.end() + 3]
     if not re.search(r"[一-龥々]$", phrase) or rest.startswith(("くらい", "ぐらい")):
         return phrase
@@ -69,15 +75,17 @@ def _may_be_a_topic(key: str, people: set[str]) -> bool:
 
 
 def _weight(key: str, named_in: int) -> float:
-    """Often named, and specific: longer phrases say more."""
+    """A phrase weighs more if it is named often and if it is long, because longer phrases are more specific."""
     length = len(key) / 2.5 if key.isascii() else len(key)
     kana_or_latin = 1.15 if re.match(r"[ァ-ヶA-Za-z]", key) else 1.0
     return named_in * math.log(1 + min(length, 10)) * kana_or_latin
 
 
 def _without_parts_of_each_other(weighed: dict[str, float], named_in: Counter[str]) -> list[str]:
-    """The weightiest phrases. Of two where one holds the other, the longer one stays if it is named nearly
-    as often."""
+    """The weightiest phrases, none of which is part of another.
+
+    Of two such phrases the longer one stays if it is named nearly as often.
+    """
     chosen: list[str] = []
     repeated = sorted(weighed, key=lambda key: (-weighed[key], key))
     for key in repeated[:200]:

@@ -1,4 +1,4 @@
-"""Word lists of the extractive summariser: Japanese and English words that carry grammar, time or politeness, not a subject."""
+"""Word lists of the extractive summariser, Japanese and English."""
 
 
 def _words(text: str) -> frozenset[str]:
@@ -15,7 +15,7 @@ GRAMMAR = _words("""
     we'd we'll we're we've well were what what's when where which while who whom why will with won't would yes yet you
     you'll you're your yours hi hello today tomorrow going go make made need needs see know think new since per via either
 """)
-"""English words that say nothing about what a sentence is about."""
+"""English words that do not tell the subject of a sentence."""
 
 EMPTY_KANJI = _words("""
     午前 午後 午前中 今週 来週 先週 今月 来月 先月 今年 来年 昨年 月曜 火曜 水曜 木曜 金曜 土曜 日曜 夕方 週末 月末
@@ -24,7 +24,7 @@ EMPTY_KANJI = _words("""
     普段 普通 最初 最後 先程 先日 後日 本日 件 等 お願 願 致 頂 宜 申 失礼 了解 承知 有難 疲 世話 早速 是非 確 持 入 気 好
     良 悪 大 小 少 多 無 合 知 分 考 送 作 取 付 始 終 変 決 受 買 読 書 教 違 出来 個人的 大変 確認 連絡 対応
 """)
-"""Runs of kanji that say nothing about what a sentence is about."""
+"""Runs of kanji that do not tell the subject of a sentence."""
 
 NO_JAPANESE_TOPICS = _words("""
     美味 本格的 原因 結果 期限 納期 本件 件 次第 旨 点 事前 各自 各社 全社 貴社 締切 提出期限
@@ -40,7 +40,7 @@ NO_JAPANESE_TOPICS = _words("""
     ホント マジ アレ コレ ソレ ダメ イイ 代替 早め 可能 予想 対象 複数 両方 逆 逆転 個別 件名 下記 上記 別途 各位 宛 御中
     株式会社 有限会社 様 さん パターン タイプ イメージ レベル メイン バージョン
 """)
-"""What nobody would call the topic of a conversation, however often it is said."""
+"""Japanese phrases that are never the topic of a conversation, even if they are frequent."""
 
 NO_ENGLISH_TOPICS = GRAMMAR | _words("""
     monday tuesday wednesday thursday friday saturday sunday january february march april june july august september october
@@ -59,10 +59,10 @@ WORK = _words("""
     振込 入金 お送り 送信 集計 追加 変更 削除 周知 案内 展開 印刷 記入 入力 提示 説明 伺い 交渉 打診 着手 完成 移行
     復旧
 """)
-"""What people at work ask each other to do: nouns that become verbs with する."""
+"""Nouns for work that become verbs with する."""
 
 NO_NAMES = _words("""
     action all also everyone hello hi no note ok okay please so sorry team thanks then todo well yes お客 お客様 みな 各位
     皆
 """)
-"""What may stand before a comma at the beginning of a request and is nobody's name."""
+"""Words that may come before a comma at the beginning of a request, and are no names."""
