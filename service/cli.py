@@ -1,7 +1,7 @@
-"""The command `rireki`: starting the processes, adding people, auditing.
+"""The command `rireki`: its commands, options and exit statuses. The bodies are in `service/commands/`.
 
-Answers go to standard output, logs and complaints to standard error. Exit status: 0 done; 1 it failed, or an audit found a
-difference; 2 the command or the environment is wrong.
+Results go to standard output; logs and errors go to standard error.
+Exit status 0: done. 1: it failed, or an audit found a difference. 2: the command line or the environment is wrong.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from service.config import ConfigError, Settings, load_settings
 
 T = TypeVar("T")
 
-LEFT_ALONE_AFTER = 2.0  # seconds
+CANCEL_WITHIN = 2.0  # seconds that a canceled task has to end, before the process ends without it
 
 app = typer.Typer(
     name="rireki",
@@ -30,14 +30,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-users = typer.Typer(help="The people who may sign in.", no_args_is_help=True)
-audit = typer.Typer(help="Reading and proving the history.", no_args_is_help=True)
-projections = typer.Typer(help="The views that are folded from the log.", no_args_is_help=True)
+users = typer.Typer(help="Manage the people who may sign in.", no_args_is_help=True)
+audit = typer.Typer(help="Read, verify and export the event log.", no_args_is_help=True)
+projections = typer.Typer(help="Manage the tables that are computed from the event log.", no_args_is_help=True)
 app.add_typer(users, name="users")
 app.add_typer(audit, name="audit")
 app.add_typer(projections, name="projections")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -48,35 +48,39 @@ def _print_version(wanted: bool) -> None:
 
 Version = Annotated[
     bool,
-    typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version of what is installed, and end."),
+    typer.Option("--version", callback=_print_version, is_eager=True, help="Print the installed version and exit."),
 ]
 
 
 @app.callback()
 def rireki(version: Version = False) -> None:
-    """Rireki (履歴): jobs whose every change is an event that stays."""
+    """Rireki (履歴): a job service that keeps every change of every job as an event."""
 
 
 def main() -> None:
+    """Run the command line and exit. Every error that a person can correct is one line on standard error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            # A locale that is named and not installed leaves Python with ASCII, and our words are not all ASCII.
+            # Python falls back to ASCII if the named locale is not installed, but our output needs UTF-8.
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")
     for argument in sys.argv:
         try:
             argument.encode()
         except UnicodeEncodeError:
             _wrong(f"an argument is not UTF-8: {argument!r}")
-    with _complaining():
+    with _errors_in_one_line():
         raise SystemExit(app(standalone_mode=False))
 
 
 @app.command()
 def serve() -> None:
-    """Run the API and the page; a worker too, unless JOB_WORKER_ENABLED says no.
+    """Run the API and the page, and a worker unless JOB_WORKER_ENABLED is false.
 
-    Without DATABASE_URL a PostgreSQL of its own runs under RIREKI_HOME; without REDIS_URL jobs run inside this process. Ctrl-C
-    ends it and hands running jobs back.
+    Without DATABASE_URL it starts an embedded PostgreSQL under RIREKI_HOME.
+    Without REDIS_URL jobs run only inside this process.
+    After SIGTERM, running jobs have WORKER_SHUTDOWN_GRACE_SECONDS (default 25)
+    to finish; then the rest returns to the queue.
+    After Ctrl-C, all running jobs return to the queue at once.
     """
     from service.http.logs import configure_logs
     from service.process.assembly import database_url, prepare_schema
@@ -92,9 +96,11 @@ def serve() -> None:
 
 @app.command()
 def worker() -> None:
-    """Run a worker alone. It needs REDIS_URL, which tells it what to do next.
+    """Run a worker without the API. It needs REDIS_URL, because it receives jobs over Redis.
 
-    SIGTERM lets running jobs end (WORKER_SHUTDOWN_GRACE_SECONDS, default 25) and hands the rest back; Ctrl-C hands back at once.
+    After SIGTERM, running jobs have WORKER_SHUTDOWN_GRACE_SECONDS (default 25)
+    to finish; then the rest returns to the queue.
+    After Ctrl-C, all running jobs return to the queue at once.
     """
     from service.http.logs import configure_logs
     from service.process.assembly import database_url, prepare_schema
@@ -103,7 +109,7 @@ def worker() -> None:
     settings = load_settings()
     if settings.redis_url is None:
         raise ConfigError(
-            "REDIS_URL is not set: a worker alone hears of jobs over Redis; without it `rireki serve` works itself"
+            "REDIS_URL is not set, and a worker receives jobs over Redis: set it, or use `rireki serve`, which runs jobs itself"
         )
     configure_logs()
     with database_url(settings) as url:
@@ -116,11 +122,11 @@ def migrate(
     app_role: Annotated[
         str | None,
         typer.Option(
-            help="An existing PostgreSQL role: give it what the service needs, and of the log only select and insert."
+            help="An existing PostgreSQL role. It gets the rights that the service needs: on the log only select and insert."
         ),
     ] = None,
 ) -> None:
-    """Bring the database to the newest schema. Safe to repeat, and safe beside a running service."""
+    """Bring the database to the newest schema. It is safe to repeat, also while the service runs."""
     from events.database import connect_unsettled
     from migrations.migrate import UnknownRole, grant, migrate
     from service.process.assembly import migrate_database_url
@@ -131,13 +137,13 @@ def migrate(
             if app_role is not None:
                 grant(url, app_role, connect_unsettled)
         except UnknownRole as refusal:
-            _wrong(f"the schema is up to date, but --app-role was given nothing: {refusal}")
+            _wrong(f"the schema is up to date, but the role of --app-role got no rights: {refusal}")
     print("the schema is up to date")
 
 
 @app.command()
 def workers(as_json: AsJson = False) -> None:
-    """List the workers, what they run and since when. Exit status 1 where none is alive."""
+    """List the workers, and the jobs that each runs. Exit status 1 if no worker is alive."""
     from service.commands.operators import print_workers
 
     _exit(_with_database(lambda database: print_workers(database, as_json=as_json)))
@@ -145,31 +151,37 @@ def workers(as_json: AsJson = False) -> None:
 
 @app.command()
 def pause(
-    type: Annotated[str, typer.Argument(help="A job type, such as chatwork_messages_sync.")],
+    job_type: Annotated[str, typer.Argument(metavar="type", help="A job type, such as chatwork_messages_sync.")],
     for_: Annotated[
-        str | None, typer.Option("--for", help="How long: 90s, 10m, 2h, 1d. Default: until `rireki resume`.")
+        str | None,
+        typer.Option("--for", help="The duration, such as 90s, 10m, 2h or 1d. Default: until `rireki resume`."),
     ] = None,
-    reason: Annotated[str, typer.Option(help="Why; people see it.")] = "paused by an operator",
+    reason: Annotated[str, typer.Option(help="The reason, which users see.")] = "paused by an operator",
 ) -> None:
-    """Start nothing of a job type for a while. What runs goes on; what is queued waits."""
+    """Start no jobs of a type for a while. Running jobs continue; jobs in the queue wait."""
     from service.commands.operators import pause_type, read_duration, read_job_type
 
-    name, until = read_job_type(type), read_duration(for_)
+    name, until = read_job_type(job_type), read_duration(for_)
     _exit(_with_database(lambda database: pause_type(database, name, until=until, reason=reason)))
 
 
 @app.command()
-def resume(type: Annotated[str, typer.Argument(help="A job type that is paused.")]) -> None:
+def resume(
+    job_type: Annotated[str, typer.Argument(metavar="type", help="A job type, such as chatwork_messages_sync.")],
+) -> None:
     """End the pause of a job type."""
     from service.commands.operators import read_job_type, resume_type
 
-    name = read_job_type(type)
+    name = read_job_type(job_type)
     _exit(_with_database(lambda database: resume_type(database, name)))
 
 
 @app.command()
 def demo() -> None:
-    """Show the main job from end to end: sync, cancel, retry, summarise, audit. Uses a database of its own and ends by itself."""
+    """Show the service at work: sync, summarise, cancel, retry, audit.
+
+    It uses a temporary database and a simulated Chatwork, and ends by itself.
+    """
     from service.commands.demo import run_demo
 
     raise typer.Exit(run_demo(load_settings()))
@@ -177,40 +189,34 @@ def demo() -> None:
 
 @users.command("add")
 def add_user(
-    email: str,
-    role: Annotated[str, typer.Option(help="admin or employee")],
-    password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")] = False,
-    name: Annotated[str | None, typer.Option(help="How the person is called. Default: the email's first part.")] = None,
+    email: Annotated[str, typer.Argument(help="The email address with which the person signs in.")],
+    role: Annotated[str, typer.Option(help="admin or employee.")],
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from standard input. Required.")
+    ] = False,
+    name: Annotated[str | None, typer.Option(help="The person's name. Default: the email up to the @.")] = None,
 ) -> None:
-    """Add a person who may sign in."""
+    """Add a person who may sign in, and print the new user's id."""
     from service.accounts.users import CannotAdd
-    from service.accounts.users import add_user as add
-
-    if not password_stdin:
-        _wrong("give --password-stdin and the password on standard input: on a command line others could read it")
-    try:
-        password = sys.stdin.buffer.readline().decode().rstrip("\r\n")
-    except UnicodeDecodeError:
-        _wrong("the password on standard input is not UTF-8")
-
-    async def run(core_database: Any) -> str:
-        return (await add(core_database, email, role, password, name)).id
+    from service.commands.users import print_added, read_password
 
     try:
-        print(_with_database(run))
+        password = read_password(from_stdin=password_stdin)
+        _exit(_with_database(lambda database: print_added(database, email, role=role, password=password, name=name)))
     except CannotAdd as refusal:
         _wrong(str(refusal))
 
 
 @audit.command()
 def replay(
-    job: str,
-    until: Annotated[str | None, typer.Option(help="Stop after this event number, or at this time (RFC 3339).")] = None,
+    job: Annotated[str, typer.Argument(help="The job's id.")],
+    until: Annotated[str | None, typer.Option(help="The last event to show, as an event number or a time (RFC 3339).")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print a job's history: each event, and the state of the job after it.
+    """Print a job's history: each event, and the job's state after it.
 
-    Of a broken history it prints all up to the break, and the break. Exit status 1 for that, and for an unknown job.
+    If the history is broken, it prints the events before the break, and the fault.
+    Exit status 1 if the history is broken or the job is unknown.
     """
     from service.commands.audit import print_replay, read_job_id, read_until
 
@@ -220,25 +226,27 @@ def replay(
 
 @audit.command()
 def verify(
-    job: Annotated[str | None, typer.Option(help="Only this job.")] = None,
+    job: Annotated[str | None, typer.Option(help="Verify only the job with this id.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fold every event again, compare with what people are shown, check the log, its order and its guard.
+    """Verify the log: recompute every job from its events and compare with the stored view.
 
-    Reads only. Exit status 0: nothing was found; 1: something was, each under its name; 2: it could not be verified.
+    It also checks the log's order and its append-only guard. It changes nothing.
+    Exit status 0: no findings. 1: findings, which are printed by name.
+    2: the verification could not finish.
     """
     from service.commands.audit import print_verification, read_job_id
 
     job_id = None if job is None else read_job_id(job)
-    with _unverified():
+    with _failure_is_status_2():
         _exit(_with_database(lambda database: print_verification(database, job_id, as_json=as_json)))
 
 
 @audit.command()
 def export(
-    after: Annotated[int, typer.Option(min=0, help="Only events behind this position.")] = 0,
+    after: Annotated[int, typer.Option(min=0, help="Export only events with a higher position than this.")] = 0,
 ) -> None:
-    """Write the whole log in order as NDJSON, an event a line."""
+    """Write the whole log to standard output, in order: NDJSON, one event per line."""
     from service.commands.audit import print_log
 
     with contextlib.suppress(BrokenPipeError):
@@ -248,13 +256,13 @@ def export(
 @projections.command()
 def rebuild(
     skip_broken: Annotated[
-        bool, typer.Option("--skip-broken", help="Leave the rows of jobs whose history is broken as they are, and go on.")
+        bool, typer.Option("--skip-broken", help="Keep the rows of jobs with a broken history unchanged, and rebuild the rest.")
     ] = False,
 ) -> None:
-    """Build the jobs view anew from the log, beside the live one, and swap them. The service may go on running.
+    """Rebuild the jobs view from the log, then swap it in. The service may keep running.
 
-    Where the history of a job is broken, nothing is swapped, unless --skip-broken says so. Of active jobs that may not be active
-    together, since the rule of their type has changed, the oldest has their unique key.
+    If any job has a broken history, it stops, except with --skip-broken.
+    If several active jobs claim the same unique key, the oldest one gets it.
     """
     from service.commands.audit import rebuild_jobs
 
@@ -286,22 +294,22 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
     try:
         return runner.run(work)
     finally:
-        # Closing waits for every task that there still is; one that swallows its cancellation goes with the process.
+        # `close` waits for all remaining tasks, so it is skipped if one of them swallows its cancellation: the process ends anyway.
         if runner.run(_all_others_end()):
             runner.close()
 
 
 async def _all_others_end() -> bool:
-    """Whether all tasks that are left hear that they are cancelled."""
+    """Cancel all other tasks. Whether all of them end within `CANCEL_WITHIN`."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()
-    return not others or not (await asyncio.wait(others, timeout=LEFT_ALONE_AFTER))[1]
+    return not others or not (await asyncio.wait(others, timeout=CANCEL_WITHIN))[1]
 
 
 @contextlib.contextmanager
-def _complaining() -> Iterator[None]:
-    """What a person can mend is one clear line, without a trace."""
+def _errors_in_one_line() -> Iterator[None]:
+    """Print an error that a person can correct as one line without a traceback, and exit with its status."""
     from events.database_faults import UnsuitableDatabase
     from migrations.connection import UnsuitableDatabase as CannotMigrate
 
@@ -318,16 +326,16 @@ def _complaining() -> Iterator[None]:
     except asyncio.CancelledError:
         _fail("stopped without waiting")
     except Exception as error:
-        complaint = _complaint(error)
-        if complaint is None:
+        explained = _explained(error)
+        if explained is None:
             print(plain_lines(scrubbed("".join(traceback.format_exception(error)).rstrip())), file=sys.stderr)
             raise SystemExit(1) from error
-        status, line = complaint
+        status, line = explained
         _end(status, line)
 
 
-def _complaint(error: Exception) -> tuple[int, str] | None:
-    """The exit status, and what a person can do about it; None for a fault of ours."""
+def _explained(error: Exception) -> tuple[int, str] | None:
+    """The exit status and a line that tells a person the remedy; None if the error is a fault of this program."""
     from events.database import is_away
     from events.database_check import causes, first_line
     from events.database_faults import fault
@@ -340,24 +348,27 @@ def _complaint(error: Exception) -> tuple[int, str] | None:
         if line := fault(cause):
             return 2, f"DATABASE_URL: {line}"
         if isinstance(cause, Exception) and is_away(cause):
-            return 1, f"DATABASE_URL: the database does not answer any more ({first_line(cause)}): try again"
+            return 1, f"DATABASE_URL: the database no longer answers ({first_line(cause)}): try again"
     return None
 
 
 @contextlib.contextmanager
-def _unverified() -> Iterator[None]:
-    """Whatever keeps an audit from its end is status 2: 1 says that it found something."""
+def _failure_is_status_2() -> Iterator[None]:
+    """Exit with status 2 if a verification cannot finish, because status 1 means that it found something."""
     try:
         yield
     except (typer.Exit, ConfigError, asyncio.CancelledError):
         raise
     except Exception as error:
-        _, line = _complaint(error) or (2, f"could not verify: {type(error).__name__}: {error}")
+        _, line = _explained(error) or (2, f"the verification could not finish: {type(error).__name__}: {error}")
         _wrong(line)
 
 
 def _misused(error: typer.TyperException) -> NoReturn:
-    """Typer would print the arguments as they are, whatever they hold. Its message is empty where it has printed the help."""
+    """Print a usage error. Typer itself would print an argument's control characters to the terminal.
+
+    The message is empty if Typer has already printed the help.
+    """
     message = error.format_message()
     if not message:
         raise SystemExit(2)

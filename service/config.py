@@ -1,7 +1,7 @@
-"""The settings of a process: the only file that reads the environment, once, at the start.
+"""The settings of a process. Only this file reads the environment, once, at the start.
 
-What is missing or malformed is a `ConfigError` of one line that begins with the variable's name. A secret never stands in such
-a line, nor in a settings object's `repr`.
+A missing or malformed variable raises `ConfigError` with one line that begins with the variable's name. That line and the `repr` of
+the settings never contain a secret.
 """
 
 import base64
@@ -29,12 +29,12 @@ JWT_SECRET_BYTES = 32
 
 
 class ConfigError(Exception):
-    """The environment is not fit to start with. The message is one line that names the variable."""
+    """A variable is missing or malformed. The message is one line that names the variable and the rule."""
 
 
 def _url(*schemes: str) -> AfterValidator:
     def check(value: str) -> str:
-        # The value may hold a password: it is not repeated.
+        # The message does not repeat the value, because it may hold a password.
         wanted = " or ".join(f"{scheme}://…" for scheme in schemes)
         try:
             parts = urlsplit(value)
@@ -58,7 +58,7 @@ def _database_url(value: str) -> str:
 
 def _for_a_header(value: str) -> str:
     if not (value.isascii() and value.isprintable()):
-        raise ValueError("must be printable ASCII: it is sent in a header (is there a line break at its end?)")
+        raise ValueError("must be printable ASCII, because it is sent in a header (is there a line break at its end?)")
     return value
 
 
@@ -77,7 +77,7 @@ def _base64(value: str) -> str:
 
 
 def _proxy(value: str) -> str:
-    # The value may hold a password: it is not repeated.
+    # The message does not repeat the value, because it may hold a password.
     value = value if "://" in value else f"http://{value}"
     try:
         parts = urlsplit(value)
@@ -103,13 +103,13 @@ def _certificates(value: Path) -> Path:
         trusting(value)
     except OSError as error:
         reason = "has no certificate in it" if isinstance(error, ssl.SSLError) else f"cannot be read ({error.strerror})"
-        raise ValueError(f"must be a PEM file with the authorities to trust: {value} {reason}") from None
+        raise ValueError(f"must be a PEM file with the certificate authorities to trust: {value} {reason}") from None
     return value
 
 
 def _readable_file(value: Path) -> Path:
     if not value.is_file() or not os.access(value, os.R_OK):
-        raise ValueError(f"is not a file that can be read: {value}")
+        raise ValueError(f"must be a readable file: {value} is not")
     return value
 
 
@@ -121,7 +121,7 @@ Secret = Field(default=None, repr=False)
 
 
 class Settings(BaseSettings):
-    """One field for each variable (README, Configuration)."""
+    """One field for each environment variable. `.env.example` explains them."""
 
     model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, extra="ignore", hide_input_in_errors=True)
 
@@ -161,6 +161,7 @@ class Settings(BaseSettings):
 
     @property
     def outgoing(self) -> Outgoing:
+        """How to connect to Chatwork and the language model: the proxy and the trusted certificates."""
         return Outgoing(self.https_proxy, self.no_proxy, self.ssl_cert_file)
 
     @property
@@ -169,7 +170,7 @@ class Settings(BaseSettings):
 
     @property
     def chatwork_sandbox(self) -> bool:
-        """Whether the built-in sandbox stands in for Chatwork: in development, with nothing said about the real one."""
+        """Whether the built-in sandbox replaces Chatwork: in development, if no variable names the real one."""
         chosen = self.chatwork_api_token is not None or "chatwork_api_base_url" in self.model_fields_set
         return self.app_env == "development" and not chosen
 
@@ -190,7 +191,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _migrates_what_it_uses(self) -> Self:
         if self.migrate_database_url is not None and self.database_url is None:
-            raise ValueError("MIGRATE_DATABASE_URL needs DATABASE_URL beside it: it is the direct way to the same database")
+            raise ValueError("MIGRATE_DATABASE_URL is a direct address of the database in DATABASE_URL: set DATABASE_URL too")
         return self
 
     @model_validator(mode="after")
@@ -205,12 +206,12 @@ class Settings(BaseSettings):
         if self.chatwork_rate_limit > CHATWORK_LIMIT:
             raise ValueError(f"CHATWORK_RATE_LIMIT must be at most {CHATWORK_LIMIT} in production")
         if self.chatwork_sandbox_data is not None:
-            raise ValueError("CHATWORK_SANDBOX_DATA is refused in production: there is no sandbox there")
+            raise ValueError("CHATWORK_SANDBOX_DATA must not be set in production, because there is no sandbox there")
         return self
 
 
 def without_effect(settings: Settings) -> list[str]:
-    """The variables that were set and do nothing yet."""
+    """The names of the set variables that have no effect yet."""
     names = [name for name in settings.model_fields_set if name.startswith(("chatwork_auto_sync_", "chatwork_webhook_"))]
     return sorted(name.upper() for name in names if getattr(settings, name) not in (None, False))
 
@@ -219,7 +220,7 @@ SECRET_IN_A_QUERY = frozenset({"password", "sslpassword", "ssl_password", "token
 
 
 def secrets_of(settings: Settings) -> set[str]:
-    """The values that must appear nowhere: keys and tokens, and the passwords in addresses."""
+    """The values that no output may contain: keys, tokens, and the passwords in addresses."""
     found: set[str] = set()
     for name, field in Settings.model_fields.items():
         value = getattr(settings, name)
@@ -239,8 +240,10 @@ def _secrets_in_address(address: str) -> set[str]:
 
 
 def load_settings() -> Settings:
-    """The settings as the environment has them now. From here on their secrets are left out of all that is logged, stored or
-    printed. Raises `ConfigError`."""
+    """Read the settings from the environment. Raises `ConfigError`.
+
+    From now on their secrets are removed from everything that is logged, stored or printed.
+    """
     settings = _read_environment()
     hide(secrets_of(settings))
     return settings
@@ -248,18 +251,18 @@ def load_settings() -> Settings:
 
 def _read_environment() -> Settings:
     try:
-        # By custom both spellings are known, and the small one counts: curl, Python and Go do so too.
-        small: dict[str, Any] = {name: os.environ[name] for name in ("https_proxy", "no_proxy") if os.environ.get(name)}
-        return Settings(**small)
+        # The lower-case spelling takes precedence, as in curl, Python and Go.
+        lower_case: dict[str, Any] = {name: os.environ[name] for name in ("https_proxy", "no_proxy") if os.environ.get(name)}
+        return Settings(**lower_case)
     except ValidationError as error:
         raise ConfigError(_line(error)) from None
 
 
 def _line(error: ValidationError) -> str:
-    """Its first complaint, in one line."""
-    complaint = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    message = complaint["msg"].removeprefix("Value error, ")
-    if not complaint["loc"]:
+    """The first fault that pydantic found, in one line that begins with the variable's name."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    message = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:
         return message
     message = message.replace("Input should be", "must be").replace("Input", "it")
-    return f"{str(complaint['loc'][0]).upper()} {message.split(', unable to')[0]}"
+    return f"{str(first['loc'][0]).upper()} {message.split(', unable to')[0]}"

@@ -1,4 +1,4 @@
-"""Whether the database is the one that this version needs: its schema, the role's rights on it, and how safely it writes."""
+"""Check that the database fits this version: its schema, the role's rights, and its durability settings."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from events.database_faults import UnsuitableDatabase
 from migrations.migrate import newest_revision
 from migrations.schema import ROW_TYPES, TABLES, columns, rights
 
-NAMED = 3  # of what is missing
+NAMED = 3  # missing things that a message names
 
 LOOK = """
 with wanted as (
@@ -33,14 +33,17 @@ REVISION = "select max(version_num) from alembic_version"
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """`fault` is what no waiting mends, or None; `warnings` are what an operator should know. A line each, for a person."""
+    """The result of the check, in lines for an operator.
+
+    `fault` is None, or a reason why the process must not run, which waiting does not cure.
+    """
 
     fault: str | None
     warnings: list[str]
 
 
 async def look_at(database: Database, *, production: bool) -> Readiness:
-    """Raises what the database raises."""
+    """Check the database. Raises the errors of the database."""
     async with database.raw() as connection:
         seen = await _look(connection)
         fault = _fault(seen)
@@ -52,18 +55,18 @@ async def look_at(database: Database, *, production: bool) -> Readiness:
     warnings = []
     if revision > newest_revision():
         warnings.append(
-            f"the schema is at {revision}, newer than {newest_revision()}, which this version knows: upgrade this process too"
+            f"the schema is at {revision}, which is newer than this version ({newest_revision()}): upgrade this process too"
         )
     if production and seen["unsafe"]:
         warnings.append(
-            f"PostgreSQL runs with {' and '.join(seen['unsafe'])} off: after a power cut accepted jobs may be lost, or all; switch"
-            " it on in postgresql.conf"
+            f"PostgreSQL runs with {' and '.join(seen['unsafe'])} off, so a power cut may lose accepted jobs or the whole database:"
+            " switch it on in postgresql.conf"
         )
     return Readiness(None, warnings)
 
 
 async def refuse_what_is_unsuitable(database: Database, *, production: bool) -> list[str]:
-    """At the start of a process. Returns the warnings. Raises `UnsuitableDatabase`."""
+    """Check the database at the start of a process and return the warnings. Raises `UnsuitableDatabase`."""
     readiness = await look_at(database, production=production)
     if readiness.fault is not None:
         raise UnsuitableDatabase(readiness.fault)
@@ -81,11 +84,11 @@ async def _look(connection: Connection) -> Record:
 def _fault(seen: Record) -> str | None:
     if seen["elsewhere"] is not None:
         return (
-            f"the tables lie in schema {seen['elsewhere']}, where the role {seen['role']} does not look or may not"
+            f"the tables are in schema {seen['elsewhere']}, which the role {seen['role']} may not use or does not search"
             f" (its search_path: {seen['search_path']}): run `rireki migrate --app-role`, and put that schema on its search_path"
         )
     if seen["missing"]:
-        return f"the schema lacks {_few(seen['missing'])}: run `rireki migrate`, or restore what was changed by hand"
+        return f"the schema lacks {_few(seen['missing'])}: run `rireki migrate`, or undo the changes that were made by hand"
     if seen["refused"]:
         return (
             f"the role {seen['role']} lacks {_few(seen['refused'])}: run `rireki migrate --app-role <role>` as the owner of the"

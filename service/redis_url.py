@@ -1,4 +1,4 @@
-"""REDIS_URL: what may stand in it, by redis-py's rules. The address may hold a password, so no complaint repeats a part of it."""
+"""Check REDIS_URL by redis-py's rules. Messages repeat no part of it, because it may hold a password."""
 
 import contextlib
 import math
@@ -12,9 +12,11 @@ ENCODE = "write them percent-encoded (%23 for #, %2F for /, %3F for ?, %40 for @
 
 
 def checked_redis_url(value: str) -> str:
-    """Raises `ValueError` for what redis-py would not take, or would take for something else than was meant."""
+    """The address, if redis-py accepts it and reads it as it was meant. Raises `ValueError`."""
     if "#" in value:
-        raise ValueError(f"has a # in it, which ends an address. If it belongs to the password or the user, {ENCODE}")
+        raise ValueError(
+            f"must not contain a #, which ends an address. If its password or user has reserved characters, {ENCODE}"
+        )
     try:
         parts = urlsplit(value)
         _ = parts.port
@@ -23,7 +25,7 @@ def checked_redis_url(value: str) -> str:
     if parts.scheme not in ("redis", "rediss", "unix") or any(map(str.isspace, value)):
         raise ValueError(SHAPE)
     if "@" in parts.path + parts.query and parts.scheme != "unix":
-        raise ValueError(f"has an @ behind its host. If its password or user has reserved characters, {ENCODE}")
+        raise ValueError(f"must not contain an @ after its host. If its password or user has reserved characters, {ENCODE}")
     if parts.scheme == "unix":
         if not parts.path.strip("/") or parts.hostname:
             raise ValueError("must name its socket by an absolute path, as in unix:///run/redis/redis.sock?db=0")
@@ -40,20 +42,20 @@ def _check_options(scheme: str, query: str) -> None:
     for name, given in parse_qsl(query, keep_blank_values=True):
         shown = name if re.fullmatch(r"[a-z_]{1,40}", name) else "that stands first"
         if name in seen:
-            raise ValueError(f"has the option {shown} twice")
+            raise ValueError(f"has the option {shown} twice: remove one")
         seen.add(name)
         if name == "socket_keepalive" and scheme == "unix":
-            raise ValueError(f"has the option {shown}, which is for TCP, and not for unix://")
+            raise ValueError(f"has the option {shown}, which is for TCP: remove it from a unix:// address")
         if name in OPTIONS:
             fits, rule = OPTIONS[name]
         elif name in TLS_OPTIONS and scheme != "rediss":
-            raise ValueError(f"has the option {shown}, which is for TLS: that needs rediss:// instead of {scheme}://")
+            raise ValueError(f"has the option {shown}, which is for TLS: use rediss:// instead of {scheme}://, or remove it")
         elif name in TLS_OPTIONS:
             fits, rule = TLS_OPTIONS[name]
         else:
             known = [*OPTIONS, *(TLS_OPTIONS if scheme == "rediss" else ())]
-            raise ValueError(f"has the option {shown}, which is not supported. Those that are: {', '.join(known)}")
-        # redis-py decodes it twice: once with the query, once more by itself.
+            raise ValueError(f"has the option {shown}, which is not supported. The supported ones are: {', '.join(known)}")
+        # redis-py decodes a value twice: with the whole query, and then alone.
         if not fits(unquote(given)):
             raise ValueError(f"has the option {shown}, which must be {rule}")
 
@@ -93,7 +95,7 @@ OPTIONS: dict[str, Rule] = {
     "username": TEXT,
     "password": TEXT,
     "client_name": (lambda text: re.fullmatch(r"[!-~]+", text) is not None, "printable ASCII without blanks"),
-    # An idle worker waits for a second in one command.
+    # An idle worker sends a command that blocks for one second, so a shorter timeout would break it.
     "socket_timeout": (_is_seconds(2), "a number of seconds, 2 or more"),
     "socket_connect_timeout": (_is_seconds(0.1), "a number of seconds, 0.1 or more"),
     "socket_keepalive": YES_OR_NO,

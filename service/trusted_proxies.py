@@ -1,7 +1,7 @@
-"""Who a request really comes from, where proxies that we trust stand in front of us.
+"""Find the client's address of a request that came through trusted proxies.
 
-A proxy appends the address that it was called from to `X-Forwarded-For`. So the list is read from its end, and only as far as
-trusted proxies wrote it: whatever a client sends itself stands further to the left.
+A proxy appends the address of its own client to `X-Forwarded-For`. So the list is read from its end, and only as far as trusted
+proxies wrote it, because entries further left may be forged by the client.
 """
 
 import functools
@@ -19,13 +19,15 @@ MAPPED = 96  # bits before the IPv4 address in ::ffff:1.2.3.4
 
 @dataclass(frozen=True, slots=True)
 class TrustedProxies:
+    """The networks of TRUSTED_PROXIES."""
+
     networks: tuple[Network, ...]
 
     def trust(self, address: Address) -> bool:
         return any(address in network for network in self.networks)
 
     def apply(self, scope: Scope) -> None:
-        """Makes `client` and `scheme` of this request those of the client, where a trusted proxy tells them."""
+        """Set `client` and `scheme` in the scope of a request to those that a trusted proxy reports."""
         peer = read_address(scope["client"][0]) if scope["client"] else None
         if peer is None:
             return
@@ -39,8 +41,10 @@ class TrustedProxies:
         scope["client"] = (str(client), scope["client"][1] if client == peer else 0)
 
     def _client(self, peer: Address, forwarded_for: Sequence[str]) -> Address:
-        """The rightmost address that is not trusted. An entry that is no address ends the search: the proxy before it is the last
-        of whom anything is known."""
+        """The rightmost address that is not trusted.
+
+        An entry that is no address ends the search, and the address before it is the result.
+        """
         client = peer
         for entry in reversed(forwarded_for):
             address = read_address(_without_port(entry))
@@ -53,7 +57,7 @@ class TrustedProxies:
 
 
 def read_trusted_proxies(text: str) -> TrustedProxies:
-    """`none`, or addresses and networks with commas between. Raises `ValueError` that names the entry."""
+    """Read `none`, or addresses and networks separated by commas. Raises `ValueError`, which names the bad entry."""
     if text.strip().lower() == "none":
         return TrustedProxies(())
     return TrustedProxies(tuple(_network(entry.strip()) for entry in text.split(",")))
@@ -61,7 +65,7 @@ def read_trusted_proxies(text: str) -> TrustedProxies:
 
 @functools.lru_cache(maxsize=4096)
 def read_address(text: str) -> Address | None:
-    """An IPv4 address within an IPv6 one is the IPv4 address; a zone (`%eth0`) says nothing about who it is."""
+    """The address in `text`, or None. An IPv4-mapped IPv6 address becomes IPv4, and a zone (`%eth0`) is dropped."""
     try:
         address = ip_address(text.partition("%")[0])
     except ValueError:
@@ -70,7 +74,7 @@ def read_address(text: str) -> Address | None:
 
 
 def counted_as(address: str) -> str:
-    """Whom a limit by address counts: an IPv6 customer has a whole /64 to choose addresses from."""
+    """The key by which a limit counts an address: for IPv6 its /64, because a customer has a whole /64."""
     read = read_address(address)
     return str(ip_network((read, 64), strict=False)) if isinstance(read, IPv6Address) else str(read or address)
 
@@ -80,8 +84,8 @@ def _network(entry: str) -> Network:
         network = ip_network(entry)
     except ValueError:
         raise ValueError(
-            f"must be `none`, or IP addresses and networks with commas between, such as 10.0.0.5,192.168.0.0/16: {entry!r:.60} is"
-            " none (a network's bits after its prefix are zero)"
+            f"must be `none`, or IP addresses and networks separated by commas, such as 10.0.0.5,192.168.0.0/16: {entry!r:.60} is"
+            " neither (a network's bits after its prefix must be zero)"
         ) from None
     if isinstance(network, IPv6Network) and network.prefixlen >= MAPPED:
         mapped = network.network_address.ipv4_mapped
@@ -91,13 +95,13 @@ def _network(entry: str) -> Network:
 
 
 def _values(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> list[str]:
-    """All of them in order, from however many lines."""
+    """The comma-separated values of all headers with this name, in order."""
     lines = [value.decode("latin-1") for header, value in headers if header == name]
     return [entry.strip() for entry in ",".join(lines).split(",")] if lines else []
 
 
 def _without_port(entry: str) -> str:
-    """`1.2.3.4:5678`, `[::1]:99`, `[::1]` or a bare address."""
+    """The address in `1.2.3.4:5678`, `[::1]:99`, `[::1]` or a bare address."""
     entry = entry.strip('"')
     if entry.startswith("["):
         return entry[1:].partition("]")[0]

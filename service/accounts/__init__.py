@@ -1,7 +1,7 @@
-"""People, their passwords and the secrets kept in files.
+"""Users, sign-in and tokens.
 
-secret_file.py    small secrets kept in files under RIREKI_HOME
-sign_in_limit.py  limits the tries to sign in, over all processes
-sign_in_queue.py  the line before the two that verify passwords
-users.py          people who may sign in, and their tokens
+secret_file.py    secrets kept in files under RIREKI_HOME, such as the signing key
+sign_in_limit.py  limits how often an address may try to sign in, over all processes
+sign_in_queue.py  the bounded queue of sign-ins that wait for a password hasher
+users.py          adds users, verifies passwords, issues and checks tokens
 """

@@ -1,4 +1,4 @@
-"""Small secrets kept in files under RIREKI_HOME."""
+"""Secrets kept in files under RIREKI_HOME, such as the signing key of development."""
 
 import os
 import secrets
@@ -9,8 +9,12 @@ from service.config import JWT_SECRET_BYTES, ConfigError, Settings, _long_enough
 
 
 def jwt_secret(settings: Settings) -> str:
-    """The key that signs tokens: the given one; in development a random one kept under RIREKI_HOME, so that who is signed in
-    stays so over a restart; in tests a random one. Raises `ConfigError`."""
+    """The key that signs tokens: JWT_SECRET if it is set, else a random one.
+
+    In development the random key is kept under RIREKI_HOME, so that people stay signed in after a restart.
+
+    Raises: `ConfigError` if the file cannot be used.
+    """
     if settings.jwt_secret is not None:
         return settings.jwt_secret
     if settings.app_env != "development":
@@ -23,12 +27,14 @@ def jwt_secret(settings: Settings) -> str:
     except OSError as error:
         raise ConfigError(f"RIREKI_HOME: cannot keep the signing key in {path}: {error.strerror}") from error
     except ValueError as error:
-        raise ConfigError(f"JWT_SECRET is not set, and {path} is damaged ({error}): delete it") from error
+        raise ConfigError(f"JWT_SECRET is not set, and {path} is damaged ({error}): delete that file") from error
 
 
 def keep_secret(path: Path, fresh: str) -> str:
-    """The text of the file; where there is none, `fresh`, written with mode 0600. Of two processes at once the first one's text
-    is kept, and both return it. Raises `OSError`."""
+    """The text of the file. If there is no file, `fresh` is written to it with mode 0600 and returned.
+
+    If two processes write at once, the first one's text is kept and both return it. Raises `OSError`.
+    """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         written = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
@@ -37,7 +43,7 @@ def keep_secret(path: Path, fresh: str) -> str:
             file.flush()
             os.fsync(file.fileno())
         try:
-            # Whoever links first wins, and everybody reads the winner's whole file.
+            # `link` fails if the file exists, so the first process wins, and the others read its whole text.
             os.link(written, path)
         except FileExistsError:
             pass

@@ -1,4 +1,4 @@
-"""Limits the tries to sign in, over all processes."""
+"""Limit how often an address may try to sign in, over all processes."""
 
 import asyncio
 import contextlib
@@ -17,32 +17,34 @@ from service.accounts.sign_in_queue import SignInLine
 
 T = TypeVar("T")
 
-# Requests from one address, whatever they hold. (An IPv6 address counts as its /64.)
+# All requests to sign in from one address, valid or not. (An IPv6 address counts as its /64.)
 FOR_ALL_REQUESTS = RateLimitItemPerMinute(300)
-# Wrong passwords from one address: for one email, and for all of them.
+# Wrong passwords from one address, for one email and for all emails, in 5 minutes.
 FOR_ONE_EMAIL = RateLimitItemPerMinute(10, 5)
 FOR_ALL_EMAILS = RateLimitItemPerMinute(100, 5)
 
-REDIS_WITHIN = 0.5  # seconds
-REDIS_RESTS = 5.0  # seconds without asking it, after it has not answered
+REDIS_WITHIN = 0.5  # seconds that Redis has to answer
+REDIS_RESTS = 5.0  # seconds without a request to Redis, after it has not answered
 
 Allow = Callable[[MovingWindowRateLimiter, RateLimitItem, str], Awaitable[bool]]
 
 REDIS_AWAY = (StorageError, TimeoutError, TypeError, ValueError)
-"""The latter two are raised by what somebody else has put in the place of our keys."""
+"""Errors after which Redis counts as away. The latter two are raised if a key of ours holds foreign data."""
 
 
 class TooManyTries(Exception):
-    """One try too many. `retry_after` says in how many seconds another one is allowed."""
+    """A limit is reached. `retry_after` is the number of seconds until the next try is allowed."""
 
     def __init__(self, retry_after: int) -> None:
-        super().__init__(f"too many tries, the next one in {retry_after} s")
+        super().__init__(f"too many tries to sign in: try again in {retry_after} s")
         self.retry_after = retry_after
 
 
 class SignInLimit:
-    """Counts tries to sign in: here, and where there is Redis over all processes. While Redis is away each process goes on with its
-    own count, so that nobody is kept out and no limit is lifted."""
+    """Counts the tries to sign in, in this process and, with Redis, over all processes.
+
+    While Redis is away each process uses its own count, so people can still sign in and a limit still holds.
+    """
 
     def __init__(self, redis_url: str | None) -> None:
         self.line = SignInLine()
@@ -57,36 +59,36 @@ class SignInLimit:
             self._shared = MovingWindowRateLimiter(storage)
 
     async def request(self, address: str) -> None:
-        """One more request, of which nothing has been read yet. Raises `TooManyTries`."""
+        """Count a request before its body is read. Raises `TooManyTries`."""
         await self._must(MovingWindowRateLimiter.hit, FOR_ALL_REQUESTS, address)
 
     async def count(self, address: str, email: str) -> None:
-        """One more try, before its password is hashed. Raises `TooManyTries`."""
+        """Count a try before its password is hashed. Raises `TooManyTries`."""
         await self._must(MovingWindowRateLimiter.test, FOR_ALL_EMAILS, address)
         await self._must(MovingWindowRateLimiter.hit, FOR_ONE_EMAIL, f"{address} {email}")
 
     async def wrong(self, address: str) -> None:
-        """The password was wrong. Right ones don't count against the others behind the same address."""
+        """Count a wrong password. Right ones are not counted, because many people may share one address."""
         with contextlib.suppress(TooManyTries):
             await self._must(MovingWindowRateLimiter.hit, FOR_ALL_EMAILS, address)
 
     async def forget(self, address: str, email: str) -> None:
-        """The password was right: those before it were slips."""
+        """Reset the count of this email after a right password."""
         name = f"{address} {email}"
         await self._here.clear(FOR_ONE_EMAIL, name)
         await self._asked(lambda shared: shared.clear(FOR_ONE_EMAIL, name))
 
     async def _must(self, allow: Allow, limit: RateLimitItem, name: str) -> None:
         async def reset(limiter: MovingWindowRateLimiter) -> float | None:
-            """When the window has room again; None if it has."""
+            """None if another try is allowed, else the Unix time at which it will be."""
             return None if await allow(limiter, limit, name) else (await limiter.get_window_stats(limit, name)).reset_time
 
-        again = await reset(self._here) or await self._asked(reset)
-        if again is not None:
-            raise TooManyTries(max(1, math.ceil(again - time.time())))
+        allowed_at = await reset(self._here) or await self._asked(reset)
+        if allowed_at is not None:
+            raise TooManyTries(max(1, math.ceil(allowed_at - time.time())))
 
     async def _asked(self, ask: Callable[[MovingWindowRateLimiter], Awaitable[T]]) -> T | None:
-        """What the count over all processes says; None while it is away."""
+        """The result of `ask` on the count in Redis; None without Redis, or while it is away."""
         if self._shared is None or time.monotonic() < self._shared_rests_until:
             return None
         try:

@@ -1,6 +1,8 @@
-"""The line before the two that verify passwords. One verification takes 64 MiB and a core, so the line is short: whoever finds it
-full is told at once to come again. One address may take only a part of it, and addresses take turns, so that a crowd from one does
-not keep the others waiting."""
+"""The bounded queue of sign-ins that wait for a password hasher.
+
+One verification takes 64 MiB and a core, so the queue is short: a sign-in that finds it full is rejected at once. One address may
+fill only a part of it, and addresses take turns, so that a flood from one address does not delay the others.
+"""
 
 import asyncio
 import contextlib
@@ -14,10 +16,12 @@ WAITS_AT_MOST = 10.0  # seconds
 
 
 class LineFull(Exception):
-    """Too many sign in at this moment."""
+    """The queue is full, or the wait took too long. Another try may succeed."""
 
 
 class SignInLine:
+    """The queue of one process. `place` bounds its length; `hasher` bounds the verifications at once."""
+
     def __init__(self) -> None:
         self._of: Counter[str] = Counter()
         self._free = HASHERS
@@ -25,7 +29,7 @@ class SignInLine:
 
     @contextlib.contextmanager
     def place(self, address: str) -> Iterator[None]:
-        """A place in the line, while the block lasts. Raises `LineFull`."""
+        """Hold a place in the queue while the block lasts. Raises `LineFull`."""
         if self._of.total() >= HASHERS + MOST_WAITING or self._of[address] >= MOST_OF_ONE_ADDRESS:
             raise LineFull
         self._of[address] += 1
@@ -38,7 +42,7 @@ class SignInLine:
 
     @contextlib.asynccontextmanager
     async def hasher(self, address: str) -> AsyncIterator[None]:
-        """One of the two, while the block lasts. Raises `LineFull` where it takes too long."""
+        """Wait for a hasher and hold it while the block lasts. Raises `LineFull` after `WAITS_AT_MOST`."""
         if self._free:
             self._free -= 1
         else:
@@ -55,7 +59,7 @@ class SignInLine:
             async with asyncio.timeout(WAITS_AT_MOST):
                 await turn
         except (TimeoutError, asyncio.CancelledError) as error:
-            if turn.done() and not turn.cancelled():  # it came at the last moment, and nobody takes it
+            if turn.done() and not turn.cancelled():  # the hasher was given to this waiter, which no longer wants it
                 self._next()
             else:
                 self._leave(address, turn)
@@ -64,7 +68,7 @@ class SignInLine:
             raise
 
     def _next(self) -> None:
-        """The hasher is free for the address whose turn it is."""
+        """Give a free hasher to the first waiter of the address whose turn it is."""
         if not self._waiting:
             self._free += 1
             return

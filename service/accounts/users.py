@@ -1,8 +1,8 @@
-"""People who may sign in, and their tokens. The only SQL on `users` and `ended_tokens`.
+"""Users and their tokens. All SQL on `users` and `ended_tokens` is here.
 
-A token is a JWT, but a request is let in only if its user still exists and it has not been ended: one query, whose answer is kept
-for `FRESH` seconds. So a logout, a deletion or a change of role takes effect everywhere within that time. Tokens that are asked
-for while a query is under way are asked for together in the next: a thousand streams ask as often as a few.
+A token is a JWT. A query also checks that its user still exists and that the token was not ended by a logout. The result is cached
+for `FRESH` seconds, so a logout, a deletion or a change of role takes effect everywhere within that time. Tokens that are checked
+while a query is running share the next query, so a thousand streams cause as many queries as a few.
 """
 
 import asyncio
@@ -26,14 +26,14 @@ from service.accounts.sign_in_queue import SignInLine
 from service.live.batch_loader import BatchLoader
 
 TOKEN_LIFE = timedelta(hours=12)
-FRESH = 3.0  # seconds
-KNOWN_WITHIN = 5.0  # seconds in which the database must say whose token it is
-MOST_REMEMBERED = 10_000  # tokens
+FRESH = 3.0  # seconds that the user of a token is cached
+KNOWN_WITHIN = 5.0  # seconds that the database has to answer a query
+MOST_REMEMBERED = 10_000  # tokens in the cache
 LONGEST_TOKEN = 4096  # characters
-LATEST_EXPIRY = 253_402_300_799  # the end of the year 9999: no later time can be stored
+LATEST_EXPIRY = 253_402_300_799  # Unix seconds: the end of the year 9999, the latest time that Python can hold
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 1024  # characters
 
-# Emails that were stored before they were normalised are found as they were typed.
+# `:typed` finds emails that were stored before emails were normalised.
 FIND = """
 select id, email, name, role, password_hash from users where lower(email) in (lower(:email), lower(:typed))
 order by lower(email) = lower(:email) desc
@@ -57,7 +57,7 @@ where not exists (select from ended_tokens e where e.id = asked.token_id)
 
 ALL = "select id, email, name, role from users order by lower(name), email"
 
-# Nothing where the password has been changed meanwhile.
+# Changes nothing if the password was changed in the meantime.
 REHASH = "update users set password_hash = :new where id = :id and password_hash = :old"
 
 END_TOKEN = """
@@ -65,7 +65,7 @@ with old as (delete from ended_tokens where expires_at < now())
 insert into ended_tokens (id, expires_at) values (:token_id, :expires_at) on conflict do nothing
 """
 
-# Verified for an unknown email, so that it takes the same time as a known one. Of the same parameters as `_hasher`'s.
+# Verified for an unknown email, so that it takes the same time as a known one. It has the same parameters as `_hasher`.
 NOBODYS_HASH = "$argon2id$v=19$m=65536,t=3,p=4$POLGdgIR4+cTlBOrcIUa6Q$TVTaeUkTohMxI7WsM4XeSJXzJbA1nh8L+IycIRGpClg"
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -92,49 +92,49 @@ class User:
 
 
 def normal_email(email: str) -> str:
-    """As it is stored, compared and counted: a full-width letter, `＠` or a space at an end makes no other person."""
+    """The form in which an email is stored, compared and counted: NFKC, trimmed, in lower case."""
     return unicodedata.normalize("NFKC", email).strip().lower()
 
 
 def normal_password(password: str) -> str:
-    """As it is hashed: the same password whichever keyboard typed it (NFKC, as RFC 8265 does for width and composition)."""
+    """The form in which a password is hashed: NFKC, so that it is the same from every keyboard (RFC 8265)."""
     return unicodedata.normalize("NFKC", password)
 
 
 class CannotAdd(Exception):
-    """A user that cannot be: the message says why."""
+    """The user cannot be added. The message names the fault and the rule."""
 
 
 async def add_user(database: Database, email: str, role: str, password: str, name: str | None = None) -> User:
-    """A new user. Without a name, the email's first part is shown. Raises `CannotAdd`."""
+    """Add a user. Without a name, the email up to the @ is used. Raises `CannotAdd`."""
     email = normal_email(email)
     name = (name or email.partition("@")[0]).strip()
     typed, password = password, normal_password(password)
     if not re.fullmatch(r"[^@\s\0]+@[^@\s\0]+", email) or len(email) > 254:
-        raise CannotAdd(f"{email!r} is not an email address")
+        raise CannotAdd(f"{email!r} is not an email address: give one like yamada@example.com, at most 254 characters")
     if role not in list(Role):
-        raise CannotAdd(f"{role!r} is not a role: it is admin or employee")
+        raise CannotAdd(f"{role!r} is not a role: use admin or employee")
     if len(typed) > LONGEST_PASSWORD or min(len(typed), len(password)) < SHORTEST_PASSWORD:
-        raise CannotAdd(f"a password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters")
+        raise CannotAdd(f"the password must have {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters")
     if "\0" in password:
-        raise CannotAdd("a password holds no NUL character: nobody could sign in with it")
+        raise CannotAdd("the password must not contain a NUL character, because nobody can type one")
     if not name or "\0" in name or len(name) > 200:
-        raise CannotAdd("a name has 1 to 200 characters")
+        raise CannotAdd("the name must have 1 to 200 characters, none of them NUL")
     user = User(str(uuid4()), email, name, Role(role))
     password_hash = await asyncio.to_thread(_hasher.hash, password)
     values = {"id": user.id, "email": email, "name": name, "role": role, "password_hash": password_hash}
     if await database.fetch_val(ADD, values) is None:
-        raise CannotAdd(f"{email} is a user already")
+        raise CannotAdd(f"there is already a user with the email {email}")
     return user
 
 
 async def nobody_yet(database: Database) -> bool:
-    """Whether nobody has ever been added."""
+    """Whether there are no users."""
     return not await database.fetch_val("select exists (select from users)")
 
 
 class Users:
-    """Who signs in, and whose token a request carries."""
+    """Signs users in, and finds the user of a token."""
 
     def __init__(self, database: Database, secret: str) -> None:
         self._database = database
@@ -143,8 +143,10 @@ class Users:
         self._current = BatchLoader(self._ask)
 
     async def sign_in(self, email: str, password: str, line: SignInLine, address: str) -> tuple[User, str] | None:
-        """The user and a new token; None where email and password don't belong together. `address` is whom the line counts. Raises
-        `LineFull`."""
+        """The user and a new token; None if the email is unknown or the password is wrong.
+
+        `address` is the client's, by which the queue counts. Raises `LineFull`.
+        """
         async with asyncio.timeout(KNOWN_WITHIN):
             row = await self._database.fetch_one(FIND, {"email": normal_email(email), "typed": email.strip()})
         async with line.hasher(address):
@@ -157,17 +159,18 @@ class Users:
         return user, self.new_token(user)
 
     async def _rehash(self, row: Row, new: str) -> None:
-        with contextlib.suppress(*AWAY):  # the next time will do as well
+        with contextlib.suppress(*AWAY):  # the next sign-in tries again
             async with asyncio.timeout(KNOWN_WITHIN):
                 await self._database.execute(REHASH, {"id": row["id"], "old": row["password_hash"], "new": new})
 
     def new_token(self, user: User) -> str:
+        """A new token for a user, valid for `TOKEN_LIFE`."""
         now = datetime.now(UTC)
         claims = {"sub": user.id, "jti": secrets.token_urlsafe(16), "iat": now, "exp": now + TOKEN_LIFE}
         return jwt.encode(claims, self._secret, algorithm="HS256")
 
     async def of_token(self, token: str) -> User | None:
-        """Whose token this is; None for one that is forged, expired or ended, or whose user is gone."""
+        """The user of a token; None if the token is forged, expired or ended, or its user no longer exists."""
         now = time.monotonic()
         known = self._known.get(token)
         if known is not None and now < known[1]:
@@ -183,7 +186,7 @@ class Users:
             "user_ids": [claims["sub"] for claims in claimed.values()],
             "token_ids": [claims["jti"] for claims in claimed.values()],
         }
-        # All who come meanwhile wait for this answer.
+        # The timeout is needed, because all requests that arrive in the meantime wait for this query.
         async with asyncio.timeout(KNOWN_WITHIN):
             rows = await self._database.fetch_all(CURRENT, values)
         users = {row["token_id"]: _user(row) for row in rows}
@@ -193,11 +196,11 @@ class Users:
         return current
 
     async def all(self) -> list[User]:
-        """Everybody, by name."""
+        """All users, ordered by name."""
         return [_user(row) for row in await self._database.fetch_all(ALL)]
 
     async def end_token(self, token: str) -> None:
-        """The token lets nobody in any more: here at once, in other processes within `FRESH` seconds."""
+        """End a token: at once in this process, and within `FRESH` seconds in others."""
         claims = self._claims(token)
         if claims is not None:
             expires_at = datetime.fromtimestamp(claims["exp"], UTC)
@@ -205,19 +208,21 @@ class Users:
             self._remember(token, None, time.monotonic() + FRESH)
 
     def _claims(self, token: str) -> dict[str, Any] | None:
-        """What a token of ours says; None for any other. It may be signed with our key by another program: each claim is checked
-        for what the database and the clock make of it."""
+        """The claims of a token that is ours; None for any other.
+
+        Another program may sign tokens with the same key, so each claim is checked before the database or the clock uses it.
+        """
         if len(token) > LONGEST_TOKEN:
             return None
         try:
             claims = jwt.decode(token, self._secret, algorithms=["HS256"], options={"require": ["sub", "jti", "exp"]})
         except (jwt.InvalidTokenError, RecursionError, ValueError, TypeError, OverflowError):
-            return None  # the latter four are the decoder's own words for a header or claims that are no sane JSON
+            return None  # the decoder raises the latter four for a malformed header or malformed claims
         return claims if _ours(claims) else None
 
     def _remember(self, token: str, user: User | None, until: float) -> None:
         if self._known.get(token, (None, until))[1] > until:
-            return  # it was ended while the query was under way
+            return  # the token was ended while the query was running
         if len(self._known) >= MOST_REMEMBERED:
             self._known.clear()
         self._known[token] = (user, until)
@@ -240,12 +245,14 @@ def _ours(claims: dict[str, Any]) -> bool:
 class _Verified:
     matches: bool
     rehashed: str | None = None
-    """What takes the place of an old hash: of a text that was not normalised, or of weaker parameters."""
+    """The new hash, if the old one is of a text that was not normalised, or has weaker parameters."""
 
 
 def _verify(password_hash: str, password: str) -> _Verified:
-    """A password beyond ASCII is also tried as it was typed and in the other forms that a keyboard gives it, because the hash may
-    be older than the normalisation."""
+    """Verify a password against a hash.
+
+    A password beyond ASCII is also tried as typed, and in NFC and NFD, because the hash may be older than the normalisation.
+    """
     normal = normal_password(password)
     forms = [normal, password, *(unicodedata.normalize(form, password) for form in ("NFC", "NFD"))]
     for text in dict.fromkeys(forms):

@@ -1,7 +1,8 @@
-"""What the commands of `rireki` do.
+"""The bodies of the commands whose options are declared in `service/cli.py`.
 
-audit.py       what `rireki audit` prints
-demo.py        the main job from end to end, with no hands
-operators.py   what `rireki workers`, `rireki pause` and `rireki resume` do
-plain_text.py  data as a terminal may show it
+audit.py       `rireki audit replay`, `verify`, `export`, and `rireki projections rebuild`
+demo.py        `rireki demo`
+operators.py   `rireki workers`, `rireki pause`, `rireki resume`
+plain_text.py  makes untrusted text safe to print to a terminal
+users.py       `rireki users add`
 """

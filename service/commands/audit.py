@@ -1,4 +1,7 @@
-"""What `rireki audit` prints: tables on a terminal, plain lines in a pipe, JSON where asked."""
+"""The commands `rireki audit` and `rireki projections rebuild`.
+
+They print tables to a terminal, tab-separated lines to a pipe, and JSON with --json. They return the exit status.
+"""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -40,7 +43,7 @@ from service.api.documents import event_json, job_json
 from service.commands.plain_text import plain_text, print_fields, print_json, shortened, visible
 from workers.registry import unique_key
 
-AT_ONCE = 1000
+AT_ONCE = 1000  # events read by one query of an export
 
 COLOURS = {
     Status.QUEUED: "yellow",
@@ -55,28 +58,33 @@ def read_job_id(text: str) -> str:
     try:
         return str(UUID(text))
     except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is not a job id") from error
+        raise typer.BadParameter(f"{text!r} is not a job id: give a UUID like 01939b1e-7c2a-7000-8000-0123456789ab") from error
 
 
 def read_until(text: str | None) -> int | datetime | None:
-    """An event's number or a time."""
+    """The value of --until: an event number, or a time with its zone. Raises `typer.BadParameter`."""
     if text is None:
         return None
     if text.isascii() and text.isdecimal():
         if int(text) == 0:
-            raise typer.BadParameter("events are numbered from 1")
+            raise typer.BadParameter("--until must be 1 or more, because events are numbered from 1")
         return int(text)
     try:
         time = datetime.fromisoformat(text)
     except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is neither an event's number nor a time like 2026-11-23T09:00:00Z") from error
+        raise typer.BadParameter(
+            f"--until must be an event number or a time like 2026-11-23T09:00:00Z, not {text!r}"
+        ) from error
     if time.tzinfo is None:
-        raise typer.BadParameter(f"{text!r} has no time zone: end it with Z or an offset")
+        raise typer.BadParameter(f"--until needs a time zone: {text!r} must end with Z or an offset like +09:00")
     return time
 
 
 async def print_replay(database: Database, job_id: str, until: int | datetime | None, *, as_json: bool) -> int:
-    """A job's events, each with the state after it, up to the break of a broken history. 1 for that, and for an unknown job."""
+    """Print a job's events, each with the job's state after it. A broken history ends with its fault.
+
+    Returns 1 if the history is broken or the job is unknown.
+    """
     history = await History(database).events(job_id)
     if not history:
         print(f"rireki: there is no job {job_id} in the log", file=sys.stderr)
@@ -104,7 +112,7 @@ async def print_replay(database: Database, job_id: str, until: int | datetime | 
 
 
 async def print_verification(database: Database, job_id: str | None, *, as_json: bool) -> int:
-    """What was found in the log and between log and view. 1 if there is anything, 2 if the one job is unknown."""
+    """Verify the log, or one job, and print the findings. Returns 1 if there are any, 2 if the job is unknown."""
     verified = await verify(database, job_id=job_id, unique_key=unique_key)
     if job_id is not None and verified.jobs == 0:
         print(f"rireki: there is no job {job_id}", file=sys.stderr)
@@ -125,21 +133,21 @@ async def print_verification(database: Database, job_id: str | None, *, as_json:
         for finding in verified.findings:
             print(visible(str(finding)))
         if verified.count > len(verified.findings):
-            print(f"{verified.count - len(verified.findings)} more are not listed")
+            print(f"{verified.count - len(verified.findings)} more findings are not listed")
         Console(highlight=False, soft_wrap=True).print(Text(_summary(verified), style="red" if verified.count else "green"))
     return 1 if verified.count else 0
 
 
 def _summary(verified: Verified) -> str:
     by_name = ", ".join(f"{name} {count}" for name, count in sorted(verified.counts.items()))
-    found = f"{verified.count} findings ({by_name})" if verified.count else "nothing differs"
+    found = f"{verified.count} findings ({by_name})" if verified.count else "no findings"
     covered = f"{verified.jobs} jobs, {verified.events} events, the last position is {verified.last_position}"
-    waiting = f", {verified.unsealed} events wait for their positions" if verified.unsealed else ""
+    waiting = f", {verified.unsealed} events have no position yet" if verified.unsealed else ""
     return f"{found}: {covered}{waiting}"
 
 
 async def rebuild_jobs(database: Database, *, skip_broken: bool) -> int:
-    """Makes the jobs view anew. 1 where it could not be done."""
+    """Rebuild the jobs view and print the result. Returns 1 if it was not rebuilt."""
     try:
         rebuilt = await rebuild_view(database, unique_key, skip_broken=skip_broken)
     except RebuildRefused as refusal:
@@ -147,18 +155,18 @@ async def rebuild_jobs(database: Database, *, skip_broken: bool) -> int:
         return 1
     except BrokenHistories as broken:
         print(
-            f"rireki: nothing was swapped, because the history of {len(broken.jobs)} jobs is broken. --skip-broken goes on with"
-            " the others and leaves the rows of these as they are:",
+            f"rireki: the view was not rebuilt, because {len(broken.jobs)} jobs have a broken history. With --skip-broken their"
+            " rows stay unchanged and the rest is rebuilt. The jobs are:",
             file=sys.stderr,
         )
         _print_broken(broken.jobs, sys.stderr)
         return 1
     print(f"the view was rebuilt: {rebuilt.jobs} jobs")
     if rebuilt.broken:
-        print(f"{len(rebuilt.broken)} jobs have a broken history and kept the rows that they had:")
+        print(f"{len(rebuilt.broken)} jobs have a broken history, so their rows are unchanged:")
         _print_broken(rebuilt.broken, sys.stdout)
     for job_id, key in rebuilt.without_key.items():
-        print(visible(f"job {job_id} has no unique key any more: an older active job has {key}"))
+        print(visible(f"job {job_id} no longer has a unique key, because an older active job holds {key}"))
     return 0
 
 
@@ -168,12 +176,18 @@ def _print_broken(jobs: dict[str, BrokenHistory], file: TextIO) -> None:
 
 
 async def print_log(database: Database, after: int) -> None:
-    """The whole log in order of position, an event a line. A role that may only read exports what has positions."""
+    """Print the whole log in order of position, one event per line.
+
+    A role without the right to write cannot give positions to new events, so it exports only those that have one.
+    """
     try:
         await seal_everything(database)
     except MAY_ONLY_READ:
         if waiting := await database.fetch_val(UNSEALED):
-            print(f"rireki: {waiting} events have no position yet and are left out", file=sys.stderr)
+            print(
+                f"rireki: {waiting} events have no position yet and are left out, because this role may only read",
+                file=sys.stderr,
+            )
     store = Store(database, Bus())
     while events := await store.history.log(after=after, limit=AT_ONCE):
         for recorded in events:
@@ -192,7 +206,7 @@ def _up_to(history: Iterable[Recorded], until: int | datetime | None) -> Iterato
 
 
 def _states(history: Iterable[Recorded]) -> tuple[list[tuple[Recorded, Job]], Finding | None]:
-    """Each event and the job after it, as far as they can be folded, and what ends that."""
+    """Each event with the job after it, up to the first event that breaks the history; and that fault, if any."""
     steps: list[tuple[Recorded, Job]] = []
     job: Job | None = None
     for recorded in history:
@@ -207,7 +221,7 @@ def _states(history: Iterable[Recorded]) -> tuple[list[tuple[Recorded, Job]], Fi
 def _replay_table(job_id: str, steps: list[tuple[Recorded, Job]]) -> Table:
     title = plain_text(f"{steps[0][1].type if steps else ''} {job_id}", "table.title")
     table = Table(title=title, title_justify="left", show_lines=False)
-    for heading in ("seq", "at", "actor", "attempt", "event", "what", "the job then"):
+    for heading in ("seq", "at", "actor", "attempt", "event", "details", "job status"):
         table.add_column(heading, justify="right" if heading in ("seq", "attempt") else "left", overflow="fold")
     for recorded, job in steps:
         state = Text(job.status, style=COLOURS[job.status])
@@ -219,7 +233,7 @@ def _replay_table(job_id: str, steps: list[tuple[Recorded, Job]]) -> Table:
 
 
 def _gist(event: Event | Unreadable) -> str:
-    """An event in a few words."""
+    """The details of an event in a few words."""
     match event:
         case Unreadable(data=data):
             return _short(data)

@@ -1,5 +1,8 @@
-"""The main job from end to end, with no hands: a service of its own over real HTTP, on a database of its own that is dropped at
-the end. What it shows it has read from the API, and it stops with status 1 at the first thing that is not as it should be."""
+"""The command `rireki demo`: show the main job from end to end.
+
+It runs a service of its own over real HTTP, on a temporary database, with the simulated Chatwork. Everything that it shows comes
+from the API. It stops with status 1 at the first unexpected result.
+"""
 
 import contextlib
 import logging
@@ -30,31 +33,34 @@ from service.process.serve import answering
 from workers.chatwork.sandbox import Sandbox
 
 EMAIL = "demo@example.com"
-SLOWLY = 0.5  # seconds that the sandbox takes for an answer, so that somebody has the time to cancel
+SLOWLY = 0.5  # seconds that the sandbox waits before each response, so that there is time to cancel
 LINKED_ROOMS = 3
 
 Json = dict[str, Any]
 
 
-class NotAsItShouldBe(Exception):
-    """The demo has found a fault."""
+class UnexpectedResult(Exception):
+    """The service has not answered as the demo expects."""
 
 
 def run_demo(settings: Settings) -> int:
-    """The exit status. Neither Redis nor a model is used, whatever the environment says: nothing is left in anybody's queue."""
+    """Run the demo and return the exit status.
+
+    It uses neither Redis nor a language model, whatever the environment says, so it leaves nothing in a shared queue.
+    """
     console = Console(highlight=False)
     configure_logs(logging.WARNING)
     with database_url(settings) as server, _own_database(server) as url:
         try:
             return uvloop.run(_show(url, console))
-        except NotAsItShouldBe as fault:
-            console.print(Text(f"not as it should be: {visible(str(fault))}", style="red"))
+        except UnexpectedResult as fault:
+            console.print(Text(f"unexpected result: {visible(str(fault))}", style="red"))
             return 1
 
 
 async def _show(url: str, console: Console) -> int:
     async with Sandbox() as sandbox, _service(url, sandbox) as api:
-        console.rule("Sync the rooms")
+        console.rule("Sync the list of rooms")
         job = await _post(api, "/api/chatwork/rooms/sync", wait=30)
         result = (await _ended(api, job["jobId"], "completed"))["result"]
         console.print(f"{result['total']} rooms, {result['created']} of them new")
@@ -67,7 +73,7 @@ async def _show(url: str, console: Console) -> int:
         console.rule("Link rooms to a company, draft a summary")
         await _draft(api, console)
 
-        console.rule("Cancel a sync half way, and retry it")
+        console.rule("Cancel a running sync, and retry it")
         sandbox.slow(SLOWLY)
         job = await _post(api, "/api/chatwork/messages/sync")
         await _watch(api, console, job["jobId"], "canceled", cancel_at=0.4)
@@ -75,17 +81,17 @@ async def _show(url: str, console: Console) -> int:
         await _post(api, f"/api/jobs/{job['jobId']}/retry")
         await _watch(api, console, job["jobId"], "completed")
 
-        console.rule("What happened to that job")
+        console.rule("Print the history of that job")
         database = api.context.database
         if await print_replay(database, job["jobId"], None, as_json=False) != 0:
-            raise NotAsItShouldBe("the job has no history")
+            raise UnexpectedResult("the job has no history")
 
-        console.rule("Fold the whole log again, and compare")
+        console.rule("Recompute all jobs from the log, and compare with the view")
         return await print_verification(database, None, as_json=False)
 
 
 class Api(httpx.AsyncClient):
-    """The running service, as its user has it."""
+    """A client of the demo's service, signed in."""
 
     context: Any
 
@@ -125,7 +131,10 @@ async def _draft(api: Api, console: Console) -> None:
 
 
 async def _watch(api: Api, console: Console, job_id: str, end: str, *, cancel_at: float | None = None) -> Json:
-    """Follows a sync over server-sent events until it ends, canceling it at this share of the rooms. Returns the job."""
+    """Follow a sync over server-sent events until it ends, and return the job.
+
+    `cancel_at` is the share of finished rooms, from 0 to 1, at which the job is canceled.
+    """
     columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("rooms", total=None)
@@ -147,7 +156,7 @@ async def _watch(api: Api, console: Console, job_id: str, end: str, *, cancel_at
 async def _ended(api: Api, job_id: str, end: str) -> Json:
     job: Json = (await _get(api, f"/api/jobs/{job_id}"))["job"]
     if job["status"] != end:
-        raise NotAsItShouldBe(f"job {job_id} is {job['status']} and should be {end}: {job['error']}")
+        raise UnexpectedResult(f"job {job_id} is {job['status']} instead of {end}: {job['error']}")
     return job
 
 
@@ -162,7 +171,7 @@ async def _post(api: Api, path: str, body: Json | None = None, *, wait: int | No
 
 def _read(response: httpx.Response) -> Json:
     if response.status_code >= 400:
-        raise NotAsItShouldBe(f"{response.request.method} {response.request.url.path}: {response.status_code} {response.text}")
+        raise UnexpectedResult(f"{response.request.method} {response.request.url.path}: {response.status_code} {response.text}")
     answer: Json = response.json()
     return answer
 

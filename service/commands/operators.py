@@ -1,4 +1,7 @@
-"""What `rireki workers`, `rireki pause` and `rireki resume` do: tables on a terminal, plain lines in a pipe, JSON where asked."""
+"""The commands `rireki workers`, `rireki pause` and `rireki resume`.
+
+They print tables to a terminal, tab-separated lines to a pipe, and JSON with --json. They return the exit status.
+"""
 
 import re
 import sys
@@ -20,16 +23,16 @@ from workers.registry import JOB_TYPES
 
 COLOURS = {Presence.ALIVE: "green", Presence.SILENT: "yellow", Presence.GONE: "red"}
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-ACTOR = "system:operator"  # whoever has the command line has no name that we know
+ACTOR = "system:operator"  # the command line does not know its user's name
 
 
 async def print_workers(database: Database, *, as_json: bool) -> int:
-    """The workers, and what each of them runs. 1 where none is alive."""
+    """Print the workers and the jobs that each runs. Returns 1 if no worker is alive."""
     seen = await workers_seen(database, lease=LEASE, remembered=REMEMBERED)
     if as_json:
         print_json({"workers": [worker_json(worker) for worker in seen]})
     elif not seen:
-        print("no worker has been here within a day")
+        print("no worker has run within the last day")
     elif sys.stdout.isatty():
         Console().print(_table(seen))
     else:
@@ -40,31 +43,34 @@ async def print_workers(database: Database, *, as_json: bool) -> int:
     return 0 if any(worker.presence is Presence.ALIVE for worker in seen) else 1
 
 
-async def pause_type(database: Database, type: str, *, until: datetime | None, reason: str) -> int:
-    await Pauses(database).pause(type, until=until, reason=reason, actor=ACTOR)
-    print(visible(f"{type} is paused" + (f" until {rfc3339(until)}" if until else ": `rireki resume` ends it")))
+async def pause_type(database: Database, job_type: str, *, until: datetime | None, reason: str) -> int:
+    """Pause a job type until a time, or without an end, and print so."""
+    await Pauses(database).pause(job_type, until=until, reason=reason, actor=ACTOR)
+    end = f"until {rfc3339(until)}" if until else f"until you run `rireki resume {job_type}`"
+    print(visible(f"{job_type} is paused {end}"))
     return 0
 
 
-async def resume_type(database: Database, type: str) -> int:
-    await Pauses(database).resume(type)
-    print(visible(f"{type} is not paused"))
+async def resume_type(database: Database, job_type: str) -> int:
+    """End the pause of a job type, if it has one, and print so."""
+    await Pauses(database).resume(job_type)
+    print(visible(f"{job_type} is not paused"))
     return 0
 
 
 def read_job_type(text: str) -> str:
     if text not in JOB_TYPES:
-        raise typer.BadParameter(f"{text!r} is no job type: there are {', '.join(JOB_TYPES)}")
+        raise typer.BadParameter(f"{text!r} is not a job type: use one of {', '.join(JOB_TYPES)}")
     return text
 
 
 def read_duration(text: str | None) -> datetime | None:
-    """`90s`, `10m`, `2h` or `1d` from now; None for no end."""
+    """The time that is `90s`, `10m`, `2h` or `1d` from now; None if no duration is given. Raises `typer.BadParameter`."""
     if text is None:
         return None
     found = re.fullmatch(r"([1-9][0-9]{0,5})([smhd])", text)
     if found is None:
-        raise typer.BadParameter(f"{text!r} is not a duration like 90s, 10m, 2h or 1d")
+        raise typer.BadParameter(f"--for must be a duration like 90s, 10m, 2h or 1d, not {text!r}")
     return datetime.now(UTC) + timedelta(seconds=int(found[1]) * SECONDS[found[2]])
 
 

@@ -1,7 +1,7 @@
-"""Data as a terminal may show it: plain text, of which nothing can be mistaken for the program's own words.
+"""Make untrusted text safe to print to a terminal.
 
-What others wrote (an error's message, a worker's name, a chat room's name) may hold colours, line feeds, characters that turn the
-direction of writing, or some that cannot be seen. Printed as it is, it forges lines and steers the reader's terminal.
+Text from others (an error's message, a worker's name, a room's name) may hold escape sequences, line feeds, bidirectional controls
+or invisible characters. Printed raw, it could forge lines of output and control the terminal.
 """
 
 import re
@@ -14,41 +14,43 @@ import orjson
 from rich.text import Text
 
 SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
-BLANKS = " \u3000"  # of the many kinds of blanks, those that people type
-# Unicode calls these letters and marks, and nothing shows them: fillers, the grapheme joiner, variation selectors.
+BLANKS = " \u3000"  # the blanks that people type; other kinds are escaped
+# Unicode classifies these as letters and marks, but they are invisible: fillers, the grapheme joiner, variation selectors.
 _UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]")
 
 
 def plain(text: str) -> str:
-    r"""`text` on one line, every character of it visible: others are written as `\n`, `\x1b` or `\u202e`, and a backslash is
-    doubled, so that two different texts never look the same."""
+    r"""`text` on one line with all characters visible.
+
+    Invisible ones are written as `\n`, `\x1b` or `\u202e`. A backslash is doubled, so that different texts never look the same.
+    """
     return visible(text.replace("\\", r"\\"))
 
 
 def visible(text: str) -> str:
-    """`plain` for sentences of our own that hold data: a backslash stays as it is."""
+    """Like `plain`, but a backslash stays single. It is for sentences of ours that contain data."""
     if text.isprintable() and not _UNSEEN.search(text):
         return text
     return "".join(char if _shows(char) else _escaped(char) for char in text)
 
 
 def plain_text(text: str, style: str = "") -> Text:
-    """For rich, which reads markup in a `str` and none in this."""
+    """`plain` text for rich, which interprets markup in a `str` but not in a `Text`."""
     return Text(plain(text), style=style)
 
 
 def plain_lines(text: str) -> str:
-    """Text of several lines, which stay lines."""
+    """`visible` applied to each line of a text."""
     return "\n".join(visible(line) for line in text.split("\n"))
 
 
 def print_fields(*fields: str) -> None:
-    """A line for programs: fields with a tab between, and no tab in them."""
+    """Print one line for programs: fields separated by tabs. A tab inside a field is escaped."""
     print("\t".join(map(plain, fields)))
 
 
 def print_json(value: Any) -> None:
-    r"""`value` as one line of JSON. A character that cannot be seen is written as `\u202e`, which is the same string in JSON."""
+    r"""Print `value` as one line of JSON. Invisible characters are escaped like `\u202e`, which JSON reads as the same."""
     text = orjson.dumps(value).decode()
     if not text.isprintable() or _UNSEEN.search(text):
         text = "".join(char if _shows(char) else _json_escaped(char) for char in text)
@@ -61,7 +63,7 @@ def shortened(text: str, most: int) -> str:
 
 
 def named(names: Iterable[str], most: int = 20) -> str:
-    """The names with a comma between, as far as a reader wants to see them."""
+    """The first `most` names, separated by commas, and the number of the others."""
     names = list(names)
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -285,9 +285,9 @@ async def test_in_production_the_cookie_travels_over_tls_alone(service: Service)
     [
         ("admin", "admin", PASSWORD, "'admin' is not an email address"),
         ("a@b\0", "admin", PASSWORD, "is not an email address"),
-        ("new@example.com", "root", PASSWORD, "'root' is not a role: it is admin or employee"),
-        ("new@example.com", "admin", "short", "a password has 8 to 1024 characters"),
-        ("EMPLOYEE@example.com", "admin", PASSWORD, "employee@example.com is a user already"),
+        ("new@example.com", "root", PASSWORD, "'root' is not a role: use admin or employee"),
+        ("new@example.com", "admin", "short", "the password must have 8 to 1024 characters"),
+        ("EMPLOYEE@example.com", "admin", PASSWORD, "there is already a user with the email employee@example.com"),
     ],
 )
 async def test_a_user_that_cannot_be_is_refused_with_the_reason(

@@ -170,7 +170,7 @@ async def test_the_command_names_the_jobs_that_lost_their_key(
     done = await run(in_pipe, environment(database, tmp_path), "projections", "rebuild")
 
     assert done.returncode == 0
-    assert f"job {younger.id} has no unique key any more".encode() in done.stdout
+    assert f"job {younger.id} no longer has a unique key".encode() in done.stdout
     assert older.id.encode() not in done.stdout
     assert await superuser.fetchval("select id from jobs where unique_key = 'chatwork_rooms_sync'") == older.id
 

@@ -283,7 +283,7 @@ async def test_two_workers_are_told_apart(database: Database, store: Store, bus:
 async def test_the_command_line_lists_the_workers_and_says_whether_any_is_alive(
     database: Database, store: Store, bus: Bus, wire: LocalWire
 ) -> None:
-    assert await rireki(database, "workers") == (1, ["no worker has been here within a day"])
+    assert await rireki(database, "workers") == (1, ["no worker has run within the last day"])
 
     async with working(database, store, bus, wire, [HANG], slots=3) as worker:
         job = await running(database, await queue(store, wire, HANG))
@@ -313,12 +313,12 @@ async def test_the_command_line_pauses_and_resumes_a_type(database: Database) ->
 @pytest.mark.parametrize(
     ("arguments", "given", "said"),
     [
-        (["migrate", "--app-role", 'no"body'], b"", "rireki: the schema is up to date, but --app-role was given nothing: "
+        (["migrate", "--app-role", 'no"body'], b"", "rireki: the schema is up to date, but the role of --app-role got no rights: "
             "PostgreSQL has no role 'no\"body': create it first"),
         (["users", "add", "a@example.com", "--role", "admin", "--password-stdin"], b"\xff\xfe long enough",
-            "rireki: the password on standard input is not UTF-8"),
+            "rireki: the password on standard input is not UTF-8: write it in UTF-8"),
         (["users", "add", "a@example.com", "--role", "admin", "--password-stdin"], b"with a \0 in it",
-            "rireki: a password holds no NUL character: nobody could sign in with it"),
+            "rireki: the password must not contain a NUL character, because nobody can type one"),
         (["users", "add", "\udcff@example.com", "--role", "admin", "--password-stdin"], b"long enough",
             "rireki: an argument is not UTF-8: '\\udcff@example.com'"),
     ],

@@ -105,7 +105,7 @@ def test_production_refuses_what_would_break_chatworks_limit_and_any_sandbox(
     rooms = tmp_path / "rooms.ndjson"
     rooms.write_text("")
 
-    with pytest.raises(ConfigError, match=r"^CHATWORK_SANDBOX_DATA is refused in production"):
+    with pytest.raises(ConfigError, match=r"^CHATWORK_SANDBOX_DATA must not be set in production"):
         settings_of(monkeypatch, **PRODUCTION, CHATWORK_SANDBOX_DATA=str(rooms))
     with pytest.raises(ConfigError, match=r"^CHATWORK_RATE_LIMIT must be at most 300 in production"):
         settings_of(monkeypatch, CHATWORK_RATE_LIMIT="301", CHATWORK_SANDBOX_DATA="")
@@ -151,7 +151,7 @@ def test_a_damaged_development_key_is_one_line_that_says_what_to_do(monkeypatch:
     jwt_secret(settings)
     Path(".rireki/jwt-secret").write_bytes(b"\xff")
 
-    with pytest.raises(ConfigError, match=r"^JWT_SECRET is not set, and \.rireki/jwt-secret is damaged .*: delete it$"):
+    with pytest.raises(ConfigError, match=r"^JWT_SECRET is not set, and \.rireki/jwt-secret is damaged .*: delete that file$"):
         jwt_secret(settings)
 
 

@@ -68,7 +68,7 @@ BROKEN = [
     ),
     (
         "revoke usage on schema public from public, {role}", "grant usage on schema public to public, {role}",
-        ("GET", "/api/jobs", None), "the tables lie in schema public, where the role",
+        ("GET", "/api/jobs", None), "the tables are in schema public, which the role",
     ),
 ]  # fmt: skip
 
