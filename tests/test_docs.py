@@ -1,5 +1,4 @@
-"""The documents: their links and paths lead somewhere, each decision has its form and its line in the index, and each result of a
-benchmark its facts."""
+"""The documents are true: links, paths, names, make targets, decisions, results, changelog."""
 
 import ast
 import importlib.util
@@ -31,7 +30,7 @@ def documents() -> list[Path]:
 
 
 def files() -> set[str]:
-    """Every file and folder of ours, from the root, with `/` between."""
+    """The paths of all our files and folders, relative to the root, with `/` as separator."""
     found = set()
     for folder, folders, names in os.walk(ROOT):
         folders[:] = [name for name in folders if not MADE.fullmatch(name)]
@@ -40,7 +39,7 @@ def files() -> set[str]:
 
 
 def paths_named_in(document: str, *, folders: set[str]) -> list[str]:
-    """The code spans that look like a file, or like something in a folder at the root; without those that are built."""
+    """The code spans that look like one of our paths, without those of generated files."""
     spans = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", re.sub(r"```.*?```", "", document, flags=re.DOTALL))
     return [
         path
@@ -58,7 +57,7 @@ def text(path: Path) -> str:
 
 
 def anchors(path: Path) -> set[str]:
-    """The names by which a page's headings can be linked to."""
+    """The anchors of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", text(path), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -146,14 +145,14 @@ def test_every_decision_has_date_status_context_decision_price_and_what_would_ch
 
 
 def places() -> list[tuple[str, str, list[str]]]:
-    """The rows of the section "Where is …?": a question, a file, and the names in it."""
+    """The rows of the section "Where is …?": a question, a file, and names in that file."""
     section = text(ROOT / "docs" / "architecture.md").split("## Where is …?\n")[1].split("\n## ")[0]
     rows = re.findall(r"^\| (Where .+?\?) \| `([^`|]+)` \| (.+) \|$", section, re.MULTILINE)
     return [(question, path, re.findall(r"`([^`]+)`", names)) for question, path, names in rows]
 
 
 def names_defined_in(path: Path) -> set[str]:
-    """The functions, classes and constants of a Python file, with the members of its classes, or what a TypeScript file exports."""
+    """The names that a file defines: of Python all, with members of classes; of TypeScript the exports."""
     if path.suffix != ".py":
         return set(re.findall(r"^export (?:async )?(?:function|const|class) (\w+)", text(path), re.MULTILINE))
     return set(_defined(ast.parse(text(path)).body))
