@@ -5,7 +5,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
@@ -14,13 +14,14 @@ import asyncpg
 import pytest
 from alembic import command
 
-from events.database import Connection, Database
+from events.database import Connection, Database, NoSuchTable
 from migrations.connection import LOCK_TIMEOUT, MIGRATING
 from migrations.migrate import NewerSchema, UnsuitableDatabase, _config, grant, migrate, newest_revision
 from migrations.schema import ROW_TYPES, TABLES, columns, rights
 from projections.seal import seal
 from tests.conftest import with_database
 from tests.histories import completing, new, open_store, starting, until
+from tests.process.test_processes import Rireki
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -37,6 +38,11 @@ select c.relname, string_agg(a.attname || ' ' || format_type(a.atttypid, a.attty
 from pg_class c join pg_attribute a on a.attrelid = c.oid
 where c.relnamespace = 'public'::regnamespace and c.relkind::text = any($1::text[]) and a.attnum > 0 and not a.attisdropped
 group by c.relname
+"""
+
+HAVE_ASKED = """
+select count(*) from pg_stat_activity
+where datname = current_database() and pid <> $1 and query like 'select pg%advisory%lock%'
 """
 
 
@@ -124,6 +130,43 @@ def test_five_processes_that_migrate_an_empty_database_at_the_same_moment_all_su
 
             assert [process.returncode for process in processes] == [0] * 5, complaints
             assert revision(url) == newest_revision()
+
+
+async def test_serve_and_worker_that_start_at_the_same_moment_on_an_empty_database_both_run(
+    empty_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    """The turn is held until each of the processes has asked for it, so that all of them find the database empty."""
+    commands = ["serve", "worker", "worker"]
+    async with AsyncExitStack() as stack, asking(empty_url) as connection:
+        await connection.execute(f"select pg_advisory_lock({MIGRATING})")
+        processes = []
+        for number, command_name in enumerate(commands):
+            home = tmp_path / str(number)
+            home.mkdir()
+            running = Rireki.running(command_name, home=home, DATABASE_URL=empty_url, REDIS_URL=redis_url)
+            processes.append(await stack.enter_async_context(running))
+
+        async def all_have_asked() -> bool:
+            found = await connection.fetchval(HAVE_ASKED, connection.get_server_pid())
+            return bool(found == len(processes)) or one_has_ended()
+
+        async def all_run() -> bool:
+            try:
+                alive = await connection.fetchval("select count(*) from workers where gone_at is null")
+            except NoSuchTable:
+                alive = 0
+            return bool(alive == len(processes)) or one_has_ended()
+
+        def one_has_ended() -> bool:
+            return not all(process.alive for process in processes)
+
+        await until(all_have_asked, seconds=90)
+        await connection.execute(f"select pg_advisory_unlock({MIGRATING})")
+        await until(all_run, seconds=90)
+
+        complaints = [(tmp_path / str(n) / f"{name}.log").read_text() for n, name in enumerate(commands)]
+        assert [process.alive for process in processes] == [True] * len(processes), complaints
+        assert await connection.fetchval("select version_num from alembic_version") == newest_revision()
 
 
 def test_a_turn_is_waited_for_whatever_timeouts_the_database_has(empty_url: str) -> None:
