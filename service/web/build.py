@@ -1,7 +1,8 @@
-"""Builds the page into `service/static`, if its sources have changed since; with `--check`, checks its types and runs its tests.
+"""Builds the page into `service/static` if its sources have changed since the last build.
 
-Runs in our virtual environment, with the machine's Node or, where there is none that will do, one out of a wheel, installed
-there. Whatever goes wrong is one line: the service runs without the page too.
+With `--check` it lints the page's TypeScript and CSS, checks the types and runs the tests instead. It runs in our virtual
+environment, with the machine's Node, or with a Node from a wheel that it installs there. An error is one line, because the
+service also runs without the page.
 """
 
 import hashlib
@@ -18,14 +19,14 @@ BUILT = WEB / ".built"
 INSTALLED = WEB / "node_modules" / ".installed"
 NODE_LOCK = ROOT / "requirements-node.lock"
 
-# What Vite asks of Node (its package.json, "engines").
+# The oldest Node that Vite supports ("engines" in its package.json).
 OLDEST_NODE = (20, 19)
 MADE_HERE = {"node_modules", "__pycache__"}
-NOT_SOURCES = {".built", ".openapi.json", "api-types.ts", "README.md", "openapi.py"}
+NOT_SOURCES = {".built", "biome.jsonc", ".openapi.json", "api-types.ts", "README.md", "openapi.py"}
 
 
 class CannotBuildError(Exception):
-    """What is missing, in words for the person who ran make."""
+    """The page cannot be built. The message tells the person who ran make what is missing."""
 
 
 def main() -> int:
@@ -51,7 +52,7 @@ def build() -> None:
 
 
 def check() -> int:
-    """The exit status of the first check that fails; the checks speak for themselves."""
+    """Return the exit status of the checks. They print their own findings."""
     path = path_with_node()
     install(path, everything=True)
     document = subprocess.run([sys.executable, WEB / "openapi.py"], cwd=ROOT, check=True, capture_output=True).stdout
@@ -60,11 +61,11 @@ def check() -> int:
     return subprocess.run(["npm", "run", "--silent", "check"], cwd=WEB, env=environment(path), check=False).returncode
 
 
-# Whether it must be built ----------------------------------------------------------------------------------------------------
+# The sources ----------------------------------------------------------------------------------------------------------------
 
 
 def source_files() -> list[Path]:
-    """By content, not by time: a checkout gives every file the time of the checkout."""
+    """The files that the build reads. They are compared by content, because a checkout changes all their times."""
     files = (path for path in WEB.rglob("*") if not MADE_HERE.intersection(path.relative_to(WEB).parts))
     return sorted(path for path in files if path.is_file() and path.name not in NOT_SOURCES and ".test." not in path.name)
 
@@ -87,25 +88,25 @@ def read(file: Path) -> str | None:
 def path_with_node() -> str:
     """A PATH on which `node` and `npm` are found."""
     path = os.environ.get("PATH", os.defpath)
-    return path if will_do(path) else f"{node_of_our_own()}{os.pathsep}{path}"
+    return path if has_node(path) else f"{install_node()}{os.pathsep}{path}"
 
 
-def will_do(path: str) -> bool:
+def has_node(path: str) -> bool:
     node, npm = shutil.which("node", path=path), shutil.which("npm", path=path)
     if not node or not npm:
         return False
     try:
-        said = subprocess.run([node, "--version"], capture_output=True, text=True, check=True, timeout=30).stdout
-        major, minor = (int(number) for number in said.strip().lstrip("v").split(".")[:2])
+        version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True, timeout=30).stdout
+        major, minor = (int(number) for number in version.strip().lstrip("v").split(".")[:2])
     except (OSError, ValueError, subprocess.SubprocessError):
         return False
     return (major, minor) >= OLDEST_NODE and (major, minor) not in [(21, minor), *((22, older) for older in range(12))]
 
 
-def node_of_our_own() -> Path:
-    """The folder of the wheel's programs, which pip has checked against the hashes of our lock file."""
+def install_node() -> Path:
+    """Install Node from its wheel, checked against the hashes of our lock file, and return the folder of its programs."""
     folder = Path(sys.prefix, "bin")
-    if not will_do(str(folder)):
+    if not has_node(str(folder)):
         print("No Node 20 or newer here: installing one into .venv", flush=True)
         pip = [
             sys.executable,
@@ -125,13 +126,13 @@ def node_of_our_own() -> Path:
             raise CannotBuildError(
                 "there is no Node 20 or newer here, and it could not be fetched from the Python package index"
             )
-    if not will_do(str(folder)):
+    if not has_node(str(folder)):
         raise CannotBuildError("there is no Node 20 or newer here, and the one in the wheel does not run on this machine")
     return folder
 
 
 def install(path: str, *, everything: bool) -> None:
-    """The packages of package-lock.json; those that only checks need if `everything` is wanted."""
+    """Install the packages of package-lock.json. `everything` includes those that only the checks need."""
     lock = fingerprint([WEB / "package-lock.json", WEB / "package.json"])
     if read(INSTALLED) in ({f"{lock} everything"} if everything else {f"{lock} everything", f"{lock} build"}):
         return
@@ -140,13 +141,13 @@ def install(path: str, *, everything: bool) -> None:
     INSTALLED.write_text(f"{lock} {'everything' if everything else 'build'}")
 
 
-def run(command: list[str], path: str, what_if_not: str) -> None:
+def run(command: list[str], path: str, complaint: str) -> None:
     done = subprocess.run(command, cwd=WEB, env=environment(path), capture_output=True, text=True, check=False)
     if done.returncode:
-        # The last lines say where the log is, the first what happened.
+        # npm's first line with "error" says what happened. Its last lines only name the log file.
         lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
         reason = next((line for line in lines if "error" in line.lower()), lines[0] if lines else f"status {done.returncode}")
-        raise CannotBuildError(f"{what_if_not} ({reason})")
+        raise CannotBuildError(f"{complaint} ({reason})")
 
 
 def environment(path: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Prints the OpenAPI document, from which the page's types are made. Needs no running service."""
+"""Print the OpenAPI document, from which the page's types are generated. Needs no running service."""
 
 import sys
 

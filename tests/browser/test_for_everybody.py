@@ -114,7 +114,7 @@ async def test_a_dialog_holds_the_focus_and_escape_gives_it_back(idle_site: Site
 
 @pytest.mark.parametrize(
     ("language", "first", "other", "after"),
-    [("ja-JP", "Chatwork設定", "English", "Chatwork settings"), ("en-US", "Chatwork settings", "日本語", "Chatwork設定")],
+    [("ja-JP", "Chatwork連携", "English", "Chatwork settings"), ("en-US", "Chatwork settings", "日本語", "Chatwork連携")],
 )
 async def test_the_page_speaks_the_browsers_language_until_one_chooses_another(
     furnished: tuple[Site, dict[str, str]], visit: Visit, language: str, first: str, other: str, after: str

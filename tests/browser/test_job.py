@@ -89,7 +89,7 @@ async def test_the_attempts_stand_side_by_side(idle_site: Site, visit: Visit) ->
     attempts = region(page, "試行の比較").get_by_role("listitem")
     await expect(attempts).to_have_count(2)
     await expect(attempts.nth(0)).to_contain_text("Chatwork API error: 500")
-    await expect(attempts.nth(0)).to_contain_text("失敗（再試行あり）")
+    await expect(attempts.nth(0)).to_contain_text("失敗（自動再試行）")
     await expect(attempts.nth(1)).to_contain_text("完了")
     await expect(attempts.nth(1)).to_contain_text("自動再試行")
 

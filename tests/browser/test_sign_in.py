@@ -21,7 +21,7 @@ async def test_a_wrong_password_is_refused_in_words_and_the_right_one_opens_the_
     await expect(page.get_by_role("navigation", name="メインメニュー")).to_have_count(0)
     await page.get_by_label("パスワード").fill(PASSWORD)
     await button(page, "サインイン").click()
-    await expect(page.get_by_role("heading", level=1, name="Chatwork設定")).to_be_visible()
+    await expect(page.get_by_role("heading", level=1, name="Chatwork連携")).to_be_visible()
     await expect(link(page, "監査")).to_be_visible()
 
 

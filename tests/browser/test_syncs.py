@@ -182,7 +182,7 @@ async def test_the_end_is_told_once_also_on_another_screen(site: Site, visit: Vi
 
     await expect_toast(page, "ルーム同期が完了しました")
     await toasts(page).click()
-    await link(page, "Chatwork設定").click()
+    await link(page, "Chatwork連携").click()
     await expect_status(card(page, ROOMS_SYNC), "completed")
     await page.reload()
     await expect_status(card(page, ROOMS_SYNC), "completed")

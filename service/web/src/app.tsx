@@ -1,20 +1,20 @@
 /** The whole page: sign-in or frame, and in the frame the screen that the address names. */
 
 import { Component, type ReactNode } from "react";
-import { Frame } from "./frame";
-import { WithJobTypes } from "./job-types";
+import { Frame } from "./frame/frame";
+import { WithToasts } from "./frame/toasts";
+import { WithJobTypes } from "./job/types";
 import { Plate, ProblemPlate, Slow } from "./parts/states";
 import { usePlace } from "./route";
-import { AuditScreen } from "./screens/audit";
-import { ChatworkScreen } from "./screens/chatwork";
-import { CompaniesScreen } from "./screens/companies";
-import { JobScreen } from "./screens/job";
-import { JobsScreen } from "./screens/jobs";
-import { NotFoundScreen } from "./screens/not-found";
-import { SignInScreen } from "./screens/sign-in";
+import { AuditScreen } from "./screens/audit/audit";
+import { ChatworkScreen } from "./screens/chatwork/chatwork";
+import { CompaniesScreen } from "./screens/companies/companies";
+import { JobScreen } from "./screens/job/job";
+import { JobsScreen } from "./screens/jobs/jobs";
+import { NotFoundScreen } from "./screens/not-found/not-found";
+import { SignInScreen } from "./screens/sign-in/sign-in";
 import { useSession, WithSession } from "./session";
-import { WithToasts } from "./toasts";
-import { useWords } from "./words";
+import { useWords } from "./words/words";
 
 export function App() {
   const words = useWords();

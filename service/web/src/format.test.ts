@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { ago, between, days, roughly, shortId, span } from "./format";
+import { ago, between, days, duration, roughly, shortId, span } from "./format";
 
 test.each([
   [0.4, "0 ms"],
@@ -15,6 +15,17 @@ test.each([
   [90_000_000, "1 d 1 h"],
 ])("%d milliseconds read %s", (milliseconds, text) => {
   expect(span(milliseconds, "en")).toBe(text);
+});
+
+test.each([
+  [0, "1秒未満", "under 1 s"],
+  [82, "1秒未満", "under 1 s"],
+  [999.4, "1秒未満", "under 1 s"],
+  [999.6, "1.0 秒", "1.0 s"],
+  [80_000, "1 分 20 秒", "1 min 20 s"],
+])("a duration of %d milliseconds reads %s for office staff", (milliseconds, japanese, english) => {
+  expect(duration(milliseconds, "ja")).toBe(japanese);
+  expect(duration(milliseconds, "en")).toBe(english);
 });
 
 test("spans are said in Japanese too", () => {

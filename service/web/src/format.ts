@@ -1,6 +1,6 @@
 /** Numbers, times and spans as people read them, in their language and their zone. */
 
-import type { Language } from "./words";
+import type { Language } from "./words/words";
 
 const LOCALES: Record<Language, string> = { ja: "ja-JP", en: "en-GB" };
 
@@ -10,9 +10,11 @@ const clocks = new Map<Language, Intl.DateTimeFormat>();
 const numbers = new Map<Language, Intl.NumberFormat>();
 
 function kept<T>(formats: Map<Language, T>, language: Language, make: (locale: string) => T): T {
-  let format = formats.get(language);
-  if (!format) formats.set(language, (format = make(LOCALES[language])));
-  return format;
+  const held = formats.get(language);
+  if (held) return held;
+  const made = make(LOCALES[language]);
+  formats.set(language, made);
+  return made;
 }
 
 export function number(value: number, language: Language): string {
@@ -123,6 +125,12 @@ export function span(milliseconds: number, language: Language): string {
   return two(Math.floor(hours / 24), unit.d, hours % 24, unit.h);
 }
 
+const UNDER_A_SECOND: Record<Language, string> = { ja: "1秒未満", en: "under 1 s" };
+
+/** A span as office staff read it: without milliseconds. */
+export const duration = (milliseconds: number, language: Language): string =>
+  milliseconds < 999.5 ? UNDER_A_SECOND[language] : span(milliseconds, language);
+
 /** A span that is only guessed: in whole seconds, and from ten minutes on in whole minutes. */
 export function roughly(milliseconds: number, language: Language): string {
   const seconds = Math.ceil(milliseconds / 1_000);
@@ -139,6 +147,9 @@ export function between(from: string, to: string): number {
 }
 
 const microseconds = (time: string) => Number(/\.\d{3}(\d{3})/.exec(time)?.[1] ?? 0);
+
+const UUID = /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
+export const isUuid = (text: string) => UUID.test(text);
 
 /** An id short enough for a row, long enough to tell apart: UUIDv7 differ at their end. */
 export const shortId = (id: string) => id.slice(-8);

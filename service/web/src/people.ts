@@ -3,7 +3,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { listUsers, type User } from "./api";
 import { useSession } from "./session";
-import { useWords, type Words } from "./words";
+import { useWords, type Words } from "./words/words";
 
 export function useUsers(): User[] {
   const { user, isAdmin } = useSession();

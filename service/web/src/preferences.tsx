@@ -1,7 +1,7 @@
 /** Language and theme: the browser's, until somebody chooses. */
 
 import { createContext, type ReactNode, useContext, useEffect, useMemo, useState } from "react";
-import { type Language, Speaking, wordsIn } from "./words";
+import { type Language, WordsContext, wordsIn } from "./words/words";
 
 export type Theme = "auto" | "light" | "dark";
 
@@ -76,7 +76,7 @@ export function WithPreferences({ children }: { children: ReactNode }) {
   );
   return (
     <Chosen value={preferences}>
-      <Speaking value={wordsIn(language)}>{children}</Speaking>
+      <WordsContext value={wordsIn(language)}>{children}</WordsContext>
     </Chosen>
   );
 }

@@ -4,7 +4,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { createContext, type ReactNode, useContext, useEffect, useMemo, useState } from "react";
 import { me, onSignedOut, Refused, signOut, type User } from "./api";
-import { queries, startLive, stopLive } from "./live";
+import { queries, startLive, stopLive } from "./live/live";
 
 export type Gone = "never" | "expired" | "left";
 

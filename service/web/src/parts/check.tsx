@@ -31,6 +31,7 @@ export function Switch({ label, checked, onChange }: Omit<CheckProps, "some">) {
     <label className="switch">
       <input
         type="checkbox"
+        // biome-ignore lint/a11y/useAriaPropsForRole: the browser takes the state of a checkbox from `checked`.
         role="switch"
         aria-label={label}
         checked={checked}

@@ -1,5 +1,5 @@
 import { useEffect, useState } from "react";
-import { useWords } from "../words";
+import { useWords } from "../words/words";
 import { Icon, type IconName } from "./icons";
 
 interface CopyProps {

@@ -1,7 +1,7 @@
 /** A question that must be answered first. The browser's own dialog holds the focus, and gives it back. */
 
 import { type ReactNode, useId, useLayoutEffect, useRef } from "react";
-import { useWords } from "../words";
+import { useWords } from "../words/words";
 import { Icon } from "./icons";
 
 export function Dialog({
@@ -31,7 +31,7 @@ export function Dialog({
   }, []);
 
   return (
-    // The keyboard has Escape, which the browser sends as "cancel".
+    // biome-ignore lint/a11y/useKeyWithClickEvents: the keyboard has Escape, which the browser sends as "cancel".
     <dialog
       ref={dialog}
       className={wide ? "dialog dialog-wide" : "dialog"}

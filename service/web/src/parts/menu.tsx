@@ -29,7 +29,7 @@ export function Menu({
     menu.current.querySelector("summary")?.focus();
   }
 
-  function escape(event: KeyboardEvent) {
+  function closeOnEscape(event: KeyboardEvent) {
     if (event.key !== "Escape" || !menu.current?.open) return;
     event.stopPropagation();
     close();
@@ -46,7 +46,7 @@ export function Menu({
 
   return (
     // The element opens and closes by itself, when its button is pressed.
-    <details ref={menu} className={`menu ${className}`} onKeyDown={escape} onClick={chosen} onBlur={left}>
+    <details ref={menu} className={`menu ${className}`} onKeyDown={closeOnEscape} onClick={chosen} onBlur={left}>
       <summary aria-label={label}>{button}</summary>
       <div className="menu-body">{children}</div>
     </details>

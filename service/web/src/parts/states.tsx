@@ -2,10 +2,10 @@
 
 import { type ReactNode, useEffect, useEffectEvent, useState } from "react";
 import { isReady, Refused } from "../api";
-import { isPassing } from "../live";
-import { errorMeaning, problemText } from "../refusals";
+import { isPassing } from "../live/live";
+import { errorMeaning, problemText } from "../refusals/refusals";
 import { Link } from "../route";
-import { useWords } from "../words";
+import { useWords } from "../words/words";
 import { Icon, type IconName } from "./icons";
 
 interface PlateProps {
@@ -117,7 +117,7 @@ export function Loading({ rows = 4, tall = false }: { rows?: number; tall?: bool
     <div className="loading" role="status">
       <span className="unseen">{words.loading}</span>
       {Array.from({ length: rows }, (_, row) => (
-        // The bars have nothing else to be told apart by.
+        // biome-ignore lint/suspicious/noArrayIndexKey: the bars differ in nothing but their place.
         <span key={row} className={`bone${tall ? " bone-tall" : ""}`} />
       ))}
       <Slow />

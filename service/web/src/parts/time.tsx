@@ -1,8 +1,8 @@
 /** Times: relative to read, exact on hover. */
 
-import { useNow } from "../clock";
-import { ago, exactTime, fromNow } from "../format";
-import { useWords } from "../words";
+import { ago, clock, exactTime, fromNow } from "../format";
+import { useNow } from "../live/clock";
+import { useWords } from "../words/words";
 
 export function Ago({ at }: { at: string }) {
   const { language } = useWords();
@@ -19,6 +19,16 @@ export function Exact({ at }: { at: string }) {
   return (
     <time dateTime={at} title={fromNow(at, now, language)}>
       {exactTime(at, language)}
+    </time>
+  );
+}
+
+/** Only the time of day: in a timeline the day is the same nearly always. */
+export function Clock({ at }: { at: string }) {
+  const { language } = useWords();
+  return (
+    <time dateTime={at} title={exactTime(at, language)}>
+      {clock(at, language)}
     </time>
   );
 }

@@ -1,0 +1,57 @@
+/** Banners: offline, and the shutdown of the language model. */
+
+import { useQuery } from "@tanstack/react-query";
+import { useSyncExternalStore } from "react";
+import { modelShutdown } from "../api";
+import { Icon } from "../parts/icons";
+import { useSession } from "../session";
+import { useWords } from "../words/words";
+
+const isOnline = () => navigator.onLine;
+
+function listenOnline(listener: () => void) {
+  window.addEventListener("online", listener);
+  window.addEventListener("offline", listener);
+  return () => {
+    window.removeEventListener("online", listener);
+    window.removeEventListener("offline", listener);
+  };
+}
+
+export function Connection() {
+  const words = useWords();
+  const online = useSyncExternalStore(listenOnline, isOnline);
+  return (
+    <div role="status">
+      {!online && (
+        <p className="banner">
+          <Icon name="warn" /> {words.offline}
+        </p>
+      )}
+    </div>
+  );
+}
+
+const HOURLY = 60 * 60_000;
+
+/** Only somebody who can do something about it is told. */
+export function Notices() {
+  const words = useWords();
+  const { isAdmin } = useSession();
+  const { data: shutdown } = useQuery({
+    queryKey: ["model-shutdown"],
+    queryFn: ({ signal }) => modelShutdown(signal),
+    enabled: isAdmin,
+    staleTime: HOURLY,
+    refetchInterval: HOURLY,
+  });
+  return (
+    <div role="status">
+      {shutdown && (
+        <p className="banner">
+          <Icon name="warn" /> {words.modelShutdown(shutdown.model, shutdown.date)}
+        </p>
+      )}
+    </div>
+  );
+}

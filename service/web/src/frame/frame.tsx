@@ -1,0 +1,80 @@
+import { type ReactNode, useEffect, useRef } from "react";
+import { useLiveState } from "../live/live";
+import { Icon, type IconName } from "../parts/icons";
+import { Link, usePlace } from "../route";
+import { useSession } from "../session";
+import { useWords } from "../words/words";
+import { Account } from "./account";
+import { Connection, Notices } from "./banners";
+import { Mark } from "./mark";
+
+export function Frame({ children }: { children: ReactNode }) {
+  const words = useWords();
+  const place = usePlace();
+  const main = useRef<HTMLElement>(null);
+  const shown = useRef(place.path);
+
+  // Somebody who hears the page must hear that it is another one now: the focus goes to its heading.
+  useEffect(() => {
+    if (shown.current === place.path) return;
+    shown.current = place.path;
+    window.scrollTo(0, 0);
+    main.current?.querySelector<HTMLElement>("h1")?.focus({ preventScroll: true });
+  }, [place.path]);
+
+  return (
+    <div className="frame">
+      {/* biome-ignore lint/a11y/useValidAnchor: a skip link is a link, and it must also move the focus in browsers that only scroll. */}
+      <a className="skip" href="#main" onClick={() => main.current?.focus()}>
+        {words.skip}
+      </a>
+      <header className="top">
+        <Link className="brand" to="/" aria-label="Rireki 履歴">
+          <Mark />
+          <span>Rireki</span>
+        </Link>
+        <Navigation path={place.path} />
+        <span className="grow" />
+        <LiveDot />
+        <Account />
+      </header>
+      <Connection />
+      <Notices />
+      <main id="main" ref={main} tabIndex={-1}>
+        {children}
+      </main>
+    </div>
+  );
+}
+
+function Navigation({ path }: { path: string }) {
+  const words = useWords();
+  const { isAdmin } = useSession();
+  const links: [address: string, word: string, icon: IconName, here: RegExp][] = [
+    ["/chatwork", words.chatwork, "chatwork", isAdmin ? /^\/(chatwork)?$/ : /^\/chatwork$/],
+    ["/jobs", words.jobs, "jobs", isAdmin ? /^\/jobs/ : /^\/(jobs|$)/],
+    ["/companies", words.companies, "companies", /^\/companies/],
+  ];
+  if (isAdmin) links.push(["/audit", words.audit, "audit", /^\/audit/]);
+  return (
+    <nav className="links" aria-label={words.navigation}>
+      {links.map(([address, word, icon, here]) => (
+        <Link key={address} to={address} {...(here.test(path) ? { "aria-current": "page" as const } : {})}>
+          <Icon name={icon} size={18} />
+          {word}
+        </Link>
+      ))}
+    </nav>
+  );
+}
+
+function LiveDot() {
+  const words = useWords();
+  const state = useLiveState();
+  return (
+    <span className={`live live-${state}`} role="status" title={words[`${state}Hint`]}>
+      <i aria-hidden="true" />
+      <span>{words[state]}</span>
+    </span>
+  );
+}

@@ -1,0 +1,164 @@
+/** How far a job is: the bar, its pace, how fresh all this is, and in the end what came of it. */
+
+import type { Job } from "../api";
+import { ago, between, duration, number, roughly } from "../format";
+import { useNow } from "../live/clock";
+import { Icon } from "../parts/icons";
+import { Meaning } from "../parts/states";
+import { Ago } from "../parts/time";
+import { Link } from "../route";
+import { useWords } from "../words/words";
+import { useCancel, useRetry } from "./actions";
+import { type Done, doneOf, isActive, mayCancel, mayRetry, paceOf } from "./facts";
+import { resultWords, unitWord } from "./results";
+import { StatusBadge } from "./status";
+import { useReason } from "./waiting";
+
+export function Bar({ done, label }: { done: Done | null; label: string }) {
+  const share = done && done.total > 0 ? (done.done / done.total) * 100 : 0;
+  return (
+    <div
+      className={`bar${done ? "" : " bar-unknown"}`}
+      role="progressbar"
+      aria-label={label}
+      {...(done ? { "aria-valuemin": 0, "aria-valuemax": done.total, "aria-valuenow": done.done } : {})}
+    >
+      <span style={done ? { width: `${share}%` } : {}} />
+    </div>
+  );
+}
+
+export function ProgressCard({ job, title }: { job: Job; title: string }) {
+  const words = useWords();
+  const done = doneOf(job.result);
+  const active = isActive(job);
+  return (
+    <section className={`progress progress-${job.status}`} aria-label={`${title}: ${words.progress}`}>
+      <div className="progress-head">
+        <StatusBadge status={job.status} />
+        {done && (
+          <span className="progress-count">
+            <b>{number(done.done, words.language)}</b> / {number(done.total, words.language)}{" "}
+            {unitWord(words, done.unit)}
+          </span>
+        )}
+        <span className="grow" />
+        <Link className="quiet-link" to={`/jobs/${job.id}`} aria-label={`${title}: ${words.details}`}>
+          {words.details}
+        </Link>
+      </div>
+      {(job.status === "processing" || (done && job.status !== "queued" && job.status !== "completed")) && (
+        <Bar done={done} label={words.progress} />
+      )}
+      {job.status === "processing" && <Pace job={job} done={done} />}
+      {job.error && (job.status === "failed" || active) && <ErrorLine job={job} />}
+      {job.status === "queued" && <Waits job={job} />}
+      {!active && <Outcome job={job} />}
+      <Buttons job={job} title={title} />
+    </section>
+  );
+}
+
+/** Chatwork's limits may hold a sync up for minutes; longer than this without a word is worth a look. */
+const QUIET_AFTER = 15_000;
+
+export function Pace({ job, done }: { job: Job; done: Done | null }) {
+  const words = useWords();
+  const now = useNow();
+  const pace = done && paceOf(job, done, now);
+  const quiet = now - Date.parse(job.updatedAt) > QUIET_AFTER;
+  return (
+    <p className="pace">
+      {pace && done && !quiet && pace.perMinute >= 1 && (
+        <span>{words.rate(number(Math.round(pace.perMinute), words.language), unitWord(words, done.unit))}</span>
+      )}
+      {pace && !quiet && pace.left >= 1_000 && <span>{words.timeLeft(roughly(pace.left, words.language))}</span>}
+      <span className={quiet ? "pace-quiet" : ""}>
+        {quiet && <Icon name="warn" size={14} />}
+        {quiet && `${words.quiet} · `}
+        {words.lastUpdate(ago(job.updatedAt, now, words.language))}
+      </span>
+    </p>
+  );
+}
+
+function Waits({ job }: { job: Job }) {
+  const reason = useReason(job);
+  return (
+    <p className="pace">
+      {reason && (
+        <span className={reason.warns ? "pace-quiet" : ""}>
+          {reason.warns && <Icon name="warn" size={14} />}
+          {reason.text}
+        </span>
+      )}
+    </p>
+  );
+}
+
+function ErrorLine({ job }: { job: Job }) {
+  return (
+    <p className="error-line">
+      <Icon name="warn" />
+      <span>
+        {job.error?.message}
+        <Meaning error={job.error} />
+      </span>
+    </p>
+  );
+}
+
+function Outcome({ job }: { job: Job }) {
+  const words = useWords();
+  const results = resultWords(words, job);
+  return (
+    <p className="outcome">
+      {results.map(({ text, bad }) => (
+        <span key={text} className={bad ? "outcome-bad" : ""}>
+          {text}
+        </span>
+      ))}
+      {job.finishedAt && (
+        <span className="faint">
+          <Ago at={job.finishedAt} />
+          {job.startedAt && ` · ${duration(between(job.startedAt, job.finishedAt), words.language)}`}
+        </span>
+      )}
+    </p>
+  );
+}
+
+function Buttons({ job, title }: { job: Job; title: string }) {
+  const words = useWords();
+  const cancel = useCancel();
+  const retry = useRetry();
+  if (mayCancel(job)) {
+    return (
+      <div className="progress-buttons">
+        <button
+          type="button"
+          className="button button-small"
+          disabled={cancel.isPending}
+          onClick={() => cancel.mutate(job.id)}
+          aria-label={`${title}: ${words.cancel}`}
+        >
+          {cancel.isPending ? words.canceling : words.cancel}
+        </button>
+      </div>
+    );
+  }
+  if (!mayRetry(job)) return null;
+  return (
+    <div className="progress-buttons">
+      <button
+        type="button"
+        className="button button-small"
+        disabled={retry.isPending}
+        onClick={() => retry.mutate(job.id)}
+        aria-label={`${title}: ${words.retry}`}
+      >
+        {words.retry}
+      </button>
+    </div>
+  );
+}

@@ -1,0 +1,31 @@
+/** One clock for the whole page: everything that says "3 s ago" is redrawn in the same moment, once a second. */
+
+import { useSyncExternalStore } from "react";
+import { serverNow } from "../api";
+
+let now = serverNow();
+let ticking: ReturnType<typeof setInterval> | undefined;
+const listeners = new Set<() => void>();
+
+function listen(listener: () => void) {
+  listeners.add(listener);
+  if (!ticking) {
+    now = serverNow();
+    ticking = setInterval(tick, 1_000);
+  }
+  return () => {
+    listeners.delete(listener);
+    if (listeners.size > 0) return;
+    clearInterval(ticking);
+    ticking = undefined;
+  };
+}
+
+function tick() {
+  if (document.hidden) return;
+  now = serverNow();
+  for (const listener of listeners) listener();
+}
+
+/** The time in milliseconds, as of the last second. */
+export const useNow = () => useSyncExternalStore(listen, () => now);

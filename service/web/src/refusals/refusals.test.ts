@@ -1,0 +1,149 @@
+import { describe, expect, test } from "vitest";
+import { Refused, Unreachable } from "../api";
+import { wordsIn } from "../words/words";
+import { differenceText, errorMeaning, findingMeaning, problemText, refusalText } from "./refusals";
+
+const ja = wordsIn("ja");
+const en = wordsIn("en");
+
+/** As the service says them. */
+const KNOWN: [number, string, { path: string; detail: string }[]][] = [
+  [409, "Cannot cancel this job: it is completed.", []],
+  [409, "Cannot retry this job: job 01a20b8f-f44d-7cca-8ffe-c7838b25595c does the same and is active.", []],
+  [409, "Cannot retry this job: another one does the same and is active.", []],
+  [400, "Chatwork is not set up here: CHATWORK_API_TOKEN is missing.", []],
+  [403, "Only an admin may do this.", []],
+  [403, "Only an admin may choose whose jobs to see.", []],
+  [403, "This request comes from another site.", []],
+  [409, "A request with this Idempotency-Key is still being answered.", []],
+  [422, "There is no such job type any more.", [{ path: "type", detail: "is not known any more" }]],
+  [422, "The payload does not fit this job type any more.", [{ path: "roomId", detail: "is required" }]],
+  [404, "There is no such company.", []],
+  [404, "There is no such room.", []],
+  [404, "This room is not linked to this company.", []],
+  [404, "There is no such job.", []],
+  [404, "This job has no event 99 yet: its last is 7.", []],
+  [429, "Too many tries to sign in. Try again in 60 seconds.", []],
+  [503, "The database is away. Try again in a moment.", []],
+  [500, "Something went wrong here, not with your request.", []],
+  [409, "name: belongs to another company", [{ path: "name", detail: "belongs to another company" }]],
+  [422, "The body is not valid.", [{ path: "name", detail: "string should have at most 200 characters" }]],
+  [422, "The body is not valid.", [{ path: "periodEnd", detail: "must be later than periodStart" }]],
+  [422, "until: is over already", [{ path: "until", detail: "is over already" }]],
+  [422, "The query is not valid.", [{ path: "type", detail: "should be one of chatwork_rooms_sync, summary_draft" }]],
+  [400, "The query is not valid.", [{ path: "userId", detail: "is not a UUID" }]],
+];
+
+const LATIN = /[A-Za-z]{3,}/g;
+
+describe("a refusal", () => {
+  test.each(KNOWN)("%i %s is told in Japanese", (status, detail, errors) => {
+    const text = problemText(ja, new Refused(status, detail, errors));
+
+    expect(text).toMatch(/[ぁ-ん]/);
+    const names = ["Chatwork", "API", "CHATWORK", "TOKEN"];
+    expect((text.match(LATIN) ?? []).filter((word) => !names.includes(word))).toEqual([]);
+  });
+
+  test.each(KNOWN)("%i %s is told in English", (status, detail, errors) => {
+    expect(problemText(en, new Refused(status, detail, errors))).not.toMatch(/[ぁ-ん]/);
+  });
+
+  test("that nobody knows is shown as it was said, under a heading", () => {
+    expect(problemText(ja, new Refused(409, "The moon is full."))).toBe("実行できませんでした: The moon is full.");
+    expect(refusalText(ja, "The moon is full.")).toBe("実行できませんでした: The moon is full.");
+  });
+
+  test("of fields that nobody knows names them all", () => {
+    const errors = [
+      { path: "name", detail: "is required" },
+      { path: "colour", detail: "is not known here" },
+    ];
+
+    expect(problemText(ja, new Refused(422, "The body is not valid.", errors))).toBe(
+      "正しくない項目があります（name: is required; colour: is not known here）。",
+    );
+  });
+
+  test("that never came is no refusal", () => {
+    expect(problemText(ja, new Unreachable())).toBe("サーバーに接続できませんでした。");
+  });
+});
+
+describe("a job's error", () => {
+  test.each([
+    ["Refused", "Chatwork API error: 500"],
+    ["Unauthorized", "Chatwork API error: 401"],
+    ["NoAnswer", "no answer from Chatwork (ReadTimeout)"],
+    ["UnknownRoom", "no Chatwork room 99 is known: sync the rooms first"],
+    ["WorkerLost", "worker w1 disappeared while it ran attempt 1"],
+    ["Timeout", "attempt 1 took longer than 600 s"],
+    ["ModelFailed", "the language model cannot be reached"],
+    ["AnswerCutOff", "the language model's answer was cut off (length): it reached a limit of tokens"],
+    ["AnswerWithheld", "the language model's server held its answer back (content_filter)"],
+    ["OnlyReasoning", "the language model answered with nothing but its reasoning"],
+    [
+      "ModelRefused",
+      "the language model's server answered 404 (model_not_found): set OPENAI_MODEL to a model that it has",
+    ],
+    ["ModelRefused", "the language model's server answered 401 (invalid_api_key): check OPENAI_API_KEY"],
+    ["ModelRefused", "the language model's server answered 429 (insufficient_quota)"],
+    ["ModelRefused", "the language model refused: no"],
+    ["ModelRefused", "the language model's server answered 400"],
+  ])("%s: %s has a meaning", (name, message) => {
+    expect(errorMeaning(ja, { name, message })).toMatch(/[ぁ-ん]。$/);
+  });
+
+  test("of items that cannot be read is not that of a whole answer", () => {
+    const message =
+      "Chatwork's answer holds what cannot be read: message 42 (`body` is missing). Look at it in Chatwork.";
+    expect(errorMeaning(ja, { name: "Refused", message })).toBe(ja.meansUnreadableItems);
+    expect(errorMeaning(ja, { name: "Unreadable", message: "Chatwork's answer cannot be read: it is not JSON" })).toBe(
+      ja.meansUnreadable,
+    );
+  });
+
+  test("that nobody knows has none", () => {
+    expect(errorMeaning(ja, { name: "KeyError", message: "'room'" })).toBeNull();
+  });
+});
+
+describe("a difference between view and log", () => {
+  const job = "01a20b8f-f44d-7cca-8ffe-c7838b25595c";
+
+  test.each([
+    [`${job}: attempt is 2 in the view and 3 by the log`, `${job}: attempt は、表示では 2、ログでは 3`],
+    [`${job}: is in the view and not in the log`, `${job}: ログにないジョブが表示されています`],
+    [`${job}: is in the log and not in the view`, `${job}: ログにあるジョブが表示されていません`],
+    ["the log has a gap at 7", "the log has a gap at 7"],
+  ])("%s is told in Japanese where it is known", (difference, text) => {
+    expect(differenceText(ja, difference)).toBe(text);
+    expect(differenceText(en, difference)).toBe(difference);
+  });
+});
+
+const FINDINGS = [
+  "MODIFIED",
+  "MISSING",
+  "INSERTED",
+  "REORDERED",
+  "BACKDATED",
+  "TRUNCATED_TAIL",
+  "SEQ_GAP",
+  "ILLEGAL_TRANSITION",
+  "VIEW_DRIFT",
+  "GUARD_MISSING",
+];
+
+test.each(FINDINGS)("the finding %s is explained in both languages", (name) => {
+  for (const words of [ja, en]) {
+    expect(findingMeaning(words, name)).not.toBe(words.findingUnknown);
+    expect(findingMeaning(words, "ANOTHER")).toBe(words.findingUnknown);
+  }
+});
+
+test("a broken history is said in words", () => {
+  const detail = "This job has a broken history: SEQ_GAP at event 3. `rireki audit verify` says more.";
+  expect(refusalText(ja, detail)).toContain("履歴は壊れています");
+  expect(refusalText(en, detail)).toContain("leaves an event out");
+});

@@ -1,0 +1,121 @@
+/** What the service says in English, in the words of whoever reads the page. What is not known here is shown as it was said. */
+
+import { Refused, type Status, Unreachable } from "../api";
+import { statusWord } from "../job/naming";
+import type { Words } from "../words/words";
+
+type Says = (words: Words, ...found: string[]) => string;
+
+const REFUSALS: [RegExp, Says][] = [
+  [/does the same and is active/, (words) => words.otherJobActive],
+  [
+    /^Cannot \S+ this job: it is (\w+)\.$/,
+    (words, status) => words.notPossibleNow(statusWord(words, status as Status)),
+  ],
+  [/CHATWORK_API_TOKEN is missing/, (words) => words.noToken],
+  [/^Only an admin may choose whose jobs/, (words) => words.onlyOwnJobs],
+  [/^Only an admin may/, (words) => words.onlyAdminsMay],
+  [/comes from another site/, (words) => words.otherSite],
+  [/is still being answered/, (words) => words.stillAnswered],
+  [/no such job type/, (words) => words.typeGone],
+  [/does not fit this job type any more/, (words) => words.payloadOutdated],
+  [/no such company/, (words) => words.companyGone],
+  [/no such room/, (words) => words.roomGone],
+  [/is not linked to this company/, (words) => words.notLinked],
+  [/^This job has no event (\d+) yet/, (words, seq) => words.noSuchMoment(Number(seq))],
+  [/^This job has a broken history: (\w+)/, (words, name) => words.brokenHistory(findingMeaning(words, name))],
+];
+
+/** By `path: detail`. */
+const FIELDS: [RegExp, Says][] = [
+  [/^name: belongs to another company/, (words) => words.nameTaken],
+  [/^name: /, (words) => words.nameNotValid],
+  [/^periodEnd: must be later/, (words) => words.badPeriod],
+  [/^period(Start|End): /, (words) => words.dayNotValid],
+  [/^until: is over already/, (words) => words.untilOver],
+  [/^jobId: is not a UUID/, (words) => words.jobIdInvalid],
+  [/^type: should be one of/, (words) => words.unknownValue(words.type)],
+  [/^userId: is not a UUID/, (words) => words.unknownValue(words.owner)],
+  [/^created(After|Before): /, (words) => words.unknownValue(words.time)],
+];
+
+const ERRORS: [RegExp, Says][] = [
+  [/^\w+: Chatwork API error: 401$/, (words) => words.means401],
+  [/^\w+: Chatwork API error: 403$/, (words) => words.means403],
+  [/^\w+: Chatwork API error: 404$/, (words) => words.means404],
+  [/^\w+: Chatwork API error: 5\d\d$/, (words) => words.means5xx],
+  [/: no answer from Chatwork/, (words) => words.meansNoAnswer],
+  [/: Chatwork's answer holds what cannot be read/, (words) => words.meansUnreadableItems],
+  [/: Chatwork's answer /, (words) => words.meansUnreadable],
+  [/^UnknownRoom: /, (words) => words.meansUnknownRoom],
+  [/^NoToken: /, (words) => words.meansNoToken],
+  [/^WorkerLost: /, (words) => words.meansWorkerLost],
+  [/^Timeout: /, (words) => words.meansTimeout],
+  [/^ForceFailed: /, (words) => words.meansForceFailed],
+  [/^ModelFailed: /, (words) => words.meansModelFailed],
+  [/^AnswerCutOff: /, (words) => words.meansAnswerCutOff],
+  [/^AnswerWithheld: /, (words) => words.meansAnswerWithheld],
+  [/^OnlyReasoning: /, (words) => words.meansOnlyReasoning],
+  [/^ModelRefused: .*OPENAI_MODEL/, (words) => words.meansUnknownModel],
+  [/^ModelRefused: .*OPENAI_API_KEY/, (words) => words.meansModelKey],
+  [/^ModelRefused: .*(quota|billing|balance|credit|payment)/, (words) => words.meansModelUnpaid],
+  [/^ModelRefused: the language model refused/, (words) => words.meansModelWouldNot],
+  [/^ModelRefused: /, (words) => words.meansModelRefused],
+  [/^UnknownCompany: /, (words) => words.meansCompanyGone],
+];
+
+const DIFFERENCES: [RegExp, Says][] = [
+  [
+    /^(\S+): (\w+) is (.+) in the view and (.+) by the log$/,
+    (words, job, field, view, log) => words.differsInField(job, field, view, log),
+  ],
+  [/^(\S+): is in the view and not in the log$/, (words, job) => words.onlyInView(job)],
+  [/^(\S+): is in the log and not in the view$/, (words, job) => words.onlyInLog(job)],
+];
+
+function said(table: [RegExp, Says][], words: Words, text: string): string | null {
+  for (const [pattern, says] of table) {
+    const found = pattern.exec(text);
+    if (found) return says(words, ...found.slice(1));
+  }
+  return null;
+}
+
+/** Why the service would not, from the one sentence that it said. */
+export const refusalText = (words: Words, detail: string): string =>
+  said(REFUSALS, words, detail) ?? words.refused(detail);
+
+/** What a refusal, or no answer at all, means to a person. */
+export function problemText(words: Words, error: unknown): string {
+  if (error instanceof Unreachable) return words.noAnswer;
+  if (!(error instanceof Refused)) return words.serverError;
+  if (error.status === 503) return words.databaseAway;
+  if (error.status >= 500) return words.serverError;
+  if (error.status === 429) return words.tooManyRequests;
+  const known = said(REFUSALS, words, error.detail);
+  if (known) return known;
+  if (error.status === 403) return words.onlyAdminsMay;
+  if (error.status === 404) return words.notFoundTitle;
+  return error.errors.length ? fieldsText(words, error.errors) : words.refused(error.detail);
+}
+
+function fieldsText(words: Words, errors: Refused["errors"]): string {
+  const texts = errors.map(({ path, detail }) => said(FIELDS, words, `${path}: ${detail}`));
+  const known = texts.filter((text) => text !== null);
+  if (known.length === errors.length) return [...new Set(known)].join(" ");
+  return words.notValid(errors.map(({ path, detail }) => `${path}: ${detail}`).join("; "));
+}
+
+/** What a job's error means to a person, where that is known: it stands beside the error's own message. */
+export const errorMeaning = (words: Words, { name, message }: { name: string; message: string }): string | null =>
+  said(ERRORS, words, `${name}: ${message}`);
+
+/** What the verification of the log found. */
+export const differenceText = (words: Words, difference: string): string =>
+  said(DIFFERENCES, words, difference) ?? difference;
+
+/** What the name of a finding means. */
+export function findingMeaning(words: Words, name: string): string {
+  const key = `finding${name}`;
+  return Object.hasOwn(words, key) ? String(words[key as keyof Words]) : words.findingUnknown;
+}

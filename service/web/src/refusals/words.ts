@@ -1,0 +1,162 @@
+/** The words for refusals, for the errors of jobs and for findings in the log. */
+
+import { digits, say, saying } from "../words/say";
+
+export const refusalsWords = {
+  serverError: say(
+    "サーバーで問題が発生しました。しばらくしてからもう一度お試しください。",
+    "Something went wrong on the server. Try again in a moment.",
+  ),
+  databaseAway: say("サーバーが一時的に利用できません。", "The server is not available for the moment."),
+  noAnswer: say("サーバーに接続できませんでした。", "The server did not answer."),
+  refused: saying(
+    (detail: string) => `実行できませんでした: ${detail}`,
+    (detail: string) => `Not done: ${detail}`,
+  ),
+  notValid: saying(
+    (what: string) => `正しくない項目があります（${what}）。`,
+    (what: string) => `Not valid: ${what}.`,
+  ),
+  onlyAdminsMay: say("この操作は管理者のみ実行できます。", "Only admins may do this."),
+  onlyOwnJobs: say("表示できるのは自分のジョブのみです。", "You may see your own jobs only."),
+  otherSite: say(
+    "このページのアドレスとは別のサイトからの操作とみなされたため、実行できませんでした。",
+    "Not done: the request seemed to come from another site.",
+  ),
+  stillAnswered: say(
+    "同じ操作を処理しています。しばらくしてからもう一度お試しください。",
+    "The same request is still being answered. Try again in a moment.",
+  ),
+  tooManyRequests: say(
+    "操作の回数が多すぎます。しばらくしてからもう一度お試しください。",
+    "Too many requests. Try again in a moment.",
+  ),
+  typeGone: say(
+    "この種類のジョブは現在のバージョンにないため、実行できません。",
+    "This type of job does not exist any more.",
+  ),
+  payloadOutdated: say(
+    "このジョブの入力は現在のバージョンに合わないため、再実行できません。",
+    "This job's payload does not fit its type any more, so it can't be run again.",
+  ),
+  companyGone: say("この会社は見つかりません。", "There is no such company."),
+  roomGone: say("このルームは見つかりません。", "There is no such room."),
+  notLinked: say("紐づけはすでに解除されています。", "This room is not linked any more."),
+  nameNotValid: say("会社名は1〜200文字で入力してください。", "A company's name has 1 to 200 characters."),
+  dayNotValid: say("期間の日付が正しくありません。", "The period's days are not valid."),
+  untilOver: say("再開する日時には、これからの日時を指定してください。", "Choose a time in the future for “Until”."),
+  unknownValue: saying(
+    (what: string) => `アドレスの条件「${what}」が正しくありません。`,
+    (what: string) => `The address has an unknown value for “${what}”.`,
+  ),
+  means401: say(
+    "Chatwork が API トークンを受け付けませんでした。トークンの設定を確認してください。",
+    "Chatwork did not accept the API token. Check how it is set.",
+  ),
+  means403: say(
+    "トークンの持ち主がこのルームに参加していないため、Chatwork に拒否されました。",
+    "Chatwork refused: the token's owner is not a member of this room.",
+  ),
+  means404: say(
+    "Chatwork にこのルームがありません。削除された可能性があります。",
+    "Chatwork has no such room. It may have been deleted.",
+  ),
+  means5xx: say(
+    "Chatwork 側で一時的な問題が発生しているようです。",
+    "Something seems to be wrong at Chatwork for the moment.",
+  ),
+  meansNoAnswer: say("Chatwork から応答がありませんでした。", "Chatwork did not answer."),
+  meansUnreadable: say("Chatwork の応答を読み取れませんでした。", "Chatwork's answer could not be read."),
+  meansUnreadableItems: say(
+    "読み取れない項目があり、取り込めませんでした。Chatwork で内容を確認してください。",
+    "Something could not be read and was not stored. Look at it in Chatwork.",
+  ),
+  meansUnknownRoom: say(
+    "まだ取り込まれていないルームです。先にルーム同期を実行してください。",
+    "This room is not known yet. Sync the rooms first.",
+  ),
+  meansNoToken: say("Chatwork の API トークンが設定されていません。", "No Chatwork API token is set."),
+  meansWorkerLost: say(
+    "処理中のワーカーが応答しなくなりました。",
+    "The worker stopped answering while it ran this job.",
+  ),
+  meansTimeout: say("制限時間内に終わりませんでした。", "It did not end within its time limit."),
+  meansForceFailed: say("管理者が強制的に失敗にしました。", "An admin forced it to fail."),
+  meansModelFailed: say(
+    "要約に使う言語モデルから正しい応答が得られませんでした。",
+    "The language model gave no usable answer.",
+  ),
+  meansAnswerCutOff: say(
+    "要約に使う言語モデルの応答が、長さの上限で途中で切れました。",
+    "The language model's answer reached its length limit and was cut off.",
+  ),
+  meansAnswerWithheld: say(
+    "要約に使う言語モデルのフィルターが応答を止めました。",
+    "The language model's filter held its answer back.",
+  ),
+  meansOnlyReasoning: say(
+    "要約に使う言語モデルは考えただけで、答えを返しませんでした。",
+    "The language model returned its reasoning and no answer.",
+  ),
+  meansUnknownModel: say(
+    "要約に使うモデルがサーバーにありません。管理者が OPENAI_MODEL を変える必要があります。",
+    "The server does not have this model: an admin must change OPENAI_MODEL.",
+  ),
+  meansModelKey: say(
+    "要約に使う言語モデルのサーバーが、設定されたキーを受け付けませんでした。",
+    "The language model's server does not take the key that is set.",
+  ),
+  meansModelUnpaid: say(
+    "要約に使う言語モデルの利用枠または残高がありません。契約を確認してください。",
+    "The quota or credit for the language model is used up. Check the plan.",
+  ),
+  meansModelWouldNot: say("要約に使う言語モデルが応答を断りました。", "The language model refused to answer."),
+  meansModelRefused: say(
+    "要約に使う言語モデルのサーバーがリクエストを断りました。もう一度試しても同じ結果になります。",
+    "The language model's server refused the request, and would refuse it again.",
+  ),
+  meansCompanyGone: say("会社が見つかりませんでした。", "There is no such company."),
+  noToken: say(
+    "Chatwork の API トークンが設定されていません（CHATWORK_API_TOKEN）。サーバーの管理者に連絡してください。",
+    "Chatwork is not set up: CHATWORK_API_TOKEN is missing. Contact the person who runs the server.",
+  ),
+  noSuchMoment: saying(
+    (seq: number) => `イベント ${digits(seq)} はまだありません。`,
+    (seq: number) => `There is no event ${digits(seq)} yet.`,
+  ),
+  nameTaken: say("同じ名前の会社がすでにあります。", "There is a company of this name already."),
+  badPeriod: say("終了日は開始日以降にしてください。", "The last day must not be before the first."),
+  findingMODIFIED: say("イベントの内容が書き換えられています", "The data of an event was changed"),
+  findingMISSING: say("番号の付いたイベントが失われています", "An event that had a position is gone"),
+  findingINSERTED: say("正規の手順を通らずに追加されています", "An event was added to the log, but not by the service"),
+  findingREORDERED: say("イベントの順序が入れ替わっています", "Positions contradict the order of the events"),
+  findingBACKDATED: say("直前のイベントより前の日時になっています", "An event is earlier than the one before it"),
+  findingTRUNCATED_TAIL: say("ログの末尾が失われています", "The newest part of the log is gone"),
+  findingSEQ_GAP: say("ジョブの履歴に抜けがあります", "A job's history leaves an event out"),
+  findingILLEGAL_TRANSITION: say("起こり得ない状態の変化です", "This change of status is not allowed"),
+  findingVIEW_DRIFT: say("表示がログと一致しません", "The view does not match the log"),
+  findingGUARD_MISSING: say(
+    "ログを守る仕組みが外れているか、変わっています",
+    "A trigger or constraint that guards the log is missing or changed",
+  ),
+  brokenHistory: saying(
+    (meaning: string) => `このジョブの履歴は壊れています: ${meaning}`,
+    (meaning: string) => `This job's history is broken. ${meaning}.`,
+  ),
+  findingUnknown: say("ログに問題があります", "Something is wrong with the log"),
+  differsInField: saying(
+    (jobId: string, field: string, view: string, log: string) =>
+      `${jobId}: ${field} は、表示では ${view}、ログでは ${log}`,
+    (jobId: string, field: string, view: string, log: string) =>
+      `${jobId}: ${field} is ${view} in the view and ${log} by the log`,
+  ),
+  onlyInView: saying(
+    (jobId: string) => `${jobId}: ログにないジョブが表示されています`,
+    (jobId: string) => `${jobId}: is in the view and not in the log`,
+  ),
+  onlyInLog: saying(
+    (jobId: string) => `${jobId}: ログにあるジョブが表示されていません`,
+    (jobId: string) => `${jobId}: is in the log and not in the view`,
+  ),
+  jobIdInvalid: say("ジョブIDの形式が正しくありません。", "A job ID is a UUID."),
+} as const;

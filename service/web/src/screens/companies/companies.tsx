@@ -1,0 +1,115 @@
+/** The list of companies, and the one that is open. */
+
+import { useQuery } from "@tanstack/react-query";
+import { useState } from "react";
+import { type Company, listCompanies } from "../../api";
+import { Heading } from "../../parts/heading";
+import { Icon } from "../../parts/icons";
+import { Loading, NotFound, Plate, ProblemPlate } from "../../parts/states";
+import { Link } from "../../route";
+import { useWords } from "../../words/words";
+import { DraftForm } from "./draft-form";
+import { Drafts } from "./drafts";
+import { LinkedRooms } from "./linked-rooms";
+import { NewCompany } from "./new-company";
+
+export const COMPANIES = ["companies"];
+
+export function CompaniesScreen({ id }: { id: string | null }) {
+  const words = useWords();
+  const [adding, setAdding] = useState(false);
+  const {
+    data: companies,
+    error,
+    refetch,
+  } = useQuery({ queryKey: COMPANIES, queryFn: ({ signal }) => listCompanies(signal) });
+  const company = companies?.find((one) => one.id === id);
+  return (
+    <>
+      <Heading title={words.companies} intro={words.companiesIntro}>
+        <button type="button" className="button" onClick={() => setAdding(true)}>
+          <Icon name="plus" /> {words.newCompany}
+        </button>
+      </Heading>
+      {!companies && (error ? <ProblemPlate error={error} again={() => void refetch()} /> : <Loading rows={5} />)}
+      {companies?.length === 0 && (
+        <Plate icon="companies" title={words.noCompanies}>
+          {words.noCompaniesText}
+        </Plate>
+      )}
+      {companies && companies.length > 0 && (
+        <div className={`companies${id ? " companies-open" : ""}`}>
+          <CompanyList companies={companies} id={id} />
+          {company ? (
+            <CompanyPanel key={company.id} company={company} />
+          ) : id ? (
+            <NotFound list="/companies" />
+          ) : (
+            <ChooseOne />
+          )}
+        </div>
+      )}
+      {adding && <NewCompany onClose={() => setAdding(false)} />}
+    </>
+  );
+}
+
+function ChooseOne() {
+  const words = useWords();
+  return (
+    <div className="choose-one">
+      <Plate icon="companies" title={words.chooseCompany} />
+    </div>
+  );
+}
+
+const SEARCH_FROM = 8;
+
+function CompanyList({ companies, id }: { companies: Company[]; id: string | null }) {
+  const words = useWords();
+  const [search, setSearch] = useState("");
+  const found = companies.filter(({ name }) => name.toLowerCase().includes(search.trim().toLowerCase()));
+  return (
+    <nav className="company-list" aria-label={words.companies}>
+      {companies.length >= SEARCH_FROM && (
+        <label className="search">
+          <Icon name="search" />
+          <input
+            type="search"
+            aria-label={words.searchCompanies}
+            placeholder={words.searchCompanies}
+            value={search}
+            onChange={(event) => setSearch(event.target.value)}
+          />
+        </label>
+      )}
+      <ul>
+        {found.map((company) => (
+          <li key={company.id}>
+            <Link to={`/companies/${company.id}`} {...(company.id === id ? { "aria-current": "page" as const } : {})}>
+              {company.name}
+            </Link>
+          </li>
+        ))}
+      </ul>
+      {found.length === 0 && <p className="faint">{words.noCompanyMatches}</p>}
+    </nav>
+  );
+}
+
+function CompanyPanel({ company }: { company: Company }) {
+  const words = useWords();
+  return (
+    <article className="company" aria-labelledby="company-name">
+      <Link className="crumb company-back" to="/companies">
+        <Icon name="previous" size={14} /> {words.toList}
+      </Link>
+      <h2 id="company-name" className="company-name">
+        {company.name}
+      </h2>
+      <LinkedRooms company={company} />
+      <DraftForm company={company} />
+      <Drafts company={company} />
+    </article>
+  );
+}

@@ -1,0 +1,98 @@
+import type { Job } from "../../api";
+import { isUuid } from "../../format";
+import { doneOf } from "../../job/facts";
+import { Bar, Pace } from "../../job/progress";
+import { useJob } from "../../job/queries";
+import { useTypeWord } from "../../job/types";
+import { useReason } from "../../job/waiting";
+import { Heading } from "../../parts/heading";
+import { Icon } from "../../parts/icons";
+import { Loading, Meaning, NotFound, ProblemPlate } from "../../parts/states";
+import { Link } from "../../route";
+import { useSession } from "../../session";
+import { useWords } from "../../words/words";
+import { OPERATIONS } from "../audit/tabs";
+import { Actions } from "./actions";
+import { History } from "./history";
+import { Summary } from "./summary";
+
+export function JobScreen({ id }: { id: string }) {
+  const words = useWords();
+  if (isUuid(id)) return <KnownJob id={id} />;
+  return (
+    <>
+      <Heading title={words.job} />
+      <NotFound list="/jobs" />
+    </>
+  );
+}
+
+function KnownJob({ id }: { id: string }) {
+  const words = useWords();
+  const typeWord = useTypeWord();
+  const { data: job, error, refetch } = useJob(id);
+  if (!job) {
+    return (
+      <>
+        <Heading title={words.job} />
+        {error ? <ProblemPlate error={error} again={() => void refetch()} list="/jobs" /> : <Loading rows={8} />}
+      </>
+    );
+  }
+  return (
+    <>
+      <Link className="crumb" to="/jobs">
+        <Icon name="previous" size={14} /> {words.toList}
+      </Link>
+      <Heading title={typeWord(job.type)} intro={<Summary job={job} />}>
+        <Actions job={job} />
+      </Heading>
+      {job.status === "queued" && <WhyWaiting job={job} />}
+      {job.status === "processing" && <Running job={job} />}
+      {job.error && job.status === "failed" && (
+        <p className="error-line error-large" role="note">
+          <Icon name="failed" />
+          <span>
+            {job.error.message}
+            <Meaning error={job.error} />
+          </span>
+        </p>
+      )}
+      <History job={job} />
+    </>
+  );
+}
+
+function Running({ job }: { job: Job }) {
+  const words = useWords();
+  const done = doneOf(job.result);
+  return (
+    <section className="card running" aria-label={words.progress}>
+      <div className="running-head">
+        {done && (
+          <span className="progress-count">
+            <b>{done.done}</b> / {done.total}
+          </span>
+        )}
+        <Pace job={job} done={done} />
+      </div>
+      <Bar done={done} label={words.progress} />
+    </section>
+  );
+}
+
+function WhyWaiting({ job }: { job: Job }) {
+  const words = useWords();
+  const { isAdmin } = useSession();
+  const reason = useReason(job);
+  if (!reason) return null;
+  return (
+    <p className={`note${reason.warns ? " note-warn" : ""}`} role="status">
+      <Icon name={reason.warns ? "warn" : "info"} />
+      <span>
+        <b>{words.whyWaiting}</b> {reason.text}{" "}
+        {reason.warns && isAdmin && <Link to={OPERATIONS}>{words.toOperations}</Link>}
+      </span>
+    </p>
+  );
+}

@@ -1,0 +1,112 @@
+import { Fragment, memo } from "react";
+import type { Job } from "../../api";
+import { duration, number, shortId } from "../../format";
+import { doneOf, durationOf, isActive } from "../../job/facts";
+import { Bar } from "../../job/progress";
+import { resultWords } from "../../job/results";
+import { StatusBadge } from "../../job/status";
+import { useTypeWord } from "../../job/types";
+import { useNow } from "../../live/clock";
+import { Check } from "../../parts/check";
+import { Cell } from "../../parts/rows";
+import { Ago } from "../../parts/time";
+import { Link } from "../../route";
+import { useWords } from "../../words/words";
+
+interface JobRowProps {
+  job: Job;
+  owner: string;
+  chosen: boolean;
+  onChoose: (id: string, on: boolean) => void;
+}
+
+/** Remembered: while one scrolls, the rows that stay are not drawn again. */
+export const JobRow = memo(function JobRow({ job, owner, chosen, onChoose }: JobRowProps) {
+  const words = useWords();
+  const typeWord = useTypeWord();
+  const what = `${job.type} ${shortId(job.id)}`;
+  return (
+    <>
+      <Cell className="tick">
+        <Check label={words.selectJob(what)} checked={chosen} onChange={(on) => onChoose(job.id, on)} />
+      </Cell>
+      <Cell className="job-what">
+        <Link className="row-link row-whole" to={`/jobs/${job.id}`}>
+          <Breakable name={job.type} />
+        </Link>
+        <span className="faint clip">
+          {typeWord(job.type)} · <code>{shortId(job.id)}</code>
+        </span>
+      </Cell>
+      <Cell className="job-status">
+        <StatusBadge status={job.status} />
+      </Cell>
+      <Cell className="job-result">
+        <Result job={job} />
+      </Cell>
+      <Cell label={words.owner} className="clip faint">
+        {owner}
+      </Cell>
+      <Cell label={words.attempt} className="numbers faint">
+        {job.attempt}/{job.maxAttempts}
+      </Cell>
+      <Cell label={words.created} className="faint">
+        <Ago at={job.createdAt} />
+      </Cell>
+      <Cell label={words.duration} className="right numbers faint">
+        <Duration job={job} />
+      </Cell>
+    </>
+  );
+});
+
+/** On a phone a long name goes on in the next line after one of its underscores. */
+function Breakable({ name }: { name: string }) {
+  return name.split(/(?<=_)/).map((part) => (
+    <Fragment key={part}>
+      {part}
+      <wbr />
+    </Fragment>
+  ));
+}
+
+function Duration({ job }: { job: Job }) {
+  const { language } = useWords();
+  const now = useNow();
+  if (job.status === "queued" && job.attempt === 1) return "–";
+  return duration(durationOf(job, new Date(Math.max(now, Date.parse(job.updatedAt))).toISOString()), language);
+}
+
+function Result({ job }: { job: Job }) {
+  const words = useWords();
+  const done = doneOf(job.result);
+  if (job.error && job.status !== "completed" && job.status !== "canceled") {
+    return (
+      <span className="error-text clip" title={job.error.message}>
+        {job.error.message}
+      </span>
+    );
+  }
+  if (done && (isActive(job) || job.status === "canceled")) {
+    return (
+      <span className="mini-progress">
+        <Bar done={done} label={words.progress} />
+        <span className="numbers">
+          {number(done.done, words.language)}/{number(done.total, words.language)}
+        </span>
+      </span>
+    );
+  }
+  // A row has room for a few words only: what went wrong comes first.
+  const said = resultWords(words, job).sort((one, other) => Number(other.bad ?? false) - Number(one.bad ?? false));
+  return (
+    <span className="clip faint" title={said.map(({ text }) => text).join(" · ")}>
+      {said.map(({ text, bad }, index) => (
+        <span key={text} className={bad ? "bad-text" : ""}>
+          {index > 0 && " · "}
+          {text}
+        </span>
+      ))}
+    </span>
+  );
+}

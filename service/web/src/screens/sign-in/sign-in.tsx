@@ -1,0 +1,88 @@
+import { useMutation } from "@tanstack/react-query";
+import { type FormEvent, useEffect, useState } from "react";
+import { Refused, signIn } from "../../api";
+import { Choices } from "../../frame/choices";
+import { Mark } from "../../frame/mark";
+import { Icon } from "../../parts/icons";
+import { problemText } from "../../refusals/refusals";
+import { useSession } from "../../session";
+import { useWords, type Words } from "../../words/words";
+
+export function SignInScreen() {
+  const words = useWords();
+  const { gone, enter } = useSession();
+  const [email, setEmail] = useState("");
+  const [password, setPassword] = useState("");
+  const entering = useMutation({ mutationFn: () => signIn(email, password), onSuccess: enter });
+
+  useEffect(() => {
+    document.title = `${words.signIn} · Rireki`;
+  }, [words]);
+
+  function submit(event: FormEvent) {
+    event.preventDefault();
+    entering.mutate();
+  }
+
+  return (
+    <main className="sign-in">
+      <div className="sign-in-card">
+        <div className="sign-in-brand">
+          <Mark />
+          <div>
+            <h1>
+              Rireki <span lang="ja">履歴</span>
+            </h1>
+            <p className="faint">{words.signInIntro}</p>
+          </div>
+        </div>
+        {gone !== "never" && (
+          <p className="note" role="status">
+            <Icon name="info" /> {gone === "expired" ? words.sessionEnded : words.signedOutNow}
+          </p>
+        )}
+        <form onSubmit={submit} className="form">
+          <label className="field">
+            {words.email}
+            <input
+              type="email"
+              name="email"
+              autoComplete="username"
+              required
+              value={email}
+              onChange={(event) => setEmail(event.target.value)}
+            />
+          </label>
+          <label className="field">
+            {words.password}
+            <input
+              type="password"
+              name="password"
+              autoComplete="current-password"
+              required
+              value={password}
+              onChange={(event) => setPassword(event.target.value)}
+            />
+          </label>
+          {entering.error && (
+            <p className="mishap" role="alert">
+              <Icon name="warn" /> {refusalText(words, entering.error)}
+            </p>
+          )}
+          <button type="submit" className="button button-main button-wide" disabled={entering.isPending}>
+            {entering.isPending ? words.signingIn : words.signIn}
+          </button>
+        </form>
+      </div>
+      <Choices />
+    </main>
+  );
+}
+
+function refusalText(words: Words, error: Error): string {
+  if (error instanceof Refused) {
+    if (error.status === 401 || error.status === 422) return words.wrongPassword;
+    if (error.status === 429) return words.tooManyTries(error.retryAfter ?? 60);
+  }
+  return problemText(words, error);
+}
