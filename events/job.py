@@ -45,7 +45,7 @@ class JobError:
     stack: str | None = None
 
     def to_json(self) -> dict[str, JSON]:
-        """`{name, message, stack}`"""
+        """`{name, message, stack}`."""
         return {"name": self.name, "message": self.message, "stack": self.stack}
 
 

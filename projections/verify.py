@@ -103,7 +103,7 @@ class Finding(NamedTuple):
     detail: str
 
     def to_json(self) -> dict[str, JSON]:
-        """`{name, jobId, seq, position, detail}`"""
+        """`{name, jobId, seq, position, detail}`."""
         return {
             "name": self.name, "jobId": self.job_id, "seq": self.seq, "position": self.position, "detail": self.detail,
         }  # fmt: skip
@@ -155,7 +155,7 @@ class Verified:
             self.counts[finding.name] += 1
 
 
-def no_rule(type: str, payload: JSON, user_id: str | None) -> None:
+def no_rule(job_type: str, payload: JSON, user_id: str | None) -> None:
     """The rule for a log whose events hold all unique keys: no key comes from a job type."""
 
 
