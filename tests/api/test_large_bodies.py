@@ -17,8 +17,8 @@ from service.api import jobs_bulk as bulk
 from service.api.app import ENDPOINTS
 from service.api.auth import MOST_OF_A_SIGN_IN
 from service.http.endpoint import Endpoint
-from service.http.problems import Problem
-from service.http.request import MAX_PARAMETERS, parse_json
+from service.http.problems import LONGEST_PATH, MOST_ERRORS, Problem, problem_response
+from service.http.request import MAX_FIELDS, MAX_PARAMETERS, parse_json
 from tests.service_fixture import Service, service
 
 __all__ = ["service"]
@@ -70,10 +70,15 @@ async def test_every_endpoint_refuses_every_kind_of_large_body_in_few_words(serv
 
 
 def test_a_problem_lists_a_hundred_errors_and_cuts_the_names_in_them() -> None:
-    with pytest.raises(Problem) as refused:
-        parse_json(SHAPES["long keys"](600 * 1210)[:-3] + b"1e99}")
+    fields = (b'"%x%s":1e99' % (number, b"x" * 200) for number in range(MAX_FIELDS))
 
-    assert len(refused.value.errors) <= 100
+    with pytest.raises(Problem) as refused:
+        parse_json(b"{" + b",".join(fields) + b"}")
+
+    errors = orjson.loads(problem_response(refused.value).body)["errors"]
+    assert len(errors) == MOST_ERRORS
+    assert {len(error["path"]) for error in errors} == {LONGEST_PATH}
+    assert {error["detail"] for error in errors} == {"is a number beyond ±2^53"}
 
 
 async def test_sign_in_takes_a_small_body_and_bulk_as_many_ids_as_it_promises(service: Service) -> None:
