@@ -226,7 +226,7 @@ async def _open(url: str, redis_url: str, filled: Filled) -> AsyncIterator[Side]
             _, body = await _request(side, f"/api/jobs?limit=1&createdBefore={side.middle}", None)
             side.cursor = orjson.loads(body)["nextCursor"]
             yield side
-            context.live.close()
+            context.job_watches.close()
 
 
 def _people(filled: Filled) -> list[tuple[str, Role]]:

@@ -112,7 +112,7 @@ def make_context(
         resources=Resources(database=database, chatwork=chatwork, summariser=Summariser(SummarySettings())),
         users=Users(database, SECRET),
         sign_in_limit=SignInLimit(None),
-        live=JobWatches(bus, view, store),
+        job_watches=JobWatches(bus, view, store),
         verifier=Verifier(database),
     )
 
@@ -129,7 +129,7 @@ async def serving(context: ApiContext) -> AsyncIterator[str]:
     try:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
-        context.live.close()
+        context.job_watches.close()
         server.should_exit = True
         await running
         listening.close()

@@ -48,12 +48,12 @@ ENDPOINTS = (
 
 
 def create_app(context: ApiContext, page: Page | None = None) -> "Application":
-    """The application. It serves once its lifespan has begun; `context.live.close()` comes before its end."""
+    """The application. It serves once its lifespan has begun; `context.job_watches.close()` comes before its end."""
     page = page or Page()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: object) -> AsyncIterator[None]:
-        async with context.live.running(), context.verifier.running():
+        async with context.job_watches.running(), context.verifier.running():
             yield
 
     declared = [

@@ -57,7 +57,7 @@ async def healthz(call: Call[Nothing, Nothing]) -> Response:
 
 
 async def readyz(call: Call[Nothing, Nothing]) -> Response:
-    if call.context.live.closed:
+    if call.context.job_watches.closed:
         raise Problem(503, "This process is stopping.", headers={"Retry-After": "2"})
     # A Redis that is only away keeps nobody from being served; one that will never let us in is a mistake to be seen.
     if (redis_fault := call.context.bus.fault) is not None:
@@ -87,7 +87,7 @@ async def _look_at(context: ApiContext) -> Readiness:
 async def metrics(call: Call[Nothing, Nothing]) -> Response:
     _must_be_let_in(call)
     measured = call.context.metrics
-    measured.watchers.set(call.context.live.watchers)
+    measured.watchers.set(call.context.job_watches.watchers)
     try:
         async with asyncio.timeout(MEASURED_WITHIN):
             await _measure(measured, call.context)

@@ -43,11 +43,11 @@ async def stream_job(call: Call[Any, Any], job: Job) -> Response:
 
 
 async def _events_of(call: Call[Any, Any], job: Job, after: int) -> Messages:
-    live, with_stack = call.context.live, call.user.is_admin
-    with live.watch(job.id) as watch:
+    watches, with_stack = call.context.job_watches, call.user.is_admin
+    with watches.watch(job.id) as watch:
         yield RECONNECT
-        while not live.closed:
-            history = await live.news.get((job.id, after)) or []
+        while not watches.closed:
+            history = await watches.news.get((job.id, after)) or []
             for recorded in history:
                 yield _event_message(recorded, with_stack=with_stack)
                 after = recorded.seq
@@ -62,7 +62,7 @@ async def _events_of(call: Call[Any, Any], job: Job, after: int) -> Messages:
 
 
 def _event_message(recorded: Recorded, *, with_stack: bool) -> bytes:
-    return server_sent_event(orjson.dumps(event_json(recorded, with_stack=with_stack)), id=recorded.seq)
+    return server_sent_event(orjson.dumps(event_json(recorded, with_stack=with_stack)), event_id=recorded.seq)
 
 
 # Every change of each job -----------------------------------------------------------------------------------------------------
@@ -74,7 +74,7 @@ async def stream_changes(call: Call[Nothing, Nothing]) -> Response:
 
 
 async def _changes(call: Call[Any, Any], after: int | None) -> Messages:
-    feed = call.context.live.feed
+    feed = call.context.job_watches.feed
     with feed.watched(None if call.user.is_admin else call.user.id) as watcher:
         yield RECONNECT + await feed.beginning(watcher, after)
         while not watcher.ended:

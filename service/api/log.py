@@ -76,7 +76,7 @@ async def get_log(call: Call[LogQuery, Nothing]) -> Response:
 
 async def _lines(call: Call[LogQuery, Any], until: int) -> AsyncIterator[bytes]:
     after, left = call.query.after, call.query.limit
-    while after < until and left != 0 and not call.context.live.closed:
+    while after < until and left != 0 and not call.context.job_watches.closed:
         limit = AT_ONCE if left is None else min(AT_ONCE, left)
         found = await first_events(call.context.database, _wanted(call.query), after=after, until=until, limit=limit)
         yield b"".join(_line(recorded) for recorded in found.events)

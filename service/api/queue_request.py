@@ -192,12 +192,12 @@ async def _until_ended(call: Call[Any, Any], job: Job, seconds: float) -> Job:
 
 
 async def _watched(call: Call[Any, Any], job: Job, seconds: float) -> Job:
-    live, until = call.context.live, time.monotonic() + seconds
-    with live.watch(job.id) as watch:
+    watches, until = call.context.job_watches, time.monotonic() + seconds
+    with watches.watch(job.id) as watch:
         while True:
             job = await call.context.jobs.get(job.id) or job
             left = until - time.monotonic()
-            if job.status in ENDED or left <= 0 or live.closed:
+            if job.status in ENDED or left <= 0 or watches.closed:
                 return job
             await watch.changed(left)
 

@@ -20,7 +20,7 @@ from workers.resources import Resources
 class ApiContext:
     """The services that an endpoint reaches as `call.context`.
 
-    A process that ends must call `live.close()` before it stops the server: that ends the open streams and the held
+    A process that ends must call `job_watches.close()` before it stops the server: that ends the open streams and the held
     answers, which the server would wait for otherwise.
     """
 
@@ -33,6 +33,6 @@ class ApiContext:
     resources: Resources
     users: Users
     sign_in_limit: SignInLimit
-    live: JobWatches
+    job_watches: JobWatches
     verifier: Verifier
     metrics: Metrics = field(default_factory=Metrics)

@@ -1,9 +1,9 @@
-"""What is watched while it changes.
+"""Live changes: the streams of one job and of all jobs, and the verification of the log.
 
-batch_loader.py        questions to the database that come one by one and are asked together
-changes_feed.py        every change of every job, to all who may see it
-job_watches.py         watching jobs as they change
-listening.py           hears the bus, and looks at the database beside it
-server_sent_events.py  the bytes of server-sent events (HTML, 9.2), in the form that clients of every language read alike
-verifier.py            runs one verification of the log at a time, and keeps its result
+batch_loader.py        merges single look-ups that come at the same time into one query
+changes_feed.py        the stream of all jobs: sends each change to the clients that may see it
+job_watches.py         the stream of one job, and requests that wait for a job's end
+listening.py           receives changes from the bus, beside a loop that polls the database
+server_sent_events.py  encodes server-sent events so that all clients read them alike
+verifier.py            runs one verification of the log at a time and stores its result
 """

@@ -1,8 +1,9 @@
-"""Every change of every job, to all who may see it: one subscription to the bus, and one look at the log now and then.
+"""Send every change of every job to the clients that may see it.
 
-What the bus tells is passed on at once. Every `LOOK_EVERY` seconds one query reads the sealed log from where it was last read,
-passes on what the bus did not tell, and then everybody may be told the position: all up to it was sent. So a message that the
-bus loses is late and not missing, and a client that gives the position back misses nothing.
+A change on the bus is sent at once. Every `LOOK_EVERY` seconds one query reads the sealed log from
+the last position on and sends the changes that the bus has lost. Then clients are told the
+position, which means: all changes up to it were sent. So a change that the bus loses comes late but
+comes, and a client that reconnects with the position misses nothing.
 """
 
 import asyncio
@@ -20,31 +21,31 @@ from projections.seal import seal
 from service.live.listening import listening
 from service.live.server_sent_events import server_sent_event
 
-LOOK_EVERY = 2.0  # seconds
-IDLE_LOOKS = 5  # looks after which who got nothing meanwhile is told the position too
-GATHER = 0.02  # seconds in which changes are gathered, to be sent as one piece
-READ_AT_ONCE = 5000  # positions
-MOST_REPLAYED = 10_000  # positions that a client may be behind; further back it had better fetch all anew
-MOST_UNREAD = 1024 * 1024  # bytes that wait for one slow reader
-REMEMBERED = 30.0  # seconds in which a change that was sent is known, after the log has shown it
+LOOK_EVERY = 2.0  # seconds between two queries of the log
+IDLE_LOOKS = 5  # queries after which idle clients are told the position too
+GATHER = 0.02  # seconds for which changes are collected, to be sent in one piece
+READ_AT_ONCE = 5000  # positions in one query
+MOST_REPLAYED = 10_000  # positions that a client may be behind; one further behind must fetch everything again
+MOST_UNREAD = 1024 * 1024  # bytes in the buffer of one slow client
+REMEMBERED = 30.0  # seconds for which a sent change is remembered after it was read from the log
 MOST_REMEMBERED = 50_000  # changes
 
 RESET = server_sent_event(b"{}", name=b"reset")
 
 
 class Watcher:
-    """One open stream: of one owner's changes, or of all (`owner` is None)."""
+    """One open stream, of one owner's changes, or of all if `owner` is None."""
 
     def __init__(self, owner: str | None) -> None:
         self.owner = owner
         self.ended = False
-        self.was_sent_something = False  # since it was last told a position
+        self.was_sent_something = False  # since the last position that it was told
         self._pieces: list[bytes] = []
         self._unread = 0
         self._ready = asyncio.Event()
 
     def put(self, piece: bytes) -> None:
-        """Ends the stream of who reads too slowly: it can go on from the position it was told last."""
+        """Add bytes to the buffer. A full buffer ends the stream; the client can reconnect with its last position."""
         self._unread += len(piece)
         if self._unread > MOST_UNREAD:
             self.end()
@@ -58,7 +59,7 @@ class Watcher:
         self._ready.set()
 
     async def take(self, timeout: float) -> bytes:
-        """All that was put, as soon as there is something; nothing after `timeout` seconds or at the end."""
+        """Wait for bytes and return all of them; empty after `timeout` seconds, or if the stream has ended."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._ready.wait(), timeout)
         taken = b"".join(self._pieces)
@@ -79,7 +80,8 @@ class ChangesFeed:
         self._of_owner: defaultdict[str, set[Watcher]] = defaultdict(set)
         self._watchers = 0
         self._gathered: list[tuple[str | None, bytes]] = []
-        # What was sent: the change itself until the log has shown it too, then when that was.
+        # The sent changes by job and seq: the change itself until it was read from the log, then
+        # the monotonic time of that.
         self._sent: dict[tuple[str, int], Change | float] = {}
         self._position: int | None = None
         self._closed = False
@@ -93,14 +95,14 @@ class ChangesFeed:
             yield
 
     def close(self) -> None:
-        """Every stream ends now."""
+        """End all streams."""
         self._closed = True
         for watcher in self._all_watchers():
             watcher.end()
 
     @contextlib.contextmanager
     def watched(self, owner: str | None) -> Iterator[Watcher]:
-        self._flush()  # what is gathered by now is for those before: the beginning brings it to this one
+        self._flush()  # changes collected until now go to earlier watchers; `beginning` brings them to this one
         watcher = Watcher(owner)
         watchers = self._of_all if owner is None else self._of_owner[owner]
         watchers.add(watcher)
@@ -118,9 +120,13 @@ class ChangesFeed:
                 self._begin_anew()
 
     async def beginning(self, watcher: Watcher, after: int | None) -> bytes:
-        """How a stream begins, once it can miss nothing any more: with all after the position that the client has, or with a
-        `reset` if that is too far back or was never given."""
-        # What was sent to the others before, and has no position that the look knows, comes in no other way.
+        """The first bytes of a stream whose watcher is registered.
+
+        They hold all changes after the client's last position, or a `reset` if that position is too
+        far back or was never given. Without a position they are empty.
+        """
+        # Changes that were sent before and have no position yet are missing in the query, so they
+        # are added here.
         unplaced = [change for change in self._sent.values() if isinstance(change, Change)]
         last = await last_position(self._database)
         if self._position is None:
@@ -130,7 +136,7 @@ class ChangesFeed:
         if not 0 <= last - after <= MOST_REPLAYED:
             return RESET + _position_message(last)
         missed = [placed.change for placed in await changes(self._database, after=after, until=last, owner=watcher.owner)]
-        # Some of them may have been given their positions meanwhile.
+        # Some of the unplaced changes may have got their positions before the query ran.
         shown = {(change.job_id, change.seq) for change in missed}
         missed += [
             change
@@ -140,7 +146,7 @@ class ChangesFeed:
         return b"".join(_message(change) for change in missed) + _position_message(last)
 
     def _begin_anew(self) -> None:
-        """Nobody watches. What happens until somebody does is sent by the beginning of that stream, and by nothing else."""
+        """Forget the position, because nobody watches. The next stream's `beginning` covers the time until then."""
         self._position = None
         self._sent.clear()
 
@@ -150,7 +156,11 @@ class ChangesFeed:
             self._send(change)
 
     def _is_news(self, change: Change) -> bool:
-        """Whether nothing was sent under its seq, or only something else that the log has not shown: it may have been untrue."""
+        """Whether this change was not sent yet.
+
+        A different change with the same seq does not count if it is not in the log, because the bus
+        may have told something untrue.
+        """
         sent = self._sent.get((change.job_id, change.seq))
         return sent is None or (isinstance(sent, Change) and sent != change)
 
@@ -160,7 +170,7 @@ class ChangesFeed:
         self._gathered.append((change.user_id, _message(change)))
 
     def _flush(self) -> None:
-        """Each change is encoded once, and each piece joined once, for all that get it."""
+        """Send the collected changes. Each is encoded once, and each piece is joined once for all its watchers."""
         gathered, self._gathered = self._gathered, []
         if self._of_all and gathered:
             _put(self._of_all, b"".join(message for _, message in gathered))
@@ -176,7 +186,7 @@ class ChangesFeed:
         while True:
             await asyncio.sleep(LOOK_EVERY)
             if not self._watchers:
-                self._begin_anew()  # a look may have been under way when the last one left
+                self._begin_anew()  # a query may have been running when the last watcher left
                 continue
             looks += 1
             with contextlib.suppress(*DATABASE_ERRORS):
@@ -196,7 +206,7 @@ class ChangesFeed:
         self._forget()
 
     def _forget(self) -> None:
-        # What is forgotten too early may come twice, and never not at all.
+        # Forgetting early may send a change twice; it never drops one.
         if len(self._sent) > MOST_REMEMBERED:
             self._sent.clear()
         old = time.monotonic() - REMEMBERED
@@ -235,6 +245,9 @@ def _message(change: Change) -> bytes:
 
 
 def _position_message(position: int) -> bytes:
-    """An event of its own name, because a client that listens for changes skips it and remembers its id all the same. It has
-    data, because some clients hand on an id alone as an event that nobody can read."""
-    return server_sent_event(b"{}", id=position, name=b"position")
+    """The event that tells a position, as its id.
+
+    It has a name of its own, so that a client listening for changes skips it but remembers its id.
+    It has data, because some clients pass on an event without data as an unreadable one.
+    """
+    return server_sent_event(b"{}", event_id=position, name=b"position")

@@ -1,7 +1,8 @@
-"""Watching jobs as they change: server-sent events of one job, and answers that are held until a job has ended.
+"""Wake the requests that watch one job: its stream of events, and responses that wait for its end.
 
-The bus only wakes; what is sent is read from the log by seq, so nothing is missed and nothing comes twice. One query every
-`LOOK_EVERY` seconds compares all watched jobs with what the bus told: a lost message is late, never missing.
+The bus only wakes a watcher, which then reads the log by seq, so no event is missed or repeated.
+Every `LOOK_EVERY` seconds one query compares all watched jobs with the messages of the bus, so a
+lost message causes a delay only.
 """
 
 import asyncio
@@ -17,12 +18,12 @@ from service.live.batch_loader import BatchLoader
 from service.live.changes_feed import ChangesFeed
 from service.live.listening import listening
 
-LOOK_EVERY = 2.0  # seconds
-QUIET = 15.0  # seconds after which a quiet stream gives a sign of life
+LOOK_EVERY = 2.0  # seconds between two queries
+QUIET = 15.0  # seconds without data after which a stream sends a comment
 
 
 class Watch:
-    """One watcher of one job. `seq` is what it has heard of last."""
+    """One watcher of one job. `seq` is the last one that it was told."""
 
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
@@ -30,7 +31,8 @@ class Watch:
         self._changed = asyncio.Event()
 
     def tell(self, seq: int) -> None:
-        # Also a lower one: the bus may have told a seq that does not exist, and no true one would ever be higher.
+        # A lower seq counts too: the bus may have told one that does not exist, and all true ones
+        # would be lower.
         if seq != self.seq:
             self.seq = seq
             self._changed.set()
@@ -39,15 +41,17 @@ class Watch:
         self._changed.set()
 
     async def changed(self, timeout: float) -> None:
-        """Returns once something has happened since the last call, or after `timeout` seconds."""
+        """Wait for a change since the last call, at most `timeout` seconds."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._changed.wait(), timeout)
         self._changed.clear()
 
 
 class JobWatches:
-    """All watchers of this process: of single jobs, on one subscription to the bus, and of all that they may see (`feed`).
-    `news` tells what happened to a job after a seq: all that are woken at the same moment are told by one query."""
+    """All watchers of this process: of single jobs here, and of all jobs in `feed`.
+
+    `news` loads a job's events after a seq. Watchers that wake at the same moment share one query.
+    """
 
     def __init__(self, bus: Bus, jobs: JobsView, store: Store) -> None:
         self._bus = bus
@@ -78,7 +82,7 @@ class JobWatches:
                 del self._watches[job_id]
 
     def close(self) -> None:
-        """Every stream and every held answer ends now."""
+        """End all streams and all waiting responses."""
         self.closed = True
         self.feed.close()
         for watches in self._watches.values():

@@ -1,4 +1,4 @@
-"""Hears every change on the bus, and runs a loop beside it that reads what the bus lost."""
+"""Receive every change from the bus, and run a loop that finds the changes that the bus has lost."""
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -12,7 +12,7 @@ from events.concurrency import end, lasting
 async def listening(
     bus: Bus, hear: Callable[[Change], None], look: Coroutine[Any, Any, None], name: str
 ) -> AsyncIterator[None]:
-    """While this context is open, `hear` gets every change and `look` runs as a task of this name."""
+    """While the block lasts, call `hear` with every change and run `look` as a task of this name."""
     stop_listening = bus.listen(hear)
     looking = lasting(look, name)
     try:

@@ -1,4 +1,4 @@
-"""Runs one verification of the log at a time, and keeps its result."""
+"""Run one verification of the log at a time, over all processes, and store its result."""
 
 import asyncio
 import contextlib
@@ -14,9 +14,9 @@ from workers.registry import unique_key
 
 log = structlog.get_logger("rireki")
 
-MOST_DIFFERENCES = 100
-TOUCH_EVERY = 5.0  # seconds
-LOST_AFTER = 30.0  # seconds
+MOST_DIFFERENCES = 100  # findings that are stored; all are counted
+TOUCH_EVERY = 5.0  # seconds between two signs of life of a running verification
+LOST_AFTER = 30.0  # seconds without a sign of life after which its process counts as dead
 
 COLUMNS = (
     "id, started_at, last_seen, finished_at, actor, jobs, events, last_position, differences, findings, difference_count, error,"
@@ -47,11 +47,11 @@ where id = :id and finished_at is null
 
 FAIL = "update verifications set finished_at = now(), error = :error where id = :id and finished_at is null"
 
-INTERRUPTED = "The process that verified was stopped."
+INTERRUPTED = "The process that ran this verification has stopped."
 
 
 class Verifier:
-    """Runs what was asked for in this process."""
+    """Runs the verifications that were started in this process."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -67,11 +67,11 @@ class Verifier:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def start(self, actor: str) -> Row:
-        """A new one, or the one that runs already in some process."""
+        """Start a verification and return its row; or return the row of one that runs already, in any process."""
         await self._database.execute(END_LOST, {"lost_after": LOST_AFTER, "error": INTERRUPTED})
-        id = await self._database.fetch_val(BEGIN, {"actor": actor})
-        if id is not None:
-            task = asyncio.create_task(self._verify(id), name=f"verify {id}")
+        verification_id = await self._database.fetch_val(BEGIN, {"actor": actor})
+        if verification_id is not None:
+            task = asyncio.create_task(self._verify(verification_id), name=f"verify {verification_id}")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         last = await self.last()
@@ -79,28 +79,30 @@ class Verifier:
         return last
 
     async def last(self) -> Row | None:
+        """The row of the latest verification, running or finished; None if there is none."""
         return await self._database.fetch_one(LAST, {"lost_after": LOST_AFTER})
 
-    async def _verify(self, id: str) -> None:
-        touching = asyncio.create_task(self._touch(id))
+    async def _verify(self, verification_id: str) -> None:
+        touching = asyncio.create_task(self._touch(verification_id))
         error = INTERRUPTED
         try:
             verified = await verify(self._database, unique_key=unique_key)
-            await self._database.execute(FINISH, {"id": id} | _found(verified))
+            await self._database.execute(FINISH, {"id": verification_id} | _found(verified))
         except Exception as exception:
             log.error("a verification broke off", exc_info=exception)
             error = f"It broke off: {type(exception).__name__}."
         finally:
             touching.cancel()
-            # Changes nothing where it has finished; while the database is away, its silence says the same.
+            # Changes nothing if it has finished. If the database is away, the row counts as lost
+            # after `LOST_AFTER`.
             with contextlib.suppress(*DATABASE_ERRORS):
-                await self._database.execute(FAIL, {"id": id, "error": error})
+                await self._database.execute(FAIL, {"id": verification_id, "error": error})
 
-    async def _touch(self, id: str) -> None:
+    async def _touch(self, verification_id: str) -> None:
         while True:
             await asyncio.sleep(TOUCH_EVERY)
             with contextlib.suppress(*DATABASE_ERRORS):
-                await self._database.execute(TOUCH, {"id": id})
+                await self._database.execute(TOUCH, {"id": verification_id})
 
 
 def _found(verified: Verified) -> dict[str, Any]:

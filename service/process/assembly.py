@@ -1,4 +1,4 @@
-"""A process of ours, from its settings: what it needs is opened here in order, and closed in the opposite order."""
+"""Assemble a process from its settings: open what it needs in order, and close it in reverse order."""
 
 import asyncio
 import contextlib
@@ -29,14 +29,14 @@ from workers.worker import Worker
 
 log = structlog.get_logger("rireki")
 
-ANSWER_WITHIN = 5.0  # seconds until a request that must write is told that the database is away
+ANSWER_WITHIN = 5.0  # seconds after which a request that writes fails, if the database is away
 FIRST_EMAIL = "admin@example.com"
-YOUNGEST = 5_000  # objects made and not yet freed, until the youngest are collected; Python's own 700 is for small programs
+YOUNGEST = 5_000  # new objects until the youngest generation is collected; Python's default of 700 suits small programs
 
 
 @dataclass(frozen=True, slots=True)
 class Core:
-    """What every process of the service has."""
+    """The parts that every process of the service has."""
 
     settings: Settings
     database: Database
@@ -48,8 +48,13 @@ class Core:
 
 @contextlib.contextmanager
 def database_url(settings: Settings) -> Iterator[str]:
-    """The given database, which lets us in; or the embedded one under RIREKI_HOME, running as long as anybody uses it. Raises
-    `ConfigError` and `EmbeddedError`."""
+    """The URL of a database that accepts connections, while the block lasts.
+
+    It is DATABASE_URL, or the embedded PostgreSQL under RIREKI_HOME, which runs as long as any
+    process uses it.
+
+    Raises: `ConfigError`, `EmbeddedError`.
+    """
     if settings.database_url is not None:
         _check("DATABASE_URL", settings.database_url)
         yield settings.database_url
@@ -67,7 +72,7 @@ def database_url(settings: Settings) -> Iterator[str]:
 
 @contextlib.contextmanager
 def migrate_database_url(settings: Settings) -> Iterator[str]:
-    """The same database as migrations reach it: directly, where a pooler stands before the other way."""
+    """The URL of the same database for migrations: MIGRATE_DATABASE_URL, which bypasses a pooler, or `database_url`."""
     if settings.migrate_database_url is None:
         with database_url(settings) as url:
             yield url
@@ -84,7 +89,7 @@ def _check(variable: str, url: str) -> None:
 
 
 def prepare_schema(settings: Settings, url: str) -> None:
-    """In development and tests the schema is always the newest. In production that is a step of its own: `rireki migrate`."""
+    """Migrate the schema in development and tests. In production only check it, because `rireki migrate` is a separate step."""
     if settings.production:
         asyncio.run(check_schema(url))
         return
@@ -97,6 +102,7 @@ def prepare_schema(settings: Settings, url: str) -> None:
 
 @contextlib.asynccontextmanager
 async def opened(settings: Settings, url: str) -> AsyncIterator[Core]:
+    """Open the parts of a process, while the block lasts. Raises `ConfigError`, `UnsuitableDatabase`."""
     if settings.redis_url is not None and (fault := await redis_fault(settings.redis_url)) is not None:
         raise ConfigError(f"REDIS_URL: {fault}")
     async with contextlib.AsyncExitStack() as stack:
@@ -120,14 +126,18 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Core]:
         yield Core(settings, database, bus, store, wire, resources)
 
 
-def warn_of_what_does_nothing(settings: Settings) -> None:
+def warn_of_variables_without_effect(settings: Settings) -> None:
+    """Log a warning for each set variable that has no effect yet."""
     for variable in without_effect(settings):
         log.warning("this variable is set and has no effect yet", variable=variable)
 
 
 def keep_what_is_loaded() -> None:
-    """Once everything is there: the garbage collector need not walk through it again and again, which takes a tenth of a busy
-    worker's time (docs/performance.md)."""
+    """Exempt all existing objects from garbage collection. Call it once, when everything is loaded.
+
+    Otherwise the collector walks through them again and again, which takes a tenth of a busy
+    worker's time (docs/performance.md).
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNGEST, 10, 10)
@@ -165,7 +175,7 @@ async def _resources(settings: Settings, database: Database) -> AsyncIterator[Re
 
 
 def _pausing(database: Database, service: str) -> Callable[[float], Awaitable[None]]:
-    """Pauses the job types that call `service`, when it says to stay away for long."""
+    """A function that pauses the job types that call `service`, for when it asks for a long wait."""
     from workers.pauses import Pauses
     from workers.registry import types_that_call
 
@@ -194,7 +204,7 @@ def api_context(core: Core) -> "ApiContext":
         resources=core.resources,
         users=Users(core.database, jwt_secret(core.settings)),
         sign_in_limit=SignInLimit(core.settings.redis_url),
-        live=JobWatches(core.bus, jobs, core.store),
+        job_watches=JobWatches(core.bus, jobs, core.store),
         verifier=Verifier(core.database),
     )
 
@@ -214,8 +224,13 @@ def worker_of(core: Core) -> "Worker":
 
 
 async def first_sign_in(settings: Settings, database: Database) -> tuple[str, str] | None:
-    """In development, where nobody has been added yet: an admin with a random password, kept in RIREKI_HOME/sign-in (mode 0600).
-    None where people have been added otherwise. Raises `ConfigError` beyond loopback: the password stands on the screen."""
+    """The email and password of the generated admin, in development; None elsewhere, and if people were added otherwise.
+
+    The first call adds the admin, with a random password that is kept in RIREKI_HOME/sign-in (mode
+    0600).
+
+    Raises: `ConfigError` if HOST is beyond loopback, because the password is printed.
+    """
     from service.accounts.users import CannotAdd, Role, add_user, nobody_yet
 
     if settings.app_env != "development":
@@ -226,7 +241,7 @@ async def first_sign_in(settings: Settings, database: Database) -> tuple[str, st
     email, _, password = keep_secret(path, f"{FIRST_EMAIL} {secrets.token_urlsafe(12)}").partition(" ")
     if not settings.listens_on_loopback:
         raise ConfigError(
-            f"HOST {settings.host} is beyond loopback, and the sign-in kept in {path} is for this machine only: "
+            f"HOST {settings.host} is beyond loopback, and the generated sign-in in {path} is for this machine only: "
             "add people with `rireki users add`, and delete that file"
         )
     with contextlib.suppress(CannotAdd):

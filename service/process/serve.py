@@ -1,7 +1,8 @@
-"""Running the processes: the API (with a worker inside, where wanted) and the worker alone, from start to a clean end.
+"""Run the API (with or without a worker inside) or a worker alone, from start to a clean end.
 
-SIGTERM gives what runs a grace; Ctrl-C hands it back at once; a second signal of either kind waits for nothing any more. Whatever
-hangs meanwhile, the process ends, also where its loop is blocked and hears no signal (`service/process/watchdog.py`).
+SIGTERM gives running jobs a grace period; Ctrl-C returns them to the queue at once; after a second
+signal the process waits for nothing. It ends even if something hangs: the watchdog kills it if its
+event loop is blocked (`service/process/watchdog.py`).
 """
 
 import asyncio
@@ -26,7 +27,7 @@ from service.process.assembly import (
     first_sign_in,
     keep_what_is_loaded,
     opened,
-    warn_of_what_does_nothing,
+    warn_of_variables_without_effect,
     worker_of,
 )
 from service.process.shutdown import Stop
@@ -36,11 +37,11 @@ log = structlog.get_logger("rireki")
 
 
 class CannotListen(Exception):
-    """The address is taken, or not ours."""
+    """The address is in use, or this user may not listen on it."""
 
 
 def listen(settings: Settings) -> socket.socket:
-    """The API's socket. Raises `CannotListen`, and `ConfigError` for a HOST that is not here."""
+    """The API's listening socket. Raises `CannotListen`; `ConfigError` if HOST is not an address of this machine."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
@@ -58,8 +59,8 @@ def listen(settings: Settings) -> socket.socket:
 
 
 async def serve(settings: Settings, url: str, listening: socket.socket) -> None:
-    """The API, until a signal."""
-    warn_of_what_does_nothing(settings)
+    """Run the API on this socket until a signal, and a worker in the same process if the settings say so."""
+    warn_of_variables_without_effect(settings)
     stop = Stop(settings.worker_shutdown_grace_seconds)
     with stop.listening():
         async with opened(settings, url) as core:
@@ -74,8 +75,8 @@ async def serve(settings: Settings, url: str, listening: socket.socket) -> None:
 
 
 async def work(settings: Settings, url: str) -> None:
-    """A worker alone, until a signal."""
-    warn_of_what_does_nothing(settings)
+    """Run a worker without the API until a signal."""
+    warn_of_variables_without_effect(settings)
     stop = Stop(settings.worker_shutdown_grace_seconds)
     with stop.listening():
         async with opened(settings, url) as core:
@@ -87,7 +88,7 @@ async def work(settings: Settings, url: str) -> None:
 
 @contextlib.asynccontextmanager
 async def answering(context: ApiContext, listening: socket.socket) -> AsyncIterator[str]:
-    """The API on this socket, while the block lasts: its address."""
+    """Answer requests on this socket while the block lasts. Gives the API's address, such as http://127.0.0.1:8000."""
     server = http_server(create_app(context))
     running = lasting(server.serve(sockets=[listening]), "http")
     while not server.started:
@@ -100,14 +101,14 @@ async def answering(context: ApiContext, listening: socket.socket) -> AsyncItera
     try:
         yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     finally:
-        # Streams and held answers end by themselves then; the server would wait for them.
-        context.live.close()
+        # Streams and waiting responses must end first, because the server waits for them.
+        context.job_watches.close()
         server.should_exit = True
         await running
 
 
 def http_server(app: ASGIApp) -> uvicorn.Server:
-    """What serves it, with our settings."""
+    """A uvicorn server with our settings."""
     return _Server(
         uvicorn.Config(
             app, loop="none", http=HttpProtocol, ws="none", log_config=None, access_log=False, lifespan="on", server_header=False,
@@ -118,7 +119,7 @@ def http_server(app: ASGIApp) -> uvicorn.Server:
 
 
 class _Server(uvicorn.Server):
-    """Leaves the signals to `Stop`."""
+    """A server that leaves the signals to `Stop`."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -147,7 +148,7 @@ async def _watching_the_model(core: Core) -> AsyncIterator[None]:
 
 
 async def _until_asked(stop: Stop) -> None:
-    """Until a signal. Raises the error by which a part of the process has ended, if that comes first."""
+    """Wait for a signal. If a part of the process ends by an error first, raise that error."""
     waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(stop.asked.wait()), stop.broken]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     if stop.broken.done():

@@ -320,7 +320,7 @@ async def test_an_answer_is_held_until_the_job_has_ended(service: Service) -> No
 
     assert answer.headers["preference-applied"] == "wait=30"
     assert answer.json()["job"]["result"] == {"n": 2}
-    assert service.context.live.watchers == 0
+    assert service.context.job_watches.watchers == 0
 
 
 async def test_an_answer_is_held_no_longer_than_was_asked_for(service: Service) -> None:
@@ -430,6 +430,6 @@ async def whole_log(service: Service, events: int) -> list[dict[str, Any]]:
 
 async def watched(service: Service, watchers: int) -> None:
     give_up = time.monotonic() + 5
-    while service.context.live.watchers != watchers:
+    while service.context.job_watches.watchers != watchers:
         assert time.monotonic() < give_up
         await asyncio.sleep(0.01)

@@ -199,9 +199,9 @@ async def test_a_client_that_leaves_is_not_watched_for(service: Service) -> None
 
     async with stream(service.as_employee, job) as events:
         await events.next()
-        assert service.context.live.watchers == 1
+        assert service.context.job_watches.watchers == 1
 
-    await until(lambda: service.context.live.watchers == 0)
+    await until(lambda: service.context.job_watches.watchers == 0)
 
 
 async def test_a_stream_ends_when_the_process_stops(service: Service) -> None:
@@ -209,7 +209,7 @@ async def test_a_stream_ends_when_the_process_stops(service: Service) -> None:
 
     async with stream(service.as_employee, job) as events:
         await events.next()
-        service.context.live.close()
+        service.context.job_watches.close()
 
         assert await events.rest() == []
 

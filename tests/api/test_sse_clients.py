@@ -203,5 +203,5 @@ async def test_a_line_of_data_is_one_line_to_clients_that_cut_as_python_does(ser
 
 def test_an_event_has_data_whatever_else_it_has() -> None:
     assert server_sent_event(b"{}") == b"data: {}\n\n"
-    assert server_sent_event(b"{}", id=7) == b"id: 7\ndata: {}\n\n"
-    assert server_sent_event(b"{}", id=7, name=b"position") == b"event: position\nid: 7\ndata: {}\n\n"
+    assert server_sent_event(b"{}", event_id=7) == b"id: 7\ndata: {}\n\n"
+    assert server_sent_event(b"{}", event_id=7, name=b"position") == b"event: position\nid: 7\ndata: {}\n\n"

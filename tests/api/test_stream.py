@@ -290,7 +290,7 @@ async def test_a_head_does_not_wait_for_a_stream(service: Service) -> None:
     answer = await asyncio.wait_for(service.as_employee.head(ADDRESS), 5)
 
     assert (answer.status_code, answer.content) == (200, b"")
-    assert len(service.context.live.feed) == 0
+    assert len(service.context.job_watches.feed) == 0
 
 
 async def test_a_reader_that_is_too_slow_is_sent_away_and_fills_no_memory() -> None:
@@ -318,14 +318,14 @@ async def test_who_reads_along_may_be_sent_any_amount() -> None:
 
 async def test_a_client_that_leaves_is_not_watched_for(service: Service) -> None:
     async with changes(service.as_employee), changes(service.as_admin):
-        assert service.context.live.watchers == 2
+        assert service.context.job_watches.watchers == 2
 
-    await until(lambda: service.context.live.watchers == 0)
+    await until(lambda: service.context.job_watches.watchers == 0)
 
 
 async def test_a_stream_ends_when_the_process_stops(service: Service) -> None:
     async with changes(service.as_employee) as own:
-        service.context.live.close()
+        service.context.job_watches.close()
 
         assert await own.ended()
 
