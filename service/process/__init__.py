@@ -1,7 +1,7 @@
-"""A process from start to end.
+"""A process of the service from its start to its end.
 
-assembly.py  A process of ours, from its settings
-serve.py     running the processes
-shutdown.py  ends a process in time
-watchdog.py  ends this process where it is asked to end and does not
+assembly.py  opens everything that a process needs, in order, and closes it
+serve.py     runs the API or a worker until a signal
+shutdown.py  hears signals, and ends the process in time
+watchdog.py  a second process that kills this one if it does not end in time
 """

@@ -1,4 +1,4 @@
-"""Ends a process in time: hears signals, gives running jobs their grace, and leaves when the time is up."""
+"""End a process in time: hear its signals, give running jobs their grace period, and exit when the time is up."""
 
 import asyncio
 import contextlib
@@ -17,14 +17,17 @@ from service.process.watchdog import Watchdog
 log = structlog.get_logger("rireki")
 
 
-ENDS_WITHIN = 20.0  # seconds after the grace: handing back takes up to twelve of them
+ENDS_WITHIN = 20.0  # seconds after the grace period; returning jobs to the queue takes up to twelve of them
 LAST_MOMENTS = 3.0  # seconds after the second signal
-HEAD_START = 0.5  # seconds that the process has to end itself, before it is ended from outside
+HEAD_START = 0.5  # seconds by which the process ends itself before the watchdog would kill it
 
 
 class Stop:
-    """The wish to end, as signals bring it, and a part of the process that has ended by an error. An end that is late is made
-    by a thread, whatever the loop waits for, and by the watchdog where no thread can run."""
+    """The request to end, made by a signal, or by a part of the process that has ended by an error.
+
+    If the process does not end in time, a thread exits it, whatever the event loop waits for. If no
+    thread can run, the watchdog kills it.
+    """
 
     def __init__(self, grace: float) -> None:
         self.grace = grace
@@ -49,7 +52,7 @@ class Stop:
                     self._latest_end.cancel()
 
     def begin(self) -> None:
-        """From now on the process is ending."""
+        """Begin to end the process, and start the timer for the latest end."""
         self.asked.set()
         self._end_within(self.grace + ENDS_WITHIN)
 
@@ -61,7 +64,8 @@ class Stop:
         if self.asked.is_set():
             assert self._task is not None
             self._end_within(LAST_MOMENTS)
-            # What is cut off now has not failed: nobody needs forty lines on each.
+            # uvicorn would log a traceback for each request that is cut off now, although none has
+            # failed.
             logging.getLogger("uvicorn.error").disabled = True
             self._task.cancel()
             return
@@ -88,6 +92,7 @@ class Stop:
 
 
 def _end_now() -> None:
-    # What is held is let go by the kernel; an embedded PostgreSQL runs on, and the next process finds it.
+    # The kernel releases locks and sockets. An embedded PostgreSQL keeps running, and the next
+    # process finds it.
     log.critical("the end takes too long: leaving at once")
     os._exit(1)

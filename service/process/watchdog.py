@@ -1,12 +1,14 @@
-"""Ends this process where it is asked to end and does not: a process beside it, which no blocked loop and no held GIL stops.
+"""A second process that kills this one if it does not end in time, even with a blocked event loop or a held GIL.
 
-A signal is written to a socket by Python's handler in C (`signal.set_wakeup_fd`), whatever the interpreter is doing. The event
-loop reads it from there. The watchdog looks at the same socket without reading: what stays unread was not heard, and its time
-runs all the same. What was heard, the process tells the watchdog itself (`end_within`).
+Python's signal handler in C writes each signal to a socket (`signal.set_wakeup_fd`), whatever the
+interpreter is doing. The event loop reads it there. The watchdog peeks at the same socket: a signal
+that stays unread was not heard, and its deadline runs all the same. The process itself tells the
+watchdog its deadline after a signal that it has heard (`end_within`).
 
-The watchdog is this file, run by a Python of its own that loads nothing else. It holds no socket of ours but those two, sits in a
-session of its own (Ctrl-C at a terminal is for the process), ignores the signals that a supervisor sends to everybody, and ends
-when the process does, however that ended.
+The watchdog is this file, run by a Python process that loads nothing else. It inherits two of our
+sockets and no other. It runs in a session of its own, so Ctrl-C at a terminal does not reach it; it
+ignores the signals that a supervisor sends to all processes; and it ends when this process ends, in
+whatever way.
 """
 
 import contextlib
@@ -21,14 +23,17 @@ import time
 from collections.abc import Callable, Iterator
 
 ASKING = (signal.SIGTERM, signal.SIGINT)
-ENDING = signal.SIGUSR2  # the kernel gives the first process of a container no SIGKILL from inside
-LOOK_EVERY = 0.1  # seconds between two looks at a signal that was not heard yet
-DIES_WITHIN = 0.5  # seconds
+ENDING = signal.SIGUSR2  # used before SIGKILL, which does not reach a container's first process from inside the container
+LOOK_EVERY = 0.1  # seconds between two looks at an unheard signal
+DIES_WITHIN = 0.5  # seconds that a process may take to die of a signal
 
 
 class Watchdog:
-    """`asked_end` and `interrupted_end` are the seconds that a process has after an unheard SIGTERM and SIGINT, `last_moments`
-    those after another signal."""
+    """The watchdog as the watched process sees it.
+
+    Seconds until the process is killed: `asked_end` after an unheard SIGTERM, `interrupted_end`
+    after an unheard SIGINT, `last_moments` after a further signal.
+    """
 
     def __init__(self, *, asked_end: float, interrupted_end: float, last_moments: float) -> None:
         self._seconds = (asked_end, interrupted_end, last_moments)
@@ -39,7 +44,7 @@ class Watchdog:
 
     @property
     def signals(self) -> socket.socket:
-        """Becomes readable when a signal has come (`heard`)."""
+        """A socket that becomes readable when a signal has come; then call `heard`."""
         return self._signals
 
     def heard(self) -> list[signal.Signals]:
@@ -50,13 +55,13 @@ class Watchdog:
             return []
 
     def end_within(self, seconds: float) -> None:
-        """The process is ending, and must be gone after so many seconds."""
+        """Tell the watchdog that the process is ending and must have ended in this many seconds."""
         with contextlib.suppress(OSError):
             self._telling.send(f"{seconds}\n".encode())
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        """Signals are for `signals` while the block lasts. Call it in the main thread."""
+        """Run the watchdog, and send signals to `signals`, while the block lasts. Call it in the main thread."""
         import subprocess
 
         seconds = map(str, self._seconds)
@@ -86,11 +91,11 @@ class Watchdog:
 
 
 def _hear(number: int, frame: object) -> None:
-    """Nothing is left to do: the handler in C has written the signal's number already."""
+    """Do nothing, because the handler in C has written the signal's number to the socket."""
 
 
 def _end_on(number: signal.Signals) -> None:
-    """Makes a signal end this process at once, without the interpreter: its handler is `_exit` of the C library."""
+    """Let a signal end this process without the interpreter: its handler is the C library's `_exit`."""
     libc = ctypes.CDLL(None)
     libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
     libc.signal.restype = ctypes.c_void_p
@@ -98,15 +103,15 @@ def _end_on(number: signal.Signals) -> None:
 
 
 def _asking(numbers: bytes) -> list[signal.Signals]:
-    """Those of the signals that ask the process to end."""
+    """The signals among these bytes that ask the process to end."""
     return [signal.Signals(number) for number in numbers if number in ASKING]
 
 
-# The other process ------------------------------------------------------------------------------------------------------------
+# The watchdog's process -------------------------------------------------------------------------------------------------------
 
 
 class Watch:
-    """What the watchdog knows: when the process must be gone."""
+    """The deadline of the watched process, in monotonic seconds."""
 
     def __init__(self, *, asked_end: float, interrupted_end: float, last_moments: float) -> None:
         self.deadline = math.inf
@@ -116,12 +121,12 @@ class Watch:
         self._unheard = 0
 
     def tell(self, seconds: float, now: float) -> None:
-        """The process has heard whatever came until now, and said this."""
+        """The process has heard all signals so far, and will have ended in this many seconds."""
         self.deadline = min(self.deadline, now + seconds)
         self._asked, self._unheard = True, 0
 
     def see(self, unheard: list[signal.Signals], now: float) -> None:
-        """These signals were not heard yet."""
+        """These signals are in the socket, unheard."""
         for number in unheard[self._unheard :]:
             self.deadline = min(self.deadline, now + (self._last_moments if self._asked else self._ends_within[number]))
             self._asked = True
@@ -129,7 +134,7 @@ class Watch:
 
 
 def _watch(signals: socket.socket, told: socket.socket, watch: Watch, end: Callable[[], None]) -> None:
-    """Until the process has ended by itself, or has been ended."""
+    """Watch until the process has ended by itself, or call `end` at its deadline."""
     while time.monotonic() < watch.deadline:
         unheard = _peek(signals)
         watch.see(unheard, time.monotonic())
@@ -154,13 +159,13 @@ def _peek(signals: socket.socket) -> list[signal.Signals]:
 
 def _end(process: int) -> None:
     print(
-        '{"level": "critical", "event": "the end takes too long: the process is ended from outside"}',
+        '{"level": "critical", "event": "the end takes too long: the watchdog kills the process"}',
         file=sys.stderr,
         flush=True,
     )
     for number in (ENDING, signal.SIGKILL):
         if os.getppid() != process:
-            return  # It has ended. Its number may be another's by now.
+            return  # The process has ended, and its pid may belong to another one by now.
         os.kill(process, number)
         until = time.monotonic() + DIES_WITHIN
         while os.getppid() == process and time.monotonic() < until:

@@ -59,7 +59,7 @@ async def test_a_blocked_process_ends_within_its_promise(
 
         assert await process.ended() == ENDING
         assert time.monotonic() - began < 15
-    assert "the process is ended from outside" in (tmp_path / f"{command}.log").read_text()
+    assert "the watchdog kills the process" in (tmp_path / f"{command}.log").read_text()
 
 
 async def test_a_blocked_process_ends_soon_after_a_second_signal(
