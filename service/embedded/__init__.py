@@ -1,7 +1,7 @@
-"""The PostgreSQL that development and tests bring along.
+"""The embedded PostgreSQL, for development and tests.
 
-binaries.py   the embedded PostgreSQL's programs
-file_lock.py  locks of files (`flock`)
-postgres.py   the embedded PostgreSQL under RIREKI_HOME, shared by every process that uses the same home
-server.py     one embedded server in its folder
+binaries.py   finds PostgreSQL's programs, and runs them as a user other than root
+file_lock.py  advisory locks on files (`flock`)
+postgres.py   joins or starts the server of RIREKI_HOME, which several processes share
+server.py     creates, starts and stops one server in its folder
 """

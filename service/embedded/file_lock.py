@@ -1,4 +1,4 @@
-"""Locks of files (`flock`). The kernel forgets the dead, so nothing here can be left behind locked."""
+"""Advisory locks on files (`flock`). The kernel releases them when a process dies, so none is left behind."""
 
 import fcntl
 import os
@@ -8,14 +8,17 @@ from pathlib import Path
 
 
 def open_lock(path: Path) -> int:
+    """Open the file of a lock, and create it if it is missing. Returns the descriptor."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def share(lock: int) -> None:
+    """Take the lock shared. Waits while another process has it exclusively."""
     fcntl.flock(lock, fcntl.LOCK_SH)
 
 
 def try_exclusively(lock: int) -> bool:
+    """Take the lock exclusively if no other process has it. Returns whether it was taken."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -25,7 +28,7 @@ def try_exclusively(lock: int) -> bool:
 
 @contextmanager
 def held(lock: int) -> Iterator[None]:
-    """Exclusively, after waiting for as long as another has it."""
+    """Wait for the lock, and hold it exclusively while the block lasts."""
     fcntl.flock(lock, fcntl.LOCK_EX)
     try:
         yield

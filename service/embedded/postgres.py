@@ -1,8 +1,9 @@
-"""The embedded PostgreSQL under RIREKI_HOME, shared by every process that uses the same home.
+"""The embedded PostgreSQL under RIREKI_HOME, which all processes with the same home share.
 
-Locks tell the truth, because the kernel forgets the dead; pid files only inform. `start.lock` is held by whoever decides to
-start or stop the server, while deciding. `use.lock` is held shared by each process that uses the server, as long as it lives:
-who can get it exclusively is the last one out.
+Decisions rest on locks, because the kernel releases those of a dead process; pid files only inform.
+A process holds `start.lock` while it decides to start or stop the server. A process that uses the
+server holds `use.lock` shared for as long as it lives, so a process that gets it exclusively is the
+last user, and stops the server.
 """
 
 import errno
@@ -21,7 +22,7 @@ __all__ = ["EmbeddedError", "EmbeddedPostgres"]
 
 
 class EmbeddedPostgres:
-    """One process's part in the embedded server. Not for several threads at once."""
+    """One process's use of the embedded server. Not thread-safe."""
 
     def __init__(self, home: Path, server: Server, *, start_lock: int, use_lock: int) -> None:
         self._home = home
@@ -32,9 +33,10 @@ class EmbeddedPostgres:
 
     @classmethod
     def start(cls, home: Path, *, version: int = 18, _durable: bool = True) -> "EmbeddedPostgres":
-        """Join the server of this home, or start it, after `initdb` where the home is new.
+        """Join the server of this home, or start it. In a new home `initdb` runs first.
 
-        `_durable=False` is for tests: faster, and not safe against a power cut. Raises EmbeddedError.
+        `_durable=False` is for tests: it is faster, but a power cut may lose data. Raises
+        `EmbeddedError`.
         """
         home = Path(os.path.realpath(home))
         with _explaining(home):
@@ -55,19 +57,19 @@ class EmbeddedPostgres:
 
     @property
     def socket_directory(self) -> str:
-        """The absolute path to give asyncpg as `host`."""
+        """The absolute path of the socket's folder, for asyncpg's `host`."""
         return self._server.socket_directory
 
     def url(self, database: str = "rireki") -> str:
         return f"postgresql://rireki@/{quote(database, safe='')}?host={quote(os.fsencode(self.socket_directory), safe='')}"
 
     def ensure_running(self) -> None:
-        """Start the server again if it has died meanwhile. Raises EmbeddedError."""
+        """Start the server again if it has died. Raises `EmbeddedError`."""
         with _explaining(self._home), held(self._start_lock):
             self._server.run()
 
     def close(self) -> None:
-        """Leave. The last one out stops the server, and waits for its end."""
+        """Stop using the server. The last process that used it stops it and waits for its end."""
         if self._closed:
             return
         self._closed = True
@@ -91,7 +93,7 @@ class EmbeddedPostgres:
 
 
 def _prepare_folder(home: Path, version: int) -> Path:
-    """The server's own folder under the home. What stands there belongs to one user for ever."""
+    """The server's folder under the home. It belongs to the user that made it; others are refused."""
     folder = home / f"postgresql-{version}"
     if folder.exists() and (owner := folder.stat().st_uid) != os.geteuid():
         raise EmbeddedError(
@@ -101,7 +103,7 @@ def _prepare_folder(home: Path, version: int) -> Path:
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)
     if os.geteuid() == 0:
-        # The server runs as nobody: it may pass through, and list nothing.
+        # The server runs as nobody, which may enter these folders but not list them.
         for passage in (home, folder):
             passage.chmod(passage.stat().st_mode | 0o011)
     return folder
@@ -116,13 +118,13 @@ def _user_name(uid: int) -> str:
 
 @contextmanager
 def _explaining(home: Path) -> Iterator[None]:
-    """Turn the system's refusals into one line for a person."""
+    """Translate an `OSError` into an `EmbeddedError` that names the remedy."""
     try:
         yield
     except OSError as error:
         remedy = "free some space there" if error.errno == errno.ENOSPC else "make that folder writable for you"
         where = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         raise EmbeddedError(
-            f"the embedded PostgreSQL can't use {home} ({where}): {remedy}, set RIREKI_HOME to another, "
+            f"the embedded PostgreSQL can't use {home} ({where}): {remedy}, set RIREKI_HOME to another folder, "
             "or DATABASE_URL to a server of yours"
         ) from error

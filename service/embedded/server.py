@@ -1,7 +1,8 @@
-"""One embedded server in its folder: laid down, started, waited for, stopped.
+"""One embedded server in its folder: create its data, start it, wait for it, stop it.
 
-Its caller holds the folder's `start.lock` all the while. `server.lock` is inherited by every process of the server (and by an
-`initdb` under way): where it is free, nothing of the server lives, and what its pid file says is stale.
+The caller holds the folder's `start.lock` during each call. Every process of the server, and a
+running `initdb`, inherits `server.lock`. If that lock is free, no process of the server lives, and
+its pid file is stale.
 """
 
 import errno
@@ -22,7 +23,8 @@ CREATE_DATABASE = r"""
 select 'create database rireki' where not exists (select from pg_database where datname = 'rireki') \gexec
 """
 
-# For a developer's machine of two cores. The socket's folder is relative to the data folder, so no path is too long for it.
+# For a developer's machine with two cores. The socket's folder is given relative to the data
+# folder, because a socket's path is short.
 SETTINGS = {
     "listen_addresses": "",
     "unix_socket_directories": ".",
@@ -34,17 +36,20 @@ SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
-# What was committed still survives a killed server this way, only not a power cut.
+# With these, committed data survives a killed server, but not a power cut.
 NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
 
 # The longest path of a socket in bytes (sun_path less its closing zero).
 SOCKET_PATH_LIMIT = 107 if sys.platform == "linux" else 103
 
-# Seconds without any sign of life after which a server that runs is given up. One that says it is recovering is waited for.
+# Seconds without an answer after which a running server is given up. A server that reports to be
+# starting has no limit.
 PATIENCE = 60.0
 
 
 class Server:
+    """The server of one folder. `durable=False` trades safety against a power cut for speed."""
+
     def __init__(self, folder: Path, programs: Programs, *, version: int, durable: bool) -> None:
         self.socket_directory = str(folder / "data")
         self._folder = folder
@@ -58,22 +63,22 @@ class Server:
         self._data_descriptor: int | None = None
 
     def run(self) -> None:
-        """See to it that the server runs and answers, whoever started it. Raises EmbeddedError."""
+        """Start the server if it does not run, and wait until it answers. Raises `EmbeddedError`."""
         if self._process is not None and self._process.poll() is not None:
             self._process = None
         patient_until = time.monotonic() + PATIENCE
-        while (complaint := self._complaint()) is not None:
+        while (reason := self._reason_not_usable()) is not None:
             with self._nothing_lives() as server_lock:
                 if server_lock is not None:
                     self._launch(server_lock)
             if self._pid_file()[1] in ("starting", "stopping"):
                 patient_until = time.monotonic() + PATIENCE
             elif time.monotonic() > patient_until:
-                raise EmbeddedError(self._failure("does not answer", complaint))
+                raise EmbeddedError(self._failure("does not answer", reason))
             time.sleep(0.02)
 
     def stop(self) -> None:
-        """Fast shutdown; where that takes too long the immediate one, after which the next start recovers."""
+        """Stop the server by a fast shutdown, or an immediate one if that takes too long. Then the next start recovers."""
         for how, seconds in ((signal.SIGINT, PATIENCE), (signal.SIGQUIT, PATIENCE / 2)):
             pid = self._process.pid if self._process is not None else self._pid_file()[0]
             if pid is None or self._has_ended(within=0):
@@ -84,15 +89,16 @@ class Server:
                 return
 
     def forget(self) -> None:
-        """Hold nothing of it any longer, whether it runs or not."""
+        """Release the resources of this process, whether the server runs or not."""
         if self._process is not None:
-            # It may run on for others: nobody waits for it here any more, and Popen shall not complain of that.
+            # The server may keep running for others. A return code keeps Popen from warning that
+            # nobody waited for it.
             self._process.returncode = 0
         if self._data_descriptor is not None:
             os.close(self._data_descriptor)
 
-    def _complaint(self) -> str | None:
-        """Why the server can't be used yet; None when it can, and the database is there."""
+    def _reason_not_usable(self) -> str | None:
+        """Why the server cannot be used yet; None if it answers and the database exists."""
         if self._pid_file()[1] != "ready":
             return "it isn't ready"
         self._choose_socket_directory()
@@ -102,9 +108,10 @@ class Server:
         if self._process is not None:
             raise EmbeddedError(self._failure("did not start", self._reason_in_log()))
         if not self._data.exists() or not any(self._data.iterdir()):
-            self._lay_down(server_lock)
+            self._create_data(server_lock)
         self._check_version()
-        # PostgreSQL takes a pid file seriously whose process lives, even if that is another program by now; we know better.
+        # PostgreSQL respects a pid file whose pid is alive, even if the pid belongs to another
+        # program by now. The free lock proves that no server lives.
         for stale in ("postmaster.pid", ".s.PGSQL.5432.lock"):
             (self._data / stale).unlink(missing_ok=True)
         settings = SETTINGS if self._durable else SETTINGS | NOT_DURABLE
@@ -116,8 +123,8 @@ class Server:
         finally:
             os.close(log)
 
-    def _lay_down(self, server_lock: int) -> None:
-        """Make the data folder beside its place, and move it there when it is whole."""
+    def _create_data(self, server_lock: int) -> None:
+        """Create the data folder under another name, and rename it when it is complete."""
         fresh = self._folder / "data.new"
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700)
@@ -129,7 +136,7 @@ class Server:
         if status != 0:
             shutil.rmtree(fresh, ignore_errors=True)
             raise EmbeddedError(
-                f"the embedded PostgreSQL could not be laid down in {self._folder} ({_gravest_line(output)}): "
+                f"the embedded PostgreSQL could not be created in {self._folder} ({_gravest_line(output)}): "
                 "set RIREKI_HOME to another folder, or DATABASE_URL to a server of yours"
             )
         fresh.rename(self._data)
@@ -140,20 +147,24 @@ class Server:
         except FileNotFoundError:
             raise EmbeddedError(f"{self._data} is damaged (no PG_VERSION): {self._begin_anew()}") from None
         if found != str(self._version):
-            raise EmbeddedError(f"{self._data} is of PostgreSQL {found or '?'}, not {self._version}: {self._begin_anew()}")
+            raise EmbeddedError(f"{self._data} is from PostgreSQL {found or '?'}, not {self._version}: {self._begin_anew()}")
 
     @contextmanager
     def _nothing_lives(self) -> Iterator[int | None]:
-        """Hold the server's lock, if none of its processes does: the descriptor for the next server to inherit, else None."""
+        """Take the server's lock if no process of the server lives.
+
+        Gives its descriptor, which the next server inherits, or None.
+        """
         server_lock = open_lock(self._folder / "server.lock")
         try:
             yield server_lock if try_exclusively(server_lock) else None
         finally:
-            # Closed, never unlocked: unlocking would take it from the server too, which holds the same open file.
+            # Close it without unlocking, because the server shares the open file and would lose the
+            # lock too.
             os.close(server_lock)
 
     def _has_ended(self, *, within: float) -> bool:
-        """Whether it ends in that many seconds."""
+        """Whether the server has ended, after a wait of at most `within` seconds."""
         until = time.monotonic() + within
         while True:
             if self._process is not None:
@@ -168,7 +179,7 @@ class Server:
             time.sleep(0.01)
 
     def _pid_file(self) -> tuple[int | None, str]:
-        """The server's pid and state ("starting", "ready", "stopping") as its pid file has them."""
+        """The pid and the state ("starting", "ready", "stopping") in the server's pid file; (None, "") without one."""
         try:
             lines = (self._data / "postmaster.pid").read_text(errors="replace").splitlines()
         except FileNotFoundError:
@@ -180,7 +191,7 @@ class Server:
         if len(os.fsencode(self._data / ".s.PGSQL.5432")) <= SOCKET_PATH_LIMIT or self._data_descriptor is not None:
             return
         if not Path("/proc/self/fd").is_dir():
-            raise EmbeddedError(f"the path {self._data} is too long for a socket: set RIREKI_HOME to a shorter one")
+            raise EmbeddedError(f"the path {self._data} is too long for a socket: set RIREKI_HOME to a shorter path")
         self._data_descriptor = os.open(self._data, os.O_RDONLY | os.O_DIRECTORY)
         self.socket_directory = f"/proc/{os.getpid()}/fd/{self._data_descriptor}"
 
@@ -193,11 +204,11 @@ class Server:
         return f"the embedded PostgreSQL in {self._folder} {what} ({reason}; see {self._log.name} there): {self._begin_anew()}"
 
     def _begin_anew(self) -> str:
-        return f"move {self._data} away to begin with an empty one, or set RIREKI_HOME to another folder"
+        return f"move {self._data} away to start with an empty database, or set RIREKI_HOME to another folder"
 
 
 def _gravest_line(output: str) -> str:
-    """The first line that says why PostgreSQL gave up; what follows it is mostly consequence."""
+    """The first line that says why PostgreSQL gave up. Later lines are mostly consequences."""
     if os.strerror(errno.ENOSPC) in output:
         return os.strerror(errno.ENOSPC)
     lines = output.splitlines()

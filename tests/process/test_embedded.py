@@ -309,7 +309,7 @@ def test_a_data_folder_of_another_version_is_one_clear_line(home: Path) -> None:
     with pytest.raises(EmbeddedError) as refused:
         start(home)
 
-    assert_clear(refused.value, f"{data} is of PostgreSQL 17, not 18")
+    assert_clear(refused.value, f"{data} is from PostgreSQL 17, not 18")
 
 
 def test_damaged_data_is_one_clear_line_with_postgresqls_reason(home: Path) -> None:
