@@ -1,7 +1,7 @@
 """The command `rireki`: its commands, options and exit statuses. The bodies are in `service/commands/`.
 
-Results go to standard output; logs and errors go to standard error.
-Exit status 0: done. 1: it failed, or an audit found a difference. 2: the command line or the environment is wrong.
+Results go to standard output; logs and errors go to standard error. Exit status 0: done. 1: it
+failed, or an audit found a difference. 2: the command line or the environment is wrong.
 """
 
 import asyncio
@@ -61,7 +61,8 @@ def main() -> None:
     """Run the command line and exit. Every error that a person can correct is one line on standard error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            # Python falls back to ASCII if the named locale is not installed, but our output needs UTF-8.
+            # Python falls back to ASCII if the named locale is not installed, but our output needs
+            # UTF-8.
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")
     for argument in sys.argv:
         try:
@@ -294,7 +295,8 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
     try:
         return runner.run(work)
     finally:
-        # `close` waits for all remaining tasks, so it is skipped if one of them swallows its cancellation: the process ends anyway.
+        # `close` waits for all remaining tasks, so it is skipped if one of them swallows its
+        # cancellation: the process ends anyway.
         if runner.run(_all_others_end()):
             runner.close()
 

@@ -1,7 +1,7 @@
 """The settings of a process. Only this file reads the environment, once, at the start.
 
-A missing or malformed variable raises `ConfigError` with one line that begins with the variable's name. That line and the `repr` of
-the settings never contain a secret.
+A missing or malformed variable raises `ConfigError` with one line that begins with the variable's
+name. That line and the `repr` of the settings never contain a secret.
 """
 
 import base64

@@ -95,7 +95,8 @@ OPTIONS: dict[str, Rule] = {
     "username": TEXT,
     "password": TEXT,
     "client_name": (lambda text: re.fullmatch(r"[!-~]+", text) is not None, "printable ASCII without blanks"),
-    # An idle worker sends a command that blocks for one second, so a shorter timeout would break it.
+    # An idle worker sends a command that blocks for one second, so a shorter timeout would break
+    # it.
     "socket_timeout": (_is_seconds(2), "a number of seconds, 2 or more"),
     "socket_connect_timeout": (_is_seconds(0.1), "a number of seconds, 0.1 or more"),
     "socket_keepalive": YES_OR_NO,

@@ -1,7 +1,8 @@
 """Find the client's address of a request that came through trusted proxies.
 
-A proxy appends the address of its own client to `X-Forwarded-For`. So the list is read from its end, and only as far as trusted
-proxies wrote it, because entries further left may be forged by the client.
+A proxy appends the address of its own client to `X-Forwarded-For`. So the list is read from its
+end, and only as far as trusted proxies wrote it, because entries further left may be forged by the
+client.
 """
 
 import functools

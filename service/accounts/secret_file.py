@@ -11,7 +11,8 @@ from service.config import JWT_SECRET_BYTES, ConfigError, Settings, _long_enough
 def jwt_secret(settings: Settings) -> str:
     """The key that signs tokens: JWT_SECRET if it is set, else a random one.
 
-    In development the random key is kept under RIREKI_HOME, so that people stay signed in after a restart.
+    In development the random key is kept under RIREKI_HOME, so that people stay signed in after a
+    restart.
 
     Raises: `ConfigError` if the file cannot be used.
     """
@@ -33,7 +34,8 @@ def jwt_secret(settings: Settings) -> str:
 def keep_secret(path: Path, fresh: str) -> str:
     """The text of the file. If there is no file, `fresh` is written to it with mode 0600 and returned.
 
-    If two processes write at once, the first one's text is kept and both return it. Raises `OSError`.
+    If two processes write at once, the first one's text is kept and both return it. Raises
+    `OSError`.
     """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,7 +45,8 @@ def keep_secret(path: Path, fresh: str) -> str:
             file.flush()
             os.fsync(file.fileno())
         try:
-            # `link` fails if the file exists, so the first process wins, and the others read its whole text.
+            # `link` fails if the file exists, so the first process wins, and the others read its
+            # whole text.
             os.link(written, path)
         except FileExistsError:
             pass

@@ -43,7 +43,8 @@ class TooManyTries(Exception):
 class SignInLimit:
     """Counts the tries to sign in, in this process and, with Redis, over all processes.
 
-    While Redis is away each process uses its own count, so people can still sign in and a limit still holds.
+    While Redis is away each process uses its own count, so people can still sign in and a limit
+    still holds.
     """
 
     def __init__(self, redis_url: str | None) -> None:

@@ -1,8 +1,9 @@
 """Users and their tokens. All SQL on `users` and `ended_tokens` is here.
 
-A token is a JWT. A query also checks that its user still exists and that the token was not ended by a logout. The result is cached
-for `FRESH` seconds, so a logout, a deletion or a change of role takes effect everywhere within that time. Tokens that are checked
-while a query is running share the next query, so a thousand streams cause as many queries as a few.
+A token is a JWT. A query also checks that its user still exists and that the token was not ended by
+a logout. The result is cached for `FRESH` seconds, so a logout, a deletion or a change of role
+takes effect everywhere within that time. Tokens that are checked while a query is running share the
+next query, so a thousand streams cause as many queries as a few.
 """
 
 import asyncio
@@ -65,7 +66,8 @@ with old as (delete from ended_tokens where expires_at < now())
 insert into ended_tokens (id, expires_at) values (:token_id, :expires_at) on conflict do nothing
 """
 
-# Verified for an unknown email, so that it takes the same time as a known one. It has the same parameters as `_hasher`.
+# Verified for an unknown email, so that it takes the same time as a known one. It has the same
+# parameters as `_hasher`.
 NOBODYS_HASH = "$argon2id$v=19$m=65536,t=3,p=4$POLGdgIR4+cTlBOrcIUa6Q$TVTaeUkTohMxI7WsM4XeSJXzJbA1nh8L+IycIRGpClg"
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -186,7 +188,8 @@ class Users:
             "user_ids": [claims["sub"] for claims in claimed.values()],
             "token_ids": [claims["jti"] for claims in claimed.values()],
         }
-        # The timeout is needed, because all requests that arrive in the meantime wait for this query.
+        # The timeout is needed, because all requests that arrive in the meantime wait for this
+        # query.
         async with asyncio.timeout(KNOWN_WITHIN):
             rows = await self._database.fetch_all(CURRENT, values)
         users = {row["token_id"]: _user(row) for row in rows}
@@ -210,7 +213,8 @@ class Users:
     def _claims(self, token: str) -> dict[str, Any] | None:
         """The claims of a token that is ours; None for any other.
 
-        Another program may sign tokens with the same key, so each claim is checked before the database or the clock uses it.
+        Another program may sign tokens with the same key, so each claim is checked before the
+        database or the clock uses it.
         """
         if len(token) > LONGEST_TOKEN:
             return None
@@ -251,7 +255,8 @@ class _Verified:
 def _verify(password_hash: str, password: str) -> _Verified:
     """Verify a password against a hash.
 
-    A password beyond ASCII is also tried as typed, and in NFC and NFD, because the hash may be older than the normalisation.
+    A password beyond ASCII is also tried as typed, and in NFC and NFD, because the hash may be
+    older than the normalisation.
     """
     normal = normal_password(password)
     forms = [normal, password, *(unicodedata.normalize(form, password) for form in ("NFC", "NFD"))]

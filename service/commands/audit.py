@@ -1,6 +1,7 @@
 """The commands `rireki audit` and `rireki projections rebuild`.
 
-They print tables to a terminal, tab-separated lines to a pipe, and JSON with --json. They return the exit status.
+They print tables to a terminal, tab-separated lines to a pipe, and JSON with --json. They return
+the exit status.
 """
 
 import sys
@@ -178,7 +179,8 @@ def _print_broken(jobs: dict[str, BrokenHistory], file: TextIO) -> None:
 async def print_log(database: Database, after: int) -> None:
     """Print the whole log in order of position, one event per line.
 
-    A role without the right to write cannot give positions to new events, so it exports only those that have one.
+    A role without the right to write cannot give positions to new events, so it exports only those
+    that have one.
     """
     try:
         await seal_everything(database)

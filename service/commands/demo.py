@@ -1,7 +1,7 @@
 """The command `rireki demo`: show the main job from end to end.
 
-It runs a service of its own over real HTTP, on a temporary database, with the simulated Chatwork. Everything that it shows comes
-from the API. It stops with status 1 at the first unexpected result.
+It runs a service of its own over real HTTP, on a temporary database, with the simulated Chatwork.
+Everything that it shows comes from the API. It stops with status 1 at the first unexpected result.
 """
 
 import contextlib
@@ -46,7 +46,8 @@ class UnexpectedResult(Exception):
 def run_demo(settings: Settings) -> int:
     """Run the demo and return the exit status.
 
-    It uses neither Redis nor a language model, whatever the environment says, so it leaves nothing in a shared queue.
+    It uses neither Redis nor a language model, whatever the environment says, so it leaves nothing
+    in a shared queue.
     """
     console = Console(highlight=False)
     configure_logs(logging.WARNING)

@@ -1,6 +1,7 @@
 """The commands `rireki workers`, `rireki pause` and `rireki resume`.
 
-They print tables to a terminal, tab-separated lines to a pipe, and JSON with --json. They return the exit status.
+They print tables to a terminal, tab-separated lines to a pipe, and JSON with --json. They return
+the exit status.
 """
 
 import re

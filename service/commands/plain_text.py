@@ -1,7 +1,8 @@
 """Make untrusted text safe to print to a terminal.
 
-Text from others (an error's message, a worker's name, a room's name) may hold escape sequences, line feeds, bidirectional controls
-or invisible characters. Printed raw, it could forge lines of output and control the terminal.
+Text from others (an error's message, a worker's name, a room's name) may hold escape sequences,
+line feeds, bidirectional controls or invisible characters. Printed raw, it could forge lines of
+output and control the terminal.
 """
 
 import re
@@ -15,14 +16,16 @@ from rich.text import Text
 
 SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 BLANKS = " \u3000"  # the blanks that people type; other kinds are escaped
-# Unicode classifies these as letters and marks, but they are invisible: fillers, the grapheme joiner, variation selectors.
+# Unicode classifies these as letters and marks, but they are invisible: fillers, the grapheme
+# joiner, variation selectors.
 _UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]")
 
 
 def plain(text: str) -> str:
     r"""`text` on one line with all characters visible.
 
-    Invisible ones are written as `\n`, `\x1b` or `\u202e`. A backslash is doubled, so that different texts never look the same.
+    Invisible ones are written as `\n`, `\x1b` or `\u202e`. A backslash is doubled, so that
+    different texts never look the same.
     """
     return visible(text.replace("\\", r"\\"))
 

@@ -1,7 +1,8 @@
 """Read the response to a chat completion: the model's text, or the error that it holds.
 
-Everything here is pure. An error message of ours quotes only two things of a response: a short code such as `content_filter`,
-and the sentence by which a model refuses. Anything else may hold a key or a part of somebody's chat.
+Everything here is pure. An error message of ours quotes only two things of a response: a short code
+such as `content_filter`, and the sentence by which a model refuses. Anything else may hold a key or
+a part of somebody's chat.
 """
 
 import json
@@ -100,8 +101,8 @@ def read_answer(body: bytes, *, model: str) -> Answer:
 def failure(status: int, error: object, *, model: str) -> ModelRefused | ModelFailed:
     """The exception for an error response: its HTTP status, and the `error` in its body.
 
-    The message shows the error's code. It leaves out the server's own message, because that may hold the key or a part of
-    somebody's chat.
+    The message shows the error's code. It leaves out the server's own message, because that may
+    hold the key or a part of somebody's chat.
     """
     codes = _codes(error)
     shown = f" ({codes[0]})" if codes else ""

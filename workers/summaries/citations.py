@@ -1,6 +1,7 @@
 """Find the citations in a model's answer, such as `[#3, #17]`, in the variants that models write.
 
-Everything here takes time linear in the answer's length: the patterns are possessive, so they never backtrack.
+Everything here takes time linear in the answer's length: the patterns are possessive, so they never
+backtrack.
 """
 
 import re
@@ -57,7 +58,8 @@ def _markers(answer: str) -> Iterator[_Marker]:
     for found in _NUMBERS.finditer(answer):
         rest = _REST.match(answer, found.end())
         if rest is None:
-            # There is no closing bracket: the answer was cut off inside the list, or the model forgot the bracket.
+            # There is no closing bracket: the answer was cut off inside the list, or the model
+            # forgot the bracket.
             cut_off = _CUT_OFF_REST.match(answer, found.end())
             yield _Marker(found.start(), cut_off.end() if cut_off else found.end(), _numbers_in(found[0]), "")
             continue

@@ -1,8 +1,9 @@
 """Companies and the Chatwork rooms linked to them. All SQL on these two tables is here.
 
-A stored message belongs to a company if its room is linked to that company and to no other. So linking and unlinking re-assign the
-room's messages in the same transaction (`assign_company`). Every transaction that re-assigns or stores messages first locks the
-room's row and then reads the links in a later statement, so the second of two sees what the first one committed.
+A stored message belongs to a company if its room is linked to that company and to no other. So
+linking and unlinking re-assign the room's messages in the same transaction (`assign_company`).
+Every transaction that re-assigns or stores messages first locks the room's row and then reads the
+links in a later statement, so the second of two sees what the first one committed.
 """
 
 import unicodedata
@@ -25,8 +26,8 @@ insert into companies (name) select cast(:name as text)
 where not exists (select from companies where normalize(name, NFKC) = normalize(cast(:name as text), NFKC))
 returning id, name, created_at
 """
-# The unique constraint compares names as written, so it misses two names that differ only in width. Creations therefore take turns:
-# the second one sees the first one's name.
+# The unique constraint compares names as written, so it misses two names that differ only in width.
+# Creations therefore take turns: the second one sees the first one's name.
 ONE_NAME_AT_A_TIME = "select pg_advisory_xact_lock(hashtext('companies.name'))"
 
 LINKED_ROOMS = """
@@ -119,7 +120,8 @@ async def create_company(database: Database, name: str) -> Company:
 
     Two names are the same if their NFKC forms are equal: width and composition make no difference.
 
-    Raises: `NameTaken`; `NameNotValid` for a name that is too long, empty, or has no visible character.
+    Raises: `NameTaken`; `NameNotValid` for a name that is too long, empty, or has no visible
+    character.
     """
     if all(unicodedata.category(character)[0] in "CMZ" for character in name):
         raise NameNotValid(name)

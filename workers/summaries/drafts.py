@@ -49,9 +49,10 @@ where company_id = :company_id and period_start = :period_start and period_end =
     and source_message_count = ({COUNT})
 """
 
-# The CTEs read only keys, which the index holds; then the bodies of the chosen messages alone are read. Of the `older` messages,
-# counted from 0 for the oldest, the one in place p is chosen if p × 120 / older reaches the next whole number. That chooses 120 at
-# even distances, so 15 from each eighth.
+# The CTEs read only keys, which the index holds; then the bodies of the chosen messages alone are
+# read. Of the `older` messages, counted from 0 for the oldest, the one in place p is chosen if p ×
+# 120 / older reaches the next whole number. That chooses 120 at even distances, so 15 from each
+# eighth.
 CHOOSE = f"""
 with period as materialized (
     select room_id, message_id, row_number() over (order by sent_at, number, room_id) - 1 as place
@@ -84,8 +85,8 @@ class Period:
 class Draft:
     """A stored draft.
 
-    `source_message_count` counts all messages of the period, chosen or not. `incomplete_rooms` are the names of the rooms that
-    may lack messages of the period, as known at the time of reading.
+    `source_message_count` counts all messages of the period, chosen or not. `incomplete_rooms` are
+    the names of the rooms that may lack messages of the period, as known at the time of reading.
     """
 
     id: str

@@ -1,7 +1,7 @@
 """Add a note to a draft whose period may lack messages.
 
-The note is added each time a draft is shown and is not stored with it, because a gap may be found or closed after the draft was
-made.
+The note is added each time a draft is shown and is not stored with it, because a gap may be found
+or closed after the draft was made.
 """
 
 import re
@@ -27,7 +27,8 @@ def with_gap_note(content: str, room_names: Sequence[str]) -> str:
     )
     heading = f"## {SUMMARY}\n"
     before, _, after = content.partition(heading)
-    # The note goes below the first heading, because readers and programs expect a draft to begin with that heading.
+    # The note goes below the first heading, because readers and programs expect a draft to begin
+    # with that heading.
     return f"{heading}\n{note}\n{after}" if not before and after else f"{note}\n\n{content}"
 
 

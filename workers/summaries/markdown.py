@@ -51,9 +51,10 @@ def draft_saying(text: str) -> str:
 def sections_of(answer: str) -> Sections:
     """The lines of a model's answer under each heading.
 
-    Headings are recognised in other languages and markings; a repeated one continues the first. Text before the first heading is
-    dropped, because it is a greeting or reasoning in an unknown form. A second "Summary" after all four headings starts over,
-    because the model tried first and then answered. An answer without any heading is all summary.
+    Headings are recognised in other languages and markings; a repeated one continues the first.
+    Text before the first heading is dropped, because it is a greeting or reasoning in an unknown
+    form. A second "Summary" after all four headings starts over, because the model tried first and
+    then answered. An answer without any heading is all summary.
     """
     lines = answer.splitlines()
     sections = _sections_marked_by(_MARKED_LINE, lines) or _sections_marked_by(_LOOSELY_MARKED_LINE, lines)
@@ -89,7 +90,8 @@ def as_answered(sections: Sections) -> str:
 def shortened(sections: Sections, most: int, language: str) -> Sections:
     """The sections cut to about `most` characters in all.
 
-    Each section gets a quarter of the space and keeps its first lines, so that a long one does not push another one out.
+    Each section gets a quarter of the space and keeps its first lines, so that a long one does not
+    push another one out.
     """
     if sum(map(_length, sections.values())) <= most:
         return sections

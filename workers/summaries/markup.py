@@ -1,7 +1,7 @@
 """Chatwork's markup to plain text.
 
-Quotes and code are left out: a quote repeats an earlier message, and code says nothing to a summary.
-Source: https://developer.chatwork.com/docs/message-notation
+Quotes and code are left out: a quote repeats an earlier message, and code says nothing to a
+summary. Source: https://developer.chatwork.com/docs/message-notation
 """
 
 import re
@@ -37,8 +37,8 @@ _EMOJI = re.compile(r"[\U0001F000-\U0001FAFF\u2600-\u27BF\uFE0F\u200D]+")
 class Plain:
     """A body without markup.
 
-    `to`: the names of the people addressed. `replies_to`: the ids of the messages answered. `tasks`: the texts of the Chatwork
-    tasks in the body.
+    `to`: the names of the people addressed. `replies_to`: the ids of the messages answered.
+    `tasks`: the texts of the Chatwork tasks in the body.
     """
 
     text: str

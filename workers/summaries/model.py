@@ -1,8 +1,8 @@
 """The HTTP client of an OpenAI-compatible server.
 
-A request holds people's messages. It must reach OPENAI_BASE_URL only, so redirects are not followed and proxy variables are not
-read here. A response is bounded in size before it is read.
-Source: https://platform.openai.com/docs/api-reference/chat
+A request holds people's messages. It must reach OPENAI_BASE_URL only, so redirects are not followed
+and proxy variables are not read here. A response is bounded in size before it is read. Source:
+https://platform.openai.com/docs/api-reference/chat
 """
 
 import asyncio
@@ -38,8 +38,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0  # seconds
 class SummarySettings:
     """How to reach the language model.
 
-    `base_url`: the server's URL, including a query if it needs one; None means the vendor's. `timeout`: seconds for one request
-    and its whole response.
+    `base_url`: the server's URL, including a query if it needs one; None means the vendor's.
+    `timeout`: seconds for one request and its whole response.
     """
 
     api_key: str | None = field(default=None, repr=False)
@@ -109,7 +109,8 @@ class ModelClient:
     async def _ask(self, content: bytes) -> tuple[bytes, ModelRefused | ModelFailed | None, float | None]:
         """The response's body; or the error, and the seconds that the server asks to wait.
 
-        An error is returned and not raised from its cause, because the cause would bring the server's words into the job's stack.
+        An error is returned and not raised from its cause, because the cause would bring the
+        server's words into the job's stack.
         """
         headers = {"content-type": "application/json"}
         try:
@@ -126,7 +127,8 @@ class ModelClient:
         except httpx.RequestError as error:
             return b"", ModelFailed(f"the language model cannot be reached ({type(error).__name__})"), None
         except UnreadableBody as error:
-            # Not sent again at once, because the next answer would be as long and may cost money too.
+            # Not sent again at once, because the next answer would be as long and may cost money
+            # too.
             reason = f"the language model's answer {error}"
         raise ModelFailed(reason)
 
@@ -139,7 +141,8 @@ def _address(base: SplitResult, path: str) -> str:
 def _authorization(base: SplitResult, key: str) -> dict[str, str]:
     """The headers that carry the key.
 
-    Azure expects the key in `api-key`, and uses bearer tokens for something else. Gateways that imitate Azure expect either.
+    Azure expects the key in `api-key`, and uses bearer tokens for something else. Gateways that
+    imitate Azure expect either.
     """
     host = base.hostname or ""
     if host.endswith((".azure.com", ".azure.us", ".azure.cn", ".azure-api.net")):

@@ -1,6 +1,7 @@
 """Check once a day whether the vendor is about to shut the model down.
 
-The server announces it in `GET /models/{id}`. A server without that endpoint, or with an unreadable response, changes nothing.
+The server announces it in `GET /models/{id}`. A server without that endpoint, or with an unreadable
+response, changes nothing.
 """
 
 import asyncio

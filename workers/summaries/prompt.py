@@ -74,7 +74,8 @@ def ask_to_merge(parts: Sequence[str], language: str, *, today: date) -> Prompt:
 
 
 def _prompt(task: str, mark: str, lines: Sequence[Mapping[str, object]], language: str, today: date) -> Prompt:
-    # JSON keeps each message on its own line, so a message cannot write a line break and then a closing mark.
+    # JSON keeps each message on its own line, so a message cannot write a line break and then a
+    # closing mark.
     data = "\n".join(orjson.dumps(line).decode() for line in lines)
     form = _FORM.format(language=_LANGUAGES[language])
     system = "\n\n".join((task, _TIME.format(today=today), _DATA.format(mark=mark), form))

@@ -1,7 +1,8 @@
 """Remove the reasoning that some servers leave in a model's answer.
 
-Known forms: `<think>` and similar tags in upper or lower case, with attributes, nested, unclosed or with the closing tag alone;
-`[THINK]`; `◁think▷`; `<|begin_of_thought|>`; the channels of OpenAI's harmony format, with and without their markers.
+Known forms: `<think>` and similar tags in upper or lower case, with attributes, nested, unclosed or
+with the closing tag alone; `[THINK]`; `◁think▷`; `<|begin_of_thought|>`; the channels of OpenAI's
+harmony format, with and without their markers.
 """
 
 import re
@@ -73,8 +74,8 @@ def _without_fences(text: str) -> str:
 def _outside_marks(text: str) -> str:
     """The text outside pairs of reasoning tags.
 
-    A closing tag without an opening one ends reasoning that began before the text. An opening tag without a closing one begins
-    reasoning that lasts to the end.
+    A closing tag without an opening one ends reasoning that began before the text. An opening tag
+    without a closing one begins reasoning that lasts to the end.
     """
     kept: list[str] = []
     depth = start = 0

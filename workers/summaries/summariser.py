@@ -1,6 +1,7 @@
 """Turn messages into a draft, with a language model if there is a key for one, else by extraction.
 
-Up to 40 messages go to the model in one request. More are summarised 40 at a time, and the partial summaries are merged.
+Up to 40 messages go to the model in one request. More are summarised 40 at a time, and the partial
+summaries are merged.
 """
 
 import asyncio

@@ -9,8 +9,8 @@ MAX_SOURCE_LINKS = 20
 OFFICE_ZONE = timezone(timedelta(hours=9))
 """Asia/Tokyo, which has no daylight saving time.
 
-Chatwork's API tells no time zone, and nearly all its customers are in Japan. UTC would be wrong there: before nine in the morning,
-"明日" (tomorrow) is another day than in UTC."""
+Chatwork's API tells no time zone, and nearly all its customers are in Japan. UTC would be wrong
+there: before nine in the morning, "明日" (tomorrow) is another day than in UTC."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,8 @@ class Action:
 def open_actions(room: Room, zone: tzinfo) -> list[Action]:
     """The requests, promises and Chatwork tasks of one room that nobody reported done.
 
-    Of a repeated one the last stays. "明日" (tomorrow) counts from the day in `zone` on which it was said.
+    Of a repeated one the last stays. "明日" (tomorrow) counts from the day in `zone` on which it was
+    said.
     """
     found = [
         (at, action)

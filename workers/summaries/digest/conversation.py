@@ -15,7 +15,8 @@ from workers.summaries.summary import Message
 class Line:
     """One sentence of a message.
 
-    `key` is the normalised text (`key_of`). `before` is the question that a short answer needs to be understood.
+    `key` is the normalised text (`key_of`). `before` is the question that a short answer needs to
+    be understood.
     """
 
     message: Message

@@ -1,6 +1,7 @@
 """Recognise what a sentence is: a greeting, question, request, promise, report or decision.
 
-The patterns hold the words that people use at work, in Japanese and English. Functions take a sentence's key (`key_of`).
+The patterns hold the words that people use at work, in Japanese and English. Functions take a
+sentence's key (`key_of`).
 """
 
 import re

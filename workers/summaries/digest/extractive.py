@@ -1,7 +1,8 @@
 """The extractive summariser: it quotes sentences of the messages and needs no model and no network.
 
-It is deterministic and pure. Greetings and repetitions are dropped. The most central sentences become the summary, a question
-that nobody answered becomes an open item, and a request or promise that nobody reported done becomes a next action.
+It is deterministic and pure. Greetings and repetitions are dropped. The most central sentences
+become the summary, a question that nobody answered becomes an open item, and a request or promise
+that nobody reported done becomes a next action.
 """
 
 from collections.abc import Sequence

@@ -34,9 +34,9 @@ def _is_answered(room: Room, at: int, question: Line) -> bool:
 def _answers(turn: Turn, question: Line, *, is_next: bool) -> bool:
     """Whether a turn answers a question.
 
-    A reply to the question does, and so does a turn that shares a word with it. Otherwise the next message of somebody else does,
-    unless it is addressed to another person or comes more than `SOON` later. A turn that only asks back, or puts the answer off,
-    never does.
+    A reply to the question does, and so does a turn that shares a word with it. Otherwise the next
+    message of somebody else does, unless it is addressed to another person or comes more than
+    `SOON` later. A turn that only asks back, or puts the answer off, never does.
     """
     if all(_is_a_question(line) for line in turn.lines) or any(cues.defers(line.key) for line in turn.lines):
         return False

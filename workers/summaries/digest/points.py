@@ -14,7 +14,8 @@ MAX_POINTS = 12
 def points_of(rooms: list[Room]) -> list[Line]:
     """Up to 12 lines, in the order in which they were said.
 
-    A longer conversation gets more lines, each room is limited to a share of them, and near-duplicates are dropped.
+    A longer conversation gets more lines, each room is limited to a share of them, and
+    near-duplicates are dropped.
     """
     lines = [line for room in rooms for line in _telling_lines(room)]
     weights = _word_weights([line.words for room in rooms for turn in room for line in turn.lines])
@@ -70,8 +71,8 @@ def _question_just_before(room: Room, at: int) -> Line | None:
 def _word_weights(sentences: list[frozenset[str]]) -> dict[str, float]:
     """The weight of each word.
 
-    It grows with the number of sentences that hold the word, and falls again for words that are in nearly all of them. A word
-    of one sentence weighs little, because it connects nothing.
+    It grows with the number of sentences that hold the word, and falls again for words that are in
+    nearly all of them. A word of one sentence weighs little, because it connects nothing.
     """
     held_by = Counter(word for words in sentences for word in words)
     return {

@@ -1,7 +1,7 @@
 """Split text into sentences, and sentences into content words, without a dictionary.
 
-A content word in Japanese is a run of kanji, a run of katakana or a Latin word; hiragana counts as grammar. This is crude, but
-enough to choose among sentences.
+A content word in Japanese is a run of kanji, a run of katakana or a Latin word; hiragana counts as
+grammar. This is crude, but enough to choose among sentences.
 """
 
 import re

@@ -43,7 +43,8 @@ def _phrases(text: str) -> list[str]:
 def _whole_word(found: re.Match[str], text: str) -> str:
     """A phrase ended at a word's boundary.
 
-    A run of kanji keeps a kana that belongs to it ("夏休み"), and loses a last kanji that begins a verb ("全部|食べた").
+    A run of kanji keeps a kana that belongs to it ("夏休み"), and loses a last kanji that begins a
+    verb ("全部|食べた").
     """
     phrase, rest = found[0].lstrip("ー").strip(".-_&"), text[found.end() : found.end() + 3]
     if not re.search(r"[一-龥々]$", phrase) or rest.startswith(("くらい", "ぐらい")):
