@@ -1,4 +1,4 @@
-"""The environment: what is taken, what is refused, and that one line says so."""
+"""The settings: accepted and refused values, and one line for each fault."""
 
 import stat
 from pathlib import Path

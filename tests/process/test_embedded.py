@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL, with real processes: users that come and go, are killed, are root or not, and homes of all kinds."""
+"""The embedded PostgreSQL with real processes that start, end, are killed, and run as root."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ from service.embedded.postgres import EmbeddedError, EmbeddedPostgres
 ROOT = os.geteuid() == 0
 REPOSITORY = Path(__file__).parents[2]
 
-# A process of its own that uses the server until its standard input ends.
+# A separate process that uses the server until its standard input ends.
 USER = """
 import sys
 from pathlib import Path
@@ -71,7 +71,7 @@ class User:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
-    """A home that isn't there yet, in a folder of mode 0700 as pytest makes it. A server still running at the end is killed."""
+    """A home that does not exist yet. A server that still runs at the end is killed."""
     home = tmp_path / "home"
     yield home
     for pid_file in home.glob("*/data/postmaster.pid"):
@@ -112,7 +112,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
 
 
 def end_server(pid: int) -> None:
-    """As `kill -9`, and only if it is a PostgreSQL."""
+    """Send SIGKILL to this process, if it is a PostgreSQL."""
     if is_running(pid) and b"postgres" in Path(f"/proc/{pid}/cmdline").read_bytes():
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not is_running(pid))
@@ -245,7 +245,7 @@ def test_a_stale_pid_file_is_not_believed_when_its_pid_is_another_program_now(ho
     pid_file = home / "postgresql-18" / "data" / "postmaster.pid"
     user.kill()
     end_server(server_pid(home))
-    # PostgreSQL takes a process of its own user for the old server, and refuses to start.
+    # PostgreSQL mistakes any process of its own user for the old server, and refuses to start.
     other = subprocess.Popen(["sleep", "600"], user=pid_file.stat().st_uid if ROOT else None)
     pid_file.write_text(pid_file.read_text().replace(pid_file.read_text().split()[0], str(other.pid), 1))
 
@@ -408,7 +408,7 @@ def test_an_ordinary_user_and_root_each_have_their_own_home_and_not_the_others(t
 
 
 def assert_clear(complaint: object, words: str) -> None:
-    """One line that says what is wrong and what to do."""
+    """Assert that the error is one line with the fault and a remedy."""
     assert words in str(complaint)
     assert "RIREKI_HOME" in str(complaint)
     assert "\n" not in str(complaint)

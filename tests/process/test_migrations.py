@@ -1,4 +1,4 @@
-"""Bringing a database to the newest schema: by several processes at once, in any schema, and never in a wrong encoding."""
+"""Migrations: by several processes at once, in any schema, refused in a wrong encoding."""
 
 import asyncio
 import secrets
@@ -57,7 +57,7 @@ async def asking(url: str) -> AsyncIterator[Connection]:
 
 @contextmanager
 def emptied(postgres_url: str, how: str = "") -> Iterator[str]:
-    """A database of the test's own with nothing in it."""
+    """An empty database for one test."""
     name = f"rireki_test_{secrets.token_hex(4)}"
     administer(postgres_url, f"create database {name} {how}")
     try:
@@ -95,7 +95,7 @@ def with_setting(url: str, name: str, value: str) -> str:
 
 
 def migrating(url: str) -> "subprocess.Popen[str]":
-    """A process that migrates when it is sent a line."""
+    """A process that migrates as soon as it receives a line."""
     process = subprocess.Popen(
         [sys.executable, "-c", MIGRATE, url],
         cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -112,7 +112,7 @@ def release(process: "subprocess.Popen[str]") -> None:
 
 
 def upgrade(url: str, revision: str) -> None:
-    """As an older version migrates."""
+    """Migrate in the way of an older version."""
     command.upgrade(_config(url), revision)
 
 
@@ -211,13 +211,13 @@ def test_the_turn_of_a_killed_migrator_goes_to_the_next(empty_url: str) -> None:
 
 
 def test_a_table_that_others_use_is_waited_for(empty_url: str) -> None:
-    """Longer than one wait for its lock, and in turns, so that whoever else needs it goes on meanwhile."""
+    """It waits in turns, longer than one wait for the lock, so that others can use the table."""
     upgrade(empty_url, "0008")
 
     async def migrate_beside_a_transaction() -> None:
         async with asking(empty_url) as connection:
             async with connection.transaction():
-                await connection.execute("select from job_events")  # holds its lock until the end of the transaction
+                await connection.execute("select from job_events")  # the lock lasts until the end of the transaction
                 migration = asyncio.create_task(asyncio.to_thread(migrate, empty_url))
                 await asyncio.wait({migration}, timeout=LOCK_TIMEOUT + 0.5)
                 assert not migration.done()
@@ -229,7 +229,7 @@ def test_a_table_that_others_use_is_waited_for(empty_url: str) -> None:
 
 @pytest.mark.parametrize(("kinds", "listed"), [("rp", TABLES), ("c", ROW_TYPES)], ids=["tables", "row types"])
 def test_the_list_of_our_tables_is_what_the_migrations_make(database_url: str, kinds: str, listed: dict[str, str]) -> None:
-    """A new migration changes `migrations/schema.py` too: copy what is missing there out of this test's message."""
+    """A new migration also changes `migrations/schema.py`: copy it from this test's message."""
     made = {row["relname"]: row["columns"] for row in ask(database_url, DESCRIBED, list(kinds))}
     for relation in made.keys() | listed.keys():
         assert (relation, listed.get(relation)) == (relation, made.get(relation))
@@ -268,7 +268,7 @@ def test_a_schema_of_a_newer_version_is_refused_in_one_line(database_url: str) -
 
 @pytest.fixture
 def role(postgres_url: str) -> Iterator[str]:
-    """A role without any right, whose name must be quoted."""
+    """A role without rights, with a name that must be quoted."""
     name = f'Rireki "app" 履歴 {secrets.token_hex(4)}'
     quoted = '"{}"'.format(name.replace('"', '""'))
     administer(postgres_url, f"create role {quoted}")
@@ -286,7 +286,7 @@ def all_taken_back(url: str, role: str) -> Iterator[None]:
 
 
 def may(url: str, role: str, table: str) -> list[str]:
-    """What the role may do with a table."""
+    """The role's privileges on a table."""
     every = ("select", "insert", "update", "delete", "truncate", "references", "trigger")
     asked = [f"has_table_privilege('{role}', '{table}', '{right}')" for right in every]
     return [right for right, has in zip(every, ask(url, f"select {', '.join(asked)}")[0], strict=True) if has]
@@ -354,7 +354,7 @@ def test_the_rights_are_given_in_the_schema_in_which_the_tables_are(empty_url: s
 
 
 async def positions_of_a_job_of(url: str) -> int:
-    """Runs a job and seals the log. How many positions were given."""
+    """Run a job and seal the log. Returns the number of positions that were given."""
     database = Database(url)
     await database.connect()
     async with open_store(url) as store:

@@ -1,4 +1,4 @@
-"""Behind PgBouncer: session mode works and leaves nothing behind, the other modes are refused before anything was set."""
+"""PgBouncer: session mode works and leaves no settings behind; other modes are refused."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -28,7 +28,7 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 
 async def as_another_client(url: str) -> tuple[int, dict[str, str]]:
-    """The server process that a stranger gets, and the session's settings as he finds them."""
+    """The server process that another client gets, and the session's settings there."""
     connection = await asyncpg.connect(url, timeout=10)
     try:
         settings = {name: await connection.fetchval("select current_setting($1)", name) for name in SETTINGS}
@@ -59,7 +59,7 @@ async def test_session_settings_do_not_reach_the_next_client_of_the_pooler(datab
 
         after = await as_another_client(url)
 
-    assert ours == before[0]  # one server process for all three, or this would prove nothing
+    assert ours == before[0]  # All three must share one server process, or the test proves nothing.
     assert after == before
 
 

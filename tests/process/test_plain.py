@@ -1,4 +1,4 @@
-"""Whatever data holds, a terminal and a pipe are given plain text: no colours, no lines and no markup but our own."""
+"""Data is printed as plain text: without control characters, line breaks or markup."""
 
 import asyncio
 import json
@@ -101,7 +101,7 @@ def in_pipe(variables: dict[str, str], *arguments: str) -> "subprocess.Completed
 
 
 def on_terminal(variables: dict[str, str], *arguments: str, columns: int = 80) -> tuple[int, str]:
-    """The exit status and all that the terminal was sent."""
+    """The exit status, and everything that was sent to the terminal."""
     ours, theirs = pty.openpty()
     ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     command = [sys.executable, "-m", "service.cli", *arguments]
@@ -187,7 +187,7 @@ async def test_a_verification_and_an_export_show_no_hidden_character(store: Stor
 
 
 async def test_workers_with_odd_names_are_listed(database: Database, tmp_path: Path) -> None:
-    # Alive for longer than the slowest machine takes to start two commands.
+    # The workers stay alive for longer than the slowest machine needs to start two commands.
     add = (
         "insert into workers (id, host, pid, job_types, slots, stuck, last_seen)"
         " values (:id, 'h', 1, '{}', 3, '[]', now() + interval '1 hour')"

@@ -1,4 +1,4 @@
-"""The processes as an operator runs them, and their ends: SIGTERM, a second one, Ctrl-C, one after another under load."""
+"""The processes as an operator runs them, and how they end: SIGTERM, Ctrl-C, twice."""
 
 import asyncio
 import contextlib
@@ -34,7 +34,7 @@ HANDED_BACK = ["queued", "started", "queued: worker_shutdown"]
 
 
 class Rireki:
-    """A process of ours, started by its command."""
+    """A process of the service, started by its command."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -287,11 +287,11 @@ async def test_a_rolling_restart_of_three_workers_under_load_fails_no_job_and_lo
     assert sum("queued: worker_shutdown" in history for history in told) >= len(fleet)
     for history in told:
         assert not {word for word in history if word.startswith("failed") or "worker_lost" in word}, history
-    # A handed-back job goes to another worker.
+    # A returned job goes to another worker.
     for job in jobs:
         starts = await events_of(store, job, Started)
         assert len({started.worker for started in starts}) == len(starts)
-    # By the log's times: one in twenty may have had to wait for this machine, and none for a lease to run out.
+    # By the times in the log. A slow machine may delay one in twenty, but none may wait for a lease to expire.
     waits = sorted([wait for job in jobs for wait in await _waits(store, job)])
     assert waits[len(waits) * 95 // 100] < 1, waits
     assert waits[-1] < LEASE, waits
@@ -304,7 +304,7 @@ async def _load(store: Store, jobs: list[Job]) -> None:
 
 
 async def _waits(store: Store, job: Job) -> list[float]:
-    """For how many seconds each attempt was due before it was started."""
+    """The seconds between the time an attempt was due and its start, for each attempt."""
     due, waits = job.run_at, []
     for recorded in await store.history.events(job.id):
         match recorded.event:
@@ -316,7 +316,7 @@ async def _waits(store: Store, job: Job) -> list[float]:
 
 
 async def _has_started(database: Database, worker: Rireki, since: datetime) -> bool:
-    """Whether this worker runs something that it has started since then."""
+    """Whether this worker runs an attempt that it started after that time."""
     runs = """
     select count(*) > 0 from jobs j join workers w on w.id = j.worker
     where j.status = 'processing' and w.pid = :pid and j.started_at > :since

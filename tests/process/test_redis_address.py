@@ -1,4 +1,4 @@
-"""REDIS_URL: what is wrong with it is one line that names the variable, and nobody reads a part of the password there."""
+"""REDIS_URL: a fault is one line that names the variable and shows no password."""
 
 import asyncio
 import contextlib
@@ -94,7 +94,7 @@ async def test_what_redis_py_takes_is_taken(monkeypatch: pytest.MonkeyPatch, url
     SignInLimit(url)
 
 
-# What answers there -----------------------------------------------------------------------------------------------------------
+# Servers that are not usable --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ async def admin(redis_server: RedisServer) -> AsyncIterator[Redis]:
 
 
 async def complaint(home: Path, command: str, url: str, environment: dict[str, str]) -> str:
-    """What a process says that does not start."""
+    """The error output of a process that does not start."""
     async with Rireki.running(command, home=home, **environment | {"REDIS_URL": url}) as process:
         assert await process.ended() == 2
     return (home / f"{command}.log").read_text()
@@ -181,7 +181,7 @@ async def test_what_goes_wrong_later_stands_in_readyz_and_once_in_the_log(
         answer = (await client.get("/readyz")).json()
         assert answer["detail"] == "This process cannot serve: REDIS_URL: Redis refuses the user or the password."
         assert (await client.get("/healthz")).status_code == 200
-        await asyncio.sleep(2)  # some rounds of trying again
+        await asyncio.sleep(2)  # several retries
         await admin.config_set("requirepass", "hunter2")
 
         async def well() -> bool:
@@ -189,7 +189,7 @@ async def test_what_goes_wrong_later_stands_in_readyz_and_once_in_the_log(
 
         await until(well)
     log = (tmp_path / "serve.log").read_text()
-    tries = "".join(line for line in log.splitlines() if '"cannot serve"' not in line)  # but for those of our own requests
+    tries = "".join(line for line in log.splitlines() if '"cannot serve"' not in line)  # except the lines of our own requests
     assert 1 <= tries.count("Redis refuses the user or the password") <= 4  # one for each part that talks to Redis
     assert "hunter2" not in log
 

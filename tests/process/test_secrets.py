@@ -1,4 +1,4 @@
-"""No secret of the process, and nothing that a server outside has said, is stored, logged, measured or shown with an error."""
+"""No secret and no text of an outside server is stored, logged or shown with an error."""
 
 import asyncio
 import re
@@ -101,7 +101,7 @@ def test_the_time_is_linear_whatever_is_written(piece: str) -> None:
     began = time.monotonic()
     scrubbed(text)
 
-    assert time.monotonic() - began < 15  # quadratic takes hours
+    assert time.monotonic() - began < 15  # quadratic time would be hours
 
 
 def test_the_secrets_of_the_settings_are_known_with_those_in_addresses() -> None:
@@ -236,7 +236,7 @@ def redis_server() -> Iterator[RedisServer]:
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answers 400 with the request's own head, three times encoded, in its body and in its headers."""
+    """A server that answers 400 and echoes the request's head, encoded three times."""
     head = await reader.readuntil(b"\r\n\r\n")
     said = head.decode().replace("\r\n", " ")
     body = f'{{"error": {{"message": "{said}", "code": "bad", "type": "{said}"}}, "errors": ["{said}"]}}'.encode()

@@ -1,4 +1,4 @@
-"""A database that cannot be used: one line with the cause and the remedy, and exit status 2, from every command."""
+"""An unusable database: each command prints one line with cause and remedy, status 2."""
 
 import asyncio
 import contextlib
@@ -39,7 +39,7 @@ SECRET = "hunter2"
 
 
 async def run(*arguments: str, home: Path, **variables: str) -> tuple[int, str, str]:
-    """The exit status, standard output and standard error of a command that ends by itself."""
+    """Run a command to its end. Returns its exit status, standard output and standard error."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "service.cli", *arguments,
@@ -67,7 +67,7 @@ def is_one_line(status: int, told: str, complained: str, *, named: str = "DATABA
 
 @contextlib.asynccontextmanager
 async def listening(answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], object]) -> AsyncIterator[int]:
-    """Something on loopback that is no PostgreSQL: its port."""
+    """The port of a server on loopback that is not PostgreSQL."""
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:  # type: ignore[arg-type]
         yield server.sockets[0].getsockname()[1]
 
@@ -92,7 +92,7 @@ async def no_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 async def refuses(code: bytes, text: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A PostgreSQL that answers each start with this error."""
+    """A PostgreSQL that rejects each connection with this error."""
     start = await reader.readexactly(int.from_bytes(await reader.readexactly(4), "big") - 4)
     if start[:4] == (80877103).to_bytes(4, "big"):
         writer.write(b"N")
@@ -201,7 +201,7 @@ async def test_a_certificate_that_is_not_trusted_is_one_line(
 
 
 async def test_a_server_that_is_starting_is_waited_for(postgres_url: str) -> None:
-    """It refuses twice as PostgreSQL does, then lets in."""
+    """A server that rejects two connections as PostgreSQL does, and then accepts them."""
     address = read_database_url(postgres_url).arguments
     starts = 0
 
@@ -233,7 +233,7 @@ async def _pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 @pytest.fixture
 async def powerless(postgres_url: str) -> AsyncIterator[tuple[str, str]]:
-    """An empty database and a role that may sign in and no more: its name, and the address with it."""
+    """An empty database and a role that may only connect: the role's name, and the URL."""
     role, name = f"rireki_powerless_{secrets.token_hex(4)}", f"rireki_test_{secrets.token_hex(4)}"
     administrator = await asyncpg.connect(postgres_url)
     await administrator.execute(f"create role {role} login password 'canary-{SECRET}'")

@@ -1,4 +1,4 @@
-"""`rireki --version` tells what is installed, whatever the environment holds."""
+"""`rireki --version` prints the installed version, whatever the environment holds."""
 
 import subprocess
 import sys

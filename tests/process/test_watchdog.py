@@ -1,4 +1,4 @@
-"""A process ends when it was asked to, though its loop is blocked and no Python code but one match of a pattern can run."""
+"""A process ends when asked to, even if its event loop is blocked or the GIL is held."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ TERM, INT = signal.SIGTERM, signal.SIGINT
 
 
 async def blocked(store: Store, home: Path) -> Job:
-    """A job that has blocked its process."""
+    """A running job that blocks its process."""
     job = await store.create(NewJob("blocked", {}, None, max_attempts=5), actor="system:test")
     await until((home / "blocked").exists, within=60)
     return job
@@ -109,7 +109,7 @@ async def test_the_watchdog_never_outlives_its_process_and_holds_nothing_of_it(
         assert os.readlink(f"/proc/{dog}/fd/1") == "/dev/null"
         assert os.getsid(dog) == dog
 
-        for number in (TERM, INT, signal.SIGHUP):  # as a supervisor sends them to everybody
+        for number in (TERM, INT, signal.SIGHUP):  # as a supervisor sends them to the whole group
             os.kill(dog, number)
         async with httpx.AsyncClient(base_url=address) as client:
             assert (await client.get("/healthz")).status_code == 200

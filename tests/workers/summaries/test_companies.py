@@ -1,4 +1,4 @@
-"""Companies and the rooms linked to them, and which company a message belongs to."""
+"""Companies, their linked rooms, and the company of each message."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -167,7 +167,7 @@ async def test_what_is_not_linked_cannot_be_unlinked(database: Database) -> None
 
 
 class Held:
-    """Something done in a transaction of a task of its own, which commits when it is told to."""
+    """A statement in a transaction of another task, which commits on request."""
 
     def __init__(self, database: Database, effect: Callable[[], Awaitable[object]]) -> None:
         self._database = database

@@ -1,4 +1,4 @@
-"""The drafts that are kept, and the messages that are chosen for one."""
+"""Stored drafts, and the choice of messages for one."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise

@@ -1,8 +1,8 @@
-"""The summariser without a model: what it keeps, what it drops, and what it finds open or to be done."""
+"""The extractive summariser: the lines, open items and next actions that it chooses."""
 
 import time
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from tests.messages import conversation, sections
 from workers.summaries.digest import cues
-from workers.summaries.digest.dates import due_in
 from workers.summaries.digest.extractive import summarise
 from workers.summaries.digest.sentences import key_of, language_of, sentences_of
 from workers.summaries.digest.topics import topics_of
@@ -321,7 +320,7 @@ def test_no_body_takes_long_to_read(body: str) -> None:
     assert time.process_time() - begun < 3
 
 
-# What a sentence does -----------------------------------------------------------------------------------------------------------
+# Cues ---------------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -407,72 +406,6 @@ def test_what_a_sentence_does_is_recognised(text: str, does: Callable[[str], boo
 )
 def test_what_a_sentence_does_not_do_is_not_seen_in_it(text: str, does: Callable[[str], bool]) -> None:
     assert not does(key_of(text))
-
-
-# Dates ------------------------------------------------------------------------------------------------------------------------
-
-TUESDAY = date(2026, 11, 24)
-
-
-@pytest.mark.parametrize(
-    ("text", "written", "day"),
-    [
-        ("11/24までにお願いします", "11/24", date(2026, 11, 24)),
-        ("11月24日（火）までに", "11月24日", date(2026, 11, 24)),
-        ("2026/12/01に納品", "2026/12/01", date(2026, 12, 1)),
-        ("明日の15時までに", "明日の15時", date(2026, 11, 25)),
-        ("明後日中に", "明後日", date(2026, 11, 26)),
-        ("来週月曜までに", "来週月曜", date(2026, 11, 30)),
-        ("来週の月曜日まで", "来週の月曜日", date(2026, 11, 30)),
-        ("金曜までに", "金曜", date(2026, 11, 27)),
-        ("今月末までに", "今月末", date(2026, 11, 30)),
-        ("本日中に", "本日", date(2026, 11, 24)),
-        ("28日までに", "28日", date(2026, 11, 28)),
-        ("５日まで", "5日", date(2026, 12, 5)),
-        ("1/10に打ち合わせ", "1/10", date(2027, 1, 10)),
-        ("来月までに", "来月", None),
-        ("on 24 Nov", "24 Nov", date(2026, 11, 24)),
-        ("by November 24th", "November 24th", date(2026, 11, 24)),
-        ("by Friday", "Friday", date(2026, 11, 27)),
-        ("next Monday at 3 pm", "next Monday at 3 pm", date(2026, 11, 30)),
-        ("tomorrow", "tomorrow", date(2026, 11, 25)),
-        ("by end of month", "end of month", date(2026, 11, 30)),
-        ("11/31まで", "11/31", None),
-    ],
-)
-def test_dates_are_recognised(text: str, written: str, day: date | None) -> None:
-    due = due_in(text, TUESDAY)
-
-    assert due is not None
-    assert (due.text, due.day) == (written, day)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "24/7 support",
-        "50/50",
-        "3日間の研修",
-        "13/40",
-        "10.5",
-        "v1/2",
-        "maybe",
-        "10分後",
-        "1,000円",
-        "明日の会議",
-        "境界(12月29日と1月4日)",
-        "11/5分の請求書",
-    ],
-)
-def test_other_numbers_are_no_dates(text: str) -> None:
-    assert due_in(text, TUESDAY) is None
-
-
-def test_the_deadline_is_taken_before_other_dates() -> None:
-    due = due_in("11/20の会議の議事録を11/27までに送ってください", TUESDAY)
-
-    assert due is not None
-    assert due.text == "11/27"
 
 
 def test_tomorrow_is_counted_from_the_day_in_japan() -> None:

@@ -1,6 +1,6 @@
-"""Text that others write takes time in proportion to its length, whatever it holds: no pattern may backtrack into the square of it.
+"""Untrusted text takes time linear in its length: no pattern may backtrack.
 
-The bounds are generous: what is linear takes milliseconds here, what is not takes minutes.
+The bounds are generous: linear time is milliseconds here, quadratic time is minutes.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ LONGEST_MESSAGE = 65_535
 
 
 def patterns() -> Iterator[tuple[str, re.Pattern[Any]]]:
-    """Every pattern that a module of ours keeps."""
+    """Every compiled pattern of a module."""
     for package in ("events", "projections", "workers", "service"):
         for found in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
             if not found.name.startswith("service.web"):
@@ -43,7 +43,7 @@ GENERAL = (" ", "\t", "　", "\n", "a", "1", "#", "[#1, ", "あ", "漢", "ア", 
 
 
 def hostile_texts(pattern: str) -> Iterator[tuple[str, str]]:
-    """Pairs of a piece to repeat and an end: what the pattern itself speaks of, and the general ones."""
+    """Pairs of a piece to repeat and an end: from the pattern's own literals, and general."""
     for piece in sorted(set(re.findall(r"[A-Za-z0-9぀-ヿ一-鿿]+|[^\w\\]", pattern))):
         yield piece, "!"
     for piece in GENERAL:
@@ -51,7 +51,7 @@ def hostile_texts(pattern: str) -> Iterator[tuple[str, str]]:
 
 
 def seconds(pattern: re.Pattern[Any], text: str) -> float:
-    """Of this thread's own work: a busy machine changes nothing."""
+    """The seconds of this thread's CPU time, which a busy machine does not change."""
     hostile: Any = text.encode() if isinstance(pattern.pattern, bytes) else text
     started = time.thread_time()
     for _ in pattern.finditer(hostile):
@@ -69,7 +69,7 @@ def test_the_patterns_are_found() -> None:
 
 @pytest.mark.parametrize("name", KEPT)
 def test_a_pattern_takes_linear_time_over_what_it_speaks_of_repeated(name: str) -> None:
-    """Four times the text takes four times as long, not sixteen times."""
+    """Four times the text must take about four times as long, not sixteen times."""
     pattern = KEPT[name]
     source = pattern.pattern.decode() if isinstance(pattern.pattern, bytes) else pattern.pattern
     for piece, end in hostile_texts(source):

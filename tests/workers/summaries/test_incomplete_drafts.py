@@ -1,4 +1,4 @@
-"""A draft says where messages of its period may be missing, whoever made it and whenever it is shown."""
+"""A draft tells in which rooms messages of its period may be missing."""
 
 from datetime import timedelta
 
@@ -36,7 +36,7 @@ async def company_id(database: Database) -> str:
 
 
 async def a_gap(database: Database, *, after: int | None = -1, before: int | None = 1, room_id: str = "1") -> None:
-    """Between so many hours after the morning."""
+    """The period between two hours, counted from the morning."""
     query = """
     insert into chatwork_gaps (room_id, after_message_id, before_message_id, reason, after_at, before_at, found_at)
     values (:room_id, :after_id, :before_id, 'over_100', :after_at, :before_at, now())

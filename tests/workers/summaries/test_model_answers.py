@@ -1,4 +1,4 @@
-"""What a model's server may answer, over real HTTP: each odd answer ends in a named failure or in a draft that is true."""
+"""Odd responses of a model's server end in a named failure or in a true draft."""
 
 import gzip
 import json
@@ -411,7 +411,7 @@ async def test_a_bearer_is_all_that_an_ordinary_server_gets(server: OpenAIServer
 
 
 async def test_times_are_told_as_they_are_in_japan_with_todays_date(server: OpenAIServer) -> None:
-    """At 23:30 UTC it is the next day in Japan, and "明日" the day after that."""
+    """At 23:30 UTC it is already the next day in Japan, and "明日" is the day after that."""
     from datetime import UTC, datetime
 
     from workers.summaries.summary import OFFICE_ZONE

@@ -1,4 +1,4 @@
-"""A model that is about to be shut down is told in the log, in `/readyz` and on the page, and nothing else changes."""
+"""A model's announced end appears in the log, in `/readyz` and on the page."""
 
 import json
 from collections.abc import AsyncIterator

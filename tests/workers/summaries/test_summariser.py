@@ -1,4 +1,4 @@
-"""The summariser with a language model, over real HTTP to a small OpenAI-compatible server."""
+"""The summariser with a language model: real HTTP to a small OpenAI-compatible server."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -31,7 +31,7 @@ async def summariser(server: OpenAIServer) -> AsyncIterator[Summariser]:
 
 
 class Progress:
-    """A report that remembers what it was told."""
+    """A report function that records its calls."""
 
     def __init__(self) -> None:
         self.told: list[tuple[int, int]] = []

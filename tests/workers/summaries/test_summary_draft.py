@@ -1,4 +1,4 @@
-"""The job type `summary_draft`, run with a real job, a real database and a model's server over HTTP."""
+"""The job type `summary_draft`, with a real job, database and model's server."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -49,7 +49,7 @@ def without_model(database: Database) -> Resources:
 
 @pytest.fixture
 async def company_id(database: Database) -> str:
-    """A company with a room in which 50 things were said."""
+    """A company with one room of 50 messages."""
     company = await create_company(database, "ABC商事")
     await a_room(database, "1")
     await link_room(database, company.id, "1")
@@ -59,7 +59,7 @@ async def company_id(database: Database) -> str:
 
 
 def a_day_of(company_id: str) -> dict[str, JSON]:
-    """The period of those 50, as the API asks for it."""
+    """The period of those 50 messages, in the form of an API request."""
     return SummaryDraftPayload(company_id=company_id, period_start=MORNING, period_end=MORNING + timedelta(days=1)).to_json()
 
 
