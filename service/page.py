@@ -1,6 +1,7 @@
-"""The page that people use: its one document at each of its addresses, and its files, as Vite has built them from `service/web`.
+"""Serves the page that people use: the files that Vite builds from `service/web`.
 
-Every answer carries a policy that lets nothing run, load or be sent to but what comes from here.
+Every address of the page gets the same HTML document, because the page routes in the browser. The Content-Security-Policy
+allows scripts, styles and requests of this host only.
 """
 
 import functools
@@ -19,13 +20,13 @@ from service.http.request import wants
 
 STATIC = Path(__file__).parent / "static"
 ADDRESSES = ("/", "/sign-in", "/chatwork", "/jobs", "/companies", "/audit")
-ADDRESSES_OF_ONE = ("/jobs/{id}", "/companies/{id}")
+ADDRESSES_WITH_ID = ("/jobs/{id}", "/companies/{id}")
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self';"
     " manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-FOR_EVER = "public, max-age=31536000, immutable"  # a name with a hash never means other bytes
+FOR_EVER = "public, max-age=31536000, immutable"  # for a name that holds the hash of its content
 ASK_EACH_TIME = "no-cache"
 
 MEDIA_TYPES = {
@@ -55,7 +56,7 @@ class File:
 
 
 class Page:
-    """The page in a folder; where it has not been built, a plain one that says so."""
+    """The built page in a folder. If it has not been built, a plain page says how to build it."""
 
     def __init__(self, folder: Path = STATIC) -> None:
         self._folder = folder
@@ -70,14 +71,17 @@ class Page:
         ]
 
     def routes_with_parameters(self) -> list[Route]:
-        documents = [Route(address, self._document) for address in ADDRESSES_OF_ONE]
+        documents = [Route(address, self._document) for address in ADDRESSES_WITH_ID]
         return [*documents, Route("/assets/{name:path}", self._asset)]
 
     def has(self, name: str) -> bool:
         return self._read(name) is not None
 
     def not_found(self, request: Request) -> Response | None:
-        """The page for an address that is not there, where a browser asked for one; it says so itself."""
+        """The page for a browser that asks for an unknown address, or None.
+
+        The page itself says that it is unknown.
+        """
         path, html = request.url.path, wants(request, "application/problem+json", "text/html") == "text/html"
         file = self._read("index.html") if html and request.method in ("GET", "HEAD") else None
         if file is None or path == "/api" or path.startswith(("/api/", "/assets/")):
@@ -103,20 +107,23 @@ class Page:
         return file
 
     def _read(self, name: str) -> File | None:
-        """None for what is not there, or not in the folder."""
+        """The file, or None if it does not exist or is outside of the folder."""
         try:
             path = (self._folder / name).resolve()
             if not path.is_file() or not path.is_relative_to(self._folder.resolve()):
                 return None
             return _read_file(path, path.stat().st_mtime_ns)
         except (OSError, ValueError):
-            # A name that is too long, or holds a NUL character.
+            # The name is too long or holds a NUL character.
             return None
 
 
 @functools.lru_cache(maxsize=256)
 def _read_file(path: Path, changed: int) -> File:
-    """Read and compressed once for each time it was `changed`."""
+    """Reads and compresses the file.
+
+    The cache key holds `changed`, the time of its last change in nanoseconds.
+    """
     body = path.read_bytes()
     zipped = gzip.compress(body, mtime=0) if path.suffix in COMPRESSED else None
     media_type = MEDIA_TYPES.get(path.suffix, "application/octet-stream")
@@ -139,7 +146,7 @@ def _answer(request: Request, file: File, caching: str, status: int = 200) -> Re
     return Response(body, status, headers | {"Content-Type": file.media_type})
 
 
-# Where it has not been built --------------------------------------------------------------------------------------------------
+# The page before the build -----------------------------------------------------------------------------------------------------
 
 START_PAGE = """\
 <!doctype html>

@@ -1,4 +1,7 @@
-"""The whole API over real HTTP on loopback, in the test's own loop. No worker runs: a test plays the worker itself, in `run`."""
+"""A fixture with the whole API over HTTP on loopback.
+
+No worker runs: a test uses `run` to act as one.
+"""
 
 import asyncio
 import contextlib
@@ -38,7 +41,7 @@ SECRET = "a key for tests that is also long enough for HS512, which must be refu
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A running API. `as_admin`, `as_employee`, `as_other` and `as_nobody` are clients."""
+    """A running API, and HTTP clients of an admin, two employees and somebody without a token."""
 
     url: str
     context: ApiContext
@@ -54,14 +57,14 @@ class Service:
         return int(self.url.rpartition(":")[2])
 
     async def run(self, job: Job, *steps: Any) -> Job:
-        """Appends these decisions one after another, as a worker would."""
+        """Appends the events of these decisions one after another, as a worker does."""
         for step in steps:
             job = await self.context.store.append(job, step, actor="worker:w1")
         return job
 
-    async def job_of(self, user: User | None, type: str = "chatwork_rooms_sync", payload: Any = None) -> Job:
-        """A job that nobody runs."""
-        new = NewJob(type, payload or {}, None if user is None else user.id, max_attempts=5)
+    async def job_of(self, user: User | None, job_type: str = "chatwork_rooms_sync", payload: Any = None) -> Job:
+        """A new job, which no worker runs."""
+        new = NewJob(job_type, payload or {}, None if user is None else user.id, max_attempts=5)
         return await self.context.store.create(new, actor="system:test")
 
 
@@ -87,7 +90,7 @@ async def service(database: Database, bus: Bus, store: Store) -> AsyncIterator[S
 
 @functools.cache
 def hash_of_password() -> str:
-    """Made once: it is meant to be slow, and most tests need three users who never type it."""
+    """The hash of PASSWORD, made once, because hashing is slow."""
     return users._hasher.hash(PASSWORD)
 
 

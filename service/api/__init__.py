@@ -1,19 +1,19 @@
-"""The endpoints, one subject a file.
+"""The endpoints of the HTTP API, one subject a file.
 
-app.py            the web application, assembled from its parts, and what every request passes through
-auth.py           signing in and out, and who may
-chatwork.py       chatwork for admins
-companies.py      companies, the Chatwork rooms linked to them, and drafts that sum up what was said there
-docs_page.py      `/api/openapi.json`, and Swagger UI to browse it at `/api/docs`
-documents.py      jobs and events as the API shows them, and to whom
-health.py         is it alive, can it serve, how is it doing
-job_streams.py    `GET /api/jobs/stream`
-job_waiting.py    `GET /api/jobs/{id}/waiting`
-jobs.py           jobs
-jobs_again.py     `POST /api/jobs/{id}/again`
-jobs_bulk.py      `POST /api/jobs/bulk`
-log.py            the whole log in order, for admins
-operations.py     what an operator needs beside the jobs
-queue_request.py  what every `POST` that queues a job has in common
-verification.py   verifications for admins
+app.py            the ASGI application: routes, request ids, headers, request log, errors
+auth.py           sign in and out; the list of users
+chatwork.py       queue Chatwork's syncs; its rooms, their messages, gaps and errors
+companies.py      companies, the rooms linked to them, and summary drafts
+docs_page.py      `/api/openapi.json`, and Swagger UI at `/api/docs`
+documents.py      the JSON of jobs and events, and who may see a job
+health.py         `/healthz`, `/readyz` and `/metrics`
+job_streams.py    server-sent events: one job's events, and every change of each job
+job_waiting.py    `GET /api/jobs/{id}/waiting`: why a queued job does not run yet
+jobs.py           list jobs, read one, its history and past states, cancel and retry it
+jobs_again.py     `POST /api/jobs/{id}/again`: a new job with the payload of an old one
+jobs_bulk.py      `POST /api/jobs/bulk`: cancel or retry many jobs
+log.py            `GET /api/events`: the whole log in order, for admins
+operations.py     workers, job types, and the pause of a job type
+queue_request.py  the one way to queue: role, Idempotency-Key, Prefer: wait
+verification.py   start a verification of the log, and read the last result
 """

@@ -1,4 +1,4 @@
-"""The web application, assembled from its parts, and what every request passes through."""
+"""The ASGI application: routes, request ids, response headers, the request log, errors."""
 
 import contextlib
 import re
@@ -13,12 +13,20 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
-from service.api import auth, chatwork, companies, health, jobs, operations, verification
-from service.api import job_streams as stream
-from service.api import job_waiting as waiting
-from service.api import jobs_again as again
-from service.api import jobs_bulk as bulk
-from service.api import log as audit
+from service.api import (
+    auth,
+    chatwork,
+    companies,
+    health,
+    job_streams,
+    job_waiting,
+    jobs,
+    jobs_again,
+    jobs_bulk,
+    operations,
+    verification,
+)
+from service.api import log as event_log
 from service.api.docs_page import openapi_routes
 from service.http.context import ApiContext
 from service.http.endpoint import routes
@@ -33,12 +41,12 @@ log = structlog.get_logger("rireki.http")
 
 ENDPOINTS = (
     *auth.ENDPOINTS,
-    *stream.ENDPOINTS,
-    *bulk.ENDPOINTS,
+    *job_streams.ENDPOINTS,
+    *jobs_bulk.ENDPOINTS,
     *jobs.ENDPOINTS,
-    *again.ENDPOINTS,
-    *waiting.ENDPOINTS,
-    *audit.ENDPOINTS,
+    *jobs_again.ENDPOINTS,
+    *job_waiting.ENDPOINTS,
+    *event_log.ENDPOINTS,
     *verification.ENDPOINTS,
     *chatwork.ENDPOINTS,
     *companies.ENDPOINTS,
@@ -48,7 +56,10 @@ ENDPOINTS = (
 
 
 def create_app(context: ApiContext, page: Page | None = None) -> "Application":
-    """The application. It serves once its lifespan has begun; `context.job_watches.close()` comes before its end."""
+    """The application of one API process. It can serve after its lifespan has started.
+
+    Call `context.job_watches.close()` before the lifespan ends, because the server waits for open streams.
+    """
     page = page or Page()
 
     @contextlib.asynccontextmanager
@@ -71,7 +82,10 @@ def create_app(context: ApiContext, page: Page | None = None) -> "Application":
 
 
 class FixedAddresses(BaseRoute):
-    """Finds a route whose address has no parameters at once, where a router tries one after another."""
+    """Finds a route without path parameters by one look-up.
+
+    Starlette's router tries its routes one after another.
+    """
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._routes: dict[str, Route] = {}
@@ -92,9 +106,9 @@ def _matched(route: Route, scope: Scope) -> tuple[Match, Scope]:
     return found, {"route": route, "endpoint": route.endpoint, "path_params": {}}
 
 
-# What every request passes through --------------------------------------------------------------------------------------------
+# The outer application --------------------------------------------------------------------------------------------------------
 
-SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
+VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -108,8 +122,10 @@ HEADERS = {
 
 
 class Application:
-    """The router, and what every request passes through: it gives a request its id, an answer its headers, the log its line, and an
-    error its problem."""
+    """Wraps the router with request ids, response headers, the request log and metrics.
+
+    An exception that no endpoint handles becomes a problem document here.
+    """
 
     def __init__(self, router: Router, page: Page, metrics: Metrics, proxies: TrustedProxies, *, secure: bool) -> None:
         self.router = router
@@ -120,7 +136,7 @@ class Application:
         self._headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["app"] = self  # by this the router leaves it to us what is answered where there is nothing
+        scope["app"] = self  # With an app in the scope, the router raises 404 and 405 instead of answering them.
         if scope["type"] != "http":
             await self.router(scope, receive, send)
             return
@@ -145,7 +161,7 @@ class Application:
         except ClientDisconnect:
             status = status or 499
         except Exception as error:
-            # Here an error ends: as an answer, or, once one has begun, as one that breaks off and shows it.
+            # If the response has begun, the exception goes on to the server, which breaks the connection off.
             response = await self._answer_error(Request(scope, receive), error)
             if status:
                 raise
@@ -165,11 +181,14 @@ class Application:
 
 def _request_id(scope: Scope) -> str:
     given = header(scope, b"x-request-id")
-    return given if given is not None and SANE_REQUEST_ID.fullmatch(given) else new_request_id()
+    return given if given is not None and VALID_REQUEST_ID.fullmatch(given) else new_request_id()
 
 
 def _method_and_route(scope: Scope) -> tuple[str, str]:
-    """The address as it is declared, and one of its methods: no label for each job, and none for whatever strangers ask."""
+    """The labels of a metric: the method and the declared path.
+
+    Unknown paths and methods are one label each, because clients could create labels without end otherwise.
+    """
     route, method = scope.get("route"), scope["method"]
     if not isinstance(route, Route):
         return "other", "none"

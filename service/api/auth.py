@@ -1,4 +1,4 @@
-"""Signing in and out, and who may."""
+"""Sign in and out, and the list of users."""
 
 import asyncio
 from http.cookies import SimpleCookie
@@ -18,10 +18,12 @@ from service.http.problems import not_signed_in, too_many
 from service.http.request import Fields, Nothing, client_of
 from service.trusted_proxies import counted_as
 
-MOST_OF_A_SIGN_IN = 8 * 1024  # bytes of a body
+MOST_OF_A_SIGN_IN = 8 * 1024  # bytes of the body
 
-SIGNED_IN_WITHIN = 30.0  # seconds; the database has its own few, so that a slow hash is not told as its absence
-COME_AGAIN = 2  # seconds, for whom the line was full
+# Seconds for a sign-in that waits for other password hashes. The database has a shorter limit of its own, so that slow hashing
+# is not reported as a missing database.
+SIGNED_IN_WITHIN = 30.0
+RETRY_AFTER = 2  # seconds after which a client may try again when the queue of sign-ins is full
 
 
 class Credentials(Fields):
@@ -45,21 +47,22 @@ class Me(TypedDict):
     user: UserDocument
 
 
-class Everybody(TypedDict):
+class AllUsers(TypedDict):
     users: list[UserDocument]
 
 
 async def count_request(context: "ApiContext", request: Request) -> None:
-    await context.sign_in_limit.request(_counted(request))
+    """Counts the request for its address before the body is read. Raises `TooManyTries`."""
+    await context.sign_in_limit.request(_counted_address(request))
 
 
 async def login(call: Call[Nothing, Credentials]) -> Response:
     call.patience.reschedule(asyncio.get_running_loop().time() + SIGNED_IN_WITHIN)
     try:
-        with call.context.sign_in_limit.line.place(_counted(call.request)):
+        with call.context.sign_in_limit.line.place(_counted_address(call.request)):
             signed_in = await _signed_in(call)
     except LineFull:
-        raise too_many("people sign in at this moment", COME_AGAIN) from None
+        raise too_many("people sign in at this moment", RETRY_AFTER) from None
     user, token = signed_in
     answer: SignedIn = {"token": token, "user": user_json(user)}
     return json_answer(answer, headers={"Set-Cookie": _cookie(call, token, int(TOKEN_LIFE.total_seconds()))})
@@ -67,17 +70,17 @@ async def login(call: Call[Nothing, Credentials]) -> Response:
 
 async def _signed_in(call: Call[Nothing, Credentials]) -> tuple[User, str]:
     """Raises `Problem` 401 and 429, and `LineFull`."""
-    address, email, tries = _counted(call.request), normal_email(call.body.email), call.context.sign_in_limit
+    address, email, tries = _counted_address(call.request), normal_email(call.body.email), call.context.sign_in_limit
     await tries.count(address, email)
     signed_in = await call.context.users.sign_in(call.body.email, call.body.password.get_secret_value(), tries.line, address)
     if signed_in is None:
         await tries.wrong(address)
-        raise not_signed_in("Email and password don't belong together.")
+        raise not_signed_in("The email or the password is wrong.")
     await tries.forget(address, email)
     return signed_in
 
 
-def _counted(request: Request) -> str:
+def _counted_address(request: Request) -> str:
     return counted_as(client_of(request.scope))
 
 
@@ -93,7 +96,7 @@ async def me(call: Call[Nothing, Nothing]) -> Response:
 
 
 async def list_users(call: Call[Nothing, Nothing]) -> Response:
-    answer: Everybody = {"users": [user_json(user) for user in await call.context.users.all()]}
+    answer: AllUsers = {"users": [user_json(user) for user in await call.context.users.all()]}
     return json_answer(answer)
 
 
@@ -110,16 +113,16 @@ def _cookie(call: Call[Any, Any], token: str, seconds: int) -> str:
 
 ENDPOINTS = (
     Endpoint(
-        "POST", "/api/auth/login", login, Who.ANYONE, "Sign in: sets the session cookie and returns the same token.",
+        "POST", "/api/auth/login", login, Who.ANYONE, "Sign in. Sets the session cookie and returns the same token.",
         {200: Answer(SignedIn, "Signed in.")}, body=Credentials, most_of_body=MOST_OF_A_SIGN_IN, admit=count_request,
         problems=(401, 429),
     ),
     Endpoint(
-        "POST", "/api/auth/logout", logout, Who.SIGNED_IN, "Sign out: the token is of no use any more.",
+        "POST", "/api/auth/logout", logout, Who.SIGNED_IN, "Sign out. The token stops working everywhere within seconds.",
         {204: Answer(None, "Signed out.")},
     ),
-    Endpoint("GET", "/api/auth/me", me, Who.SIGNED_IN, "Who is signed in.", {200: Answer(Me, "The user.")}),
+    Endpoint("GET", "/api/auth/me", me, Who.SIGNED_IN, "The signed-in user.", {200: Answer(Me, "The user.")}),
     Endpoint(
-        "GET", "/api/users", list_users, Who.ADMIN, "Everybody who may sign in.", {200: Answer(Everybody, "By name.")},
+        "GET", "/api/users", list_users, Who.ADMIN, "The users who may sign in.", {200: Answer(AllUsers, "The users by name.")},
     ),
 )  # fmt: skip

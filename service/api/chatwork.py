@@ -1,4 +1,4 @@
-"""Chatwork for admins: queue the syncs, look at the rooms and their messages, take a room into the sync or out of it."""
+"""Chatwork for admins: queue the syncs, read and switch rooms, read messages."""
 
 from typing import Annotated, Any
 
@@ -21,15 +21,18 @@ from workers.chatwork.rooms_sync import CHATWORK_ROOMS_SYNC, RoomsSync
 
 
 class MessagesSyncQuery(Fields):
-    room_id: RoomId | None = Field(default=None, description="Only this room; without it all active rooms.")
+    room_id: RoomId | None = Field(default=None, description="Sync only this room. Default: all active rooms.")
     room_limit: int | None = Field(
-        default=None, ge=1, le=2**31 - 1, description="At most so many rooms: those never read first, then the longest unread."
+        default=None,
+        ge=1,
+        le=2**31 - 1,
+        description="The most rooms to sync: rooms without a sync first, then the oldest sync first.",
     )
 
 
 class PageQuery(Fields):
     limit: int = Field(default=20, ge=1, le=100)
-    cursor: str | None = Field(default=None, description="`nextCursor` of the page before.")
+    cursor: str | None = Field(default=None, description="`nextCursor` of the previous page.")
 
 
 class RoomPatch(Fields):
@@ -37,11 +40,14 @@ class RoomPatch(Fields):
 
 
 class SeenError(Fields):
-    last_error_at: RequestTime = Field(description="`lastErrorAt` of the error that was seen. What was found later stays.")
+    last_error_at: RequestTime = Field(description="`lastErrorAt` of the error that was seen. A later error stays.")
 
 
 class GapDocument(TypedDict):
-    """Messages between two may be missing. `after…` is null where nothing older is stored, `before…` where nothing newer is."""
+    """A place where messages may be missing: after one stored message and before another.
+
+    `after…` is null if no older message is stored, `before…` if no newer one is.
+    """
 
     afterMessageId: str | None
     beforeMessageId: str | None
@@ -142,8 +148,11 @@ async def list_messages(call: Call[PageQuery, Nothing]) -> Response:
 
 
 def must_be_set_up(call: Call[Any, Any]) -> None:
+    """Raises `Problem` 400 if this service has no Chatwork token."""
     if call.context.resources.chatwork is None:
-        raise Problem(400, "Chatwork is not set up here: CHATWORK_API_TOKEN is missing.")
+        raise Problem(
+            400, "Chatwork is not set up: the variable CHATWORK_API_TOKEN is missing. Set it and restart the service."
+        )
 
 
 def _room_json(room: Room) -> RoomDocument:
@@ -174,26 +183,26 @@ def _gap_json(gap: Gap) -> GapDocument:
     }
 
 
-QUEUED = {202: Answer(Queued, "Queued, or active already.")}
+QUEUED = {202: Answer(Queued, "The new job, or the active one of the same kind.")}
 
 ENDPOINTS = (
     Endpoint(
-        "POST", "/api/chatwork/rooms/sync", sync_rooms, Who.ADMIN, "Queue a sync of the list of rooms.", QUEUED, queues=True,
+        "POST", "/api/chatwork/rooms/sync", sync_rooms, Who.ADMIN, "Queue a sync of Chatwork's list of rooms.", QUEUED, queues=True,
     ),
     Endpoint(
-        "POST", "/api/chatwork/messages/sync", sync_messages, Who.ADMIN, "Queue a sync of messages.", QUEUED,
+        "POST", "/api/chatwork/messages/sync", sync_messages, Who.ADMIN, "Queue a sync of Chatwork's messages.", QUEUED,
         query=MessagesSyncQuery, queues=True,
     ),
     Endpoint(
-        "GET", "/api/chatwork/rooms", list_rooms, Who.ADMIN, "The rooms that were found.", {200: Answer(Rooms, "By name.")},
+        "GET", "/api/chatwork/rooms", list_rooms, Who.ADMIN, "The stored rooms.", {200: Answer(Rooms, "The rooms by name.")},
     ),
     Endpoint(
-        "PATCH", "/api/chatwork/rooms/{id}", change_room, Who.ADMIN, "Take a room into the sync of all rooms, or out of it.",
+        "PATCH", "/api/chatwork/rooms/{id}", change_room, Who.ADMIN, "Switch a room's part in the sync of all rooms on or off.",
         {200: Answer(OneRoom, "The room.")}, body=RoomPatch, problems=(404,),
     ),
     Endpoint(
         "POST", "/api/chatwork/rooms/{id}/error/seen", see_error, Who.ADMIN,
-        "Confirm that a person has seen what could not be read of a room (`errorNeedsReview`). It is then no error any more.",
+        "Confirm that a person has seen a room's unreadable items (`errorNeedsReview`). This clears the error.",
         {200: Answer(OneRoom, "The room.")}, body=SeenError, problems=(404,),
     ),
     Endpoint(

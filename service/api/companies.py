@@ -1,4 +1,4 @@
-"""Companies, the Chatwork rooms linked to them, and drafts that sum up what was said there."""
+"""Companies, the Chatwork rooms linked to them, and summary drafts of their messages."""
 
 from typing import Any
 
@@ -101,7 +101,7 @@ async def link_room(call: Call[Nothing, NewLink]) -> Response:
 async def unlink_room(call: Call[Nothing, Nothing]) -> Response:
     room_id = call.path("roomId")
     if not ROOM_ID.fullmatch(room_id):
-        raise bad_field("roomId", "is not a Chatwork room id: a string of digits", 400)
+        raise bad_field("roomId", "must be a Chatwork room id: a string of digits", 400)
     await companies.unlink_room(call.context.database, _company_id(call), room_id)
     return Response(status_code=204)
 
@@ -133,33 +133,35 @@ ROOM_IN_PATH = {"roomId": lambda: ROOM_ID_SCHEMA}
 
 ENDPOINTS = (
     Endpoint(
-        "GET", "/api/companies", list_companies, Who.SIGNED_IN, "The companies.", {200: Answer(Companies, "By name.")},
+        "GET", "/api/companies", list_companies, Who.SIGNED_IN, "The companies.",
+        {200: Answer(Companies, "The companies by name.")},
     ),
     Endpoint(
-        "POST", "/api/companies", create_company, Who.SIGNED_IN, "A new company.", {201: Answer(OneCompany, "It is there.")},
+        "POST", "/api/companies", create_company, Who.SIGNED_IN, "Add a company.", {201: Answer(OneCompany, "The new company.")},
         body=NewCompany, problems=(409,),
     ),
     Endpoint(
         "GET", "/api/companies/{id}/chatwork-rooms", list_linked_rooms, Who.SIGNED_IN, "The rooms linked to a company.",
-        {200: Answer(LinkedRooms, "By name.")}, problems=(404,),
+        {200: Answer(LinkedRooms, "The rooms by name.")}, problems=(404,),
     ),
     Endpoint(
         "POST", "/api/companies/{id}/chatwork-rooms", link_room, Who.ADMIN,
-        "Link a room. Its stored messages become the company's, if it is linked to no other.",
-        {201: Answer(OneLinkedRoom, "It is linked.")}, body=NewLink, problems=(404,),
+        "Link a room to a company. The company gets the stored messages of a room that has no other link.",
+        {201: Answer(OneLinkedRoom, "The linked room.")}, body=NewLink, problems=(404,),
     ),
     Endpoint(
-        "DELETE", "/api/companies/{id}/chatwork-rooms/{roomId}", unlink_room, Who.ADMIN, "Unlink a room.",
-        {204: Answer(None, "It is not linked any more.")}, problems=(404,), path_schemas=ROOM_IN_PATH,
+        "DELETE", "/api/companies/{id}/chatwork-rooms/{roomId}", unlink_room, Who.ADMIN, "Unlink a room from a company.",
+        {204: Answer(None, "The room is unlinked.")}, problems=(404,), path_schemas=ROOM_IN_PATH,
     ),
     Endpoint(
         "POST", "/api/companies/{id}/summaries/draft", draft_summary, Who.SIGNED_IN,
-        "Draft a summary of a period. A draft that is still good is answered at once.",
-        {200: Answer(CachedDraft, "A draft of as many messages is there."), 202: Answer(Queued, "Queued, or active already.")},
+        "Queue a summary draft of a period, unless a current one exists.",
+        {200: Answer(CachedDraft, "An unexpired draft of the same period and the same number of messages."),
+         202: Answer(Queued, "The new job, or the caller's active one for the same period.")},
         body=DraftRequest, problems=(404,), queues=True,
     ),
     Endpoint(
         "GET", "/api/companies/{id}/summaries/drafts", list_drafts, Who.SIGNED_IN, "A company's drafts.",
-        {200: Answer(Drafts, "Newest first, with those that have expired.")}, problems=(404,),
+        {200: Answer(Drafts, "The drafts, newest first, expired ones included.")}, problems=(404,),
     ),
 )  # fmt: skip

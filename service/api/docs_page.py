@@ -26,7 +26,7 @@ DOCS_PAGE = """\
 </html>
 """
 
-# A file of its own: the page's Content-Security-Policy lets no inline script run.
+# A file of its own, because the page's Content-Security-Policy forbids inline scripts.
 DOCS_SCRIPT = """\
 SwaggerUIBundle({url: "/api/openapi.json", dom_id: "#docs", deepLinking: true, validatorUrl: null, tryItOutEnabled: true})
 """
@@ -35,7 +35,7 @@ DOCS_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-SWAGGER_UI = "api/docs/swagger-ui-bundle.js"  # among the files of the page, whose build puts all of Swagger UI's there
+SWAGGER_UI = "api/docs/swagger-ui-bundle.js"  # The build of the page copies Swagger UI's files to this folder.
 
 NOT_BUILT_PAGE = """\
 <!doctype html>
@@ -44,13 +44,14 @@ NOT_BUILT_PAGE = """\
 <meta name="viewport" content="width=device-width">
 <title>Rireki API</title>
 <h1>Rireki API</h1>
-<p>Swagger UI has not been built: <code>make setup</code> builds it together with the page.</p>
-<p>The OpenAPI document that it would show is <a href="/api/openapi.json">/api/openapi.json</a>.</p>
+<p>Swagger UI has not been built. Run <code>make setup</code> to build it together with the page.</p>
+<p>The OpenAPI document is at <a href="/api/openapi.json">/api/openapi.json</a>.</p>
 </html>
 """
 
 
 def openapi_routes(endpoints: Sequence[Endpoint], page: Page) -> list[Route]:
+    """The routes of the OpenAPI document and of the page to browse it."""
     document = orjson.dumps(openapi_document(endpoints))
 
     async def openapi_json(request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""Jobs and events as the API shows them, and to whom. A stack trace is for admins alone."""
+"""The JSON of jobs and events, and who may see a job. Only admins get stack traces."""
 
 import re
 from datetime import datetime
@@ -17,7 +17,7 @@ Id = Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})]
 ROOM_ID = re.compile(r"0|[1-9][0-9]{0,37}")
 ROOM_ID_SCHEMA = {"type": "string", "pattern": f"^({ROOM_ID.pattern})$"}
 RoomId = Annotated[str, StringConstraints(pattern=f"^({ROOM_ID.pattern})$")]
-"""Chatwork's id of a room: digits."""
+"""Chatwork's id of a room: a string of digits."""
 
 EventType = Annotated[str, WithJsonSchema({"type": "string", "enum": list(EVENT_TYPES)})]
 
@@ -94,7 +94,7 @@ def job_json(job: Job, *, with_stack: bool) -> JobDocument:
 def event_json(recorded: Recorded, *, with_stack: bool) -> EventDocument:
     data = event_data(recorded.event, recorded.at)
     if not with_stack and isinstance(recorded.event, Unreadable):
-        data = {"unreadable": None}  # a stack may stand anywhere in it
+        data = {"unreadable": None}  # An unreadable event may hold a stack trace anywhere.
     elif not with_stack and "error" in data:
         data["error"].pop("stack", None)
     return {

@@ -1,4 +1,4 @@
-"""Is it alive, can it serve, how is it doing."""
+"""`/healthz`, `/readyz` and `/metrics`: for probes and for Prometheus."""
 
 import asyncio
 import secrets
@@ -26,7 +26,7 @@ from workers.liveness.worker_table import workers_seen
 from workers.pauses import Pauses
 
 READY_WITHIN = 2.0  # seconds in which the database must answer
-MEASURED_WITHIN = 5.0  # seconds, after which the rest is told without it
+MEASURED_WITHIN = 5.0  # seconds for the queries; later the other metrics are sent without them
 
 
 log = structlog.get_logger("rireki.http")
@@ -37,14 +37,17 @@ class Health(TypedDict):
 
 
 class ModelShutdown(TypedDict):
-    """The last day of the model that writes summaries."""
+    """The summary model that its vendor shuts down, and the last day on which it works."""
 
     model: str
     date: str
 
 
 class Ready(TypedDict):
-    """`warnings` are sentences for an operator; `modelShutdown` has the facts of one of them."""
+    """`warnings` are sentences for an operator.
+
+    `modelShutdown` repeats the facts of one warning.
+    """
 
     status: Literal["ok"]
     warnings: NotRequired[list[str]]
@@ -59,7 +62,8 @@ async def healthz(call: Call[Nothing, Nothing]) -> Response:
 async def readyz(call: Call[Nothing, Nothing]) -> Response:
     if call.context.job_watches.closed:
         raise Problem(503, "This process is stopping.", headers={"Retry-After": "2"})
-    # A Redis that is only away keeps nobody from being served; one that will never let us in is a mistake to be seen.
+    # Requests are served without Redis, so its absence is not reported here. A wrong password or address is, because only a
+    # person can mend it.
     if (redis_fault := call.context.bus.fault) is not None:
         raise Problem(503, f"This process cannot serve: REDIS_URL: {redis_fault}.")
     readiness = await _look_at(call.context)
@@ -92,24 +96,24 @@ async def metrics(call: Call[Nothing, Nothing]) -> Response:
         async with asyncio.timeout(MEASURED_WITHIN):
             await _measure(measured, call.context)
     except DATABASE_ERRORS as error:
-        # While the database is away, what else is measured matters most.
-        log_trouble(log, "cannot measure what only the database knows", error)
+        # The other metrics are sent all the same, because they matter most while the database is away.
+        log_trouble(log, "cannot measure the database", error)
     return Response(generate_latest(measured.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 async def _measure(measured: Metrics, context: ApiContext) -> None:
-    """What only the database knows."""
+    """Sets the metrics that come from the database."""
     for gauge in (measured.jobs, measured.workers, measured.stuck, measured.paused):
         gauge.clear()
-    for type, statuses in (await context.jobs.counts(most=MOST_COUNTED)).items():
+    for job_type, statuses in (await context.jobs.counts(most=MOST_COUNTED)).items():
         for status, jobs in statuses.items():
-            measured.jobs.labels(type, status).set(jobs)
+            measured.jobs.labels(job_type, status).set(jobs)
     for worker in await workers_seen(context.database, lease=LEASE, remembered=timedelta(0)):
         measured.workers.labels(worker.presence).inc()
         for handler in worker.stuck:
             measured.stuck.labels(handler.type).inc()
-    for type in await Pauses(context.database).in_force():
-        measured.paused.labels(type).set(1)
+    for job_type in await Pauses(context.database).in_force():
+        measured.paused.labels(job_type).set(1)
 
 
 def _must_be_let_in(call: Call[Nothing, Nothing]) -> None:
@@ -118,11 +122,11 @@ def _must_be_let_in(call: Call[Nothing, Nothing]) -> None:
     if wanted is not None and given is not None and secrets.compare_digest(given.encode(), wanted.encode()):
         return
     if not _from_this_machine(call.request):
-        raise Problem(403, "Metrics are for this machine, or for who has METRICS_TOKEN.")
+        raise Problem(403, "Metrics are only sent to this machine, or with METRICS_TOKEN as a bearer token.")
 
 
 def _from_this_machine(request: Request) -> bool:
-    # A proxy on this machine speaks for somebody else.
+    # A forwarded request comes from another machine, through a proxy on this one.
     forwarded = "forwarded" in request.headers or "x-forwarded-for" in request.headers
     try:
         return not forwarded and request.client is not None and ip_address(request.client.host).is_loopback
@@ -131,13 +135,13 @@ def _from_this_machine(request: Request) -> bool:
 
 
 ENDPOINTS = (
-    Endpoint("GET", "/healthz", healthz, Who.ANYONE, "Is the process alive.", {200: Answer(Health, "It is.")}),
+    Endpoint("GET", "/healthz", healthz, Who.ANYONE, "Whether the process is alive.", {200: Answer(Health, "It is alive.")}),
     Endpoint(
-        "GET", "/readyz", readyz, Who.ANYONE, "Can it serve.",
-        {200: Answer(Ready, "It can. `warnings` are what an operator should know.")}, problems=(503,),
+        "GET", "/readyz", readyz, Who.ANYONE, "Whether the process can serve requests.",
+        {200: Answer(Ready, "The process can serve. `warnings` are for an operator.")}, problems=(503,),
     ),
     Endpoint(
-        "GET", "/metrics", metrics, Who.ANYONE, "Measurements for Prometheus: to this machine, or to a bearer METRICS_TOKEN.",
-        {200: Answer(None, "Measurements as text.")}, problems=(403,),
+        "GET", "/metrics", metrics, Who.ANYONE, "The metrics for Prometheus, for this machine or the bearer token METRICS_TOKEN.",
+        {200: Answer(None, "The metrics as text.")}, problems=(403,),
     ),
 )  # fmt: skip

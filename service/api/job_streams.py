@@ -1,4 +1,4 @@
-"""Server-sent events: the events of one job, and every change of each job that the caller may see."""
+"""Server-sent events: the events of one job, and the changes of all jobs."""
 
 import contextlib
 from collections.abc import AsyncGenerator
@@ -111,7 +111,10 @@ async def _while_allowed(call: Call[Any, Any], first: bytes, messages: Messages)
 
 
 def _last_event_id(request: Request, *, most_digits: int) -> int | None:
-    """The header `Last-Event-ID`, or None if it is missing or empty. Raises `Problem` 400 for other than a number."""
+    """The header `Last-Event-ID`, or None if it is missing or empty.
+
+    Raises `Problem` 400 for other than a number.
+    """
     text = request.headers.get("last-event-id", "").strip()
     if not text:
         return None

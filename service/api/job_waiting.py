@@ -15,13 +15,13 @@ from workers.liveness.heartbeat import LEASE
 from workers.liveness.worker_table import workers_present
 from workers.pauses import Pauses
 
-MOST_AHEAD = 1000
+MOST_AHEAD = 1000  # jobs that are counted
 
-Why = Literal["retry_at", "paused", "no_worker", "in_line"]
+WaitingReason = Literal["retry_at", "paused", "no_worker", "in_line"]
 
 
 class WaitingDocument(TypedDict):
-    reason: Why
+    reason: WaitingReason
     runAt: Time
     pausedUntil: Time | None
     ahead: int
@@ -40,23 +40,23 @@ async def get_waiting(call: Call[Nothing, Nothing]) -> Response:
     now: datetime = await database.fetch_val("select now()")
     pause = (await Pauses(database).in_force()).get(job.type)
     workers = await workers_present(database, job.type, lease=LEASE)
-    # What keeps it whatever else happens comes first.
-    reason: Why = "retry_at" if job.run_at > now else "paused" if pause else "in_line" if workers else "no_worker"
-    told: WaitingDocument = {
+    # The reason that would stay if all others went comes first.
+    reason: WaitingReason = "retry_at" if job.run_at > now else "paused" if pause else "in_line" if workers else "no_worker"
+    document: WaitingDocument = {
         "reason": reason,
         "runAt": rfc3339(job.run_at),
         "pausedUntil": None if pause is None else optional_time(pause.until),
         "ahead": await call.context.jobs.ahead_of(job, most=MOST_AHEAD),
         "workers": workers,
     }
-    return json_answer({"waiting": told})
+    return json_answer({"waiting": document})
 
 
 ENDPOINTS = (
     Endpoint(
         "GET", "/api/jobs/{id}/waiting", get_waiting, Who.SIGNED_IN,
-        "Why a queued job does not run yet: its time has not come, its type is paused, no living worker knows its type, or others"
-        f" are before it in line (counted up to {MOST_AHEAD}).",
-        {200: Answer(Waiting, "Null unless it is queued.")}, problems=(404,),
+        "Why a queued job does not run yet: its `runAt` is in the future, its type is paused, no living worker runs its type, or"
+        f" other jobs come first (`ahead`, counted up to {MOST_AHEAD}).",
+        {200: Answer(Waiting, "The reason, or null if the job is not queued.")}, problems=(404,),
     ),
 )  # fmt: skip

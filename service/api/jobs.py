@@ -1,4 +1,4 @@
-"""Jobs: list, look, look back in time, cancel, retry."""
+"""List jobs, read one, its history and its past states, cancel and retry it."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -22,7 +22,7 @@ from service.http.problems import FieldError, Problem, bad_field, not_found
 from service.http.query_fields import JobTypeName, RequestId, RequestIds, RequestTime
 from service.http.request import Fields, Nothing, read_id, wants
 
-MOST_COUNTED = 1000
+MOST_COUNTED = 1000  # jobs of one status
 NDJSON = "application/x-ndjson"
 
 
@@ -30,23 +30,25 @@ class JobsQuery(Fields):
     type: JobTypeName | None = None
     status: Status | None = None
     limit: int = Field(default=20, ge=1, le=100)
-    cursor: str | None = Field(default=None, description="`nextCursor` of the page before.")
+    cursor: str | None = Field(default=None, description="`nextCursor` of the previous page.")
     created_after: RequestTime | None = None
     created_before: RequestTime | None = None
-    user_id: RequestId | None = Field(default=None, description="The owner. For admins.")
-    ids: RequestIds | None = Field(default=None, description="These jobs, as far as they are there. Alone, at most 100.")
+    user_id: RequestId | None = Field(default=None, description="Only jobs of this owner. For admins only.")
+    ids: RequestIds | None = Field(
+        default=None, description="Only these jobs, at most 100. Unknown ids are left out. Not together with other parameters."
+    )
 
 
 class CountsQuery(Fields):
     type: JobTypeName | None = None
-    user_id: RequestId | None = Field(default=None, description="The owner. For admins.")
+    user_id: RequestId | None = Field(default=None, description="Only jobs of this owner. For admins only.")
     created_after: RequestTime | None = None
     created_before: RequestTime | None = None
 
 
 class JobQuery(Fields):
-    seq: int | None = Field(default=None, description="The job as it was after this event. Not together with `at`.")
-    at: RequestTime | None = Field(default=None, description="The job as it was at this time.")
+    seq: int | None = Field(default=None, description="The job after this event. Not together with `at`.")
+    at: RequestTime | None = Field(default=None, description="The job at this time. Not together with `seq`.")
 
 
 class Reason(Fields):
@@ -97,10 +99,13 @@ async def count_jobs(call: Call[CountsQuery, Nothing]) -> Response:
 
 async def get_job(call: Call[JobQuery, Nothing]) -> Response:
     if call.query.seq is not None and call.query.at is not None:
-        errors: list[FieldError] = [{"path": name, "detail": "not both"} for name in ("seq", "at")]
-        raise Problem(400, "Give `seq` or `at`, not both.", errors)
+        errors: list[FieldError] = [
+            {"path": "seq", "detail": "must not come together with `at`"},
+            {"path": "at", "detail": "must not come together with `seq`"},
+        ]
+        raise Problem(400, "`seq` and `at` must not come together: give one of them.", errors)
     if call.query.seq is not None and call.query.seq < 1:
-        raise bad_field("seq", "begins at 1", 400)
+        raise bad_field("seq", "must be at least 1", 400)
     job = await visible_job(call)
     if call.query.seq is not None:
         job = await _job_after(call, job, call.query.seq)
@@ -131,7 +136,10 @@ async def cancel_job(call: Call[Nothing, Nothing]) -> Response:
 
 
 async def force_fail_job(call: Call[Nothing, Reason]) -> Response:
-    """The worker hears of it as it hears of a cancel; a handler that is deaf to that writes nothing any more."""
+    """Ends the attempt as failed for good.
+
+    The worker is told as for a cancel. A handler that ignores it can write no further event of this attempt.
+    """
     error = JobError("ForceFailed", call.body.reason)
 
     def decide(job: Job) -> list[Event]:
@@ -146,7 +154,10 @@ async def retry_job(call: Call[Nothing, Nothing]) -> Response:
 
 
 async def _changed(call: Call[Any, Any], decide: Decision) -> Job:
-    """The job of the address after what is decided on it. It is read where it is written, which saves the question before."""
+    """The job of the path after the events of `decide`.
+
+    The store reads the job, so no other query is needed.
+    """
 
     def decide_if_visible(job: Job) -> list[Event]:
         if not may_see(call.user, job):
@@ -165,7 +176,7 @@ def cancel_reason(call: Call[Any, Any], job: Job) -> str:
 
 
 async def visible_job(call: Call[Any, Any]) -> Job:
-    """The job of the address. Somebody else's is not there, for who is not an admin."""
+    """The job of the path. Raises `Problem` 404, also for a job that the caller may not see."""
     job = await call.context.jobs.get(read_id(call.path("id")))
     if job is None or not may_see(call.user, job):
         raise not_found("job")
@@ -173,7 +184,10 @@ async def visible_job(call: Call[Any, Any]) -> Job:
 
 
 def owner_wanted(call: Call[Any, Any], user_id: str | None) -> str | None:
-    """Whose jobs are meant, None for everybody's. Raises `Problem` 403 for who asks for an owner and is not an admin."""
+    """The owner to filter by, or None for all owners.
+
+    Raises `Problem` 403 if an employee asks for an owner.
+    """
     if call.user.is_admin:
         return user_id
     if user_id is not None:
@@ -182,28 +196,33 @@ def owner_wanted(call: Call[Any, Any], user_id: str | None) -> str | None:
 
 
 async def _jobs_of_ids(call: Call[JobsQuery, Nothing], ids: Sequence[str]) -> list[Job]:
-    """Those of them that the caller may see, newest first."""
+    """The jobs with these ids that the caller may see, newest first."""
     if others := call.query.model_fields_set - {"ids"}:
-        errors: list[FieldError] = [{"path": to_camel(name), "detail": "not together with `ids`"} for name in sorted(others)]
-        raise Problem(400, "`ids` stands alone.", errors)
+        errors: list[FieldError] = [
+            {"path": to_camel(name), "detail": "must not come together with `ids`"} for name in sorted(others)
+        ]
+        raise Problem(400, "`ids` must not come together with other parameters.", errors)
     found = await call.context.jobs.get_many(ids)
     return sorted((job for job in found if may_see(call.user, job)), key=lambda job: (job.created_at, job.id), reverse=True)
 
 
 async def _job_after(call: Call[Any, Any], job: Job, seq: int) -> Job:
     if seq > job.seq:
-        raise Problem(404, f"This job has no event {seq} yet: its last is {job.seq}.")
+        raise Problem(404, f"This job has no event {seq} yet: its last event is {job.seq}.")
     return _reaching(seq, await call.context.store.history.past(job.id, seq=seq), job)
 
 
 async def _job_at(call: Call[Any, Any], job: Job, at: datetime) -> Job:
     if at < job.created_at:
-        raise Problem(404, "This job had not been created yet at that time.")
+        raise Problem(404, "This job was created later than `at`.")
     return _reaching(job.seq if at >= job.updated_at else 1, await call.context.store.history.past(job.id, at=at), job)
 
 
 def _reaching(seq: int, past: Job | None, job: Job) -> Job:
-    """Raises `BrokenHistory` where the fold ends before this event, which the view has seen."""
+    """The past job.
+
+    Raises `BrokenHistory` if the log ends before event `seq`, which the view has folded.
+    """
     reached = 0 if past is None else past.seq
     if past is None or reached < seq:
         raise BrokenHistory(f"event {reached + 1} is not in the log", FindingName.MISSING, job.id, reached + 1)
@@ -227,24 +246,24 @@ ONE_JOB = {200: Answer(OneJob, "The job.")}
 
 ENDPOINTS = (
     Endpoint(
-        "GET", "/api/jobs", list_jobs, Who.SIGNED_IN, "Jobs, newest first; an employee's own only.",
+        "GET", "/api/jobs", list_jobs, Who.SIGNED_IN, "List jobs, newest first. An employee gets only their own.",
         {200: Answer(JobsPage, "A page of jobs.")}, query=JobsQuery,
     ),
     Endpoint(
         "GET", "/api/jobs/counts", count_jobs, Who.SIGNED_IN,
-        "How many jobs are in each status, each counted up to `most`; an employee's own only.",
-        {200: Answer(Counts, "The counts.")}, query=CountsQuery,
+        "Count the jobs of each status, up to `most` each. An employee gets only their own.",
+        {200: Answer(Counts, "The counts by status.")}, query=CountsQuery,
     ),
     Endpoint(
-        "GET", "/api/jobs/{id}", get_job, Who.SIGNED_IN, "One job, as it is or as it was; 409 where its history is broken.",
+        "GET", "/api/jobs/{id}", get_job, Who.SIGNED_IN, "One job, now or in the past. A broken history gets 409.",
         ONE_JOB, query=JobQuery, problems=(404, 409),
     ),
     Endpoint(
         "GET", "/api/jobs/{id}/events", get_events, Who.SIGNED_IN,
-        "All that happened to a job; as server-sent events from `Last-Event-ID` on, live until the job ends.",
+        "The history of a job. As server-sent events: after `Last-Event-ID`, live until the job ends.",
         {
             200: Answer(History, "The events in order.", streams=(EVENT_STREAM, NDJSON)),
-            204: Answer(None, "Nothing is left to stream: the job has ended."),
+            204: Answer(None, "The job has ended, and no event is left to send."),
         },
         problems=(404,), headers={"Last-Event-ID": "The last `id` that was received."},
     ),
@@ -254,10 +273,10 @@ ENDPOINTS = (
     ),
     Endpoint(
         "POST", "/api/jobs/{id}/force-fail", force_fail_job, Who.ADMIN,
-        "End the running attempt of a stuck job as failed, for good.", ONE_JOB, body=Reason, problems=(404, 409),
+        "Fail the running attempt of a stuck job for good.", ONE_JOB, body=Reason, problems=(404, 409),
     ),
     Endpoint(
-        "POST", "/api/jobs/{id}/retry", retry_job, Who.SIGNED_IN, "Queue a failed or canceled job once more.", ONE_JOB,
+        "POST", "/api/jobs/{id}/retry", retry_job, Who.SIGNED_IN, "Queue the next attempt of a failed or canceled job.", ONE_JOB,
         problems=(404, 409), queues=True,
     ),
 )  # fmt: skip

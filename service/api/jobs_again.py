@@ -1,4 +1,4 @@
-"""`POST /api/jobs/{id}/again`: a new job with the type and the payload of an old one."""
+"""`POST /api/jobs/{id}/again`: a new job with the type and payload of an old one."""
 
 from pydantic import ValidationError
 from starlette.responses import Response
@@ -27,15 +27,21 @@ async def run_again(call: Call[Nothing, Nothing]) -> Response:
 
 
 def _payload_of_today(old: Job) -> Payload:
-    """The old job's payload, if the type as it is now takes it. Raises `Problem` 422."""
+    """The old job's payload.
+
+    Raises `Problem` 422 if the type is gone, or no longer takes such a payload.
+    """
     job_type = JOB_TYPES.get(old.type)
     if job_type is None:
-        raise Problem(422, "There is no such job type any more.", [{"path": "type", "detail": "is not known any more"}])
+        raise Problem(422, "There is no such job type any more.", [{"path": "type", "detail": "must be a registered job type"}])
     try:
         payload: Payload = job_type.payload.model_validate(old.payload)
     except ValidationError as error:
         errors: list[FieldError] = [
-            {"path": ".".join(["payload", *map(str, complaint["loc"])]), "detail": "is not as this job type wants it today"}
+            {
+                "path": ".".join(["payload", *map(str, complaint["loc"])]),
+                "detail": "must fit the present payload of this job type",
+            }
             for complaint in error.errors(include_url=False, include_input=False, include_context=False)
         ]
         raise Problem(422, "The payload does not fit this job type any more.", errors) from None
@@ -45,7 +51,7 @@ def _payload_of_today(old: Job) -> Payload:
 ENDPOINTS = (
     Endpoint(
         "POST", "/api/jobs/{id}/again", run_again, Who.SIGNED_IN,
-        "Queue a new job, of the caller's own, with the same type and payload.",
-        {202: Answer(Queued, "Queued, or active already.")}, problems=(404,), queues=True,
+        "Queue a new job with the same type and payload. The caller owns it.",
+        {202: Answer(Queued, "The new job, or the active one of the same kind.")}, problems=(404,), queues=True,
     ),
 )  # fmt: skip

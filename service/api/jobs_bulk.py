@@ -1,5 +1,7 @@
-"""`POST /api/jobs/bulk`: cancel or retry many jobs at once. Each goes through the same decision as one alone; done twice, the
-second time finds nothing left to do."""
+"""`POST /api/jobs/bulk`: cancel or retry many jobs.
+
+Each job goes through the same decision as in a request for one job. A repeated request finds nothing left to do.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -22,7 +24,7 @@ from service.http.request import Fields, Nothing
 from workers.delivery.wire import Hint
 
 MOST = 1000  # jobs in one call
-MOST_OF_A_BODY = 64 * 1024  # bytes: so many ids with room to spare
+MOST_OF_A_BODY = 64 * 1024  # bytes: `MOST` ids, and space to spare
 
 ALLOWED_ON = {"cancel": (Status.QUEUED, Status.PROCESSING), "retry": (Status.FAILED, Status.CANCELED)}
 
@@ -30,7 +32,7 @@ ALLOWED_ON = {"cancel": (Status.QUEUED, Status.PROCESSING), "retry": (Status.FAI
 class BulkFilter(Fields):
     type: JobTypeName | None = None
     status: Status | None = None
-    user_id: RequestId | None = Field(default=None, description="The owner. For admins.")
+    user_id: RequestId | None = Field(default=None, description="Only jobs of this owner. For admins only.")
     created_after: RequestTime | None = None
     created_before: RequestTime | None = None
 
@@ -38,10 +40,12 @@ class BulkFilter(Fields):
 class Bulk(Fields):
     action: Literal["cancel", "retry"]
     ids: Annotated[list[RequestId], Field(min_length=1, max_length=MOST)] | None = Field(
-        default=None, description="These jobs. Either this or `filter`."
+        default=None, description="These jobs. Give either this or `filter`."
     )
-    filter: BulkFilter | None = Field(default=None, description="All jobs like this; `{}` is all that the caller may see.")
-    dry_run: bool = Field(default=False, description="Only count.")
+    filter: BulkFilter | None = Field(
+        default=None, description="All jobs that fit this filter. `{}` means all that the caller may see."
+    )
+    dry_run: bool = Field(default=False, description="Only count the jobs, and change none.")
 
 
 class Refused(TypedDict):
@@ -68,37 +72,42 @@ async def change_many_jobs(call: Call[Nothing, Bulk]) -> Response:
 
 
 async def _matched(call: Call[Nothing, Bulk]) -> tuple[list[Job], bool]:
-    """The jobs that are meant, that the caller may see and that the action is allowed on; and whether there are more."""
+    """The jobs that the caller may see and the action is allowed on; whether there are more."""
     if (call.body.ids is None) == (call.body.filter is None):
-        errors: list[FieldError] = [{"path": name, "detail": "give one of `ids` and `filter`"} for name in ("ids", "filter")]
-        raise Problem(422, "Give one of `ids` and `filter`.", errors)
+        errors: list[FieldError] = [
+            {"path": name, "detail": "give exactly one of `ids` and `filter`"} for name in ("ids", "filter")
+        ]
+        raise Problem(422, "Give exactly one of `ids` and `filter`.", errors)
     allowed = ALLOWED_ON[call.body.action]
     if call.body.ids is not None:
         jobs = await call.context.jobs.get_many(list(dict.fromkeys(call.body.ids)))
         return [job for job in jobs if job.status in allowed and may_see(call.user, job)], False
     assert call.body.filter is not None
-    return await _like(call, call.body.filter, allowed)
+    return await _filtered(call, call.body.filter, allowed)
 
 
-async def _like(call: Call[Nothing, Bulk], wanted: BulkFilter, allowed: Sequence[Status]) -> tuple[list[Job], bool]:
-    """At most `MOST` of them, newest first within a status."""
+async def _filtered(call: Call[Nothing, Bulk], wanted: BulkFilter, allowed: Sequence[Status]) -> tuple[list[Job], bool]:
+    """At most `MOST` jobs that fit, newest first in each status; whether there are more."""
     owner = owner_wanted(call, wanted.user_id)
     found: list[Job] = []
     more = False
     for status in allowed:
         if wanted.status in (None, status):
-            jobs_like = JobFilter(wanted.type, status, owner, wanted.created_after, wanted.created_before)
-            page = await call.context.jobs.page(jobs_like, limit=MOST)
+            wanted_jobs = JobFilter(wanted.type, status, owner, wanted.created_after, wanted.created_before)
+            page = await call.context.jobs.page(wanted_jobs, limit=MOST)
             found += page.jobs
             more = more or page.next_cursor is not None
     return found[:MOST], more or len(found) > MOST
 
 
 async def _change_all(call: Call[Nothing, Bulk], jobs: Sequence[Job]) -> list[Job | Refused]:
-    """Each job as it is now, or why it was refused. All at once: the store writes them together."""
+    """Each job after the change, or why it was refused.
+
+    The changes run at once, so that the store commits them together.
+    """
     changes = await asyncio.gather(*(_change(call, job) for job in jobs), return_exceptions=True)
     for change in changes:
-        # The others have been written all the same, and a repeat finds what is left.
+        # The other jobs were changed all the same. A repeated request finds the rest.
         if isinstance(change, BaseException):
             raise change
     return [change for change in changes if not isinstance(change, BaseException)]
@@ -115,14 +124,15 @@ async def _change(call: Call[Nothing, Bulk], job: Job) -> Job | Refused:
     except (NotAllowed, Problem) as error:
         return {"jobId": job.id, "detail": problem_of(error).detail}
     except AlreadyActive:
-        return {"jobId": job.id, "detail": "Cannot retry this job: another one does the same and is active."}
+        return {"jobId": job.id, "detail": "Cannot retry this job: another job does the same and is active."}
 
 
 ENDPOINTS = (
     Endpoint(
         "POST", "/api/jobs/bulk", change_many_jobs, Who.SIGNED_IN,
-        f"Cancel or retry many jobs: those that the caller may see and that it is allowed on, at most {MOST} in one call."
-        " `dryRun` only counts them.",
-        {200: Answer(BulkDone, "How many were meant, and what became of them.")}, body=Bulk, most_of_body=MOST_OF_A_BODY,
+        f"Cancel or retry up to {MOST} jobs: those that the caller may see and that the action is allowed on. `dryRun` only"
+        " counts them.",
+        {200: Answer(BulkDone, "How many jobs were `matched` and `done`, which were refused, and whether there are more.")},
+        body=Bulk, most_of_body=MOST_OF_A_BODY,
     ),
 )  # fmt: skip

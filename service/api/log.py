@@ -1,4 +1,4 @@
-"""The whole log in order, for admins: a page as JSON, or all of it as a stream of lines."""
+"""`GET /api/events`: the whole log in order, for admins, as JSON or NDJSON."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
@@ -19,27 +19,27 @@ from service.http.query_fields import RequestId
 from service.http.request import Fields, Nothing, wants
 
 NDJSON = "application/x-ndjson"
-AT_ONCE = 1000  # events read together; also the most in one JSON answer
+AT_ONCE = 1000  # events in one query; also the most in one JSON response
 DEFAULT_LIMIT = 100
 
 
 def _known_event(name: str) -> str:
     if name not in EVENT_TYPES:
-        raise ValueError(f"should be one of {', '.join(EVENT_TYPES)}")
+        raise ValueError(f"must be one of {', '.join(EVENT_TYPES)}")
     return name
 
 
 class LogQuery(Fields):
-    after: int = Field(default=0, ge=0, le=2**53, description="The position after which to begin.")
-    until: int | None = Field(default=None, ge=0, le=2**53, description="The last position to look at; default the newest.")
+    after: int = Field(default=0, ge=0, le=2**53, description="Only events after this position.")
+    until: int | None = Field(default=None, ge=0, le=2**53, description="Only events up to this position. Default: the newest.")
     limit: int | None = Field(
         default=None,
         ge=1,
         le=2**53,
-        description=f"At most {AT_ONCE} as JSON (default {DEFAULT_LIMIT}); as NDJSON any, default all.",
+        description=f"The most events. As JSON at most {AT_ONCE}, default {DEFAULT_LIMIT}. As NDJSON any number, default all.",
     )
-    latest: bool = Field(default=False, description="The newest `limit` events instead of the oldest. Only as JSON.")
-    actor: str | None = Field(default=None, max_length=300, description="Only what this actor caused.")
+    latest: bool = Field(default=False, description="The newest `limit` events instead of the oldest. JSON only.")
+    actor: str | None = Field(default=None, max_length=300, description="Only events of this actor.")
     type: Annotated[EventType, AfterValidator(_known_event)] | None = None
     job_id: RequestId | None = None
 
@@ -60,11 +60,11 @@ async def get_log(call: Call[LogQuery, Nothing]) -> Response:
     until = until if query.until is None else min(query.until, until)
     if wants(call.request, "application/json", NDJSON) == NDJSON:
         if query.latest:
-            raise bad_field("latest", f"is not for {NDJSON}")
+            raise bad_field("latest", f"must not come together with {NDJSON}")
         return StreamingResponse(_lines(call, until), media_type=NDJSON)
     limit = query.limit or DEFAULT_LIMIT
     if limit > AT_ONCE:
-        raise bad_field("limit", f"should be at most {AT_ONCE}; for more ask for {NDJSON}")
+        raise bad_field("limit", f"must be at most {AT_ONCE}: for more, accept {NDJSON}")
     look = last_events if query.latest else first_events
     found = await look(call.context.database, _wanted(query), after=query.after, until=until, limit=limit)
     answer: Log = {
@@ -95,8 +95,8 @@ def _line(recorded: Recorded) -> bytes:
 ENDPOINTS = (
     Endpoint(
         "GET", "/api/events", get_log, Who.ADMIN,
-        "The log in order; an event that commits late is never skipped. `searched` says which positions were looked at, `after`"
-        " exclusive: what is rare in a long log takes several calls, each going on from where the last one ended.",
-        {200: Answer(Log, "The events that were wanted.", streams=(NDJSON,))}, query=LogQuery,
+        "The log in order. No event is skipped, even if it commits late. `searched` names the positions that were searched, from"
+        " `after` (exclusive) to `until`. A search for rare events takes several calls: each starts where the last one ended.",
+        {200: Answer(Log, "The events that fit.", streams=(NDJSON,))}, query=LogQuery,
     ),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What an operator needs beside the jobs: the workers and what they run, and pausing a job type."""
+"""For operators: workers and their running jobs, job types, and pauses."""
 
 from datetime import timedelta
 from typing import Any, Literal
@@ -19,7 +19,7 @@ from workers.liveness.worker_table import Presence, Running, StuckHandler, Worke
 from workers.pauses import OverAlready, Pause, Pauses
 from workers.registry import JOB_TYPES
 
-REMEMBERED = timedelta(days=1)  # how long a worker that has gone is listed
+REMEMBERED = timedelta(days=1)  # the time for which a worker that has gone stays listed
 
 
 class PauseDocument(TypedDict):
@@ -32,19 +32,19 @@ class PauseDocument(TypedDict):
 class JobTypeDocument(TypedDict):
     name: str
     title: str
-    """What people call it: its name, where it has no title."""
+    """The name for people. Without a title of its own, the same as `name`."""
     schema: dict[str, Any]
-    """The JSON Schema (2020-12) of the payload, complete in itself."""
+    """The JSON Schema (2020-12) of the payload. It refers to nothing outside of itself."""
     maxAttempts: int
     deadline: float
-    """Seconds."""
+    """Seconds that one attempt may take."""
     role: Literal["admin", "employee"]
-    """Who may queue it: admins only, or employees too."""
+    """The role that may queue it. Admins may queue every type."""
     paused: PauseDocument | None
     schedule: None
-    """When it queues itself. Null: it does not."""
+    """Always null: a job type has no schedule yet."""
     limits: None
-    """How many may run at once. Null: any number."""
+    """Always null: any number of jobs of a type may run at once."""
 
 
 class RunningDocument(TypedDict):
@@ -88,7 +88,9 @@ class WorkersDocument(TypedDict):
 
 
 class PauseBody(Fields):
-    until: RequestTime | None = Field(default=None, description="When it ends by itself. Without it: when somebody resumes it.")
+    until: RequestTime | None = Field(
+        default=None, description="The end of the pause. Default: until an admin resumes the type."
+    )
     reason: str = Field(default="paused by an admin", min_length=1, max_length=1000)
 
 
@@ -109,7 +111,7 @@ async def pause_job_type(call: Call[Nothing, PauseBody]) -> Response:
     try:
         await pauses.pause(job_type.name, until=call.body.until, reason=call.body.reason, actor=call.actor)
     except OverAlready as error:
-        raise bad_field("until", "is over already") from error
+        raise bad_field("until", "must be a time in the future") from error
     return await _job_type_answer(call, job_type)
 
 
@@ -184,21 +186,21 @@ ONE_JOB_TYPE = {200: Answer(OneJobType, "The job type.")}
 
 ENDPOINTS = (
     Endpoint(
-        "GET", "/api/workers", list_workers, Who.ADMIN, "The workers, what they run and since when; those gone in the last day.",
+        "GET", "/api/workers", list_workers, Who.ADMIN, "The workers and their running jobs, with workers gone in the last day.",
         {200: Answer(WorkersDocument, "The workers.")},
     ),
     Endpoint(
         "GET", "/api/job-types", list_job_types, Who.SIGNED_IN,
-        "The kinds of work: what a form needs to queue one, and which of them are paused.",
+        "The job types: all that a form needs to queue a job, and the pauses.",
         {200: Answer(JobTypes, "The job types.")},
     ),
     Endpoint(
         "POST", "/api/job-types/{name}/pause", pause_job_type, Who.ADMIN,
-        "Start nothing of this type for a while. What runs goes on; what is queued waits.", ONE_JOB_TYPE, body=PauseBody,
+        "Pause a job type. Running jobs go on, and queued jobs wait.", ONE_JOB_TYPE, body=PauseBody,
         problems=(404,), path_schemas=NAME_IN_PATH,
     ),
     Endpoint(
-        "POST", "/api/job-types/{name}/resume", resume_job_type, Who.ADMIN, "End the pause of a type, if it is paused.",
+        "POST", "/api/job-types/{name}/resume", resume_job_type, Who.ADMIN, "End the pause of a job type, if it is paused.",
         ONE_JOB_TYPE, problems=(404,), path_schemas=NAME_IN_PATH,
     ),
 )  # fmt: skip

@@ -38,7 +38,7 @@ PayloadOrAnswer = Callable[[], Awaitable[Payload | Response]]
 
 
 async def enqueue_for(call: Call[Any, Any], job_type: str, payload: Payload | PayloadOrAnswer) -> Response:
-    """Queues a job of the caller's and answers 202 `{jobId, status}`, held as long as `Prefer: wait` says.
+    """Queues a job of the caller and answers 202 `{jobId, status}`.
 
     The job is the one of an earlier request with the same key, or else the active one where the type allows one active
     job, or else a new one. A callable `payload` is called only if no earlier request had the key, so that it may refuse or
@@ -62,7 +62,7 @@ async def enqueue_for(call: Call[Any, Any], job_type: str, payload: Payload | Pa
 
 
 async def retry_for(call: Call[Any, Any], job: Job) -> tuple[Job, dict[str, str]]:
-    """The job with its next attempt queued, held as long as `Prefer: wait` says, and the headers that say so.
+    """The job with its next attempt queued, and the headers of the response.
 
     Raises:
         Problem: 403 if the caller may not queue this type, 400 for a bad key, 422 for a key of another request, 409 if
@@ -75,7 +75,7 @@ async def retry_for(call: Call[Any, Any], job: Job) -> tuple[Job, dict[str, str]
 
 
 def must_be_allowed(user: User, job_type: str) -> None:
-    """Checks that the user's present role may queue a job of this type, because an old job does not prove it.
+    """Checks that the user's present role may queue a job of this type.
 
     Raises:
         Problem: 403 for another role; only an admin may queue a type that is not registered.
@@ -90,7 +90,10 @@ def must_be_allowed(user: User, job_type: str) -> None:
 
 
 def _idempotency_of(call: Call[Any, Any]) -> Idempotency | None:
-    """The request's `Idempotency-Key`, with a hash of its method, path, query and body. Raises `Problem` 400."""
+    """The request's `Idempotency-Key`, with a hash of its method, path, query and body.
+
+    Raises `Problem` 400.
+    """
     if header(call.request.scope, b"idempotency-key") is None:
         return None
     keys = call.request.headers.getlist("idempotency-key")
@@ -103,7 +106,10 @@ def _idempotency_of(call: Call[Any, Any]) -> Idempotency | None:
 
 
 async def _first_job(call: Call[Any, Any], idempotency: Idempotency | None) -> Job | None:
-    """The job of an earlier request with this key. Raises `KeyTaken` if that was another request."""
+    """The job of an earlier request with this key.
+
+    Raises `KeyTaken` if that was another request.
+    """
     if idempotency is None:
         return None
     found = await call.context.store.job_of_key(call.user.id, idempotency.key)
@@ -127,7 +133,7 @@ async def _the_job(call: Call[Any, Any], job_id: str) -> Job:
 
 
 async def _enqueued(call: Call[Any, Any], job_type: str, payload: Payload, idempotency: Idempotency | None) -> Job:
-    """A new job; or the active one of its kind, which then has the key too; or the job that took the key meanwhile."""
+    """A new job, the active one of its kind, or the one that took the key meanwhile."""
     store = call.context.store
     try:
         return await enqueue(
@@ -178,7 +184,7 @@ async def _held(call: Call[Any, Any], job: Job) -> tuple[Job, dict[str, str]]:
 
 
 async def _until_ended(call: Call[Any, Any], job: Job, seconds: float) -> Job:
-    """The job once it has ended, or as it is after `seconds`, or when the client has disconnected."""
+    """The job once it has ended, after `seconds`, or when the client has disconnected."""
     call.patience.reschedule(asyncio.get_running_loop().time() + seconds + ANSWER_WITHIN)
     gone = asyncio.create_task(_disconnected(call.request))
     ended = asyncio.create_task(_watched(call, job, seconds))

@@ -1,11 +1,9 @@
-"""Verifications for admins: the whole log folded again and compared, in the background, one at a time in the whole service.
+"""Verifications for admins: start one in the background, and read the last result.
 
-The only SQL on `verifications`. A running one is touched now and then; what has been silent for `LOST_AFTER` seconds ended with
-its process.
+A verification folds the whole log again and compares the result with the view. One runs at a time in the whole service.
 """
 
 import orjson
-import structlog
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
@@ -15,8 +13,6 @@ from service.api.documents import FindingDocument, Id, Time, optional_time
 from service.http.endpoint import Answer, Call, Endpoint, Who, json_answer
 from service.http.request import Nothing
 from service.live.verifier import INTERRUPTED
-
-log = structlog.get_logger("rireki")
 
 
 class VerificationDocument(TypedDict):
@@ -70,12 +66,12 @@ def _json(row: Row) -> VerificationDocument:
 
 ENDPOINTS = (
     Endpoint(
-        "GET", "/api/audit/verify", get_verification, Who.ADMIN, "The last verification, and what it found.",
-        {200: Answer(LastVerification, "Null if there has been none; what it counts is null until it has finished.")},
+        "GET", "/api/audit/verify", get_verification, Who.ADMIN, "The last verification and its findings.",
+        {200: Answer(LastVerification, "The verification, or null if there was none. Its counts are null until it has finished.")},
     ),
     Endpoint(
         "POST", "/api/audit/verify", start_verification, Who.ADMIN,
-        "Fold every event again and compare, in the background. One at a time: a second is answered with the one that runs.",
-        {202: Answer(OneVerification, "It runs.")},
+        "Start a verification in the background: fold every event again and compare. While one runs, it is the answer.",
+        {202: Answer(OneVerification, "The running verification.")},
     ),
 )  # fmt: skip

@@ -1,13 +1,13 @@
-"""What every request passes through.
+"""HTTP as every endpoint needs it: declarations, requests, errors, documents.
 
-authentication.py  who a request comes from
-context.py         what one API process is made of
-endpoint.py        an endpoint is declared once
-logs.py            log lines, to standard error
-metrics.py         what the API measures of itself, for Prometheus
-openapi.py         the OpenAPI 3.1 document, made from the endpoints' declarations and the models that validate; and
-problems.py        the one table from an error to what the client is told
-protocol.py        the server's HTTP below the application
-query_fields.py    kinds of values that several requests take
-request.py         reading what a client sends
+authentication.py  finds the user of a request, by bearer token or cookie
+context.py         what the endpoints of one API process share
+endpoint.py        the declaration of an endpoint, and the routes made from it
+logs.py            structured log lines on standard error
+metrics.py         the Prometheus metrics of the API
+openapi.py         the OpenAPI 3.1 document, made from the declarations
+problems.py        the table from an exception to a problem document (RFC 9457)
+protocol.py        the HTTP server's limits below the application
+query_fields.py    field types that several requests share: times, ids, job types
+request.py         reads and checks query, body and headers of a request
 """

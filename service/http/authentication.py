@@ -1,4 +1,4 @@
-"""Who a request comes from: a bearer token, or the same token in a cookie that scripts can't read."""
+"""Finds the user of a request by its bearer token or its session cookie."""
 
 from urllib.parse import urlsplit
 
@@ -12,7 +12,7 @@ COOKIE = "rireki_session"
 
 
 def token_of(request: Request) -> str | None:
-    """The token that the request carries, if any. A bearer header goes before the cookie."""
+    """The token of the request, or None. The header `Authorization` wins over the cookie."""
     scheme, _, token = (header(request.scope, b"authorization") or "").partition(" ")
     if scheme:
         return token.strip() if scheme.lower() == "bearer" else None
@@ -20,17 +20,20 @@ def token_of(request: Request) -> str | None:
 
 
 async def user_of(users: Users, token: str | None) -> User:
-    """Whose token it is. Raises `Problem` 401."""
+    """The user of this token. Raises `Problem` 401 if it is missing or not valid."""
     user = await users.of_token(token) if token else None
     if user is None:
-        detail = "This token is not valid any more. Sign in again." if token else "Sign in first."
+        detail = "The token is not valid. Sign in again." if token else "Sign in first: this request has no token."
         raise not_signed_in(detail)
     return user
 
 
 def check_origin(request: Request) -> None:
-    """A browser that sends a change from another site's page says so, and is refused: the cookie would come along with it. An
-    older one says only where it comes from; other clients say nothing. Raises `Problem` 403."""
+    """Refuses a change from a page of another site, because browsers add the cookie (CSRF).
+
+    Browsers tell the site in `Sec-Fetch-Site`, older ones in `Origin`. Clients that are no browser send neither header.
+    Raises `Problem` 403.
+    """
     site = header(request.scope, b"sec-fetch-site")
     origin = header(request.scope, b"origin")
     if site is not None:
@@ -38,4 +41,4 @@ def check_origin(request: Request) -> None:
     else:
         ours = origin is None or urlsplit(origin).netloc == request.headers.get("host", "").lower()
     if not ours:
-        raise Problem(403, "This request comes from another site.")
+        raise Problem(403, "The request comes from another site. Send it from a page of this service.")

@@ -1,5 +1,6 @@
-"""An endpoint is declared once: method, address, who may call it, what it takes, what it answers. The routes of the server and
-the OpenAPI document are both made from these declarations, so neither can say something that the other doesn't.
+"""The declaration of an endpoint, and the routes made from it.
+
+The routes and the OpenAPI document are made from the same declarations, so the document cannot differ from the service.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ from service.http.logs import ABOUT
 from service.http.problems import Problem
 from service.http.request import SMALL_BODY, Fields, Nothing, read_body, read_query
 
-ANSWER_WITHIN = 6.0  # seconds; a write or a lock that is waited for is given up after five, and can say what is amiss
+ANSWER_WITHIN = 6.0  # seconds: one more than a write waits for the database or a lock, so that its error is told
 
 Q = TypeVar("Q", bound=Fields)
 B = TypeVar("B", bound=BaseModel)
@@ -38,22 +39,22 @@ class Who(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[Q, B]):
-    """One call of an endpoint, let in and checked."""
+    """One request to an endpoint, after sign-in and with checked query and body."""
 
     context: "ApiContext"
     request: Request
     query: Q
     body: B
-    caller: User | None
+    user_or_none: User | None
     token: str | None
     patience: asyncio.Timeout
-    """When it runs out, the client is told that the database is away. Without a time of its own it is `ANSWER_WITHIN`."""
+    """The time that the endpoint may take: `ANSWER_WITHIN`, unless it is rescheduled. Then the client gets a 503."""
 
     @property
     def user(self) -> User:
-        """Who is signed in; only for endpoints that are not for anyone."""
-        assert self.caller is not None
-        return self.caller
+        """The signed-in user. An endpoint for `Who.ANYONE` has none and must not ask."""
+        assert self.user_or_none is not None
+        return self.user_or_none
 
     @property
     def request_id(self) -> str:
@@ -69,7 +70,10 @@ class Call(Generic[Q, B]):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What comes with a status: `model` is a TypedDict (None for no JSON); `streams` are the other media types."""
+    """The response of one status.
+
+    `model` is a TypedDict, or None without JSON. `streams` are further media types.
+    """
 
     model: Any
     about: str
@@ -78,9 +82,12 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """`problems` are the statuses of refusals beyond those that follow from the rest. `queues` says that it takes
-    `Idempotency-Key` and `Prefer: wait`. `most_of_body` is in bytes. `admit` is asked before anything of the request is read, and
-    raises to refuse it. `path_schemas` gives the JSON Schema of each parameter of the address that is not a UUID."""
+    """One method at one path.
+
+    `problems` lists the statuses that do not follow from the other fields. `queues` says that the endpoint takes
+    `Idempotency-Key` and `Prefer: wait`. `most_of_body` is in bytes. `admit` is called before anything of the request is
+    read, and raises to refuse it. `path_schemas` gives the JSON Schema of each path parameter that is not a UUID.
+    """
 
     method: str
     path: str
@@ -111,7 +118,10 @@ def json_answer(content: Any, status: int = 200, headers: Mapping[str, str] | No
 
 
 def routes(endpoints: Iterable[Endpoint], context: "ApiContext") -> list[Route]:
-    """One route for each address, which knows all of its methods; fixed addresses before those with parameters."""
+    """One route for each path, with all its methods.
+
+    Paths without parameters come first, because the first match wins.
+    """
     by_path: dict[str, dict[str, Endpoint]] = defaultdict(dict)
     for endpoint in endpoints:
         by_path[endpoint.path][endpoint.method] = endpoint
@@ -122,7 +132,7 @@ def routes(endpoints: Iterable[Endpoint], context: "ApiContext") -> list[Route]:
 
 
 class Address:
-    """The application at one address: an endpoint for each method. What is raised in it, whoever calls it answers."""
+    """The ASGI application at one path, with an endpoint for each method."""
 
     def __init__(self, endpoints: Mapping[str, Endpoint], context: "ApiContext") -> None:
         self._endpoints = endpoints
@@ -136,23 +146,23 @@ class Address:
         await response(scope, receive, send)
 
     async def _answer(self, endpoint: Endpoint, request: Request) -> Response:
-        caller = token = None
+        user = token = None
         if endpoint.method != "GET":
             check_origin(request)
         if endpoint.admit is not None:
             await endpoint.admit(self._context, request)
         if endpoint.who is not Who.ANYONE:
             token = token_of(request)
-            caller = await user_of(self._context.users, token)
-            ABOUT.set({**ABOUT.get(), "user_id": caller.id})
-            if endpoint.who is Who.ADMIN and not caller.is_admin:
+            user = await user_of(self._context.users, token)
+            ABOUT.set({**ABOUT.get(), "user_id": user.id})
+            if endpoint.who is Who.ADMIN and not user.is_admin:
                 raise Problem(403, "Only an admin may do this.")
         query = read_query(request, endpoint.query)
         body = await read_body(request, endpoint.body, endpoint.most_of_body) if endpoint.takes_body else Nothing()
         async with asyncio.timeout(None) as patience:
             self._deadlines.add(patience)
             try:
-                return await endpoint.run(Call(self._context, request, query, body, caller, token, patience))
+                return await endpoint.run(Call(self._context, request, query, body, user, token, patience))
             finally:
                 self._deadlines.remove(patience)
 

@@ -1,4 +1,4 @@
-"""Log lines, to standard error: one for each thing that happened, readable on a terminal, JSON elsewhere."""
+"""Structured log lines on standard error: text on a terminal, JSON elsewhere."""
 
 import logging
 import os
@@ -16,14 +16,14 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from events.secret_redaction import scrubbed
 
 ABOUT: ContextVar[Mapping[str, str]] = ContextVar("about", default=MappingProxyType({}))
-"""What every line says that is written in this context: whose request it is, and which."""
+"""The fields that every log line of this context gets, as `request_id` and `user_id`."""
 
 
 def new_request_id() -> str:
     return os.urandom(16).hex()
 
 
-# Without the local variables of each frame: a password may be one of them.
+# Tracebacks leave out local variables, because one may hold a password.
 _TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 
 
@@ -38,17 +38,17 @@ def configure_logs(level: int = logging.INFO) -> None:
     structlog.configure(
         processors=[_complete, *(for_people if on_terminal else for_programs)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        # One write for each line, whole: nothing is kept back.
+        # Each line is one unbuffered write, so that lines of several processes do not mix.
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr)
         if on_terminal
         else structlog.BytesLoggerFactory(sys.stderr.buffer),
         cache_logger_on_first_use=True,
     )
-    # Libraries speak through the standard library's logging; only their warnings are of interest.
+    # Libraries log through `logging`. Their warnings are kept, the rest is noise.
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     for handler in logging.getLogger().handlers:
         handler.setFormatter(_Scrubbing("%(levelname)s %(name)s: %(message)s"))
-    # It warns of what a client has sent, which is a line of ours (`service/http/protocol.py`).
+    # uvicorn warns about bad requests, which `service/http/protocol.py` logs already.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 
 
@@ -66,6 +66,6 @@ def _complete(logger: WrappedLogger, level: str, entry: EventDict) -> EventDict:
 
 
 def _line(logger: WrappedLogger, level: str, entry: EventDict) -> bytes:
-    # `orjson` writes a time a good deal faster than Python.
+    # orjson formats the time, because it is much faster at that than `datetime.isoformat`.
     whole = {"timestamp": datetime.now(UTC), **entry}
     return scrubbed(orjson.dumps(whole, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z).decode()).encode()

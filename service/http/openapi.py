@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the endpoints' declarations and the models that validate; and the page to browse it."""
+"""The OpenAPI 3.1 document, made from the endpoints' declarations and models."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -17,33 +17,33 @@ PROBLEM_TYPE = "application/problem+json"
 ABOUT = """\
 *Rireki* (履歴, "history") is an event-sourced job service. Sign in with `POST /api/auth/login`: it sets a cookie that this page \
 then uses. Errors are problem details (RFC 9457). Every response carries `X-Request-Id`. Times are RFC 3339 in UTC. \
-What is no proper HTTP request is answered with 400, 408, 414, 431, 501 or 505, and the connection ends."""
+A malformed HTTP request gets 400, 408, 414, 431, 501 or 505, and the connection ends."""
 
 TAGS = {
-    "auth": "Signing in and out.",
-    "users": "The people who may sign in.",
-    "jobs": "Jobs: list, watch, look back in time, cancel, retry.",
+    "auth": "Sign in and out.",
+    "users": "The users who may sign in.",
+    "jobs": "List, watch, cancel and retry jobs, and read their past states.",
     "workers": "The processes that run jobs.",
-    "job-types": "The kinds of work, and pausing them.",
+    "job-types": "List job types, and pause them.",
     "events": "The whole log, in order.",
-    "audit": "The verification of the log.",
-    "chatwork": "Chatwork: its rooms, their messages, and syncing both.",
-    "companies": "Companies, their rooms and their summaries.",
-    "health": "How the process is doing: for probes and Prometheus.",
+    "audit": "Verify the log.",
+    "chatwork": "Sync Chatwork's rooms and messages, and read them.",
+    "companies": "Companies, the rooms linked to them, and their summaries.",
+    "health": "The state of the process, for probes and Prometheus.",
 }
 
 PROBLEMS = {
-    400: "The request can't be read: `errors` names what.",
-    401: "Nobody is signed in, or email and password don't belong together.",
+    400: "The request cannot be read. `errors` names the fields.",
+    401: "The request has no valid token, or the email or the password is wrong.",
     403: "Only an admin may do this, or the request comes from another site.",
-    404: "There is no such thing, or it is somebody else's.",
+    404: "It does not exist, or belongs to another user.",
     408: "The body did not arrive in time.",
-    409: "The state forbids it.",
-    413: "The body is larger than this endpoint takes.",
+    409: "The present state does not allow this.",
+    413: "The body is larger than the endpoint's limit.",
     415: "The body is not `application/json`.",
-    422: "The request can be read and is not valid: `errors` names each field.",
-    429: "Too often: `Retry-After` says when to come again.",
-    503: "The database is away: `Retry-After` says when to come again.",
+    422: "The request is not valid. `errors` names each field.",
+    429: "Too many requests. `Retry-After` says when to try again.",
+    503: "The database does not answer. `Retry-After` says when to try again.",
 }
 
 
@@ -79,7 +79,7 @@ def tag_of(endpoint: Endpoint) -> str:
 
 
 class _Schemas:
-    """The JSON Schemas of all models, each once under its own name."""
+    """The JSON Schemas of all models, each listed once under the name of its model."""
 
     def __init__(self, endpoints: Iterable[Endpoint]) -> None:
         models: dict[int, Any] = {id(ProblemDocument): ProblemDocument}
@@ -123,7 +123,7 @@ def _operation(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
             "required": required,
             "content": {JSON_TYPE: {"schema": schemas.of(endpoint.body)}},
         }
-    # An empty list says that nobody needs to sign in; without one a reader cannot tell that from a list that was forgotten.
+    # An empty list says that no sign-in is needed. Without it, a reader could think that the list was forgotten.
     operation["security"] = [] if endpoint.who is Who.ANYONE else [{"session": []}, {"token": []}]
     return operation
 
@@ -144,13 +144,13 @@ def _parameters(endpoint: Endpoint, schemas: _Schemas) -> list[dict[str, Any]]:
             {
                 "name": "Idempotency-Key",
                 "in": "header",
-                "description": "A repeated request with the same key is answered with the first one's job.",
+                "description": "A text of the client's choice. A second request with the same key is answered with the first job.",
                 "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY},
             },
             {
                 "name": "Prefer",
                 "in": "header",
-                "description": f"`wait=<seconds>` (RFC 7240), at most {LONGEST_WAIT}: hold the answer until the job has ended.",
+                "description": f"`wait=<seconds>` (RFC 7240), at most {LONGEST_WAIT}: hold the response until the job has ended.",
                 "schema": {"type": "string"},
                 "example": "wait=10",
             },
@@ -192,6 +192,3 @@ def _refusals(endpoint: Endpoint) -> list[int]:
     if endpoint.takes_body:
         statuses |= {408, 413, 415}
     return sorted(statuses)
-
-
-# The page to browse it --------------------------------------------------------------------------------------------------------

@@ -1,4 +1,7 @@
-"""The one table from an error to what the client is told: problem details (RFC 9457), and never an inner matter in them."""
+"""The one table from an exception to the problem document that the client gets (RFC 9457).
+
+A problem never holds internals: no SQL, no stack, no value that the client did not send.
+"""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -36,13 +39,18 @@ class ProblemDocument(TypedDict):
     errors: NotRequired[list[FieldError]]
 
 
-# A problem is no way to have much sent back: names of fields come from the client.
+# The names of fields come from the client. Without these bounds a small request could cause a large response.
 MOST_ERRORS = 100
 LONGEST_PATH, LONGEST_DETAIL = 100, 500  # characters
 
 
 class Problem(Exception):
-    """The request ends with this status. `errors` names each field that is to blame, the first `MOST_ERRORS` of them."""
+    """Ends the request with this status.
+
+    `errors` names the fields that are wrong, the first `MOST_ERRORS` of them.
+
+    The `detail` of an error begins with a verb, as in "must be a UUID", so that it makes a sentence with its `path`.
+    """
 
     def __init__(
         self, status: int, detail: str, errors: Sequence[FieldError] = (), headers: dict[str, str] | None = None
@@ -55,7 +63,11 @@ class Problem(Exception):
 
 
 def bad_field(path: str, detail: str, status: int = 422) -> Problem:
-    return Problem(status, f"{path}: {detail}", [{"path": path, "detail": detail}])
+    """A problem with one field.
+
+    `detail` begins with a verb and has no full stop: "must be a UUID".
+    """
+    return Problem(status, f"`{path}` {detail}.", [{"path": path, "detail": detail}])
 
 
 def not_found(what: str) -> Problem:
@@ -67,12 +79,15 @@ def not_signed_in(detail: str) -> Problem:
 
 
 def too_many(what: str, retry_after: int) -> Problem:
-    """429 for too many of `what`; `retry_after` in seconds."""
+    """A 429 for too many of `what`, in the plural. `retry_after` is in seconds."""
     return Problem(429, f"Too many {what}. Try again in {retry_after} seconds.", headers={"Retry-After": str(retry_after)})
 
 
 def problem_of(error: Exception) -> Problem:
-    """What the client is told about `error`."""
+    """The problem that tells the client about `error`.
+
+    An unknown error is a 500 without details.
+    """
     match error:
         case Problem():
             return error
@@ -82,10 +97,10 @@ def problem_of(error: Exception) -> Problem:
             return Problem(409, f"Cannot {error.action} this job: it is {error.job.status}.")
         case BrokenHistory():
             place = "" if error.seq is None else f" at event {error.seq}"
-            return Problem(409, f"This job has a broken history: {error.name}{place}. `rireki audit verify` says more.")
+            return Problem(409, f"This job has a broken history: {error.name}{place}. Run `rireki audit verify` for details.")
         case BrokenView():
             return Problem(
-                409, f"Job {error.job_id} cannot be read. `rireki projections rebuild` makes it anew from its history."
+                409, f"Job {error.job_id} cannot be read from the view. Run `rireki projections rebuild` to repair it."
             )
         case UnknownCompany():
             return not_found("company")
@@ -94,26 +109,29 @@ def problem_of(error: Exception) -> Problem:
         case RoomNotLinked():
             return Problem(404, "This room is not linked to this company.")
         case NameTaken():
-            return bad_field("name", "belongs to another company", 409)
+            return bad_field("name", "belongs to another company: choose another name", 409)
         case NameNotValid():
-            return bad_field("name", f"has 1 to {MAX_NAME} characters, and some that can be seen")
+            return bad_field("name", f"must have 1 to {MAX_NAME} characters, at least one of them visible")
         case jobs.BadCursor() | messages.BadCursor():
-            return bad_field("cursor", "is not a cursor that this list gave", 400)
+            return bad_field("cursor", "must be the `nextCursor` of a page of this list", 400)
         case KeyTaken():
-            return bad_field("Idempotency-Key", "was used with another request")
+            return bad_field("Idempotency-Key", "was used with another request: send a new key")
         case TooManyTries():
             return too_many("tries to sign in", error.retry_after)
         case LockNotAvailable():
             return Problem(503, "Another operation holds this row. Try again.", headers={"Retry-After": "2"})
         case _ if fault(error) is not None:
-            return Problem(500, "The database is there and cannot be used as it is. /readyz and the log name the cause.")
+            return Problem(500, "The database answers but cannot be used. `/readyz` and the service's log name the cause.")
         case _ if is_away(error):
-            return Problem(503, "The database is away. Try again in a moment.", headers={"Retry-After": "2"})
+            return Problem(503, "The database does not answer. Try again in 2 seconds.", headers={"Retry-After": "2"})
         case _:
-            return Problem(500, "Something went wrong here, not with your request. The log knows more under its X-Request-Id.")
+            return Problem(500, "The service failed. Its log has details under the `X-Request-Id` of this response.")
 
 
-_DETAILS = {404: "There is nothing at this address.", 405: "This address does not know that method."}
+_DETAILS = {
+    404: "There is nothing at this address.",
+    405: "This address does not take this method. `Allow` lists those it takes.",
+}
 
 
 def problem_response(problem: Problem) -> Response:
@@ -136,7 +154,10 @@ def _cut(text: str, most: int) -> str:
 
 
 async def answer_problem(request: Request, error: Exception) -> Response:
-    """The answer to all that is raised in an endpoint, and its line of log where it is our matter."""
+    """The response to an exception of an endpoint.
+
+    An error of the service or its database is logged.
+    """
     problem = problem_of(error)
     if (cause := fault(error)) is not None:
         log.error("the database cannot be used", path=request.url.path, cause=cause)

@@ -1,8 +1,13 @@
-"""The server's HTTP below the application: what is no request, too large or too slow is refused here, by a problem with an id, as
-everything else is. uvicorn's own protocol has no limit to a head (httptools joins its parts anew with each that comes: 60 MB
-of them stall the process for seconds), waits for its end and for the end of a body without end, lets a request without `Host`
-pass, and answers what it cannot read by a line of text. And it sends the head of an answer and its body one after the other, each
-by a write of its own: here they go together.
+"""HTTP limits below the application: malformed, too large and too slow requests.
+
+A refusal is a problem document with a request id, like every other error. `HttpProtocol` adds five things to uvicorn's protocol:
+
+- A limit to the size of the head. httptools joins the pieces of a head again with each piece, so that 60 MB in small pieces
+  would stop the process for seconds.
+- A time limit for the head and for the body.
+- The check of `Host`, of the request target and of `Transfer-Encoding`.
+- A problem document in place of a line of text for a request that cannot be read.
+- One write for the head of a response and its body, where uvicorn makes two.
 """
 
 import asyncio
@@ -19,25 +24,26 @@ from service.http.problems import Problem, problem_response
 
 log = structlog.get_logger("rireki.http")
 
-MOST_OF_A_HEAD = (
-    65_536  # bytes, of the request line and the headers, or of what comes between parts of a body and is none of it
-)
+# Bytes of the request line and the headers; also of chunk sizes and trailers, which stand between the parts of a body.
+MOST_OF_A_HEAD = 65_536
 MOST_HEADERS = 200
 LONGEST_ADDRESS = 16_384  # bytes
-HEAD_WITHIN = 30.0  # seconds from its first byte; from the beginning of the connection for the first
-BODY_WITHIN = 30.0  # seconds from the end of the head, whether anybody reads it or not
-LINGERS = 2.0  # seconds for a client that still sends to read our last word
+HEAD_WITHIN = 30.0  # seconds from the first byte of a head; for the first head, from the start of the connection
+BODY_WITHIN = 30.0  # seconds from the end of the head, even if the endpoint does not read the body
+LINGERS = 2.0  # seconds in which a client that is still sending can read the last response
 
-UNREADABLE = Problem(400, "This is no HTTP request that can be read.")
-NO_HOST = Problem(400, "`Host` must be there once, and be a name or an address with at most a port.")
-NO_ADDRESS = Problem(400, "The request's target must be a path that begins with `/`, or an address that begins with `http://`.")
-NO_SUCH_VERSION = Problem(505, "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
-NO_TUNNEL = Problem(400, "CONNECT asks for a proxy, and this is none.")
-NO_SUCH_CODING = Problem(501, "The only Transfer-Encoding that is understood is `chunked`.")
-ADDRESS_TOO_LONG = Problem(414, f"The address is longer than {LONGEST_ADDRESS} bytes.")
-HEAD_TOO_LARGE = Problem(431, f"The headers are larger than {MOST_OF_A_HEAD} bytes, or more than {MOST_HEADERS}.")
-HEAD_TOO_LATE = Problem(408, f"The headers did not come within {HEAD_WITHIN:g} seconds.")
-BODY_TOO_LATE = Problem(408, f"The body did not come within {BODY_WITHIN:g} seconds.")
+UNREADABLE = Problem(400, "The bytes are not a valid HTTP request.")
+NO_HOST = Problem(400, "`Host` must be given once: a host name or an IP address, with or without a port.")
+NO_ADDRESS = Problem(
+    400, "The request target must be a path that begins with `/`, or a URL that begins with `http://` or `https://`."
+)
+NO_SUCH_VERSION = Problem(505, "The HTTP version must be 1.1 or 1.0.")
+NO_TUNNEL = Problem(400, "CONNECT is not supported: this service is not a proxy.")
+NO_SUCH_CODING = Problem(501, "`Transfer-Encoding` must be `chunked`.")
+ADDRESS_TOO_LONG = Problem(414, f"The request target must have at most {LONGEST_ADDRESS} bytes.")
+HEAD_TOO_LARGE = Problem(431, f"The headers must have at most {MOST_OF_A_HEAD} bytes, and at most {MOST_HEADERS} lines.")
+HEAD_TOO_LATE = Problem(408, f"The headers did not arrive within {HEAD_WITHIN:g} seconds.")
+BODY_TOO_LATE = Problem(408, f"The body did not arrive within {BODY_WITHIN:g} seconds.")
 
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%-]+)(?::[0-9]{0,5})?")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
@@ -45,38 +51,38 @@ _ENCODED_SLASH = re.compile(rb"%(?=2[fF])")
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """One connection."""
+    """One connection, with limits to the size and the time of each request."""
 
-    _head = 0  # bytes that have come since the last head or part of a body was whole
+    _head = 0  # bytes that have arrived since the end of the last head or of the last part of a body
     _in_message = False
     _in_body = False
-    _late: asyncio.TimerHandle | None = None
+    _deadline: asyncio.TimerHandle | None = None
     _refusal: Problem | None = None
-    _last_word: Problem | None = None
-    """Said as soon as the requests before it are answered. Whatever else comes is not read any more."""
+    _pending_refusal: Problem | None = None
+    """The refusal that waits for the responses to earlier requests. Nothing more is read from the connection."""
     transport: "HeadWithBody"  # type: ignore[assignment]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.transport = HeadWithBody(transport, self.loop)
-        self._late = self.loop.call_later(HEAD_WITHIN, self._is_late)
+        self._deadline = self.loop.call_later(HEAD_WITHIN, self._deadline_passed)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._in_time()
+        self._cancel_deadline()
 
     def eof_received(self) -> None:
-        self.transport.flush()  # the connection ends now
+        self.transport.flush()  # asyncio closes the connection when this method returns.
 
     def data_received(self, data: bytes) -> None:
-        if self._last_word is not None or self.transport.is_closing():
+        if self._pending_refusal is not None or self.transport.is_closing():
             return
         self._unset_keepalive_if_required()
         self._head += len(data)
         try:
             self.parser.feed_data(data)
         except HttpParserUpgrade as upgrade:
-            # We speak nothing else, so the next request follows. This parser reads no more.
+            # The offer of another protocol is ignored, so an HTTP request follows. A parser that has met an offer ends.
             self.parser = HttpRequestParser(self)
             if rest := data[upgrade.args[0] :]:
                 self._head = 0
@@ -86,25 +92,26 @@ class HttpProtocol(HttpToolsProtocol):
             self._refuse(self._refusal or UNREADABLE)
             return
         if not (self._in_message or self._head):
-            self._in_time()
+            self._cancel_deadline()
         elif self._head > MOST_OF_A_HEAD:
             self._refuse(HEAD_TOO_LARGE)
-        elif self._late is None:
-            self._late = self.loop.call_later(BODY_WITHIN if self._in_body else HEAD_WITHIN, self._is_late)
+        elif self._deadline is None:
+            self._deadline = self.loop.call_later(BODY_WITHIN if self._in_body else HEAD_WITHIN, self._deadline_passed)
 
     def on_message_begin(self) -> None:
         self._in_message = self.transport.unread = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        self._refusal = self._amiss()
+        self._refusal = self._problem_of_head()
         if self._refusal is not None:
             raise HttpParserError(self._refusal.detail)
         self._head = 0
         self._in_body = True
-        self._in_time()
+        self._cancel_deadline()
         super().on_headers_complete()
-        if _ENCODED_SLASH.search(self.scope["raw_path"]):  # a character of a name, and no slash between two
+        # An encoded slash is a character of a name, not a separator: it stays encoded.
+        if _ENCODED_SLASH.search(self.scope["raw_path"]):
             self.scope["path"] = unquote(_ENCODED_SLASH.sub(b"%25", self.scope["raw_path"]))
 
     def on_body(self, body: bytes) -> None:
@@ -114,16 +121,19 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._head = 0
         self._in_message = self._in_body = self.transport.unread = False
-        self._in_time()
+        self._cancel_deadline()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        if self._last_word is not None and not self.pipeline:
-            self._say(self._last_word)
+        if self._pending_refusal is not None and not self.pipeline:
+            self._send_refusal(self._pending_refusal)
         super().on_response_complete()
 
-    def _amiss(self) -> Problem | None:
-        """What is wrong with the head that has come. An absolute target is brought into the usual form."""
+    def _problem_of_head(self) -> Problem | None:
+        """The problem of the head that has arrived, or None.
+
+        An absolute target becomes a path and a `Host` header.
+        """
         version = self.parser.get_http_version()
         if version not in ("1.1", "1.0"):
             return NO_SUCH_VERSION
@@ -140,10 +150,10 @@ class HttpProtocol(HttpToolsProtocol):
         codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
         if codings not in ([], [b"chunked"]):
             return NO_SUCH_CODING
-        return None if self.url.startswith(b"/") else self._absolute_amiss()
+        return None if self.url.startswith(b"/") else self._read_absolute_target()
 
-    def _absolute_amiss(self) -> Problem | None:
-        """The target's host goes before the header (RFC 9112, 3.2.2)."""
+    def _read_absolute_target(self) -> Problem | None:
+        """Makes a path of an absolute target; its host replaces `Host` (RFC 9112, 3.2.2)."""
         absolute = _ABSOLUTE.fullmatch(self.url)
         if absolute is None or not _HOST.fullmatch(absolute[1]):
             return NO_ADDRESS
@@ -151,10 +161,10 @@ class HttpProtocol(HttpToolsProtocol):
         self.headers[:] = [(b"host", absolute[1]), *(header for header in self.headers if header[0] != b"host")]
         return None
 
-    def _is_late(self) -> None:
-        self._late = None
-        if self.flow.read_paused:  # it is we who do not read
-            self._late = self.loop.call_later(BODY_WITHIN, self._is_late)
+    def _deadline_passed(self) -> None:
+        self._deadline = None
+        if self.flow.read_paused:  # The client cannot send, because this side does not read.
+            self._deadline = self.loop.call_later(BODY_WITHIN, self._deadline_passed)
         elif self._in_body:
             self._refuse(BODY_TOO_LATE)
         elif self._head:
@@ -162,25 +172,27 @@ class HttpProtocol(HttpToolsProtocol):
         else:
             self.transport.close()
 
-    def _in_time(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+    def _cancel_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
     def _refuse(self, problem: Problem) -> None:
-        """The last word of this connection, after the answers to what came before; without one where an answer is under way to the
-        request itself."""
+        """Ends the connection with this problem, after the responses to earlier requests.
+
+        If the response to the refused request itself has begun, the connection ends without the problem.
+        """
         if self.transport.is_closing():
             return
         self.transport.unread = True
         cycle = self.cycle
         if cycle is None or cycle.response_complete:
-            self._say(problem)
+            self._send_refusal(problem)
         elif not self._in_body:
-            self._last_word = problem
+            self._pending_refusal = problem
         elif self.pipeline and self.pipeline[0][0] is cycle:
             self.pipeline.popleft()
-            self._last_word = problem
+            self._pending_refusal = problem
         else:
             cycle.disconnected = True
             cycle.message_event.set()
@@ -188,9 +200,9 @@ class HttpProtocol(HttpToolsProtocol):
                 log.info("connection closed", status=problem.status, detail=problem.detail)
                 self.transport.close()
             else:
-                self._say(problem)
+                self._send_refusal(problem)
 
-    def _say(self, problem: Problem) -> None:
+    def _send_refusal(self, problem: Problem) -> None:
         request_id = new_request_id()
         log.info("request refused", request_id=request_id, status=problem.status, detail=problem.detail)
         self.transport.write(_written(problem_response(problem), request_id))
@@ -198,12 +210,17 @@ class HttpProtocol(HttpToolsProtocol):
 
 
 class HeadWithBody:
-    """What an answer is written to: a first piece waits for a second one, for no longer than this turn of the loop (an answer that
-    streams has none yet), and both are one write, which wakes the client once."""
+    """A transport that joins the head and the body of a response to one write.
+
+    A first piece waits for a second one until the end of the event loop's turn, because the body of a stream comes later.
+    """
 
     unread = False
-    """Whether the client may still be sending. A connection that is closed then is reset, and the answer may be lost with it: so
-    first only our side ends, and what still comes is read and dropped for a moment."""
+    """Whether the client may still be sending.
+
+    Closing such a connection resets it, and the client may lose the response. So only the sending side is closed first, and
+    what still arrives is read and dropped for `LINGERS` seconds.
+    """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
@@ -217,7 +234,7 @@ class HeadWithBody:
     def write(self, data: bytes) -> None:
         if self._lingers:
             return
-        if self._waiting or self.is_closing():  # it may have much to send yet, and nothing may be missing from between
+        if self._waiting or self.is_closing():  # A closing transport may still send, and must not miss a piece.
             self._transport.write(self._waiting + data)
             self._waiting = b""
         else:
@@ -225,7 +242,7 @@ class HeadWithBody:
             self._loop.call_soon(self.flush)
 
     def flush(self) -> None:
-        """Writes what waits, if anybody is there."""
+        """Writes the piece that waits, unless the connection is closing."""
         if self._waiting and not self.is_closing():
             self._transport.write(self._waiting)
         self._waiting = b""

@@ -1,4 +1,4 @@
-"""Kinds of values that several requests take: times, ids, job types."""
+"""Field types that several requests share: times, ids, job types."""
 
 import re
 from datetime import datetime
@@ -16,29 +16,35 @@ _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+ -]
 
 
 def _read_time(text: object) -> datetime:
-    """A `+` that was not escaped arrives as a space."""
+    """Reads a time of RFC 3339.
+
+    A space stands for `+`, because an unescaped `+` in a query arrives as a space.
+    """
     if not isinstance(text, str) or not _RFC3339.fullmatch(text):
-        raise PydanticCustomError("time_parsing", "should be a time like 2026-11-23T09:00:00Z")
+        raise PydanticCustomError("time_parsing", "must be a time like 2026-11-23T09:00:00Z")
     try:
         return datetime.fromisoformat(text.replace(" ", "+").upper())
     except ValueError as error:
-        raise PydanticCustomError("time_parsing", "should be a time that there is") from error
+        raise PydanticCustomError("time_parsing", "must be a date and time of the calendar") from error
 
 
 def _representable(time: datetime) -> datetime:
     if not 1 < time.year < 9999:
-        raise ValueError("should be a time in the years 2 to 9998")
+        raise ValueError("must be a time in the years 2 to 9998")
     return time
 
 
 def _known_type(name: str) -> str:
     if name not in JOB_TYPES:
-        raise ValueError(f"should be one of {', '.join(JOB_TYPES)}")
+        raise ValueError(f"must be one of {', '.join(JOB_TYPES)}")
     return name
 
 
 def job_type_names() -> dict[str, Any]:
-    """The JSON Schema of a job type's name. Asked for when the document is made, because types may be registered late."""
+    """The JSON Schema of a job type's name.
+
+    A function, because types may be registered after this import.
+    """
     return {"type": "string", "enum": list(JOB_TYPES)}
 
 
@@ -48,15 +54,15 @@ def _canonical(text: str) -> str:
     except ValueError:
         canonical = ""
     if not canonical or canonical != text.lower():
-        raise PydanticCustomError("uuid_parsing", "is not a UUID")
+        raise PydanticCustomError("uuid_parsing", "must be a UUID")
     return canonical
 
 
 def _canonical_ones(text: str) -> tuple[str, ...]:
     ids = text.split(",")
     if len(ids) > MOST_IDS_IN_A_QUERY:
-        raise ValueError(f"should be at most {MOST_IDS_IN_A_QUERY} ids")
-    return tuple(dict.fromkeys(_canonical(id) for id in ids))
+        raise ValueError(f"must have at most {MOST_IDS_IN_A_QUERY} ids")
+    return tuple(dict.fromkeys(_canonical(each) for each in ids))
 
 
 RequestTime = Annotated[AwareDatetime, BeforeValidator(_read_time), AfterValidator(_representable)]
@@ -67,5 +73,5 @@ RequestId = Annotated[str, AfterValidator(_canonical), Field(json_schema_extra={
 RequestIds = Annotated[
     tuple[str, ...],
     BeforeValidator(_canonical_ones),
-    WithJsonSchema({"type": "string", "description": f"UUIDs, comma between them, at most {MOST_IDS_IN_A_QUERY}."}),
+    WithJsonSchema({"type": "string", "description": f"At most {MOST_IDS_IN_A_QUERY} UUIDs, separated by commas."}),
 ]

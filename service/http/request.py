@@ -1,8 +1,9 @@
-"""Reading what a client sends: size, encoding and JSON first, then the model. Whatever is wrong with it is a 4xx that names the
-field: 400 for what can't be read, 422 for what can be read and is not valid.
+"""Reads and checks a request: first size, encoding and JSON, then the model.
 
-Refused at the door is what would break further in: PostgreSQL's `json` takes no NUL in text, orjson no lone surrogate and no deep
-nesting, and JavaScript no number beyond ±2^53.
+A request that cannot be read is refused with 400, one that can be read but is not valid with 422. Both name the fields.
+
+JSON is refused here if it would break later: PostgreSQL's `json` takes no NUL character, orjson takes no lone surrogate and no
+deep nesting, and JavaScript takes no number beyond ±2^53.
 """
 
 import asyncio
@@ -27,13 +28,18 @@ from events.job import JSON
 from service.http.problems import MOST_ERRORS, FieldError, Problem, bad_field
 
 LONGEST_WAIT = 60  # seconds
-LONGEST_KEY = 255  # characters
+LONGEST_KEY = 255  # characters of an `Idempotency-Key`
 
-# A preference, or a parameter of one: up to a comma or a semicolon that is not in quotes (RFC 7240, 2). Looks at nothing twice.
+# A preference or one of its parameters: the text up to a comma or a semicolon outside of quotes (RFC 7240, 2). The quantifiers
+# are possessive, because a pattern that backtracks could be made to run for minutes.
 _PREFERENCE = re.compile(r'(?:[^,;"]|"(?:[^"\\]|\\.)*+"?)++')
 
 
 def preferred_wait(request: Request) -> int | None:
+    """The seconds of `Prefer: wait=<seconds>` (RFC 7240, 4.3), at most `LONGEST_WAIT`.
+
+    None without a readable preference.
+    """
     if header(request.scope, b"prefer") is None:
         return None
     preferences = [each.partition("=") for each in _PREFERENCE.findall(",".join(request.headers.getlist("prefer")))]
@@ -43,28 +49,28 @@ def preferred_wait(request: Request) -> int | None:
     return min(int(seconds.lstrip("0")[:9] or "0"), LONGEST_WAIT)
 
 
-SMALL_BODY = 16 * 1024  # bytes: what an endpoint takes that says nothing else
+SMALL_BODY = 16 * 1024  # bytes: the default limit of an endpoint
 MAX_DEPTH = 32
-MAX_NUMBER = 2**53
+MAX_NUMBER = 2**53  # the largest integer that JavaScript holds exactly
 MAX_FIELDS = 1000  # of one object
 MAX_PARAMETERS = 100
-MOST_WISHES = 50  # media types of an `Accept`
-READ_AT_ONCE = 2048  # bytes of JSON that are read on the event loop: a millisecond or two, whatever they are
+MOST_MEDIA_TYPES = 50  # of an `Accept` header
+READ_ON_THE_LOOP = 2048  # bytes of JSON: the worst take 1 to 2 ms to parse. A longer body is parsed in a thread.
 
-# One at a time: several threads that want the interpreter would keep the event loop from it.
+# One thread, because several would compete with the event loop for the interpreter lock.
 _reader = ThreadPoolExecutor(1, thread_name_prefix="json")
 
-FIRST_HEADERS = "rireki.first_headers"  # where a scope keeps its headers by name, once somebody has asked for one
+FIRST_HEADERS = "rireki.first_headers"  # the key of a scope under which `header` caches the headers by name
 
 
 class Fields(BaseModel):
-    """The base of every body and query: camelCase outside, snake_case inside, nothing that nobody knows."""
+    """The base of bodies and queries: camelCase in JSON, no unknown fields."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=False, extra="forbid", frozen=True)
 
 
 class Nothing(Fields):
-    """No parameters, or a body that may be left out."""
+    """No query parameters, or an empty body, which the client may leave out."""
 
 
 M = TypeVar("M", bound=BaseModel)
@@ -73,12 +79,19 @@ _QUALITY = re.compile(r"[01](\.\d{0,3})?")
 
 
 async def read_body(request: Request, model: type[M], most: int) -> M:
-    """The request's JSON body of at most so many bytes, checked. A model without a required field also takes no body at all."""
+    """The checked JSON body of at most `most` bytes.
+
+    An empty body is valid if the model has no required field.
+
+    Raises:
+        Problem: 400 for JSON that cannot be read, 413 for a larger body, 415 for another content type, 422 for a value that
+            is not valid.
+    """
     raw = await _read_bytes(request, most) if _has_body(request) else b""
     if not raw and isinstance(nothing := _of_nothing(model), model):
         return nothing
     _must_be_json(request)
-    if len(raw) <= READ_AT_ONCE:
+    if len(raw) <= READ_ON_THE_LOOP:
         return _checked(raw, model)
     return await asyncio.get_running_loop().run_in_executor(_reader, _checked, raw, model)
 
@@ -92,15 +105,18 @@ def _checked(raw: bytes, model: type[M]) -> M:
 
 
 def read_query(request: Request, model: type[M]) -> M:
-    """The query parameters, checked; unknown and repeated ones are refused by name."""
+    """The checked query parameters.
+
+    Raises `Problem` 400 or 422, which names unknown and repeated parameters.
+    """
     if not request.scope["query_string"] and isinstance(nothing := _of_nothing(model), model):
         return nothing
     given: dict[str, str] = {}
     for name, value in _parameters(request.scope["query_string"]):
         if name in given:
-            raise bad_field(_printable(name), "is given twice", 400)
+            raise bad_field(_printable(name), "must be given once", 400)
         if "\0" in value:
-            raise bad_field(_printable(name), "holds a NUL character", 400)
+            raise bad_field(_printable(name), "must not hold a NUL character", 400)
         given[name] = value
     try:
         return model.model_validate(given)
@@ -112,11 +128,11 @@ def _parameters(query: bytes) -> list[tuple[str, str]]:
     try:
         return parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_PARAMETERS)
     except ValueError:
-        raise Problem(400, f"The query has more than {MAX_PARAMETERS} parameters.") from None
+        raise Problem(400, f"The query must have at most {MAX_PARAMETERS} parameters.") from None
 
 
 def header(scope: Scope, name: bytes) -> str | None:
-    """The first header of this name, which is in lower case."""
+    """The value of the first header with this lower-case name, or None."""
     first: dict[bytes, bytes] | None = scope.get(FIRST_HEADERS)
     if first is None:
         first = scope[FIRST_HEADERS] = dict(reversed(scope["headers"]))
@@ -125,33 +141,37 @@ def header(scope: Scope, name: bytes) -> str | None:
 
 
 def client_of(scope: Scope) -> str:
-    """The address of the client, as far as trusted proxies tell it."""
+    """The client's IP address; behind a trusted proxy, the address that the proxy reports."""
     return str(scope["client"][0]) if scope["client"] else "?"
 
 
 def read_id(text: str, path: str = "id") -> str:
-    """A UUID of the address, in its canonical form."""
+    """The canonical form of a UUID from the path. Raises `Problem` 400."""
     try:
         canonical = str(UUID(text))
     except ValueError:
         canonical = ""
     if canonical != text.lower():
-        raise bad_field(path, "is not a UUID", 400)
+        raise bad_field(path, "must be a UUID", 400)
     return canonical
 
 
 def parse_json(raw: bytes) -> JSON:
-    """JSON with nothing in it that breaks elsewhere. Raises `Problem` with the path of what is wrong."""
+    """The value of a JSON text that no later part of the service refuses.
+
+    Raises:
+        Problem: 400 for a text that cannot be read, 422 for values that are not allowed, with the path of each.
+    """
     try:
         value = json.loads(
             raw.decode(), object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant
         )
     except UnicodeDecodeError as error:
-        raise _unreadable(f"is not UTF-8 (byte {error.start})") from None
+        raise _unreadable(f"must be UTF-8: byte {error.start} is not") from None
     except json.JSONDecodeError as error:
-        raise _unreadable(f"is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
+        raise _unreadable(f"must be JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
     except RecursionError:
-        raise _unreadable(f"is nested deeper than {MAX_DEPTH}") from None
+        raise _unreadable(f"must be nested at most {MAX_DEPTH} levels deep") from None
     flaws = [(path[1:], flaw) for path, flaw in islice(_flaws([value], (), 0), MOST_ERRORS)]
     if flaws:
         status = 400 if any(flaw.unreadable for _, flaw in flaws) else 422
@@ -162,9 +182,9 @@ def parse_json(raw: bytes) -> JSON:
 
 
 def wants(request: Request, *offers: str) -> str:
-    """The media type to answer with: the client's best among `offers`; the first one where it has no wish."""
+    """The offer that the client's `Accept` header prefers, or else the first offer."""
     qualities: dict[str, float] = {}
-    for part in request.headers.get("accept", "*/*").split(",", MOST_WISHES)[:MOST_WISHES]:
+    for part in request.headers.get("accept", "*/*").split(",", MOST_MEDIA_TYPES)[:MOST_MEDIA_TYPES]:
         media, *parameters = (piece.strip().lower() for piece in part.split(";"))
         quality = next((parameter[2:] for parameter in parameters if parameter.startswith("q=")), "1")
         qualities[media] = float(quality) if _QUALITY.fullmatch(quality) else 0.0
@@ -173,7 +193,7 @@ def wants(request: Request, *offers: str) -> str:
 
 @functools.cache
 def _of_nothing(model: type[BaseModel]) -> BaseModel | None:
-    """What a request says that leaves it out, if that may be."""
+    """The value of an empty body or query; None if the model has a required field."""
     return None if any(field.is_required() for field in model.model_fields.values()) else model()
 
 
@@ -181,25 +201,28 @@ def _of_nothing(model: type[BaseModel]) -> BaseModel | None:
 
 
 def _has_body(request: Request) -> bool:
-    """A request says that it has one, and how it ends (RFC 9112, 6.3)."""
+    """Whether the headers announce a body (RFC 9112, 6.3)."""
     length = header(request.scope, b"content-length")
     return length not in (None, "0") or header(request.scope, b"transfer-encoding") is not None
 
 
 async def _read_bytes(request: Request, most: int) -> bytes:
-    """How long it may take is the protocol's matter (`service/http/protocol.py`)."""
+    """Reads at most `most` bytes.
+
+    `service/http/protocol.py` limits the time that this may take.
+    """
     length = header(request.scope, b"content-length") or ""
     if length.isdecimal() and int(length[:20]) > most:
         raise _too_large(most)
     body = bytearray()
     try:
-        # The length may be missing (chunked): what arrives is counted.
+        # The bytes are counted, because a chunked body has no length.
         async for chunk in request.stream():
             body += chunk
             if len(body) > most:
                 raise _too_large(most)
     except ClientDisconnect:
-        raise Problem(400, "The body did not arrive whole.") from None
+        raise Problem(400, "The connection ended before the whole body arrived.") from None
     return bytes(body)
 
 
@@ -216,7 +239,7 @@ def size(octets: int) -> str:
 
 
 def _too_large(most: int) -> Problem:
-    detail = f"is larger than {size(most)}"
+    detail = f"must have at most {size(most)}"
     return Problem(413, f"The body {detail}.", [{"path": "body", "detail": detail}], {"Connection": "close"})
 
 
@@ -224,12 +247,12 @@ def _unreadable(detail: str) -> Problem:
     return Problem(400, f"The body {detail}.", [{"path": "body", "detail": detail}])
 
 
-# What JSON lets through and we don't ------------------------------------------------------------------------------------------
+# Values that JSON allows and this service refuses -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class _Flaw:
-    """Stands in the parsed value where something refused was, so that its path can be told."""
+    """Takes the place of a refused value in the parsed JSON, so that its path can be reported."""
 
     detail: str
     unreadable: bool = False
@@ -237,34 +260,34 @@ class _Flaw:
 
 def _object(pairs: list[tuple[str, JSON]]) -> dict[str, JSON] | _Flaw:
     if len(pairs) > MAX_FIELDS:
-        return _Flaw(f"has more than {MAX_FIELDS} fields")
+        return _Flaw(f"must have at most {MAX_FIELDS} fields")
     result: dict[str, JSON] = {}
     for key, value in pairs:
-        result[key] = value if key not in result else _Flaw("is given twice", unreadable=True)
+        result[key] = value if key not in result else _Flaw("must be given once", unreadable=True)
     return result
 
 
 def _integer(text: str) -> int | _Flaw:
     if len(text) > 17 or abs(int(text)) > MAX_NUMBER:
-        return _Flaw("is a number beyond ±2^53")
+        return _Flaw("must be a number between -2^53 and 2^53")
     return int(text)
 
 
 def _float(text: str) -> float | _Flaw:
     number = float(text)
-    return number if abs(number) <= MAX_NUMBER and math.isfinite(number) else _Flaw("is a number beyond ±2^53")
+    return number if abs(number) <= MAX_NUMBER and math.isfinite(number) else _Flaw("must be a number between -2^53 and 2^53")
 
 
 def _constant(text: str) -> _Flaw:
-    return _Flaw(f"is {text}, which is not JSON", unreadable=True)
+    return _Flaw(f"must not be {text}, which is not JSON", unreadable=True)
 
 
 def _flaws(value: JSON, path: tuple[str | int, ...], depth: int) -> Iterator[tuple[tuple[str | int, ...], _Flaw]]:
-    """What is refused in a list or an object that is not empty."""
+    """The path and the flaw of each refused value in a list or an object that is not empty."""
     if depth > MAX_DEPTH:
-        yield path, _Flaw(f"is nested deeper than {MAX_DEPTH}", unreadable=True)
+        yield path, _Flaw(f"must be nested at most {MAX_DEPTH} levels deep", unreadable=True)
         return
-    # Most of a large body is nothing that has a flaw: nothing is made for it, no path and no generator.
+    # A path is built only for a flaw or a nested value, because most values of a large body have no flaw.
     for key, child in value.items() if isinstance(value, dict) else enumerate(value):
         if type(key) is str and (flaw := _text_flaw(key)):
             yield (*path, _printable(key)), flaw
@@ -280,11 +303,11 @@ def _flaws(value: JSON, path: tuple[str | int, ...], depth: int) -> Iterator[tup
 
 def _text_flaw(text: str) -> _Flaw | None:
     if "\0" in text:
-        return _Flaw("holds a NUL character")
+        return _Flaw("must not hold a NUL character")
     try:
         text.isascii() or text.encode()
     except UnicodeEncodeError:
-        return _Flaw("holds a lone surrogate")
+        return _Flaw("must not hold a lone surrogate")
     return None
 
 
@@ -295,9 +318,9 @@ def _printable(key: str | int) -> str:
 # The model --------------------------------------------------------------------------------------------------------------------
 
 _MESSAGES = {
-    "extra_forbidden": "is not known here",
+    "extra_forbidden": "is not a known field",
     "missing": "is required",
-    "string_pattern_mismatch": "is not a Chatwork room id: a string of digits",  # nothing else here has a pattern
+    "string_pattern_mismatch": "must be a Chatwork room id: a string of digits",  # The only pattern among the models.
 }
 
 
@@ -307,16 +330,18 @@ def _refusal(error: ValidationError, what: str, *, text: bool) -> Problem:
         {"path": _dotted(complaint["loc"]), "detail": _MESSAGES.get(complaint["type"], _plain(complaint["msg"]))}
         for complaint in complaints[:MOST_ERRORS]
     ]
-    # In a query, a text that should stand for a number or a time can't be read; in JSON it is a value of the wrong type.
+    # A query holds texts: one that is no number or time cannot be read. In JSON the same text has the wrong type.
     unreadable = text and any(complaint["type"].endswith("_parsing") for complaint in complaints)
     return Problem(400 if unreadable else 422, what, errors)
 
 
 def _plain(message: str) -> str:
-    """What pydantic says, without what only its users know."""
-    message = message.removeprefix("Value error, ").removeprefix("Input ").split(", unable to")[0].split(" after validation")[0]
-    if message.startswith("Value should have"):  # a text that is kept out of every log
+    """Pydantic's message as a rule of this API: "must be a valid integer"."""
+    message = message.removeprefix("Value error, ").split(", unable to")[0].split(" after validation")[0]
+    if message.startswith("Value should have"):  # A `SecretStr` is called a value, and its characters items.
         message = message.replace(" items", " characters")
+    _, should, rule = message.partition("should ")
+    message = f"must {rule}" if should else message.removeprefix("Input ")
     return message[:1].lower() + message[1:]
 
 

@@ -1,1 +1,28 @@
-"""TODO"""
+"""Tests of the HTTP API, over real HTTP on loopback.
+
+test_auth.py                sign in, sign out, accepted tokens
+test_bad_input.py           bad input gets a problem that names the field
+test_batch_loader.py        queries that answer many callers at once
+test_broken_history.py      a broken history is shown up to its break
+test_changes_stream.py      the stream of all changes
+test_chatwork.py            the Chatwork endpoints
+test_companies.py           companies, linked rooms, summary drafts
+test_http_protocol.py       malformed, too large and too slow requests
+test_http_refusals.py       requests that HTTP forbids
+test_job_lists.py           lists of jobs, counts, downloads
+test_job_stream.py          the event stream of one job
+test_job_type_roles.py      the role that a job type asks for
+test_job_types.py           the list of job types
+test_job_waiting.py         why a queued job waits
+test_jobs.py                read, cancel and retry jobs, and their past states
+test_jobs_bulk.py           change many jobs, and run an old one again
+test_large_bodies.py        large bodies and queries are refused cheaply
+test_normalised_sign_in.py  emails and passwords in every Unicode form
+test_openapi.py             the OpenAPI document and the page to browse it
+test_operations.py          pauses, workers, force-fail, metrics
+test_page.py                the files of the page over HTTP
+test_sign_in_queue.py       the queue of sign-ins before the hashers
+test_sse_clients.py         both streams read by other clients
+test_trusted_proxies.py     the client's address behind proxies
+test_verification.py        verification in the background
+"""

@@ -1,4 +1,4 @@
-"""Signing in and out, and who is let in with what."""
+"""Sign in, sign out, and which tokens are accepted."""
 
 import asyncio
 import base64
@@ -31,7 +31,7 @@ async def me(service: Service, **headers: str) -> httpx.Response:
 
 
 async def until(service: Service, token: str, status: int) -> httpx.Response:
-    """The answer once it has this status: what is remembered of a token lasts a few seconds."""
+    """The answer once it has this status. Users remember a token for a few seconds."""
     give_up = time.monotonic() + users.FRESH + 2
     while True:
         answer = await me(service, Authorization=f"Bearer {token}")
@@ -53,7 +53,7 @@ async def test_signing_in_gives_a_token_and_the_same_in_a_cookie(service: Servic
     assert (await me(service, Authorization=f"Bearer {answer.json()['token']}")).json() == {"user": user}
 
 
-async def test_an_email_signs_in_whatever_its_case(service: Service) -> None:
+async def test_the_case_of_an_email_does_not_matter(service: Service) -> None:
     assert (await login(service, " Admin@EXAMPLE.com ")).status_code == 200
 
 
@@ -62,7 +62,7 @@ async def test_a_wrong_password_and_an_unknown_email_look_the_same(service: Serv
     answer = await login(service, email, password)
 
     assert answer.status_code == 401
-    assert answer.json()["detail"] == "Email and password don't belong together."
+    assert answer.json()["detail"] == "The email or the password is wrong."
     assert answer.headers["www-authenticate"] == "Bearer"
     assert "set-cookie" not in answer.headers
 
@@ -96,7 +96,7 @@ STRANGE_CLAIMS: dict[str, list[object]] = {
 
 
 def signed(claims: dict[str, object]) -> str:
-    """As a program of somebody else's signs it, who has our key and other thoughts about claims."""
+    """A token of another program that has our key and writes other claims."""
     head, body = (base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in (HEAD, claims))
     mac = hmac.new(SECRET.encode(), head + b"." + body, "sha256").digest()
     return b".".join((head, body, base64.urlsafe_b64encode(mac).rstrip(b"="))).decode()
@@ -105,7 +105,7 @@ def signed(claims: dict[str, object]) -> str:
 HEAD = {"alg": "HS256", "typ": "JWT"}
 
 
-async def test_a_token_that_we_did_not_sign_lets_nobody_in(service: Service) -> None:
+async def test_a_forged_or_malformed_token_gets_401(service: Service) -> None:
     good = {"sub": service.admin.id, "jti": "x", "exp": 2**31}
     forged = {
         "nonsense": "nonsense",
@@ -129,16 +129,16 @@ async def test_a_token_that_we_did_not_sign_lets_nobody_in(service: Service) -> 
     assert (await me(service, Authorization=f"Bearer {jwt.encode(good, SECRET, 'HS256')}")).status_code == 200
 
 
-async def test_without_a_token_nobody_is_let_in(service: Service) -> None:
+async def test_a_request_without_a_token_gets_401(service: Service) -> None:
     for address in ("/api/auth/me", "/api/jobs", "/api/events"):
         assert (await service.as_nobody.get(address)).status_code == 401
 
 
-async def test_an_admins_address_refuses_an_employee(service: Service) -> None:
+async def test_an_admin_endpoint_refuses_an_employee(service: Service) -> None:
     assert (await service.as_employee.get("/api/events")).status_code == 403
 
 
-async def test_everybody_is_listed_for_admins_alone_and_without_a_password(service: Service) -> None:
+async def test_only_admins_list_the_users_and_no_password_is_shown(service: Service) -> None:
     answer = await service.as_admin.get("/api/users")
 
     assert [(user["email"], user["role"]) for user in answer.json()["users"]] == [
@@ -161,7 +161,7 @@ async def test_signing_out_ends_the_token_itself(service: Service) -> None:
     assert (await service.as_admin.get("/api/auth/me")).status_code == 200
 
 
-async def test_signing_out_here_counts_in_other_processes_too(service: Service, database: Database) -> None:
+async def test_signing_out_ends_the_token_in_other_processes(service: Service, database: Database) -> None:
     token = service.context.users.new_token(service.admin)
     assert (await me(service, Authorization=f"Bearer {token}")).status_code == 200
 
@@ -170,7 +170,7 @@ async def test_signing_out_here_counts_in_other_processes_too(service: Service, 
     assert (await until(service, token, 401)).status_code == 401
 
 
-async def test_a_change_of_role_counts_within_seconds(service: Service, database: Database) -> None:
+async def test_a_change_of_role_takes_effect_within_seconds(service: Service, database: Database) -> None:
     token = service.context.users.new_token(service.admin)
     assert (await me(service, Authorization=f"Bearer {token}")).json()["user"]["role"] == "admin"
 
@@ -182,7 +182,7 @@ async def test_a_change_of_role_counts_within_seconds(service: Service, database
         await asyncio.sleep(0.05)
 
 
-async def test_a_deleted_user_is_out_within_seconds(service: Service, database: Database) -> None:
+async def test_a_deleted_user_is_refused_within_seconds(service: Service, database: Database) -> None:
     token = service.context.users.new_token(service.employee)
     assert (await me(service, Authorization=f"Bearer {token}")).status_code == 200
 
@@ -191,7 +191,7 @@ async def test_a_deleted_user_is_out_within_seconds(service: Service, database: 
     assert (await until(service, token, 401)).status_code == 401
 
 
-async def test_ended_tokens_are_forgotten_once_they_would_have_expired(service: Service, database: Database) -> None:
+async def test_ended_tokens_are_deleted_after_their_expiry(service: Service, database: Database) -> None:
     await database.execute(
         "insert into ended_tokens (id, expires_at) values ('old', :past)", {"past": datetime.now(UTC) - timedelta(seconds=1)}
     )
@@ -202,7 +202,7 @@ async def test_ended_tokens_are_forgotten_once_they_would_have_expired(service: 
     assert await database.fetch_val("select count(*) from ended_tokens") == 1
 
 
-async def test_guessing_is_stopped_and_told_when_it_may_go_on(service: Service) -> None:
+async def test_guessing_a_password_gets_429_with_retry_after(service: Service) -> None:
     guesses = [await login(service, password="wrong") for _ in range(FOR_ONE_EMAIL.amount)]
 
     stopped = await login(service)
@@ -213,13 +213,13 @@ async def test_guessing_is_stopped_and_told_when_it_may_go_on(service: Service) 
     assert (await login(service, "employee@example.com")).status_code == 200
 
 
-async def test_signing_in_again_and_again_is_no_guessing(service: Service) -> None:
+async def test_successful_sign_ins_are_not_limited(service: Service) -> None:
     answers = [(await login(service)).status_code for _ in range(FOR_ONE_EMAIL.amount + 1)]
 
     assert set(answers) == {200}
 
 
-async def test_tries_are_counted_over_all_processes(redis_url: str) -> None:
+async def test_failed_sign_ins_are_counted_over_all_processes(redis_url: str) -> None:
     one, other = SignInLimit(redis_url), SignInLimit(redis_url)
     email = f"{time.monotonic_ns()}@example.com"
     for _ in range(FOR_ONE_EMAIL.amount // 2):
@@ -232,7 +232,7 @@ async def test_tries_are_counted_over_all_processes(redis_url: str) -> None:
     assert refused.value.retry_after >= 1
 
 
-async def test_without_redis_signing_in_goes_on_and_each_process_counts_for_itself() -> None:
+async def test_without_redis_each_process_counts_sign_ins_alone() -> None:
     tries = SignInLimit("redis://127.0.0.1:1")
     for _ in range(FOR_ONE_EMAIL.amount):
         await tries.count("192.0.2.1", "a@example.com")
@@ -241,7 +241,7 @@ async def test_without_redis_signing_in_goes_on_and_each_process_counts_for_itse
         await tries.count("192.0.2.1", "a@example.com")
 
 
-async def test_a_change_asked_for_by_another_sites_page_is_refused(service: Service) -> None:
+async def test_a_change_sent_by_a_page_of_another_site_is_refused(service: Service) -> None:
     address = "/api/jobs/0190b1a0-0000-7000-8000-000000000000/cancel"
     cookie = {"Cookie": f"{COOKIE}={service.context.users.new_token(service.admin)}"}
     ours: list[dict[str, str]] = [
@@ -266,7 +266,7 @@ async def test_a_change_asked_for_by_another_sites_page_is_refused(service: Serv
         assert (await service.as_nobody.post(address, headers=cookie | headers)).status_code == 403
 
 
-async def test_in_production_the_cookie_travels_over_tls_alone(service: Service) -> None:
+async def test_the_cookie_is_secure_in_production(service: Service) -> None:
     context = service.context
     production = make_context(
         context.database, context.bus, context.store, app_env="production", database_url="postgresql://x/y",
@@ -290,7 +290,7 @@ async def test_in_production_the_cookie_travels_over_tls_alone(service: Service)
         ("EMPLOYEE@example.com", "admin", PASSWORD, "there is already a user with the email employee@example.com"),
     ],
 )
-async def test_a_user_that_cannot_be_is_refused_with_the_reason(
+async def test_an_invalid_new_user_is_refused_with_the_reason(
     database: Database, email: str, role: str, password: str, why: str
 ) -> None:
     await add_user(database, "employee@example.com", "employee", PASSWORD)
@@ -301,7 +301,7 @@ async def test_a_user_that_cannot_be_is_refused_with_the_reason(
     assert await database.fetch_val("select count(*) from users") == 1
 
 
-async def test_a_password_is_kept_as_argon2_alone(database: Database) -> None:
+async def test_a_password_is_stored_as_an_argon2_hash_only(database: Database) -> None:
     await add_user(database, "new@example.com", "employee", PASSWORD)
 
     kept = await database.fetch_one("select * from users")
@@ -310,7 +310,7 @@ async def test_a_password_is_kept_as_argon2_alone(database: Database) -> None:
     assert PASSWORD not in str(dict(kept))
 
 
-async def test_a_strange_token_does_not_disturb_those_that_are_asked_for_with_it(service: Service) -> None:
+async def test_a_malformed_token_does_not_affect_the_tokens_of_its_batch(service: Service) -> None:
     strange = signed({"sub": "admin", "jti": "x", "exp": 2**31})
     headers = [{"Authorization": f"Bearer {token}"} for token in (strange, service.context.users.new_token(service.admin))]
 

@@ -1,4 +1,4 @@
-"""Whatever a client sends, the answer is a problem that names the field, never a 500, and nothing is written."""
+"""Bad input gets a problem that names the field, never a 500, and nothing is written."""
 
 import asyncio
 import contextlib
@@ -42,7 +42,7 @@ def assert_problem(answer: httpx.Response, status: int, *paths: str) -> None:
 
 
 def blamed(answer: httpx.Response) -> tuple[int, str]:
-    """The status, and the one field that is to blame."""
+    """The status, and the fields that `errors` names."""
     assert answer.headers["content-type"] == "application/problem+json", answer.text
     return answer.status_code, " ".join(error["path"] for error in answer.json().get("errors", []))
 
@@ -74,7 +74,7 @@ def blamed(answer: httpx.Response) -> tuple[int, str]:
         ('{"a": "履歴 \\ud83d\\ude00"}'.encode(), 200, ""),
     ],
 )
-def test_json_that_would_break_further_in_is_refused_at_the_door(raw: bytes, status: int, path: str) -> None:
+def test_json_that_a_later_part_would_refuse_is_refused_first(raw: bytes, status: int, path: str) -> None:
     if status == 200:
         parse_json(raw)
         return
@@ -117,15 +117,15 @@ async def test_a_refusal_never_repeats_what_was_sent(service: Service) -> None:
     assert "hunter2" not in answer.text
 
 
-async def test_what_is_wrong_is_said_in_plain_words(service: Service) -> None:
+async def test_errors_are_told_in_plain_words(service: Service) -> None:
     too_long = await service.as_nobody.post("/api/auth/login", json={"email": "a@example.com", "password": "x" * 2_000})
     no_number = await service.as_admin.get("/api/jobs?limit=abc")
     no_room = await service.as_admin.post("/api/chatwork/messages/sync?roomId=abc")
 
     assert [answer.json()["errors"] for answer in (too_long, no_number, no_room)] == [
-        [{"path": "password", "detail": "value should have at most 1024 characters"}],
-        [{"path": "limit", "detail": "should be a valid integer"}],
-        [{"path": "roomId", "detail": "is not a Chatwork room id: a string of digits"}],
+        [{"path": "password", "detail": "must have at most 1024 characters"}],
+        [{"path": "limit", "detail": "must be a valid integer"}],
+        [{"path": "roomId", "detail": "must be a Chatwork room id: a string of digits"}],
     ]
 
 
@@ -150,7 +150,7 @@ async def test_a_body_over_the_limit_is_refused_without_a_declared_length(servic
     assert_problem(answer, 413, "body")
 
 
-async def test_a_client_that_leaves_in_the_middle_of_its_body_disturbs_nobody(service: Service) -> None:
+async def test_a_client_that_disconnects_within_its_body_affects_no_other(service: Service) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", service.port)
     writer.write(b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{")
     await writer.drain()
@@ -200,18 +200,18 @@ NO_IDS = (
 )
 
 
-async def test_an_address_with_something_else_than_a_uuid_is_refused(service: Service) -> None:
-    told = [blamed(await service.as_admin.get(f"/api/jobs/{id}")) for id in NO_IDS]
+async def test_a_path_with_an_invalid_uuid_is_refused(service: Service) -> None:
+    told = [blamed(await service.as_admin.get(f"/api/jobs/{text}")) for text in NO_IDS]
 
     assert told == [(400, "id")] * len(NO_IDS)
 
 
-async def test_an_address_that_is_not_there_is_a_problem_too(service: Service) -> None:
+async def test_an_unknown_path_gets_a_problem(service: Service) -> None:
     assert_problem(await service.as_admin.get("/api/nothing"), 404)
     assert_problem(await service.as_admin.get("/api/jobs/"), 404)
 
 
-async def test_a_method_that_an_address_does_not_know_is_told_which_it_knows(service: Service) -> None:
+async def test_an_unknown_method_gets_405_with_the_allowed_methods(service: Service) -> None:
     answer = await service.as_admin.put("/api/jobs", content=b"{}")
 
     assert_problem(answer, 405)
@@ -228,13 +228,11 @@ async def test_a_post_without_parameters_takes_an_empty_body_and_nothing_else(se
     assert (await service.as_admin.post(address, json={})).status_code == 200
 
 
-async def test_an_unexpected_error_tells_the_client_nothing_of_the_inside(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_unexpected_error_shows_no_internals(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     async def break_down(*_: Any) -> None:
         raise RuntimeError("a secret of the inside")
 
-    # There is no way to break the database's answer from outside, so the part that reads it is taken away.
+    # A test cannot break the database's answer from outside, so it replaces the object that reads it.
     monkeypatch.setattr(type(service.context.jobs), "get", break_down)
     answer = await service.as_admin.get("/api/jobs/0190b1a0-0000-7000-8000-000000000000", headers={"X-Request-Id": "r1"})
 
@@ -243,7 +241,7 @@ async def test_an_unexpected_error_tells_the_client_nothing_of_the_inside(
     assert answer.headers["x-request-id"] == "r1"
 
 
-async def test_a_sane_request_id_is_kept_and_a_strange_one_replaced(service: Service) -> None:
+async def test_a_valid_request_id_is_kept_and_an_invalid_one_is_replaced(service: Service) -> None:
     for given in ("two words", "x" * 129, "<script>", "履歴"):
         answer = await service.as_nobody.get("/healthz", headers=[(b"X-Request-Id", given.encode())])
 
@@ -251,7 +249,7 @@ async def test_a_sane_request_id_is_kept_and_a_strange_one_replaced(service: Ser
     assert (await service.as_nobody.get("/healthz", headers={"X-Request-Id": "r-1"})).headers["x-request-id"] == "r-1"
 
 
-async def test_a_database_that_is_away_is_a_503_that_says_when_to_come_again(service: Service, database_url: str) -> None:
+async def test_a_missing_database_is_a_503_with_retry_after(service: Service, database_url: str) -> None:
     async with Gate.to(database_url) as gate:
         database = Database(gate.url)
         await database.connect()
@@ -273,7 +271,7 @@ async def test_a_database_that_is_away_is_a_503_that_says_when_to_come_again(ser
 
 
 class Gate:
-    """A way to the database over TCP that can be closed."""
+    """A TCP proxy before the database, which can be closed."""
 
     def __init__(self, url: str) -> None:
         self._to = urlsplit(url)

@@ -1,4 +1,4 @@
-"""A history that somebody has broken stops nobody: it is shown up to its break, and all other jobs are as they were."""
+"""A broken history is shown up to its break, and affects no other job."""
 
 import json
 from collections.abc import AsyncIterator
@@ -54,7 +54,7 @@ FIRST = {"it begins at 2", "a time that is none"}
 
 
 async def broken(store: Store, superuser: Connection, what: str, **more: Any) -> Job:
-    """A job that has completed at seq 5, with such a break in its history."""
+    """A job that completed at seq 5, with this break in its history."""
     job = await store.create(new(payload={"key": "broken"}, unique_key="broken", **more), actor="user:x")
     for step in (starting(), reporting({"n": 1}), reporting({"n": 2}), completing({"n": 3})):
         job = await store.append(job, step, actor="worker:w1")
@@ -73,7 +73,7 @@ async def tampering(superuser: Connection) -> AsyncIterator[None]:
 # The command line -------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_replay_prints_all_up_to_the_break_and_names_it(
+async def test_a_replay_prints_the_events_before_the_break_and_names_the_break(
     store: Store, database: Database, superuser: Connection, tmp_path: Path
 ) -> None:
     job = await broken(store, superuser, "a middle event is gone")
@@ -95,7 +95,7 @@ async def test_a_replay_prints_all_up_to_the_break_and_names_it(
     assert text.stderr == as_json.stderr == b""
 
 
-async def test_a_rebuild_names_the_jobs_and_the_option_and_goes_on_with_it(
+async def test_a_rebuild_stops_at_broken_jobs_and_names_the_option_to_skip_them(
     jobs: dict[str, Job], store: Store, database: Database, superuser: Connection, tmp_path: Path
 ) -> None:
     job = await broken(store, superuser, "a kind is unknown")
@@ -146,7 +146,7 @@ async def test_a_broken_job_without_a_row_stays_without_one(
     assert (rebuilt.jobs, list(rebuilt.broken)) == (6, [job.id])
 
 
-async def test_of_active_jobs_whose_rule_has_changed_the_older_one_has_the_key(
+async def test_the_older_of_two_active_jobs_keeps_the_key_after_a_rule_change(
     store: Store, database: Database, superuser: Connection
 ) -> None:
     older, younger, youngest = [await store.create(new(payload={"n": n}), actor="user:x") for n in range(3)]
@@ -175,7 +175,7 @@ async def test_the_command_names_the_jobs_that_lost_their_key(
     assert await superuser.fetchval("select id from jobs where unique_key = 'chatwork_rooms_sync'") == older.id
 
 
-async def test_the_older_one_has_the_key_in_whatever_order_they_are_folded(
+async def test_the_older_job_keeps_the_key_in_any_order_of_folding(
     store: Store, database: Database, superuser: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("projections.rebuild.BATCH", 1)
@@ -189,7 +189,7 @@ async def test_the_older_one_has_the_key_in_whatever_order_they_are_folded(
     assert await superuser.fetchval("select id from jobs where unique_key = 'one'") == made[2].id
 
 
-async def test_the_key_of_the_log_counts_whatever_the_rule_says_now(
+async def test_the_key_in_the_log_wins_over_the_present_rule(
     jobs: dict[str, Job], store: Store, database: Database, superuser: Connection
 ) -> None:
     before = await whole_view(superuser)
@@ -200,9 +200,7 @@ async def test_the_key_of_the_log_counts_whatever_the_rule_says_now(
     assert await whole_view(superuser) == before
 
 
-async def test_a_type_that_nobody_knows_any_more_is_rebuilt_and_verified(
-    store: Store, database: Database, tmp_path: Path
-) -> None:
+async def test_jobs_of_an_unregistered_type_are_rebuilt_and_verified(store: Store, database: Database, tmp_path: Path) -> None:
     await store.create(new("long gone"), actor="user:x")
 
     rebuilt = await run(in_pipe, environment(database, tmp_path), "projections", "rebuild")
@@ -219,7 +217,7 @@ async def statuses(client: httpx.AsyncClient, job: Job, *queries: str) -> list[i
 
 
 @pytest.mark.parametrize("what", BREAKS)
-async def test_no_read_of_a_broken_history_is_an_error_of_ours(
+async def test_reading_a_broken_history_is_never_a_500(
     service: Service, superuser: Connection, database: Database, what: str
 ) -> None:
     job = await broken(service.context.store, superuser, what, user_id=service.employee.id)
@@ -231,7 +229,7 @@ async def test_no_read_of_a_broken_history_is_an_error_of_ours(
 
         assert first == (409 if what in FIRST else 200)
         assert second == (409 if what in FIRST | {"the second event is gone"} else 200)
-        third = 200 if what == "two ends" else 409  # the second end breaks it
+        third = 200 if what == "two ends" else 409  # The second end is the break.
         assert (rest, now, beyond, view) == ([third, 409, 409], 409, 404, 200)
     problem = (await service.as_admin.get(f"/api/jobs/{job.id}?seq=5")).json()
     assert problem["title"] == "Conflict"
@@ -263,7 +261,7 @@ async def test_the_events_of_a_broken_history_are_listed_as_they_are(
     assert len(await changes(database, after=0, until=100)) >= len(stored) - 2
 
 
-async def test_who_may_see_no_stack_sees_none_in_what_cannot_be_read(service: Service, superuser: Connection) -> None:
+async def test_an_employee_sees_no_stack_in_unreadable_events(service: Service, superuser: Connection) -> None:
     job = await broken(service.context.store, superuser, "a kind is unknown", user_id=service.employee.id)
     async with tampering(superuser):
         await superuser.execute("""update job_events set data = '{"error": {"stack": "secret"}}' where seq = 3""")
@@ -275,7 +273,7 @@ async def test_who_may_see_no_stack_sees_none_in_what_cannot_be_read(service: Se
     assert as_employee.json()["events"][2]["data"] == {"unreadable": None}
 
 
-async def test_a_history_whose_end_is_gone_says_so_and_its_stream_ends(service: Service, superuser: Connection) -> None:
+async def test_a_history_without_its_end_is_reported_and_its_stream_ends(service: Service, superuser: Connection) -> None:
     job = await broken(service.context.store, superuser, "a middle event is gone", user_id=service.employee.id)
     async with tampering(superuser):
         await superuser.execute("delete from job_events where job_id = $1 and seq > 2", job.id)
@@ -302,9 +300,7 @@ async def test_a_row_without_events_and_events_without_a_row(service: Service, s
 
 
 @pytest.mark.parametrize("change", ["error = '[]'", r"""result = '"\ud800"'""", "error = '{\"x\": 1}'"])
-async def test_a_row_of_the_view_that_cannot_be_read_is_no_error_of_ours(
-    service: Service, superuser: Connection, change: str
-) -> None:
+async def test_an_unreadable_row_of_the_view_is_never_a_500(service: Service, superuser: Connection, change: str) -> None:
     job = await service.job_of(service.employee)
     await superuser.execute(f"update jobs set {change}")
 
@@ -323,7 +319,7 @@ async def test_a_change_of_a_job_whose_view_lags_behind_its_log_is_refused(servi
     assert "VIEW_DRIFT" in refused.json()["detail"]
 
 
-async def test_watchers_of_all_jobs_outlive_a_broken_history(
+async def test_a_broken_history_does_not_stop_the_other_streams(
     service: Service, store: Store, superuser: Connection, database: Database
 ) -> None:
     seen: list[str] = []

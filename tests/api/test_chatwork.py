@@ -1,4 +1,4 @@
-"""Chatwork over HTTP: queueing the syncs, with keys and without, and looking at what they found."""
+"""The Chatwork endpoints: queue syncs with and without keys, read what they found."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,7 @@ ROOMS_SYNC, MESSAGES_SYNC = "/api/chatwork/rooms/sync", "/api/chatwork/messages/
 SENT_AT = datetime(2026, 11, 23, 9, tzinfo=UTC)
 
 
-async def test_a_sync_is_queued_for_who_asked(service: Service) -> None:
+async def test_a_sync_belongs_to_the_admin_who_queued_it(service: Service) -> None:
     answer = await service.as_admin.post(f"{MESSAGES_SYNC}?roomId=7&roomLimit=3", headers={"X-Request-Id": "r-1"})
 
     assert answer.status_code == 202
@@ -35,7 +35,7 @@ async def test_a_sync_is_queued_for_who_asked(service: Service) -> None:
     assert await service.context.database.fetch_val("select request_id from job_events") == "r-1"
 
 
-async def test_only_an_admin_touches_chatwork(service: Service) -> None:
+async def test_only_admins_may_use_the_chatwork_endpoints(service: Service) -> None:
     room = "/api/chatwork/rooms/0190b1a0-0000-7000-8000-000000000000"
     refused = [
         await service.as_employee.post(ROOMS_SYNC),
@@ -49,7 +49,7 @@ async def test_only_an_admin_touches_chatwork(service: Service) -> None:
     assert await jobs(service) == 0
 
 
-async def test_without_a_token_there_is_no_sync(service: Service) -> None:
+async def test_a_sync_without_a_chatwork_token_gets_400(service: Service) -> None:
     context = make_context(service.context.database, service.context.bus, service.context.store)
 
     async with serving(context) as url, httpx.AsyncClient(base_url=url, headers=service.as_admin.headers) as client:
@@ -72,7 +72,7 @@ async def test_a_sync_that_is_active_is_shared(service: Service) -> None:
     assert await jobs(service) == 1
 
 
-async def test_other_payloads_run_side_by_side(service: Service) -> None:
+async def test_syncs_with_different_payloads_are_different_jobs(service: Service) -> None:
     ids = {
         (await service.as_admin.post(f"{MESSAGES_SYNC}{query}")).json()["jobId"]
         for query in ("", "?roomId=7", "?roomId=8", "?roomLimit=7", "?roomId=7")
@@ -81,7 +81,7 @@ async def test_other_payloads_run_side_by_side(service: Service) -> None:
     assert len(ids) == 4
 
 
-async def test_a_repeated_request_with_a_key_is_one_job_for_ever(service: Service) -> None:
+async def test_a_repeated_key_gives_the_first_job_even_after_its_end(service: Service) -> None:
     key = [(b"Idempotency-Key", "同期-1".encode())]
     first = (await service.as_admin.post(ROOMS_SYNC, headers=key)).json()["jobId"]
     job = await service.context.jobs.get(first)
@@ -123,7 +123,7 @@ async def test_a_key_with_another_request_is_refused_and_nothing_is_written(serv
     assert await jobs(service) == 1
 
 
-async def test_a_key_that_was_given_to_a_shared_job_stays_with_it(service: Service) -> None:
+async def test_a_key_of_a_shared_job_stays_with_that_job(service: Service) -> None:
     key = {"Idempotency-Key": "k"}
     active = (await service.as_admin.post(ROOMS_SYNC)).json()["jobId"]
     shared = (await service.as_admin.post(ROOMS_SYNC, headers=key)).json()["jobId"]
@@ -167,16 +167,16 @@ async def test_a_bad_key_or_a_bad_query_is_refused_by_name(service: Service) -> 
     assert await jobs(service) == 0
 
 
-async def test_rooms_are_listed_and_taken_out_of_the_sync(service: Service) -> None:
-    id = await room(service.context.database, "7", "営業")
+async def test_rooms_are_listed_and_their_sync_is_switched_off(service: Service) -> None:
+    stored_id = await room(service.context.database, "7", "営業")
 
-    changed = await service.as_admin.patch(f"/api/chatwork/rooms/{id}", json={"isActive": False})
+    changed = await service.as_admin.patch(f"/api/chatwork/rooms/{stored_id}", json={"isActive": False})
     listed = await service.as_admin.get("/api/chatwork/rooms")
 
     assert changed.status_code == 200
     assert listed.json() == {"rooms": [changed.json()["room"]]}
     assert changed.json()["room"] == {
-        "id": id,
+        "id": stored_id,
         "roomId": "7",
         "name": "営業",
         "description": None,
@@ -192,24 +192,24 @@ async def test_rooms_are_listed_and_taken_out_of_the_sync(service: Service) -> N
     }
 
 
-async def test_a_room_is_changed_by_a_true_boolean_alone(service: Service) -> None:
-    id = await room(service.context.database, "7", "営業")
+async def test_is_active_must_be_a_boolean(service: Service) -> None:
+    stored_id = await room(service.context.database, "7", "営業")
 
     for body in ({"isActive": "no"}, {"isActive": 0}, {"isActive": None}, {}, {"isActive": True, "name": "x"}):
-        assert (await service.as_admin.patch(f"/api/chatwork/rooms/{id}", json=body)).status_code == 422
+        assert (await service.as_admin.patch(f"/api/chatwork/rooms/{stored_id}", json=body)).status_code == 422
     unknown = "0190b1a0-0000-7000-8000-000000000000"
     assert (await service.as_admin.patch(f"/api/chatwork/rooms/{unknown}", json={"isActive": True})).status_code == 404
 
 
 async def test_messages_come_in_pages_newest_first(service: Service) -> None:
-    id = await room(service.context.database, "7", "営業")
+    stored_id = await room(service.context.database, "7", "営業")
     for number in range(5):
         await message(service.context.database, "7", str(number), SENT_AT + timedelta(minutes=number))
 
     seen: list[dict[str, Any]] = []
     cursor = ""
     for _ in range(3):
-        page = (await service.as_admin.get(f"/api/chatwork/rooms/{id}/messages?limit=2{cursor}")).json()
+        page = (await service.as_admin.get(f"/api/chatwork/rooms/{stored_id}/messages?limit=2{cursor}")).json()
         seen += page["messages"]
         cursor = f"&cursor={page['nextCursor']}"
 
@@ -218,7 +218,7 @@ async def test_messages_come_in_pages_newest_first(service: Service) -> None:
     assert seen[4] == {
         "messageId": "0", "sender": "田中", "body": "お疲れ様です", "sentAt": "2026-11-23T09:00:00.000000Z", "companyId": None,
     }  # fmt: skip
-    bad = await service.as_admin.get(f"/api/chatwork/rooms/{id}/messages?cursor=x")
+    bad = await service.as_admin.get(f"/api/chatwork/rooms/{stored_id}/messages?cursor=x")
     assert (bad.status_code, bad.json()["errors"][0]["path"]) == (400, "cursor")
 
 
@@ -227,7 +227,7 @@ async def jobs(service: Service) -> int:
 
 
 async def room(database: Database, room_id: str, name: str) -> str:
-    """A room as a sync would have found it: its id."""
+    """Stores a room as a sync would, and returns its id."""
     query = "insert into chatwork_rooms (room_id, name, is_active) values (:room_id, :name, true) returning id"
     return str(await database.fetch_val(query, {"room_id": room_id, "name": name}))
 
@@ -240,18 +240,18 @@ async def message(database: Database, room_id: str, message_id: str, sent_at: da
     await database.execute(query, {"room_id": room_id, "message_id": message_id, "sent_at": sent_at})
 
 
-async def test_what_could_not_be_read_is_an_error_until_it_was_seen(service: Service) -> None:
+async def test_unreadable_messages_are_an_error_until_a_person_confirms_it(service: Service) -> None:
     database = service.context.database
-    id = await room(database, "7", "営業")
+    stored_id = await room(database, "7", "営業")
     await store_unreadable(database, {"7": [Unreadable("message 42", "`body` is missing")]})
     told = (await service.as_admin.get("/api/chatwork/rooms")).json()["rooms"][0]
-    address = f"/api/chatwork/rooms/{id}/error/seen"
+    address = f"/api/chatwork/rooms/{stored_id}/error/seen"
 
     refused = [
         await service.as_employee.post(address, json={"lastErrorAt": told["lastErrorAt"]}),
         await service.as_admin.post(address, json={"lastErrorAt": "now"}),
         await service.as_admin.post(address, json={}),
-        await service.as_admin.post(address.replace(id, str(uuid4())), json={"lastErrorAt": told["lastErrorAt"]}),
+        await service.as_admin.post(address.replace(stored_id, str(uuid4())), json={"lastErrorAt": told["lastErrorAt"]}),
     ]
     earlier = await service.as_admin.post(address, json={"lastErrorAt": "2020-01-01T00:00:00Z"})
     seen = await service.as_admin.post(address, json={"lastErrorAt": told["lastErrorAt"]})
@@ -263,9 +263,9 @@ async def test_what_could_not_be_read_is_an_error_until_it_was_seen(service: Ser
     assert seen.json()["room"] == told | {"errorNeedsReview": False, "lastErrorAt": None, "lastErrorMessage": None}
 
 
-async def test_a_rooms_gaps_are_told_newest_first(service: Service) -> None:
+async def test_the_gaps_of_a_room_are_listed_newest_first(service: Service) -> None:
     database = service.context.database
-    id = await room(database, "7", "営業")
+    stored_id = await room(database, "7", "営業")
     await database.execute(
         """
         insert into chatwork_gaps (room_id, after_message_id, before_message_id, reason, after_at, before_at, found_at)
@@ -275,7 +275,7 @@ async def test_a_rooms_gaps_are_told_newest_first(service: Service) -> None:
     )
 
     listed = (await service.as_admin.get("/api/chatwork/rooms")).json()["rooms"][0]["gaps"]
-    patched = (await service.as_admin.patch(f"/api/chatwork/rooms/{id}", json={"isActive": True})).json()["room"]["gaps"]
+    patched = (await service.as_admin.patch(f"/api/chatwork/rooms/{stored_id}", json={"isActive": True})).json()["room"]["gaps"]
 
     assert listed == patched == [
         {"afterMessageId": "9", "beforeMessageId": "1000", "reason": "over_100",
@@ -285,12 +285,12 @@ async def test_a_rooms_gaps_are_told_newest_first(service: Service) -> None:
     ]  # fmt: skip
 
 
-async def test_a_message_of_nobody_has_no_sender(service: Service) -> None:
+async def test_a_message_without_a_sender_has_sender_null(service: Service) -> None:
     database = service.context.database
-    id = await room(database, "7", "営業")
+    stored_id = await room(database, "7", "営業")
     await message(database, "7", "4", SENT_AT)
     await database.execute("update chatwork_messages set sender = null")
 
-    page = await service.as_admin.get(f"/api/chatwork/rooms/{id}/messages")
+    page = await service.as_admin.get(f"/api/chatwork/rooms/{stored_id}/messages")
 
     assert [each["sender"] for each in page.json()["messages"]] == [None]

@@ -1,5 +1,4 @@
-"""What comes over a connection and is no request, or too large, or too slow: refused by a problem with an id, and at no cost to
-others."""
+"""Connections with malformed, too large or too slow requests."""
 
 import asyncio
 import json
@@ -22,7 +21,10 @@ HEALTH = b"GET /healthz HTTP/1.1\r\nhost: a\r\n"
 
 
 async def sent(service: Service, *parts: bytes, end: bool = True) -> bytes:
-    """What the server says to these bytes until it closes the connection; `end` sends a second request that asks for that."""
+    """All that the server sends until it closes the connection.
+
+    With `end`, a second request asks it to close.
+    """
     reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
     try:
         for part in parts:
@@ -36,7 +38,7 @@ async def sent(service: Service, *parts: bytes, end: bool = True) -> bytes:
 
 
 def problem_in(answer: bytes) -> dict[str, Any]:
-    """The only answer, which must be a problem with an id on a connection that ends."""
+    """The problem of the only response, which must have a request id and close the connection."""
     head, _, body = answer.partition(b"\r\n\r\n")
     first, *lines = head.decode().split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines)
@@ -62,7 +64,7 @@ def problem_in(answer: bytes) -> dict[str, Any]:
         HEALTH + b"x: a\x00b\r\n\r\n",
     ],
 )
-async def test_what_is_no_request_is_refused_by_a_problem_with_an_id(service: Service, request_: bytes) -> None:
+async def test_malformed_bytes_get_a_problem_with_a_request_id(service: Service, request_: bytes) -> None:
     with capture_logs() as logs:
         problem = problem_in(await sent(service, request_, end=False))
 
@@ -70,7 +72,7 @@ async def test_what_is_no_request_is_refused_by_a_problem_with_an_id(service: Se
     assert [line["event"] for line in logs] == ["request refused"]
 
 
-async def test_an_address_that_is_too_long_is_refused_and_a_long_one_is_not(service: Service) -> None:
+async def test_only_a_target_over_the_limit_is_refused(service: Service) -> None:
     assert problem_in(await sent(service, b"GET /%s HTTP/1.1\r\nhost: a\r\n\r\n" % (b"a" * 17_000), end=False))["status"] == 414
     assert problem_in(await sent(service, b"GET /%s HTTP/1.1\r\nhost: a\r\n\r\n" % (b"a" * 66_000), end=False))["status"] == 414
 
@@ -81,13 +83,13 @@ async def test_an_address_that_is_too_long_is_refused_and_a_long_one_is_not(serv
 
 
 @pytest.mark.parametrize("grows", [b"x: " + b"a" * 50_000, b"x: a\r\n" * 8_000, b"%s: " + b"a" * 50_000])
-async def test_a_head_without_end_is_refused_before_it_is_large(service: Service, grows: bytes) -> None:
+async def test_an_endless_head_is_refused_at_the_limit(service: Service, grows: bytes) -> None:
     answer = await sent(service, HEALTH, *[grows] * 2, end=False)
 
     assert problem_in(answer)["status"] == 431
 
 
-async def test_a_trailer_without_end_is_refused(service: Service) -> None:
+async def test_an_endless_trailer_is_refused(service: Service) -> None:
     login = b"POST /api/auth/login HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ncontent-type: application/json\r\n\r\n"
 
     answer = await sent(service, login, b"2\r\n{}\r\n0\r\n", b"x: a\r\n" * 100_000, end=False)
@@ -95,7 +97,7 @@ async def test_a_trailer_without_end_is_refused(service: Service) -> None:
     assert problem_in(answer)["status"] == 431
 
 
-async def test_a_large_body_and_many_small_requests_on_a_connection_are_no_large_head(service: Service) -> None:
+async def test_bodies_and_earlier_requests_do_not_count_for_the_limit_of_a_head(service: Service) -> None:
     body = b"a" * 900_000
     large = b"GET /healthz HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % len(body)
 
@@ -104,16 +106,14 @@ async def test_a_large_body_and_many_small_requests_on_a_connection_are_no_large
     assert answer.count(b"HTTP/1.1 200 ") == 202
 
 
-async def test_a_connection_on_which_no_head_comes_to_its_end_is_closed(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_connection_without_a_whole_head_is_closed_in_time(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_protocol, "HEAD_WITHIN", 0.2)
 
     assert await sent(service, b"", end=False) == b""
     assert problem_in(await sent(service, HEALTH, end=False))["status"] == 408
 
 
-async def test_a_connection_is_kept_between_requests_and_not_in_the_middle_of_one(
+async def test_a_connection_may_idle_between_requests_but_not_within_one(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_protocol, "HEAD_WITHIN", 0.05)
@@ -131,7 +131,7 @@ async def test_a_connection_is_kept_between_requests_and_not_in_the_middle_of_on
 
 
 class Wire(asyncio.Transport):
-    """What is written, piece by piece."""
+    """A transport that keeps each write."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -165,8 +165,10 @@ End = Callable[[], None]
 
 
 async def written_by(app: Callable[[Send, End], Awaitable[None]]) -> list[bytes]:
-    """The writes by which an answer leaves, up to a turn of the loop after `app` has ended. `end` is what the loop does when the
-    client says no more."""
+    """The writes of a response, up to one turn of the loop after `app` has ended.
+
+    `end` does what the loop does when the client ends its side of the connection.
+    """
     ended = asyncio.Event()
 
     def end() -> None:
@@ -187,7 +189,7 @@ async def written_by(app: Callable[[Send, End], Awaitable[None]]) -> list[bytes]
     return wire.written
 
 
-async def test_an_answer_is_one_write() -> None:
+async def test_head_and_body_of_a_response_are_one_write() -> None:
     async def app(send: Send, end: End) -> None:
         await send(HEAD_OF_FIVE)
         await send(FIVE)
@@ -198,7 +200,7 @@ async def test_an_answer_is_one_write() -> None:
     assert written.endswith(b"\r\n\r\nhello")
 
 
-async def test_a_head_does_not_wait_for_a_body_that_comes_later() -> None:
+async def test_a_head_does_not_wait_for_a_late_body() -> None:
     async def app(send: Send, end: End) -> None:
         await send(HEAD_OF_FIVE)
         await asyncio.sleep(0.01)
@@ -210,7 +212,7 @@ async def test_a_head_does_not_wait_for_a_body_that_comes_later() -> None:
     assert body == b"hello"
 
 
-async def test_a_head_is_written_before_the_connection_ends_behind_it() -> None:
+async def test_a_head_is_written_before_the_connection_ends() -> None:
     async def app(send: Send, end: End) -> None:
         await send(HEAD_OF_FIVE)
         end()
@@ -220,18 +222,18 @@ async def test_a_head_is_written_before_the_connection_ends_behind_it() -> None:
     assert head.endswith(b"\r\n\r\n")
 
 
-async def test_what_is_written_is_written_before_the_end() -> None:
+async def test_a_pending_piece_is_written_before_the_transport_closes() -> None:
     wire = Wire()
     answer = HeadWithBody(wire, asyncio.get_running_loop())
     answer.write(b"a")
     answer.close()
     assert (wire.written, wire.gone) == ([b"a"], True)
 
-    answer.write(b"b")  # to a connection that still sends what it has
+    answer.write(b"b")  # The transport still sends its buffer.
     assert wire.written == [b"a", b"b"]
 
 
-async def test_what_waits_for_more_is_not_written_to_a_connection_that_is_gone() -> None:
+async def test_a_pending_piece_is_not_written_to_a_closed_connection() -> None:
     wire = Wire()
     answer = HeadWithBody(wire, asyncio.get_running_loop())
     answer.write(b"a")

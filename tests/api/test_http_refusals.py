@@ -1,4 +1,4 @@
-"""Requests that a client must not send so: each is answered with a problem that has an id, and the connection ends."""
+"""Requests that HTTP forbids: each gets a problem, and the connection ends."""
 
 import asyncio
 import contextlib
@@ -38,7 +38,7 @@ BAD_HOSTS = (
 )
 
 
-async def test_a_request_names_one_host(service: Service) -> None:
+async def test_a_request_must_have_one_valid_host(service: Service) -> None:
     problems = {head: problem_in(await sent(service, head + b"\r\n", end=False)) for head in BAD_HOSTS}
 
     told = {head: (problem["status"], problem["detail"]) for head, problem in problems.items()}
@@ -56,7 +56,7 @@ GOOD_HOSTS = (
 )
 
 
-async def test_a_host_as_it_should_be_is_answered(service: Service) -> None:
+async def test_valid_hosts_are_answered(service: Service) -> None:
     answers = {head: await sent(service, head + b"connection: close\r\n\r\n", end=False) for head in GOOD_HOSTS}
 
     assert {head: answer[:13] for head, answer in answers.items()} == dict.fromkeys(GOOD_HOSTS, b"HTTP/1.1 200 ")
@@ -98,7 +98,7 @@ REFUSED = {
 }
 
 
-async def test_what_no_client_may_send_is_answered_and_then_the_connection_ends(service: Service) -> None:
+async def test_a_malformed_request_gets_a_problem_and_the_connection_ends(service: Service) -> None:
     told = {request: problem_in(await sent(service, request, end=False))["status"] for request in REFUSED}
 
     assert told == REFUSED
@@ -113,7 +113,7 @@ RESEMBLING = (
 )  # fmt: skip
 
 
-async def test_an_address_that_only_resembles_another_is_not_that_one(service: Service) -> None:
+async def test_a_similar_path_does_not_reach_the_endpoint(service: Service) -> None:
     rest = f"HTTP/1.1\r\nhost: a\r\nconnection: close\r\nauthorization: Bearer {service.context.users.new_token(service.admin)}"
 
     answers = {target: await sent(service, f"GET {target} {rest}\r\n\r\n".encode(), end=False) for target in RESEMBLING}
@@ -123,19 +123,19 @@ async def test_an_address_that_only_resembles_another_is_not_that_one(service: S
         assert problem["status"] in (400, 404), (target, problem)
 
 
-async def test_a_bad_request_behind_good_ones_is_refused_after_their_answers(service: Service) -> None:
+async def test_a_bad_request_after_good_ones_is_refused_after_their_responses(service: Service) -> None:
     answer = await sent(service, (HEALTH + b"\r\n") * 3 + b"NONSENSE\r\n\r\n" + HEALTH + b"\r\n", end=False)
 
     assert [part[:3] for part in answer.split(b"HTTP/1.1 ")[1:]] == [b"200", b"200", b"200", b"400"]
 
 
-async def test_bad_chunks_behind_a_good_request_are_refused_after_its_answer(service: Service) -> None:
+async def test_bad_chunks_after_a_good_request_are_refused_after_its_response(service: Service) -> None:
     answer = await sent(service, HEALTH + b"\r\n" + LOGIN + CHUNKED + b"zz\r\n", end=False)
 
     assert [part[:3] for part in answer.split(b"HTTP/1.1 ")[1:]] == [b"200", b"400"]
 
 
-async def test_a_wish_for_another_protocol_is_passed_over_and_the_connection_goes_on(service: Service) -> None:
+async def test_an_offer_to_upgrade_is_ignored_and_the_connection_stays_open(service: Service) -> None:
     wish = HEALTH + b"connection: upgrade\r\nupgrade: h2c\r\n\r\n"
 
     assert (await sent(service, wish, wish)).count(b"HTTP/1.1 200 ") == 3
@@ -151,7 +151,7 @@ SLOW = [
 
 
 @pytest.mark.parametrize("head", SLOW)
-async def test_a_body_that_trickles_to_somebody_who_has_answered_is_cut_off(
+async def test_a_slow_body_is_cut_off_even_after_the_response(
     service: Service, monkeypatch: pytest.MonkeyPatch, head: bytes
 ) -> None:
     monkeypatch.setattr(http_protocol, "BODY_WITHIN", 0.3)
@@ -168,9 +168,7 @@ async def test_a_body_that_trickles_to_somebody_who_has_answered_is_cut_off(
     writer.close()
 
 
-async def test_a_body_that_trickles_to_sign_in_is_refused_after_its_time(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_slow_body_of_a_sign_in_gets_408(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_protocol, "BODY_WITHIN", 0.3)
     monkeypatch.setattr(http_protocol, "LINGERS", 0.1)
     reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
@@ -186,7 +184,7 @@ async def test_a_body_that_trickles_to_sign_in_is_refused_after_its_time(
 
 
 async def _trickle(writer: asyncio.StreamWriter) -> None:
-    """Until the other side has had enough."""
+    """Sends a small chunk every 20 ms until the server closes the connection."""
     with contextlib.suppress(ConnectionError):
         while True:
             writer.write(b"1\r\n \r\n")
@@ -194,7 +192,7 @@ async def _trickle(writer: asyncio.StreamWriter) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_a_refusal_arrives_though_the_client_goes_on_sending(service: Service) -> None:
+async def test_a_refusal_arrives_while_the_client_is_still_sending(service: Service) -> None:
     head = LOGIN + b"content-length: 50000000\r\n\r\n"
 
     answer = await sent(service, head, *[b"x" * 100_000] * 20, end=False)
@@ -203,8 +201,8 @@ async def test_a_refusal_arrives_though_the_client_goes_on_sending(service: Serv
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["status"] == 413
 
 
-async def test_a_body_waits_as_long_as_we_do_not_read_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second request's body does not come while the first is answered, because nobody reads the connection."""
+async def test_the_time_limit_of_a_body_stops_while_the_connection_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second request's body cannot arrive during the first: the connection is not read."""
     monkeypatch.setattr(http_protocol, "BODY_WITHIN", 0.05)
     first_may_end, both_served, served = asyncio.Event(), asyncio.Event(), []
 

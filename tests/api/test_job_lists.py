@@ -1,4 +1,4 @@
-"""The lists of jobs as the page needs them: some by id, an owner's, how many in each status, a history to keep."""
+"""Lists of jobs for the page: by id, by owner, counts by status, NDJSON downloads."""
 
 import asyncio
 from datetime import timedelta
@@ -40,7 +40,7 @@ async def ids(client: Any, query: str) -> list[str]:
     return [job["id"] for job in (await client.get(f"/api/jobs?{query}")).json()["jobs"]]
 
 
-async def test_some_jobs_are_got_by_their_ids_newest_first_as_far_as_they_may_be_seen(service: Service) -> None:
+async def test_jobs_by_id_are_those_that_the_caller_may_see_newest_first(service: Service) -> None:
     mine, theirs, system, mine_too = [
         await service.job_of(user) for user in (service.employee, service.admin, None, service.employee)
     ]
@@ -51,14 +51,14 @@ async def test_some_jobs_are_got_by_their_ids_newest_first_as_far_as_they_may_be
     assert await ids(service.as_other, wanted) == []
 
 
-async def test_ids_show_no_stack_to_an_employee(service: Service) -> None:
+async def test_jobs_by_id_show_no_stack_to_an_employee(service: Service) -> None:
     job = await service.run(await service.job_of(service.employee), started, failed)
 
     assert "Traceback" in (await service.as_admin.get(f"/api/jobs?ids={job.id}")).text
     assert "Traceback" not in (await service.as_employee.get(f"/api/jobs?ids={job.id}")).text
 
 
-async def test_an_admin_narrows_the_list_to_an_owner(service: Service) -> None:
+async def test_an_admin_filters_the_list_by_owner(service: Service) -> None:
     mine, _, mine_too = [await service.job_of(user) for user in (service.employee, service.admin, service.employee)]
     await service.run(mine, started)
 
@@ -67,7 +67,7 @@ async def test_an_admin_narrows_the_list_to_an_owner(service: Service) -> None:
     assert await ids(service.as_admin, f"userId={NO_JOB}") == []
 
 
-async def test_only_an_admin_chooses_an_owner(service: Service) -> None:
+async def test_only_an_admin_may_filter_by_owner(service: Service) -> None:
     for address in ("/api/jobs", "/api/jobs/counts"):
         for owner in (service.admin, service.employee):
             assert (await service.as_employee.get(f"{address}?userId={owner.id}")).status_code == 403
@@ -87,7 +87,7 @@ async def test_bad_ids_are_refused_by_name(service: Service) -> None:
     assert blamed(await service.as_admin.get("/api/jobs/counts?status=queued")) == (422, "status")
 
 
-async def test_counts_are_of_what_the_caller_may_see(service: Service) -> None:
+async def test_counts_are_of_the_jobs_that_the_caller_may_see(service: Service) -> None:
     steps: list[tuple[Any, ...]] = [(), (), (started,), (started, completed), (started, failed), (canceled,), (canceled,)]
     for done in steps:
         await service.run(await service.job_of(service.employee), *done)
@@ -115,12 +115,12 @@ async def test_counts_keep_to_the_time_range(service: Service) -> None:
     assert second.created_at > first.created_at
 
 
-async def test_each_status_is_counted_up_to_the_most(view: JobsView, jobs: list[Job]) -> None:
+async def test_each_status_is_counted_up_to_the_limit(view: JobsView, jobs: list[Job]) -> None:
     owner = next(job.user_id for job in jobs if job.user_id)
     filters = [
         JobFilter(),
         JobFilter(user_id=owner),
-        *(JobFilter(type=type) for type in TYPES),
+        *(JobFilter(type=job_type) for job_type in TYPES),
         JobFilter("rooms", None, owner),
     ]
 
@@ -132,8 +132,8 @@ async def test_each_status_is_counted_up_to_the_most(view: JobsView, jobs: list[
         assert await view.capped_counts(wanted, most=7) == {status: min(count, 7) for status, count in whole.items()}
 
 
-async def test_no_count_looks_at_the_whole_table(view: JobsView, database: Database, jobs: list[Job]) -> None:
-    """The counts of everybody's jobs stop at the most, by the index."""
+async def test_no_count_scans_the_whole_table(view: JobsView, database: Database, jobs: list[Job]) -> None:
+    """The counts of all users' jobs read an index and stop at the limit."""
     await many_like(database, jobs)
 
     before = await scanned(database)
@@ -144,10 +144,8 @@ async def test_no_count_looks_at_the_whole_table(view: JobsView, database: Datab
     assert await scanned(database) == before
 
 
-async def test_a_page_or_a_count_walks_past_nothing_that_it_does_not_want(
-    view: JobsView, database: Database, jobs: list[Job]
-) -> None:
-    """However many jobs are newer, or of the same owner and not wanted."""
+async def test_a_page_or_a_count_reads_few_rows_that_do_not_fit(view: JobsView, database: Database, jobs: list[Job]) -> None:
+    """However many jobs are newer, or belong to the same owner but do not fit."""
     await many_like(database, jobs)
     rare = await database.fetch_val("select id from jobs where user_id = :owner order by created_at limit 1", {"owner": ALICE})
     await database.execute("update jobs set type = 'rare', status = 'canceled', worker = null where id = :id", {"id": rare})
@@ -167,7 +165,7 @@ async def test_a_page_or_a_count_walks_past_nothing_that_it_does_not_want(
         await view.capped_counts(wanted, most=10)
         walked[number] = await walked_past(database) - before
 
-    # Each of four types and five statuses is asked for, up to six rows of a page and ten of a count.
+    # Each of four types and five statuses is one scan of at most 6 rows for a page and 10 for a count.
     assert max(walked.values()) < 20 * (6 + 10) + 50, walked
 
 
@@ -178,18 +176,18 @@ async def many_like(database: Database, jobs: list[Job]) -> None:
 
 
 async def walked_past(database: Database) -> int:
-    """How many entries of the view's indexes were read."""
+    """The number of index entries of the view that were read."""
     await database.fetch_val("select pg_stat_force_next_flush()")
     return int(await database.fetch_val("select sum(idx_tup_read) from pg_stat_user_indexes where relname = 'jobs'"))
 
 
 async def scanned(database: Database) -> int:
-    """How often the table was read from one end to the other."""
+    """The number of full scans of the table."""
     await database.fetch_val("select pg_stat_force_next_flush()")
     return int(await database.fetch_val("select seq_scan from pg_stat_user_tables where relname = 'jobs'"))
 
 
-async def test_a_history_is_kept_as_a_file_of_lines(service: Service) -> None:
+async def test_a_history_is_downloaded_as_ndjson(service: Service) -> None:
     job = await service.run(await service.job_of(service.employee), started, failed)
     lines = {"Accept": "application/x-ndjson"}
 

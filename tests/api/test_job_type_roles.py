@@ -1,4 +1,4 @@
-"""The job type says who may queue a job; repeating one asks again, whoever owns it."""
+"""A job type's role decides who may queue a job, and is checked again for each repeat."""
 
 import asyncio
 import time
@@ -16,19 +16,19 @@ __all__ = ["service"]
 REFUSED = "Only an admin may queue a job of type chatwork_rooms_sync."
 
 
-async def canceled_job(service: Service, type: str) -> Job:
-    """Of the employee, who may have been an admin when it was queued."""
-    return await service.run(await service.job_of(service.employee, type), lambda job: cancel(job, reason="x"))
+async def canceled_job(service: Service, job_type: str) -> Job:
+    """A job of the employee, who may have been an admin when it was queued."""
+    return await service.run(await service.job_of(service.employee, job_type), lambda job: cancel(job, reason="x"))
 
 
-@pytest.mark.parametrize("type", ["chatwork_rooms_sync", "chatwork_messages_sync", "a_type_of_old"])
-async def test_an_employee_does_not_retry_a_job_that_only_admins_may_queue(service: Service, type: str) -> None:
-    job = await canceled_job(service, type)
+@pytest.mark.parametrize("job_type", ["chatwork_rooms_sync", "chatwork_messages_sync", "a_type_of_old"])
+async def test_an_employee_does_not_retry_a_job_that_only_admins_may_queue(service: Service, job_type: str) -> None:
+    job = await canceled_job(service, job_type)
 
     answer = await service.as_employee.post(f"/api/jobs/{job.id}/retry")
 
     assert answer.status_code == 403
-    assert answer.json()["detail"] == f"Only an admin may queue a job of type {type}."
+    assert answer.json()["detail"] == f"Only an admin may queue a job of type {job_type}."
     assert len(await service.context.store.history.events(job.id)) == 2
     assert (await service.as_admin.post(f"/api/jobs/{job.id}/retry")).status_code == 200
 
@@ -42,7 +42,7 @@ async def test_an_employee_does_not_repeat_a_job_that_only_admins_may_queue(serv
     assert (await service.as_admin.post(f"/api/jobs/{job.id}/again")).status_code == 202
 
 
-async def test_of_many_only_the_job_that_only_admins_may_queue_is_refused(service: Service) -> None:
+async def test_a_bulk_retry_refuses_only_the_jobs_that_the_caller_may_not_queue(service: Service) -> None:
     sync = await canceled_job(service, "chatwork_rooms_sync")
     draft = await canceled_job(service, "summary_draft")
     body: dict[str, Any] = {"action": "retry", "ids": [sync.id, draft.id]}
@@ -54,13 +54,13 @@ async def test_of_many_only_the_job_that_only_admins_may_queue_is_refused(servic
     assert now == {sync.id: Status.CANCELED, draft.id: Status.QUEUED}
 
 
-async def test_an_employee_still_cancels_what_only_admins_may_queue(service: Service) -> None:
+async def test_an_employee_may_cancel_their_job_of_an_admin_type(service: Service) -> None:
     job = await service.job_of(service.employee, "chatwork_rooms_sync")
 
     assert (await service.as_employee.post(f"/api/jobs/{job.id}/cancel")).status_code == 200
 
 
-async def test_an_admin_who_became_an_employee_repeats_no_sync_by_its_key_either(service: Service) -> None:
+async def test_a_demoted_admin_cannot_repeat_a_sync_by_its_key(service: Service) -> None:
     queued = await service.as_admin.post("/api/chatwork/rooms/sync", headers={"Idempotency-Key": "sync"})
     job = (await service.as_admin.post(f"/api/jobs/{queued.json()['jobId']}/cancel")).json()["job"]
     actions = [(f"/api/jobs/{job['id']}/{action}", {"Idempotency-Key": action}) for action in ("retry", "again")]
@@ -78,7 +78,7 @@ async def test_an_admin_who_became_an_employee_repeats_no_sync_by_its_key_either
 async def test_the_list_of_job_types_says_who_may_queue_them(service: Service) -> None:
     types = (await service.as_employee.get("/api/job-types")).json()["jobTypes"]
 
-    assert {type["name"]: type["role"] for type in types} == {
+    assert {job_type["name"]: job_type["role"] for job_type in types} == {
         "chatwork_rooms_sync": "admin", "chatwork_messages_sync": "admin", "summary_draft": "employee",
     }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Jobs over HTTP: who sees which, pages, time travel, cancel, retry, and requests that are repeated."""
+"""The job endpoints: visibility, pages, past states, cancel, retry, repeated requests."""
 
 import asyncio
 import contextlib
@@ -42,7 +42,7 @@ def failed(job: Job) -> Any:
     return fail(job, attempt=1, worker="w1", error=ERROR, retry_in=None)
 
 
-async def test_a_job_is_shown_with_all_that_the_contract_names(service: Service) -> None:
+async def test_a_job_has_all_documented_fields(service: Service) -> None:
     job = await service.job_of(service.admin, "chatwork_messages_sync", {"roomId": "7"})
     job = await service.run(job, started(), reported({"totalRooms": 1, "processedRooms": 0}))
 
@@ -72,7 +72,7 @@ async def test_a_job_is_shown_with_all_that_the_contract_names(service: Service)
     }
 
 
-async def test_a_job_of_someone_else_answers_exactly_as_one_that_does_not_exist(service: Service) -> None:
+async def test_a_job_of_another_user_looks_like_one_that_does_not_exist(service: Service) -> None:
     jobs = [await service.job_of(user) for user in (service.admin, service.employee, None)]
 
     for job in jobs:
@@ -84,7 +84,7 @@ async def test_a_job_of_someone_else_answers_exactly_as_one_that_does_not_exist(
         assert len(await service.context.store.history.events(job.id)) == 1
 
 
-async def test_an_employee_lists_own_jobs_and_an_admin_all(service: Service) -> None:
+async def test_an_employee_lists_their_own_jobs_and_an_admin_all(service: Service) -> None:
     jobs = [await service.job_of(user) for user in (service.admin, service.employee, None, service.employee)]
 
     all_of_them = (await service.as_admin.get("/api/jobs")).json()
@@ -95,7 +95,7 @@ async def test_an_employee_lists_own_jobs_and_an_admin_all(service: Service) -> 
     assert (await service.as_other.get("/api/jobs")).json() == {"jobs": [], "nextCursor": None}
 
 
-async def test_pages_follow_one_another_without_gap_or_overlap(service: Service) -> None:
+async def test_pages_have_no_gap_and_no_overlap(service: Service) -> None:
     jobs = [await service.job_of(service.employee) for _ in range(5)]
 
     seen: list[str] = []
@@ -125,11 +125,11 @@ async def test_filters_narrow_the_list(service: Service) -> None:
     assert await ids("type=chatwork_rooms_sync&status=processing") == []
     assert await ids(f"createdAfter={between}") == [messages.id]
     assert await ids(f"createdBefore={between}") == [rooms.id]
-    # A `+` that was forgotten to be escaped.
+    # The query holds an unescaped `+`.
     assert await ids(f"createdBefore={offset}") == [rooms.id]
 
 
-async def test_a_stack_is_for_admins_alone(service: Service) -> None:
+async def test_only_admins_see_a_stack(service: Service) -> None:
     job = await service.run(await service.job_of(service.employee), started(), failed)
     addresses = (f"/api/jobs/{job.id}", "/api/jobs", f"/api/jobs/{job.id}?seq=3", f"/api/jobs/{job.id}/events")
 
@@ -170,7 +170,7 @@ async def test_a_job_is_shown_as_it_was_at_any_time(service: Service) -> None:
     assert (await at(history[0].at - timedelta(microseconds=1))).status_code == 404
 
 
-async def test_time_travel_to_nowhere_is_refused(service: Service) -> None:
+async def test_an_invalid_past_moment_is_refused(service: Service) -> None:
     job = await service.job_of(service.admin)
     cases = {
         "seq=0": (400, ["seq"]),
@@ -219,7 +219,7 @@ async def test_a_job_is_canceled_by_its_owner_once(service: Service) -> None:
     assert len(await service.context.store.history.events(job.id)) == 2
 
 
-async def test_of_many_cancels_at_once_one_counts(service: Service) -> None:
+async def test_one_of_many_simultaneous_cancels_succeeds(service: Service) -> None:
     job = await service.job_of(service.employee)
 
     answers = await asyncio.gather(*(service.as_employee.post(f"/api/jobs/{job.id}/cancel") for _ in range(10)))
@@ -239,14 +239,14 @@ async def test_a_canceled_job_is_retried_with_one_attempt_more(service: Service)
     assert (await service.as_employee.post(f"/api/jobs/{job.id}/retry")).status_code == 409
 
 
-async def test_a_completed_job_is_neither_canceled_nor_retried(service: Service) -> None:
+async def test_a_completed_job_cannot_be_canceled_or_retried(service: Service) -> None:
     job = await service.run(await service.job_of(service.employee, "summary_draft"), started(), completed({}))
 
     for action in ("cancel", "retry"):
         assert (await service.as_employee.post(f"/api/jobs/{job.id}/{action}")).status_code == 409
 
 
-async def test_a_retry_that_is_sent_again_with_its_key_is_one_retry(service: Service) -> None:
+async def test_a_retry_sent_twice_with_one_key_is_one_retry(service: Service) -> None:
     job = await service.run(await service.job_of(service.employee, "summary_draft"), lambda job: cancel(job, reason="x"))
     key = {"Idempotency-Key": "once"}
 
@@ -285,7 +285,7 @@ async def test_a_retry_that_breaks_at_its_key_is_one_retry_when_it_is_sent_again
     assert len(await service.context.store.history.events(job.id)) == 3
 
 
-async def test_of_retries_with_one_key_at_the_same_moment_one_counts_and_all_are_answered_with_it(service: Service) -> None:
+async def test_simultaneous_retries_with_one_key_get_the_same_answer(service: Service) -> None:
     job = await service.run(await service.job_of(service.employee, "summary_draft"), lambda job: cancel(job, reason="x"))
     key = {"Idempotency-Key": "once"}
 
@@ -295,7 +295,7 @@ async def test_of_retries_with_one_key_at_the_same_moment_one_counts_and_all_are
     assert {answer.json()["job"]["seq"] for answer in answers} == {3}
 
 
-async def test_a_key_of_one_retry_is_not_for_another(service: Service) -> None:
+async def test_a_key_of_one_retry_is_refused_for_another_job(service: Service) -> None:
     one, other = [
         await service.run(await service.job_of(service.employee, "summary_draft"), lambda job: cancel(job, reason="x"))
         for _ in range(2)
@@ -309,7 +309,7 @@ async def test_a_key_of_one_retry_is_not_for_another(service: Service) -> None:
     assert len(await service.context.store.history.events(other.id)) == 2
 
 
-async def test_an_answer_is_held_until_the_job_has_ended(service: Service) -> None:
+async def test_prefer_wait_holds_the_response_until_the_job_has_ended(service: Service) -> None:
     job = await service.run(await service.job_of(service.employee, "summary_draft"), lambda job: cancel(job, reason="x"))
 
     held = asyncio.create_task(service.as_employee.post(f"/api/jobs/{job.id}/retry", headers={"Prefer": "wait=30"}))
@@ -323,7 +323,7 @@ async def test_an_answer_is_held_until_the_job_has_ended(service: Service) -> No
     assert service.context.job_watches.watchers == 0
 
 
-async def test_an_answer_is_held_no_longer_than_was_asked_for(service: Service) -> None:
+async def test_prefer_wait_holds_the_response_no_longer_than_asked(service: Service) -> None:
     job = await service.run(await service.job_of(service.employee, "summary_draft"), lambda job: cancel(job, reason="x"))
 
     began = time.monotonic()
@@ -333,7 +333,7 @@ async def test_an_answer_is_held_no_longer_than_was_asked_for(service: Service) 
     assert answer.json()["job"]["status"] == "queued"
 
 
-async def test_a_client_that_leaves_while_its_answer_is_held_leaves_nothing_behind(service: Service) -> None:
+async def test_a_disconnect_ends_the_watch_of_a_held_response(service: Service) -> None:
     job = await service.run(await service.job_of(service.employee, "summary_draft"), lambda job: cancel(job, reason="x"))
 
     held = asyncio.create_task(service.as_employee.post(f"/api/jobs/{job.id}/retry", headers={"Prefer": "wait=60"}))
@@ -367,7 +367,7 @@ async def test_a_client_that_leaves_while_its_answer_is_held_leaves_nothing_behi
         ([], None),
     ],
 )
-def test_a_preference_is_read_or_passed_over(prefer: list[str], seconds: int | None) -> None:
+def test_a_preference_is_read_or_ignored(prefer: list[str], seconds: int | None) -> None:
     headers = [(b"prefer", value.encode()) for value in prefer]
 
     assert preferred_wait(Request({"type": "http", "headers": headers})) == seconds
@@ -389,7 +389,7 @@ async def test_the_whole_log_is_for_admins_in_order(service: Service) -> None:
     assert (await service.as_admin.get("/api/events?limit=1001")).status_code == 422
 
 
-async def test_measurements_are_for_this_machine_or_the_token(service: Service) -> None:
+async def test_metrics_are_for_this_machine_or_the_token(service: Service) -> None:
     await service.job_of(None)
     context = make_context(service.context.database, service.context.bus, service.context.store, metrics_token="let me in")
 
@@ -405,7 +405,7 @@ async def test_measurements_are_for_this_machine_or_the_token(service: Service) 
     assert 'rireki_http_requests_total{method="GET",route="/metrics",status="403"}' in right.text
 
 
-async def test_measurements_do_not_grow_by_the_methods_that_strangers_try(service: Service) -> None:
+async def test_unknown_methods_add_no_labels_to_the_metrics(service: Service) -> None:
     for method in ("PUT", "LOCK", "REPORT"):
         assert (await service.as_nobody.request(method, "/api/jobs")).status_code == 405
         assert (await service.as_nobody.request(method, "/nowhere")).status_code == 404
@@ -420,7 +420,7 @@ async def test_measurements_do_not_grow_by_the_methods_that_strangers_try(servic
 
 
 async def whole_log(service: Service, events: int) -> list[dict[str, Any]]:
-    """The log once it holds so many events: a transaction of somebody else on the same server may delay it."""
+    """The log once it has this many events. A transaction on the same server may delay it."""
     give_up = time.monotonic() + 10
     while len(log := (await service.as_admin.get("/api/events")).json()["events"]) < events:
         assert time.monotonic() < give_up

@@ -1,4 +1,4 @@
-"""What a client sends to cost us much: refused by its size, told in few words, and at no cost to others."""
+"""Large bodies and queries are refused cheaply, and do not slow others down."""
 
 import asyncio
 import os
@@ -52,14 +52,16 @@ def address_of(endpoint: Endpoint) -> str:
 
 
 @pytest.mark.parametrize("size", ["1 MiB", "just allowed"])
-async def test_every_endpoint_refuses_every_kind_of_large_body_in_few_words(service: Service, size: str) -> None:
+async def test_every_endpoint_refuses_every_kind_of_large_body_with_a_small_response(service: Service, size: str) -> None:
     told: dict[tuple[str, str], tuple[int, int]] = {}
     for endpoint in WITH_A_BODY:
         for shape, make in SHAPES.items():
             body = make(1024 * 1024 if size == "1 MiB" else endpoint.most_of_body - 64)
-            # Each from an address of its own: the limit by address is another matter.
+            # Each request has an address of its own, so that the limit for one address is not reached.
             headers = {"Content-Type": "application/json", "X-Forwarded-For": f"192.0.2.{len(told) % 250}"}
-            headers["Authorization"] = f"Bearer {service.context.users.new_token(service.admin)}"  # one of them signs out
+            headers["Authorization"] = (
+                f"Bearer {service.context.users.new_token(service.admin)}"  # A new token, because one endpoint signs out.
+            )
             answer = await service.as_nobody.request(endpoint.method, address_of(endpoint), content=body, headers=headers)
             told[endpoint.path, shape] = answer.status_code, len(answer.content)
 
@@ -69,7 +71,7 @@ async def test_every_endpoint_refuses_every_kind_of_large_body_in_few_words(serv
     assert {shape for _, shape in harmless} <= ({"white space"} if size == "just allowed" else set())
 
 
-def test_a_problem_lists_a_hundred_errors_and_cuts_the_names_in_them() -> None:
+def test_a_problem_lists_at_most_a_hundred_errors_with_short_names() -> None:
     fields = (b'"%x%s":1e99' % (number, b"x" * 200) for number in range(MAX_FIELDS))
 
     with pytest.raises(Problem) as refused:
@@ -78,17 +80,17 @@ def test_a_problem_lists_a_hundred_errors_and_cuts_the_names_in_them() -> None:
     errors = orjson.loads(problem_response(refused.value).body)["errors"]
     assert len(errors) == MOST_ERRORS
     assert {len(error["path"]) for error in errors} == {LONGEST_PATH}
-    assert {error["detail"] for error in errors} == {"is a number beyond ±2^53"}
+    assert {error["detail"] for error in errors} == {"must be a number between -2^53 and 2^53"}
 
 
-async def test_sign_in_takes_a_small_body_and_bulk_as_many_ids_as_it_promises(service: Service) -> None:
+async def test_sign_in_takes_a_small_body_and_bulk_the_promised_number_of_ids(service: Service) -> None:
     body = b'{"email": "%s"}' % (b"x" * MOST_OF_A_SIGN_IN)
     ids = [f"0190b1a0-0000-7000-8000-{number:012x}" for number in range(bulk.MOST)]
 
     too_large = await service.as_nobody.post("/api/auth/login", content=body, headers={"Content-Type": "application/json"})
     many = await service.as_admin.post("/api/jobs/bulk", json={"action": "cancel", "ids": ids})
 
-    assert (too_large.status_code, too_large.json()["detail"]) == (413, "The body is larger than 8 KiB.")
+    assert (too_large.status_code, too_large.json()["detail"]) == (413, "The body must have at most 8 KiB.")
     assert many.status_code == 200
 
 
@@ -116,16 +118,20 @@ QUERIES = {
 }
 
 
-async def test_a_large_query_is_refused_in_few_words(service: Service) -> None:
+async def test_a_large_query_is_refused_with_a_small_response(service: Service) -> None:
     answers = {name: await service.as_admin.get(f"/api/jobs?{query}") for name, query in QUERIES.items()}
 
     assert {name: answer.status_code for name, answer in answers.items() if answer.status_code not in (400, 422)} == {}
     assert max(len(answer.content) for answer in answers.values()) < MOST_OF_AN_ANSWER
 
 
-async def test_a_process_is_alive_beside_ten_clients_that_send_what_is_dear(database: Database, database_url: str) -> None:
-    """By real HTTP against a process of its own. The bound is generous for a busy machine; reading such bodies on the event loop
-    takes seconds."""
+async def test_a_process_stays_responsive_while_ten_clients_send_expensive_bodies(
+    database: Database, database_url: str
+) -> None:
+    """The bound is generous for a busy machine.
+
+    Parsing such bodies on the event loop would take seconds.
+    """
     bodies = [SHAPES[shape](size) for shape in DEAR for size in (1024 * 1024, MOST_OF_A_SIGN_IN - 64)]
     environment = os.environ | {"DATABASE_URL": database_url, "APP_ENV": "test", "PORT": "0", "JOB_WORKER_ENABLED": "false"}
     command = [sys.executable, "-m", "service.cli", "serve"]
@@ -153,7 +159,7 @@ async def _ten_dear(client: httpx.AsyncClient, bodies: list[bytes]) -> None:
 
 
 async def _slowest(client: httpx.AsyncClient, beside: Callable[[], Awaitable[None]], rounds: int) -> float:
-    """Seconds that `/healthz` took at most meanwhile."""
+    """The longest time of `/healthz` in seconds while `beside` runs."""
     slowest = 0.0
     for _ in range(rounds):
         busy = asyncio.ensure_future(beside())

@@ -1,4 +1,4 @@
-"""A password and an email are the same whichever keyboard typed them."""
+"""Emails and passwords are equal whichever keyboard typed them (Unicode NFKC)."""
 
 import asyncio
 import os
@@ -37,12 +37,12 @@ FORMS = [
 ]
 
 
-@pytest.mark.parametrize(("set", "typed"), FORMS)
-async def test_a_password_is_the_same_in_every_form_of_unicode(database: Database, set: str, typed: str) -> None:
-    await add_user(database, EMAIL, "employee", set)
+@pytest.mark.parametrize(("new_password", "typed"), FORMS)
+async def test_a_password_is_equal_in_every_unicode_form(database: Database, new_password: str, typed: str) -> None:
+    await add_user(database, EMAIL, "employee", new_password)
 
     assert await sign_in(database, EMAIL, typed) is not None
-    assert await sign_in(database, EMAIL, set) is not None
+    assert await sign_in(database, EMAIL, new_password) is not None
     assert await sign_in(database, EMAIL, typed + "x") is None
 
 
@@ -55,7 +55,7 @@ async def test_a_password_is_the_same_in_every_form_of_unicode(database: Databas
         ("pâsswörd－①", decomposed("pâsswörd－①")),
     ],
 )
-async def test_a_hash_from_before_still_signs_in_and_is_made_anew(database: Database, old: str, typed: str) -> None:
+async def test_an_old_hash_still_signs_in_and_is_replaced(database: Database, old: str, typed: str) -> None:
     await add_user(database, EMAIL, "employee", "another password")
     await database.execute("update users set password_hash = :hash", {"hash": users._hasher.hash(old)})
 
@@ -67,7 +67,7 @@ async def test_a_hash_from_before_still_signs_in_and_is_made_anew(database: Data
     assert await database.fetch_val("select password_hash from users") == rehashed
 
 
-async def test_a_hash_of_weaker_parameters_is_made_anew(database: Database) -> None:
+async def test_a_hash_with_weaker_parameters_is_replaced(database: Database) -> None:
     await add_user(database, EMAIL, "employee", "a long password")
     weak = argon2.PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash("a long password")
     await database.execute("update users set password_hash = :hash", {"hash": weak})
@@ -80,7 +80,7 @@ async def test_a_hash_of_weaker_parameters_is_made_anew(database: Database) -> N
 @pytest.mark.parametrize(
     "typed", ["ｙａｍａｄａ＠ｅｘａｍｐｌｅ．ｃｏｍ", " Yamada@Example.com ", "　yamada@example.com　", "YAMADA@EXAMPLE.COM"]
 )
-async def test_an_email_is_the_same_in_every_width_and_case(database: Database, typed: str) -> None:
+async def test_an_email_is_equal_in_every_width_and_case(database: Database, typed: str) -> None:
     await add_user(database, EMAIL, "employee", "a long password")
 
     assert await sign_in(database, typed, "a long password") is not None
@@ -88,7 +88,7 @@ async def test_an_email_is_the_same_in_every_width_and_case(database: Database, 
         await add_user(database, typed, "employee", "a long password")
 
 
-async def test_an_email_that_was_stored_before_it_was_normalised_signs_in_and_is_not_added_twice(database: Database) -> None:
+async def test_an_email_stored_before_normalisation_signs_in_and_cannot_be_added_twice(database: Database) -> None:
     await add_user(database, EMAIL, "employee", "a long password")
     await database.execute("update users set email = 'ｙａｍａｄａ@example.com'")
 
@@ -98,7 +98,7 @@ async def test_an_email_that_was_stored_before_it_was_normalised_signs_in_and_is
 
 
 @pytest.mark.parametrize("short", [decomposed("éééé"), "㍿㍿", "１２３４５６７"])
-async def test_a_password_is_as_short_as_its_shortest_form(database: Database, short: str) -> None:
+async def test_the_shortest_unicode_form_of_a_password_must_be_long_enough(database: Database, short: str) -> None:
     with pytest.raises(CannotAdd, match="the password must have 8 to 1024 characters"):
         await add_user(database, EMAIL, "employee", short)
 

@@ -1,4 +1,4 @@
-"""The published document: valid, complete, true to what is answered; and the page to browse it, under its strict policy."""
+"""The OpenAPI document is valid, complete and true; so is the page to browse it."""
 
 import re
 from datetime import UTC, datetime
@@ -29,7 +29,7 @@ async def test_the_document_is_valid_openapi_3_1(service: Service) -> None:
     assert document == openapi_document(ENDPOINTS)
 
 
-def test_every_operation_has_a_name_of_its_own_and_says_who_may_call_it() -> None:
+def test_every_operation_has_a_unique_name_and_says_who_may_call_it() -> None:
     operations = [operation for path in openapi_document(ENDPOINTS)["paths"].values() for operation in path.values()]
     names = [operation["operationId"] for operation in operations]
 
@@ -39,7 +39,7 @@ def test_every_operation_has_a_name_of_its_own_and_says_who_may_call_it() -> Non
     }  # fmt: skip
 
 
-# What redocly's recommended rules ask of a document, each with its name there ------------------------------------------------
+# Redocly's recommended rules for a document; each test names its rules -------------------------------------------------------
 
 
 def operations() -> list[tuple[str, dict[str, Any]]]:
@@ -50,12 +50,12 @@ def operations() -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-def test_the_document_says_under_which_licence_it_is() -> None:
+def test_the_document_names_its_licence() -> None:
     """info-license, info-license-strict."""
     assert openapi_document(ENDPOINTS)["info"]["license"] == {"name": "MIT", "identifier": "MIT"}
 
 
-def test_security_is_said_of_every_operation_and_defined() -> None:
+def test_every_operation_declares_defined_security() -> None:
     """security-defined."""
     schemes = set(openapi_document(ENDPOINTS)["components"]["securitySchemes"])
 
@@ -64,8 +64,8 @@ def test_security_is_said_of_every_operation_and_defined() -> None:
         assert {scheme for choice in operation["security"] for scheme in choice} <= schemes, name
 
 
-def test_every_operation_has_a_summary_an_id_fit_for_an_address_a_tag_and_both_kinds_of_answer() -> None:
-    """operation-summary, operation-operationId-url-safe, operation-singular-tag, operation-2xx-response, operation-4xx-response."""
+def test_every_operation_has_summary_id_tag_and_both_kinds_of_response() -> None:
+    """operation-summary, -operationId-url-safe, -singular-tag, -2xx-response, -4xx-response."""
     for name, operation in operations():
         assert operation["summary"].strip(), name
         assert re.fullmatch(r"[A-Za-z0-9_-]+", operation["operationId"]), name
@@ -81,9 +81,12 @@ def test_every_tag_is_described_and_used() -> None:
     assert all(tags.values())
 
 
-def test_no_two_addresses_are_the_same_or_ambiguous() -> None:
-    """no-ambiguous-paths, no-identical-paths, path-parameters-defined, no-path-trailing-slash, path-not-include-query. A fixed
-    address may stand beside one with a parameter: it goes first, which a test below holds."""
+def test_no_two_paths_are_equal_or_ambiguous() -> None:
+    """no-ambiguous-paths, no-identical-paths, path-parameters-defined.
+
+    Also no-path-trailing-slash and path-not-include-query. A path without parameters may stand beside one with a parameter,
+    because it wins, as a test below checks.
+    """
     paths = list(openapi_document(ENDPOINTS)["paths"])
 
     shapes = [re.sub(r"{\w+}", "{}", path) for path in paths]
@@ -94,8 +97,8 @@ def test_no_two_addresses_are_the_same_or_ambiguous() -> None:
         assert named == set(re.findall(r"{(\w+)}", name)), name
 
 
-def test_every_component_is_used_and_every_example_is_of_its_schema() -> None:
-    """no-unused-components, no-unresolved-refs, no-invalid-media-type-examples, no-invalid-parameter-examples."""
+def test_every_component_is_used_and_every_example_fits_its_schema() -> None:
+    """no-unused-components, no-unresolved-refs, no-invalid-{media-type,parameter}-examples."""
     document = openapi_document(ENDPOINTS)
     defined = {f"#/components/{kind}/{name}" for kind in ("schemas", "responses") for name in document["components"][kind]}
 
@@ -108,7 +111,7 @@ def test_every_component_is_used_and_every_example_is_of_its_schema() -> None:
                 assert OAS31Validator(parameter["schema"]).is_valid(example), (name, parameter["name"])
 
 
-async def test_every_address_of_the_contract_is_there(service: Service) -> None:
+async def test_every_promised_path_is_documented(service: Service) -> None:
     declared = {f"{endpoint.method} {endpoint.path}" for endpoint in ENDPOINTS}
 
     assert declared == set(CONTRACT.split("\n")) - {""}
@@ -156,7 +159,7 @@ GET /metrics
 """
 
 
-def test_a_fixed_address_goes_before_one_with_a_parameter(service: Service) -> None:
+def test_a_path_without_parameters_wins(service: Service) -> None:
     context = make_context(service.context.database, service.context.bus, service.context.store)
     routes = create_app(context).router.routes
     fixed = [route for route in routes if isinstance(route, Route) and "{" not in route.path]
@@ -169,7 +172,7 @@ def test_a_fixed_address_goes_before_one_with_a_parameter(service: Service) -> N
             assert taken["endpoint"] == wanted.endpoint, wanted.path
 
 
-async def test_every_answer_is_what_the_document_says(service: Service) -> None:
+async def test_every_response_fits_its_documented_schema(service: Service) -> None:
     failed = await service.run(
         await service.job_of(service.employee),
         lambda job: start(job, attempt=1, worker="w1"),
@@ -240,7 +243,7 @@ def assert_as_documented(answer: httpx.Response) -> None:
 
 
 def closed(schema: Any) -> Any:
-    """The schema, refusing what it does not name: an answer may hold nothing that is not documented."""
+    """The schema without additional properties: a response holds only documented fields."""
     if isinstance(schema, list):
         return [closed(part) for part in schema]
     if not isinstance(schema, dict):
@@ -249,8 +252,8 @@ def closed(schema: Any) -> Any:
     return {"additionalProperties": False} | inner if isinstance(inner.get("properties"), dict) else inner
 
 
-async def test_the_docs_page_runs_no_inline_script_and_loads_from_here_alone(service: Service, tmp_path: Path) -> None:
-    """With files in the places where the build puts Swagger UI's; that it does is a browser's test."""
+async def test_the_docs_page_has_no_inline_script_and_loads_only_from_this_host(service: Service, tmp_path: Path) -> None:
+    """Uses empty files in place of Swagger UI's. A browser test covers the real ones."""
     for name in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png", "LICENSE.txt"):
         (tmp_path / "api" / "docs").mkdir(parents=True, exist_ok=True)
         (tmp_path / "api" / "docs" / name).write_text("content", encoding="utf-8")
@@ -270,7 +273,7 @@ async def test_the_docs_page_runs_no_inline_script_and_loads_from_here_alone(ser
         assert asset.headers["x-content-type-options"] == "nosniff"
 
 
-async def test_where_the_page_was_not_built_the_docs_say_so_and_lead_to_the_document(service: Service, tmp_path: Path) -> None:
+async def test_without_a_built_page_the_docs_link_to_the_document(service: Service, tmp_path: Path) -> None:
     app = create_app(make_context(service.context.database, service.context.bus, service.context.store), Page(tmp_path))
 
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://rireki") as client:
@@ -283,7 +286,7 @@ async def test_where_the_page_was_not_built_the_docs_say_so_and_lead_to_the_docu
     assert "<script" not in page.text
 
 
-async def test_every_answer_carries_the_headers_that_protect_a_browser(service: Service) -> None:
+async def test_every_response_has_the_security_headers(service: Service) -> None:
     for address in ("/", "/api/docs", "/api/jobs", "/api/nothing"):
         headers = (await service.as_nobody.get(address)).headers
 

@@ -1,4 +1,4 @@
-"""What operators reach: pausing a job type, the workers and what they run, a stuck job ended by hand, what is measured of it."""
+"""For operators: pauses, the list of workers, force-fail, metrics."""
 
 import asyncio
 import os
@@ -93,23 +93,25 @@ async def test_a_pause_ends_by_itself_at_its_time(database: Database, store: Sto
     assert await Pauses(database).in_force() == {}
 
 
-async def test_what_runs_goes_on_while_its_type_is_paused(database: Database, store: Store, bus: Bus, wire: LocalWire) -> None:
+async def test_a_running_job_goes_on_while_its_type_is_paused(
+    database: Database, store: Store, bus: Bus, wire: LocalWire
+) -> None:
     finish = asyncio.Event()
 
     async def wait(context: Context, payload: Any) -> JSON:
         await finish.wait()
         return "done"
 
-    type = job_type("waits", wait)
-    async with working(database, store, bus, wire, [type]):
-        job = await running(database, await queue(store, wire, type))
+    waiting_type = job_type("waits", wait)
+    async with working(database, store, bus, wire, [waiting_type]):
+        job = await running(database, await queue(store, wire, waiting_type))
         await Pauses(database).pause("waits", until=None, reason="maintenance", actor="user:1")
         finish.set()
 
         assert (await ended(database, job)).result == "done"
 
 
-async def test_a_pause_from_outside_never_shortens_an_operators(database: Database) -> None:
+async def test_an_automatic_pause_never_shortens_an_operators_pause(database: Database) -> None:
     pauses = Pauses(database)
     for_good, for_long = "a", datetime.now(UTC) + timedelta(hours=1)
     await pauses.pause(for_good, until=None, reason="by hand", actor="user:1")
@@ -125,7 +127,7 @@ async def test_a_pause_from_outside_never_shortens_an_operators(database: Databa
         await pauses.pause("d", until=datetime.now(UTC) - timedelta(seconds=1), reason="late", actor="user:1")
 
 
-async def test_a_far_reset_of_chatwork_pauses_every_type_that_calls_it_and_a_near_one_none(database: Database) -> None:
+async def test_only_a_distant_chatwork_reset_pauses_the_types_that_call_chatwork(database: Database) -> None:
     pauses, told = Pauses(database), []
 
     async def left_alone(seconds: float) -> None:
@@ -152,7 +154,7 @@ async def test_a_far_reset_of_chatwork_pauses_every_type_that_calls_it_and_a_nea
     assert ends <= {round(told[0]), round(told[0]) + 1}
 
 
-async def test_an_admin_pauses_and_resumes_and_everybody_sees_it(service: Service) -> None:
+async def test_an_admin_pauses_and_resumes_a_type_and_every_user_sees_it(service: Service) -> None:
     later = rfc3339(datetime.now(UTC) + timedelta(minutes=10))
 
     answer = await service.as_admin.post(f"/api/job-types/{SYNC}/pause", json={"until": later, "reason": "月次処理のため"})
@@ -187,7 +189,7 @@ async def test_an_admin_pauses_and_resumes_and_everybody_sees_it(service: Servic
         ("as_admin", SYNC, {"for": "ever"}, 422),
     ],
 )
-async def test_a_pause_that_is_not_allowed_or_not_valid_changes_nothing(
+async def test_a_forbidden_or_invalid_pause_changes_nothing(
     service: Service, who: str, name: str, body: dict[str, str], status: int
 ) -> None:
     answer = await getattr(service, who).post(f"/api/job-types/{name}/pause", json=body)
@@ -199,7 +201,7 @@ async def test_a_pause_that_is_not_allowed_or_not_valid_changes_nothing(
 # Workers ----------------------------------------------------------------------------------------------------------------------
 
 
-async def test_the_workers_are_listed_with_what_they_run_and_since_when(
+async def test_the_workers_are_listed_with_their_running_jobs(
     service: Service, database: Database, store: Store, bus: Bus, wire: LocalWire
 ) -> None:
     async with working(database, store, bus, wire, [HANG, QUICK], slots=7) as worker:
@@ -216,7 +218,7 @@ async def test_the_workers_are_listed_with_what_they_run_and_since_when(
         answer = await service.as_admin.get("/api/workers")
 
         listed = {one["id"]: one for one in answer.json()["workers"]}
-        assert {id: one["state"] for id, one in listed.items()} == {
+        assert {worker_id: one["state"] for worker_id, one in listed.items()} == {
             worker.runner.worker_id: "alive", "w-silent": "silent", "w-gone": "gone",
         }  # fmt: skip
         alive = listed[worker.runner.worker_id]
@@ -227,7 +229,7 @@ async def test_the_workers_are_listed_with_what_they_run_and_since_when(
         assert (await service.as_employee.get("/api/workers")).status_code == 403
 
 
-async def test_a_stuck_handler_is_seen_in_the_list_and_in_the_measurements_until_it_ends(
+async def test_a_stuck_handler_is_in_the_list_and_the_metrics_until_it_ends(
     service: Service, database: Database, store: Store, bus: Bus, wire: LocalWire
 ) -> None:
     release = asyncio.Event()
@@ -242,9 +244,9 @@ async def test_a_stuck_handler_is_seen_in_the_list_and_in_the_measurements_until
     async def measured() -> str:
         return (await service.as_nobody.get("/metrics")).text
 
-    type = job_type("deaf", be_deaf, deadline=0.1, max_attempts=1)
-    async with working(database, store, bus, wire, [type]):
-        job = await ended(database, await queue(store, wire, type))
+    deaf_type = job_type("deaf", be_deaf, deadline=0.1, max_attempts=1)
+    async with working(database, store, bus, wire, [deaf_type]):
+        job = await ended(database, await queue(store, wire, deaf_type))
 
         seen = await until(stuck)
 
@@ -260,7 +262,7 @@ async def test_a_stuck_handler_is_seen_in_the_list_and_in_the_measurements_until
         assert "rireki_stuck_handlers{" not in await measured()
 
 
-async def test_two_workers_are_told_apart(database: Database, store: Store, bus: Bus) -> None:
+async def test_two_workers_have_different_ids(database: Database, store: Store, bus: Bus) -> None:
     wires = LocalWire(), LocalWire()
     async with (
         working(database, store, bus, wires[0], [HANG]) as one,
@@ -323,20 +325,20 @@ async def test_the_command_line_pauses_and_resumes_a_type(database: Database) ->
             "rireki: an argument is not UTF-8: '\\udcff@example.com'"),
     ],
 )  # fmt: skip
-async def test_what_a_person_gets_wrong_is_one_line(database: Database, arguments: list[str], given: bytes, said: str) -> None:
+async def test_a_wrong_command_line_prints_one_line(database: Database, arguments: list[str], given: bytes, said: str) -> None:
     status, out, errors = await command(database, *arguments, given=given)
 
     assert (status, out, errors.decode().splitlines()) == (2, b"", [said])
 
 
 async def rireki(database: Database, *arguments: str) -> tuple[int, list[str]]:
-    """The command as an operator runs it: its exit status and what it printed."""
+    """Runs the command and returns its exit status and output."""
     status, out, _ = await command(database, *arguments)
     return status, out.decode().splitlines()
 
 
 async def command(database: Database, *arguments: str, given: bytes = b"") -> tuple[int, bytes, bytes]:
-    """Its exit status, its standard output and its standard error, when it has read what it was given."""
+    """The exit status, standard output and standard error of the command with this input."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "service.cli", *arguments,
         env=os.environ | {"DATABASE_URL": database.url, "APP_ENV": "test"}, cwd=Path(__file__).parents[2],
@@ -349,7 +351,7 @@ async def command(database: Database, *arguments: str, given: bytes = b"") -> tu
 # A stuck job ------------------------------------------------------------------------------------------------------------------
 
 
-async def test_an_admin_ends_a_running_job_for_good_and_its_worker_hears_of_it(
+async def test_a_force_fail_ends_a_running_job_and_tells_its_worker(
     service: Service, database: Database, store: Store, bus: Bus, wire: LocalWire
 ) -> None:
     async with working(database, store, bus, wire, [HANG]) as worker:
@@ -369,7 +371,7 @@ async def test_an_admin_ends_a_running_job_for_good_and_its_worker_hears_of_it(
     assert (await service.as_admin.post(f"/api/jobs/{job.id}/force-fail")).status_code == 409
 
 
-async def test_only_an_admin_ends_a_running_job_and_only_a_running_one(service: Service) -> None:
+async def test_only_an_admin_may_force_fail_and_only_a_running_job(service: Service) -> None:
     job = await service.job_of(service.employee)
     waiting = await service.as_admin.post(f"/api/jobs/{job.id}/force-fail")
     await service.run(job, lambda job: start(job, attempt=1, worker="w1"))

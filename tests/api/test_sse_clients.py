@@ -1,5 +1,4 @@
-"""Both streams as other people's clients read them: Python's `httpx-sse`, the rules of the HTML standard, and clients that cut
-lines as Python does."""
+"""Both streams as other clients read them: httpx-sse, the HTML standard, splitlines."""
 
 import asyncio
 import contextlib
@@ -16,7 +15,7 @@ from service.api import job_streams as stream
 from service.live import changes_feed as feed
 from service.live import job_watches as live
 from service.live.server_sent_events import server_sent_event
-from tests.api.test_live import until
+from tests.api.test_job_stream import until
 from tests.service_fixture import Service, service
 
 __all__ = ["service"]
@@ -27,7 +26,7 @@ LINE_ENDS = "a\u2028b\u2029c\u0085d\x0be\x0cf\x1cg\r\nh"
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Streams give signs of life and positions many times a second."""
+    """Makes streams send signs of life and positions many times a second."""
     monkeypatch.setattr(live, "QUIET", 0.02)
     monkeypatch.setattr(stream, "QUIET", 0.02)
     monkeypatch.setattr(feed, "LOOK_EVERY", 0.1)
@@ -35,7 +34,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Heard:
-    """A response that remembers the text that came, beside handing it on to `httpx-sse`."""
+    """A response that keeps its text while `httpx-sse` reads it."""
 
     def __init__(self, response: httpx.Response) -> None:
         self.headers = response.headers
@@ -53,7 +52,7 @@ class Heard:
 
 
 class Reader:
-    """`httpx-sse`, reading a stream in the background."""
+    """Reads a stream with `httpx-sse` in the background."""
 
     def __init__(self, response: httpx.Response) -> None:
         self.heard = Heard(response)
@@ -97,15 +96,15 @@ def completed(job: Job) -> Any:
 
 
 def by_the_standard(text: str) -> tuple[list[tuple[str, str, str]], str]:
-    """The events that the HTML standard (9.2.6) dispatches, as (name, data, id), and the last event id that it remembers."""
-    name = id = last = ""
+    """The events (name, data, id) that the HTML standard (9.2.6) dispatches, and the last id."""
+    name = event_id = last = ""
     data: list[str] = []
     events = []
     for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")[:-1]:
         field, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if line == "":
-            last = id
+            last = event_id
             if data:
                 events.append((name or "message", "\n".join(data), last))
             name, data = "", []
@@ -114,11 +113,11 @@ def by_the_standard(text: str) -> tuple[list[tuple[str, str, str]], str]:
         elif field == "data":
             data.append(value)
         elif field == "id" and "\0" not in value:
-            id = value
+            event_id = value
     return events, last
 
 
-async def test_a_jobs_stream_hands_httpx_sse_its_events_and_nothing_else(service: Service) -> None:
+async def test_httpx_sse_gets_only_the_events_of_a_jobs_stream(service: Service) -> None:
     job = await service.run(await service.job_of(service.employee), started)
 
     async with read(service, f"/api/jobs/{job.id}/events") as reader:
@@ -136,7 +135,7 @@ async def test_a_jobs_stream_hands_httpx_sse_its_events_and_nothing_else(service
     assert [event.retry for event in reader.events] == [2000, None, None, None]
 
 
-async def test_a_jobs_stream_that_goes_on_hands_httpx_sse_the_rest_and_nothing_else(service: Service) -> None:
+async def test_httpx_sse_gets_only_the_rest_of_a_resumed_jobs_stream(service: Service) -> None:
     job = await service.run(await service.job_of(service.employee), started)
 
     async with read(service, f"/api/jobs/{job.id}/events", "2") as reader:
@@ -147,7 +146,7 @@ async def test_a_jobs_stream_that_goes_on_hands_httpx_sse_the_rest_and_nothing_e
     assert [(event.id, event.retry, event.json()["type"]) for event in reader.events] == [("3", 2000, "completed")]
 
 
-async def test_the_stream_of_all_jobs_hands_httpx_sse_no_event_without_data(service: Service) -> None:
+async def test_httpx_sse_gets_no_event_without_data_from_the_stream_of_changes(service: Service) -> None:
     async with read(service, ALL_JOBS) as reader:
         await until(lambda: reader.heard.signs_of_life >= 2)
         job = await service.run(await service.job_of(service.employee), started)
@@ -165,7 +164,7 @@ async def test_the_stream_of_all_jobs_hands_httpx_sse_no_event_without_data(serv
     assert reader.events[0].retry == 2000
 
 
-async def test_httpx_sse_resumes_the_stream_of_all_jobs_where_it_was(service: Service) -> None:
+async def test_httpx_sse_resumes_the_stream_of_changes(service: Service) -> None:
     job = await service.run(await service.job_of(service.employee), started)
     async with read(service, ALL_JOBS) as reader:
         await until(lambda: [event.id for event in reader.events][-1:] == ["2"])
@@ -178,7 +177,7 @@ async def test_httpx_sse_resumes_the_stream_of_all_jobs_where_it_was(service: Se
 
 
 @pytest.mark.parametrize("of_all", [False, True])
-async def test_a_reader_by_the_standard_gets_the_same_events_and_remembers_the_same_id(service: Service, of_all: bool) -> None:
+async def test_a_standard_reader_gets_the_same_events_and_the_same_last_id(service: Service, of_all: bool) -> None:
     job = await service.run(await service.job_of(service.employee), started)
 
     async with read(service, ALL_JOBS if of_all else f"/api/jobs/{job.id}/events", "0") as reader:
@@ -191,7 +190,7 @@ async def test_a_reader_by_the_standard_gets_the_same_events_and_remembers_the_s
     assert last == "4"
 
 
-async def test_a_line_of_data_is_one_line_to_clients_that_cut_as_python_does(service: Service) -> None:
+async def test_data_stays_one_line_for_clients_that_use_splitlines(service: Service) -> None:
     job = await service.run(await service.job_of(service.employee), started, reported, completed)
 
     text = (await service.as_employee.get(f"/api/jobs/{job.id}/events", headers={"Accept": "text/event-stream"})).text
@@ -201,7 +200,7 @@ async def test_a_line_of_data_is_one_line_to_clients_that_cut_as_python_does(ser
     assert data[2]["data"]["result"] == {"said": LINE_ENDS}
 
 
-def test_an_event_has_data_whatever_else_it_has() -> None:
+def test_every_event_has_data() -> None:
     assert server_sent_event(b"{}") == b"data: {}\n\n"
     assert server_sent_event(b"{}", event_id=7) == b"id: 7\ndata: {}\n\n"
     assert server_sent_event(b"{}", event_id=7, name=b"position") == b"event: position\nid: 7\ndata: {}\n\n"

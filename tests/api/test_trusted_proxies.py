@@ -1,4 +1,4 @@
-"""Who a request comes from, behind proxies that are trusted and others that are not."""
+"""The client's address behind trusted and other proxies."""
 
 from typing import Any
 
@@ -78,7 +78,7 @@ def test_the_client_is_the_rightmost_address_that_is_not_trusted(
         ("192.0.2.1", ("https",), "http"),
     ],
 )
-def test_the_scheme_is_believed_of_a_trusted_proxy_alone(peer: str, proto: tuple[str, ...], scheme: str) -> None:
+def test_only_a_trusted_proxy_sets_the_scheme(peer: str, proto: tuple[str, ...], scheme: str) -> None:
     scope = scope_of(peer, *(("x-forwarded-proto", value) for value in proto))
 
     read_trusted_proxies(LOOPBACK).apply(scope)
@@ -97,14 +97,14 @@ def test_forwarded_is_ignored() -> None:
 @pytest.mark.parametrize(
     "wrong", ["*", "localhost", "10.0.0.1/8", "10.0.0.0/33", "10.0.0", "127.0.0.1,", "127.0.0.1;::1", "none,::1"]
 )
-def test_a_malformed_entry_is_one_line_at_the_start(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_malformed_trusted_proxy_is_one_line_at_the_start(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRUSTED_PROXIES", wrong)
 
     with pytest.raises(ConfigError, match=r"^TRUSTED_PROXIES must be `none`, or IP addresses and networks [^\n]*$"):
         load_settings()
 
 
-def test_without_the_variable_this_machines_proxies_are_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_by_default_the_proxies_of_this_machine_are_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRUSTED_PROXIES", "")
 
     assert load_settings().trusted_proxies == read_trusted_proxies(LOOPBACK) == Settings().trusted_proxies
@@ -121,7 +121,7 @@ def test_without_the_variable_this_machines_proxies_are_trusted(monkeypatch: pyt
         ("?", "?"),
     ],
 )
-def test_an_ipv6_network_of_one_customer_is_counted_as_one(address: str, counted: str) -> None:
+def test_the_ipv6_network_of_one_customer_counts_as_one_client(address: str, counted: str) -> None:
     assert counted_as(address) == counted
 
 
@@ -133,7 +133,7 @@ async def wrong_sign_ins(client: httpx.AsyncClient, address: str, number: int) -
     return [answer.status_code for answer in answers]
 
 
-async def test_the_limit_and_the_log_know_the_client_behind_a_trusted_proxy(service: Service) -> None:
+async def test_the_limit_and_the_log_use_the_client_behind_a_trusted_proxy(service: Service) -> None:
     with capture_logs() as logs:
         first = await wrong_sign_ins(service.as_nobody, "2001:db8::1", FOR_ONE_EMAIL.amount)
     same_network = await wrong_sign_ins(service.as_nobody, "2001:db8::ffff:2", 1)
@@ -155,7 +155,7 @@ async def test_behind_a_proxy_that_is_not_trusted_the_proxy_is_counted(service: 
     assert told == [401] * FOR_ONE_EMAIL.amount + [429]
 
 
-async def test_the_cookie_of_a_sign_in_over_tls_travels_over_tls_alone(service: Service) -> None:
+async def test_the_cookie_of_a_sign_in_over_tls_is_secure(service: Service) -> None:
     body = {"email": "admin@example.com", "password": PASSWORD}
 
     answers = [

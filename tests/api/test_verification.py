@@ -1,4 +1,4 @@
-"""Verifying from the page: in the background, one at a time in the whole service, and what became of it is kept."""
+"""Verification by the API: in the background, one at a time, with a stored result."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,7 @@ def started(job: Job) -> Any:
 
 @contextlib.asynccontextmanager
 async def held_up(url: str) -> AsyncIterator[None]:
-    """Nobody gets to read the view meanwhile."""
+    """Locks the view, so that a verification waits."""
     connection = await connect(url, idle_in_transaction_session_timeout="0")
     try:
         async with connection.transaction():
@@ -48,7 +48,7 @@ async def finished(service: Service) -> Any:
     return last
 
 
-async def test_what_was_verified_and_found_whole_is_told(service: Service, database: Database) -> None:
+async def test_a_verification_without_findings_is_reported(service: Service, database: Database) -> None:
     assert (await service.as_admin.get(ADDRESS)).json() == {"verification": None}
     await service.run(await service.job_of(service.employee), started)
     await service.job_of(None)
@@ -64,7 +64,7 @@ async def test_what_was_verified_and_found_whole_is_told(service: Service, datab
     assert (last["differences"], last["findings"], last["differenceCount"], last["error"]) == ([], [], 0, None)
 
 
-async def test_what_differs_is_told_as_far_as_a_page_can_show_it(
+async def test_a_verification_reports_a_limited_number_of_findings(
     service: Service, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(verifier_module, "MOST_DIFFERENCES", 2)
@@ -81,7 +81,9 @@ async def test_what_differs_is_told_as_far_as_a_page_can_show_it(
     assert last["findings"][0]["jobId"] == min(job.id for job in jobs)
 
 
-async def test_one_runs_at_a_time_in_the_whole_service(service: Service, database: Database, database_url: str) -> None:
+async def test_one_verification_runs_at_a_time_in_the_whole_service(
+    service: Service, database: Database, database_url: str
+) -> None:
     elsewhere = Verifier(database)
     async with held_up(database_url):
         answers = await asyncio.gather(*(service.as_admin.post(ADDRESS) for _ in range(5)))
@@ -94,7 +96,7 @@ async def test_one_runs_at_a_time_in_the_whole_service(service: Service, databas
     assert second["id"] != first["id"]
 
 
-async def test_a_verification_that_broke_off_says_so(service: Service, database: Database) -> None:
+async def test_a_failed_verification_reports_its_error(service: Service, database: Database) -> None:
     await database.execute("alter table job_event_log rename to elsewhere")
 
     await service.as_admin.post(ADDRESS)
@@ -104,7 +106,7 @@ async def test_a_verification_that_broke_off_says_so(service: Service, database:
     assert (last["jobs"], last["differenceCount"]) == (None, None)
 
 
-async def test_one_whose_process_died_is_over_and_the_next_may_begin(service: Service, database: Database) -> None:
+async def test_a_verification_of_a_dead_process_is_over_and_the_next_may_start(service: Service, database: Database) -> None:
     await database.execute(LEFT_BEHIND)
 
     lost = await finished(service)
@@ -119,7 +121,7 @@ async def test_one_whose_process_died_is_over_and_the_next_may_begin(service: Se
     assert kept["finished_at"] - kept["started_at"] < timedelta(minutes=1)
 
 
-async def test_a_process_that_stops_says_what_becomes_of_it(database: Database, database_url: str) -> None:
+async def test_a_stopping_process_ends_its_verification_as_interrupted(database: Database, database_url: str) -> None:
     verifier = Verifier(database)
 
     async with held_up(database_url):
@@ -132,7 +134,7 @@ async def test_a_process_that_stops_says_what_becomes_of_it(database: Database, 
     assert last["error"] == INTERRUPTED
 
 
-async def test_verifying_is_for_admins(service: Service) -> None:
+async def test_only_admins_may_verify(service: Service) -> None:
     job = await service.job_of(service.employee)
     await service.run(job, lambda job: cancel(job, reason="x"))
 

@@ -10,13 +10,13 @@ const en = wordsIn("en");
 const KNOWN: [number, string, { path: string; detail: string }[]][] = [
   [409, "Cannot cancel this job: it is completed.", []],
   [409, "Cannot retry this job: job 01a20b8f-f44d-7cca-8ffe-c7838b25595c does the same and is active.", []],
-  [409, "Cannot retry this job: another one does the same and is active.", []],
-  [400, "Chatwork is not set up here: CHATWORK_API_TOKEN is missing.", []],
+  [409, "Cannot retry this job: another job does the same and is active.", []],
+  [400, "Chatwork is not set up: the variable CHATWORK_API_TOKEN is missing. Set it and restart the service.", []],
   [403, "Only an admin may do this.", []],
   [403, "Only an admin may choose whose jobs to see.", []],
-  [403, "This request comes from another site.", []],
+  [403, "The request comes from another site. Send it from a page of this service.", []],
   [409, "A request with this Idempotency-Key is still being answered.", []],
-  [422, "There is no such job type any more.", [{ path: "type", detail: "is not known any more" }]],
+  [422, "There is no such job type any more.", [{ path: "type", detail: "must be a registered job type" }]],
   [422, "The payload does not fit this job type any more.", [{ path: "roomId", detail: "is required" }]],
   [404, "There is no such company.", []],
   [404, "There is no such room.", []],
@@ -24,14 +24,18 @@ const KNOWN: [number, string, { path: string; detail: string }[]][] = [
   [404, "There is no such job.", []],
   [404, "This job has no event 99 yet: its last is 7.", []],
   [429, "Too many tries to sign in. Try again in 60 seconds.", []],
-  [503, "The database is away. Try again in a moment.", []],
-  [500, "Something went wrong here, not with your request.", []],
-  [409, "name: belongs to another company", [{ path: "name", detail: "belongs to another company" }]],
-  [422, "The body is not valid.", [{ path: "name", detail: "string should have at most 200 characters" }]],
+  [503, "The database does not answer. Try again in 2 seconds.", []],
+  [500, "The service failed. Its log has details under the `X-Request-Id` of this response.", []],
+  [
+    409,
+    "`name` belongs to another company: choose another name.",
+    [{ path: "name", detail: "belongs to another company: choose another name" }],
+  ],
+  [422, "The body is not valid.", [{ path: "name", detail: "must have at most 200 characters" }]],
   [422, "The body is not valid.", [{ path: "periodEnd", detail: "must be later than periodStart" }]],
-  [422, "until: is over already", [{ path: "until", detail: "is over already" }]],
-  [422, "The query is not valid.", [{ path: "type", detail: "should be one of chatwork_rooms_sync, summary_draft" }]],
-  [400, "The query is not valid.", [{ path: "userId", detail: "is not a UUID" }]],
+  [422, "`until` must be a time in the future.", [{ path: "until", detail: "must be a time in the future" }]],
+  [422, "The query is not valid.", [{ path: "type", detail: "must be one of chatwork_rooms_sync, summary_draft" }]],
+  [400, "The query is not valid.", [{ path: "userId", detail: "must be a UUID" }]],
 ];
 
 const LATIN = /[A-Za-z]{3,}/g;
@@ -57,11 +61,11 @@ describe("a refusal", () => {
   test("of fields that nobody knows names them all", () => {
     const errors = [
       { path: "name", detail: "is required" },
-      { path: "colour", detail: "is not known here" },
+      { path: "colour", detail: "is not a known field" },
     ];
 
     expect(problemText(ja, new Refused(422, "The body is not valid.", errors))).toBe(
-      "正しくない項目があります（name: is required; colour: is not known here）。",
+      "正しくない項目があります（name: is required; colour: is not a known field）。",
     );
   });
 

@@ -32,10 +32,10 @@ const FIELDS: [RegExp, Says][] = [
   [/^name: /, (words) => words.nameNotValid],
   [/^periodEnd: must be later/, (words) => words.badPeriod],
   [/^period(Start|End): /, (words) => words.dayNotValid],
-  [/^until: is over already/, (words) => words.untilOver],
-  [/^jobId: is not a UUID/, (words) => words.jobIdInvalid],
-  [/^type: should be one of/, (words) => words.unknownValue(words.type)],
-  [/^userId: is not a UUID/, (words) => words.unknownValue(words.owner)],
+  [/^until: must be a time in the future/, (words) => words.untilOver],
+  [/^jobId: must be a UUID/, (words) => words.jobIdInvalid],
+  [/^type: must be one of/, (words) => words.unknownValue(words.type)],
+  [/^userId: must be a UUID/, (words) => words.unknownValue(words.owner)],
   [/^created(After|Before): /, (words) => words.unknownValue(words.time)],
 ];
 

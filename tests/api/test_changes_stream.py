@@ -1,4 +1,4 @@
-"""The stream of all changes: what concerns somebody and nothing else, nothing missed, resumable, ended by what should end it."""
+"""The stream of all changes: only visible ones, none missed, resumable, ended in time."""
 
 import asyncio
 import contextlib
@@ -18,13 +18,13 @@ from projections.seal import seal_everything
 from service.accounts.users import User
 from service.live import changes_feed as feed
 from service.live.changes_feed import MOST_UNREAD, ChangesFeed, Watcher
-from tests.api.test_live import until
+from tests.api.test_job_stream import until
 from tests.service_fixture import Service, service
 
 __all__ = ["service"]
 
 ADDRESS = "/api/jobs/stream"
-NOTHING = "data: {}"  # what `position` and `reset` say beside their names
+NOTHING = "data: {}"  # the data of `position` and `reset`
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,7 @@ def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Changes:
-    """What an EventSource would see, and what it would remember: `id`."""
+    """Reads a stream as an EventSource does, and remembers the last `id`."""
 
     def __init__(self, answer: httpx.Response) -> None:
         self.answer = answer
@@ -59,7 +59,7 @@ class Changes:
         return [(change["jobId"], change["seq"]) for change in changes]
 
     async def until_position(self, position: int) -> list[tuple[str, int]]:
-        """What comes until this position, or a later one, is told."""
+        """The changes that arrive before the event for this position or a later one."""
         seen = []
         async with asyncio.timeout(10):
             async for line in self._lines:
@@ -103,7 +103,7 @@ def completed(job: Job) -> Any:
     return complete(job, attempt=job.attempt, worker="w1", result={})
 
 
-async def test_every_change_is_told_to_the_owner_and_to_admins_and_to_nobody_else(service: Service) -> None:
+async def test_a_change_goes_to_its_owner_and_to_admins_only(service: Service) -> None:
     async with (
         changes(service.as_employee) as own, changes(service.as_admin) as everything, changes(service.as_other) as others,
     ):  # fmt: skip
@@ -116,7 +116,7 @@ async def test_every_change_is_told_to_the_owner_and_to_admins_and_to_nobody_els
         assert await others.some(1) == places(theirs)
 
 
-async def test_a_change_says_what_became_of_the_job(service: Service) -> None:
+async def test_a_change_holds_the_new_state_of_the_job(service: Service) -> None:
     async with changes(service.as_employee) as own:
         job = await service.run(await service.job_of(service.employee), started)
         told = [await own.next(), await own.next()]
@@ -127,7 +127,7 @@ async def test_a_change_says_what_became_of_the_job(service: Service) -> None:
     assert told == [common | {"seq": 1, "status": "queued"}, common | {"seq": 2, "status": "processing"}]
 
 
-async def test_a_failure_that_is_being_retried_comes_as_the_next_attempt_alone(service: Service) -> None:
+async def test_a_failure_with_a_retry_is_sent_as_the_next_attempt_only(service: Service) -> None:
     job = await service.run(await service.job_of(service.employee), started)
 
     async with changes(service.as_employee, 0) as own:
@@ -143,7 +143,7 @@ async def test_a_failure_that_is_being_retried_comes_as_the_next_attempt_alone(s
     assert from_the_log == [*replayed, (job.id, 4)]
 
 
-async def test_nothing_comes_twice_though_bus_and_log_both_tell_it(service: Service) -> None:
+async def test_a_change_on_the_bus_and_in_the_log_is_sent_once(service: Service) -> None:
     async with changes(service.as_admin) as everything:
         jobs = [await service.run(await service.job_of(service.employee), started, reported, completed) for _ in range(5)]
         service.context.bus.announce([Change.of(job) for job in jobs])
@@ -151,7 +151,7 @@ async def test_nothing_comes_twice_though_bus_and_log_both_tell_it(service: Serv
         assert await everything.until_position(20) == [place for job in jobs for place in places(job)]
 
 
-async def test_over_redis_where_a_process_hears_itself_again_nothing_comes_twice(database: Database, redis_url: str) -> None:
+async def test_a_change_that_redis_echoes_is_sent_once(database: Database, redis_url: str) -> None:
     bus = RedisBus(redis_url)
     await bus.start()
     store = Store(database, bus)
@@ -175,7 +175,7 @@ async def test_over_redis_where_a_process_hears_itself_again_nothing_comes_twice
     assert seqs(text) == [1, 2]
 
 
-async def test_a_change_that_the_bus_lost_is_late_and_not_missing(service: Service) -> None:
+async def test_a_change_that_the_bus_lost_arrives_late(service: Service) -> None:
     deaf = ChangesFeed(Bus(), service.context.database)
     async with deaf.running():
         with deaf.watched(service.employee.id) as watcher:
@@ -193,7 +193,7 @@ async def test_a_change_that_the_bus_lost_is_late_and_not_missing(service: Servi
 
 
 @pytest.mark.parametrize("told_by", ["the bus", "the log"])
-async def test_an_untrue_change_hides_no_true_one_of_the_same_seq(service: Service, told_by: str) -> None:
+async def test_a_false_change_hides_no_true_one_of_the_same_seq(service: Service, told_by: str) -> None:
     bus = service.context.bus if told_by == "the bus" else Bus()
     feed_ = ChangesFeed(bus, service.context.database)
     async with feed_.running():
@@ -212,7 +212,7 @@ async def test_an_untrue_change_hides_no_true_one_of_the_same_seq(service: Servi
     assert [change["status"] for change in said if change.get("seq") == 2] == ["completed", "processing"]
 
 
-async def test_a_resume_sends_all_that_came_after_the_position(service: Service) -> None:
+async def test_a_resume_sends_every_change_after_the_position(service: Service) -> None:
     async with changes(service.as_employee) as own:
         job = await service.run(await service.job_of(service.employee), started)
         await own.until_position(2)
@@ -224,7 +224,7 @@ async def test_a_resume_sends_all_that_came_after_the_position(service: Service)
         assert await resumed.some(2) == places(job)[2:]
 
 
-async def test_a_resume_sends_once_what_others_were_sent_and_has_its_position_by_now(
+async def test_a_resume_sends_a_change_once_that_was_sealed_meanwhile(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "LOOK_EVERY", 60)
@@ -241,8 +241,8 @@ async def test_a_resume_sends_once_what_others_were_sent_and_has_its_position_by
     assert seqs(text) == [1, 2]
 
 
-async def test_a_resume_sends_what_others_were_sent_and_no_position_was_given_to(service: Service, database_url: str) -> None:
-    """While an older transaction runs, nothing is sealed."""
+async def test_a_resume_sends_changes_that_are_not_sealed_yet(service: Service, database_url: str) -> None:
+    """Nothing is sealed while an older transaction runs."""
     await seal_everything(service.context.database)
     blocker = await connect(database_url, idle_in_transaction_session_timeout="0")
     try:
@@ -259,7 +259,7 @@ async def test_a_resume_sends_what_others_were_sent_and_no_position_was_given_to
 
 
 @pytest.mark.parametrize("last", [0, 10**17])
-async def test_who_is_too_far_back_or_elsewhere_is_told_to_begin_anew(
+async def test_a_resume_from_too_far_back_or_ahead_gets_a_reset(
     service: Service, last: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "MOST_REPLAYED", 2)
@@ -274,15 +274,15 @@ async def test_who_is_too_far_back_or_elsewhere_is_told_to_begin_anew(
         assert int(own.id) >= 3
 
 
-async def test_an_id_that_is_none_is_refused(service: Service) -> None:
-    for id in ("-1", "one", "9" * 30, "٣"):
-        headers = [(b"Last-Event-ID", id.encode())]
+async def test_an_invalid_last_event_id_is_refused(service: Service) -> None:
+    for event_id in ("-1", "one", "9" * 30, "٣"):
+        headers = [(b"Last-Event-ID", event_id.encode())]
         answer = await service.as_employee.get(ADDRESS, headers=headers)
 
         assert (answer.status_code, answer.json()["errors"][0]["path"]) == (400, "Last-Event-ID")
 
 
-async def test_a_stream_is_for_who_is_signed_in(service: Service) -> None:
+async def test_a_stream_without_a_token_gets_401(service: Service) -> None:
     assert (await service.as_nobody.get(ADDRESS)).status_code == 401
 
 
@@ -293,7 +293,7 @@ async def test_a_head_does_not_wait_for_a_stream(service: Service) -> None:
     assert len(service.context.job_watches.feed) == 0
 
 
-async def test_a_reader_that_is_too_slow_is_sent_away_and_fills_no_memory() -> None:
+async def test_the_stream_of_a_slow_reader_ends_at_the_memory_limit() -> None:
     watcher = Watcher(None)
     piece = b"x" * (MOST_UNREAD // 4)
 
@@ -306,7 +306,7 @@ async def test_a_reader_that_is_too_slow_is_sent_away_and_fills_no_memory() -> N
     assert await asyncio.wait_for(watcher.take(60), 5) == b""
 
 
-async def test_who_reads_along_may_be_sent_any_amount() -> None:
+async def test_a_fast_reader_may_be_sent_any_amount() -> None:
     watcher = Watcher(None)
 
     for _ in range(10):
@@ -316,7 +316,7 @@ async def test_who_reads_along_may_be_sent_any_amount() -> None:
     assert not watcher.ended
 
 
-async def test_a_client_that_leaves_is_not_watched_for(service: Service) -> None:
+async def test_a_disconnected_client_is_no_longer_a_watcher(service: Service) -> None:
     async with changes(service.as_employee), changes(service.as_admin):
         assert service.context.job_watches.watchers == 2
 
@@ -330,7 +330,7 @@ async def test_a_stream_ends_when_the_process_stops(service: Service) -> None:
         assert await own.ended()
 
 
-async def test_a_stream_ends_with_the_token_it_was_opened_with(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stream_ends_when_its_token_ends(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     bearer = {"Authorization": f"Bearer {service.context.users.new_token(service.employee)}"}
 
     async with httpx.AsyncClient(base_url=service.url, headers=bearer) as client, changes(client) as own:
@@ -340,7 +340,7 @@ async def test_a_stream_ends_with_the_token_it_was_opened_with(service: Service,
         assert await own.next() is None
 
 
-async def test_a_stream_ends_when_its_caller_may_see_less(
+async def test_a_stream_ends_when_its_reader_is_demoted(
     service: Service, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.accounts.users.FRESH", 0.0)
@@ -353,7 +353,7 @@ async def test_a_stream_ends_when_its_caller_may_see_less(
 
 
 def seqs(text: str) -> list[int]:
-    """Of the changes in a piece of a stream."""
+    """The seqs of the changes in a piece of a stream."""
     return [orjson.loads(line[6:])["seq"] for line in text.splitlines() if line.startswith("data: ") and line != NOTHING]
 
 

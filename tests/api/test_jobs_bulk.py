@@ -1,4 +1,4 @@
-"""Many jobs at once, and an old one once more: the same rules as for one, for the same people."""
+"""Changing many jobs, and running an old job again, follow the rules for one job."""
 
 import asyncio
 from datetime import timedelta
@@ -49,12 +49,12 @@ async def statuses(service: Service, *jobs: Job) -> list[str]:
 
 
 async def one_in_each_status(service: Service) -> list[Job]:
-    """Of the employee: queued, processing, completed, failed, canceled."""
+    """The employee's jobs: queued, processing, completed, failed, canceled."""
     steps: list[tuple[Any, ...]] = [(), (started,), (started, completed), (started, failed), (canceled,)]
     return [await service.run(await service.job_of(service.employee), *done) for done in steps]
 
 
-async def test_what_may_be_canceled_is_canceled_and_the_rest_is_not_meant(service: Service) -> None:
+async def test_a_bulk_cancel_changes_only_queued_and_processing_jobs(service: Service) -> None:
     jobs = await one_in_each_status(service)
 
     done = await change(service.as_employee, "cancel", ids=[job.id for job in jobs])
@@ -65,7 +65,7 @@ async def test_what_may_be_canceled_is_canceled_and_the_rest_is_not_meant(servic
     assert (last.actor, last.event) == (f"user:{service.employee.id}", cancel(jobs[0], reason="canceled by its owner")[0])
 
 
-async def test_what_may_be_retried_is_queued_and_delivered(service: Service) -> None:
+async def test_a_bulk_retry_queues_and_delivers_failed_and_canceled_jobs(service: Service) -> None:
     jobs = await one_in_each_status(service)
 
     done = await change(service.as_admin, "retry", filter={})
@@ -76,7 +76,7 @@ async def test_what_may_be_retried_is_queued_and_delivered(service: Service) -> 
     assert {claim.id.job_id for claim in claims} == {jobs[3].id, jobs[4].id}
 
 
-async def test_done_twice_the_second_time_finds_nothing(service: Service) -> None:
+async def test_a_repeated_bulk_request_finds_no_jobs(service: Service) -> None:
     jobs = [await service.job_of(service.employee) for _ in range(3)]
     ids = [job.id for job in jobs]
 
@@ -84,10 +84,10 @@ async def test_done_twice_the_second_time_finds_nothing(service: Service) -> Non
     second = await change(service.as_employee, "cancel", ids=ids)
 
     assert (first["matched"], first["done"], second["matched"], second["done"]) == (3, 3, 0, 0)
-    assert [len(await service.context.store.history.events(id)) for id in ids] == [2, 2, 2]
+    assert [len(await service.context.store.history.events(job_id)) for job_id in ids] == [2, 2, 2]
 
 
-async def test_a_preview_counts_and_changes_nothing(service: Service) -> None:
+async def test_a_dry_run_counts_jobs_and_changes_none(service: Service) -> None:
     jobs = await one_in_each_status(service)
 
     counted = await change(service.as_employee, "cancel", filter={}, dryRun=True)
@@ -96,7 +96,7 @@ async def test_a_preview_counts_and_changes_nothing(service: Service) -> None:
     assert await statuses(service, *jobs) == [job.status for job in jobs]
 
 
-async def test_nobody_changes_a_strangers_jobs(service: Service) -> None:
+async def test_an_employee_cannot_change_jobs_of_others(service: Service) -> None:
     mine = await service.job_of(service.employee)
     theirs, system = await service.job_of(service.admin), await service.job_of(None)
     ids = [mine.id, theirs.id, system.id, NO_JOB]
@@ -110,10 +110,10 @@ async def test_nobody_changes_a_strangers_jobs(service: Service) -> None:
     assert last.event == cancel(system, reason="canceled by an admin")[0]
 
 
-async def test_a_filter_means_what_it_means_in_the_list(service: Service) -> None:
+async def test_a_bulk_filter_selects_the_same_jobs_as_the_list(service: Service) -> None:
     rooms, messages, later = [
-        await service.job_of(user, type)
-        for user, type in (
+        await service.job_of(user, job_type)
+        for user, job_type in (
             (service.employee, "chatwork_rooms_sync"),
             (service.admin, "chatwork_messages_sync"),
             (service.employee, "chatwork_rooms_sync"),
@@ -135,7 +135,7 @@ async def test_a_filter_means_what_it_means_in_the_list(service: Service) -> Non
     assert {rooms.status, messages.status, processing.status} == {Status.QUEUED, Status.PROCESSING}
 
 
-async def test_a_retry_that_a_unique_job_stands_against_is_refused_and_says_why(service: Service) -> None:
+async def test_a_retry_beside_an_active_unique_job_is_refused_with_the_reason(service: Service) -> None:
     jobs = []
     for _ in range(3):
         new = NewJob("summary_draft", {}, service.employee.id, max_attempts=5, unique_key="one draft")
@@ -145,13 +145,13 @@ async def test_a_retry_that_a_unique_job_stands_against_is_refused_and_says_why(
 
     assert (done["matched"], done["done"]) == (3, 1)
     assert {refused["detail"] for refused in done["refused"]} == {
-        "Cannot retry this job: another one does the same and is active."
+        "Cannot retry this job: another job does the same and is active."
     }
     assert sorted(await statuses(service, *jobs)) == ["canceled", "canceled", "queued"]
     assert {refused["jobId"] for refused in done["refused"]} < {job.id for job in jobs}
 
 
-async def test_no_more_than_the_most_are_changed_in_one_call(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_bulk_request_changes_at_most_the_limit(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bulk, "MOST", 3)
     for number in range(5):
         await service.run(await service.job_of(service.employee), *([started] if number % 2 else []))
@@ -161,7 +161,7 @@ async def test_no_more_than_the_most_are_changed_in_one_call(service: Service, m
     assert [(done["done"], done["more"]) for done in calls] == [(3, True), (2, False), (0, False)]
 
 
-async def test_hundreds_at_once_are_each_changed_once(service: Service) -> None:
+async def test_hundreds_of_jobs_are_each_changed_once(service: Service) -> None:
     jobs = await asyncio.gather(*(service.job_of(service.employee) for _ in range(300)))
 
     calls = await asyncio.gather(*(change(service.as_employee, "cancel", filter={}) for _ in range(2)))
@@ -201,7 +201,7 @@ async def again(client: httpx.AsyncClient, job: Job, **headers: str) -> httpx.Re
     return await client.post(f"/api/jobs/{job.id}/again", headers=headers)
 
 
-async def test_an_old_job_is_run_again_as_a_new_one_of_the_callers(service: Service) -> None:
+async def test_running_a_job_again_makes_a_new_job_of_the_caller(service: Service) -> None:
     old = await service.run(await service.job_of(service.employee, "summary_draft", PERIOD), started, completed)
 
     answer = await again(service.as_admin, old)
@@ -217,7 +217,7 @@ async def test_an_old_job_is_run_again_as_a_new_one_of_the_callers(service: Serv
     assert await service.context.jobs.get(old.id) == old
 
 
-async def test_what_may_be_active_once_is_answered_with_the_active_one(service: Service) -> None:
+async def test_running_a_unique_job_again_answers_with_the_active_job(service: Service) -> None:
     old = await service.run(await service.job_of(service.admin), started, completed)
 
     first, second = [(await again(service.as_admin, old)).json() for _ in range(2)]
@@ -226,7 +226,7 @@ async def test_what_may_be_active_once_is_answered_with_the_active_one(service: 
     assert first["jobId"] != old.id
 
 
-async def test_running_again_with_the_same_key_is_one_new_job(service: Service) -> None:
+async def test_running_a_job_again_twice_with_one_key_makes_one_job(service: Service) -> None:
     old = await service.run(await service.job_of(service.admin), started, completed)
     first = (await again(service.as_admin, old, **{"Idempotency-Key": "once"})).json()
     new = await service.context.jobs.get(first["jobId"])
@@ -240,26 +240,26 @@ async def test_running_again_with_the_same_key_is_one_new_job(service: Service) 
     assert another["jobId"] != new.id
 
 
-async def test_a_strangers_job_is_not_there_to_be_run_again(service: Service) -> None:
+async def test_running_a_job_of_another_user_again_gets_404(service: Service) -> None:
     job = await service.job_of(service.employee)
 
     assert (await again(service.as_other, job)).status_code == 404
 
 
-async def test_a_payload_that_does_not_fit_any_more_is_refused(service: Service) -> None:
+async def test_an_outdated_payload_is_refused(service: Service) -> None:
     old = await service.job_of(service.employee, "summary_draft", {"company": 7})
     gone = await service.job_of(service.employee, "a_type_of_old")
 
-    payload, type = await again(service.as_employee, old), await again(service.as_employee, gone)
+    payload, job_type = await again(service.as_employee, old), await again(service.as_employee, gone)
 
-    assert payload.status_code == type.status_code == 422
+    assert payload.status_code == job_type.status_code == 422
     assert {error["path"] for error in payload.json()["errors"]} == {
         "payload.company", "payload.companyId", "payload.periodStart", "payload.periodEnd",
     }  # fmt: skip
-    assert [error["path"] for error in type.json()["errors"]] == ["type"]
+    assert [error["path"] for error in job_type.json()["errors"]] == ["type"]
 
 
-async def test_a_sync_is_not_run_again_where_chatwork_is_not_set_up(service: Service) -> None:
+async def test_a_sync_is_not_run_again_without_a_chatwork_token(service: Service) -> None:
     old = await service.job_of(service.admin)
     context = make_context(service.context.database, service.context.bus, service.context.store)
 
@@ -267,7 +267,7 @@ async def test_a_sync_is_not_run_again_where_chatwork_is_not_set_up(service: Ser
         assert (await again(client, old)).status_code == 400
 
 
-async def test_equal_retries_at_the_same_moment_with_one_key_are_one_retry_and_all_are_told_so(service: Service) -> None:
+async def test_simultaneous_retries_with_one_key_are_one_retry(service: Service) -> None:
     job = await service.run(await service.job_of(service.employee, "summary_draft"), canceled)
     key = {"Idempotency-Key": "once"}
 

@@ -1,4 +1,4 @@
-"""Many sign in at once: the line before the hashers is short, one address takes only a part of it, and the reason is a true one."""
+"""The queue of sign-ins before the password hashers: short, and fair to each address."""
 
 import asyncio
 import contextlib
@@ -10,10 +10,10 @@ import httpx2 as httpx
 import pytest
 
 from service.accounts import sign_in_limit
-from service.accounts.sign_in_limit import FOR_ONE_EMAIL, SignInLimit
+from service.accounts.sign_in_limit import FOR_ONE_EMAIL, SignInLimit, TooManyTries
 from service.accounts.sign_in_queue import HASHERS, MOST_OF_ONE_ADDRESS, MOST_WAITING, LineFull, SignInLine
 from service.api import auth
-from service.http.problems import Problem
+from service.http.problems import problem_of
 from tests.service_fixture import PASSWORD, Service, service
 
 __all__ = ["service"]
@@ -24,7 +24,7 @@ async def sign_in(client: httpx.AsyncClient, address: str, email: str, password:
     return await client.post("/api/auth/login", json=body, headers={"X-Forwarded-For": address})
 
 
-async def test_a_crowd_of_wrong_passwords_from_one_address_keeps_nobody_else_out(service: Service) -> None:
+async def test_many_sign_ins_from_one_address_do_not_block_other_addresses(service: Service) -> None:
     limits = httpx.Limits(max_connections=300)
     async with httpx.AsyncClient(base_url=service.url, timeout=60, limits=limits) as client:
         crowd = [asyncio.create_task(sign_in(client, "192.0.2.1", f"{n}@example.com")) for n in range(180)]
@@ -39,20 +39,20 @@ async def test_a_crowd_of_wrong_passwords_from_one_address_keeps_nobody_else_out
     assert {answer.json()["detail"][:8] for answer in refused} == {"Too many"}
 
 
-async def test_who_found_the_line_full_has_lost_no_try(service: Service) -> None:
+async def test_a_sign_in_refused_by_the_full_queue_is_not_counted(service: Service) -> None:
     line = service.context.sign_in_limit.line
     with contextlib.ExitStack() as places:
         for _ in range(MOST_OF_ONE_ADDRESS):
             places.enter_context(line.place("192.0.2.1"))
         for _ in range(FOR_ONE_EMAIL.amount + 1):
             refused = await sign_in(service.as_nobody, "::ffff:192.0.2.1", "admin@example.com", PASSWORD)
-            assert (refused.status_code, refused.headers["retry-after"]) == (429, str(auth.COME_AGAIN))
+            assert (refused.status_code, refused.headers["retry-after"]) == (429, str(auth.RETRY_AFTER))
             assert refused.json()["detail"] == "Too many people sign in at this moment. Try again in 2 seconds."
 
     assert (await sign_in(service.as_nobody, "192.0.2.1", "admin@example.com", PASSWORD)).status_code == 200
 
 
-def test_the_line_is_short_and_one_address_takes_only_a_part() -> None:
+def test_the_queue_is_short_and_one_address_gets_only_a_part() -> None:
     line = SignInLine()
     with contextlib.ExitStack() as places:
         for _ in range(MOST_OF_ONE_ADDRESS):
@@ -68,7 +68,7 @@ def test_the_line_is_short_and_one_address_takes_only_a_part() -> None:
         pass
 
 
-async def test_who_waits_too_long_for_a_hasher_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_sign_in_that_waits_too_long_gets_429(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.accounts.sign_in_queue.WAITS_AT_MOST", 0.05)
     line = SignInLine()
 
@@ -80,7 +80,7 @@ async def test_who_waits_too_long_for_a_hasher_is_told_to_come_again(monkeypatch
         pass
 
 
-async def test_addresses_take_turns_at_the_hashers_and_who_leaves_holds_nobody_up() -> None:
+async def test_addresses_take_turns_and_a_cancelled_sign_in_frees_its_place() -> None:
     line, served = SignInLine(), list[str]()
 
     async def sign_in(address: str) -> None:
@@ -105,7 +105,7 @@ async def a_redis_that_never_answers() -> AsyncIterator[str]:
         yield f"redis://127.0.0.1:{listening.getsockname()[1]}/0"
 
 
-async def test_a_redis_that_hangs_holds_nobody_up_and_lifts_no_limit() -> None:
+async def test_a_hanging_redis_delays_no_sign_in_and_lifts_no_limit() -> None:
     async with a_redis_that_never_answers() as url:
         tries = SignInLimit(url)
         began = time.monotonic()
@@ -114,25 +114,25 @@ async def test_a_redis_that_hangs_holds_nobody_up_and_lifts_no_limit() -> None:
             await tries.count("192.0.2.1", "a@example.com")
         took = time.monotonic() - began
 
-        with pytest.raises(Problem) as refused:
+        with pytest.raises(TooManyTries) as refused:
             await tries.count("192.0.2.1", "a@example.com")
 
-    assert refused.value.status == 429
+    assert problem_of(refused.value).status == 429
     assert took < 2 + sign_in_limit.REDIS_WITHIN
 
 
-async def test_the_count_goes_on_where_it_was_when_redis_goes_away(redis_url: str) -> None:
+async def test_the_count_goes_on_when_redis_is_lost(redis_url: str) -> None:
     tries, email = SignInLimit(redis_url), f"{time.monotonic_ns()}@example.com"
     for _ in range(FOR_ONE_EMAIL.amount - 1):
         await tries.count("192.0.2.1", email)
 
     tries._shared = SignInLimit("redis://127.0.0.1:1")._shared
     await tries.count("192.0.2.1", email)
-    with pytest.raises(Problem):
+    with pytest.raises(TooManyTries):
         await tries.count("192.0.2.1", email)
 
 
-async def test_the_width_of_an_email_gives_no_further_tries(service: Service) -> None:
+async def test_the_width_of_an_email_gives_no_further_attempts(service: Service) -> None:
     for _ in range(FOR_ONE_EMAIL.amount // 2):
         assert (await sign_in(service.as_nobody, "192.0.2.1", "admin@example.com")).status_code == 401
         assert (await sign_in(service.as_nobody, "192.0.2.1", "ａｄｍｉｎ＠example.com")).status_code == 401

@@ -1,4 +1,4 @@
-"""Server-sent events of one job: complete, in order, resumable, and ended by all that should end them."""
+"""The event stream of one job: complete, in order, resumable, ended in time."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ SSE = {"Accept": "text/event-stream"}
 
 
 class Stream:
-    """What an EventSource would see."""
+    """Reads a stream as an EventSource does."""
 
     def __init__(self, answer: httpx.Response) -> None:
         self.answer = answer
@@ -32,13 +32,13 @@ class Stream:
 
     async def next(self) -> tuple[int, Any] | None:
         """The next event's id and data; None at the end."""
-        id = None
+        event_id = None
         async for line in self._lines:
             if line.startswith("id: "):
-                id = int(line[4:])
+                event_id = int(line[4:])
             elif line.startswith("data: "):
-                assert id is not None
-                return id, orjson.loads(line[6:])
+                assert event_id is not None
+                return event_id, orjson.loads(line[6:])
         return None
 
     async def rest(self) -> list[tuple[int, Any]]:
@@ -80,16 +80,16 @@ async def test_a_stream_begins_with_the_history_and_ends_with_the_job(service: S
     assert [data["type"] for _, data in rest] == ["progress", "completed"]
 
 
-async def test_a_stream_goes_on_after_the_last_event_that_was_received(service: Service) -> None:
+async def test_a_stream_resumes_after_the_last_received_event(service: Service) -> None:
     job = await service.run(await service.job_of(service.employee), started, reported, completed)
 
     async with stream(service.as_employee, job, last=2) as events:
         rest = await events.rest()
 
-    assert [id for id, _ in rest] == [3, 4]
+    assert [event_id for event_id, _ in rest] == [3, 4]
 
 
-async def test_with_nothing_left_to_send_a_reconnect_is_told_to_stop(service: Service) -> None:
+async def test_a_reconnect_after_the_last_event_gets_204(service: Service) -> None:
     job = await service.run(await service.job_of(service.employee), started, completed)
 
     answer = await asyncio.wait_for(
@@ -110,15 +110,15 @@ async def test_a_head_does_not_wait_for_a_stream(service: Service) -> None:
 async def test_an_id_that_was_never_sent_is_refused(service: Service) -> None:
     job = await service.job_of(service.employee)
 
-    for id in ("2", "-1", "one", "9" * 30, "٣"):
-        headers = [(b"Accept", b"text/event-stream"), (b"Last-Event-ID", id.encode())]
+    for event_id in ("2", "-1", "one", "9" * 30, "٣"):
+        headers = [(b"Accept", b"text/event-stream"), (b"Last-Event-ID", event_id.encode())]
         answer = await service.as_employee.get(f"/api/jobs/{job.id}/events", headers=headers)
 
         assert answer.status_code == 400
         assert answer.json()["errors"][0]["path"] == "Last-Event-ID"
 
 
-async def test_a_failure_that_is_being_retried_does_not_end_the_stream(service: Service) -> None:
+async def test_a_failure_with_a_retry_does_not_end_the_stream(service: Service) -> None:
     job = await service.run(await service.job_of(service.employee), started)
 
     async with stream(service.as_employee, job, last=2) as events:
@@ -142,7 +142,7 @@ async def test_many_watchers_of_a_busy_job_miss_nothing_and_get_nothing_twice(se
 
     async def watch() -> list[int]:
         async with stream(service.as_employee, job) as events:
-            return [id for id, _ in await events.rest()]
+            return [event_id for event_id, _ in await events.rest()]
 
     watchers = [asyncio.create_task(watch()) for _ in range(20)]
     await service.run(job, started, *[reported] * 100, completed)
@@ -164,7 +164,7 @@ async def test_an_employees_stream_holds_no_stack(service: Service) -> None:
     assert "Traceback" in admins.text
 
 
-async def test_a_change_that_the_bus_lost_is_late_and_not_missing(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_change_that_the_bus_lost_arrives_late(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     job = await service.job_of(service.employee)
     deaf = JobWatches(Bus(), JobsView(service.context.database), service.context.store)
 
@@ -179,7 +179,7 @@ async def test_a_change_that_the_bus_lost_is_late_and_not_missing(service: Servi
 
 
 @pytest.mark.parametrize("told_by", ["the bus", "the log"])
-async def test_an_untrue_seq_makes_no_watcher_deaf(service: Service, told_by: str) -> None:
+async def test_a_false_seq_on_the_bus_hides_no_later_change(service: Service, told_by: str) -> None:
     job = await service.job_of(service.employee)
     bus = service.context.bus if told_by == "the bus" else Bus()
     live_ = JobWatches(bus, JobsView(service.context.database), service.context.store)
@@ -194,7 +194,7 @@ async def test_an_untrue_seq_makes_no_watcher_deaf(service: Service, told_by: st
                     await watch.changed(10)
 
 
-async def test_a_client_that_leaves_is_not_watched_for(service: Service) -> None:
+async def test_a_disconnected_client_is_no_longer_a_watcher(service: Service) -> None:
     job = await service.job_of(service.employee)
 
     async with stream(service.as_employee, job) as events:
@@ -214,7 +214,7 @@ async def test_a_stream_ends_when_the_process_stops(service: Service) -> None:
         assert await events.rest() == []
 
 
-async def test_a_stream_ends_with_the_token_it_was_opened_with(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stream_ends_when_its_token_ends(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     job = await service.job_of(service.employee)
     token = service.context.users.new_token(service.employee)
 

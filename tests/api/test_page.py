@@ -1,4 +1,4 @@
-"""The page as it is served: one document at all of its addresses, its files, and the policy that fences it in."""
+"""The page over HTTP: its document, its files, its Content-Security-Policy."""
 
 import asyncio
 import contextlib
@@ -31,7 +31,7 @@ def context(database: Database, bus: Bus, store: Store) -> ApiContext:
 
 @pytest.fixture
 def built(tmp_path: Path) -> Path:
-    """The folder of a page that was built, and a secret beside it."""
+    """The folder of a built page, with a secret file beside it."""
     folder = tmp_path / "static"
     (folder / "assets").mkdir(parents=True)
     (folder / "index.html").write_text(INDEX, encoding="utf-8")
@@ -49,7 +49,7 @@ async def browser(context: ApiContext, folder: Path) -> AsyncIterator[httpx.Asyn
         yield client
 
 
-async def test_every_address_of_the_page_is_its_one_document(context: ApiContext, built: Path) -> None:
+async def test_every_address_of_the_page_gets_the_same_document(context: ApiContext, built: Path) -> None:
     async with browser(context, built) as client:
         answers = [await client.get(address, headers=HTML) for address in ADDRESSES]
 
@@ -60,7 +60,7 @@ async def test_every_address_of_the_page_is_its_one_document(context: ApiContext
         assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-async def test_the_policy_lets_in_nothing_from_elsewhere_and_nothing_inline(context: ApiContext, built: Path) -> None:
+async def test_the_content_security_policy_allows_only_this_host_and_nothing_inline(context: ApiContext, built: Path) -> None:
     async with browser(context, built) as client:
         policy = (await client.get("/jobs/1")).headers["content-security-policy"]
 
@@ -72,7 +72,7 @@ async def test_the_policy_lets_in_nothing_from_elsewhere_and_nothing_inline(cont
     assert set(directives) >= {"script-src", "style-src", "font-src", "connect-src", "manifest-src", "form-action"}
 
 
-async def test_files_with_a_hash_in_their_name_are_kept_for_ever(context: ApiContext, built: Path) -> None:
+async def test_files_with_a_hash_in_their_name_are_cached_for_a_year(context: ApiContext, built: Path) -> None:
     async with browser(context, built) as client:
         script = await client.get("/assets/index-a1b2.js")
         icon = await client.get("/assets/icon-c3d4.png")
@@ -88,7 +88,7 @@ async def test_files_with_a_hash_in_their_name_are_kept_for_ever(context: ApiCon
     assert manifest.headers["cache-control"] == "no-cache"
 
 
-async def test_text_is_sent_compressed_to_who_takes_it(context: ApiContext, built: Path) -> None:
+async def test_text_is_compressed_for_clients_that_accept_gzip(context: ApiContext, built: Path) -> None:
     async def sent(encoding: str) -> tuple[str | None, bytes]:
         request = client.build_request("GET", "/assets/index-a1b2.js", headers={"Accept-Encoding": encoding})
         answer = await client.send(request, stream=True)
@@ -107,7 +107,7 @@ async def test_text_is_sent_compressed_to_who_takes_it(context: ApiContext, buil
     assert plain == [(None, SCRIPT.encode())] * 3
 
 
-async def test_what_a_browser_has_already_is_not_sent_again(context: ApiContext, built: Path) -> None:
+async def test_a_file_that_the_browser_has_gets_304(context: ApiContext, built: Path) -> None:
     async with browser(context, built) as client:
         first = await client.get("/jobs")
         again = await client.get("/jobs", headers={"If-None-Match": f'"other", W/{first.headers["etag"]}'})
@@ -121,7 +121,7 @@ async def test_what_a_browser_has_already_is_not_sent_again(context: ApiContext,
 @pytest.mark.parametrize(
     "name", ["../secret.js", "%2e%2e/secret.js", "..%2f..%2fsecret.js", "nothing.js", "", "a" * 5000, "%00"]
 )
-async def test_no_address_leads_out_of_the_folder(context: ApiContext, built: Path, name: str) -> None:
+async def test_no_path_leads_out_of_the_folder(context: ApiContext, built: Path, name: str) -> None:
     async with browser(context, built) as client:
         path = httpx.URL("http://rireki").copy_with(raw_path=f"/assets/{name}".encode())
         answer = await client.get(path, headers=HTML)
@@ -130,7 +130,7 @@ async def test_no_address_leads_out_of_the_folder(context: ApiContext, built: Pa
     assert "secret" not in answer.text
 
 
-async def test_an_unknown_address_is_the_page_to_a_browser_and_a_problem_to_a_program(context: ApiContext, built: Path) -> None:
+async def test_an_unknown_path_is_the_page_for_a_browser_and_a_problem_for_a_program(context: ApiContext, built: Path) -> None:
     async with browser(context, built) as client:
         to_browser = await client.get("/nothing/here", headers=HTML)
         to_program = await client.get("/nothing/here")
@@ -143,7 +143,7 @@ async def test_an_unknown_address_is_the_page_to_a_browser_and_a_problem_to_a_pr
         assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
 
 
-async def test_where_it_was_not_built_a_plain_page_says_so_in_both_languages(context: ApiContext, tmp_path: Path) -> None:
+async def test_without_a_build_a_plain_page_says_so_in_both_languages(context: ApiContext, tmp_path: Path) -> None:
     async with browser(context, tmp_path / "nowhere") as client:
         pages = await asyncio.gather(*(client.get(address, headers=HTML) for address in ADDRESSES))
         linked = [await client.get(address) for address in re.findall(r'href="([^"]+)"', pages[0].text)]

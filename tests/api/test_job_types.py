@@ -1,4 +1,4 @@
-"""`GET /api/job-types` tells what a form needs to queue a job of any type, and a further type is known wherever types are."""
+"""`GET /api/job-types` has all that a form needs, also for a further job type."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -28,7 +28,7 @@ async def job_types(service: Service) -> dict[str, Any]:
     return {job_type["name"]: job_type for job_type in answer.json()["jobTypes"]}
 
 
-async def test_every_type_is_told_with_all_that_a_form_needs(service: Service) -> None:
+async def test_every_type_is_listed_with_all_that_a_form_needs(service: Service) -> None:
     told = await job_types(service)
 
     assert list(told) == list(JOB_TYPES)
@@ -58,7 +58,7 @@ async def test_the_schema_accepts_what_the_model_accepts_and_nothing_else(servic
     assert told[INVOICE_EXPORT.name]["schema"]["properties"]["fiscalYear"]["description"]
 
 
-async def test_a_further_type_is_filtered_by_paused_and_counted_as_any_other(service: Service) -> None:
+async def test_a_further_type_is_filtered_paused_and_counted_like_any_other(service: Service) -> None:
     job = await service.job_of(service.employee, INVOICE_EXPORT.name, {"fiscalYear": 2026})
     await service.job_of(service.employee)
     await service.run(
@@ -81,14 +81,14 @@ async def test_a_further_type_is_filtered_by_paused_and_counted_as_any_other(ser
     assert f'rireki_paused{{type="{INVOICE_EXPORT.name}"}} 1.0' in metrics
 
 
-async def test_a_type_that_is_nowhere_is_refused_with_the_names_of_all(service: Service) -> None:
+async def test_an_unknown_type_is_refused_with_the_names_of_all_types(service: Service) -> None:
     answer = await service.as_employee.get("/api/jobs?type=unknown")
 
     assert answer.status_code == 422
     assert all(name in answer.json()["errors"][0]["detail"] for name in JOB_TYPES)
 
 
-def test_the_document_names_a_further_type_wherever_it_names_types() -> None:
+def test_the_openapi_document_names_a_further_type() -> None:
     found = list(enums(openapi_document(ENDPOINTS)))
 
     assert len(found) >= 5
@@ -96,7 +96,7 @@ def test_the_document_names_a_further_type_wherever_it_names_types() -> None:
 
 
 def enums(node: Any) -> Iterator[list[str]]:
-    """The lists of values that hold the name of a type."""
+    """Every `enum` of the document that holds the name of a job type."""
     if isinstance(node, dict):
         if "summary_draft" in (node.get("enum") or ()):
             yield node["enum"]

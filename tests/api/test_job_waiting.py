@@ -1,4 +1,4 @@
-"""Why a job waits: what the owner of a queued job is told, before anybody has to ask an operator."""
+"""The reason why a queued job waits, as its owner sees it."""
 
 from datetime import timedelta
 from typing import Any
@@ -26,15 +26,15 @@ def retried(job: Job) -> Any:
     return fail(job, attempt=1, worker="w1", error=JobError("E", "m"), retry_in=timedelta(hours=1))
 
 
-async def worker(database: Database, id: str, *, silent: timedelta = timedelta(0), gone: bool = False) -> None:
-    await database.execute(WORKER, {"id": id, "silent": silent, "gone": gone})
+async def worker(database: Database, worker_id: str, *, silent: timedelta = timedelta(0), gone: bool = False) -> None:
+    await database.execute(WORKER, {"id": worker_id, "silent": silent, "gone": gone})
 
 
 async def why(service: Service, job: Job) -> Any:
     return (await service.as_employee.get(f"/api/jobs/{job.id}/waiting")).json()["waiting"]
 
 
-async def test_a_job_waits_for_a_worker_that_knows_its_type_and_lives(service: Service, database: Database) -> None:
+async def test_a_job_waits_for_a_living_worker_of_its_type(service: Service, database: Database) -> None:
     job = await service.job_of(service.employee)
     other = await service.job_of(service.employee, "chatwork_messages_sync")
     await worker(database, "silent", silent=timedelta(minutes=1))
@@ -50,7 +50,7 @@ async def test_a_job_waits_for_a_worker_that_knows_its_type_and_lives(service: S
     assert (await why(service, other))["reason"] == "no_worker"
 
 
-async def test_a_job_knows_its_place_in_line_of_its_type(service: Service, database: Database) -> None:
+async def test_ahead_counts_the_earlier_jobs_of_the_same_type(service: Service, database: Database) -> None:
     await worker(database, "alive")
     mine = [await service.job_of(user) for user in (service.admin, service.employee, None, service.employee)]
     await service.job_of(service.employee, "chatwork_messages_sync")
@@ -59,14 +59,14 @@ async def test_a_job_knows_its_place_in_line_of_its_type(service: Service, datab
     assert [(await why(service, job))["ahead"] for job in (mine[1], mine[3])] == [1, 2]
 
 
-async def test_the_line_is_counted_up_to_the_most(service: Service, database: Database, monkeypatch: Any) -> None:
+async def test_ahead_is_counted_up_to_the_limit(service: Service, database: Database, monkeypatch: Any) -> None:
     monkeypatch.setattr(waiting, "MOST_AHEAD", 2)
     jobs = [await service.job_of(service.employee) for _ in range(5)]
 
     assert (await why(service, jobs[4]))["ahead"] == 2
 
 
-async def test_a_retry_waits_for_its_time_first_of_all(service: Service, database: Database) -> None:
+async def test_a_future_run_at_is_the_first_reason_to_wait(service: Service, database: Database) -> None:
     await worker(database, "alive")
     job = await service.run(await service.job_of(service.employee), started, retried)
     await Pauses(database).pause(job.type, until=None, reason="x", actor="user:x")
@@ -90,14 +90,14 @@ async def test_a_job_of_a_paused_type_waits_for_the_end_of_the_pause(service: Se
     assert (for_ever["reason"], for_ever["pausedUntil"]) == ("paused", None)
 
 
-async def test_what_is_not_queued_does_not_wait(service: Service) -> None:
+async def test_a_job_that_is_not_queued_does_not_wait(service: Service) -> None:
     running = await service.run(await service.job_of(service.employee), started)
     over = await service.run(await service.job_of(service.employee), lambda job: cancel(job, reason="x"))
 
     assert [await why(service, job) for job in (running, over)] == [None, None]
 
 
-async def test_a_strangers_job_does_not_say_why_it_waits(service: Service) -> None:
+async def test_the_reason_of_another_users_job_is_hidden(service: Service) -> None:
     job = await service.job_of(service.employee)
 
     assert (await service.as_other.get(f"/api/jobs/{job.id}/waiting")).status_code == 404

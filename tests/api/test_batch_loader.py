@@ -1,4 +1,4 @@
-"""Questions that are asked together: how few queries they make, and that nobody gets another's answer or waits for ever."""
+"""The batch loader: how many queries it makes, and that answers are not mixed up."""
 
 import asyncio
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ __all__ = ["service"]
 
 
 class Oracle:
-    """Doubles numbers, but not odd ones, and answers only when it is let."""
+    """A query that doubles even numbers and leaves odd ones out. It waits for `may_answer`."""
 
     def __init__(self) -> None:
         self.asked: list[Sequence[int]] = []
@@ -40,7 +40,7 @@ async def asked_while_one_is_under_way(oracle: Oracle, *questions: int) -> list[
     return tasks
 
 
-async def test_what_is_asked_while_a_query_is_under_way_is_asked_together_in_the_next() -> None:
+async def test_keys_asked_during_a_query_go_into_the_next_query_together() -> None:
     oracle = Oracle()
     tasks = await asked_while_one_is_under_way(oracle, 2, 4, 3, 4, 2)
 
@@ -50,7 +50,7 @@ async def test_what_is_asked_while_a_query_is_under_way_is_asked_together_in_the
     assert oracle.asked == [[2], [4, 3, 2]]
 
 
-async def test_a_query_takes_only_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_query_takes_at_most_the_limit_of_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(together, "MOST_AT_ONCE", 2)
     oracle = Oracle()
     tasks = await asked_while_one_is_under_way(oracle, 0, 2, 4, 6)
@@ -61,7 +61,7 @@ async def test_a_query_takes_only_so_many(monkeypatch: pytest.MonkeyPatch) -> No
     assert oracle.asked == [[0], [2, 4], [6]]
 
 
-async def test_an_error_is_told_to_all_who_asked_and_to_nobody_after_them() -> None:
+async def test_an_error_goes_only_to_the_callers_of_its_query() -> None:
     oracle = Oracle()
     tasks = await asked_while_one_is_under_way(oracle, 13, 2)
 
@@ -72,7 +72,7 @@ async def test_an_error_is_told_to_all_who_asked_and_to_nobody_after_them() -> N
     assert await tasks[1] == 4
 
 
-async def test_who_gives_up_takes_the_answer_from_nobody() -> None:
+async def test_a_cancelled_caller_does_not_affect_the_others() -> None:
     oracle = Oracle()
     tasks = await asked_while_one_is_under_way(oracle, 2, 4, 4)
 
@@ -83,7 +83,7 @@ async def test_who_gives_up_takes_the_answer_from_nobody() -> None:
     assert await tasks[2] == 8
 
 
-async def test_a_token_that_is_ended_while_it_is_looked_up_lets_nobody_in_after_that(
+async def test_a_token_that_ends_during_its_look_up_is_not_valid_afterwards(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     users = Users(database, SECRET)
@@ -107,7 +107,7 @@ async def test_a_token_that_is_ended_while_it_is_looked_up_lets_nobody_in_after_
     assert await users.of_token(token) is None
 
 
-async def test_tokens_of_several_people_at_once_are_not_mixed_up(database: Database) -> None:
+async def test_tokens_of_several_users_in_one_batch_are_not_mixed_up(database: Database) -> None:
     users = Users(database, SECRET)
     people = [await user_of(database, f"{n}@example.com", "employee", f"{n}") for n in range(5)]
     tokens = [users.new_token(user) for user in people]
@@ -119,7 +119,7 @@ async def test_tokens_of_several_people_at_once_are_not_mixed_up(database: Datab
     assert whose == [people[0], people[0], people[1], None, people[3], people[4], None, None]
 
 
-async def test_the_news_of_several_jobs_are_each_after_its_own_seq(service: Service) -> None:
+async def test_each_job_of_a_batch_gets_the_events_after_its_own_seq(service: Service) -> None:
     jobs = [await service.job_of(service.employee) for _ in range(3)]
     for job in jobs[:2]:
         await service.run(job, lambda job: start(job, attempt=1, worker="w1"))
