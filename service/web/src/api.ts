@@ -1,4 +1,4 @@
-/** Everything that the page says to the service, and the only file that fetches. */
+/** All requests to the service. No other file fetches. */
 
 import type { components } from "./api-types";
 
@@ -26,7 +26,7 @@ export interface JobFilter {
   createdBefore?: string | undefined;
 }
 
-/** What the stream of all jobs tells of one event. */
+/** One change on the stream of all jobs. */
 export interface Change {
   jobId: string;
   seq: number;
@@ -38,7 +38,7 @@ export interface Change {
 
 // Refusals --------------------------------------------------------------------------------------------------------------------
 
-/** The service refused, and said why (RFC 9457). */
+/** The service refused the request, with a reason (RFC 9457). */
 export class Refused extends Error {
   constructor(
     readonly status: number,
@@ -52,7 +52,7 @@ export class Refused extends Error {
   }
 }
 
-/** There was no answer. */
+/** The service did not answer. */
 export class Unreachable extends Error {
   constructor(options?: ErrorOptions) {
     super("the service did not answer", options);
@@ -62,7 +62,7 @@ export class Unreachable extends Error {
 
 let signedOut: () => void = () => {};
 
-/** `then` is called whenever the service no longer knows who we are. */
+/** Calls `then` when the service answers that nobody is signed in. */
 export function onSignedOut(then: () => void) {
   signedOut = then;
 }
@@ -89,10 +89,10 @@ function address(path: string, query: Query = {}): string {
 let ahead = 0;
 const SMALL = 2_000;
 
-/** What the service's clock shows: all its times are by that one, and an office's clocks may be minutes off. */
+/** The service's time in milliseconds. All times of jobs follow its clock, and a computer in an office may be minutes off. */
 export const serverNow = () => Date.now() + ahead;
 
-/** A `Date` header has whole seconds, and an answer takes its time: less than that is no difference. */
+/** Differences under two seconds are ignored: a `Date` header has whole seconds, and an answer takes time. */
 function compareClocks(response: Response) {
   const difference = Date.parse(response.headers.get("date") ?? "") - Date.now();
   if (!Number.isNaN(difference)) ahead = Math.abs(difference) > SMALL ? difference : 0;
@@ -142,15 +142,15 @@ const get = <T>(path: string, query?: Query, signal?: AbortSignal) =>
 const post = <T>(path: string, body: unknown = {}, query?: Query) =>
   call<T>("POST", path, { body, ...(query && { query }) });
 
-/** A pressed button that is sent twice (a shaky connection, an impatient finger) queues one job. */
+/** Posts with an idempotency key, so a request that the browser sends twice queues one job. */
 const queue = <T = Queued>(path: string, body: unknown = {}, query?: Query) =>
   call<T>("POST", path, { body, ...(query && { query }), headers: { "Idempotency-Key": crypto.randomUUID() } });
 
-/** The last day of the model that writes summaries, where it is near. */
+/** The last day of the model that writes summaries, if it is near; else null. */
 export const modelShutdown = async (signal?: AbortSignal) =>
   (await get<Schemas["Ready"]>("/readyz", {}, signal)).modelShutdown ?? null;
 
-/** Whether the service can serve just now. */
+/** Whether the service is ready. */
 export const isReady = async (): Promise<boolean> => {
   try {
     return (await send("GET", "/readyz", {})).ok;
@@ -159,7 +159,7 @@ export const isReady = async (): Promise<boolean> => {
   }
 };
 
-// Who is there ----------------------------------------------------------------------------------------------------------------
+// Session and users -------------------------------------------------------------------------------------------------------------
 
 const LOGIN = "/api/auth/login";
 
@@ -190,7 +190,7 @@ export const MOST_IDS = 100;
 export const listJobs = (filter: JobFilter, page: { limit: number; cursor?: string | null }, signal?: AbortSignal) =>
   get<JobsPage>("/api/jobs", { ...filter, ...page }, signal);
 
-/** At most `MOST_IDS` at once; what one may not see, or what is not there, is left out. */
+/** At most `MOST_IDS` ids. Leaves out jobs that do not exist or that the user may not see. */
 export const jobsByIds = async (ids: string[], signal?: AbortSignal) =>
   (await get<JobsPage>("/api/jobs", { ids: ids.join(",") }, signal)).jobs;
 export const countJobs = (filter: Omit<JobFilter, "status">, signal?: AbortSignal) =>
@@ -212,7 +212,7 @@ export const forceFail = async (id: string, reason: string) =>
 export const bulk = (action: BulkAction, chosen: { ids: string[] } | { filter: JobFilter }, dryRun: boolean) =>
   post<BulkAnswer>("/api/jobs/bulk", { action, ...chosen, dryRun });
 
-/** The history as a file of lines. */
+/** Saves the history as an NDJSON file. */
 export async function downloadHistory(id: string): Promise<void> {
   const response = await send("GET", `${job(id)}/events`, { headers: { Accept: "application/x-ndjson" } });
   if (!response.ok) throw await refusal(response);
@@ -233,7 +233,7 @@ export const listRooms = async (signal?: AbortSignal) =>
 export const setRoomActive = async (id: string, isActive: boolean) =>
   (await call<{ room: Room }>("PATCH", `/api/chatwork/rooms/${id}`, { body: { isActive } })).room;
 
-/** A person has seen what could not be read of a room; what was found since `lastErrorAt` stays. */
+/** Confirms that a person has seen the error of a room. An error newer than `lastErrorAt` stays. */
 export const errorSeen = async (id: string, lastErrorAt: string) =>
   (await post<{ room: Room }>(`/api/chatwork/rooms/${id}/error/seen`, { lastErrorAt })).room;
 export const roomMessages = (id: string, cursor: string | null, signal?: AbortSignal) =>
@@ -269,11 +269,11 @@ export type JobType = Schemas["JobTypeDocument"];
 export type Worker = Schemas["WorkerDocument"];
 export type LogPage = Schemas["Log"];
 
-/** The oldest events after this position. `searched` says how far this went: what is rare takes several calls. */
+/** The oldest events after this position. `searched` says how far the search went; rare events take several calls. */
 export const logAfter = (filter: LogFilter, after: number, limit: number, signal?: AbortSignal) =>
   get<LogPage>("/api/events", { ...filter, after, limit }, signal);
 
-/** The newest events up to this position, or of all. */
+/** The newest events up to this position, or of the whole log if `until` is null. */
 export const logUntil = (filter: LogFilter, until: number | null, limit: number, signal?: AbortSignal) =>
   get<LogPage>("/api/events", { ...filter, latest: true, until, limit }, signal);
 export const lastVerification = async (signal?: AbortSignal) =>
@@ -289,10 +289,10 @@ export const listWorkers = async (signal?: AbortSignal) =>
 
 // Streams ---------------------------------------------------------------------------------------------------------------------
 
-/** Server-sent events of all jobs that we may see, or of one; after `lastId`, if given. Null where nothing is left to come.
+/** Opens the server-sent events of one job, or of all that the user may see, after `lastId` if given. Null if nothing is left to come.
  *
- * `fetch` instead of `EventSource`: it tells a session that has ended from a network that has gone, and a hidden page may let go
- * of its connection and go on later where it was. */
+ * Uses `fetch`, not `EventSource`: it tells an ended session from a lost network, and a hidden page can close its connection and
+ * resume later. */
 export async function openStream(
   jobId: string | null,
   lastId: string,

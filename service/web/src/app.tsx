@@ -1,4 +1,4 @@
-/** The whole page: sign-in or frame, and in the frame the screen that the address names. */
+/** The whole page: the sign-in, or the frame with the screen that the address names. */
 
 import { Component, type ReactNode } from "react";
 import { Frame } from "./frame/frame";
@@ -77,7 +77,7 @@ function Screen() {
   }
 }
 
-/** An error of ours while drawing: said plainly, with a way out, instead of an empty page. */
+/** Shows a message and a reload button when our own code fails while drawing, instead of an empty page. */
 class Caught extends Component<{ title: string; again: string; children: ReactNode }, { broke: boolean }> {
   override state = { broke: false };
 

@@ -1,4 +1,4 @@
-/** Numbers, times and spans as people read them, in their language and their zone. */
+/** Numbers, times and spans, in the reader's language and time zone. */
 
 import type { Language } from "./words/words";
 
@@ -30,10 +30,10 @@ const STEPS: [Intl.RelativeTimeFormatUnit, number][] = [
   ["year", Number.POSITIVE_INFINITY],
 ];
 
-/** "3 minutes ago". Clocks differ by a little: what has happened is never in the future. */
+/** "3 minutes ago". Never in the future, because two clocks may differ a little. */
 export function ago(time: string, now: number, language: Language): string {
   const text = fromNow(time, Math.max(now, Date.parse(time)), language);
-  // What has happened this second did so "just now": 「今から停止中」 would say that it is yet to begin.
+  // 「たった今」 for this second, because 「今から停止中」 would mean that it is yet to begin.
   return text === "今" ? "たった今" : text;
 }
 
@@ -72,7 +72,7 @@ export function exactTime(time: string, language: Language): string {
   return format.format(Date.parse(time));
 }
 
-/** Without seconds, for what a person has set. */
+/** A time without seconds, for times that a person has set. */
 export function minuteTime(time: string, language: Language): string {
   return new Intl.DateTimeFormat(LOCALES[language], {
     year: "numeric",
@@ -92,13 +92,13 @@ export function clock(time: string, language: Language): string {
   return format.format(Date.parse(time));
 }
 
-/** A period by its days: a year that both of them share is said once. Its end is exclusive: up to midnight of the 1st, it ends on
- * the last of the month. */
+/** A period by its days; a year that both share is written once. `end` is exclusive: midnight of the 1st means the last day of the
+ * month before. */
 export function days(start: string, end: string, language: Language): string {
   const [first, last] = [new Date(start), new Date(Date.parse(end) - 1)];
   const whole = new Intl.DateTimeFormat(LOCALES[language], { year: "numeric", month: "short", day: "numeric" });
   if (language === "en") return whole.formatRange(first, last);
-  // A Japanese range of the browser's is all slashes.
+  // The browser writes a Japanese range with slashes only, so it is put together here.
   const [from, to] = [whole.format(first), whole.format(last)];
   if (from === to) return from;
   const year = `${last.getFullYear()}年`;
@@ -110,7 +110,7 @@ const UNITS: Record<Language, { ms: string; s: string; min: string; h: string; d
   en: { ms: " ms", s: " s", min: " min", h: " h", d: " d" },
 };
 
-/** A span in the two units that matter: "1 min 20 s". */
+/** A span in its two largest units: "1 min 20 s". */
 export function span(milliseconds: number, language: Language): string {
   const unit = UNITS[language];
   const whole = Math.max(0, milliseconds);
@@ -131,7 +131,7 @@ const UNDER_A_SECOND: Record<Language, string> = { ja: "1秒未満", en: "under 
 export const duration = (milliseconds: number, language: Language): string =>
   milliseconds < 999.5 ? UNDER_A_SECOND[language] : span(milliseconds, language);
 
-/** A span that is only guessed: in whole seconds, and from ten minutes on in whole minutes. */
+/** An estimated span: whole seconds, from ten minutes on whole minutes. */
 export function roughly(milliseconds: number, language: Language): string {
   const seconds = Math.ceil(milliseconds / 1_000);
   if (seconds < 60) return `${seconds}${UNITS[language].s}`;
@@ -141,7 +141,7 @@ export function roughly(milliseconds: number, language: Language): string {
 const two = (large: number, largeUnit: string, small: number, smallUnit: string) =>
   small ? `${large}${largeUnit} ${small}${smallUnit}` : `${large}${largeUnit}`;
 
-/** Milliseconds between two of the service's times, which are finer than a browser's. */
+/** Milliseconds between two times of the service. They have microseconds, which a browser's `Date` drops. */
 export function between(from: string, to: string): number {
   return Date.parse(to) - Date.parse(from) + (microseconds(to) - microseconds(from)) / 1_000;
 }
@@ -151,5 +151,5 @@ const microseconds = (time: string) => Number(/\.\d{3}(\d{3})/.exec(time)?.[1] ?
 const UUID = /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
 export const isUuid = (text: string) => UUID.test(text);
 
-/** An id short enough for a row, long enough to tell apart: UUIDv7 differ at their end. */
+/** The last eight digits of an id. UUIDv7s of the same moment differ at their end. */
 export const shortId = (id: string) => id.slice(-8);

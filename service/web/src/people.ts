@@ -1,4 +1,4 @@
-/** Actors and owners by name. Only admins may know who else there is; everybody knows themselves. */
+/** Names of actors and owners. Only admins may list users; everybody else knows only their own name. */
 
 import { useQuery } from "@tanstack/react-query";
 import { listUsers, type User } from "./api";

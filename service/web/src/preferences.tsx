@@ -1,4 +1,4 @@
-/** Language and theme: the browser's, until somebody chooses. */
+/** Language and theme: those of the browser until the user chooses. */
 
 import { createContext, type ReactNode, useContext, useEffect, useMemo, useState } from "react";
 import { type Language, WordsContext, wordsIn } from "./words/words";
@@ -20,7 +20,7 @@ export function usePreferences(): Preferences {
   return preferences;
 }
 
-/** Storage may be forbidden; then a choice lasts as long as the page. */
+/** Reads a stored choice. If the browser forbids storage, a choice lasts until the page is closed. */
 function kept(name: string): string | null {
   try {
     return localStorage.getItem(name);
@@ -33,7 +33,7 @@ function keep(name: string, value: string) {
   try {
     localStorage.setItem(name, value);
   } catch {
-    // It lasts as long as the page.
+    // Storage is forbidden: the choice lasts until the page is closed.
   }
 }
 

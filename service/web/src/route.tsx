@@ -1,4 +1,4 @@
-/** Addresses: the path says which screen, the query what it shows. The back button and a shared link therefore work everywhere. */
+/** Addresses: the path names the screen, the query names its content. So the back button and shared links work everywhere. */
 
 import { type AnchorHTMLAttributes, type MouseEvent, useSyncExternalStore } from "react";
 
@@ -34,14 +34,14 @@ export function usePlace(): Place {
     : { path: address.slice(0, mark), query: new URLSearchParams(address.slice(mark)) };
 }
 
-/** Replacing keeps the history short where somebody only looks around: a slider, a search field. */
+/** Goes to an address. `replace` adds no entry to the browser's history, for example while somebody moves a slider. */
 export function go(to: string, { replace = false }: { replace?: boolean } = {}) {
   if (to === here()) return;
   window.history[replace ? "replaceState" : "pushState"](null, "", to);
   tell();
 }
 
-/** An address with these values changed in the query; null, undefined and "" take a value out. */
+/** The address of `place` with these changes to its query; null, undefined and "" remove a value. */
 export function addressWith(place: Place, changes: Query, path = place.path): string {
   const query = new URLSearchParams(place.query);
   for (const [name, value] of Object.entries(changes)) {

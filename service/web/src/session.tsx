@@ -1,5 +1,5 @@
-/** Who is signed in. When the service no longer knows us, the sign-in stands in place of the screen, under the same address:
- * after it one is back where one was. */
+/** The session: the user who is signed in. When a session ends, the sign-in replaces the screen under the same address, so the
+ * user returns to that screen. */
 
 import { useQuery } from "@tanstack/react-query";
 import { createContext, type ReactNode, useContext, useEffect, useMemo, useState } from "react";
@@ -10,7 +10,7 @@ export type Gone = "never" | "expired" | "left";
 
 interface Session {
   user: User | null;
-  /** Why nobody is signed in. */
+  /** The reason that nobody is signed in. */
   gone: Gone;
   isAdmin: boolean;
   enter: (user: User) => void;
@@ -25,7 +25,7 @@ export function useSession(): Session {
   return session;
 }
 
-/** Who is signed in; only for what stands behind the sign-in. */
+/** The signed-in user. Only for components behind the sign-in; throws elsewhere. */
 export function useUser(): User {
   const { user } = useSession();
   if (!user) throw new Error("nobody is signed in");
@@ -66,11 +66,11 @@ export function WithSession({
       gone,
       isAdmin: user?.role === "admin",
       enter: (entered) => {
-        // What was fetched for one user is not for the next.
+        // The next user must not see data that was fetched for this one.
         queries.removeQueries({ predicate: ({ queryKey }) => queryKey[0] !== ME[0] });
         queries.setQueryData(ME, entered);
       },
-      // Without an answer the session lives on, and so says the page.
+      // If the service does not answer, the session still exists, so the page stays signed in.
       leave: async () => {
         await signOut().catch((error) => {
           if (!(error instanceof Refused && error.status === 401)) throw error;

@@ -34,7 +34,7 @@ export function Connection() {
 
 const HOURLY = 60 * 60_000;
 
-/** Only somebody who can do something about it is told. */
+/** Only admins see this, because only they can change the model. */
 export function Notices() {
   const words = useWords();
   const { isAdmin } = useSession();

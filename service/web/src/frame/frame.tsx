@@ -14,7 +14,7 @@ export function Frame({ children }: { children: ReactNode }) {
   const main = useRef<HTMLElement>(null);
   const shown = useRef(place.path);
 
-  // Somebody who hears the page must hear that it is another one now: the focus goes to its heading.
+  // The focus goes to the heading, so that a screen reader announces the new screen.
   useEffect(() => {
     if (shown.current === place.path) return;
     shown.current = place.path;

@@ -1,4 +1,4 @@
-/** Short messages, and above all: the end of every job that this person started, once, on whichever screen they are. */
+/** Toasts: short messages, and the end of each job that the user started, told once on any screen. */
 
 import { useMutation } from "@tanstack/react-query";
 import { createContext, type ReactNode, useCallback, useContext, useEffect, useMemo, useRef, useState } from "react";
@@ -20,7 +20,7 @@ interface Toast {
   text: string;
   more?: string | undefined;
   job?: Job;
-  /** How many ended how, where one message tells of many. */
+  /** Counts by outcome, in a toast that stands for many jobs. */
   ends?: Ends;
 }
 
@@ -29,7 +29,7 @@ type Ends = Record<"completed" | "failed" | "canceled", number>;
 interface Toasts {
   say: (text: string, tone?: Toast["tone"]) => void;
   complain: (error: unknown) => void;
-  /** From now on this job's end is told, whoever started it. */
+  /** Tells the end of this job, also if another user started it. */
   watch: (jobId: string) => void;
 }
 
@@ -56,7 +56,7 @@ export function WithToasts({ children }: { children: ReactNode }) {
   const add = useCallback((toast: Toast) => {
     setShown((before) => [...before.filter(({ key }) => key !== toast.key), toast].slice(-MOST_SHOWN));
   }, []);
-  // One message that counts on: a thousand jobs that end are no thousand messages, nor ten.
+  // One toast counts the jobs that end, because a thousand jobs must not make a thousand toasts.
   const addMany = useCallback((jobs: Job[]) => {
     setShown((before) => [
       ...before.filter(({ key }) => key !== TOGETHER),
@@ -89,7 +89,7 @@ export function WithToasts({ children }: { children: ReactNode }) {
     <Given value={toasts}>
       {children}
       <section className="toasts" aria-label={words.notifications}>
-        {/* Two live regions, which are there before what they say: else a screen reader would not hear of the first. */}
+        {/* Both live regions exist before their first message, because a screen reader ignores text that comes with its region. */}
         {(["polite", "assertive"] as const).map((manner) => (
           <div key={manner} aria-live={manner}>
             {shown
@@ -197,13 +197,13 @@ function summaryOf(words: Words, jobs: Job[], before: Ends = { completed: 0, fai
   };
 }
 
-// Whose end is told -----------------------------------------------------------------------------------------------------------
+// The watched jobs -------------------------------------------------------------------------------------------------------------
 
 const KEPT = "rireki.watched";
 const MOST_WATCHED = 500;
 
-/** The jobs that were started here, also before this page was loaded anew, and everything else that is this person's. What ended
- * before the page was there is not news, but for those that were being watched. */
+/** The jobs whose end is told: those started in this tab, also before a reload, and all others of this user. A job that ended before
+ * the page was loaded is told only if it was watched. */
 function useWatched() {
   const user = useUser();
   return useMemo(() => {
@@ -216,7 +216,7 @@ function useWatched() {
       try {
         sessionStorage.setItem(KEPT, JSON.stringify([...watched]));
       } catch {
-        // They are watched as long as the page lives.
+        // Storage is forbidden: they are watched until the page is closed.
       }
     }
 

@@ -1,4 +1,4 @@
-/** What may be done to a job, with an honest word where it came too late. */
+/** Actions on a job, with a message when one came too late. */
 
 import { useMutation } from "@tanstack/react-query";
 import { cancelJob, forceFail, getJob, type Job, Refused, retryJob, runAgain } from "../api";
@@ -13,7 +13,7 @@ import { useTypeWord } from "./types";
 function useConflict() {
   const words = useWords();
   const { say, complain } = useToasts();
-  /** The state forbade it: the job is read again, and what it has become is said. */
+  /** On a conflict, reads the job again and tells its present status. */
   return async (error: Error, id: string, explain: (job: Job) => string) => {
     if (!(error instanceof Refused) || error.status !== 409) return complain(error);
     try {

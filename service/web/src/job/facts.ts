@@ -9,7 +9,7 @@ export interface Done {
   unit: "rooms" | "chunks" | "items";
 }
 
-/** `{"totalRooms": 40, "processedRooms": 7}`, and the same of anything else. */
+/** Reads progress from a result: `{"totalRooms": 40, "processedRooms": 7}`, or the same pair of names for another unit. */
 export function doneOf(result: unknown): Done | null {
   if (typeof result !== "object" || result === null) return null;
   const values = result as Record<string, unknown>;
@@ -26,8 +26,8 @@ function unitOf(what: string): Done["unit"] {
   return what === "Chunks" ? "chunks" : "items";
 }
 
-/** What was done a minute, on average over this attempt, and how long the rest takes at that. What has passed since the last
- * event is part of the rest: it counts down between two of them. */
+/** The average pace of this attempt per minute, and the milliseconds left at that pace. The time since the last event is subtracted,
+ * so the rest counts down between two events. */
 export function paceOf(job: Job, { done, total }: Done, now: number): { perMinute: number; left: number } | null {
   if (!job.startedAt || done === 0) return null;
   const spent = between(job.startedAt, job.updatedAt);
@@ -38,11 +38,11 @@ export function paceOf(job: Job, { done, total }: Done, now: number): { perMinut
 
 export const isActive = (job: Pick<Job, "status">) => job.status === "queued" || job.status === "processing";
 
-/** `finishedAt` is the end's time: a failure that is being retried has none. */
+/** Whether the job is over for good. A failure that will be retried has no `finishedAt`. */
 export const hasEnded = (job: Job) => !isActive(job) && job.finishedAt !== null;
 
 export const mayCancel = isActive;
 export const mayRetry = (job: Job) => job.status === "failed" || job.status === "canceled";
 
-/** How long a job took, from its creation to its end; so far, while it has none. */
+/** Milliseconds from the creation of a job to its end, or to `now`. */
 export const durationOf = (job: Job, now: string) => between(job.createdAt, job.finishedAt ?? now);

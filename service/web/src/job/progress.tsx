@@ -1,4 +1,4 @@
-/** How far a job is: the bar, its pace, how fresh all this is, and in the end what came of it. */
+/** The progress of a job: bar, pace, time of the last update, and its result at the end. */
 
 import type { Job } from "../api";
 import { ago, between, duration, number, roughly } from "../format";
@@ -59,7 +59,7 @@ export function ProgressCard({ job, title }: { job: Job; title: string }) {
   );
 }
 
-/** Chatwork's limits may hold a sync up for minutes; longer than this without a word is worth a look. */
+/** Milliseconds without an update after which the page says so. Chatwork's limits may delay a sync for minutes. */
 const QUIET_AFTER = 15_000;
 
 export function Pace({ job, done }: { job: Job; done: Done | null }) {

@@ -1,4 +1,4 @@
-/** Jobs, asked for and kept current. */
+/** Queries for jobs that stay up to date. */
 
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useRef } from "react";
@@ -13,7 +13,7 @@ export function useJob(id: string) {
 
 const SHOWN = 5;
 
-/** What is going on of this type: all that is active, or else the last that was. `chosen` narrows it down. */
+/** The active jobs of a type, or else its last job. `chosen` selects among them. */
 export function useCurrentJobs(type: string, chosen: (job: Job) => boolean = () => true) {
   const queries = useQueryClient();
   const key = ["current", type];

@@ -14,7 +14,7 @@ interface Said {
   bad?: boolean;
 }
 
-/** What came of a job, in a few words, for the types that this page knows. */
+/** The result of a job in a few words, for the types that this page knows. */
 export function resultWords(words: Words, job: Job): Said[] {
   const result = (job.result ?? {}) as Record<string, unknown>;
   if (job.type === "chatwork_rooms_sync" && typeof result.total === "number") {
@@ -37,7 +37,7 @@ export function resultWords(words: Words, job: Job): Said[] {
   return [];
 }
 
-/** The one thing of an event's data that one wants to know first. */
+/** The most useful fact in an event's data, in a few words; may be empty. */
 export function summaryOf(
   words: Words,
   { type, data, seq, at }: Pick<JobEvent, "type" | "data" | "seq" | "at">,

@@ -1,4 +1,4 @@
-/** A status in a word, with a shape and a colour of its own. */
+/** A status as a word, a shape and a colour. */
 
 import type { Status } from "../api";
 import { Icon } from "../parts/icons";

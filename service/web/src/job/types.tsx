@@ -1,4 +1,4 @@
-/** The job types that the service has, and what people call them. */
+/** The job types of the service, and their names for people. */
 
 import { useQuery } from "@tanstack/react-query";
 import { createContext, type ReactNode, useContext, useMemo } from "react";
@@ -8,7 +8,7 @@ import { typeWord } from "./naming";
 
 export const JOB_TYPES = ["job-types"];
 
-/** `every` is how often to look again, in milliseconds: a pause begins and ends while one watches. */
+/** `every` is the time between two requests in milliseconds, for screens that show pauses. */
 export function useJobTypes(every?: number) {
   return useQuery({
     queryKey: JOB_TYPES,
@@ -27,7 +27,7 @@ export function WithJobTypes({ children }: { children: ReactNode }) {
 
 const NONE: JobType[] = [];
 
-/** What people call a job of this type, in their language where this page has a word for it. */
+/** Returns the name of a job type in the reader's language, or the service's title for it. */
 export function useTypeWord(): (type: string) => string {
   const words = useWords();
   const known = useContext(Known);

@@ -1,4 +1,4 @@
-/** Why a queued job has not begun yet. */
+/** The reason that a queued job has not started. */
 
 import { useQuery } from "@tanstack/react-query";
 import { type Job, type Waiting, whyWaiting } from "../api";
@@ -10,7 +10,7 @@ const EVERY = 3_000;
 
 interface Reason {
   text: string;
-  /** Somebody must do something, or it waits on. */
+  /** The job waits until somebody does something. */
   warns: boolean;
 }
 

@@ -1,4 +1,4 @@
-/** One clock for the whole page: everything that says "3 s ago" is redrawn in the same moment, once a second. */
+/** One clock for the whole page: every "3 s ago" is redrawn at the same moment, once a second. */
 
 import { useSyncExternalStore } from "react";
 import { serverNow } from "../api";
@@ -27,5 +27,5 @@ function tick() {
   for (const listener of listeners) listener();
 }
 
-/** The time in milliseconds, as of the last second. */
+/** The service's time in milliseconds, updated once a second. */
 export const useNow = () => useSyncExternalStore(listen, () => now);

@@ -1,5 +1,5 @@
-/** What changes, as it changes. One stream for the whole page tells which jobs moved; what is needed to redraw them is then
- * fetched, many at once. While no stream can be had, everything that is shown is asked for every two seconds. */
+/** Live changes. One stream for the whole page names the jobs that changed; the page then fetches those that it shows, many in one
+ * request. Without a stream it polls everything that it shows every two seconds. */
 
 import { QueryClient } from "@tanstack/react-query";
 import { useEffect, useEffectEvent, useSyncExternalStore } from "react";
@@ -22,7 +22,7 @@ export const queries = new QueryClient({
   },
 });
 
-/** Worth trying again: it was not the request's fault. */
+/** Whether another try may succeed: no answer, 503 or 429. */
 export function isPassing(error: unknown): boolean {
   return error instanceof Unreachable || (error instanceof Refused && (error.status === 503 || error.status === 429));
 }
@@ -58,7 +58,7 @@ function become(next: LiveState) {
   if (next === "live") {
     clearInterval(poll);
     poll = undefined;
-    // What the stream could not tell us while it was away, we ask for once; and what is no job's, it never tells.
+    // Changes may have been missed while the stream was away, and the stream never tells of anything but jobs. So ask once for all.
     if (wasAway) {
       tick();
       void queries.refetchQueries({ type: "active", stale: true });
@@ -67,7 +67,7 @@ function become(next: LiveState) {
 }
 
 function hear(messages: Message[]) {
-  // We were away for too long to be told everything.
+  // The service no longer has all changes since the last one that we saw.
   if (messages.some(({ event }) => event === "reset")) tick();
   const changes = messages.flatMap((message) =>
     message.event === "change" ? (JSON.parse(message.data) as Change) : [],
@@ -78,7 +78,7 @@ function hear(messages: Message[]) {
   for (const listener of changeListeners) listener(news);
 }
 
-/** The stream may tell a thing twice. A lower seq is news too: one that was too high may have been untrue. */
+/** The stream may repeat a change. A lower seq also counts as new, because a higher one may have been false. */
 function isNew({ jobId, seq }: Change): boolean {
   if (known.get(jobId) === seq) return false;
   known.delete(jobId);
@@ -102,12 +102,12 @@ export function useLiveState(): LiveState {
   );
 }
 
-/** `listener` is called with every change that the stream tells. */
+/** Calls `listener` with the changes that the stream brings. */
 export function useChanges(listener: (changes: Change[]) => void) {
   useListening(changeListeners, listener);
 }
 
-/** `listener` is called when it should look for itself: every two seconds without a stream, and once when it is back. */
+/** Calls `listener` when it should ask the service: every two seconds without a stream, and once when the stream is back. */
 export function useTick(listener: () => void) {
   useListening(tickListeners, listener);
 }
@@ -133,7 +133,7 @@ const wanted = new Set<string>();
 const jobListeners = new Set<(jobs: Job[]) => void>();
 let gathering: ReturnType<typeof setTimeout> | undefined;
 
-/** Fetches these jobs soon, together with whatever else is wanted by then. */
+/** Fetches these jobs within 300 ms, in one request with all others that are wanted by then. */
 export function freshen(ids: Iterable<string>) {
   for (const id of ids) wanted.add(id);
   if (wanted.size > 0 && gathering === undefined) gathering = setTimeout(fetchWanted, GATHER_FOR);
@@ -147,13 +147,13 @@ async function fetchWanted() {
   } catch (error) {
     if (stop && isPassing(error)) for (const id of ids) wanted.add(id);
   } finally {
-    // Only now the next round: under a flood of changes there is one question at a time, each for more jobs.
+    // The next request waits for this one, so many changes make larger requests, not more of them.
     gathering = undefined;
     freshen([]);
   }
 }
 
-/** Jobs as they were just read: everything that shows them is redrawn. */
+/** Stores jobs that were just read, and redraws everything that shows them. */
 export function arrive(jobs: Job[]) {
   for (const job of jobs) {
     queries.setQueryData<Job>(jobKey(job.id), (held) => (held && held.seq > job.seq ? held : job));

@@ -1,4 +1,4 @@
-/** Reading server-sent events (HTML, 9.2) and staying connected to them. */
+/** Reads server-sent events (HTML standard, 9.2) and reconnects after a break. */
 
 import { createParser } from "eventsource-parser";
 import { Refused } from "../api";
@@ -41,19 +41,19 @@ export interface Following {
   open: (lastId: string, signal: AbortSignal) => Promise<ReadableStream<Uint8Array<ArrayBuffer>> | null>;
   onMessages: (messages: Message[]) => void;
   onState?: (state: LiveState) => void;
-  /** The id of the last message that is known already. */
+  /** The id of the last message that the caller already has. */
   after?: string;
 }
 
 const FIRST_PAUSE = 1_000;
 const LONGEST_PAUSE = 15_000;
 const FAILURES_UNTIL_POLLING = 2;
-/** The service says something every 15 seconds: a line that is silent for longer is dead, whatever the network says. */
+/** The service sends something every 15 seconds, so a connection that is silent for longer is dead. */
 const LONGEST_SILENCE = 40_000;
-/** A browser keeps only six connections to one host, over all of its tabs: one that nobody looks at gives its own back. */
+/** A browser allows six connections to a host over all its tabs, so a hidden page gives its connection back. */
 const HIDDEN_FOR = 60_000;
 
-/** Follows a stream through all breaks until it is told to stop, or the service says that nothing is left to come. */
+/** Follows a stream and reconnects after breaks. Ends when the returned function is called or the service has nothing more to send. */
 export function follow({ open, onMessages, onState = () => {}, after = "" }: Following): () => void {
   const stopped = new AbortController();
   const parser = new Parser(after);
@@ -110,7 +110,7 @@ export function follow({ open, onMessages, onState = () => {}, after = "" }: Fol
   return () => stopped.abort();
 }
 
-/** Returns early when the network comes back. */
+/** Waits this long, or until the network is back. */
 function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {
@@ -124,7 +124,7 @@ function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-/** Calls `then` when nobody has looked at the page for a while, or the network is gone. */
+/** Calls `then` when the page has been hidden for a minute, or the network is gone. */
 function whenUseless(then: () => void): () => void {
   if (typeof document === "undefined") return () => {};
   let timer: ReturnType<typeof setTimeout> | undefined;

@@ -3,7 +3,7 @@ import { useEffect, useRef } from "react";
 interface CheckProps {
   label: string;
   checked: boolean;
-  /** Some of what it stands for are chosen, not all. */
+  /** Some, but not all, of its items are chosen. */
   some?: boolean;
   onChange: (on: boolean) => void;
 }

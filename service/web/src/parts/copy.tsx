@@ -4,10 +4,10 @@ import { Icon, type IconName } from "./icons";
 
 interface CopyProps {
   text: () => string;
-  /** What is copied, as its name says it. */
+  /** The name of the button. */
   label: string;
   icon?: IconName;
-  /** Shown beside the icon; without it the label is only its name. */
+  /** Text beside the icon; without it only the icon shows. */
   shown?: string;
 }
 
@@ -42,7 +42,7 @@ export function Copy({ text, label, icon = "copy", shown }: CopyProps) {
   );
 }
 
-/** The clipboard belongs to secure pages; elsewhere a selected field does it. */
+/** Browsers offer the clipboard to HTTPS pages only; elsewhere a selected field is copied. */
 async function write(text: string) {
   if (navigator.clipboard) return navigator.clipboard.writeText(text);
   const field = document.createElement("textarea");

@@ -1,4 +1,4 @@
-/** A question that must be answered first. The browser's own dialog holds the focus, and gives it back. */
+/** A modal dialog. The browser's own `<dialog>` keeps the focus inside and gives it back. */
 
 import { type ReactNode, useId, useLayoutEffect, useRef } from "react";
 import { useWords } from "../words/words";
@@ -19,7 +19,7 @@ export function Dialog({
   const dialog = useRef<HTMLDialogElement>(null);
   const heading = useId();
 
-  // Before React takes the dialog out of the page: afterwards the browser no longer gives the focus back.
+  // Closed before React removes the dialog, because afterwards the browser does not give the focus back.
   useLayoutEffect(() => {
     const shown = dialog.current;
     const before = document.activeElement;

@@ -1,4 +1,4 @@
-/** A screen's heading. It names the page in the window's title, and takes the focus when one comes here. */
+/** A screen's heading. It also sets the title of the window, and takes the focus when the screen opens. */
 
 import { type ReactNode, useEffect } from "react";
 

@@ -1,4 +1,4 @@
-/** A button with things behind it: the browser's own disclosure, closed by Escape, by a choice, and by going elsewhere. */
+/** A button that opens a menu: the browser's `<details>`, closed by Escape, by a choice, and by leaving it. */
 
 import { type FocusEvent, type KeyboardEvent, type MouseEvent, type ReactNode, useEffect, useRef } from "react";
 
@@ -35,7 +35,7 @@ export function Menu({
     close();
   }
 
-  /** Languages and themes are tried out; whatever else is chosen has been chosen. */
+  /** Closes after a choice. Language and theme keep the menu open, so that people can try them out. */
   function chosen(event: MouseEvent) {
     if ((event.target as HTMLElement).closest(".menu-item")) close();
   }
@@ -45,7 +45,7 @@ export function Menu({
   }
 
   return (
-    // The element opens and closes by itself, when its button is pressed.
+    // `<details>` opens and closes by itself when its summary is pressed.
     <details ref={menu} className={`menu ${className}`} onKeyDown={closeOnEscape} onClick={chosen} onBlur={left}>
       <summary aria-label={label}>{button}</summary>
       <div className="menu-body">{children}</div>

@@ -1,4 +1,4 @@
-/** A long table of which only what is on the screen is drawn. It scrolls with the page. */
+/** A long table that draws only the rows on the screen. It scrolls with the page. */
 
 import { useWindowVirtualizer } from "@tanstack/react-virtual";
 import { type ReactNode, useLayoutEffect, useRef, useState } from "react";
@@ -12,7 +12,7 @@ interface RowsProps {
   keyOf: (index: number) => string;
   row: (index: number) => ReactNode;
   rowClass?: (index: number) => string;
-  /** Called when the end comes near. */
+  /** Called when the reader comes near the end. */
   onNearEnd?: () => void;
 }
 
@@ -20,7 +20,7 @@ export function Rows({ label, className, head, count, height, keyOf, row, rowCla
   const body = useRef<HTMLDivElement>(null);
   const [top, setTop] = useState(0);
 
-  // What stands above the table comes and goes; its place is measured whenever the page's height changes.
+  // The content above the table changes, so its place is measured whenever the page's height changes.
   useLayoutEffect(() => {
     const measure = () => body.current && setTop(body.current.getBoundingClientRect().top + window.scrollY);
     measure();
@@ -46,7 +46,7 @@ export function Rows({ label, className, head, count, height, keyOf, row, rowCla
   }, [lastDrawn, count]);
 
   return (
-    // A real table can't place its rows by itself.
+    // Roles instead of a real table, because a table cannot place its rows one by one.
     <div className={`rows ${className}`} role="table" aria-label={label} aria-rowcount={count + 1}>
       <div role="rowgroup">
         <div className="rows-head" role="row" aria-rowindex={1}>

@@ -1,4 +1,4 @@
-/** What stands where something else should: nothing there, still coming, forbidden, not found, broken. */
+/** Empty, loading, forbidden, not found, failed: shown in place of content. */
 
 import { type ReactNode, useEffect, useEffectEvent, useState } from "react";
 import { isReady, Refused } from "../api";
@@ -38,7 +38,7 @@ export function Forbidden() {
   );
 }
 
-/** With a way out: to the list that it was sought in, or to where everybody begins. */
+/** "Not found", with a link to the list, or else to the first screen. */
 export function NotFound({ list }: { list?: string }) {
   const words = useWords();
   return (
@@ -59,7 +59,7 @@ export function NotFound({ list }: { list?: string }) {
 interface Problem {
   error: unknown;
   again?: () => void;
-  /** Where what was not found is listed. */
+  /** The address of the list to return to if the thing was not found. */
   list?: string;
 }
 
@@ -98,7 +98,7 @@ export function ProblemPlate({ error, again, list }: Problem) {
 
 const ASK_EVERY = 3_000;
 
-/** `then` is called as soon as the service can serve again. What stands on the screen stays until then. */
+/** Calls `then` when the service is ready again. The screen keeps its content until then. */
 function useReady(wanted: boolean, then: () => void) {
   const ask = useEffectEvent(async () => {
     if (await isReady()) then();
@@ -110,7 +110,7 @@ function useReady(wanted: boolean, then: () => void) {
   }, [wanted]);
 }
 
-/** Grey bars in the shape of what comes. Says so when it takes long. */
+/** Grey bars in place of the rows to come, with a message if it takes long. */
 export function Loading({ rows = 4, tall = false }: { rows?: number; tall?: boolean }) {
   const words = useWords();
   return (
@@ -127,7 +127,7 @@ export function Loading({ rows = 4, tall = false }: { rows?: number; tall?: bool
 
 const SLOW_AFTER = 5_000;
 
-/** Nothing at first; says that one is still waiting once that is no longer plain. */
+/** Nothing at first; after five seconds a message that the page is still waiting. */
 export function Slow() {
   const words = useWords();
   const [slow, setSlow] = useState(false);
@@ -138,7 +138,7 @@ export function Slow() {
   return slow && <p className="faint">{words.slow}</p>;
 }
 
-/** An error within something that is otherwise all right. */
+/** An error in one part of a screen that otherwise works. */
 export function Mishap({ error }: { error: unknown }) {
   const words = useWords();
   return (
@@ -148,7 +148,7 @@ export function Mishap({ error }: { error: unknown }) {
   );
 }
 
-/** What a job's error means, beside its own message. */
+/** The meaning of a job's error, beside its own message. */
 export function Meaning({ error }: { error: { name: string; message: string } | null | undefined }) {
   const words = useWords();
   const text = error && errorMeaning(words, error);

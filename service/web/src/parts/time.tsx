@@ -1,4 +1,4 @@
-/** Times: relative to read, exact on hover. */
+/** Times: relative in the text, exact on hover. */
 
 import { ago, clock, exactTime, fromNow } from "../format";
 import { useNow } from "../live/clock";
@@ -23,7 +23,7 @@ export function Exact({ at }: { at: string }) {
   );
 }
 
-/** Only the time of day: in a timeline the day is the same nearly always. */
+/** The time of day only, because the events of a timeline nearly always share a day. */
 export function Clock({ at }: { at: string }) {
   const { language } = useWords();
   return (

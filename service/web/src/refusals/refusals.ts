@@ -1,4 +1,4 @@
-/** What the service says in English, in the words of whoever reads the page. What is not known here is shown as it was said. */
+/** English messages of the service in the reader's language. An unknown message is shown unchanged. */
 
 import { Refused, type Status, Unreachable } from "../api";
 import { statusWord } from "../job/naming";
@@ -81,11 +81,11 @@ function said(table: [RegExp, Says][], words: Words, text: string): string | nul
   return null;
 }
 
-/** Why the service would not, from the one sentence that it said. */
+/** The reason of a refusal in the reader's language, from the service's sentence. */
 export const refusalText = (words: Words, detail: string): string =>
   said(REFUSALS, words, detail) ?? words.refused(detail);
 
-/** What a refusal, or no answer at all, means to a person. */
+/** Any error of a request in the reader's language. */
 export function problemText(words: Words, error: unknown): string {
   if (error instanceof Unreachable) return words.noAnswer;
   if (!(error instanceof Refused)) return words.serverError;
@@ -106,15 +106,15 @@ function fieldsText(words: Words, errors: Refused["errors"]): string {
   return words.notValid(errors.map(({ path, detail }) => `${path}: ${detail}`).join("; "));
 }
 
-/** What a job's error means to a person, where that is known: it stands beside the error's own message. */
+/** The meaning of a job's error, or null if unknown. It stands beside the error's own message. */
 export const errorMeaning = (words: Words, { name, message }: { name: string; message: string }): string | null =>
   said(ERRORS, words, `${name}: ${message}`);
 
-/** What the verification of the log found. */
+/** A difference that the verification of the log found. */
 export const differenceText = (words: Words, difference: string): string =>
   said(DIFFERENCES, words, difference) ?? difference;
 
-/** What the name of a finding means. */
+/** The meaning of the name of a finding. */
 export function findingMeaning(words: Words, name: string): string {
   const key = `finding${name}`;
   return Object.hasOwn(words, key) ? String(words[key as keyof Words]) : words.findingUnknown;

@@ -94,7 +94,7 @@ function IntegrityText({ verification }: { verification: Verification | null }) 
   );
 }
 
-/** Verifications from before findings had names have none. */
+/** The name, meaning and place of a finding. Old verifications have no findings. */
 function FindingHead({ finding }: { finding: Finding | undefined }) {
   const words = useWords();
   if (!finding) return null;

@@ -13,7 +13,7 @@ import { Loading, Mishap, ProblemPlate } from "../../parts/states";
 import { useNames } from "../../people";
 import { useWords } from "../../words/words";
 
-/** What the service writes where nobody gave a reason. It says no more than who paused, and in English alone. */
+/** The reason that the service writes if nobody gave one. It is not shown, because it is English and adds nothing. */
 const NO_REASON = "paused by an admin";
 
 export function JobTypes() {

@@ -23,7 +23,7 @@ export function LogTable({ filter }: { filter: LogFilter }) {
   const events = log.events ?? [];
   const newest = events.at(-1)?.position ?? 0;
 
-  // Who reads further down is not moved: what is new waits behind a button.
+  // If the reader has scrolled down, new events wait behind a button, so that the rows do not move.
   if (!scrolled && shownUpTo !== newest) setShownUpTo(newest);
   const rows = events.filter(({ position }) => (position ?? 0) <= shownUpTo).reverse();
   const waiting = events.length - rows.length;

@@ -1,4 +1,4 @@
-/** The whole log, read from its end: newer events as they come, older ones on demand. */
+/** The log, read from its end: newer events as they come, older ones on request. */
 
 import { useEffect, useReducer, useRef, useState } from "react";
 import { type JobEvent, type LogFilter, type LogPage, logAfter, logUntil } from "../../api";
@@ -6,15 +6,15 @@ import { useChanges, useTick } from "../../live/live";
 
 const FIRST = 100;
 const AT_ONCE = 500;
-/** Events get their position shortly after they happened; asking at once would find nothing yet. Where an older transaction is
- * still running it takes longer: so one looks once more when it has become quiet. */
+/** An event gets its position shortly after its commit, so an immediate request would miss it. An older transaction that still runs
+ * delays it further, so the log is read once more later. */
 const SOON = 700;
 const LATER = 3_000;
 
-/** A stretch of the log: all events that were wanted among the positions after `after` up to `until`, oldest first. */
+/** A stretch of the log: all matching events after position `after` up to `until`, oldest first. */
 export type Stretch = LogPage;
 
-/** The stretch with another one that joins it, or overlaps it, at either end. */
+/** Joins a page to the stretch; it touches or overlaps the stretch at either end. */
 export function joined(held: Stretch, page: LogPage): Stretch {
   const older = page.events.filter((event) => at(event) <= held.searched.after);
   const newer = page.events.filter((event) => at(event) > held.searched.until);
@@ -30,10 +30,10 @@ export function joined(held: Stretch, page: LogPage): Stretch {
 const at = (event: JobEvent) => event.position ?? 0;
 
 export interface Log {
-  /** Oldest first; null until the first have come. */
+  /** Oldest first; null until the first page has arrived. */
   events: JobEvent[] | null;
   error: Error | null;
-  /** Nothing older is there. */
+  /** The beginning of the log is reached. */
   complete: boolean;
   olderLoading: boolean;
   older: () => void;
@@ -72,7 +72,7 @@ export function useLog(filter: LogFilter): Log {
     };
   }, [key, round]);
 
-  /** What came for another filter than the one that is now chosen is dropped. */
+  /** Drops a page that was requested for an earlier filter. */
   function add(page: LogPage) {
     if (asked.current === key) setStretch((before) => before && joined(before, page));
   }

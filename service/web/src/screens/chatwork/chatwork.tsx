@@ -44,7 +44,7 @@ function Settings() {
 
 const ROOMS_EVERY = 2_000;
 
-/** While a sync runs the rooms are read again now and then, and once more when it has ended. */
+/** Reads the rooms again at most every two seconds while a sync runs, and once when it has ended. */
 function useRoomsFollowSyncs() {
   const queries = useQueryClient();
   const lastRead = useRef(0);

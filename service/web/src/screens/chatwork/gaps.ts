@@ -1,4 +1,4 @@
-/** Where messages of a room may be missing, in words. */
+/** Describes the places where messages of a room may be missing. */
 
 import type { Gap } from "../../api";
 import { minuteTime } from "../../format";

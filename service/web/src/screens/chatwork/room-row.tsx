@@ -113,6 +113,6 @@ export function RoomRow({
 const errorTitle = (words: Words, message: string) =>
   [message, errorMeaning(words, { name: "Refused", message })].filter(Boolean).join("\n");
 
-/** What could not be read is told in a person's words: what the service says of it is long, and stands in the title. */
+/** Unreadable items are told in short words, because the service's message is long; it stands in the title. */
 const errorText = (words: Words, { lastErrorMessage, errorNeedsReview }: Room) =>
   errorNeedsReview ? words.meansUnreadableItems : lastErrorMessage;

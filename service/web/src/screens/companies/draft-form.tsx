@@ -116,7 +116,7 @@ export function DraftForm({ company }: { company: Company }) {
 function DraftJob({ id }: { id: string }) {
   const words = useWords();
   const { data: job } = useJob(id);
-  // A draft that is made speaks for itself, just below.
+  // A finished draft stands just below.
   if (!job || job.status === "completed") return null;
   return (
     <div className="draft-job">

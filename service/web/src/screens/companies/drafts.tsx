@@ -64,10 +64,10 @@ export type Period = Pick<Draft, "periodStart" | "periodEnd">;
 export const periodText = (words: Words, { periodStart, periodEnd }: Period) =>
   days(periodStart, periodEnd, words.language);
 
-// Whoever never reads a draft does not fetch what draws it.
+// Loaded when a draft is opened, because it is large and few visits need it.
 const Markdown = lazy(() => import("./markdown"));
 
-/** Every draft has these four, in English; what is copied keeps them. */
+/** Every draft has these four headings in English; the copied text keeps them. */
 const headingsOf = (words: Words): Record<string, string> => ({
   Summary: words.headingSummary,
   "Key Topics": words.headingTopics,

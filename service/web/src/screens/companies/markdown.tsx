@@ -1,11 +1,11 @@
-/** A draft's Markdown, drawn. It was written by a model out of what people wrote, and is trusted no more than they are: nothing
- * but text, lists, tables and links to the outside comes through. */
+/** Draws a draft's Markdown. A model wrote it from people's messages, so it is not trusted: only text, lists, tables and outside
+ * links come through. */
 
 import DOMPurify from "dompurify";
 import { Marked } from "marked";
 import { useMemo } from "react";
 
-// HTML in it is text like any other: shown as it was written, and never parsed.
+// HTML in it is shown as text and never parsed.
 const markdown = new Marked({
   gfm: true,
   renderer: { html: ({ text }) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;") },
@@ -60,7 +60,7 @@ export function sanitised(text: string): string {
   return holder.innerHTML;
 }
 
-/** `headings` of the second level are shown in other words. */
+/** `headings` maps second-level headings to the words that are shown. */
 export default function Markdown({ text, headings = {} }: { text: string; headings?: Record<string, string> }) {
   const html = useMemo(() => sanitised(inOtherWords(text, headings)), [text, headings]);
   // biome-ignore lint/security/noDangerouslySetInnerHtml: `sanitised` has just removed everything dangerous.

@@ -1,7 +1,7 @@
-/** Periods of whole days, in the zone of who looks. The last day belongs to them; for the service the end is the midnight after. */
+/** Periods of whole days, in the reader's time zone. The last day is included; the service gets the midnight after it. */
 
 export interface Days {
-  /** As a date field has it: 2026-11-24. */
+  /** As in a date field: 2026-11-24. */
   from: string;
   to: string;
 }
@@ -35,7 +35,7 @@ export function daysOf(name: PeriodName, today: Date): Days {
 const two = (value: number) => String(value).padStart(2, "0");
 const asDay = (date: Date) => `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
 
-/** What the service takes; null where the days are none, or the wrong way round. */
+/** The period as the service takes it; null if a day is missing or the last one is before the first. */
 export function instantsOf({ from, to }: Days): { periodStart: string; periodEnd: string } | null {
   const start = midnight(from, 0);
   const end = midnight(to, 1);

@@ -1,5 +1,5 @@
-/** A job's history, ordered for people to look at. Only what each event itself says is used here: what the job *was* after an
- * event, the service tells (`?seq=N`); the rules of a job are not known on this page. */
+/** A job's history, arranged by attempts and as a timeline. Only the events themselves are used: the state of a job after an event
+ * comes from the service (`?seq=N`), because this page does not know the rules of a job. */
 
 import type { JobEvent } from "../../api";
 import { between } from "../../format";
@@ -9,15 +9,15 @@ export interface Attempt {
   events: JobEvent[];
   queued: JobEvent | undefined;
   started: JobEvent | undefined;
-  /** The event after which nothing else came in this attempt, if it says that the attempt is over. */
+  /** The event that ended the attempt, if it is over. */
   end: JobEvent | undefined;
   progress: number;
-  /** Milliseconds; until `now` where it still lasts. */
+  /** Milliseconds; until `now` if it still lasts. */
   waited: number;
   ran: number | null;
 }
 
-/** A worker that stops hands the job back: that `queued` opens the next attempt, and ends the one before it. */
+/** Groups events by attempt. When a worker stops, it hands the job back: that `queued` ends one attempt and opens the next. */
 export function attemptsOf(events: JobEvent[], now: string): Attempt[] {
   const numbers = [...new Set(events.map((event) => event.attempt))];
   return numbers.map((number) => {
@@ -49,8 +49,8 @@ export type Line =
 
 const LONGEST_RUN = 4;
 
-/** The timeline, newest last, long runs of progress folded between their first and last; what is in `open` (the number of a
- * fold's first event) is not folded. */
+/** The timeline, newest last. Long runs of progress are folded between their first and last event, except the folds in `open`, which
+ * holds the seq of each fold's first event. */
 export function timelineOf(events: JobEvent[], open: ReadonlySet<number>): Line[] {
   const lines: Line[] = [];
   for (let index = 0; index < events.length; ) {
@@ -82,7 +82,7 @@ function runAt(events: JobEvent[], index: number): number {
   return length;
 }
 
-/** The first number of the fold that hides this event, if one does. */
+/** The first seq of the fold that hides this event, if any. */
 export function foldHiding(lines: Line[], seq: number): number | undefined {
   for (const line of lines) if (line.kind === "fold" && line.from <= seq && seq <= line.to) return line.from;
 }

@@ -1,4 +1,4 @@
-/** The attempts of a job side by side: what each of them waited for, how long it ran and how it ended. */
+/** The attempts of a job side by side: why each started, its waiting and running time, and its outcome. */
 
 import { useEffect, useRef } from "react";
 import type { Job, JobEvent } from "../../api";
@@ -57,7 +57,7 @@ export function Attempts({
   );
 }
 
-/** Counted from the left of its list. */
+/** The middle of a card, in pixels from the left edge of the list. */
 function middleOf(card: HTMLElement): number {
   const start = card.parentElement?.offsetLeft ?? 0;
   return card.offsetLeft - start + card.offsetWidth / 2;

@@ -1,4 +1,4 @@
-/** What differs between two JSON values, place by place. */
+/** The differences between two JSON values, by place. */
 
 export type Json = unknown;
 
@@ -7,7 +7,7 @@ export interface Difference {
   before?: Json;
 }
 
-/** By place: "" is the whole, "/rooms/3/fetched" a leaf of it (a JSON Pointer, RFC 6901). */
+/** Differences by place, as a JSON Pointer (RFC 6901): "" is the whole value, "/rooms/3/fetched" a leaf. */
 export type Differences = Map<string, Difference>;
 
 export function differences(before: Json, after: Json): Differences {

@@ -41,7 +41,7 @@ export const FIELDS: (Field | ValueField)[] = [
 
 export const VALUES: ValueField[] = ["result", "error", "payload"];
 
-/** They change with every event, which says nothing. */
+/** Every event changes these fields, so they are not marked as changed. */
 export const ALWAYS: ReadonlySet<string> = new Set(["seq", "updatedAt"]);
 
 export function Fields({ job, previous, changes }: { job: Job; previous: Job | undefined; changes: Differences }) {

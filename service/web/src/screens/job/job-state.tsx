@@ -10,7 +10,7 @@ import { differences, differsWithin } from "./diff";
 import { ALWAYS, FIELDS, Fields, VALUES } from "./fields";
 import { Value } from "./value";
 
-/** What was does not change any more: asked once, kept for good. */
+/** A past state never changes, so it is fetched once and kept. */
 const asItWas = (id: string, seq: number) => ({
   queryKey: ["job-after", id, seq],
   queryFn: ({ signal }: { signal: AbortSignal }) => getJobAfter(id, seq, signal),
@@ -22,7 +22,7 @@ interface JobStateProps {
   id: string;
   event: JobEvent;
   last: number;
-  /** Whether it moves on with the job. */
+  /** Whether it follows the job as it changes. */
   follows: boolean;
 }
 
@@ -76,7 +76,7 @@ export function JobState({ id, event, last, follows }: JobStateProps) {
 
 const EVERY = 400;
 
-/** Where one stands; what only moves on by itself moves no oftener than the service is to be asked about it. */
+/** The seq to show. While it follows a running job, it changes at most every 400 ms, to limit the requests. */
 function useSteady(seq: number, follows: boolean): number {
   const [shown, setShown] = useState(seq);
   const changedAt = useRef(0);

@@ -1,4 +1,4 @@
-/** JSON as people read it, with what has changed marked in it. */
+/** JSON for people to read, with its changes marked. */
 
 import { type ReactNode, useState } from "react";
 import { useWords } from "../../words/words";

@@ -13,7 +13,7 @@ import { Stretches, Ticks } from "./track";
 interface ScrubberProps {
   events: JobEvent[];
   seq: number;
-  /** Whether it stands at the end and moves on with it. */
+  /** Whether the slider stays at the newest event. */
   follows: boolean;
   active: boolean;
   onMove: (seq: number) => void;

@@ -3,7 +3,7 @@
 import { type KeyboardEvent, useEffect, useEffectEvent, useState } from "react";
 import type { JobEvent } from "../../api";
 
-/** The arrow keys work wherever one stands on the screen, but for where they mean something already. */
+/** The arrow keys work on the whole screen, except in controls that use them already. */
 export function useArrowKeys(seq: number, last: number, step: (to: number) => void) {
   const pressed = useEffectEvent((event: globalThis.KeyboardEvent | KeyboardEvent) => {
     if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey || event.defaultPrevented) return;
@@ -23,7 +23,7 @@ export function useArrowKeys(seq: number, last: number, step: (to: number) => vo
 
 const WHOLE_PLAY = 20_000;
 
-/** Event after event, by itself: slowly for few, and for many so that all of it takes no longer than `WHOLE_PLAY`. */
+/** Plays event after event. A long history is played faster, so that all of it takes at most `WHOLE_PLAY` milliseconds. */
 export function usePlaying(events: JobEvent[], seq: number, move: (to: number) => void) {
   const [playing, setPlaying] = useState(false);
   const last = events.length;

@@ -26,7 +26,7 @@ export function Summary({ job }: { job: Job }) {
         {words.created} <Ago at={job.createdAt} />
       </span>
       <span>{words.attemptOf(job.attempt, job.maxAttempts)}</span>
-      {/* What has never begun has taken no time: as in the list. */}
+      {/* A job that never started has no duration, as in the list. */}
       {(job.status !== "queued" || job.attempt > 1) && (
         <span>
           {words.duration} {duration(durationOf(job, until), words.language)}

@@ -1,4 +1,4 @@
-/** The events of a job one under the other: what, when, by whom, how long after the one before. */
+/** The events of a job as a list: name, time, actor, and time since the event before. */
 
 import { type KeyboardEvent, useEffect, useMemo, useRef, useState } from "react";
 import type { JobEvent } from "../../api";
@@ -12,7 +12,7 @@ import { useSession } from "../../session";
 import { useWords } from "../../words/words";
 import { foldHiding, timelineOf } from "./attempts-of";
 
-/** What is kept of the events beside the chosen one, in pixels. */
+/** Pixels that stay visible above and below the chosen event. */
 const MARGIN = 40;
 
 export function Timeline({
@@ -51,7 +51,7 @@ export function Timeline({
   }
 
   return (
-    // The buttons in it take the focus; the keys go from one to the next.
+    // The buttons inside take the focus; the arrow keys go from one to the next.
     <ol className="timeline" ref={list} onKeyDown={upAndDown} aria-label={words.timeline}>
       {lines.map((line) =>
         line.kind === "event" ? (
@@ -79,7 +79,7 @@ export function Timeline({
   );
 }
 
-/** The part of it that the window shows; all of it, where that is next to nothing. */
+/** The visible part of the list, or the whole list if almost nothing is visible. */
 function inSight(frame: HTMLElement): { top: number; bottom: number } {
   const { top, bottom } = frame.getBoundingClientRect();
   const shown = Math.min(bottom, window.innerHeight);

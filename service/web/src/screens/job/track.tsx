@@ -14,7 +14,7 @@ export function Stretches({ events, seq }: { events: JobEvent[]; seq: number }) 
       {begins.map((begin, index) => {
         const next = begins[index + 1] ?? events.length;
         const here = seq > begin && seq <= next;
-        // From half-way after the event before to half-way before the event after: so one that has but begun has room too.
+        // Each stretch begins and ends half-way between two events, so an attempt with one event also has a width.
         const left = share(Math.max(0, begin - 0.5), events.length);
         const width = share(Math.min(events.length - 1, next - 0.5), events.length) - left;
         return (

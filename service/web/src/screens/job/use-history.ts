@@ -1,4 +1,4 @@
-/** All that happened to a job: read once, then event by event as they come. Never the whole history again. */
+/** The history of a job: read once, then extended event by event from the stream. */
 
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect } from "react";
@@ -7,7 +7,7 @@ import { isActive } from "../../job/facts";
 import { useTick } from "../../live/live";
 import { follow } from "../../live/stream";
 
-/** Events may come faster than anybody can see. */
+/** Milliseconds. Events are shown in groups, because they may come faster than anybody can see. */
 const GATHER_FOR = 100;
 
 export function useHistory(id: string, job: Job | undefined) {
@@ -54,7 +54,7 @@ export function useHistory(id: string, job: Job | undefined) {
   return history;
 }
 
-/** The stream may tell a thing twice, never out of order. */
+/** The stream may repeat an event, but keeps the order. */
 export function joined(held: JobEvent[], news: JobEvent[]): JobEvent[] {
   const last = held.at(-1)?.seq ?? 0;
   const fresh = news.filter(({ seq }) => seq > last);

@@ -1,4 +1,4 @@
-/** Before many jobs are canceled or retried: how many it will be. Nothing happens before that was read. */
+/** Cancels or retries many jobs, after showing how many they are. */
 
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";

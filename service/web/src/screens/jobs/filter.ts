@@ -10,7 +10,7 @@ export const HOUR = 3_600_000;
 
 const SINCE: Record<string, number> = { "1h": HOUR, "24h": 24 * HOUR, "7d": 168 * HOUR, "30d": 720 * HOUR };
 
-/** The filter that the address holds. "The last hour" begins an hour before one asked for it. */
+/** The filter in the address. "Last hour" begins an hour before the filter was chosen. */
 export function useFilter(): JobFilter {
   const { query } = usePlace();
   const address = query.toString();
@@ -27,7 +27,7 @@ export function useFilter(): JobFilter {
   }, [address]);
 }
 
-/** A time as a field of the page writes it, in the zone of who looks. */
+/** A time from a field of the page, in the reader's time zone. */
 function instant(local: string | null): string | undefined {
   const time = local ? Date.parse(local) : Number.NaN;
   return Number.isNaN(time) ? undefined : new Date(time).toISOString();

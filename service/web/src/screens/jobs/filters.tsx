@@ -90,7 +90,7 @@ export function Filters() {
   );
 }
 
-/** What one may choose among, the chosen one included: it stands in the address before the service has said which there are. */
+/** The names of the job types. The chosen one is always included, because the address may name it before the service answers. */
 function useTypeNames(chosen: string): string[] {
   const names = useJobTypes().data?.map(({ name }) => name) ?? [];
   return chosen && !names.includes(chosen) ? [...names, chosen] : names;

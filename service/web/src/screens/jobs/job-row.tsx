@@ -20,7 +20,7 @@ interface JobRowProps {
   onChoose: (id: string, on: boolean) => void;
 }
 
-/** Remembered: while one scrolls, the rows that stay are not drawn again. */
+/** Memoized, so that rows that stay on the screen are not drawn again while scrolling. */
 export const JobRow = memo(function JobRow({ job, owner, chosen, onChoose }: JobRowProps) {
   const words = useWords();
   const typeWord = useTypeWord();
@@ -60,7 +60,7 @@ export const JobRow = memo(function JobRow({ job, owner, chosen, onChoose }: Job
   );
 });
 
-/** On a phone a long name goes on in the next line after one of its underscores. */
+/** Lets a long name break after an underscore, for phones. */
 function Breakable({ name }: { name: string }) {
   return name.split(/(?<=_)/).map((part) => (
     <Fragment key={part}>
@@ -97,7 +97,7 @@ function Result({ job }: { job: Job }) {
       </span>
     );
   }
-  // A row has room for a few words only: what went wrong comes first.
+  // Errors come first, because a row has space for a few words only.
   const said = resultWords(words, job).sort((one, other) => Number(other.bad ?? false) - Number(one.bad ?? false));
   return (
     <span className="clip faint" title={said.map(({ text }) => text).join(" · ")}>

@@ -12,7 +12,7 @@ import { BulkDialog } from "./bulk";
 import { JobRow } from "./job-row";
 import { useJobsList } from "./use-jobs-list";
 
-/** What is chosen: single jobs, or everything that matches the filter. */
+/** The selection: single jobs, or all that match the filter. */
 type Choice = { ids: ReadonlySet<string>; matching: boolean };
 
 const NOTHING: Choice = { ids: new Set(), matching: false };

@@ -1,8 +1,8 @@
-/** How a list of jobs stays current without moving under anybody's hand. */
+/** Merges changes into the list of jobs without moving its rows while somebody uses them. */
 
 import type { Job, JobFilter, JobsPage } from "../../api";
 
-/** The part of a job that a filter looks at; the stream's changes have it, but for the time. */
+/** The fields of a job that a filter reads. Changes on the stream have them too, except `createdAt`. */
 export type Filtered = Pick<Job, "type" | "status" | "userId"> & { createdAt?: string };
 
 export function matches(job: Filtered, filter: JobFilter): boolean {
@@ -17,12 +17,12 @@ export function matches(job: Filtered, filter: JobFilter): boolean {
 
 export interface Merged {
   pages: JobsPage[];
-  /** Jobs that belong into the list and were not let in. */
+  /** Jobs that match the filter and are not yet in the list. */
   waiting: Job[];
 }
 
-/** The pages with what has just been read of these jobs. Rows that are there are redrawn in their place. Only where the list is
- * not held do new ones come in, and those leave that no longer match. */
+/** Merges jobs that were just read into the pages. Existing rows are updated in place. New rows come in, and rows that no longer match
+ * leave, only if the list is not held. */
 export function merge(pages: JobsPage[], jobs: Job[], filter: JobFilter, { held }: { held: boolean }): Merged {
   const news = new Map(jobs.map((job) => [job.id, job]));
   let changed = false;
@@ -45,7 +45,7 @@ export function merge(pages: JobsPage[], jobs: Job[], filter: JobFilter, { held 
   return { pages: inserted(redrawn, newcomers), waiting: [] };
 }
 
-/** The order of the API's list. UUIDv7 sort by time. */
+/** The order of the API's list. UUIDv7s sort by time. */
 function newestFirst(one: Job, other: Job): number {
   if (one.createdAt !== other.createdAt) return one.createdAt > other.createdAt ? -1 : 1;
   return one.id > other.id ? -1 : 1;

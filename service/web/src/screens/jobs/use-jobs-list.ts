@@ -1,4 +1,4 @@
-/** The list of jobs, page by page, and live. */
+/** The list of jobs, read page by page and kept up to date. */
 
 import { type InfiniteData, useInfiniteQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useMemo, useState } from "react";
@@ -19,10 +19,10 @@ export function useJobsList(filter: JobFilter, held: boolean) {
     queryFn: ({ pageParam, signal }) => listJobs(filter, { limit: PAGE, cursor: pageParam }, signal),
     initialPageParam: null as string | null,
     getNextPageParam: (page) => page.nextCursor,
-    // It is kept current row by row; to read a hundred pages again because somebody came back to the window would be too much.
+    // Rows are updated one by one. Reading a hundred pages again when somebody returns to the window would cost too much.
     staleTime: Number.POSITIVE_INFINITY,
     gcTime: 60_000,
-    // Comparing thousands of rows with themselves at every page would stop the scrolling.
+    // Comparing thousands of rows after each page would stop the scrolling.
     structuralSharing: false,
   });
   const pages = listing.data?.pages;
@@ -63,7 +63,7 @@ export function useJobsList(filter: JobFilter, held: boolean) {
     if (queries.getQueryData(key)) void readFirstPage();
   }, [key]);
 
-  /** Lets in what waits, and out what no longer belongs here. */
+  /** Adds the waiting jobs and removes the rows that no longer match. */
   function letIn() {
     queries.setQueryData<Pages>(
       key,
