@@ -16,6 +16,9 @@ OLDEST_OF_THE_WHEEL = 16
 FILES = (
     "tests/store/test_append.py",
     "tests/store/test_broken_connections.py",
+    "tests/store/test_locked_rows.py",
+    "tests/store/test_plans.py",
+    "tests/store/test_server_outages.py",
     "tests/store/test_database_settings.py",
     "tests/store/test_decided_again.py",
     "tests/store/test_database_faults.py",

@@ -88,13 +88,13 @@ BREAKS = (
         "rows are moved in no order",
         "two batches that hold the same jobs wait for each other in a ring",
         (Edit(STATEMENTS, "unnest($1::job_move_row[]) order by id", "unnest($1::job_move_row[])"),),
-        ("tests/store/test_races.py::test_batches_in_crossing_order_that_meet_a_held_job_do_not_end_in_a_ring",),
+        ("tests/store/test_races.py::test_batches_in_crossing_order_that_meet_a_locked_job_do_not_deadlock",),
     ),
     Break(
         "attempts are started in no order",
         "two workers that have claimed the same jobs wait for each other in a ring",
         (Edit(STATEMENTS, "    order by a.id\n), moved", "), moved"),),
-        ("tests/store/test_races.py::test_starts_in_crossing_order_that_meet_a_held_job_do_not_end_in_a_ring",),
+        ("tests/store/test_races.py::test_starts_in_crossing_order_that_meet_a_locked_job_do_not_deadlock",),
     ),
     Break(
         "new jobs and moves in one batch",
@@ -158,15 +158,13 @@ BREAKS = (
             Edit(COMMIT, "            if isinstance(error, TRANSIENT):\n                return False\n", ""),
             Edit(COMMIT, "if isinstance(error, LockNotAvailable)", "if False"),
         ),
-        ("tests/store/test_broken_connections.py::test_a_write_whose_first_try_still_holds_the_row_is_not_given_up",),
+        ("tests/store/test_locked_rows.py::test_a_write_whose_first_try_still_holds_the_row_is_not_given_up",),
     ),
     Break(
         "a full disk refuses what is written",
         "a finished job is run again, or fails, because the disk was full for a moment when its end was to be recorded",
         (Edit("events/database.py", "    asyncpg.InsufficientResourcesError,", "    # asyncpg.InsufficientResourcesError,"),),
-        (
-            "tests/store/test_broken_connections.py::test_what_is_written_while_the_disk_is_full_is_written_when_there_is_room_again",
-        ),
+        ("tests/store/test_locked_rows.py::test_a_write_to_a_full_disk_is_written_when_there_is_space_again",),
     ),
     Break(
         "the local clock is believed",
@@ -222,7 +220,7 @@ BREAKS = (
         "nobody is woken for what waited for a row",
         "a cancel that came while another write waited for the same job's row is answered at the next write of anything, or never",
         (Edit(COMMIT, "if self._waiting:  # some of these", "if False:  # some of these"),),
-        ("tests/store/test_broken_connections.py::test_what_waits_for_a_row_that_somebody_holds_is_written_when_it_is_free",),
+        ("tests/store/test_locked_rows.py::test_a_write_that_waits_for_a_locked_row_is_written_when_it_is_free",),
     ),
     Break(
         "a lane that ends wakes no other",
@@ -271,7 +269,7 @@ BREAKS = (
         "'not there' taken for 'not written'",
         "the old backend commits after we have looked, and the decision is made and written a second time",
         (Edit(WRITER, "        done = {row[", "        done: set[str] = set() if again else {row["),),
-        ("tests/store/test_broken_connections.py::test_a_write_that_the_lost_backend_still_commits_is_not_written_again",),
+        ("tests/store/test_locked_rows.py::test_a_write_that_the_lost_backend_still_commits_is_not_written_again",),
     ),
     Break(
         "a broken connection is an error to the caller",
@@ -681,7 +679,7 @@ BREAKS = (
         "only the first deadline is looked at",
         "of the handlers that hang all but one keep their slots for ever",
         (Edit(CONCURRENCY, "self._timer = loop.call_at(added + self._seconds, self._look)", "break"),),
-        ("tests/store/test_deadlines.py::test_each_is_late_in_its_time_and_in_order",),
+        ("tests/store/test_deadlines.py::test_each_item_is_late_at_its_time_and_in_order",),
     ),
     # The order of the log, the budget -----------------------------------------------------------------------------------------
     Break(

@@ -18,6 +18,7 @@ from events.database_url import read_database_url
 from migrations.migrate import migrate
 from tests.conftest import with_database
 from tests.process.test_processes import Rireki
+from tests.workers.test_outgoing import certificate  # noqa: F401
 
 JOB = "01a20a62-6488-7fee-a1a5-07c966751dd3"
 COMMANDS: dict[str, list[str]] = {
@@ -183,7 +184,7 @@ async def test_a_certificate_that_is_not_trusted_is_one_line(
     options: str,
     about: str,
     tmp_path: Path,
-    certificate: Path,
+    certificate: Path,  # noqa: F811
 ) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, certificate.with_name("key.pem"))

@@ -171,7 +171,7 @@ async def test_a_changed_unique_key_is_drift(jobs: dict[str, Job], database: Dat
         assert found[0].detail.startswith("unique_key is ")
 
 
-async def test_a_key_that_no_event_speaks_of_is_drift_unless_it_is_the_rules(
+async def test_a_key_without_an_event_is_drift_unless_the_rule_gives_it(
     store: Store, database: Database, superuser: Connection
 ) -> None:
     job = await store.create(new(), actor="user:x")
@@ -211,7 +211,7 @@ async def test_events_without_a_position_are_counted_and_compared_and_none_is_gi
 # The command ------------------------------------------------------------------------------------------------------------------
 
 
-async def test_the_command_prints_each_finding_and_its_status_says_what_came_of_it(
+async def test_the_command_prints_each_finding_and_its_exit_status_gives_the_result(
     jobs: dict[str, Job], database: Database, superuser: Connection, tmp_path: Path
 ) -> None:
     variables = environment(database, tmp_path)
@@ -257,7 +257,7 @@ async def test_a_role_that_may_only_read_verifies_replays_and_exports(
     assert b"1 events have no position yet" in exported.stderr
 
 
-async def test_verifying_waits_for_nobody_who_is_writing(jobs: dict[str, Job], database: Database, database_url: str) -> None:
+async def test_a_verification_does_not_wait_for_writers(jobs: dict[str, Job], database: Database, database_url: str) -> None:
     writer = await connect(database_url, idle_in_transaction_session_timeout="0")
     async with writer.transaction():
         await writer.execute("update jobs set updated_at = updated_at")

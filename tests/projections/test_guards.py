@@ -126,13 +126,13 @@ HARMLESS = {
 
 
 @pytest.mark.parametrize("what", HARMLESS)
-async def test_what_guards_no_less_is_no_finding(database: Database, superuser: Connection, what: str) -> None:
+async def test_a_guard_that_is_as_strict_is_no_finding(database: Database, superuser: Connection, what: str) -> None:
     await superuser.execute(HARMLESS[what])
 
     assert (await verify(database)).findings == []
 
 
-async def test_a_view_made_anew_is_guarded_as_before(database: Database) -> None:
+async def test_a_rebuilt_view_is_guarded_as_before(database: Database) -> None:
     from projections.rebuild import rebuild
 
     await rebuild(database, lambda type, payload, user_id: None)

@@ -125,7 +125,7 @@ WINDOWS: list[tuple[datetime | None, datetime | None]] = [
 
 
 @pytest.mark.parametrize("window", range(len(WINDOWS)))
-async def test_every_combination_of_filters_pages_through_what_was_looked_for(
+async def test_every_combination_of_filters_pages_through_the_same_jobs_as_a_full_scan(
     view: JobsView, jobs: list[Job], window: int
 ) -> None:
     chance = random.Random(window)
@@ -168,7 +168,7 @@ async def test_a_last_page_that_is_full_leads_to_no_empty_one(view: JobsView, jo
     assert page.next_cursor is None
 
 
-async def test_jobs_that_come_while_one_pages_move_nothing(view: JobsView, store: Store) -> None:
+async def test_new_jobs_do_not_shift_the_pages(view: JobsView, store: Store) -> None:
     old = [await store.create(new(), actor="user:x") for _ in range(4)]
     first = await view.page(JobFilter(), limit=2)
 
@@ -214,7 +214,7 @@ GARBAGE = [
 ]
 
 
-async def test_a_cursor_that_no_page_has_given_is_refused(view: JobsView) -> None:
+async def test_a_foreign_cursor_is_refused(view: JobsView) -> None:
     for cursor in GARBAGE:
         with pytest.raises(BadCursor):
             await view.page(JobFilter(), limit=2, cursor=cursor)
@@ -227,14 +227,14 @@ async def test_a_cursor_is_safe_in_an_address(view: JobsView, jobs: list[Job]) -
     assert set(page.next_cursor) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 
 
-async def test_a_job_is_got_as_it_is(view: JobsView, jobs: list[Job]) -> None:
+async def test_get_returns_the_job_as_it_is(view: JobsView, jobs: list[Job]) -> None:
     for job in jobs[:50]:
         assert await view.get(job.id) == job
         assert await view.get(job.id.upper()) == job
     assert await view.get(STRANGER) is None
 
 
-async def test_many_jobs_are_got_at_once_and_what_is_not_there_is_left_out(view: JobsView, jobs: list[Job]) -> None:
+async def test_get_many_returns_the_existing_jobs_of_the_ids(view: JobsView, jobs: list[Job]) -> None:
     wanted = jobs[:20]
 
     got = await view.get_many([STRANGER, *(job.id for job in wanted)])
@@ -243,7 +243,7 @@ async def test_many_jobs_are_got_at_once_and_what_is_not_there_is_left_out(view:
     assert await view.get_many([]) == []
 
 
-async def test_what_the_store_wrote_is_what_is_shown(view: JobsView, store: Store) -> None:
+async def test_the_view_shows_the_jobs_that_the_store_wrote(view: JobsView, store: Store) -> None:
     job = await store.create(new(payload={"部屋": "😀", "deep": [[{}]], "big": 2**53, "none": None}), actor="user:x")
     job = await store.append(job, starting(), actor="worker:w1")
     job = await store.append(job, completing({"n": 0.1, "empty": ""}), actor="worker:w1")
@@ -270,7 +270,7 @@ async def test_every_type_is_named_once(view: JobsView, jobs: list[Job]) -> None
     assert sorted(await view.types()) == TYPES
 
 
-async def test_no_jobs_are_no_types_and_no_counts(view: JobsView) -> None:
+async def test_an_empty_view_has_no_types_and_no_counts(view: JobsView) -> None:
     assert await view.types() == []
     assert await view.counts(most=10) == {}
 
@@ -338,7 +338,7 @@ async def test_a_delayed_job_that_was_canceled_is_not_waited_for(view: JobsView,
     assert await view.next_due(["rooms"]) is None
 
 
-async def test_watched_jobs_are_told_where_they_stand(view: JobsView, jobs: list[Job]) -> None:
+async def test_seqs_gives_the_current_state_of_the_jobs(view: JobsView, jobs: list[Job]) -> None:
     watched = jobs[:30]
 
     told = await view.seqs([STRANGER, *(job.id for job in watched)])
@@ -346,7 +346,7 @@ async def test_watched_jobs_are_told_where_they_stand(view: JobsView, jobs: list
     assert sorted(told) == sorted(Change.of(job) for job in watched)
 
 
-async def test_what_a_worker_holds_is_what_it_has_started_and_not_ended(view: JobsView, store: Store) -> None:
+async def test_a_worker_holds_the_jobs_that_it_started_and_did_not_end(view: JobsView, store: Store) -> None:
     jobs = [await store.create(new(), actor="user:x") for _ in range(4)]
     mine = [await store.append(job, starting("w1"), actor="worker:w1") for job in jobs[:2]]
     theirs = await store.append(jobs[2], starting("w2"), actor="worker:w2")

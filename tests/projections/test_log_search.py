@@ -43,7 +43,7 @@ async def a_log(store: Store, database: Database) -> list[Recorded]:
 
 
 @pytest.mark.parametrize("window", [1, 3, 1000])
-async def test_every_filter_finds_what_looking_at_each_event_finds(
+async def test_every_filter_finds_the_same_events_as_a_full_scan(
     store: Store, database: Database, window: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search, "WINDOW", window)

@@ -52,7 +52,7 @@ async def make_up(connection: Connection) -> dict[str, Any]:
     return {what: [tuple(row) for row in await connection.fetch(query)] for what, query in queries.items()}
 
 
-async def test_a_view_made_anew_is_the_view_that_was(jobs: dict[str, Job], database: Database, superuser: Connection) -> None:
+async def test_a_rebuilt_view_equals_the_view_before(jobs: dict[str, Job], database: Database, superuser: Connection) -> None:
     before = await whole_view(superuser)
 
     assert await rebuild(database, unique_key) == 6
@@ -61,13 +61,13 @@ async def test_a_view_made_anew_is_the_view_that_was(jobs: dict[str, Job], datab
     assert await found(database) == []
 
 
-async def test_a_view_of_nothing_is_made_anew(database: Database, superuser: Connection) -> None:
+async def test_an_empty_view_is_rebuilt(database: Database, superuser: Connection) -> None:
     assert await rebuild(database, unique_key) == 0
 
     assert await whole_view(superuser) == []
 
 
-async def test_a_spoilt_view_is_mended(jobs: dict[str, Job], database: Database, superuser: Connection) -> None:
+async def test_a_tampered_view_is_repaired(jobs: dict[str, Job], database: Database, superuser: Connection) -> None:
     before = await whole_view(superuser)
     await superuser.execute("delete from jobs where status = 'completed'")
     await superuser.execute("update jobs set unique_key = null, max_attempts = 99, result = '7'")
@@ -84,7 +84,7 @@ async def test_a_spoilt_view_is_mended(jobs: dict[str, Job], database: Database,
     assert await whole_view(superuser) == before
 
 
-async def test_a_table_made_anew_is_made_up_as_the_one_before(
+async def test_a_rebuilt_table_has_the_rights_indexes_and_options_of_the_old_one(
     jobs: dict[str, Job], database: Database, superuser: Connection
 ) -> None:
     await superuser.execute("grant select, update on jobs to public; grant insert on jobs to pg_monitor with grant option")
@@ -99,7 +99,7 @@ async def test_a_table_made_anew_is_made_up_as_the_one_before(
     assert ["fillfactor=85" in row[0] for row in after["options"]] == [True]
 
 
-async def test_a_table_made_anew_by_another_role_still_belongs_to_its_owner(
+async def test_a_table_rebuilt_by_another_role_still_belongs_to_its_owner(
     jobs: dict[str, Job], database: Database, superuser: Connection
 ) -> None:
     await superuser.execute("grant create on schema public to pg_monitor; alter table jobs owner to pg_monitor")
@@ -109,7 +109,7 @@ async def test_a_table_made_anew_by_another_role_still_belongs_to_its_owner(
     assert (await make_up(superuser))["owner"] == [("pg_monitor",)]
 
 
-async def test_jobs_go_on_after_their_view_was_made_anew(
+async def test_jobs_go_on_after_a_rebuild(
     store: Store, jobs: dict[str, Job], database: Database, superuser: Connection
 ) -> None:
     await rebuild(database, unique_key)
@@ -126,7 +126,7 @@ async def test_jobs_go_on_after_their_view_was_made_anew(
     assert await what_is_broken(superuser) == []
 
 
-async def test_a_view_is_made_anew_while_writers_go_on(database_url: str, database: Database, superuser: Connection) -> None:
+async def test_a_view_is_rebuilt_while_writers_go_on(database_url: str, database: Database, superuser: Connection) -> None:
     async with under_load(database_url) as load:
         for _ in range(3):
             async with asyncio.timeout(30):
@@ -143,7 +143,7 @@ async def test_a_view_is_made_anew_while_writers_go_on(database_url: str, databa
     assert await found(database) == []
 
 
-async def test_an_append_that_commits_late_is_in_the_view_that_was_made_anew_meanwhile(
+async def test_an_append_that_commits_late_is_in_the_rebuilt_view(
     jobs: dict[str, Job], database: Database, database_url: str, superuser: Connection
 ) -> None:
     late = await connect(database_url, idle_in_transaction_session_timeout="0")
@@ -169,9 +169,7 @@ async def test_an_append_that_commits_late_is_in_the_view_that_was_made_anew_mea
     assert await what_is_broken(superuser) == []
 
 
-async def test_readers_see_a_view_all_the_while_it_is_made_anew(
-    jobs: dict[str, Job], database: Database, superuser: Connection
-) -> None:
+async def test_readers_see_a_view_throughout_a_rebuild(jobs: dict[str, Job], database: Database, superuser: Connection) -> None:
     view = JobsView(database)
     making = asyncio.create_task(rebuild(database, unique_key))
     looks = 0
@@ -232,7 +230,7 @@ async def test_a_second_rebuild_at_the_same_time_is_refused(
     assert await rebuild(database, unique_key) == 6
 
 
-async def test_a_rebuild_that_gets_no_turn_leaves_the_view_as_it_is(
+async def test_a_rebuild_that_cannot_lock_the_view_leaves_it_unchanged(
     store: Store, jobs: dict[str, Job], database: Database, superuser: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rebuild_module, "LOCK_TRIES", 1)
@@ -262,7 +260,7 @@ async def test_a_log_that_cannot_be_folded_leaves_the_view_as_it_is(
     assert await whole_view(superuser) == before
 
 
-async def test_what_an_interrupted_rebuild_left_behind_is_in_nobodys_way(
+async def test_the_leftovers_of_an_interrupted_rebuild_do_no_harm(
     jobs: dict[str, Job], database: Database, superuser: Connection
 ) -> None:
     await superuser.execute("create table jobs_rebuilt (like jobs including all); insert into jobs_rebuilt select * from jobs")

@@ -224,7 +224,7 @@ async def test_many_sealers_at_once_give_each_event_one_position(
     assert await positions(connection) == list(range(1, 241))
 
 
-async def test_who_cannot_seal_now_leaves_at_once_or_waits_its_turn(
+async def test_a_sealer_without_the_lock_returns_at_once_or_waits(
     store: Store, database: Database, connection: Connection, database_url: str
 ) -> None:
     await some_work(store, 1)
@@ -246,7 +246,7 @@ async def waits_for_a_lock(connection: Connection) -> Any:
     return await connection.fetchval(query)
 
 
-async def test_more_than_is_sealed_at_once_is_sealed_in_turns(database: Database, connection: Connection) -> None:
+async def test_more_events_than_one_seal_takes_are_sealed_in_turns(database: Database, connection: Connection) -> None:
     await connection.execute(f"""
         insert into job_events (job_id, seq, attempt, type, data, salt, actor, at)
         select gen_random_uuid(), 1, 1, 'queued', '{{}}', decode(repeat('00', 16), 'hex'), 'system:test', now()
@@ -306,7 +306,7 @@ async def came_from_another_cluster(connection: Connection, *, above_seq: int = 
     """)
 
 
-async def test_what_was_restored_into_another_cluster_is_sealed_first_and_the_rest_goes_on(
+async def test_restored_events_are_sealed_first_and_new_ones_after_them(
     store: Store, database: Database, connection: Connection
 ) -> None:
     jobs = await some_work(store, 3)
@@ -328,7 +328,7 @@ async def test_what_was_restored_into_another_cluster_is_sealed_first_and_the_re
     assert (await verify(database, job_id=jobs[0].id)).differences == []
 
 
-async def test_what_happened_before_the_first_seal_in_the_new_cluster_keeps_each_jobs_order(
+async def test_events_before_the_first_seal_in_a_new_cluster_keep_the_order_of_each_job(
     store: Store, database: Database, connection: Connection
 ) -> None:
     await some_work(store, 1)

@@ -13,7 +13,7 @@ from tests.histories import (
 from tests.projections.histories_in_log import found, one_of_each, under_load, unguarded
 
 
-async def test_nothing_is_found_where_nothing_is_wrong(jobs: dict[str, Job], database: Database, superuser: Connection) -> None:
+async def test_a_sound_database_has_no_findings(jobs: dict[str, Job], database: Database, superuser: Connection) -> None:
     verified = await verify(database)
 
     events = await superuser.fetchval("select count(*) from job_events")
@@ -103,7 +103,7 @@ async def test_a_row_that_is_missing_in_the_view_is_found(
 
 
 @pytest.mark.parametrize("id", ["00000000-0000-0000-0000-000000000000", BOB, "ffffffff-ffff-ffff-ffff-ffffffffffff"])
-async def test_a_row_of_the_view_that_nothing_in_the_log_speaks_of_is_found(
+async def test_a_row_of_the_view_without_events_is_found(
     jobs: dict[str, Job], database: Database, superuser: Connection, id: str
 ) -> None:
     await superuser.execute(

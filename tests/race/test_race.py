@@ -56,9 +56,7 @@ async def a_history_of_every_kind(store: Store) -> str:
     return job.id
 
 
-async def test_the_judge_who_knows_no_rules_of_ours_finds_nothing_wrong_with_what_the_store_has_written(
-    store: Store, connection: Connection
-) -> None:
+async def test_the_independent_judge_accepts_the_log_of_the_store(store: Store, connection: Connection) -> None:
     await a_history_of_every_kind(store)
 
     wrong, requests = await what_is_wrong(connection)
@@ -91,9 +89,7 @@ FORGERIES = {
 
 
 @pytest.mark.parametrize("forgery", FORGERIES)
-async def test_the_judge_who_knows_no_rules_of_ours_finds_every_forgery(
-    store: Store, connection: Connection, forgery: str
-) -> None:
+async def test_the_independent_judge_finds_every_forgery(store: Store, connection: Connection, forgery: str) -> None:
     expected, statement = FORGERIES[forgery]
     await a_history_of_every_kind(store)
     await connection.execute("alter table job_events disable trigger user; drop index an_attempt_starts_once")

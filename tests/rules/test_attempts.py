@@ -22,7 +22,7 @@ from tests.histories import ERROR, given, queued
 from tests.rules.jobs import after, job_in
 
 
-def test_a_failure_with_an_attempt_left_is_queued_again_in_the_same_breath() -> None:
+def test_a_failure_with_an_attempt_left_is_queued_again_in_the_same_write() -> None:
     job = given(queued(), Started("w1"))
     delay = timedelta(seconds=2)
 
@@ -43,7 +43,7 @@ def test_a_lost_worker_spends_an_attempt() -> None:
     assert (later.status, later.attempt, later.max_attempts) == ("queued", 2, 3)
 
 
-def test_a_manual_retry_raises_what_is_allowed_with_the_attempt() -> None:
+def test_a_manual_retry_raises_max_attempts_with_the_attempt() -> None:
     for job in (job_in("failed"), job_in("canceled")):
         events = retry(job)
 
@@ -52,7 +52,7 @@ def test_a_manual_retry_raises_what_is_allowed_with_the_attempt() -> None:
         assert (later.attempt, later.max_attempts) == (2, 4)
 
 
-def test_a_hand_back_raises_what_is_allowed_with_the_attempt() -> None:
+def test_a_hand_back_raises_max_attempts_with_the_attempt() -> None:
     job = given(queued(), Started("w1"))
 
     events = hand_back(job, attempt=1, worker="w1")
@@ -72,7 +72,7 @@ def test_the_last_attempt_is_not_retried(decide: Callable[..., list[Event]]) -> 
 
 
 @pytest.mark.parametrize("decide", [fail, rescue])
-def test_what_is_not_to_be_retried_ends_although_attempts_are_left(decide: Callable[..., list[Event]]) -> None:
+def test_a_failure_without_retry_ends_although_attempts_are_left(decide: Callable[..., list[Event]]) -> None:
     job = given(queued(max_attempts=3), Started("w1"))
 
     events = decide(job, attempt=1, worker="w1", error=ERROR, retry_in=None)

@@ -144,7 +144,7 @@ def test_a_broken_history_names_the_job_the_event_and_the_state() -> None:
     assert "completed" in told
 
 
-def test_no_events_are_no_job() -> None:
+def test_a_history_without_events_gives_no_job() -> None:
     assert fold([]) is None
 
 

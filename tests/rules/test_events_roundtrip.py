@@ -122,7 +122,7 @@ def through_the_store(event: Recorded) -> Recorded:
 
 @given(legal_histories())
 @settings(max_examples=300, deadline=None)
-def test_what_comes_back_from_the_store_is_what_went_in(history: list[Recorded]) -> None:
+def test_an_event_survives_the_round_trip_through_its_stored_form(history: list[Recorded]) -> None:
     back = [through_the_store(event) for event in history]
 
     assert back == history
@@ -132,7 +132,7 @@ def test_what_comes_back_from_the_store_is_what_went_in(history: list[Recorded])
 
 @given(legal_histories())
 @settings(deadline=None)
-def test_whatever_was_decided_keeps_the_promises_about_a_job(history: list[Recorded]) -> None:
+def test_every_sequence_of_decisions_keeps_the_invariants_of_a_job(history: list[Recorded]) -> None:
     jobs = [job for length in range(1, len(history) + 1) if (job := fold(history[:length])) is not None]
 
     for job in jobs:
@@ -295,6 +295,6 @@ NEVER_WRITTEN: list[tuple[str, JSON]] = [
 
 
 @pytest.mark.parametrize(("type", "data"), NEVER_WRITTEN)
-def test_what_nobody_could_have_written_is_refused(type: str, data: JSON) -> None:
+def test_data_that_the_service_cannot_have_written_are_refused(type: str, data: JSON) -> None:
     with pytest.raises(BrokenHistory):
         event_from(type, data, AT)

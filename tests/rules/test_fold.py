@@ -176,7 +176,7 @@ def test_a_hand_back_clears_worker_result_and_start() -> None:
     assert later.run_at == later.updated_at
 
 
-def test_what_a_job_was_made_with_never_changes() -> None:
+def test_the_creation_fields_of_a_job_never_change() -> None:
     job = given(queued())
 
     last = given(
@@ -189,12 +189,12 @@ def test_what_a_job_was_made_with_never_changes() -> None:
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_a_worker_stands_there_only_while_it_runs_the_attempt(state: str) -> None:
+def test_a_job_names_a_worker_only_while_it_is_processing(state: str) -> None:
     assert (job_in(state).worker is not None) == (state == "processing")
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_an_end_has_its_time(state: str) -> None:
+def test_only_an_ended_job_has_finished_at(state: str) -> None:
     job = job_in(state)
 
     assert job.finished_at == (job.updated_at if job.status in ENDED else None)

@@ -86,7 +86,7 @@ def event_for(state: str, type: str) -> Event:
 
 
 @pytest.mark.parametrize(("state", "event"), CELLS)
-def test_what_was_recorded_leads_where_the_table_says_or_is_refused(state: str, event: str) -> None:
+def test_a_recorded_event_leads_to_the_state_of_the_table_or_is_refused(state: str, event: str) -> None:
     job = job_in(state)
     next_event = next_recorded(job, event_for(state, event))
 
@@ -113,7 +113,7 @@ def test_a_history_begins_with_queued_and_with_nothing_else(event: str) -> None:
 
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize(("event", "name"), ALL_DECISIONS)
-def test_a_decision_leads_where_the_table_says_or_is_refused(state: str, event: str, name: str) -> None:
+def test_a_decision_leads_to_the_state_of_the_table_or_is_refused(state: str, event: str, name: str) -> None:
     job = job_in(state)
     decide = DECISIONS[event][name]
 
@@ -140,7 +140,7 @@ def test_every_allowed_cell_can_be_reached_by_a_decision() -> None:
     assert reached | {("none", "queued")} == set(TABLE)
 
 
-def test_the_sets_beside_the_states_are_those_of_the_contract() -> None:
+def test_the_sets_of_states_are_those_of_the_contract() -> None:
     assert {Status.QUEUED, Status.PROCESSING} == ACTIVE
     assert {Status.FAILED, Status.CANCELED} == RETRYABLE
     assert {Status.COMPLETED, Status.FAILED, Status.CANCELED} == ENDED

@@ -6,7 +6,7 @@ after it, or before an effect that comes all the same. Only the statements of `s
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -76,11 +76,21 @@ class Transaction:
 class Postgres:
     """The server. `troubles` are those of every connection to it."""
 
-    def __init__(self, loop: VirtualLoop, random: Random, checks: Checks, trace: Trace, *, watched: bool) -> None:
+    def __init__(
+        self,
+        loop: VirtualLoop,
+        random: Random,
+        checks: Checks,
+        trace: Trace,
+        statements: "Mapping[str, Statement]",
+        *,
+        watched: bool,
+    ) -> None:
         self.loop = loop
         self.random = random
         self.checks = checks
         self.trace = trace
+        self.statements = statements
         self.watched = watched
         self.troubles = Troubles()
         self.up = True
@@ -143,6 +153,13 @@ Effect = Callable[[datetime], Any]
 """What the server does when a statement's moment has come; `now` is when the statement arrived (or its transaction began)."""
 
 
+class UnknownStatement(Exception):
+    """The code under simulation sends a statement that `statements.py` does not model."""
+
+    def __init__(self, statement: str) -> None:
+        super().__init__(f"the simulation does not know this statement yet: {statement}")
+
+
 class SimConnection:
     """What the code under simulation has in place of asyncpg's connection."""
 
@@ -160,9 +177,7 @@ class SimConnection:
         self._do: Callable[[], None] = lambda: None
 
     async def fetch(self, statement: str, *values: Any) -> list[Row]:
-        from tests.simulation.statements import STATEMENTS, UnknownStatement
-
-        known = STATEMENTS.get(statement)
+        known = self._server.statements.get(statement)
         if known is None:
             raise self._fatal(UnknownStatement(statement))
         return cast(list[Row], await self._ask(known.name, lambda now: known.carry_out(self._server, self, now, values)))
@@ -344,6 +359,21 @@ class SimConnection:
     def _fatal(self, error: BaseException) -> BaseException:
         self._server.loop.failure = error
         return error
+
+
+Values = Sequence[Any]
+"""The `$n` parameters of a statement in order, or one dictionary of its `:name` parameters."""
+
+CarryOut = Callable[[Postgres, SimConnection, datetime, Values], list[Row]]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """The model of one SQL statement: its name, the digest of the text that was modelled, and its effect."""
+
+    name: str
+    digest: str
+    carry_out: CarryOut
 
 
 class SimDatabase(Database):

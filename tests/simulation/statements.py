@@ -5,8 +5,6 @@ is noticed by `tests/simulation/test_simulation.py`, and one that is new ends th
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,7 +12,7 @@ import asyncpg
 
 from events import statements as statements_module
 from projections import jobs as view
-from tests.simulation.postgres import Postgres, Row, SimConnection
+from tests.simulation.postgres import CarryOut, Postgres, Row, SimConnection, Statement, Values
 from workers import pauses
 from workers.attempt import context
 from workers.delivery import tick as deliver
@@ -25,26 +23,6 @@ STORE_EFFECT = "insert into effects (job_id, attempt, n) values (:job_id, :attem
 
 JOB_COLUMNS = statements_module.JOB_COLUMNS.split(", ")
 ACTIVE = ("queued", "processing")
-
-
-class UnknownStatement(Exception):
-    """The code under simulation has a statement that `statements.py` does not know."""
-
-    def __init__(self, statement: str) -> None:
-        super().__init__(f"the simulation does not know this statement yet: {statement}")
-
-
-Values = Sequence[Any]
-"""The `$n` of a statement in order, or one dictionary of its `:name`s."""
-
-CarryOut = Callable[[Postgres, SimConnection, datetime, Values], list[Row]]
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    name: str
-    digest: str
-    carry_out: CarryOut
 
 
 def digest(text: str) -> str:

@@ -12,7 +12,7 @@ from tests.simulation.statements import STATEMENTS, digest
 
 
 @pytest.mark.timeout(600)
-def test_whatever_goes_wrong_every_accepted_job_comes_to_one_end_and_the_log_stays_whole() -> None:
+def test_under_all_faults_every_accepted_job_ends_once_and_the_log_stays_whole() -> None:
     run = simulation("--seeds", "300")
 
     assert run.returncode == 0, run.stdout
@@ -25,7 +25,7 @@ def test_a_seed_gives_the_same_run_again_step_by_step() -> None:
     assert first.stdout == second.stdout
 
 
-def test_every_statement_reads_as_it_did_when_it_was_modelled() -> None:
+def test_every_statement_is_unchanged_since_it_was_modelled() -> None:
     changed = {known.name: digest(text) for text, known in STATEMENTS.items() if digest(text) != known.digest}
 
     assert not changed, "look whether tests/simulation/statements.py still does what these do, then give it their digests"

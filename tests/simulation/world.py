@@ -24,6 +24,7 @@ from tests.simulation.handlers import DEADLINE, KINDS, Script, job_types
 from tests.simulation.loop import PROCESS, START, WORLD, Process, VirtualLoop
 from tests.simulation.node import Gone, Node, Role
 from tests.simulation.postgres import CLIENT_GIVES_UP, Postgres, SimConnection, Trace
+from tests.simulation.statements import STATEMENTS
 from tests.simulation.wire import Redis, SimWire, TakingLoop
 
 T = TypeVar("T")
@@ -80,7 +81,7 @@ class World:
         self.random = random
         self.tell = tell
         self.checks = Checks(loop)
-        self.postgres = Postgres(loop, random, self.checks, tell, watched=watched)
+        self.postgres = Postgres(loop, random, self.checks, tell, STATEMENTS, watched=watched)
         self.redis = Redis(loop, random)
         self.job_types = job_types(self.checks)
         self.local = random.random() < 0.15

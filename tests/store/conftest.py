@@ -6,14 +6,26 @@ import pytest
 
 from events.database import Connection, connect
 from events.store import Store
-from tests.histories import (
-    open_store,
-)
+from tests.histories import open_store
+from tests.proxy import Proxy, proxy_before
 
 
 @pytest.fixture
 async def other_store(database_url: str) -> AsyncIterator[Store]:
     async with open_store(database_url) as store:
+        yield store
+
+
+@pytest.fixture
+async def proxy(database_url: str) -> AsyncIterator[Proxy]:
+    async with proxy_before(database_url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def far_store(proxy: Proxy) -> AsyncIterator[Store]:
+    """A store whose connections go through the proxy."""
+    async with open_store(proxy.url) as store:
         yield store
 
 

@@ -1,18 +1,14 @@
 """What the tests of this folder share."""
 
+import asyncio
+from collections.abc import Callable
+
 from events.database import Connection, Database
-from events.job import (
-    Event,
-    Job,
-    fold,
-    word,
-)
+from events.job import Event, Job, fold, word
 from events.store import Store
 from events.writes import Decision
 from projections.jobs import JobsView
-from tests.histories import (
-    until,
-)
+from tests.histories import new, starting, until
 
 
 class Counted:
@@ -64,3 +60,13 @@ async def waiting_for_locks(connection: Connection, backends: int) -> bool:
     """Whether that many of the service's backends wait for somebody's lock."""
     query = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
     return int(await connection.fetchval(query)) >= backends
+
+
+async def prepared(far_store: Store, jobs: int = 1) -> list[Job]:
+    """Jobs that run, written over warm connections."""
+    made = await asyncio.gather(*(far_store.create(new(), actor="user:x") for _ in range(jobs)))
+    return list(await asyncio.gather(*(far_store.append(job, starting(), actor="worker:w1") for job in made)))
+
+
+async def true_of(condition: Callable[[], bool]) -> bool:
+    return condition()

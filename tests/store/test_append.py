@@ -50,7 +50,7 @@ async def test_every_append_answers_with_what_view_and_log_show(store: Store, da
     assert [event.seq for event in await store.history.events(job.id)] == list(range(1, 12))
 
 
-async def test_who_asked_is_kept_with_the_event(store: Store, connection: Connection) -> None:
+async def test_an_event_keeps_its_actor_and_request_id(store: Store, connection: Connection) -> None:
     job = await store.create(new(), actor="user:x", request_id="r1")
 
     await store.append(job, starting(), actor="worker:w1", request_id="r2")

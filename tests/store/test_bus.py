@@ -56,7 +56,7 @@ async def until_heard(speaker: Bus, heard: list[Change], change: Change, *, with
     await until(is_heard, within=within)
 
 
-def test_inside_a_process_whoever_listens_hears_every_change_until_it_stops_listening() -> None:
+def test_a_listener_hears_every_change_of_its_process_until_it_stops() -> None:
     bus = Bus()
     heard: list[Change] = []
     stop = bus.listen(heard.append)
@@ -99,7 +99,7 @@ async def test_one_process_hears_itself_at_once_without_redis() -> None:
     assert not bus.connected
 
 
-async def test_announcing_never_raises_though_nobody_carries_it_away(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_announcing_never_raises_when_the_queue_to_redis_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_WAITING", 3)
     bus = RedisBus("redis://127.0.0.1:1/0")
 
@@ -187,7 +187,7 @@ async def test_a_redis_with_nothing_to_say_is_not_taken_for_one_that_hangs(
     ],
     ids=ascii,
 )
-async def test_a_message_that_is_none_of_ours_makes_nobody_deaf(redis_url: str, message: bytes) -> None:
+async def test_a_malformed_message_does_not_stop_the_listening(redis_url: str, message: bytes) -> None:
     async with two_processes(redis_url) as (here, there, heard), Redis.from_url(redis_url) as stranger:
         await stranger.publish(module.CHANNEL, message)
 

@@ -32,7 +32,7 @@ async def test_a_cancelled_transaction_stays_cancelled_though_it_cannot_be_rolle
         await database.disconnect()
 
 
-async def test_an_error_of_the_connection_is_told_as_it_is_where_nobody_was_cancelled(database_url: str) -> None:
+async def test_a_connection_error_is_raised_unchanged_without_a_cancellation(database_url: str) -> None:
     async with proxy_before(database_url) as proxy:
         database = Database(proxy.url)
         await database.connect()
@@ -68,7 +68,7 @@ async def test_a_statement_that_gets_no_answer_is_given_up_once_and_its_connecti
         await database.disconnect()
 
 
-async def test_who_never_gives_a_connection_back_does_not_keep_the_database_from_being_left(
+async def test_a_connection_that_is_never_returned_does_not_block_the_closing_of_the_pool(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_module, "CLOSES_WITHIN", 0.2)
@@ -91,7 +91,7 @@ async def test_who_never_gives_a_connection_back_does_not_keep_the_database_from
     await holding
 
 
-async def test_the_server_is_told_when_to_take_a_silent_client_for_gone(database: Database) -> None:
+async def test_the_server_gets_our_keepalive_settings_for_silent_clients(database: Database) -> None:
     told = await database.fetch_all("select name from pg_settings where source = 'session' and name like 'tcp_%' order by name")
 
     assert [row["name"] for row in told] == [
@@ -99,7 +99,7 @@ async def test_the_server_is_told_when_to_take_a_silent_client_for_gone(database
     ]  # fmt: skip
 
 
-async def test_a_timeout_is_told_as_a_timeout(database: Database) -> None:
+async def test_a_timeout_is_raised_as_a_timeout(database: Database) -> None:
     with pytest.raises(TimeoutError):
         async with database.transaction(), asyncio.timeout(0):
             await asyncio.Event().wait()

@@ -144,7 +144,7 @@ async def test_a_database_that_somebody_has_changed_is_named_while_the_service_r
             assert (await client.request(asked[0], asked[1].format(job=job.id), json=asked[2])).is_success
 
 
-async def test_who_waits_is_told_at_once_that_nobody_can_connect_and_what_a_worker_writes_is_written_when_one_can(
+async def test_a_request_fails_at_once_and_a_worker_waits_while_the_database_refuses_connections(
     database_url: str, postgres_url: str
 ) -> None:
     name = urlsplit(database_url).path.removeprefix("/")
@@ -180,7 +180,7 @@ async def until_done(connection: Connection, statement: str, name: str) -> None:
     await until(tried, seconds=30)
 
 
-async def test_a_statement_that_the_server_does_not_take_is_told_to_who_waits_and_leaves_no_connection_behind(
+async def test_a_refused_statement_fails_the_waiting_request_and_leaves_no_connection_behind(
     database: Database, owner: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As PostgreSQL 15 did not take one of ours, which every new connection of a lane begins with."""
@@ -198,7 +198,7 @@ async def test_a_statement_that_the_server_does_not_take_is_told_to_who_waits_an
     await store.stop()
 
 
-async def test_a_loop_that_goes_on_names_what_no_waiting_mends(database: Database) -> None:
+async def test_a_loop_that_goes_on_logs_the_fault_that_an_operator_must_mend(database: Database) -> None:
     await database.execute("alter table job_event_log_cursor rename to elsewhere")
 
     with capture_logs() as logs:
@@ -250,7 +250,7 @@ async def test_a_database_that_is_only_read_from_for_now_is_an_outage(database_u
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_what_goes_away_by_itself_or_is_about_one_value_is_no_fault_of_the_database(error: Exception) -> None:
+def test_an_outage_or_a_bad_value_is_no_fault_of_the_database(error: Exception) -> None:
     assert fault(error) is None
 
 
@@ -292,7 +292,7 @@ async def test_a_process_in_production_says_in_one_line_that_the_schema_is_old(
     ]
 
 
-async def test_a_newer_schema_is_served_from_and_said(database: Database, owner: Connection) -> None:
+async def test_a_newer_schema_is_served_with_a_warning(database: Database, owner: Connection) -> None:
     """So that processes of the version before go on until each is replaced."""
     await owner.execute("update alembic_version set version_num = '9999'")
 

@@ -84,7 +84,7 @@ def name_of(url: str) -> str:
 
 @pytest.mark.parametrize("way", [from_the_pool, held, by_itself])
 @pytest.mark.parametrize("whose", ["database", "role in database"])
-async def test_no_connection_inherits_a_setting_that_we_rest_on(database_url: str, whose: str, way: Way) -> None:
+async def test_no_connection_inherits_a_setting_that_our_statements_depend_on(database_url: str, whose: str, way: Way) -> None:
     name = name_of(database_url)
     subject = f"database {name}" if whose == "database" else f"role {urlsplit(database_url).username} in database {name}"
     for setting, spoiled, ours in SPOILED:
@@ -117,7 +117,7 @@ async def test_a_transaction_reads_what_others_have_committed_meanwhile(database
     await database.disconnect()
 
 
-async def test_a_role_that_may_not_mend_its_replication_role_is_refused(database_url: str) -> None:
+async def test_a_role_that_may_not_reset_its_replication_role_is_refused(database_url: str) -> None:
     name, role = name_of(database_url), f"{name_of(database_url)}_role"
     await asyncio.to_thread(
         administer,
@@ -145,7 +145,7 @@ async def test_a_lane_of_the_store_has_all_plans_to_choose_from(database_url: st
     assert found["enable_nestloop"] == "on"
 
 
-async def test_rows_that_a_policy_hides_are_an_error_and_no_silence(database_url: str) -> None:
+async def test_rows_that_a_policy_hides_raise_an_error(database_url: str) -> None:
     role = f"{name_of(database_url)}_role"
     await asyncio.to_thread(
         administer,
@@ -174,7 +174,7 @@ def test_a_database_in_another_encoding_is_refused_at_each_connection(postgres_u
         asyncio.run(enter(url))
 
 
-def test_what_was_accepted_survives_kill_9_of_a_server_that_commits_asynchronously() -> None:
+def test_accepted_jobs_survive_kill_9_of_a_server_that_commits_asynchronously() -> None:
     """Before and after the server is told so, jobs and people alike."""
     with postgres_of_ones_own() as server:
         url = server.url()

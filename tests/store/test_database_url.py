@@ -40,7 +40,7 @@ async def setting(url: str, name: str) -> str | None:
         "requiressl=0", "gssdelegation=0", "channel_binding=prefer&connect_timeout=5&gssencmode=prefer&sslmode=prefer",
     ],
 )  # fmt: skip
-async def test_what_libpq_knows_and_can_be_kept_works(database_url: str, option: str) -> None:
+async def test_a_supported_option_of_libpq_works(database_url: str, option: str) -> None:
     url = with_options(database_url, option)
 
     await check_database(url)
@@ -92,7 +92,7 @@ async def test_what_libpq_knows_and_can_be_kept_works(database_url: str, option:
         ("sslrootcert=system&sslmode=require", "sslrootcert"),
     ],
 )
-async def test_what_cannot_be_kept_is_refused_by_its_name_and_without_its_value(
+async def test_an_unsupported_option_is_refused_by_its_name_and_without_its_value(
     database_url: str, option: str, name: str
 ) -> None:
     with pytest.raises(Unusable, match=f"^has the option `{name}`") as refused:
@@ -103,7 +103,7 @@ async def test_what_cannot_be_kept_is_refused_by_its_name_and_without_its_value(
 
 
 @pytest.mark.parametrize("option", [f"foo={SECRET}", f"work_mem={SECRET}", f"max_connections=3&foo.bar={SECRET}"])
-async def test_what_is_no_setting_of_the_server_is_refused_by_its_name(database_url: str, option: str) -> None:
+async def test_an_unknown_option_is_refused_by_its_name(database_url: str, option: str) -> None:
     with pytest.raises(Unusable, match=r"^has the option `(foo|work_mem|max_connections)`") as refused:
         await check_database(with_options(database_url, option))
 
@@ -254,7 +254,7 @@ def test_a_service_is_read_from_its_file_and_the_address_counts_first(tmp_path: 
     assert arguments["dsn"].endswith("sslmode=verify-full")
 
 
-def test_a_service_may_not_bring_what_cannot_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_may_not_set_an_unsupported_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "services").write_text("[blue]\nhost=h\nchannel_binding=require\n")
     monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
     monkeypatch.setenv("DATABASE_URL", "postgresql://?service=blue")

@@ -41,7 +41,7 @@ async def test_a_refused_write_decides_again_on_the_job_as_it_is(store: Store, o
     assert (canceled.status, canceled.seq) == ("canceled", 3)
 
 
-async def test_of_a_job_that_nobody_has_seen_it_is_decided_on_what_it_is_now(store: Store, other_store: Store) -> None:
+async def test_a_decision_on_a_job_id_is_made_on_the_current_job(store: Store, other_store: Store) -> None:
     job = await other_store.create(new(), actor="user:x")
     started = await other_store.append(job, starting(), actor="worker:w1")
     decision = Counted(canceling)
@@ -53,7 +53,7 @@ async def test_of_a_job_that_nobody_has_seen_it_is_decided_on_what_it_is_now(sto
     assert await words_of(store, job) == ["queued", "started", "canceled"]
 
 
-async def test_of_many_jobs_that_nobody_has_seen_each_is_decided_for_itself(store: Store, connection: Connection) -> None:
+async def test_decisions_on_many_job_ids_are_each_made_on_their_own_job(store: Store, connection: Connection) -> None:
     jobs = [await store.create(new(), actor="user:x") for _ in range(4)]
     await store.append(jobs[1], canceling, actor="user:x")
     nothing: Decision = lambda job: []  # noqa: E731
@@ -74,7 +74,7 @@ async def test_of_many_jobs_that_nobody_has_seen_each_is_decided_for_itself(stor
     assert await what_is_broken(connection) == []
 
 
-async def test_decisions_on_one_job_that_nobody_has_seen_are_made_one_after_the_other(store: Store, other_store: Store) -> None:
+async def test_decisions_on_one_job_id_are_made_one_after_the_other(store: Store, other_store: Store) -> None:
     job = await store.create(new(), actor="user:x")
 
     answers = await asyncio.gather(
@@ -206,7 +206,7 @@ async def test_appends_to_one_job_from_many_tasks_are_all_kept_in_order(store: S
     assert sorted(event.event.result for event in history[2:] if hasattr(event.event, "result")) == list(range(40))
 
 
-async def test_history_is_read_from_a_place_and_a_job_is_folded_up_to_one(store: Store) -> None:
+async def test_a_history_is_read_from_a_seq_and_a_job_is_folded_up_to_one(store: Store) -> None:
     jobs = [await store.create(new(), actor="user:x")]
     for step in (starting(), reporting(1), reporting(2), completing(3)):
         jobs.append(await store.append(jobs[-1], step, actor="worker:w1"))

@@ -154,9 +154,7 @@ async def test_a_caller_who_goes_away_in_flight_hurts_nobody(store: Store, conne
     assert await what_is_broken(connection) == []
 
 
-async def test_a_job_that_somebody_holds_does_not_hold_up_the_others(
-    store: Store, connection: Connection, locker: Connection
-) -> None:
+async def test_a_locked_job_does_not_delay_the_others(store: Store, connection: Connection, locker: Connection) -> None:
     jobs = [await store.create(new(), actor="user:x") for _ in range(20)]
     async with locker.transaction():
         await locker.execute("select from jobs where id = $1 for update", jobs[0].id)
@@ -170,7 +168,7 @@ async def test_a_job_that_somebody_holds_does_not_hold_up_the_others(
     assert (await held).status is Status.PROCESSING
 
 
-async def test_listeners_are_told_of_what_was_written_and_of_nothing_else(database: Database, connection: Connection) -> None:
+async def test_listeners_hear_exactly_the_committed_writes(database: Database, connection: Connection) -> None:
     bus = Bus()
     heard: list[Change] = []
     bus.listen(heard.append)

@@ -93,7 +93,7 @@ async def test_many_jobs_are_queued_at_once_and_in_order(store: Store, connectio
     assert await store.create_many([], actor="user:x") == []
 
 
-async def test_of_many_jobs_those_that_may_be_queued_are_and_the_first_that_may_not_is_told(
+async def test_create_many_queues_the_allowed_jobs_and_raises_for_the_first_refused_one(
     store: Store, connection: Connection
 ) -> None:
     active = await store.create(new(unique_key="u"), actor="user:x")
@@ -127,7 +127,7 @@ async def test_a_key_is_looked_up_before_uniqueness(store: Store) -> None:
     assert (taken.value.job_id, second.id != first.id) == (first.id, True)
 
 
-async def test_a_key_is_given_to_a_job_that_is_there_already_once(store: Store) -> None:
+async def test_a_key_is_bound_to_an_existing_job_once(store: Store) -> None:
     one = await store.create(new(), actor="user:x")
     two = await store.create(new(), actor="user:x")
 
@@ -141,7 +141,7 @@ async def test_a_key_is_given_to_a_job_that_is_there_already_once(store: Store) 
         assert (taken.value.job_id, taken.value.request_hash) == (one.id, "hash")
 
 
-async def test_a_key_comes_to_a_job_with_its_retry_or_not_at_all(
+async def test_a_key_is_bound_to_a_job_with_its_retry_or_not_at_all(
     store: Store, other_store: Store, connection: Connection
 ) -> None:
     jobs = [await store.append(await store.create(new(), actor="user:x"), canceling, actor="user:x") for _ in range(20)]

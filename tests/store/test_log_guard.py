@@ -132,7 +132,7 @@ async def test_an_event_that_makes_no_sense_is_refused_by_the_database(
     assert refused.value.constraint_name == constraint
 
 
-async def test_an_event_takes_the_place_of_no_other(store: Store, superuser: Connection) -> None:
+async def test_two_events_never_share_a_place_in_a_history(store: Store, superuser: Connection) -> None:
     job = await store.create(new(), actor="user:x")
 
     with pytest.raises(asyncpg.UniqueViolationError) as refused:

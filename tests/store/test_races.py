@@ -116,9 +116,7 @@ async def test_racing_writers_never_make_view_and_log_differ(database_url: str, 
     assert await deadlocks(connection) == 0
 
 
-async def test_batches_that_lock_the_same_jobs_never_wait_for_each_other_in_a_ring(
-    database_url: str, connection: Connection
-) -> None:
+async def test_batches_that_lock_the_same_jobs_never_deadlock(database_url: str, connection: Connection) -> None:
     async with open_store(database_url) as one, open_store(database_url) as two:
         jobs = await asyncio.gather(*(one.create(new(), actor="system:race") for _ in range(60)))
         jobs = await asyncio.gather(*(one.append(job, starting(), actor="worker:w1") for job in jobs))
@@ -139,7 +137,7 @@ async def test_batches_that_lock_the_same_jobs_never_wait_for_each_other_in_a_ri
     assert await what_is_broken(connection) == []
 
 
-async def test_batches_in_crossing_order_that_meet_a_held_job_do_not_end_in_a_ring(
+async def test_batches_in_crossing_order_that_meet_a_locked_job_do_not_deadlock(
     database_url: str, connection: Connection, locker: Connection
 ) -> None:
     async with open_store(database_url) as one, open_store(database_url) as two, asyncio.timeout(15):
@@ -157,7 +155,7 @@ async def test_batches_in_crossing_order_that_meet_a_held_job_do_not_end_in_a_ri
     assert await deadlocks(connection) == 0
 
 
-async def test_starts_in_crossing_order_that_meet_a_held_job_do_not_end_in_a_ring(
+async def test_starts_in_crossing_order_that_meet_a_locked_job_do_not_deadlock(
     database_url: str, connection: Connection, locker: Connection
 ) -> None:
     async with open_store(database_url) as one, open_store(database_url) as two, asyncio.timeout(15):
@@ -186,7 +184,7 @@ insert into idempotency_keys (user_id, key, request_hash, job_id) values ('{ALIC
 
 
 @pytest.mark.parametrize(("hold", "refused"), [(HOLD_UNIQUE_KEY, "AlreadyActive"), (HOLD_IDEMPOTENCY_KEY, "KeyTaken")])
-async def test_new_jobs_with_keys_in_crossing_order_that_meet_a_held_key_do_not_end_in_a_ring(
+async def test_new_jobs_with_keys_in_crossing_order_that_meet_a_locked_key_do_not_deadlock(
     database_url: str, connection: Connection, locker: Connection, hold: str, refused: str
 ) -> None:
     def with_key(key: str) -> NewJob:

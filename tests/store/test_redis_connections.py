@@ -35,7 +35,7 @@ async def test_a_connection_that_the_server_has_closed_meanwhile_is_opened_again
         assert await redis.client_id() != first
 
 
-async def test_an_answer_that_nobody_asked_for_is_no_answer_to_the_next_command(redis_url: str) -> None:
+async def test_an_unexpected_answer_is_not_taken_for_the_answer_to_the_next_command(redis_url: str) -> None:
     async with Redis.from_pool(redis_pool(redis_url)) as redis:
         first = await redis.client_id()
         connection = await redis.connection_pool.get_connection()

@@ -37,9 +37,7 @@ async def test_of_many_unique_jobs_at_once_one_is_made_and_the_others_name_it(
     assert await counts(connection) == (1, 1, 0)
 
 
-async def test_unique_jobs_in_crossing_order_do_not_wait_for_each_other_in_a_ring(
-    database_url: str, connection: Connection
-) -> None:
+async def test_unique_jobs_in_crossing_order_do_not_deadlock(database_url: str, connection: Connection) -> None:
     async with open_store(database_url) as one, open_store(database_url) as two:
         for turn in range(8):
             kinds = [f"{turn} {n}" for n in range(40)]
