@@ -1,1 +1,11 @@
-"""TODO"""
+"""The jobs view, the order of the log, and the verification, on a real PostgreSQL.
+
+histories_in_log.py   helpers: a job in each state, writers under load, tampering
+test_findings.py      every finding has a name and a place
+test_guards.py        guards of the log that are missing, off or foreign
+test_jobs_view.py     pages, counts and due attempts, compared with a full scan
+test_log_search.py    searches of the log, compared with a full scan
+test_rebuild.py       rebuilds of the view while the service runs
+test_seal.py          positions of the log without gaps
+test_verify.py        the verification finds tampering, and nothing in a sound log
+"""

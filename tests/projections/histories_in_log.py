@@ -1,4 +1,4 @@
-"""What the tests of this folder share."""
+"""Helpers: a job in each state, writers under load, tampering with the log."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -25,7 +25,7 @@ from tests.histories import (
 
 
 def unique_key(type: str, payload: Any, user_id: str | None) -> str | None:
-    """The rule of these tests: of a job with a `key` in its payload one may be active."""
+    """The rule of these tests: at most one job with a given `key` in its payload is active."""
     key: str | None = payload.get("key")
     return key
 
@@ -36,7 +36,7 @@ def keyed(key: str) -> NewJob:
 
 @asynccontextmanager
 async def unguarded(superuser: Connection) -> AsyncIterator[None]:
-    """While somebody with every right tampers with the log."""
+    """Turns the triggers of the log off, as a tampering superuser would."""
     await superuser.execute("alter table job_events disable trigger all")
     yield
     await superuser.execute("alter table job_events enable always trigger events_are_never_changed")
@@ -44,7 +44,7 @@ async def unguarded(superuser: Connection) -> AsyncIterator[None]:
 
 
 async def one_of_each(store: Store) -> dict[str, Job]:
-    """A job in every state, with every kind of event behind them, and all of it sealed."""
+    """A job in every state, which together have every kind of event; all are sealed."""
     jobs = {name: await store.create(keyed(name), actor="user:x") for name in ("queued", *list(Status)[1:], "retried")}
     for name in ("processing", "completed", "failed", "retried"):
         jobs[name] = await store.append(jobs[name], starting(), actor="worker:w1")
@@ -70,7 +70,7 @@ async def found(database: Database, **only: Any) -> list[Difference]:
 
 
 class Load:
-    """Writers who live jobs from start to end, in two processes, until they are told to stop."""
+    """Writers of two stores that take jobs from start to end, until they are stopped."""
 
     def __init__(self, stores: list[Store]) -> None:
         self._stores = stores
@@ -83,7 +83,7 @@ class Load:
         await asyncio.gather(*self.tasks)
 
     async def moved_on(self, by: int = 100) -> None:
-        """Waits until that much more was appended."""
+        """Waits until this many more events were appended."""
         until_then = self.appended + by
 
         async def enough() -> bool:

@@ -1,4 +1,4 @@
-"""What an audit finds has a name and a place, however it came about; and an audit only reads."""
+"""Every finding has a name and a place, and a verification only reads."""
 
 import asyncio
 import json

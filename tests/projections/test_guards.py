@@ -1,4 +1,4 @@
-"""What guards the log in the database: whatever of it is gone, off or not ours is found by name.
+"""Guards of the log in the database that are missing, off or foreign are found by name.
 
 `python -m tests.projections.test_guards` writes `projections/guards.json` anew, after a migration of the log.
 """

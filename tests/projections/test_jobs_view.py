@@ -1,4 +1,4 @@
-"""What people are shown: every filter and page against an answer found by looking at each job."""
+"""Every filter, page and count of the jobs view, compared with a full scan."""
 
 import base64
 import itertools
@@ -38,7 +38,7 @@ async def connection(database_url: str) -> AsyncIterator[Connection]:
 
 
 def random_job(chance: random.Random) -> Job:
-    """Any job: its time is one of a few, so that many share one."""
+    """A random job. Few times are possible, so that many jobs share one."""
     status = chance.choice(list(Status))
     at = BASE + timedelta(seconds=chance.randrange(40), microseconds=chance.choice([0, 1]))
     started = status is Status.PROCESSING
@@ -65,7 +65,7 @@ def random_job(chance: random.Random) -> Job:
 
 
 async def show(connection: Connection, jobs: list[Job]) -> None:
-    """Puts jobs straight into the view."""
+    """Inserts jobs into the view without the log."""
 
     def text(value: object) -> str | None:
         return None if value is None else orjson.dumps(value).decode()
@@ -90,7 +90,7 @@ async def jobs(connection: Connection) -> list[Job]:
 
 
 def looked_for(jobs: list[Job], wanted: JobFilter) -> list[Job]:
-    """The slow and plain answer."""
+    """The expected jobs, found by a full scan in Python."""
     found = [
         job
         for job in jobs

@@ -1,4 +1,4 @@
-"""Looking for events in the log: every filter, both ways, in windows of any size, against an answer found by looking at each."""
+"""Every filter of the log, in both directions, compared with a full scan."""
 
 import itertools
 from typing import Any

@@ -1,4 +1,4 @@
-"""The audit finds whatever was changed behind the log's back, and says nothing of what is sound; a view can always be made anew."""
+"""A rebuilt view equals the fold of the log, while the service runs."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ async def whole_view(connection: Connection) -> list[tuple[Any, ...]]:
 
 
 async def make_up(connection: Connection) -> dict[str, Any]:
-    """Everything about the table beside its rows, by name."""
+    """All properties of the table except its rows, by name."""
     queries = {
         "columns": """
             select attname, format_type(atttypid, atttypmod), attnotnull, pg_get_expr(adbin, adrelid) from pg_attribute

@@ -1,4 +1,4 @@
-"""The order of the whole log: 1, 2, 3 … without gaps, and a reader who goes along it never misses an event."""
+"""Positions are 1, 2, 3 … without gaps; a reader that follows them misses no event."""
 
 import asyncio
 import random
@@ -33,7 +33,7 @@ async def connection(database_url: str) -> AsyncIterator[Connection]:
 
 @asynccontextmanager
 async def slow_transaction(url: str) -> AsyncIterator[Connection]:
-    """Of a writer who appends now and commits at the end of the block."""
+    """A transaction that appends now and commits at the end of the block."""
     connection = await connect(url, idle_in_transaction_session_timeout="0", application_name="the test")
     try:
         async with connection.transaction():
@@ -151,7 +151,7 @@ async def test_an_event_that_is_rolled_back_leaves_no_gap(store: Store, database
 
 
 class Reader:
-    """Goes along the log, always asking for what comes after the last position it saw."""
+    """A reader that always asks for the events after the last position that it saw."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -292,8 +292,10 @@ MUCH_LATER = 4_000_000_000_000  # a transaction id that the new cluster reaches 
 
 
 async def came_from_another_cluster(connection: Connection, *, above_seq: int = 0) -> None:
-    """Makes the database look like one that was restored from a cluster with another name and a greater count of transactions:
-    events from `above_seq` on bear its transaction ids."""
+    """Makes the database look like one restored from a cluster with higher transaction ids.
+
+    The events after `above_seq` get transaction ids of that cluster.
+    """
     await connection.execute("alter table job_events disable trigger all")
     await connection.execute(
         f"update job_events set xid = ({MUCH_LATER} + seq)::text::xid8 where seq > $1",

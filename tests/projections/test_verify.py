@@ -1,4 +1,4 @@
-"""The audit finds whatever was changed behind the log's back, and says nothing of what is sound; a view can always be made anew."""
+"""A verification finds every tampering, and nothing in a sound database."""
 
 import pytest
 

@@ -1,8 +1,8 @@
-"""The race: 16 writers on 200 hot jobs, whose connections are terminated at random, while others fold and compare all along.
+"""The race: 16 writers on 200 hot jobs with broken connections, and judges beside them.
 
-`python -m tests.race --decisions 200000` prints what happened and exits with 1 where view and log ever differed, a write was lost
-or doubled, a history broke a rule, or PostgreSQL met a deadlock. It takes the server of DATABASE_URL, on which it must be
-allowed to create databases; else an embedded PostgreSQL of its own, with fsync.
+`python -m tests.race --decisions 200000` prints the outcome. It exits with 1 if view and log ever differed, a write was lost or
+doubled, a history broke a rule, or PostgreSQL met a deadlock. It uses the server of DATABASE_URL, and needs the right to create
+databases there; without DATABASE_URL it starts an embedded PostgreSQL with fsync.
 """
 
 import argparse
@@ -73,7 +73,10 @@ class Settings:
 
 @dataclass
 class Outcome:
-    """What a race came to. `differences` and `wrong` are empty if all is well, and `deadlocks` is 0."""
+    """The outcome of a race.
+
+    `differences` and `wrong` are empty if all is well, and `deadlocks` is 0.
+    """
 
     decisions: int = 0
     refused: int = 0
@@ -96,7 +99,7 @@ class Outcome:
 
 
 async def race(url: str, settings: Settings) -> Outcome:
-    """In the migrated, empty database of `url`."""
+    """Runs a race in the migrated, empty database at `url`."""
     outcome = Outcome()
     async with open_store(url) as store:
         await asyncio.gather(*(store.create(new_job(), actor="system:race") for _ in range(settings.jobs)))
@@ -120,7 +123,7 @@ async def _all_writers(url: str, settings: Settings) -> list[Told]:
     each = -(-settings.decisions // settings.writers)
     stores = [names[n : n + settings.writers_of_a_store] for n in range(0, len(names), settings.writers_of_a_store)]
     loop = asyncio.get_running_loop()
-    # Not forked: the children would share the connections of this process.
+    # Spawned, because forked children would share the connections of this process.
     with ProcessPoolExecutor(settings.processes, multiprocessing.get_context("spawn")) as pool:
         return await asyncio.gather(
             *(
@@ -144,7 +147,7 @@ async def _keep_comparing(url: str, outcome: Outcome, over: asyncio.Event) -> No
 
 
 async def compare(connection: Connection, jobs: str, outcome: Outcome) -> None:
-    """View and fold of these jobs, field by field, and seq and the log's count, in one snapshot."""
+    """Compares view and fold of these jobs, and seq and event count, in one snapshot."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         shown = {row["id"]: job_from(row) for row in await connection.fetch(jobs, TYPE)}
         counted = {row["job_id"]: row["events"] for row in await connection.fetch(HOW_MANY, list(shown))}
@@ -175,10 +178,10 @@ def _differs(outcome: Outcome, how: str) -> None:
 
 
 async def _keep_terminating(url: str, settings: Settings, outcome: Outcome, over: asyncio.Event) -> None:
-    """Some of the writers' connections, and now and then every one."""
+    """Terminates some of the writers' connections at random, and sometimes all of them."""
     chance = random.Random(settings.seed)
     connection = await connect(url, application_name="the race's fault")
-    # By what was written, not by the clock: on a slow machine nothing would be written at all.
+    # Paced by written events, not by time, because on a slow machine nothing would be written between two terminations.
     next_at = chance.uniform(0, 2 * settings.terminate_every)
     while not over.is_set():
         if await connection.fetchval(LAST_EVENT) >= next_at:
@@ -193,7 +196,7 @@ async def _keep_terminating(url: str, settings: Settings, outcome: Outcome, over
 
 
 async def _look_back(url: str, told: Sequence[Told], outcome: Outcome) -> None:
-    """Everything once more, when nobody writes: all histories, and what each writer was answered."""
+    """The final check without writers: all histories, and the replies that each writer got."""
     patient = {"idle_in_transaction_session_timeout": "0", "statement_timeout": "0"}
     connection = await connect(url, application_name="the race's checker", **patient)
     await compare(connection, ALL, outcome)
@@ -211,7 +214,10 @@ async def _look_back(url: str, told: Sequence[Told], outcome: Outcome) -> None:
 
 
 def _not_as_told(told: Sequence[Told], requests: dict[str, int]) -> list[str]:
-    """An accepted decision stands in the log once, with all its events; one that was refused does not stand there."""
+    """Finds replies that the log contradicts.
+
+    An accepted decision must be in the log once, with all its events; a refused one must not be there.
+    """
     accepted = {asked: events for each in told for asked, (_, _, events) in each.accepted.items()}
     unexpected = [error for each in told for error in each.unexpected]
     lost = [f"{asked} was accepted with {n} events, the log has {requests.get(asked, 0)}" for asked, n in accepted.items()
@@ -221,7 +227,7 @@ def _not_as_told(told: Sequence[Told], requests: dict[str, int]) -> list[str]:
 
 
 def _not_started_as_told(told: Sequence[Told], rows: Sequence[asyncpg.Record]) -> list[str]:
-    """Who was told that it started an attempt did so; and somebody was told of each attempt that was started and is not over."""
+    """Finds accepted starts that the log lacks, and running attempts without an accepted start."""
     accepted = {place: worker for each in told for place, worker in each.started.items()}
     log = {(row["job_id"], row["attempt"]): row["worker"] for row in rows}
     over = {(row["job_id"], row["attempt"]) for row in rows if row["over"]}
@@ -247,7 +253,7 @@ async def deadlocks(connection: Connection) -> int:
 
 def main() -> int:
     settings = _settings()
-    # Ended from outside, it still takes its server along.
+    # A SIGTERM must also end the embedded server.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with _server() as (url, server_log), _database(url) as own:
         outcome = uvloop.run(race(own, settings))

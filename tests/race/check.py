@@ -1,7 +1,7 @@
-"""The histories of a log, told and judged by somebody who does not know our rules: they stand here a second time, in plain rows
-and dictionaries. What the service and this file agree on, no single mistake has made up.
+"""An independent judge of the log: the rules a second time, for plain rows.
 
-The numbers are those of the sentences at the end of docs/architecture.md.
+It uses nothing of `events/job.py`, so that one mistake cannot hide in both. The numbers are those of the sentences at the end of
+docs/architecture.md.
 """
 
 import json
@@ -39,8 +39,10 @@ State = dict[str, Any]
 
 
 async def what_is_wrong(connection: Connection) -> tuple[list[str], dict[str, int]]:
-    """What contradicts sentences 2, 3, 4, 6 and 7, in one snapshot of the whole log, and how many events each request id
-    stands at."""
+    """Contradictions to the sentences 2, 3, 4, 6 and 7, in one snapshot of the whole log.
+
+    Also returns the number of events with each request id.
+    """
     wrong: list[str] = []
     requests: dict[str, int] = {}
     async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -54,7 +56,7 @@ async def what_is_wrong(connection: Connection) -> tuple[list[str], dict[str, in
 
 
 def judged(job_id: str, history: list[Row], shown: Row | None) -> list[str]:
-    """What contradicts the sentences in one job's rows, which are in order of seq, and in its row of the view."""
+    """Contradictions to the sentences in one job's events, in order of seq, and its row."""
     wrong = [*_numbers(history), *_ends(history), *_attempts(history), *_speakers(history)]
     try:
         state = told(history)
@@ -72,7 +74,10 @@ def judged(job_id: str, history: list[Row], shown: Row | None) -> list[str]:
 
 
 def told(history: list[Row]) -> State:
-    """The view's row by the events alone. Raises `KeyError` for an event that may not come where it stands."""
+    """The row of the view according to the events.
+
+    Raises `KeyError` for an event in a wrong place.
+    """
     state: State = {}
     for row in history:
         data, kind, at = json.loads(row["data"]), row["type"], row["at"]

@@ -1,4 +1,7 @@
-"""A small race in CI (`python -m tests.race` runs the whole one), and that its judges would see what they look for."""
+"""A small race for CI, and forgeries that its judges must find.
+
+`python -m tests.race` runs the whole race.
+"""
 
 from collections.abc import AsyncIterator
 

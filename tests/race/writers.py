@@ -1,6 +1,6 @@
-"""The writers of the race : they decide at random on jobs as they last saw them, which others have moved on since.
+"""The writers of the race: random decisions on jobs as they last saw them.
 
-Each process holds several stores, each store several writers, and each writer several decisions at once: so there are races
+Each process has several stores, each store several writers, and each writer several decisions at a time. So there are races
 within a batch, between the lanes of a store, between stores and between processes.
 """
 
@@ -42,24 +42,24 @@ from tests.proxy import Fault, proxy_before
 TYPE = "race"
 HOT = f"select {JOB_COLUMNS} from jobs where type = $1 and status in ('queued', 'processing', 'failed', 'canceled')"
 MOST_AT_ONCE = 12  # decisions that a writer has under way
-MOST_UNEXPECTED = 20  # errors, then the race is over
-CONNECTIONS = 3  # of a store's pool, beside its two lanes
+MOST_UNEXPECTED = 20  # errors after which the race ends
+CONNECTIONS = 3  # connections in the pool of a store, beside its lanes
 
 SENT_AGAIN = "group commit: no answer from PostgreSQL, trying again"
 
 
 @dataclass
 class Told:
-    """What the writers of one process were answered."""
+    """The replies that the writers of one process got."""
 
     accepted: dict[str, tuple[str, int, int]] = field(default_factory=dict)
     """By request id: the job, its seq afterwards, and how many events were decided."""
     started: dict[tuple[str, int], str] = field(default_factory=dict)
-    """By job and attempt: the worker that was told so."""
+    """By job and attempt: the worker whose start was accepted."""
     refused: int = 0
     decided_again: int = 0
     cut: int = 0
-    """Connections that were cut at a write: before it reached PostgreSQL, or when it was carried out and nobody heard of it."""
+    """Connections that were cut during a write: before it reached PostgreSQL, or before its answer came back."""
     sent_again: int = 0
     """Statements whose outcome was unknown, or that could not be sent."""
     unexpected: list[str] = field(default_factory=list)
@@ -70,8 +70,10 @@ def new_job() -> NewJob:
 
 
 def race_in_a_process(url: str, names: Sequence[Sequence[str]], decisions: int, cut_every: int, seed: int) -> Told:
-    """`names`: of the writers of each store. Returns after so many accepted decisions of each writer. `cut_every`: at one in so
-    many decisions, on average, the connection is cut; 0 for never."""
+    """Runs the writers of one process, until each has made its number of accepted decisions.
+
+    `names` has the names of the writers of each store. One in `cut_every` decisions, on average, has its connection cut; 0 is never.
+    """
     told = Told()
 
     def count(logger: Any, method: str, event: MutableMapping[str, Any]) -> Any:
@@ -113,7 +115,7 @@ async def _open(url: str) -> AsyncIterator[tuple[Database, Store]]:
 
 
 async def _connect(database: Database) -> None:
-    """Its first connection may be terminated too."""
+    """Opens the database, again if its first connection is terminated."""
     while True:
         with suppress(*AWAY):
             await database.connect()
@@ -142,7 +144,7 @@ class Writer:
             await asyncio.gather(*(self._start(job) if self._is_to_start(job) else self._decide_on(job) for job in jobs))
 
     async def _look(self) -> None:
-        """As a worker sees a job when it is told of it, and the API before it cancels: others have the same in hand."""
+        """The job as a worker or the API sees it before its decision."""
         try:
             async with self._database.raw() as connection:
                 self._seen = {row["id"]: job_from(row) for row in await connection.fetch(HOT, TYPE)}
@@ -195,7 +197,7 @@ class Writer:
             self._told.accepted[asked] = (job.id, after.seq, len(decided[-1]))
             self._accepted += 1
             if after.status is Status.COMPLETED:
-                # Nothing more can happen to it, so another one takes its place.
+                # A completed job allows no decision, so another job takes its place.
                 fresh = await self._store.create(new_job(), actor="system:race")
                 self._seen[fresh.id] = fresh
         self._told.decided_again += len(decided) - 1
@@ -204,7 +206,7 @@ class Writer:
             del self._seen[job.id]
 
     def _choose(self, job: Job, asked: str) -> tuple[str, Decision]:
-        """Something that the job's state, as it was seen, allows; now and then anything at all."""
+        """A decision that the job's state, as seen, allows; sometimes any decision."""
         status = self._chance.choice(list(Status)) if self._chance.random() < 0.05 else job.status
         attempt = job.attempt + (self._chance.random() < 0.02)
         match status:
@@ -214,7 +216,7 @@ class Writer:
             case Status.FAILED | Status.CANCELED:
                 return "user:x", retry
             case _:
-                # Several speak for one worker, as after a delivery that came twice; and a late worker speaks for itself.
+                # Several writers act for one worker, as after a double delivery, and a late worker acts for its old attempt.
                 worker = job.worker if job.worker is not None and self._chance.random() < 0.9 else self._name
                 return self._chance.choices(*_while_processing(worker, attempt, asked, self._chance.random()))[0]
 
@@ -224,7 +226,7 @@ def _by_a_person(asked: str) -> tuple[str, Decision]:
 
 
 def _while_processing(worker: str, attempt: int, asked: str, number: float) -> tuple[list[tuple[str, Decision]], list[int]]:
-    """What may happen to a job that is processing, and how often it does."""
+    """The decisions on a processing job, with their frequency."""
     me, error = f"worker:{worker}", JobError("Race", asked)
     result = {"asked": asked, "number": number}
     often: list[tuple[int, str, Decision]] = [

@@ -1,4 +1,4 @@
-"""What the tests of this folder share."""
+"""A job in each state, for the tests of this folder."""
 
 from events.job import (
     Canceled,

@@ -1,4 +1,4 @@
-"""The table of states and events, cell by cell: for the decisions, and for the fold of what was recorded."""
+"""The attempts of a job: failures, lost workers, manual retries, hand-backs."""
 
 from collections.abc import Callable
 from datetime import timedelta

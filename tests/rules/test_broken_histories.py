@@ -1,4 +1,4 @@
-"""The table of states and events, cell by cell: for the decisions, and for the fold of what was recorded."""
+"""`evolve` refuses an event that no decision could have produced."""
 
 import copy
 from dataclasses import replace

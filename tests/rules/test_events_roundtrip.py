@@ -1,4 +1,4 @@
-"""Events as they are stored: what comes back is what went in, and folds to the same job."""
+"""Events survive their stored form, and fold to the same job afterwards."""
 
 import functools
 from collections.abc import Callable
@@ -71,7 +71,7 @@ def as_new(draw: Callable[[st.SearchStrategy[Any]], Any]) -> list[Event]:
 
 
 def decided(draw: Callable[[st.SearchStrategy[Any]], Any], job: Job) -> list[Event]:
-    """What some decision allows after `job`; empty where nothing may follow."""
+    """The events of a random decision that the job allows; empty when it allows none."""
     match job.status:
         case Status.QUEUED:
             decide = draw(st.sampled_from([lambda: start(job, attempt=job.attempt, worker=draw(workers)), *canceling(job)]))
@@ -157,7 +157,7 @@ def test_a_history_with_an_event_left_out_doubled_or_swapped_is_refused(history:
     if harm == "doubled":
         harmed.insert(place, history[place])
     elif place == len(history) - 1:
-        return  # without its last event it is simply shorter
+        return  # a history without its last event is still valid
     elif harm == "left out":
         del harmed[place]
     else:

@@ -1,4 +1,4 @@
-"""The table of states and events, cell by cell: for the decisions, and for the fold of what was recorded."""
+"""The fence: a worker may write only for the attempt it started, while that runs."""
 
 from collections.abc import Callable
 from datetime import timedelta

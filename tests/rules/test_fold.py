@@ -1,4 +1,4 @@
-"""The table of states and events, cell by cell: for the decisions, and for the fold of what was recorded."""
+"""The fields of a job after each of the six events."""
 
 from datetime import timedelta
 from typing import Any
@@ -26,7 +26,7 @@ from tests.rules.jobs import STATES, after, job_in
 
 
 def changed(before: Job, later: Job) -> dict[str, Any]:
-    """The fields that differ, and what they are now. `seq` and `updated_at` differ after every event."""
+    """The changed fields with their new values, without `seq` and `updated_at`."""
     old, new = before._asdict(), later._asdict()
     return {name: new[name] for name in new if new[name] != old[name] and name not in ("seq", "updated_at")}
 

@@ -1,4 +1,4 @@
-"""The table of states and events, cell by cell: for the decisions, and for the fold of what was recorded."""
+"""The table of states and events, cell by cell, for decisions and recorded events."""
 
 from collections.abc import Callable
 
@@ -35,7 +35,7 @@ from tests.rules.jobs import STATES, after, job_in
 
 Decide = Callable[[Job], list[Event]]
 
-# The table of docs/architecture.md as it stands there. What is missing is an empty cell.
+# A copy of the table in docs/architecture.md. A missing pair is an empty cell.
 TABLE = {
     ("none", "queued"): "queued",
     ("queued", "started"): "processing",
@@ -49,7 +49,7 @@ TABLE = {
     ("canceled", "queued"): "queued",
 }
 
-# Every decision that makes an event of this type, said by the worker that runs the attempt where a worker says it.
+# Every decision that produces an event of this type, made by the right worker if a worker makes it.
 DECISIONS: dict[str, dict[str, Decide]] = {
     "queued": {
         "retry": retry,
@@ -69,7 +69,7 @@ DECISIONS: dict[str, dict[str, Decide]] = {
     },
 }
 
-# Where more than one decision makes an event, not each of them may be made in every state that allows the event.
+# Some decisions are allowed only in a part of the states that allow their event.
 ONLY_IN = {"retry": {"failed", "canceled"}, "hand_back": {"processing"}, "give_up": {"processing"}}
 
 CELLS = [(state, event) for state in STATES for event in EVENT_TYPES]
@@ -77,7 +77,7 @@ ALL_DECISIONS = [(event, name) for event, decisions in DECISIONS.items() for nam
 
 
 def event_for(state: str, type: str) -> Event:
-    """An event of this type, as it would be after this state where it is allowed at all."""
+    """An event of this type, valid after this state if the table allows one."""
     if type == "queued":
         job = job_in(state)
         reason: Reason = "worker_shutdown" if state == "processing" else "manual_retry"

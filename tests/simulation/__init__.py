@@ -1,1 +1,15 @@
-"""A deterministic simulation of store, worker, delivery and rescue: the real code on virtual time, its world made of faults."""
+"""A deterministic simulation: the real store, workers, delivery and rescue, virtual time.
+
+__main__.py          runs many seeds, or traces one
+checks.py            the invariants, checked after every statement and answer
+clock.py             time, random numbers and ids of the simulated process
+faults.py            the faults of a run, drawn from its seed
+handlers.py          job types whose handlers behave as their payload says
+loop.py              an event loop with virtual time and an order drawn from a seed
+node.py              one simulated process of the service
+postgres.py          PostgreSQL in memory: connections, transactions, broken answers
+statements.py        the effect of each SQL statement, in Python
+test_simulation.py   some hundred seeds in CI
+wire.py              Redis in memory: hints and changes that are lost or doubled
+world.py             one run: processes, clients, faults, then the final checks
+"""

@@ -1,4 +1,7 @@
-"""`python -m tests.simulation --seeds 10000 [--from N] [--processes 2]`, and `--seed N --trace` to look at one of them."""
+"""Runs seeds of the simulation, or traces one.
+
+`python -m tests.simulation --seeds 10000 [--from N] [--processes 2]`, or `--seed N --trace` for one seed.
+"""
 
 import argparse
 import gc
@@ -15,11 +18,11 @@ from tests.simulation.world import Lived, simulate
 
 def main() -> int:
     if os.environ.get("PYTHONHASHSEED") != "0":
-        # The order of a set of texts must be the same in every run.
+        # The order of a set of strings must be the same in every run.
         os.execve(
             sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], os.environ | {"PYTHONHASHSEED": "0"}
         )
-    gc.freeze()  # what is loaded stays, and is not looked at again after each seed
+    gc.freeze()  # the garbage collector then skips the loaded modules after each seed
     asked = _arguments()
     if asked.seed is not None:
         return _one(asked.seed, asked.trace)
@@ -70,7 +73,7 @@ def _run(seeds: Sequence[int], processes: int) -> Iterator[tuple[int, Lived | st
 
 
 def _outcome_of(seed: int) -> tuple[int, Lived | str]:
-    """What the run went through, or what went wrong."""
+    """The statistics of a run, or its failure as text."""
     try:
         return seed, simulate(seed)
     except KeyboardInterrupt:

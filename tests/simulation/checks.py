@@ -1,6 +1,6 @@
-"""What must always hold, checked after every committed statement and at every word that a client is given.
+"""Invariants, checked after every committed statement and every answer to a client.
 
-The fold here is written a second time, from docs/architecture.md and for raw rows: nothing of `events/job.py` is used.
+The fold is written here a second time, from docs/architecture.md and for raw rows, without `events/job.py`.
 """
 
 from dataclasses import dataclass, field
@@ -15,22 +15,25 @@ from tests.simulation.loop import Process, VirtualLoop
 ENDS = ("completed", "failed", "canceled")
 SPENDS_AN_ATTEMPT = ("retry", "worker_lost")  # the other reasons raise maxAttempts
 FAILS_WHEN_ITS_WORKER_IS_LOST = "paid"  # the job type
-STOPS_WITHIN = 5.0  # seconds in which a handler that listens has stopped once its attempt is over: a heartbeat and some
-HEARS_WITHIN = 2.0  # seconds in which it has stopped after a cancel, where the bus carries all: sooner than by a heartbeat
-KNOWS_WITHIN = 10.0  # seconds in which a worker has found out that it was declared gone
+STOPS_WITHIN = 5.0  # seconds until a handler must stop after its attempt is over: one heartbeat and a margin
+HEARS_WITHIN = 2.0  # seconds until it must stop after a cancel when the bus loses nothing
+KNOWS_WITHIN = 10.0  # seconds until a worker must notice that it was declared gone
 
 
 class Violation(BaseException):
-    """Something that must always hold did not. No handler and no loop of the code under simulation may catch it."""
+    """An invariant is broken.
+
+    A `BaseException`, so that the code under simulation does not catch it.
+    """
 
 
 @dataclass(slots=True)
 class Folded:
-    """A job by its events. `ended` and `over_at` tell of each attempt how it ended, and when in the loop's time."""
+    """A job folded from its events. `ended` and `over_at` say how and when each attempt ended."""
 
     view: dict[str, Any]
     kind: str
-    """What its handler does: a word of `KINDS` in `handlers.py`."""
+    """The behaviour of its handler: a word of `KINDS` in `handlers.py`."""
     started_by: dict[int, str] = field(default_factory=dict)
     ended: dict[int, str] = field(default_factory=dict)
     over_at: dict[int, float] = field(default_factory=dict)
@@ -57,14 +60,14 @@ class Checks:
         self._jobs_of_keys: dict[str, str] = {}
 
     def fail(self, what: str) -> Never:
-        """Ends the run, whoever asks."""
+        """Ends the run with a `Violation`, from any task."""
         self._loop.failure = violation = Violation(what)
         raise violation
 
     # The log ------------------------------------------------------------------------------------------------------------------
 
     def committed(self, row: dict[str, Any], events: list[dict[str, Any]]) -> None:
-        """A statement has moved or made this row of the view, and has written these events."""
+        """A statement has committed this row of the view with these events."""
         for event in events:
             self._fold(event)
         folded = self.jobs.get(row["id"])
@@ -208,14 +211,17 @@ class Checks:
         self.handlers[job_id, attempt] = handler
 
     def handler_returned(self, job_id: str, handler: Handler, deadline: float) -> None:
-        """By itself, and not because it was told to stop."""
+        """A handler has returned by itself, without being cancelled."""
         took = self._loop.time() - handler.since
         excused = handler.deaf or handler.process.trouble_at >= handler.since
         if took > deadline + 0.5 and not excused:
             self.fail(f"job {job_id}: its handler ran for {took:.1f} s, and may run for {deadline:g}")
 
     def effect_committed(self, job_id: str, attempt: int, checked: tuple[str, int, float] | None) -> None:
-        """An effect has become durable. `checked`: the attempt that its transaction has found processing, and when."""
+        """An effect was committed.
+
+        `checked` is the attempt that its transaction found processing, and when.
+        """
         folded = self.jobs[job_id]
         if checked is None or checked[:2] != (job_id, attempt):
             self.fail(f"job {job_id}: an effect of attempt {attempt} that was not checked")
@@ -235,7 +241,10 @@ class Checks:
         self.left.add(worker)
 
     def no_handler_works_in_vain(self, calm_since: float, *, bus: bool) -> None:
-        """Handlers whose attempt is over were told so, where nothing was in the way. `bus`: it reaches every process."""
+        """Handlers must stop after their attempt is over, unless a fault excuses them.
+
+        `bus` says whether the bus reaches every process.
+        """
         now = self._loop.time()
         for (job_id, attempt), handler in self.handlers.items():
             over_at = self.jobs[job_id].over_at.get(attempt)
@@ -248,7 +257,7 @@ class Checks:
                 self.fail(f"job {job_id}: the handler of attempt {attempt} still runs, {now - over_at:.0f} s after its end")
 
     def unended(self) -> list[str]:
-        """Jobs that have not come to an end, as a person reads them."""
+        """Descriptions of the jobs that have not ended."""
         return [
             f"job {id} is {folded.view['status']} in attempt {folded.view['attempt']} of {folded.view['max_attempts']}"
             for id, folded in self.jobs.items()

@@ -1,4 +1,4 @@
-"""Time, chance and identity as the code under simulation sees them: those of the simulated process that asks."""
+"""Time, random numbers and ids, as the simulated process sees them."""
 
 import contextlib
 import os
@@ -17,13 +17,13 @@ EPOCH = datetime(2026, 11, 23, 9, 0, 0, tzinfo=UTC)
 
 
 def at(virtual: float) -> datetime:
-    """The world's time of day at this second of the loop's time."""
+    """The wall clock of the world at a time of the loop, in seconds."""
     return EPOCH + timedelta(seconds=virtual)
 
 
 @contextlib.contextmanager
 def replaced(loop: VirtualLoop, seed: int) -> Iterator[None]:
-    """Inside the block time is the loop's and every random number is drawn from `seed`."""
+    """Within the block, time comes from the loop, and every random number from `seed`."""
     chance = random.Random(seed)
     before = random.getstate()
     random.seed(seed)

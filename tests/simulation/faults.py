@@ -1,4 +1,4 @@
-"""What goes wrong: of each seed some kinds of faults, at times drawn from it, until calm."""
+"""The faults of a run: kinds and times drawn from its seed, until the calm at the end."""
 
 import asyncio
 from collections.abc import Callable
@@ -84,7 +84,7 @@ class Faults:
             self._some_node().kill()
 
     def _freeze(self) -> None:
-        """Often for longer than the lease."""
+        """Freezes a process, often for longer than its lease."""
         if self._nodes:
             node = self._some_node()
             node.process.frozen = True
@@ -96,7 +96,7 @@ class Faults:
             node.process.excuse(self._loop.time() + 1)
 
     def _stop(self) -> None:
-        """Now and then by a second signal."""
+        """Stops a process, sometimes with a second signal."""
         if self._nodes:
             node = self._some_node()
             node.stop(self._random.random() * 8)
@@ -109,13 +109,13 @@ class Faults:
             self._later(25, lambda: None if self._postgres.up else self._postgres.restart())
 
     def _cut_off_postgres(self) -> None:
-        """Nobody reaches it for a while; what it was sent, it may do."""
+        """Makes PostgreSQL unreachable for a while; received statements may still take effect."""
         self._postgres.reachable = False
         self._postgres.cut(lambda _: True, may_be_done_later=True)
         self._later(40, lambda: setattr(self._postgres, "reachable", True))
 
     def _cut_connections(self) -> None:
-        """Those of one process, or any."""
+        """Cuts the connections of one process, or random ones."""
         node = self._some_node() if self._nodes and self._random.random() < 0.5 else None
         for node_cut in self._nodes if node is None else [node]:
             node_cut.process.excuse(self._loop.time() + 3)
@@ -138,7 +138,7 @@ class Faults:
             self._some_node().process.skew += self._random.choice((-3600, -5, 5, 3600))
 
     def _pause(self) -> None:
-        """By whichever API is there."""
+        """Pauses a job type through any running API."""
         answering = [node for node in self._nodes if node.role.answers and node.ready]
         if answering:
             type, until = self._random.choice(("plain", "long")), self._random.random() * 10

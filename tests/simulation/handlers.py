@@ -1,4 +1,4 @@
-"""Job types whose handlers do what their payload says: quick, slow, failing, deaf to cancellation, late, chatty, with effects."""
+"""Job types whose handlers behave as their payload says."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ SOON = Backoff(first=0.5, ceiling=3.0)
 
 
 class Script(Payload):
-    """What a handler shall do. `seconds` is how long it takes; `n` sets payloads apart."""
+    """The payload: behaviour of the handler, duration in seconds, a distinguishing number."""
 
     kind: str
     seconds: float = 0.0
@@ -26,7 +26,7 @@ class Script(Payload):
 
 
 def job_types(checks: Checks) -> dict[str, JobType[Any]]:
-    """Some of each policy."""
+    """Job types with each retry policy."""
 
     async def run(context: Context, script: Script) -> JSON:
         handler = Handler(PROCESS.get(), deaf=script.kind == "deaf", since=asyncio.get_running_loop().time())
@@ -73,7 +73,7 @@ async def _behave(context: Context, script: Script) -> JSON:
 
 
 async def _deaf(context: Context, seconds: float) -> None:
-    """Does not stop when it is told to, and then wants to have the last word."""
+    """Ignores cancellations, and then tries to report progress and to store an effect."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     while (left := end - loop.time()) > 0:

@@ -1,8 +1,8 @@
 """An event loop whose time is virtual and whose order is drawn from a seed.
 
-Every callback belongs to a simulated process, that of the context it was scheduled in. A process that is frozen keeps its
-callbacks until it goes on; of one that is dead none is ever run again, not even a `finally`. Time stands still while anything
-can run, and then jumps to the next timer.
+Every callback belongs to the simulated process in whose context it was scheduled. A frozen process keeps its callbacks until it
+continues; callbacks of a dead process never run, not even a `finally`. Time stands still while a callback can run, and then jumps
+to the next timer.
 """
 
 import asyncio
@@ -20,11 +20,14 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 START = 1_000.0  # seconds: `time.monotonic` is never 0
-MOST_STEPS = 600_000  # of one run: more means that something spins while no time passes
+MOST_STEPS = 600_000  # callbacks in one run; more means a loop in which no time passes
 
 
 class Process:
-    """What can be killed, frozen and set going again. `skew` is what its wall clock is ahead of the world's, in seconds."""
+    """A simulated process, which can be killed, frozen and continued.
+
+    `skew` is the lead of its wall clock over the world's, in seconds.
+    """
 
     def __init__(self, name: str, *, pid: int = 1, skew: float = 0.0) -> None:
         self.name = name
@@ -33,7 +36,7 @@ class Process:
         self.frozen = False
         self.dead = False
         self.trouble_at = float("-inf")
-        """Until when this process alone has had something that excuses its silence."""
+        """The time until which a fault of this process excuses its silence."""
         self.asked_to_stop_at = float("-inf")
         self.ready: deque[asyncio.Handle] = deque()
         self.context = copy_context()
@@ -45,16 +48,19 @@ class Process:
 
 PROCESS: ContextVar[Process] = ContextVar("PROCESS")
 WORLD = Process("world")
-"""What no fault ever touches: the faults themselves, PostgreSQL, Redis, the network, the clients."""
+"""The process of everything that no fault kills: PostgreSQL, Redis, the network, the clients, the faults."""
 
 
 class Spins(Exception):
-    """The code under simulation goes round and round while no time passes."""
+    """The code under simulation loops while no time passes."""
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
-    """`shuffled`: any ready callback of a process may run next; else, as in asyncio, the one that became ready first. Which
-    process goes on is drawn in any case."""
+    """An event loop with virtual time, which runs the simulated processes in random order.
+
+    With `shuffled`, any ready callback of a process may run next; otherwise the oldest, as in asyncio. The process is always chosen
+    at random.
+    """
 
     def __init__(self, random: Random, *, shuffled: bool) -> None:
         self._random = random
@@ -62,14 +68,16 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._now = START
         self._timers: list[tuple[float, int, asyncio.TimerHandle, Process]] = []
         self._processes: list[Process] = []
-        self._tasks: list[asyncio.Task[Any]] = []  # all of them: the coroutine of a killed one must not be closed meanwhile
+        self._tasks: list[
+            asyncio.Task[Any]
+        ] = []  # references, so that the coroutine of a killed process is not closed during the run
         self._scheduled = 0
         self._closed = False
         self.steps = 0
         self.failure: BaseException | None = None
 
     def run(self, main: Coroutine[Any, Any, T]) -> T:
-        """The result of `main`; raises the first failure of any callback."""
+        """Runs `main` to its result. Raises the first failure of any callback."""
         task = self.create_task(main, context=WORLD.context)
         asyncio._set_running_loop(self)
         try:
@@ -135,8 +143,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return self._closed
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """A callback that raised ends the run, and so does a part of a process that ended by an error. A task's error that nobody
-        asked for is told by the collector, at any time."""
+        """Ends the run for a callback or a lasting task that raised.
+
+        Other errors of tasks are ignored, because the garbage collector reports them at random times.
+        """
         if ("handle" in context or PART_ENDED in context) and self.failure is None:
             self.failure = context["exception"]
 
@@ -168,7 +178,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return ready.popleft()
 
     def _jump(self) -> None:
-        """To the next timer; and all timers of that instant are ready."""
+        """Advances time to the next timer, and makes all timers of that instant ready."""
         self._processes = [process for process in self._processes if process.ready and not process.dead]
         while self._timers and (self._timers[0][2]._cancelled or self._timers[0][3].dead):
             heapq.heappop(self._timers)
@@ -179,7 +189,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 self._make_ready(handle, process)
 
     def throw_away(self) -> None:
-        """Tasks that have not ended never will."""
+        """Drops the tasks that have not ended, without warnings."""
         for task in self._tasks:
             task._log_destroy_pending = False  # type: ignore[attr-defined]
         self._tasks.clear()

@@ -1,4 +1,7 @@
-"""One simulated process of the service: what `service/process/assembly.py` opens, with an API's words, a worker, or both."""
+"""One simulated process of the service, with an API, a worker, or both.
+
+It opens the same objects as `service/process/assembly.py`.
+"""
 
 import asyncio
 import contextlib
@@ -37,7 +40,7 @@ class Role:
 
 
 class Node:
-    """`run` is the process's whole life; whatever it is asked meanwhile goes through `ask`."""
+    """A process from start to end; requests to it go through `ask`."""
 
     def __init__(
         self,
@@ -62,7 +65,10 @@ class Node:
         self._life = loop.create_task(self._live(), name=process.name, context=process.context.copy())
 
     async def ask(self, work: Coroutine[Any, Any, T]) -> T:
-        """The answer of something that runs inside the process. Raises `Gone`."""
+        """The result of work that runs inside the process.
+
+        Raises `Gone` if the process dies before.
+        """
         task = self._loop.create_task(work, context=self.process.context.copy())
         waits: set[asyncio.Future[Any]] = {task, self.died}
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -71,7 +77,7 @@ class Node:
         return task.result()
 
     def kill(self) -> None:
-        """As by kill -9."""
+        """Kills the process, like kill -9."""
         if not self.process.dead:
             self._loop.kill(self.process)
             self._postgres.cut(lambda connection: connection.client is self.process, may_be_done_later=True)
@@ -79,7 +85,7 @@ class Node:
                 self.died.set_result(None)
 
     def stop(self, grace: float) -> None:
-        """As by SIGTERM."""
+        """Asks the process to stop, like SIGTERM."""
         self.grace = grace
         self.process.asked_to_stop_at = self._loop.time()
         self.stopping.set()
@@ -92,7 +98,7 @@ class Node:
                 await self.stopping.wait()
                 self.ready = False
         except DATABASE_ERRORS:
-            pass  # PostgreSQL was away when it was needed: whoever watches over the process starts another.
+            pass  # an outage of PostgreSQL at the start or end; the world starts another process
         finally:
             self.ready = False
             self._loop.call_soon(self.kill, context=WORLD.context)
@@ -131,7 +137,10 @@ class Node:
     # What the API is asked ----------------------------------------------------------------------------------------------------
 
     async def create(self, type: str, payload: Any, user: str, request: str, key: str | None) -> str:
-        """As `service/api/queue_request.py` queues: a new job, the active one of its kind, or the one that the key belongs to."""
+        """Queues like `service/api/queue_request.py`, and returns a job's id.
+
+        The job is new, or the active one with its unique key, or the one that the idempotency key is bound to.
+        """
         idempotency = None if key is None else Idempotency(key, "hash")
         if idempotency is not None and (found := await self.store.job_of_key(user, idempotency.key)) is not None:
             return found[0]

@@ -1,7 +1,7 @@
 """PostgreSQL in memory, at the level of the connection.
 
-A statement takes effect at one instant between its sending and its answer, and a connection may break before that instant,
-after it, or before an effect that comes all the same. Only the statements of `statements.py` are known.
+A statement takes effect at one instant between its sending and its answer. A connection may break before that instant, after it,
+or before an effect that happens later. Only the statements that are passed to `Postgres` are known.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ Trace = Callable[[str], None]
 
 
 class Row:
-    """As asyncpg's record: by name, by place, and its values in order."""
+    """A row like asyncpg's record: values by name, by index, and in order."""
 
     __slots__ = ("_columns",)
 
@@ -51,7 +51,7 @@ class Row:
 
 @dataclass
 class Troubles:
-    """How likely each fate of a statement is (the rest is an answer in time), and how long the way takes, in seconds."""
+    """The probability of each fault of a statement, and the network latency in seconds."""
 
     broken_before: float = 0.0
     broken_but_done_later: float = 0.0
@@ -64,17 +64,20 @@ class Troubles:
 
 @dataclass(slots=True, eq=False)
 class Transaction:
-    """What a session has begun and not committed. Its `now()` is that of its beginning."""
+    """An open transaction. Its `now()` is the time of its beginning."""
 
     now: datetime
     used: float
     writes: list[Callable[[], None]] = field(default_factory=list)
     still_mine: tuple[str, int, float] | None = None
-    """The attempt that the last check has found processing, and when."""
+    """The attempt that the last check found processing, and the time of the check."""
 
 
 class Postgres:
-    """The server. `troubles` are those of every connection to it."""
+    """The server.
+
+    `troubles` apply to every connection, and `statements` maps SQL texts to their models.
+    """
 
     def __init__(
         self,
@@ -109,7 +112,7 @@ class Postgres:
         return at(self.loop.time())
 
     def database(self, url: str, *, pool_size: int) -> "SimDatabase":
-        """In place of the class `Database`."""
+        """Stands in for the class `Database`."""
         return SimDatabase(self, pool_size=pool_size)
 
     async def connect(self) -> "SimConnection":
@@ -121,7 +124,7 @@ class Postgres:
         return connection
 
     def crash(self) -> None:
-        """As by kill -9: what was not committed never will be."""
+        """Crashes like kill -9: uncommitted work is lost."""
         self.up = False
         self.cut(lambda _: True)
 
@@ -130,13 +133,13 @@ class Postgres:
         self.started_at = self.now
 
     def cut(self, which: Callable[["SimConnection"], bool], *, may_be_done_later: bool = False) -> None:
-        """Breaks connections. Where the server lives on, it may yet carry out what it has been sent."""
+        """Breaks connections. A living server may still execute a statement that it has received."""
         for connection in sorted(self.connections, key=lambda connection: connection.number):
             if which(connection):
                 connection.cut(may_be_done_later=may_be_done_later)
 
     def way(self) -> float:
-        """Seconds from one side to the other."""
+        """A random latency for one direction, in seconds."""
         seconds = self.troubles.latency * (0.2 + self.random.random())
         return seconds * 100 if self.random.random() < self.troubles.slow else seconds
 
@@ -150,7 +153,7 @@ class Postgres:
 
 
 Effect = Callable[[datetime], Any]
-"""What the server does when a statement's moment has come; `now` is when the statement arrived (or its transaction began)."""
+"""The effect of a statement; `now` is the time at which it arrived, or its transaction began."""
 
 
 class UnknownStatement(Exception):
@@ -161,7 +164,7 @@ class UnknownStatement(Exception):
 
 
 class SimConnection:
-    """What the code under simulation has in place of asyncpg's connection."""
+    """Stands in for asyncpg's connection."""
 
     made = 0
 
@@ -208,7 +211,7 @@ class SimConnection:
         return self._closed
 
     def terminate(self) -> None:
-        """What has been sent is in the server's hands."""
+        """Closes the client's end. The server still executes statements that were sent."""
         self._closed = True
         self._hang_up()
 
@@ -216,7 +219,7 @@ class SimConnection:
         self.terminate()
 
     def in_transaction(self) -> bool:
-        """On the server's side: whether it holds what a transaction holds."""
+        """Whether the server still holds the locks of an open transaction."""
         open = self.transaction_open
         if open is None or self._gone or self.client.dead:
             return False
@@ -230,7 +233,7 @@ class SimConnection:
         self._answer(ConnectionResetError("connection reset by peer"), self._server.way())
 
     async def _ask(self, name: str, effect: Effect) -> Any:
-        """One statement, there and back."""
+        """Sends one statement and waits for its answer."""
         self._must_be_open()
         server, loop = self._server, self._server.loop
         answer = self._asked = loop.create_future()
@@ -252,7 +255,7 @@ class SimConnection:
             self._asked = None
 
     def _send(self, name: str, effect: Effect, arrives: float, done: float, back: float) -> None:
-        """Draws the fate of a statement that has been sent."""
+        """Chooses the fate of a sent statement at random."""
         server, troubles, fate = self._server, self._server.troubles, self._server.random.random()
         answers = True
         for odds, happens in (
@@ -315,7 +318,10 @@ class SimConnection:
             self._answer(outcome, back)
 
     def _cancel_statement(self) -> None:
-        """Comes too late half of the time. Either way the server is then free for what is sent next."""
+        """Cancels the statement, or half of the time comes too late.
+
+        Then the connection is free again.
+        """
         if self._effect is not None:
             self._effect.cancel()
             self._effect = None
@@ -323,7 +329,7 @@ class SimConnection:
                 WORLD.context.copy().run(self._do)
 
     def _answer(self, outcome: Any, after: float) -> None:
-        """Reaches the client, unless something else has before."""
+        """Delivers an outcome to the client, unless another one arrived before."""
         if self._asked is not None:
             self._server.loop.call_later(after, _resolve, self._asked, outcome, context=self.client.context)
 
@@ -346,7 +352,7 @@ class SimConnection:
             self._server.lock_holder = None
 
     def _hang_up(self) -> None:
-        """The server learns that the client is gone, or decides that it is. A statement in its hands is not stopped by that."""
+        """Ends the session on the server. A statement that is being executed still takes effect."""
         self._gone = True
         if self._effect is None:
             self._roll_back()
@@ -369,7 +375,7 @@ CarryOut = Callable[[Postgres, SimConnection, datetime, Values], list[Row]]
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """The model of one SQL statement: its name, the digest of the text that was modelled, and its effect."""
+    """The model of one SQL statement: name, digest of the modelled text, effect."""
 
     name: str
     digest: str
@@ -398,7 +404,7 @@ class SimDatabase(Database):
 
     @contextlib.asynccontextmanager
     async def _lent(self) -> AsyncIterator[Any]:
-        """This task's connection, the same for whatever it asks within."""
+        """This task's connection, the same for all its nested queries."""
         task = asyncio.current_task()
         if (mine := self._of_tasks.get(task)) is not None:
             yield mine
@@ -417,7 +423,7 @@ class SimDatabase(Database):
 
 
 class _Queries:
-    """What `databases` makes of a connection: statements with `:name` parameters."""
+    """A connection in the form of `databases`: statements with `:name` parameters."""
 
     def __init__(self, connection: SimConnection) -> None:
         self.raw_connection = connection

@@ -1,6 +1,6 @@
-"""The deterministic simulation (`tests/simulation`): some hundred seeds of it, and that it is what it says.
+"""Some hundred seeds of the simulation, and checks that it is deterministic and current.
 
-Each run is a process of its own, since the order of sets of texts must be the same in every run.
+Each run is a process of its own, because the order of sets of strings must be the same in every run.
 """
 
 import subprocess

@@ -1,5 +1,4 @@
-"""Redis as the workers and the API see it: a wire for hints and a bus for changes, both of which lose, delay, double, reorder
-and forget what they carry."""
+"""Redis in memory: hints and changes that are lost, delayed, doubled or reordered."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -18,7 +17,7 @@ CLAIM_LASTS = 10.0  # seconds
 
 @dataclass
 class WireTroubles:
-    """How likely each is, for a message."""
+    """The probability of each fault of a message."""
 
     lost: float = 0.0
     doubled: float = 0.0
@@ -44,7 +43,7 @@ class Redis:
         self.claimed.clear()
 
     def send(self, what: Callable[..., None], *facts: Any, to: Process = WORLD) -> None:
-        """Perhaps once, perhaps twice, perhaps never, and not in order."""
+        """Delivers a message once, twice or never, in any order."""
         troubles, chance = self.troubles, self.random
         if not self.up or chance.random() < troubles.lost:
             return
@@ -82,7 +81,7 @@ class Redis:
 
 
 class SimWire:
-    """In place of `RedisWire`."""
+    """Stands in for `RedisWire`."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -124,7 +123,7 @@ class SimWire:
 
 
 class SimBus(Bus):
-    """Every bus of the simulation hears every other, now and then."""
+    """A bus that loses some of the announcements between processes."""
 
     def __init__(self, redis: Redis) -> None:
         super().__init__()
@@ -147,7 +146,7 @@ class SimBus(Bus):
 
 
 class TakingLoop:
-    """In place of arq's loop: it does nothing but take."""
+    """Stands in for arq's loop: it only takes jobs."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""One run of the simulation: processes, clients and faults drawn from a seed, then calm, then the questions at the end."""
+"""One run: processes, clients and faults drawn from a seed, then calm, then the checks."""
 
 import asyncio
 import contextlib
@@ -29,16 +29,19 @@ from tests.simulation.wire import Redis, SimWire, TakingLoop
 
 T = TypeVar("T")
 
-# Seconds of calm until every job has ended: a single worker may have one slot, and handlers that are deaf to their deadlines.
+# Seconds of calm until all jobs must have ended: a single worker may have one slot and handlers that ignore their deadlines.
 ENDS_WITHIN = 240.0
-BUSY_AT_MOST = CLIENT_GIVES_UP + 10.0  # seconds more, until no worker has anything in hand
-STOPS_WITHIN = 45.0  # seconds, for a process that was asked to stop in calm
+BUSY_AT_MOST = CLIENT_GIVES_UP + 10.0  # further seconds until no worker may be busy
+STOPS_WITHIN = 45.0  # seconds for a process to stop during calm
 USERS = ("11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222")
 
 
 @dataclass(frozen=True, slots=True)
 class Lived:
-    """What a run, or many of them, went through. `seconds` are virtual ones; `faults` leaves out what befell single messages."""
+    """Statistics of one or more runs.
+
+    `seconds` are virtual; `faults` does not count faults of single messages.
+    """
 
     seconds: float = 0.0
     jobs: int = 0
@@ -51,7 +54,10 @@ class Lived:
 
 
 def simulate(seed: int, trace: Callable[[str], None] | None = None) -> Lived:
-    """Raises what went wrong: a `Violation`, mostly. With `trace`, tells every step to it, one line each."""
+    """Runs one seed.
+
+    `trace` gets a line for each step. Raises a `Violation`, or any error of the code.
+    """
     random = Random(seed)
     loop = VirtualLoop(random, shuffled=random.random() < 0.4)
     SimConnection.made = 0
@@ -120,7 +126,7 @@ class World:
         self._watches = [asyncio.create_task(self._watch_over(role)) for role in roles]
 
     async def _watch_over(self, role: Role) -> None:
-        """Starts the process again whenever it has ended."""
+        """Starts a process again whenever it has ended."""
         while True:
             node = self._start(role)
             await asyncio.wait({node.died})
@@ -140,7 +146,7 @@ class World:
     # The clients --------------------------------------------------------------------------------------------------------------
 
     async def _client(self) -> None:
-        """Asks for this and that until a little after the faults."""
+        """A client that sends random requests until shortly after the last fault."""
         chance = self.random
         actions: tuple[Callable[[str], Awaitable[None]], ...] = (self._create, self._cancel, self._retry, self._force_fail)
         for _ in range(chance.randint(3, 8)):
@@ -157,7 +163,7 @@ class World:
         user, key = chance.choice(USERS), f"key of {request}" if chance.random() < 0.5 else None
         tries = 1 if key is None else 5
         while tries and not await self._ask_to_create(request, tries, type, payload, user, key):
-            # What has become of it is unknown. With a key, the request may be sent again; an impatient client does so early.
+            # The outcome is unknown. A request with an idempotency key may be sent again, sometimes before its answer.
             tries -= 1
             await asyncio.sleep(chance.random())
 
@@ -189,14 +195,14 @@ class World:
             await self._ask(lambda node: node.force_fail(job_id, request))
 
     def _some_job(self, among: tuple[str, ...]) -> str | None:
-        """Often one that is likely to be in such a state, now and then any."""
+        """A random job, usually one that is probably in one of these states."""
         jobs = self.checks.jobs
         likely = [id for id, folded in jobs.items() if folded.view["status"] in among]
         any = list(jobs) if self.random.random() < 0.1 else likely
         return self.random.choice(any) if any else None
 
     async def _ask(self, question: Callable[[Node], Coroutine[Any, Any, T]]) -> T | None:
-        """An answer of some API; None where it is refused or never comes."""
+        """The answer of a random API; None when it refuses or never answers."""
         answering = [node for node in self.nodes if node.role.answers and node.ready]
         if not answering:
             return None
@@ -215,7 +221,7 @@ class World:
         self.faults.end()
 
     async def _until(self, holds: Callable[[], list[str]], seconds: float, what: str) -> None:
-        """Waits until `holds` has nothing more to say."""
+        """Waits until `holds` returns nothing."""
         until = self.loop.time() + seconds
         while complaints := holds():
             if self.loop.time() > until:
@@ -224,7 +230,7 @@ class World:
             self.checks.no_handler_works_in_vain(self.calm_since, bus=not self.local)
 
     def _busy(self) -> list[str]:
-        """Workers with something in hand, after every job has ended."""
+        """Workers that are still busy after every job has ended."""
         runners = [(node.process.name, node.worker.runner) for node in self.nodes if node.ready and node.worker is not None]
         return [
             f"worker of {name} has {len(runner.in_hand)} attempts and {runner.free} of {runner.slots.size} slots free"
@@ -247,7 +253,10 @@ class World:
 
 
 def _throw_away(loop: VirtualLoop) -> None:
-    """What still hangs in an `await` is closed; what its `finally` does then reaches nobody, and its complaints mean nothing."""
+    """Closes coroutines that still wait.
+
+    Errors in their `finally` blocks are ignored, because the run is over.
+    """
     told, sys.unraisablehook = sys.unraisablehook, lambda _: None
     try:
         with warnings.catch_warnings():
@@ -260,7 +269,7 @@ def _throw_away(loop: VirtualLoop) -> None:
 
 @contextlib.contextmanager
 def _log_to(tell: Trace | None) -> Iterator[None]:
-    """The log lines of the code under simulation become lines of the trace."""
+    """Sends the log lines of the code under simulation to the trace."""
 
     def line(logger: Any, level: str, facts: Any) -> Any:
         if tell is not None:

@@ -1,4 +1,4 @@
-"""The fixtures of this folder."""
+"""The fixtures of this folder: stores and connections, direct or through a proxy."""
 
 from collections.abc import AsyncIterator
 
@@ -38,7 +38,7 @@ async def connection(database_url: str) -> AsyncIterator[Connection]:
 
 @pytest.fixture
 async def locker(database_url: str) -> AsyncIterator[Connection]:
-    """One more connection, for locks that are held a while."""
+    """Another connection, for transactions that hold locks without a time limit."""
     connection = await connect(database_url, application_name="the test", idle_in_transaction_session_timeout="0")
     yield connection
     await connection.close()

@@ -1,4 +1,4 @@
-"""What the tests of this folder share."""
+"""Helpers of the tests of the store."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from tests.histories import new, starting, until
 
 
 class Counted:
-    """A decision that remembers on which jobs it was made."""
+    """A decision that records the jobs on which it was made."""
 
     def __init__(self, decide: Decision) -> None:
         self._decide = decide
@@ -28,7 +28,7 @@ async def words_of(store: Store, job: Job | str) -> list[str]:
 
 
 async def counts(connection: Connection) -> tuple[int, int, int]:
-    """How many events, jobs and idempotency keys there are."""
+    """The numbers of events, jobs and idempotency keys in the database."""
     row = await connection.fetchrow(
         "select (select count(*) from job_events), (select count(*) from jobs), (select count(*) from idempotency_keys)"
     )
@@ -41,7 +41,10 @@ async def row_and_fold(database: Database, store: Store, job_id: str) -> tuple[J
 
 
 async def deadlocks(connection: Connection) -> int:
-    """Of this database, once the last connection of the service has left its numbers behind."""
+    """The number of deadlocks in this database.
+
+    Waits for the last connection of the service to close, because PostgreSQL counts then.
+    """
 
     async def alone() -> bool:
         service = "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'rireki'"
@@ -57,13 +60,13 @@ async def is_true(connection: Connection, query: str) -> bool:
 
 
 async def waiting_for_locks(connection: Connection, backends: int) -> bool:
-    """Whether that many of the service's backends wait for somebody's lock."""
+    """Whether at least this many connections of the service wait for a lock."""
     query = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
     return int(await connection.fetchval(query)) >= backends
 
 
 async def prepared(far_store: Store, jobs: int = 1) -> list[Job]:
-    """Jobs that run, written over warm connections."""
+    """Running jobs, written over connections that are already open."""
     made = await asyncio.gather(*(far_store.create(new(), actor="user:x") for _ in range(jobs)))
     return list(await asyncio.gather(*(far_store.append(job, starting(), actor="worker:w1") for job in made)))
 

@@ -1,4 +1,4 @@
-"""The one write, against a real database: nothing half-done, nothing twice, nothing lost, whoever races and whatever breaks."""
+"""One append changes the log and the view together, or neither."""
 
 from datetime import timedelta
 from uuid import UUID

@@ -104,7 +104,10 @@ async def test_a_start_that_the_lost_backend_still_commits_is_not_written_again(
 
 
 async def start_that_meets(fault: Fault, far_store: Store, proxy: Proxy) -> tuple[Job, asyncio.Future[Job | None]]:
-    """A job, and its start by "the worker": sent over a connection that meets this, and again once `proxy` is open to new ones."""
+    """A job, and the pending start of its attempt by "the worker".
+
+    The connection meets the fault. The start is sent again once the proxy accepts new connections.
+    """
     job = await far_store.create(new(), actor="user:x")  # over the connection that the start will take
     proxy.once("the worker", fault)
     proxy.closed_to_new = True

@@ -1,4 +1,4 @@
-"""What one process announces, another hears; and hears again after Redis was away, whatever else was said meanwhile."""
+"""Changes reach other processes over Redis, also after an outage."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -26,7 +26,7 @@ def _quiet() -> Iterator[None]:
 
 @pytest.fixture
 def redis_server() -> Iterator[RedisServer]:
-    """A server of the test's own, to hurt."""
+    """A server for one test, which may stop or freeze it."""
     server = RedisServer()
     server.start()
     yield server
@@ -35,7 +35,7 @@ def redis_server() -> Iterator[RedisServer]:
 
 @asynccontextmanager
 async def two_processes(url: str) -> AsyncIterator[tuple[RedisBus, RedisBus, list[Change]]]:
-    """Who announces, who listens, and what was heard."""
+    """The announcing bus, the listening bus, and the changes that the second one heard."""
     here, there = RedisBus(url), RedisBus(url)
     heard: list[Change] = []
     there.listen(heard.append)
@@ -47,7 +47,7 @@ async def two_processes(url: str) -> AsyncIterator[tuple[RedisBus, RedisBus, lis
 
 
 async def until_heard(speaker: Bus, heard: list[Change], change: Change, *, within: float = 20.0) -> None:
-    """Says it again and again, as changes come again and again: one may be lost."""
+    """Announces the change until it is heard, because a single announcement may be lost."""
 
     def is_heard() -> bool:
         speaker.announce([change])

@@ -1,4 +1,4 @@
-"""The connections: what a task hears that is cancelled while its connection breaks."""
+"""Connections that break while their task is cancelled."""
 
 import asyncio
 import contextlib

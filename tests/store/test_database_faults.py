@@ -1,4 +1,4 @@
-"""What no waiting mends is never called an outage: the log names it in a line, the API answers 500, /readyz 503 with the cause."""
+"""Faults that need an operator are not reported as outages."""
 
 import asyncio
 import os
@@ -33,7 +33,7 @@ THROW_OUT = "select pg_terminate_backend(pid) from pg_stat_activity where datnam
 COMPANY = {"name": "株式会社サンプル"}
 
 BROKEN = [
-    # what breaks it, what mends it, a request that meets it, what is said of it
+    # the SQL that breaks the database, the SQL that repairs it, a request that meets the fault, the reported cause
     (
         "alter table job_events rename to elsewhere", "alter table elsewhere rename to job_events",
         ("GET", "/api/jobs/{job}/events", None), "the schema lacks job_events: run `rireki migrate`",
@@ -92,7 +92,7 @@ async def role(owner: Connection, database_url: str) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def served(url: str) -> AsyncIterator[tuple[httpx.AsyncClient, Store]]:
-    """The API on this database, to an admin."""
+    """The API on this database, for an admin."""
     database = Database(url)
     await database.connect()
     store = Store(database, Bus())
@@ -167,7 +167,7 @@ async def test_a_request_fails_at_once_and_a_worker_waits_while_the_database_ref
 
 
 async def until_done(connection: Connection, statement: str, name: str) -> None:
-    """Whoever is connected to the database is thrown out before."""
+    """Runs a statement that needs a database without connections, and ends them first."""
 
     async def tried() -> bool:
         await connection.execute(THROW_OUT, name)
@@ -183,7 +183,7 @@ async def until_done(connection: Connection, statement: str, name: str) -> None:
 async def test_a_refused_statement_fails_the_waiting_request_and_leaves_no_connection_behind(
     database: Database, owner: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As PostgreSQL 15 did not take one of ours, which every new connection of a lane begins with."""
+    """The first statement of every new connection of a lane once failed on PostgreSQL 15."""
     monkeypatch.setattr("events.batch_writer.CHOOSE_PLANS", "select from nowhere at all")
     store = Store(database, Bus())
     await store.start()
@@ -293,7 +293,7 @@ async def test_a_process_in_production_says_in_one_line_that_the_schema_is_old(
 
 
 async def test_a_newer_schema_is_served_with_a_warning(database: Database, owner: Connection) -> None:
-    """So that processes of the version before go on until each is replaced."""
+    """In a rolling upgrade, processes of the old version run on the new schema for a while."""
     await owner.execute("update alembic_version set version_num = '9999'")
 
     readiness = await look_at(database, production=False)

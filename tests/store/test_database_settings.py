@@ -1,4 +1,4 @@
-"""What our statements rest on is set by us, whatever the server, the database, the role or the address says."""
+"""We set every setting that our statements depend on, over server, database and role."""
 
 import asyncio
 import os
@@ -98,7 +98,7 @@ async def test_no_connection_inherits_a_setting_that_our_statements_depend_on(da
 
 
 async def test_a_transaction_reads_what_others_have_committed_meanwhile(database_url: str) -> None:
-    """Under repeatable read the update at the end would be refused."""
+    """Under repeatable read the update at the end would fail."""
     name = name_of(database_url)
     await asyncio.to_thread(
         administer, database_url, f"alter database {name} set default_transaction_isolation = 'serializable'"
@@ -175,7 +175,7 @@ def test_a_database_in_another_encoding_is_refused_at_each_connection(postgres_u
 
 
 def test_accepted_jobs_survive_kill_9_of_a_server_that_commits_asynchronously() -> None:
-    """Before and after the server is told so, jobs and people alike."""
+    """Jobs and users, created before and after the server is set to commit asynchronously."""
     with postgres_of_ones_own() as server:
         url = server.url()
         migrate(url)
@@ -193,7 +193,7 @@ def test_accepted_jobs_survive_kill_9_of_a_server_that_commits_asynchronously() 
 async def accepted_under_asynchronous_commit(url: str) -> set[str]:
     asynchronous = ("synchronous_commit = off", "wal_writer_delay = '10s'", "wal_writer_flush_after = '1GB'")
     async with open_store(url) as store:
-        # A connection that is there already must not follow the server's file.
+        # Existing connections must keep our setting when the server's configuration changes.
         first = [await store.create(new(), actor="user:x") for _ in range(20)]
         async with by_itself(url) as connection:
             for each in asynchronous:
@@ -213,7 +213,7 @@ async def accepted_under_asynchronous_commit(url: str) -> set[str]:
 
 
 def kill_all(data: Path) -> None:
-    """The server and all its processes at the same moment, as far as that can be: first all stand still."""
+    """Kills the server and its processes almost at the same moment: all are stopped first."""
     postmaster = int((data / "postmaster.pid").read_text().split()[0])
     processes = [postmaster, *children_of(postmaster)]
     for number in (signal.SIGSTOP, signal.SIGKILL):

@@ -1,4 +1,4 @@
-"""DATABASE_URL: which options are kept, translated, left out or refused, and how a session comes out of it."""
+"""DATABASE_URL: which options are passed on, translated, dropped or refused."""
 
 from pathlib import Path
 from urllib.parse import quote, urlsplit

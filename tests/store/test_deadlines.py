@@ -1,4 +1,4 @@
-"""Deadlines of one length: each comes in its time, and none that was removed."""
+"""Deadlines with one timer: each item is late at its time, a removed one never."""
 
 import asyncio
 

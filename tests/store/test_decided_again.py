@@ -1,4 +1,4 @@
-"""The one write, against a real database: nothing half-done, nothing twice, nothing lost, whoever races and whatever breaks."""
+"""Decisions are repeated on the current job when it has changed."""
 
 import asyncio
 import random

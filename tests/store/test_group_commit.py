@@ -1,4 +1,4 @@
-"""The one write, against a real database: nothing half-done, nothing twice, nothing lost, whoever races and whatever breaks."""
+"""Group commit: many writes in few transactions, each with its own outcome."""
 
 import asyncio
 

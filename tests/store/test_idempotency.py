@@ -1,4 +1,4 @@
-"""The one write, against a real database: nothing half-done, nothing twice, nothing lost, whoever races and whatever breaks."""
+"""An idempotency key belongs to one job, also for concurrent requests."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Appends that meet a row lock of another transaction, or a full disk: they wait without delaying other jobs."""
+"""Appends that meet a row lock or a full disk wait without delaying other jobs."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ async def test_a_write_that_the_lost_backend_still_commits_is_not_written_again(
             await until(lambda: waiting_for_locks(connection, 1))
 
             proxy.cut()
-            # The backend of the first try waits on, without knowing that nobody listens; now the second try waits behind it.
+            # The backend of the first try still waits, because it does not notice the cut; the second try waits behind it.
             await until(lambda: waiting_for_locks(connection, 2))
         done = await completing_it
 
@@ -39,7 +39,7 @@ async def test_a_write_that_the_lost_backend_still_commits_is_not_written_again(
 
 @pytest.fixture
 def short_locks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever connects from now on waits for a lock no longer than a moment."""
+    """New connections wait only briefly for a lock."""
     monkeypatch.setitem(database_module.SERVER_SETTINGS, "lock_timeout", "50ms")
 
 
@@ -56,7 +56,7 @@ async def test_a_write_whose_first_try_still_holds_the_row_is_not_given_up(
             await until(lambda: waiting_for_locks(connection, 1))
             proxy.cut()
 
-            # Again and again the second try meets the row that the first one holds while it commits.
+            # The second try meets, repeatedly, the row that the first one locks while it commits.
             await until(lambda: true_of(lambda: completing_it.done() or _met_a_held_row(logged) > 10))
         done = await completing_it
 
@@ -65,7 +65,7 @@ async def test_a_write_whose_first_try_still_holds_the_row_is_not_given_up(
     assert await what_is_broken(connection) == []
 
 
-# As a commit does that waits for a standby: the row is locked, and nobody knows yet what will come of it.
+# Like a commit that waits for a standby: the row is locked and its outcome is still open.
 WAITS_IN_COMMIT = """
 create function wait_in_commit() returns trigger language plpgsql as $$
 begin

@@ -1,4 +1,4 @@
-"""Nobody changes the log: neither the service, whose role may only read it and add to it, nor a superuser by mistake."""
+"""The log is append-only for the role of the service, and even for a superuser."""
 
 import asyncio
 import secrets
@@ -80,7 +80,7 @@ async def role(superuser: Connection, database_url: str) -> AsyncIterator[str]:
 
 
 def as_role(url: str, role: str) -> str:
-    """Connections of this URL have the rights of the role from their start, however one signs in here."""
+    """A URL whose connections have the rights of the role, whatever user signs in."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(query=urlencode([*parse_qsl(parts.query), ("role", role)], quote_via=quote)))
 

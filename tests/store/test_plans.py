@@ -1,4 +1,4 @@
-"""Query plans of the appends: index lookups in a fixed order, kept only for grown tables."""
+"""Query plans of the appends: index lookups in order, kept only for grown tables."""
 
 import re
 
@@ -24,7 +24,7 @@ async def test_no_plan_is_kept_before_the_table_has_grown(database_url: str, con
         plan = [row[0].strip() for row in await lane.fetch("explain (costs off) execute moving(null, null)")]
         await lane.close()
 
-    # One look into one index for each row, however many there are, in the order of what is asked.
+    # One index lookup for each row, in the order of the input, whatever the number of rows.
     assert plan[plan.index("->  Update on jobs j") + 1 :][:4] == [
         "->  Nested Loop",
         "->  CTE Scan on asked a",
@@ -63,7 +63,7 @@ async def test_a_start_finds_its_job_by_id_although_the_statistics_show_almost_n
     plan = [row[0] for row in await lane.fetch(f"explain (costs off) execute starting({', '.join(['null'] * 8)})")]
     await lane.close()
 
-    # The index of what is queued may hold a backlog of millions by now.
+    # A plan on the index of queued jobs would be wrong, because the backlog may be millions by now.
     assert set(re.findall(r"(\w+) on jobs j", "\n".join(plan))) == {"Update", "jobs_pkey"}
 
 
@@ -73,7 +73,7 @@ async def test_a_jobs_events_get_their_ids_in_order_of_seq_whatever_joins_are_ch
 ) -> None:
     plan = [row[0].strip() for row in await connection.fetch(f"explain (costs off) {statement}", [], [])]
 
-    # The order is that in which rows reach the insert: a hash join may turn it round.
+    # Ids are drawn in the order in which rows reach the insert, and a hash join may change it.
     inserted = plan[plan.index("->  Insert on job_events") + 1 :]
     assert inserted[0].startswith("->  Subquery Scan")
     assert inserted[1:3] == ["->  Sort", "Sort Key: e.job_id, e.seq"]

@@ -1,4 +1,4 @@
-"""The one write, against a real database: nothing half-done, nothing twice, nothing lost, whoever races and whatever breaks."""
+"""Concurrent writers keep log and view equal, and never deadlock."""
 
 import asyncio
 import random
@@ -40,7 +40,7 @@ RACE_SECONDS = 4.0
 
 
 class Writer:
-    """Somebody who decides at random on jobs as it last saw them, which others have moved on since."""
+    """A writer that makes random decisions on jobs as it last saw them."""
 
     def __init__(self, name: str, store: Store, jobs: Sequence[Job], chance: random.Random) -> None:
         self._name = name
@@ -60,7 +60,7 @@ class Writer:
         except NotAllowed as refused:
             self._seen[job.id] = refused.job
             if refused.job.status is Status.COMPLETED:
-                # Nothing more can happen to it, so another one takes its place.
+                # A completed job allows no decision, so another job takes its place.
                 del self._seen[job.id]
                 fresh = await self._store.create(new(max_attempts=2), actor="system:race")
                 self._seen[fresh.id] = fresh

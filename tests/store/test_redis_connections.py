@@ -1,4 +1,4 @@
-"""What a broken connection to Redis is called, under the event loop of the service."""
+"""Every failure of a Redis connection is a RedisError, also on uvloop."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Outages of PostgreSQL: no accepted write is lost or doubled while the server closes or refuses connections."""
+"""No write is lost or doubled while PostgreSQL closes or refuses connections."""
 
 import asyncio
 from contextlib import suppress
@@ -23,7 +23,7 @@ async def test_writes_go_on_although_the_server_closed_the_connection_with_its_l
 
     async with asyncio.timeout(10):
         async with locker.transaction():
-            # The other connection has to wait for this one, so that the rest goes over the one that is closing.
+            # The lock makes the other connection wait, so that the next write uses the one that is closing.
             await locker.execute("select from jobs where id = $1 for update", held.id)
             waiting = asyncio.create_task(far_store.append(held, completing(), actor="worker:w1"))
             await until(lambda: waiting_for_locks(connection, 1))
@@ -39,7 +39,7 @@ async def test_writes_go_on_although_the_server_closed_a_connection_that_was_jus
     far_store: Store, proxy: Proxy, connection: Connection
 ) -> None:
     jobs = await prepared(far_store, 10)
-    # It is asked for on new connections.
+    # This setting is sent on new connections.
     proxy.once("clock_timestamp", Fault.GOODBYE)
     proxy.cut()
 
@@ -94,7 +94,7 @@ async def test_backends_that_are_terminated_again_and_again_lose_and_double_noth
 async def test_a_database_that_refuses_connections_for_a_while_only_delays_writes(
     proxy: Proxy, connection: Connection, postgres_url: str
 ) -> None:
-    # Its pool is not opened: only the store itself connects through the proxy.
+    # The pool is not opened, so that only the store connects through the proxy.
     store = Store(Database(proxy.url), Bus())
     await store.start()
     jobs = await prepared(store, 10)

@@ -1,4 +1,4 @@
-"""The one write, against a real database: nothing half-done, nothing twice, nothing lost, whoever races and whatever breaks."""
+"""Events have the time of the database, under any clock of this machine."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -28,7 +28,7 @@ from tests.histories import (
 
 
 class WrongClock(datetime):
-    """This machine's clock, set wrongly."""
+    """A wall clock of this machine that is wrong."""
 
     error = timedelta(0)
 

@@ -1,4 +1,4 @@
-"""The one write, against a real database: nothing half-done, nothing twice, nothing lost, whoever races and whatever breaks."""
+"""At most one active job has a given unique key."""
 
 import asyncio
 
