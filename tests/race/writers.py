@@ -72,7 +72,7 @@ def new_job() -> NewJob:
 def race_in_a_process(url: str, names: Sequence[Sequence[str]], decisions: int, cut_every: int, seed: int) -> Told:
     """Runs the writers of one process, until each has made its number of accepted decisions.
 
-    `names` has the names of the writers of each store. One in `cut_every` decisions, on average, has its connection cut; 0 is never.
+    `names` has the names of the writers of each store. One in `cut_every` decisions, on average, is cut; 0 for never.
     """
     told = Told()
 
