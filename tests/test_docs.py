@@ -1,12 +1,19 @@
 """The documents are true: links, paths, names, make targets, decisions, results, changelog."""
 
 import ast
+import asyncio
 import importlib.util
 import os
 import re
+import sys
+import types
 from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
+
+import pytest
+
+from events.job import JSON
 
 ROOT = Path(__file__).resolve().parent.parent
 DECISIONS = ROOT / "docs" / "decisions"
@@ -224,3 +231,22 @@ def test_the_changelog_has_a_dated_entry_for_the_version_of_the_package() -> Non
     assert version is not None
     assert heads[0] == "[Unreleased]"
     assert re.fullmatch(rf"\[{re.escape(version[1])}\] - \d{{4}}-\d\d-\d\d", heads[1])
+
+
+def test_the_job_type_of_the_readme_runs_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    handler, caller = re.findall(r"```python\n(.*?)```", text(ROOT / "README.md"), re.DOTALL)
+    module = types.ModuleType("workers.countdown")
+    exec(compile(handler, "README.md", "exec"), module.__dict__)
+    monkeypatch.setitem(sys.modules, "workers.countdown", module)
+    reported: list[JSON] = []
+
+    class Reporting:
+        async def progress(self, result: JSON) -> None:
+            reported.append(result)
+
+    result = asyncio.run(module.COUNTDOWN.run(Reporting(), module.Countdown(seconds=1)))
+
+    assert (reported, result) == ([{"left": 1}], {"left": 0})
+    for node in ast.walk(ast.parse(caller)):
+        if isinstance(node, ast.ImportFrom):
+            exec(compile(ast.Module([node], []), "README.md", "exec"), {})
