@@ -1,4 +1,6 @@
-"""The command `rireki`: its commands, options and exit statuses. The bodies are in `service/commands/`.
+"""The command `rireki`: its commands, options and exit statuses.
+
+The bodies are in `service/commands/`.
 
 Results go to standard output; logs and errors go to standard error. Exit status 0: done. 1: it
 failed, or an audit found a difference. 2: the command line or the environment is wrong.
@@ -58,7 +60,10 @@ def rireki(version: Version = False) -> None:
 
 
 def main() -> None:
-    """Run the command line and exit. Every error that a person can correct is one line on standard error."""
+    """Run the command line and exit.
+
+    Every error that a person can correct is one line on standard error.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             # Python falls back to ASCII if the named locale is not installed, but our output needs
@@ -127,7 +132,10 @@ def migrate(
         ),
     ] = None,
 ) -> None:
-    """Bring the database to the newest schema. It is safe to repeat, also while the service runs."""
+    """Bring the database to the newest schema.
+
+    It is safe to repeat, also while the service runs.
+    """
     from events.database import connect_unsettled
     from migrations.migrate import UnknownRole, grant, migrate
     from service.process.assembly import migrate_database_url
@@ -262,7 +270,8 @@ def rebuild(
 ) -> None:
     """Rebuild the jobs view from the log, then swap it in. The service may keep running.
 
-    If any job has a broken history, it stops, except with --skip-broken.
+    If any job has a broken history, the rebuild changes nothing. With --skip-broken
+    it keeps the rows of such jobs and rebuilds the others.
     If several active jobs claim the same unique key, the oldest one gets it.
     """
     from service.commands.audit import rebuild_jobs
@@ -367,7 +376,9 @@ def _failure_is_status_2() -> Iterator[None]:
 
 
 def _misused(error: typer.TyperException) -> NoReturn:
-    """Print a usage error. Typer itself would print an argument's control characters to the terminal.
+    """Print a usage error.
+
+    Typer itself would print an argument's control characters to the terminal.
 
     The message is empty if Typer has already printed the help.
     """

@@ -29,7 +29,10 @@ JWT_SECRET_BYTES = 32
 
 
 class ConfigError(Exception):
-    """A variable is missing or malformed. The message is one line that names the variable and the rule."""
+    """A variable is missing or malformed.
+
+    The message is one line that names the variable and the rule.
+    """
 
 
 def _url(*schemes: str) -> AfterValidator:

@@ -66,7 +66,10 @@ async def look_at(database: Database, *, production: bool) -> Readiness:
 
 
 async def refuse_what_is_unsuitable(database: Database, *, production: bool) -> list[str]:
-    """Check the database at the start of a process and return the warnings. Raises `UnsuitableDatabase`."""
+    """Check the database at the start of a process and return the warnings.
+
+    Raises `UnsuitableDatabase`.
+    """
     readiness = await look_at(database, production=production)
     if readiness.fault is not None:
         raise UnsuitableDatabase(readiness.fault)

@@ -1,4 +1,7 @@
-"""Check REDIS_URL by redis-py's rules. Messages repeat no part of it, because it may hold a password."""
+"""Check REDIS_URL by redis-py's rules.
+
+Messages repeat no part of it, because it may hold a password.
+"""
 
 import contextlib
 import math

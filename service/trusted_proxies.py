@@ -58,7 +58,10 @@ class TrustedProxies:
 
 
 def read_trusted_proxies(text: str) -> TrustedProxies:
-    """Read `none`, or addresses and networks separated by commas. Raises `ValueError`, which names the bad entry."""
+    """Read `none`, or addresses and networks separated by commas.
+
+    Raises `ValueError`, which names the bad entry.
+    """
     if text.strip().lower() == "none":
         return TrustedProxies(())
     return TrustedProxies(tuple(_network(entry.strip()) for entry in text.split(",")))
@@ -66,7 +69,10 @@ def read_trusted_proxies(text: str) -> TrustedProxies:
 
 @functools.lru_cache(maxsize=4096)
 def read_address(text: str) -> Address | None:
-    """The address in `text`, or None. An IPv4-mapped IPv6 address becomes IPv4, and a zone (`%eth0`) is dropped."""
+    """The address in `text`, or None.
+
+    An IPv4-mapped IPv6 address becomes IPv4, and a zone (`%eth0`) is dropped.
+    """
     try:
         address = ip_address(text.partition("%")[0])
     except ValueError:

@@ -32,7 +32,9 @@ def jwt_secret(settings: Settings) -> str:
 
 
 def keep_secret(path: Path, fresh: str) -> str:
-    """The text of the file. If there is no file, `fresh` is written to it with mode 0600 and returned.
+    """The text of the file.
+
+    If there is no file, `fresh` is written to it with mode 0600 and returned.
 
     If two processes write at once, the first one's text is kept and both return it. Raises
     `OSError`.

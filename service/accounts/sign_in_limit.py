@@ -33,7 +33,10 @@ REDIS_AWAY = (StorageError, TimeoutError, TypeError, ValueError)
 
 
 class TooManyTries(Exception):
-    """A limit is reached. `retry_after` is the number of seconds until the next try is allowed."""
+    """A limit is reached.
+
+    `retry_after` is the number of seconds until the next try is allowed.
+    """
 
     def __init__(self, retry_after: int) -> None:
         super().__init__(f"too many tries to sign in: try again in {retry_after} s")
@@ -69,7 +72,10 @@ class SignInLimit:
         await self._must(MovingWindowRateLimiter.hit, FOR_ONE_EMAIL, f"{address} {email}")
 
     async def wrong(self, address: str) -> None:
-        """Count a wrong password. Right ones are not counted, because many people may share one address."""
+        """Count a wrong password.
+
+        Right ones are not counted, because many people may share one address.
+        """
         with contextlib.suppress(TooManyTries):
             await self._must(MovingWindowRateLimiter.hit, FOR_ALL_EMAILS, address)
 

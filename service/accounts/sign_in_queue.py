@@ -21,7 +21,10 @@ class LineFull(Exception):
 
 
 class SignInLine:
-    """The queue of one process. `place` bounds its length; `hasher` bounds the verifications at once."""
+    """The queue of one process.
+
+    `place` bounds its length; `hasher` bounds the verifications at once.
+    """
 
     def __init__(self) -> None:
         self._of: Counter[str] = Counter()
@@ -43,7 +46,10 @@ class SignInLine:
 
     @contextlib.asynccontextmanager
     async def hasher(self, address: str) -> AsyncIterator[None]:
-        """Wait for a hasher and hold it while the block lasts. Raises `LineFull` after `WAITS_AT_MOST`."""
+        """Wait for a hasher and hold it while the block lasts.
+
+        Raises `LineFull` after `WAITS_AT_MOST`.
+        """
         if self._free:
             self._free -= 1
         else:

@@ -63,7 +63,10 @@ def read_job_id(text: str) -> str:
 
 
 def read_until(text: str | None) -> int | datetime | None:
-    """The value of --until: an event number, or a time with its zone. Raises `typer.BadParameter`."""
+    """The value of --until: an event number, or a time with its zone.
+
+    Raises `typer.BadParameter`.
+    """
     if text is None:
         return None
     if text.isascii() and text.isdecimal():
@@ -82,7 +85,9 @@ def read_until(text: str | None) -> int | datetime | None:
 
 
 async def print_replay(database: Database, job_id: str, until: int | datetime | None, *, as_json: bool) -> int:
-    """Print a job's events, each with the job's state after it. A broken history ends with its fault.
+    """Print a job's events, each with the job's state after it.
+
+    A broken history ends with its fault.
 
     Returns 1 if the history is broken or the job is unknown.
     """
@@ -113,7 +118,10 @@ async def print_replay(database: Database, job_id: str, until: int | datetime | 
 
 
 async def print_verification(database: Database, job_id: str | None, *, as_json: bool) -> int:
-    """Verify the log, or one job, and print the findings. Returns 1 if there are any, 2 if the job is unknown."""
+    """Verify the log, or one job, and print the findings.
+
+    Returns 1 if there are any, 2 if the job is unknown.
+    """
     verified = await verify(database, job_id=job_id, unique_key=unique_key)
     if job_id is not None and verified.jobs == 0:
         print(f"rireki: there is no job {job_id}", file=sys.stderr)

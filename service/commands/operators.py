@@ -66,7 +66,10 @@ def read_job_type(text: str) -> str:
 
 
 def read_duration(text: str | None) -> datetime | None:
-    """The time that is `90s`, `10m`, `2h` or `1d` from now; None if no duration is given. Raises `typer.BadParameter`."""
+    """The time that is `90s`, `10m`, `2h` or `1d` from now; None if no duration is given.
+
+    Raises `typer.BadParameter`.
+    """
     if text is None:
         return None
     found = re.fullmatch(r"([1-9][0-9]{0,5})([smhd])", text)

@@ -31,7 +31,10 @@ def plain(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Like `plain`, but a backslash stays single. It is for sentences of ours that contain data."""
+    """Like `plain`, but a backslash stays single.
+
+    It is for sentences of ours that contain data.
+    """
     if text.isprintable() and not _UNSEEN.search(text):
         return text
     return "".join(char if _shows(char) else _escaped(char) for char in text)
@@ -53,7 +56,10 @@ def print_fields(*fields: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    r"""Print `value` as one line of JSON. Invisible characters are escaped like `\u202e`, which JSON reads as the same."""
+    r"""Print `value` as one line of JSON.
+
+    Invisible characters are escaped like `\u202e`, which JSON reads as the same.
+    """
     text = orjson.dumps(value).decode()
     if not text.isprintable() or _UNSEEN.search(text):
         text = "".join(char if _shows(char) else _json_escaped(char) for char in text)

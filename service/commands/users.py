@@ -7,7 +7,10 @@ from service.accounts.users import CannotAdd, add_user
 
 
 def read_password(*, from_stdin: bool) -> str:
-    """The first line of standard input. Raises `CannotAdd` if --password-stdin is not given, or the line is not UTF-8."""
+    """The first line of standard input.
+
+    Raises `CannotAdd` if --password-stdin is not given, or the line is not UTF-8.
+    """
     if not from_stdin:
         raise CannotAdd(
             "give --password-stdin and write the password to standard input: other users of this machine can read a command line"

@@ -18,7 +18,10 @@ INSTALLATIONS = {18: "pginstall18", 16: "pginstall"}
 
 
 class EmbeddedError(Exception):
-    """The embedded PostgreSQL cannot run. The message is one line that names the fault, the place and the remedy."""
+    """The embedded PostgreSQL cannot run.
+
+    The message is one line that names the fault, the place and the remedy.
+    """
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,10 @@ class Programs:
 
 
 def prepare_programs(folder: Path, *, version: int) -> Programs:
-    """The programs of this version, run as an account that may use `folder`. Raises `EmbeddedError`."""
+    """The programs of this version, run as an account that may use `folder`.
+
+    Raises `EmbeddedError`.
+    """
     installation = _installed(version)
     if os.geteuid() != 0:
         return Programs(installation / "bin", os.geteuid(), os.getegid())

@@ -1,4 +1,7 @@
-"""Advisory locks on files (`flock`). The kernel releases them when a process dies, so none is left behind."""
+"""Advisory locks on files (`flock`).
+
+The kernel releases them when a process dies, so none is left behind.
+"""
 
 import fcntl
 import os

@@ -93,7 +93,10 @@ class EmbeddedPostgres:
 
 
 def _prepare_folder(home: Path, version: int) -> Path:
-    """The server's folder under the home. It belongs to the user that made it; others are refused."""
+    """The server's folder under the home.
+
+    It belongs to the user that made it; others are refused.
+    """
     folder = home / f"postgresql-{version}"
     if folder.exists() and (owner := folder.stat().st_uid) != os.geteuid():
         raise EmbeddedError(

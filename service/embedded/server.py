@@ -78,7 +78,10 @@ class Server:
             time.sleep(0.02)
 
     def stop(self) -> None:
-        """Stop the server by a fast shutdown, or an immediate one if that takes too long. Then the next start recovers."""
+        """Stop the server by a fast shutdown, or an immediate one if that takes too long.
+
+        Then the next start recovers.
+        """
         for how, seconds in ((signal.SIGINT, PATIENCE), (signal.SIGQUIT, PATIENCE / 2)):
             pid = self._process.pid if self._process is not None else self._pid_file()[0]
             if pid is None or self._has_ended(within=0):

@@ -16,7 +16,10 @@ MOST_AT_ONCE = 500  # keys in one query
 
 
 class BatchLoader(Generic[K, V]):
-    """A batch loader. `ask` looks up several keys at once; a key that is missing in its result gives None."""
+    """A batch loader.
+
+    `ask` looks up several keys at once; a key that is missing in its result gives None.
+    """
 
     def __init__(self, ask: Callable[[Sequence[K]], Awaitable[Mapping[K, V]]]) -> None:
         self._ask = ask
@@ -24,7 +27,10 @@ class BatchLoader(Generic[K, V]):
         self._asking: asyncio.Task[None] | None = None
 
     async def get(self, key: K) -> V | None:
-        """The value of a key, from a query that begins after this call. Raises the errors of the query."""
+        """The value of a key, from a query that begins after this call.
+
+        Raises the errors of the query.
+        """
         answer = self._wanted.get(key)
         if answer is None:
             answer = self._wanted[key] = asyncio.get_running_loop().create_future()

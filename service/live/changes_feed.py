@@ -45,7 +45,10 @@ class Watcher:
         self._ready = asyncio.Event()
 
     def put(self, piece: bytes) -> None:
-        """Add bytes to the buffer. A full buffer ends the stream; the client can reconnect with its last position."""
+        """Add bytes to the buffer.
+
+        A full buffer ends the stream; the client can reconnect with its last position.
+        """
         self._unread += len(piece)
         if self._unread > MOST_UNREAD:
             self.end()
@@ -146,7 +149,10 @@ class ChangesFeed:
         return b"".join(_message(change) for change in missed) + _position_message(last)
 
     def _begin_anew(self) -> None:
-        """Forget the position, because nobody watches. The next stream's `beginning` covers the time until then."""
+        """Forget the position, because nobody watches.
+
+        The next stream's `beginning` covers the time until then.
+        """
         self._position = None
         self._sent.clear()
 
@@ -170,7 +176,10 @@ class ChangesFeed:
         self._gathered.append((change.user_id, _message(change)))
 
     def _flush(self) -> None:
-        """Send the collected changes. Each is encoded once, and each piece is joined once for all its watchers."""
+        """Send the collected changes.
+
+        Each is encoded once, and each piece is joined once for all its watchers.
+        """
         gathered, self._gathered = self._gathered, []
         if self._of_all and gathered:
             _put(self._of_all, b"".join(message for _, message in gathered))

@@ -18,7 +18,10 @@ _OTHER_LINE_ENDS = ((b"\xc2\x85", rb"\u0085"), (b"\xe2\x80\xa8", rb"\u2028"), (b
 
 
 def server_sent_event(data: bytes, *, event_id: int | None = None, name: bytes | None = None) -> bytes:
-    """One event. `data` is JSON on one line. A browser receives an event without a `name` as a `message`."""
+    """One event. `data` is JSON on one line.
+
+    A browser receives an event without a `name` as a `message`.
+    """
     for character, escaped in _OTHER_LINE_ENDS:
         data = data.replace(character, escaped)
     name_line = b"" if name is None else b"event: %s\n" % name

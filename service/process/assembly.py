@@ -89,7 +89,10 @@ def _check(variable: str, url: str) -> None:
 
 
 def prepare_schema(settings: Settings, url: str) -> None:
-    """Migrate the schema in development and tests. In production only check it, because `rireki migrate` is a separate step."""
+    """Migrate the schema in development and tests.
+
+    In production only check it, because `rireki migrate` is a separate step.
+    """
     if settings.production:
         asyncio.run(check_schema(url))
         return
@@ -102,7 +105,10 @@ def prepare_schema(settings: Settings, url: str) -> None:
 
 @contextlib.asynccontextmanager
 async def opened(settings: Settings, url: str) -> AsyncIterator[Core]:
-    """Open the parts of a process, while the block lasts. Raises `ConfigError`, `UnsuitableDatabase`."""
+    """Open the parts of a process, while the block lasts.
+
+    Raises `ConfigError`, `UnsuitableDatabase`.
+    """
     if settings.redis_url is not None and (fault := await redis_fault(settings.redis_url)) is not None:
         raise ConfigError(f"REDIS_URL: {fault}")
     async with contextlib.AsyncExitStack() as stack:
@@ -133,7 +139,9 @@ def warn_of_variables_without_effect(settings: Settings) -> None:
 
 
 def keep_what_is_loaded() -> None:
-    """Exempt all existing objects from garbage collection. Call it once, when everything is loaded.
+    """Exempt all existing objects from garbage collection.
+
+    Call it once, when everything is loaded.
 
     Otherwise the collector walks through them again and again, which takes a tenth of a busy
     worker's time (docs/performance.md).

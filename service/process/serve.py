@@ -41,7 +41,10 @@ class CannotListen(Exception):
 
 
 def listen(settings: Settings) -> socket.socket:
-    """The API's listening socket. Raises `CannotListen`; `ConfigError` if HOST is not an address of this machine."""
+    """The API's listening socket.
+
+    Raises `CannotListen`; `ConfigError` if HOST is not an address of this machine.
+    """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
@@ -88,7 +91,10 @@ async def work(settings: Settings, url: str) -> None:
 
 @contextlib.asynccontextmanager
 async def answering(context: ApiContext, listening: socket.socket) -> AsyncIterator[str]:
-    """Answer requests on this socket while the block lasts. Gives the API's address, such as http://127.0.0.1:8000."""
+    """Answer requests on this socket while the block lasts.
+
+    Gives the API's address, such as http://127.0.0.1:8000.
+    """
     server = http_server(create_app(context))
     running = lasting(server.serve(sockets=[listening]), "http")
     while not server.started:

@@ -61,7 +61,10 @@ class Watchdog:
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        """Run the watchdog, and send signals to `signals`, while the block lasts. Call it in the main thread."""
+        """Run the watchdog, and send signals to `signals`, while the block lasts.
+
+        Call it in the main thread.
+        """
         import subprocess
 
         seconds = map(str, self._seconds)

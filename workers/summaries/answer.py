@@ -46,7 +46,10 @@ _SECRET = re.compile(r"(?:sk|pk|rk|key|token|Bearer)[-_ ][\w.-]{6,}+", re.IGNORE
 
 
 class ModelRefused(Final):
-    """A final error: a bad key, an unknown model, a request that the server rejects. Another attempt would end the same."""
+    """A final error: a bad key, an unknown model, a request that the server rejects.
+
+    Another attempt would end the same.
+    """
 
 
 class AnswerWithheld(ModelRefused):
@@ -54,7 +57,10 @@ class AnswerWithheld(ModelRefused):
 
 
 class ModelFailed(Exception):
-    """The server is unreachable or busy, or its answer is unreadable. Another attempt may succeed."""
+    """The server is unreachable or busy, or its answer is unreadable.
+
+    Another attempt may succeed.
+    """
 
 
 class AnswerCutOff(ModelFailed):
@@ -133,7 +139,10 @@ def error_in(body: bytes) -> object:
 
 
 def _json(body: bytes) -> Any:
-    """None if the body is not JSON. Python's parser is used, because it accepts a lone surrogate (half an emoji)."""
+    """None if the body is not JSON.
+
+    Python's parser is used, because it accepts a lone surrogate (half an emoji).
+    """
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
@@ -175,7 +184,10 @@ def _scrubbed(text: str) -> str:
 
 
 def _texts(content: object) -> Iterator[str]:
-    """The texts in `content`, which is a string or a list of parts. Parts of other types (thoughts, images) are skipped."""
+    """The texts in `content`, which is a string or a list of parts.
+
+    Parts of other types (thoughts, images) are skipped.
+    """
     if isinstance(content, str):
         yield content
     elif isinstance(content, Sequence):

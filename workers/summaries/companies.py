@@ -68,7 +68,10 @@ class LinkedRoom:
 
 
 class UnknownCompany(Final):
-    """There is no such company. A job that needs it fails for good, because a retry would find none either."""
+    """There is no such company.
+
+    A job that needs it fails for good, because a retry would find none either.
+    """
 
     def __init__(self, company_id: str) -> None:
         super().__init__(f"there is no company {company_id}")
@@ -141,7 +144,10 @@ async def linked_rooms(database: Database, company_id: str) -> list[LinkedRoom]:
 
 
 async def link_room(database: Database, company_id: str, room_id: str) -> LinkedRoom:
-    """Link a room to a company. Linking it again changes nothing. Raises `UnknownCompany`, `UnknownRoom`."""
+    """Link a room to a company. Linking it again changes nothing.
+
+    Raises `UnknownCompany`, `UnknownRoom`.
+    """
     async with _translated(company_id=company_id, room_id=room_id), database.transaction():
         await database.execute(LINK, {"company_id": company_id, "room_id": room_id})
         await assign_company(database, room_id)

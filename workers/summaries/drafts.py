@@ -127,7 +127,10 @@ class Material:
 
 
 async def save_draft(database: Database, company_id: str, period: Period, summary: Summary, *, source_messages: int) -> Draft:
-    """Store the draft of a company and period, in place of an earlier one. It expires after 7 days."""
+    """Store the draft of a company and period, in place of an earlier one.
+
+    It expires after 7 days.
+    """
     values = {
         "content": summary.content,
         "source_links": list(summary.source_links),
@@ -152,7 +155,10 @@ async def current_draft(database: Database, company_id: str, period: Period) -> 
 
 
 async def list_drafts(database: Database, company_id: str) -> list[Draft]:
-    """The newest 200 drafts, newest first. Expired ones are included; `expires_at` tells them apart."""
+    """The newest 200 drafts, newest first.
+
+    Expired ones are included; `expires_at` tells them apart.
+    """
     rows, gaps = await database.fetch_all(LIST, {"company_id": company_id}), await gaps_of_company(database, company_id)
     return [_draft(row, gaps) for row in rows]
 

@@ -15,7 +15,10 @@ _MARKUP = re.compile(r"([\\`*_\[\]<>#|~&!])")
 
 
 def with_gap_note(content: str, room_names: Sequence[str]) -> str:
-    """The content with the note for these rooms, which have a gap in the period. Without rooms it stays unchanged."""
+    """The content with the note for these rooms, which have a gap in the period.
+
+    Without rooms it stays unchanged.
+    """
     if not room_names:
         return content
     names = "、".join(_plain(name) for name in room_names[:MOST_NAMES])

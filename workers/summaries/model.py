@@ -49,7 +49,10 @@ class SummarySettings:
 
 
 class ModelClient:
-    """The connection to one server and model. Create it inside the event loop that uses it; `close` it at the end."""
+    """The connection to one server and model.
+
+    Create it inside the event loop that uses it; `close` it at the end.
+    """
 
     def __init__(self, settings: SummarySettings, outgoing: Outgoing) -> None:
         assert settings.api_key is not None
@@ -74,7 +77,10 @@ class ModelClient:
         await self._http.aclose()
 
     async def complete(self, prompt: Prompt) -> Answer:
-        """The model's answer to a prompt. Raises `ModelRefused` (final), `ModelFailed` (another attempt may succeed)."""
+        """The model's answer to a prompt.
+
+        Raises `ModelRefused` (final), `ModelFailed` (another attempt may succeed).
+        """
         request = {"model": self.model, "messages": [{"role": role, "content": text} for role, text in prompt]}
         content = await asyncio.to_thread(orjson.dumps, request)
         failures = 0
@@ -134,7 +140,10 @@ class ModelClient:
 
 
 def _address(base: SplitResult, path: str) -> str:
-    """The URL of a path below the base. The base's query stays, because Azure needs `?api-version=` in each request."""
+    """The URL of a path below the base.
+
+    The base's query stays, because Azure needs `?api-version=` in each request.
+    """
     return base._replace(path=f"{base.path.rstrip('/')}/{path}", fragment="").geturl()
 
 
@@ -159,7 +168,10 @@ async def _error_of(response: httpx.Response) -> object:
 
 
 def _names_a_code(error: object) -> bool:
-    """Whether the error says that the model is unknown. A server without this endpoint also answers 404, with other codes."""
+    """Whether the error says that the model is unknown.
+
+    A server without this endpoint also answers 404, with other codes.
+    """
     return isinstance(error, Mapping) and error.get("code") in ("model_not_found", "DeploymentNotFound")
 
 

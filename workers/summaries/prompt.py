@@ -53,7 +53,10 @@ Prompt = list[tuple[str, str]]
 
 
 def ask_to_summarise(messages: Mapping[int, Message], language: str, *, today: date) -> Prompt:
-    """The prompt for a summary. `messages` maps the number by which the model cites a message to the message."""
+    """The prompt for a summary.
+
+    `messages` maps the number by which the model cites a message to the message.
+    """
     lines = [
         {
             "number": number,

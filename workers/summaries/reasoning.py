@@ -106,7 +106,10 @@ def _closes(found: re.Match[str]) -> bool:
 
 
 def _without_unknown_blocks(text: str) -> str:
-    """The text without leading blocks in unknown tags. A tag around the whole answer stays, because the answer is in it."""
+    """The text without leading blocks in unknown tags.
+
+    A tag around the whole answer stays, because the answer is in it.
+    """
     for _ in range(_MOST_BLOCKS):
         found = _BLOCK.match(text)
         end = text.lower().find(f"</{found['name'].lower()}>") if found else -1

@@ -53,7 +53,10 @@ class Summariser:
             await self._client.close()
 
     async def summarise(self, messages: Sequence[Message], report: Report) -> Summary:
-        """The summary of these messages. Raises `ModelRefused` (final), `ModelFailed` (another attempt may succeed)."""
+        """The summary of these messages.
+
+        Raises `ModelRefused` (final), `ModelFailed` (another attempt may succeed).
+        """
         if not messages:
             await report(0, 0)
             return Summary(draft_saying(NOTHING_SAID), (), self.model, PROMPT_VERSION)
@@ -114,7 +117,10 @@ def _draft(answer: str, parts: Sequence[str], language: str) -> tuple[str, list[
 
 
 async def _summarise_chunks(model: "_Model", chunks: list[dict[int, Message]], report: Report) -> list[str]:
-    """One answer for each chunk, in order. If one fails the others are cancelled, because each costs money."""
+    """One answer for each chunk, in order.
+
+    If one fails the others are cancelled, because each costs money.
+    """
     await report(len(chunks), 0)
     free = asyncio.Semaphore(REQUESTS_AT_ONCE)
 

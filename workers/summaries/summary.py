@@ -15,7 +15,10 @@ there: before nine in the morning, "明日" (tomorrow) is another day than in UT
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A Chatwork message as stored. `body` still holds Chatwork's markup; `sender` is None if its name is unknown."""
+    """A Chatwork message as stored.
+
+    `body` still holds Chatwork's markup; `sender` is None if its name is unknown.
+    """
 
     room_id: str
     room_name: str
@@ -43,7 +46,10 @@ class TokenUsage:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """`content`: Markdown with the four headings. `source_links`: ids of at most 20 messages that it rests on."""
+    """`content`: Markdown with the four headings.
+
+    `source_links`: ids of at most 20 messages that it rests on.
+    """
 
     content: str
     source_links: tuple[str, ...]

@@ -85,7 +85,9 @@ class SummaryDraftPayload(DraftPeriod):
 
 
 async def draft_summary(context: Context, payload: SummaryDraftPayload) -> JSON:
-    """Make a draft, store it and return it as JSON. Progress is `{totalChunks, processedChunks}`.
+    """Make a draft, store it and return it as JSON.
+
+    Progress is `{totalChunks, processedChunks}`.
 
     Raises: `UnknownCompany` and `ModelRefused`, which are final; `ModelFailed`.
     """

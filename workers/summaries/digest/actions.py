@@ -19,7 +19,10 @@ _ADDRESSED_IN_ENGLISH = re.compile(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Action:
-    """A request or promise. `owner` and `asked_by` are names as written, None if nobody is named."""
+    """A request or promise.
+
+    `owner` and `asked_by` are names as written, None if nobody is named.
+    """
 
     line: Line
     owner: str | None

@@ -196,7 +196,10 @@ def promises(key: str) -> bool:
 
 
 def without_verbs(words: frozenset[str]) -> frozenset[str]:
-    """The words without work verbs. Nothing remains of "共有します" (I will share), which names no task."""
+    """The words without work verbs.
+
+    Nothing remains of "共有します" (I will share), which names no task.
+    """
     return words - WORK
 
 

@@ -47,7 +47,10 @@ _DEADLINE_BEFORE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A date in a sentence. `text` is as written; `day` is the day it means, None if it is not a single day."""
+    """A date in a sentence.
+
+    `text` is as written; `day` is the day it means, None if it is not a single day.
+    """
 
     text: str
     day: date | None
@@ -63,7 +66,10 @@ class Due:
 
 
 def due_in(text: str, said_on: date) -> Due | None:
-    """The first deadline in `text`, else the first date, else None. Relative dates count from `said_on`."""
+    """The first deadline in `text`, else the first date, else None.
+
+    Relative dates count from `said_on`.
+    """
     text = unicodedata.normalize("NFKC", text)
     found = [_due(match, text, said_on) for match in _DATE.finditer(text) if _is_a_date(match) and not _describes(match, text)]
     return next((due for due in found if due.is_deadline), found[0] if found else None)

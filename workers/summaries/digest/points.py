@@ -35,7 +35,10 @@ def points_of(rooms: list[Room]) -> list[Line]:
 
 
 def _telling_lines(room: Room) -> list[Line]:
-    """The statements of a room. A short answer keeps its question, because "12/5です" alone says nothing."""
+    """The statements of a room.
+
+    A short answer keeps its question, because "12/5です" alone says nothing.
+    """
     telling: list[Line] = []
     for at, turn in enumerate(room):
         question = _question_just_before(room, at)

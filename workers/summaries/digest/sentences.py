@@ -99,7 +99,10 @@ def words_of(key: str) -> list[str]:
 
 
 def _stem(word: str) -> str:
-    """An English word without its ending, so that "shared" and "share" are equal. It is compared, never shown."""
+    """An English word without its ending, so that "shared" and "share" are equal.
+
+    It is compared, never shown.
+    """
     return re.sub(r"(?:ing|ed|es|e|s)$", "", word) if len(word) >= 4 and word.isascii() else word
 
 
