@@ -52,6 +52,19 @@ async def test_a_sign_in_refused_by_the_full_queue_is_not_counted(service: Servi
     assert (await sign_in(service.as_nobody, "192.0.2.1", "admin@example.com", PASSWORD)).status_code == 200
 
 
+async def test_a_try_over_the_limit_is_refused_before_its_password_is_hashed(service: Service) -> None:
+    """Both hashers are taken, so a try that waits for one is refused with the reason of the queue."""
+    tries = service.context.sign_in_limit
+    for _ in range(FOR_ONE_EMAIL.amount):
+        await tries.count("192.0.2.1", "admin@example.com")
+
+    async with tries.line.hasher("192.0.2.2"), tries.line.hasher("192.0.2.3"):
+        refused = await sign_in(service.as_nobody, "192.0.2.1", "admin@example.com", PASSWORD)
+
+    assert refused.status_code == 429
+    assert refused.json()["detail"].startswith("Too many tries to sign in. ")
+
+
 def test_the_queue_is_short_and_one_address_gets_only_a_part() -> None:
     line = SignInLine()
     with contextlib.ExitStack() as places:
