@@ -40,12 +40,15 @@ PayloadOrAnswer = Callable[[], Awaitable[Payload | Response]]
 async def enqueue_for(call: Call[Any, Any], job_type: str, payload: Payload | PayloadOrAnswer) -> Response:
     """Queues a job of the caller and answers 202 `{jobId, status}`.
 
-    The job is the one of an earlier request with the same key, or else the active one where the type allows one active
-    job, or else a new one. A callable `payload` is called only if no earlier request had the key, so that it may refuse or
-    answer without a job. It must refuse a `job_type` that is not registered.
+    The response is held as long as `Prefer: wait` says. The job is the first of these that exists: the job of an earlier
+    request with the same key, the active job of a type that allows one, a new job.
+
+    A callable `payload` is called only if no earlier request had the key. So it may refuse the request, or answer without a
+    job. It must refuse a `job_type` that is not registered.
 
     Raises:
-        Problem: 403 if the caller may not queue this type, 400 for a bad key, 422 for a key of another request.
+        Problem: 403 if the caller may not queue this type, 400 for a bad key.
+        KeyTaken: the key belongs to another request, which is a 422.
     """
     if job_type in JOB_TYPES:
         must_be_allowed(call.user, job_type)
@@ -65,8 +68,9 @@ async def retry_for(call: Call[Any, Any], job: Job) -> tuple[Job, dict[str, str]
     """The job with its next attempt queued, and the headers of the response.
 
     Raises:
-        Problem: 403 if the caller may not queue this type, 400 for a bad key, 422 for a key of another request, 409 if
-            another job of a type that allows one active job is active.
+        Problem: 403 if the caller may not queue this type, 400 for a bad key, 409 if another job of a type that allows one
+            active job is active.
+        KeyTaken: the key belongs to another request, which is a 422.
         NotAllowed: the job is not failed or canceled.
     """
     must_be_allowed(call.user, job.type)

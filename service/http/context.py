@@ -21,7 +21,7 @@ class ApiContext:
     """The services that an endpoint reaches as `call.context`.
 
     A process that ends must call `job_watches.close()` before it stops the server: that ends the open streams and the held
-    answers, which the server would wait for otherwise.
+    responses, which the server would wait for otherwise.
     """
 
     settings: Settings
