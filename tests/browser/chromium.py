@@ -1,4 +1,4 @@
-"""Where the tests get their browser from: `CHROMIUM`, this machine, Debian's package, Playwright's own download, in this order."""
+"""Finds a Chromium: `CHROMIUM`, this machine, Debian's package, or Playwright's download, in this order."""
 
 import fcntl
 import os
@@ -27,7 +27,7 @@ TO_INSTALL = 600  # seconds for a package with all that it needs
 
 
 class NoBrowser(Exception):
-    """No Chromium runs here, and none could be had. The message says in one line what was tried."""
+    """No Chromium runs here, and none could be installed. The message names what was tried."""
 
 
 def find_chromium() -> Path:
@@ -79,7 +79,7 @@ _WAYS: dict[str, Callable[[], Path | None]] = {
 
 
 def _starts(path: Path) -> bool:
-    # What is called chromium may be a script that only says where to get one.
+    # A file called chromium may be a script that only tells how to install it.
     return _succeeds([str(path), "--version"], within=60)
 
 

@@ -36,7 +36,7 @@ def rireki() -> None:
 
 
 class Command:
-    """`rireki …`, running. What it prints is in files beside its `RIREKI_HOME`'s."""
+    """A running `rireki` command. Its output goes to files beside its `RIREKI_HOME`."""
 
     def __init__(self, home: Path, arguments: list[str], variables: dict[str, str], main: Main = rireki) -> None:
         self._out = home / f"{arguments[0]}.out"
@@ -48,7 +48,7 @@ class Command:
         await asyncio.to_thread(self._process.start)
 
     async def address(self) -> str:
-        """Where the API is, once it answers."""
+        """The address of the API, once it answers."""
         async with asyncio.timeout(TO_START):
             while not (line := self._out.read_bytes().decode()).endswith("\n"):
                 assert self._process.is_alive(), f"it has ended; see {self._out.with_suffix('.log')}"
@@ -56,7 +56,7 @@ class Command:
         return line.splitlines()[0].split()[-1]
 
     async def kill(self) -> None:
-        """As `kill -9`."""
+        """Kill the process, as `kill -9` does."""
         self._process.kill()
         await asyncio.to_thread(self._process.join)
 

@@ -1,4 +1,4 @@
-"""One browser for the whole run; for each test a service of its own to visit, and pages that may not misbehave."""
+"""One browser for the whole run. Each test visits a service; a fault in any page fails the test."""
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Generator
@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    # Not in a fixture: a test has two minutes, and to install a browser may take longer.
+    # Not in a fixture, because installing a browser may take longer than the two minutes of a test.
     if session.config.option.collectonly or not any(item.path.is_relative_to(HERE) for item in session.items):
         return
     try:
@@ -42,7 +42,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Skips of one reason at one place are told in one line: where there is no browser, that is what all of them have."""
+    """Give all these skips one place, so that pytest reports them in one line."""
     report = yield
     if report.skipped and item.path.is_relative_to(HERE) and isinstance(report.longrepr, tuple):
         report.longrepr = (str(HERE), 0, report.longrepr[2])
@@ -79,7 +79,7 @@ async def site(browser: Browser, postgres_url: str, template: str, tmp_path: Pat
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def idle_site(browser: Browser, postgres_url: str, template: str, tmp_path: Path) -> AsyncIterator[Site]:
-    """Nobody works there: jobs stay as a test has made them."""
+    """Without a worker: jobs stay as a test made them."""
     async with open_site(postgres_url, template, tmp_path, works=False) as site:
         yield site
 
@@ -88,7 +88,7 @@ async def idle_site(browser: Browser, postgres_url: str, template: str, tmp_path
 async def large_site(
     browser: Browser, postgres_url: str, template: str, empty_redis: str, tmp_path: Path
 ) -> AsyncIterator[Site]:
-    """As in production: the worker is a process of its own, which hears of jobs over Redis."""
+    """As in production: the worker is a process of its own that gets its jobs over Redis."""
     async with open_site(postgres_url, template, tmp_path, redis_url=empty_redis) as site:
         yield site
 
@@ -114,7 +114,7 @@ def watch() -> Watch:
 
 
 class Visit(Protocol):
-    """Opens an address of a site in a browser of its own; signed in as this user, or as nobody."""
+    """Opens an address of a site in a new browser context, signed in as `user`, or signed out."""
 
     def __call__(
         self,
@@ -145,7 +145,7 @@ async def visit(browser: Browser, watch: Watch) -> AsyncIterator[Visit]:
             origin: str | None = None,
             fails: str | None = None,
         ) -> Page:
-            """`origin` is the address that the browser uses, where it isn't the site's; `fails` is what never gets through."""
+            """`origin` is the browser's address for the site, if it differs. Requests that match `fails` are aborted."""
             origin = origin or site.address
             context = await browser.new_context(
                 base_url=origin,

@@ -1,4 +1,4 @@
-"""Jobs whose history a test writes itself, as API and workers would: for sites where nobody works."""
+"""Writes histories of jobs as the API and workers would, for sites without a worker."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager

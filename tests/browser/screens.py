@@ -1,4 +1,4 @@
-"""What stands on the screens, found as people find it: by roles and names. The names are promised in service/web/README.md."""
+"""Finds parts of the screens by role and name, as people do. service/web/README.md promises the names."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def region(place: Page | Locator, name: str) -> Locator:
 
 
 def card(page: Page, sync: str) -> Locator:
-    """How the last sync of this name goes."""
+    """The progress card of the last sync of this name."""
     return region(page, f"{sync}: 進捗")
 
 
@@ -38,7 +38,7 @@ async def expect_status(place: Locator, status: str) -> None:
 
 
 def toasts(page: Page) -> Locator:
-    """The button that puts it away stands for each of them."""
+    """The toasts, each found by its button that closes it."""
     return region(page, "通知").get_by_role("button", name="通知を閉じる")
 
 
@@ -54,8 +54,8 @@ def rows(page: Page, table: str) -> Locator:
 
 
 def job_row(page: Page, job: dict[str, Any] | str) -> Locator:
-    id = job if isinstance(job, str) else job["id"]
-    return rows(page, "ジョブ").filter(has_text=id[-8:])
+    job_id = job if isinstance(job, str) else job["id"]
+    return rows(page, "ジョブ").filter(has_text=job_id[-8:])
 
 
 def field(place: Locator, name: str) -> Locator:

@@ -56,8 +56,8 @@ class Site:
         assert answer.status_code == 202, answer.text
         return str(answer.json()["jobId"])
 
-    async def job(self, id: str, **query: int) -> dict[str, Any]:
-        answer = await self.as_admin.get(f"/api/jobs/{id}", params=query)
+    async def job(self, job_id: str, **query: int) -> dict[str, Any]:
+        answer = await self.as_admin.get(f"/api/jobs/{job_id}", params=query)
         assert answer.status_code == 200, answer.text
         job: dict[str, Any] = answer.json()["job"]
         return job
@@ -67,12 +67,12 @@ class Site:
         jobs: list[dict[str, Any]] = (await self.as_admin.get("/api/jobs", params={"limit": 100})).json()["jobs"]
         return jobs
 
-    async def becomes(self, id: str, status: str) -> dict[str, Any]:
+    async def becomes(self, job_id: str, status: str) -> dict[str, Any]:
         async def so() -> bool:
-            return bool((await self.job(id))["status"] == status)
+            return bool((await self.job(job_id))["status"] == status)
 
         await until(so, seconds=LONG)
-        return await self.job(id)
+        return await self.job(job_id)
 
     async def restart(self) -> None:
         """At the same address, after a `kill`."""
@@ -93,8 +93,7 @@ async def open_site(
     works: bool = True,
     main: Main = rireki,
 ) -> AsyncIterator[Site]:
-    """With `redis_url` the worker is a process apart; unless it `works`, there is none. `main` is
-    what runs in place of `rireki`."""
+    """With `redis_url` the worker is a process of its own; without `works` there is none. `main` runs in place of `rireki`."""
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(_database(postgres_url, template))
         database = Database(url)

@@ -1,4 +1,4 @@
-"""Swagger UI, as the page's build brings it: it draws the document and tries it, under the strict policy, with its licences."""
+"""Swagger UI from the page's build: it shows and calls the API under the strict policy, with its licences."""
 
 import re
 

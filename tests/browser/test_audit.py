@@ -1,4 +1,4 @@
-"""The log as it grows, what finds its way in it, and the badge that says whether log and view agree."""
+"""The audit screen: the live log, its filters, and the result of the last verification."""
 
 import re
 

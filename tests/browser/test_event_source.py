@@ -69,6 +69,6 @@ async def test_an_event_source_skips_positions_and_goes_on_from_the_last_one(sit
     told = await heard(page)
     assert {name for name, _, _ in told} == {"change", "position"}
     assert all(data == {} for name, data, _ in told if name == "position")
-    # Nothing of the first job comes again after its position was told.
+    # After a position, no earlier change of the first job is repeated.
     of_first = [data["seq"] for name, data, _ in told if name == "change" and data["jobId"] == first["id"]]
     assert len(of_first) == len(set(of_first))

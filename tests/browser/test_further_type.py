@@ -1,4 +1,4 @@
-"""A type that the page has no words for: its jobs are filtered, shown and told of by the title that the service gives."""
+"""A job type that the page has no word for is shown everywhere by its title from the service."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

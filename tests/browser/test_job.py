@@ -1,4 +1,4 @@
-"""One job: as it is, as it was after each of its events, and what may be done with it."""
+"""One job: its present state, its state after each event, and its actions."""
 
 import json
 import re
@@ -22,7 +22,7 @@ def state(page: Page) -> Locator:
 
 
 async def copied(page: Page, name: str) -> Any:
-    """A value of the job as the page gives it away; None where it says that there is none."""
+    """A value of the job, read through its copy button; None if the page says that there is none."""
     place = state(page).get_by_role("region", name=name)
     copy = button(place, f"{name}をコピー")
     if not await copy.count():
@@ -161,7 +161,7 @@ async def test_the_history_is_downloaded_as_lines_of_json(idle_site: Site, visit
     download = await started_download.value
     lines = (await download.path()).read_text("utf-8").splitlines()
     events = (await idle_site.as_admin.get(f"/api/jobs/{job.id}/events")).json()["events"]
-    # The position is given shortly after the append: it may have come between the two.
+    # An event gets its position shortly after the append, perhaps between these two reads.
     assert [_without_position(json.loads(line)) for line in lines] == [_without_position(event) for event in events]
 
 

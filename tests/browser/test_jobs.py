@@ -1,4 +1,4 @@
-"""The list of jobs: filtered in the address, live, still under the hand, and many at once."""
+"""The list of jobs: filters in the address, live changes, rows that stay in place, bulk actions."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What the page shows stays true: through broken streams, a dead API, and where no stream can be had at all."""
+"""The page stays up to date with broken streams, a dead API, and no stream at all."""
 
 from playwright.async_api import Page, expect
 

@@ -1,4 +1,4 @@
-"""Ten thousand rows, a hundred events a second: the page goes on answering whoever uses it."""
+"""The page stays responsive with ten thousand rows and a hundred events a second."""
 
 import asyncio
 
@@ -67,7 +67,7 @@ async def test_a_hundred_events_a_second_freeze_neither_the_list_nor_a_job(idle_
 
 
 async def a_flood(store: Store, job: Job, *, seconds: int) -> Job:
-    """A hundred events a second; as many in all where the machine is slower."""
+    """Writes a hundred events a second. A slower machine writes as many in a longer time."""
     for second in range(seconds):
         until_the_next = asyncio.create_task(asyncio.sleep(1))
         for n in range(100):

@@ -1,4 +1,4 @@
-"""Who gets in, who sees what, and how one leaves."""
+"""Signing in, signing out, and the screens that each role may see."""
 
 from playwright.async_api import expect
 

@@ -1,4 +1,4 @@
-"""The two syncs of the Chatwork settings, to each of their ends, and the rooms that they bring."""
+"""The two Chatwork syncs, with each outcome, and the rooms that they bring."""
 
 import re
 

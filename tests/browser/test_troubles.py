@@ -1,4 +1,4 @@
-"""States that nobody hopes to see: each is said in words, with a way on."""
+"""Errors and empty states: each has a message and a way to go on."""
 
 import re
 

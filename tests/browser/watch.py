@@ -1,11 +1,11 @@
-"""What no page may do in any test: complain in the console, break, offend its content security policy, ask another host."""
+"""Faults that no page may have in any test: errors in the console, offences against its policy, requests to other hosts."""
 
 import re
 from urllib.parse import urlsplit
 
 from playwright.async_api import BrowserContext, ConsoleMessage, Request, WebError
 
-# Who asks who they are before they have signed in is told that nobody is, and Chromium says so in the console.
+# Before the sign-in the page asks who is signed in. The answer is 401, and Chromium logs it.
 NOBODY_IS_SIGNED_IN = r"status of 401 .*/api/auth/me\b"
 
 TELLS_OF_OFFENCES = """
@@ -15,14 +15,14 @@ document.addEventListener('securitypolicyviolation', (offence) =>
 
 
 class Watch:
-    """Over everything that the pages of some contexts do. `mishaps` is what should not have been."""
+    """Watches all pages of some contexts. `mishaps` lists the faults."""
 
     def __init__(self) -> None:
         self.mishaps: list[str] = []
         self._expected = [re.compile(NOBODY_IS_SIGNED_IN)]
 
     def expect(self, pattern: str) -> None:
-        """From now on what this matches is no mishap: the test itself has brought it about."""
+        """From now on, ignore faults that match: the test itself causes them."""
         self._expected.append(re.compile(pattern))
 
     async def over(self, context: BrowserContext, origin: str) -> None:
