@@ -270,8 +270,8 @@ def rebuild(
 ) -> None:
     """Rebuild the jobs view from the log, then swap it in. The service may keep running.
 
-    If any job has a broken history, the rebuild changes nothing. With --skip-broken
-    it keeps the rows of such jobs and rebuilds the others.
+    If any job has a broken history, the rebuild changes nothing.
+    With --skip-broken it keeps the rows of such jobs and rebuilds the others.
     If several active jobs claim the same unique key, the oldest one gets it.
     """
     from service.commands.audit import rebuild_jobs

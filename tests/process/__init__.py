@@ -5,7 +5,7 @@ test_embedded.py       the embedded PostgreSQL, used and killed by real processe
 test_migrations.py     `rireki migrate`: concurrent, repeated, and the rights of a role
 test_pgbouncer.py      a pooler in front of the database
 test_plain.py          control characters in data do not reach a terminal
-test_processes.py      `rireki serve` and `rireki worker`: signals, grace period, restarts
+test_processes.py      `rireki serve` and `rireki worker`: signals, grace period, ends
 test_redis_address.py  REDIS_URL, and Redis servers that are not usable
 test_secrets.py        secrets are removed from all output
 test_start_faults.py   databases that are not usable: the message of each command

@@ -1,4 +1,4 @@
-"""Companies and their summary drafts, written by a language model or extracted without one.
+"""Companies and their summary drafts, by a language model or by extraction.
 
 answer.py         reads the response to a chat completion: its text, or the error in it
 citations.py      finds the message numbers that a model cites, and removes the markers

@@ -1,4 +1,4 @@
-"""The extractive summariser, which makes a draft of quoted sentences without a language model.
+"""The extractive summariser, which quotes sentences and needs no language model.
 
 actions.py       next actions: open requests and promises, their owner and due date
 conversation.py  messages split into turns and lines, room by room
