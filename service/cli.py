@@ -320,7 +320,7 @@ async def _all_others_end() -> bool:
 
 @contextlib.contextmanager
 def _errors_in_one_line() -> Iterator[None]:
-    """Print an error that a person can correct as one line without a traceback, and exit with its status."""
+    """Print an error that a person can correct as one line, and exit with its status."""
     from events.database_faults import UnsuitableDatabase
     from migrations.connection import UnsuitableDatabase as CannotMigrate
 
@@ -346,7 +346,7 @@ def _errors_in_one_line() -> Iterator[None]:
 
 
 def _explained(error: Exception) -> tuple[int, str] | None:
-    """The exit status and a line that tells a person the remedy; None if the error is a fault of this program."""
+    """The exit status and a line with the remedy; None for a fault of this program."""
     from events.database import is_away
     from events.database_check import causes, first_line
     from events.database_faults import fault
@@ -365,7 +365,7 @@ def _explained(error: Exception) -> tuple[int, str] | None:
 
 @contextlib.contextmanager
 def _failure_is_status_2() -> Iterator[None]:
-    """Exit with status 2 if a verification cannot finish, because status 1 means that it found something."""
+    """Exit with status 2 if a verification cannot finish. Status 1 means findings."""
     try:
         yield
     except (typer.Exit, ConfigError, asyncio.CancelledError):

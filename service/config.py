@@ -164,7 +164,7 @@ class Settings(BaseSettings):
 
     @property
     def outgoing(self) -> Outgoing:
-        """How to connect to Chatwork and the language model: the proxy and the trusted certificates."""
+        """The proxy and certificates for connections to Chatwork and the language model."""
         return Outgoing(self.https_proxy, self.no_proxy, self.ssl_cert_file)
 
     @property
@@ -173,7 +173,7 @@ class Settings(BaseSettings):
 
     @property
     def chatwork_sandbox(self) -> bool:
-        """Whether the built-in sandbox replaces Chatwork: in development, if no variable names the real one."""
+        """Whether the sandbox replaces Chatwork: in development, if no variable names the real."""
         chosen = self.chatwork_api_token is not None or "chatwork_api_base_url" in self.model_fields_set
         return self.app_env == "development" and not chosen
 

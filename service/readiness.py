@@ -1,4 +1,4 @@
-"""Check that the database fits this version: its schema, the role's rights, and its durability settings."""
+"""Check that the database fits this version: schema, rights, durability settings."""
 
 from dataclasses import dataclass
 

@@ -28,7 +28,7 @@ class TrustedProxies:
         return any(address in network for network in self.networks)
 
     def apply(self, scope: Scope) -> None:
-        """Set `client` and `scheme` in the scope of a request to those that a trusted proxy reports."""
+        """Set a request's `client` and `scheme` to those that a trusted proxy reports."""
         peer = read_address(scope["client"][0]) if scope["client"] else None
         if peer is None:
             return
@@ -81,7 +81,7 @@ def read_address(text: str) -> Address | None:
 
 
 def counted_as(address: str) -> str:
-    """The key by which a limit counts an address: for IPv6 its /64, because a customer has a whole /64."""
+    """The key by which a limit counts an address. For IPv6 it is the customer's /64."""
     read = read_address(address)
     return str(ip_network((read, 64), strict=False)) if isinstance(read, IPv6Address) else str(read or address)
 

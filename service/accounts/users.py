@@ -94,12 +94,12 @@ class User:
 
 
 def normal_email(email: str) -> str:
-    """The form in which an email is stored, compared and counted: NFKC, trimmed, in lower case."""
+    """The form in which an email is stored and compared: NFKC, trimmed, in lower case."""
     return unicodedata.normalize("NFKC", email).strip().lower()
 
 
 def normal_password(password: str) -> str:
-    """The form in which a password is hashed: NFKC, so that it is the same from every keyboard (RFC 8265)."""
+    """The form in which a password is hashed: NFKC (RFC 8265), equal from every keyboard."""
     return unicodedata.normalize("NFKC", password)
 
 
@@ -172,7 +172,10 @@ class Users:
         return jwt.encode(claims, self._secret, algorithm="HS256")
 
     async def of_token(self, token: str) -> User | None:
-        """The user of a token; None if the token is forged, expired or ended, or its user no longer exists."""
+        """The user of a token, or None.
+
+        It is None if the token is forged, expired or ended, or its user no longer exists.
+        """
         now = time.monotonic()
         known = self._known.get(token)
         if known is not None and now < known[1]:

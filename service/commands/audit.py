@@ -216,7 +216,7 @@ def _up_to(history: Iterable[Recorded], until: int | datetime | None) -> Iterato
 
 
 def _states(history: Iterable[Recorded]) -> tuple[list[tuple[Recorded, Job]], Finding | None]:
-    """Each event with the job after it, up to the first event that breaks the history; and that fault, if any."""
+    """Each event with the job after it, until an event breaks the history; and that fault."""
     steps: list[tuple[Recorded, Job]] = []
     job: Job | None = None
     for recorded in history:

@@ -40,7 +40,7 @@ class Programs:
     def start(
         self, program: str, *arguments: str, cwd: Path, output: int = subprocess.DEVNULL, pass_fds: Sequence[int] = ()
     ) -> "subprocess.Popen[bytes]":
-        """Start a program as the account, in its own session, so that a terminal's Ctrl-C does not reach it."""
+        """Start a program as the account, in a session that a terminal's Ctrl-C does not reach."""
         change = self.uid != os.geteuid() and not self.drop
         return subprocess.Popen(
             [*self.drop, str(self.bin / program), *arguments],
@@ -106,7 +106,7 @@ def _installed(version: int) -> Path:
 
 
 def _copied(installation: Path, folder: Path) -> Path:
-    """A copy of the programs that all users may read, with the libraries at the same relative path.
+    """A copy of the programs that all users may read; libraries keep their relative path.
 
     The copy is named by the wheel's version, so another wheel gets another copy.
     """
@@ -138,7 +138,7 @@ def _copy_readable(installation: Path, destination: Path) -> None:
 
 
 def _as_nobody(programs: Path) -> Iterator[Programs]:
-    """Ways to run as nobody: without any privilege, or with one that lets it pass through closed folders.
+    """Ways to run as nobody: without a privilege, or with one to pass closed folders.
 
     PostgreSQL checks its programs with access(2), which respects such a privilege only with
     `no_setuid_fixup`. There are two privileges to try, because a container's root often lacks
@@ -165,6 +165,6 @@ def _runs(programs: Programs, folder: Path) -> bool:
 
 
 def _environment() -> dict[str, str]:
-    """Our environment without PG* variables and locales, because those change PostgreSQL's behaviour."""
+    """Our environment without PG* variables and locales, which change PostgreSQL."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
     return {**kept, "LC_ALL": "C", "PGCONNECT_TIMEOUT": "10"}

@@ -182,7 +182,10 @@ class Server:
             time.sleep(0.01)
 
     def _pid_file(self) -> tuple[int | None, str]:
-        """The pid and the state ("starting", "ready", "stopping") in the server's pid file; (None, "") without one."""
+        """The pid and the state in the server's pid file; (None, "") without one.
+
+        The state is "starting", "ready" or "stopping".
+        """
         try:
             lines = (self._data / "postmaster.pid").read_text(errors="replace").splitlines()
         except FileNotFoundError:

@@ -62,7 +62,7 @@ class Watcher:
         self._ready.set()
 
     async def take(self, timeout: float) -> bytes:
-        """Wait for bytes and return all of them; empty after `timeout` seconds, or if the stream has ended."""
+        """Wait for bytes and return them; empty after `timeout` seconds, or at the stream's end."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._ready.wait(), timeout)
         taken = b"".join(self._pieces)

@@ -1,4 +1,4 @@
-"""Wake the requests that watch one job: its stream of events, and responses that wait for its end.
+"""Wake the requests that watch one job: event streams, and waits for its end.
 
 The bus only wakes a watcher, which then reads the log by seq, so no event is missed or repeated.
 Every `LOOK_EVERY` seconds one query compares all watched jobs with the messages of the bus, so a

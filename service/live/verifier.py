@@ -67,7 +67,7 @@ class Verifier:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def start(self, actor: str) -> Row:
-        """Start a verification and return its row; or return the row of one that runs already, in any process."""
+        """Start a verification, unless one runs in any process. Returns the row of the latest."""
         await self._database.execute(END_LOST, {"lost_after": LOST_AFTER, "error": INTERRUPTED})
         verification_id = await self._database.fetch_val(BEGIN, {"actor": actor})
         if verification_id is not None:

@@ -1,4 +1,4 @@
-"""Assemble a process from its settings: open what it needs in order, and close it in reverse order."""
+"""Assemble a process from its settings: open its parts, and close them in reverse order."""
 
 import asyncio
 import contextlib
@@ -72,7 +72,10 @@ def database_url(settings: Settings) -> Iterator[str]:
 
 @contextlib.contextmanager
 def migrate_database_url(settings: Settings) -> Iterator[str]:
-    """The URL of the same database for migrations: MIGRATE_DATABASE_URL, which bypasses a pooler, or `database_url`."""
+    """The URL of the same database for migrations.
+
+    It is MIGRATE_DATABASE_URL, which bypasses a pooler, or that of `database_url`.
+    """
     if settings.migrate_database_url is None:
         with database_url(settings) as url:
             yield url
@@ -183,7 +186,7 @@ async def _resources(settings: Settings, database: Database) -> AsyncIterator[Re
 
 
 def _pausing(database: Database, service: str) -> Callable[[float], Awaitable[None]]:
-    """A function that pauses the job types that call `service`, for when it asks for a long wait."""
+    """A function that pauses the job types that call `service`, if it asks for a long wait."""
     from workers.pauses import Pauses
     from workers.registry import types_that_call
 
@@ -232,7 +235,9 @@ def worker_of(core: Core) -> "Worker":
 
 
 async def first_sign_in(settings: Settings, database: Database) -> tuple[str, str] | None:
-    """The email and password of the generated admin, in development; None elsewhere, and if people were added otherwise.
+    """The email and password of the generated admin; None outside development.
+
+    It is also None if people were added otherwise.
 
     The first call adds the admin, with a random password that is kept in RIREKI_HOME/sign-in (mode
     0600).

@@ -1,4 +1,4 @@
-"""Run the API (with or without a worker inside) or a worker alone, from start to a clean end.
+"""Run the API, with or without a worker inside, or a worker alone, to a clean end.
 
 SIGTERM gives running jobs a grace period; Ctrl-C returns them to the queue at once; after a second
 signal the process waits for nothing. It ends even if something hangs: the watchdog kills it if its
@@ -62,7 +62,7 @@ def listen(settings: Settings) -> socket.socket:
 
 
 async def serve(settings: Settings, url: str, listening: socket.socket) -> None:
-    """Run the API on this socket until a signal, and a worker in the same process if the settings say so."""
+    """Run the API on this socket until a signal, with a worker if the settings say so."""
     warn_of_variables_without_effect(settings)
     stop = Stop(settings.worker_shutdown_grace_seconds)
     with stop.listening():

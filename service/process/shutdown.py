@@ -1,4 +1,4 @@
-"""End a process in time: hear its signals, give running jobs their grace period, and exit when the time is up."""
+"""End a process in time: hear signals, give jobs their grace period, exit at the limit."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ HEAD_START = 0.5  # seconds by which the process ends itself before the watchdog
 
 
 class Stop:
-    """The request to end, made by a signal, or by a part of the process that has ended by an error.
+    """The request to end, made by a signal or by the error of a part of the process.
 
     If the process does not end in time, a thread exits it, whatever the event loop waits for. If no
     thread can run, the watchdog kills it.

@@ -1,4 +1,6 @@
-"""A second process that kills this one if it does not end in time, even with a blocked event loop or a held GIL.
+"""A second process that kills this one if it does not end in time.
+
+It works even with a blocked event loop or a held GIL.
 
 Python's signal handler in C writes each signal to a socket (`signal.set_wakeup_fd`), whatever the
 interpreter is doing. The event loop reads it there. The watchdog peeks at the same socket: a signal
@@ -98,7 +100,7 @@ def _hear(number: int, frame: object) -> None:
 
 
 def _end_on(number: signal.Signals) -> None:
-    """Let a signal end this process without the interpreter: its handler is the C library's `_exit`."""
+    """Let a signal end this process without the interpreter, by the C library's `_exit`."""
     libc = ctypes.CDLL(None)
     libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
     libc.signal.restype = ctypes.c_void_p

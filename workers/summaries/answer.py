@@ -78,7 +78,7 @@ class Answer:
 
 
 def read_answer(body: bytes, *, model: str) -> Answer:
-    """The answer in the body of a response with status 200: text without the model's reasoning, never empty.
+    """The answer in the body of a response with status 200: not empty, without reasoning.
 
     Raises: `ModelRefused`, `ModelFailed`.
     """
@@ -131,7 +131,7 @@ def failure(status: int, error: object, *, model: str) -> ModelRefused | ModelFa
 
 
 def error_in(body: bytes) -> object:
-    """The error in a response's body: under `error`, under `error` inside a list (Google), or the whole body."""
+    """The error in a body: under `error`, the same in a list (Google), or the whole body."""
     read = _json(body)
     if isinstance(read, list) and read:
         read = read[0]
@@ -177,7 +177,7 @@ def _must_not_be_refused(message: Mapping[str, Any]) -> None:
 
 
 def _scrubbed(text: str) -> str:
-    """One line of printable characters, bounded in length, with anything that looks like a key replaced."""
+    """One line of printable characters, bounded, with anything like a key replaced."""
     printable = "".join(character if character.isprintable() else " " for character in _storable(text[: 4 * LONGEST_REFUSAL]))
     line = _SECRET.sub("…", " ".join(printable.split()))
     return line if len(line) <= LONGEST_REFUSAL else line[: LONGEST_REFUSAL - 1] + "…"
@@ -220,6 +220,6 @@ def _codes(error: object) -> list[str]:
 
 
 def _status_in(error: object) -> int:
-    """The status of an error that came inside a response with status 200, as proxies of several vendors send it."""
+    """The status of an error inside a response with status 200, as some proxies send it."""
     code = error.get("code") if isinstance(error, Mapping) else None
     return code if type(code) is int and 400 <= code <= 599 else 200

@@ -1,4 +1,4 @@
-"""Find the citations in a model's answer, such as `[#3, #17]`, in the variants that models write.
+"""Find the citations in a model's answer, such as `[#3, #17]` and its variants.
 
 Everything here takes time linear in the answer's length: the patterns are possessive, so they never
 backtrack.
@@ -28,7 +28,7 @@ _HASHED = re.compile(r"[#＃][ \t　]?\d++")
 
 @dataclass(frozen=True, slots=True)
 class _Marker:
-    """One citation: its place in the answer, the numbers in it, and the words in it that are to be kept."""
+    """One citation: its place in the answer, its numbers, and its words that are kept."""
 
     start: int
     end: int
@@ -71,7 +71,7 @@ def _markers(answer: str) -> Iterator[_Marker]:
 
 
 def _numbers_in(text: str) -> tuple[int, ...]:
-    """The numbers in a citation. "#3-#5" means three of them; more than six digits are no message number."""
+    """The numbers in a citation. "#3-#5" means three; over six digits are no message number."""
     return tuple(int(digits) for digits in _NUMBER.findall(_RANGE.sub(_written_out, text)) if len(digits) <= 6)
 
 

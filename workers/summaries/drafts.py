@@ -120,7 +120,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """The messages chosen for a draft, oldest first; `total` counts all messages of the period."""
+    """The messages chosen for a draft, oldest first, and the `total` in the period."""
 
     messages: list[Message]
     total: int
@@ -164,7 +164,7 @@ async def list_drafts(database: Database, company_id: str) -> list[Draft]:
 
 
 async def messages_of(database: Database, company_id: str, period: Period) -> Material:
-    """The messages for a draft: all of the company's messages of the period, if there are at most 300.
+    """The messages for a draft: all of the company's in the period, if at most 300.
 
     Of more than 300 it takes the newest 180, and 15 from each of 8 equal slices of the older ones.
     """

@@ -130,7 +130,7 @@ def _heading_in(line: str, marked_line: re.Pattern[str]) -> str | None:
 
 
 def _trimmed(lines: list[str]) -> list[str]:
-    """The lines without empty ones at both ends, without two empty ones in a row, and without a last unpaired fence."""
+    """The lines without needless empty ones, and without a last unpaired fence."""
     text = "\n".join(lines).strip("\n")
     if text.count("```") % 2 and text.endswith("\n```"):
         text = text.removesuffix("\n```").rstrip("\n")

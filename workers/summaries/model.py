@@ -94,7 +94,7 @@ class ModelClient:
             await asyncio.sleep(FIRST_PAUSE * 2 ** (failures - 1) if pause is None else pause)
 
     async def card(self) -> Mapping[str, Any] | None:
-        """The server's description of the model (`GET /models/{id}`), or None if it gives none that is readable.
+        """The server's description of the model (`GET /models/{id}`), or None if unreadable.
 
         Raises: `ModelRefused` if the server does not know the model.
         """
@@ -176,7 +176,7 @@ def _names_a_code(error: object) -> bool:
 
 
 def _pause(headers: httpx.Headers) -> float | None:
-    """Seconds to wait by `retry-after-ms` or `Retry-After` (a number or a date); None if neither is readable."""
+    """Seconds to wait by `retry-after-ms` or `Retry-After`, or None if both are unreadable."""
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         try:
             seconds = float(headers[name]) * unit

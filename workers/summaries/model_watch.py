@@ -38,7 +38,7 @@ class Shutdown:
 
 
 class ModelWatch:
-    """Keeps `shutdown`: the model's announced end if it is at most 60 days away or past, else None."""
+    """Keeps `shutdown`: the model's announced end, if it is within 60 days or past."""
 
     def __init__(self, client: ModelClient | None, *, today: Callable[[], date] = _today) -> None:
         self.shutdown: Shutdown | None = None
@@ -68,7 +68,7 @@ class ModelWatch:
 
 
 def last_day_in(card: Mapping[str, Any]) -> date | None:
-    """The day in `shutdown_date`, which is a date, a date-time or Unix seconds; None if there is none."""
+    """The day in `shutdown_date` (a date, a date-time or Unix seconds), or None."""
     value = card.get("shutdown_date")
     try:
         if isinstance(value, int | float) and not isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""Turn messages into a draft, with a language model if there is a key for one, else by extraction.
+"""Turn messages into a draft: by a language model if there is a key, else by extraction.
 
 Up to 40 messages go to the model in one request. More are summarised 40 at a time, and the partial
 summaries are merged.
@@ -167,6 +167,6 @@ def _chunks(numbered: Mapping[int, Message]) -> list[dict[int, Message]]:
 
 
 def _links(cited: Sequence[int], numbered: Mapping[int, Message]) -> tuple[str, ...]:
-    """The ids of the messages that the answer cites; without citations, an even sample of the messages it was given."""
+    """The ids of the messages that the answer cites; without any, an even sample."""
     known = [number for number in cited if number in numbered] or list(numbered)[:: -(-len(numbered) // MAX_SOURCE_LINKS)]
     return tuple(dict.fromkeys(numbered[number].message_id for number in known))[:MAX_SOURCE_LINKS]

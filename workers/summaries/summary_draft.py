@@ -62,7 +62,7 @@ Instant = Annotated[
 
 
 class DraftPeriod(Payload):
-    """The period of a draft in a request to the API: includes `periodStart`, excludes `periodEnd`."""
+    """The period of a draft in a request: includes `periodStart`, excludes `periodEnd`."""
 
     period_start: Instant
     period_end: Instant

@@ -96,7 +96,7 @@ def _named_in(text: str, room: Room) -> str:
 
 
 def _who_accepted(room: Room, at: int) -> str | None:
-    """The owner if the request names nobody: the sender who accepts it in the next three messages."""
+    """The owner if none is named: the sender who accepts it in the next three messages."""
     asked = room[at]
     for turn in room[at + 1 : at + 4]:
         about_it = not turn.plain.replies_to or asked.message.message_id in turn.plain.replies_to
@@ -110,7 +110,7 @@ def _begins_with_yes(turn: Turn) -> bool:
 
 
 def _is_done(room: Room, done: list[list[Line]], at: int, action: Action) -> bool:
-    """Whether a later message reports it done: as a reply to that message, or with most of the task's words.
+    """Whether a later message reports it done: a reply to it, or one with most of its words.
 
     `done` holds the lines of each turn that report something as done.
     """

@@ -47,7 +47,7 @@ _NAME = re.compile(r"\d|[ァ-ヶ]|[a-z][一-龥]|(?<![一-龥])[一-龥]++[a-z]$
 
 
 def by_room(messages: Sequence[Message]) -> list[list[Message]]:
-    """The messages of each room in order of time; rooms come in the order of their first messages.
+    """The messages of each room in order of time; rooms in order of their first messages.
 
     Rooms are kept apart, because messages of several rooms in order of time are no conversation.
     """
@@ -65,14 +65,14 @@ def turn_of(message: Message) -> Turn:
 
 
 def alike(one: Line, other: Line) -> bool:
-    """Whether a reader sees near-duplicates: most words of the shorter line are in the other, with the same names."""
+    """Whether two lines are near-duplicates: most words are shared, with the same names."""
     shorter = min(len(one.words), len(other.words))
     overlap = len(one.words & other.words) / shorter if shorter else 0.0
     return one.key == other.key or (overlap >= 0.65 and not _things_differ(one, other))
 
 
 def says_again(one: Line, other: Line) -> bool:
-    """Whether a request or question is repeated: nearly all words are shared, with the same names and figures."""
+    """Whether a request or question is repeated: nearly all words are shared, and all names."""
     either = len(one.words | other.words)
     overlap = len(one.words & other.words) / either if either else 0.0
     return one.key == other.key or (overlap >= 0.75 and not _things_differ(one, other))
@@ -90,7 +90,7 @@ def is_same_sender(one: Message, other: Message) -> bool:
 
 
 def is_same_person(name: str, sender: str) -> bool:
-    """Whether one name contains the other, because people are addressed by a part of their name."""
+    """Whether one name contains the other: people are addressed by a part of their name."""
     name, sender = ("".join(key_of(part).split()) for part in (name, sender))
     return bool(name and sender) and (name in sender or sender in name)
 

@@ -1,4 +1,4 @@
-"""Recognise what a sentence is: a greeting, question, request, promise, report or decision.
+"""Recognise greetings, questions, requests, promises, reports and decisions.
 
 The patterns hold the words that people use at work, in Japanese and English. Functions take a
 sentence's key (`key_of`).

@@ -121,7 +121,10 @@ def _exact_day(match: re.Match[str], said_on: date) -> date | None:
 
 
 def _nearest(month: int, day: int, said_on: date) -> date:
-    """The day in the year that puts it nearest to 90 days ahead: said in December, 1/10 is next year."""
+    """The day in the year that puts it nearest to 90 days ahead.
+
+    Said in December, 1/10 is next year.
+    """
     candidates = [
         date(year, month, day) for year in (said_on.year - 1, said_on.year, said_on.year + 1) if _exists(year, month, day)
     ]

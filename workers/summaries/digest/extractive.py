@@ -1,4 +1,4 @@
-"""The extractive summariser: it quotes sentences of the messages and needs no model and no network.
+"""The extractive summariser: it quotes sentences, and needs no model and no network.
 
 It is deterministic and pure. Greetings and repetitions are dropped. The most central sentences
 become the summary, a question that nobody answered becomes an open item, and a request or promise
@@ -26,7 +26,7 @@ MAX_QUOTED = 160
 
 
 def summarise(messages: Sequence[Message]) -> tuple[str, tuple[str, ...]]:
-    """A draft in Markdown with the four headings, and the ids of at most 20 messages that it quotes."""
+    """A draft in Markdown, and the ids of at most 20 messages that it quotes."""
     if not messages:
         return draft_saying(NOTHING_SAID), ()
     rooms = [[turn_of(message) for message in room] for room in by_room(messages)]

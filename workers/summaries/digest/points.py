@@ -58,7 +58,7 @@ def _telling_lines(room: Room) -> list[Line]:
 
 
 def _joined(line: Line, short: Line) -> Line:
-    """A sentence too short to stand alone goes with the one before it: "受領しました。15万円でした。" is one."""
+    """A line joined with a short one after it: "受領しました。15万円でした。"."""
     space = "" if line.text.endswith(("。", "！", "？", "!", "?")) and not short.text.isascii() else " "
     return replace(line, text=f"{line.text}{space}{short.text}", key=f"{line.key} {short.key}", words=line.words | short.words)
 

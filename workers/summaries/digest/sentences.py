@@ -67,7 +67,7 @@ def _trimmed(piece: str) -> str:
 
 
 def _without_laughter(piece: str) -> str:
-    """The sentence without laughter and faces at its end ("(笑)", "www", "♪"); its end marks stay."""
+    """The sentence without laughter and faces at its end ("(笑)", "www"); end marks stay."""
     said = piece.rstrip(_END_MARKS)
     left = _without_last_laughs(said)
     while face := _FACE.search(left[-_LONGEST_FACE:]):

@@ -17,7 +17,7 @@ _COUNTED = re.compile(r"^\d|^[\d年月日時分秒円万千百件名個台本社
 
 
 def topics_of(texts: Sequence[str], names: Iterable[str] = (), *, named_at_least: int = 2) -> list[tuple[str, int]]:
-    """The topics of these messages, the weightiest first, each with the number of messages that name it.
+    """The topics of these messages, weightiest first, each with its number of messages.
 
     People's `names` are no topics.
     """
@@ -76,7 +76,7 @@ def _may_be_a_topic(key: str, people: set[str]) -> bool:
 
 
 def _weight(key: str, named_in: int) -> float:
-    """A phrase weighs more if it is named often and if it is long, because longer phrases are more specific."""
+    """The weight of a phrase: higher if it is frequent, or long and so more specific."""
     length = len(key) / 2.5 if key.isascii() else len(key)
     kana_or_latin = 1.15 if re.match(r"[ァ-ヶA-Za-z]", key) else 1.0
     return named_in * math.log(1 + min(length, 10)) * kana_or_latin
