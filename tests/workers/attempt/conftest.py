@@ -1,10 +1,26 @@
 """The fixtures of this folder."""
 
-import pytest
+from collections.abc import Iterator
 
+import pytest
+from structlog.testing import capture_logs
+
+from workers.attempt import attempt
+from workers.delivery import tick
 from workers.delivery.wire import LocalWire
+from workers.liveness import heartbeat
 
 
 @pytest.fixture
 def wire() -> LocalWire:
     return LocalWire()
+
+
+@pytest.fixture(autouse=True)
+def _quick_reactions(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(attempt, "PATIENCE", 0.2)
+    monkeypatch.setattr(tick, "TICK", 0.1)
+    # An attempt without a recorded end then shows soon, because it is rescued.
+    monkeypatch.setattr(heartbeat, "HEARTBEAT", 0.2)
+    with capture_logs():
+        yield

@@ -1,12 +1,10 @@
 """One attempt, from start to end, whatever its handler does: the job ends in the right state, and the worker lives on."""
 
 import asyncio
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
 from events.bus import Bus, Change
 from events.database import Database
@@ -29,23 +27,10 @@ from tests.job_types import (
     working,
 )
 from tests.workers.attempt.attempts import run_one
-from workers.attempt import attempt as run
 from workers.attempt import failures
-from workers.delivery import tick as deliver
 from workers.delivery.wire import Hint, LocalWire
 from workers.job_type import Backoff, Context
-from workers.liveness import heartbeat as rescue
 from workers.outcomes import GiveUp
-
-
-@pytest.fixture(autouse=True)
-def _quick_reactions(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(run, "PATIENCE", 0.2)
-    monkeypatch.setattr(deliver, "TICK", 0.1)
-    # So that an attempt that nobody recorded shows soon: as one that was rescued.
-    monkeypatch.setattr(rescue, "HEARTBEAT", 0.2)
-    with capture_logs():
-        yield
 
 
 async def test_a_job_is_started_and_completed(database: Database, store: Store, bus: Bus, wire: LocalWire) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import orjson
@@ -20,23 +20,12 @@ from events.store import Store
 from events.writes import new_job_id
 from tests.job_types import QUICK, ended, job_type, queue, room_for, running, until, words, working
 from tests.store.test_bus import until_heard
-from workers.attempt import attempt as run
-from workers.delivery import tick as deliver
 from workers.delivery import wire as wire_module
 from workers.delivery.redis_wire import WAKE, RedisWire, queue_of
 from workers.job_type import Context
 
 GOOD: list[Any] = ["01a20a6a-ab4e-7283-a269-a03f99e2fa06", 4, 1, "queued", "quick", None]
 CHANGE = Change(GOOD[0], 5, 1, "queued", "quick", None)
-
-
-@pytest.fixture(autouse=True)
-def _quick_reactions(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(run, "PATIENCE", 0.2)
-    monkeypatch.setattr(deliver, "TICK", 0.1)
-    monkeypatch.setattr(deliver, "DELIVER_AGAIN", 0.3)
-    with capture_logs():
-        yield
 
 
 @pytest.fixture

@@ -2,12 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
 from events.bus import Bus, Change
 from events.database import DATABASE_ERRORS, Database
@@ -31,7 +29,6 @@ from tests.job_types import (
 )
 from tests.proxy import Fault, proxy_before
 from tests.workers.delivery.deliveries import NEVER
-from workers.attempt import attempt as run
 from workers.delivery import enqueue as enqueuing
 from workers.delivery import tick as deliver
 from workers.delivery import wire as wire_module
@@ -40,15 +37,6 @@ from workers.delivery.redis_wire import RedisWire
 from workers.delivery.tick import Delivery
 from workers.delivery.wire import AttemptId, Capacity, Claim, Hint, LocalWire, Wire
 from workers.job_type import Backoff, Context
-
-
-@pytest.fixture(autouse=True)
-def _quick_reactions(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(run, "PATIENCE", 0.2)
-    monkeypatch.setattr(deliver, "TICK", 0.1)
-    monkeypatch.setattr(deliver, "DELIVER_AGAIN", 0.3)
-    with capture_logs():
-        yield
 
 
 async def test_a_job_is_picked_up_without_waiting_for_the_tick(

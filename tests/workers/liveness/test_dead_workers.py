@@ -1,10 +1,8 @@
 """Workers that are killed, frozen, cut off or stopped: what they ran ends all the same, and nobody living is taken for dead."""
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
-from structlog.testing import capture_logs
 
 from events.bus import Bus
 from events.concurrency import elapsed
@@ -30,22 +28,10 @@ from tests.job_types import (
     words,
     working,
 )
-from tests.workers.liveness.rescues import HEARTBEAT, LEASE, NOT_FOR_A_WHILE, RESCUED, WORKER, _gone, _held_by, other_process
-from workers.attempt import attempt as run
-from workers.delivery import tick as deliver
+from tests.workers.liveness.rescues import NOT_FOR_A_WHILE, RESCUED, WORKER, _gone, _held_by, other_process
 from workers.delivery.redis_wire import RedisWire
 from workers.delivery.wire import Hint, LocalWire
 from workers.liveness import heartbeat as rescue
-
-
-@pytest.fixture(autouse=True)
-def _quick_reactions(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(run, "PATIENCE", 0.2)
-    monkeypatch.setattr(deliver, "TICK", 0.1)
-    monkeypatch.setattr(rescue, "HEARTBEAT", HEARTBEAT)
-    monkeypatch.setattr(rescue, "LEASE", LEASE)
-    with capture_logs():
-        yield
 
 
 async def test_jobs_of_a_killed_worker_are_retried_or_failed_as_their_type_says(
