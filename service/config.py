@@ -20,7 +20,7 @@ from events.database_url import read_database_url, with_service
 from events.secret_redaction import hide
 from service.redis_url import checked_redis_url
 from service.trusted_proxies import TrustedProxies, read_trusted_proxies
-from workers.outgoing import Outgoing, trusting
+from workers.outgoing_http import Outgoing, trusting
 
 CHATWORK_API = "https://api.chatwork.com/v2"
 TRUSTED_PROXIES = "127.0.0.1,::1"

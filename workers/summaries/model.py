@@ -17,7 +17,7 @@ import httpx2 as httpx
 import orjson
 
 from workers.http_body import ACCEPT_ENCODING, UnreadableBody, read_body
-from workers.outgoing import Outgoing
+from workers.outgoing_http import Outgoing
 from workers.summaries.answer import Answer, ModelFailed, ModelRefused, error_in, failure, read_answer
 from workers.summaries.prompt import Prompt
 

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 
-from workers.outgoing import Outgoing
+from workers.outgoing_http import Outgoing
 from workers.summaries.answer import ModelFailed, ModelRefused
 from workers.summaries.citations import cited_in, without_citations
 from workers.summaries.digest import extractive

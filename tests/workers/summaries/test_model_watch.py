@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from events.concurrency import end, lasting
 from tests.openai_server import OpenAIServer, Reply, error, openai_server
 from tests.service_fixture import Service, service
-from workers.outgoing import Outgoing
+from workers.outgoing_http import Outgoing
 from workers.summaries.model import LARGEST_CARD, ModelClient, SummarySettings
 from workers.summaries.model_watch import ModelWatch
 

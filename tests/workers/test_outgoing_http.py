@@ -1,4 +1,7 @@
-"""How requests leave for Chatwork and the model: through which proxy, trusting whom. A real proxy and a real TLS server."""
+"""HTTP clients for Chatwork and the model: their proxy and the certificates they trust.
+
+The tests use a real proxy and a real TLS server on loopback.
+"""
 
 import asyncio
 import contextlib
@@ -17,7 +20,7 @@ from service.config import ConfigError, Settings, load_settings
 from tests.messages import conversation
 from tests.openai_server import GOOD_ANSWER
 from workers.chatwork.client import Chatwork, ChatworkSettings, NoAnswer
-from workers.outgoing import Outgoing
+from workers.outgoing_http import Outgoing
 from workers.summaries.summariser import ModelFailed, Summariser, SummarySettings
 
 PROXY = "http://proxy.example.com:3128"
