@@ -264,7 +264,7 @@ async def first_sign_in(settings: Settings, database: Database) -> tuple[str, st
 
 def _sandbox(settings: Settings) -> "Sandbox":
     from workers.chatwork.sandbox import Sandbox
-    from workers.chatwork.sandbox_data import SandboxDataError
+    from workers.chatwork.sandbox.data import SandboxDataError
 
     try:
         return Sandbox(settings.chatwork_sandbox_data, limit=settings.chatwork_rate_limit)

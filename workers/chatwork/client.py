@@ -20,7 +20,7 @@ from workers.chatwork.answers import Answer, ChatworkRoom, MessagesAnswer, NotAn
 from workers.chatwork.rate_limit import Permit, RateLimit
 from workers.http_body import ACCEPT_ENCODING, UnreadableBody, read_body
 from workers.outcomes import Final
-from workers.outgoing import Outgoing
+from workers.outgoing_http import Outgoing
 
 TRIES = 3
 BACKOFF = 0.5  # seconds before the second try; twice as long before the third

@@ -1,4 +1,4 @@
-"""The sandbox behaves as Chatwork does, and misbehaves when told to."""
+"""The sandbox behaves as Chatwork does, and makes faults on demand."""
 
 import gzip
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ import pytest
 from tests.chatwork_server import sandbox_of
 from workers.chatwork.answers import read_messages, read_rooms
 from workers.chatwork.sandbox import Sandbox
-from workers.chatwork.sandbox_data import OWN_ROOMS, SandboxDataError, load_rooms
+from workers.chatwork.sandbox.data import OWN_ROOMS, SandboxDataError, load_rooms
 
 ROOM = '{"room_id": %d, "name": "部屋", "messages": [%s]}'
 MESSAGE = '{"message_id": "%s", "account": {"account_id": 1, "name": "佐藤"}, "body": "了解です", "send_time": 1793000000}'

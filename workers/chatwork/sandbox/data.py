@@ -1,7 +1,7 @@
 """Reads the rooms that the sandbox serves from a file with one room on each line.
 
-The file is plain or gzip. A line is `{room_id, name, description?, messages: [{message_id, account: {account_id, name}, body,
-send_time, update_time?}]}`. Times are Unix seconds.
+The file is plain or gzip. A line is `{room_id, name, description?, messages: [{message_id, account:
+{account_id, name}, body, send_time, update_time?}]}`. Times are Unix seconds.
 """
 
 import gzip
@@ -14,8 +14,8 @@ from typing import Annotated, Any
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-OWN_ROOMS = Path(__file__).with_name("sandbox_rooms.ndjson")
-"""Forty rooms of business conversations in Japanese and English, written for the sandbox."""
+OWN_ROOMS = Path(__file__).with_name("rooms.ndjson")
+"""Forty rooms of business conversations in Japanese and English."""
 
 GZIP = b"\x1f\x8b"
 

@@ -1,9 +1,8 @@
-"""A small Chatwork on loopback, for development, the demo and the tests: real HTTP, Chatwork's own behaviours, and on demand the
-bad days of a real server. It serves GET /v2/rooms and GET /v2/rooms/{id}/messages, and forgets
-everything when it stops.
+"""`Sandbox`: a Chatwork server over real HTTP, with faults on demand.
 
-A message given to `force=0` or `force=1` is not given to that token with `force=0` again, whether
-or not the answer arrived.
+It serves GET /v2/rooms and GET /v2/rooms/{id}/messages, and keeps nothing when it stops. As with
+Chatwork, a message that was given to the token once is not given to `force=0` again, even if the
+answer was lost.
 """
 
 import asyncio
@@ -11,11 +10,9 @@ import math
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from email.utils import formatdate
-from http.client import responses
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,18 +20,19 @@ from urllib.parse import parse_qs, urlsplit
 
 import orjson
 
-from workers.chatwork.sandbox_data import OWN_ROOMS, Account, Message, SandboxRoom, load_rooms, message_json
+from workers.chatwork.sandbox.data import OWN_ROOMS, Account, Message, SandboxRoom, load_rooms, message_json
+from workers.chatwork.sandbox.http1 import HttpAnswer, bytes_of, closing, read_request
 
-NEWEST = 100  # messages that one answer holds
-LONGEST_HEAD = 64 * 1024  # bytes of a request
-REMEMBERED = 100_000  # requests in the log
+NEWEST = 100  # the most messages in one answer
+LONGEST_HEAD = 64 * 1024  # bytes of a request's line and headers
+REMEMBERED = 100_000  # requests that `Sandbox.requests` keeps
 
 
 @dataclass(slots=True)
 class SandboxRequest:
-    """A request as it arrived.
+    """A request that arrived at `at` (`time.monotonic()`).
 
-    `at` is `time.monotonic()`; `status` is what was answered, None as long as nothing was.
+    `status` is the status of its answer; None before the answer or without one.
     """
 
     path: str
@@ -44,21 +42,15 @@ class SandboxRequest:
     status: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    body: bytes = b""
-    headers: Mapping[str, str] | None = None
-    broken_off: bool = False
-    """The head promises the body, and then the connection breaks."""
-
-
 class _NoAnswer(Exception):
-    """The connection is to be closed without a word."""
+    """The connection is closed without an answer."""
 
 
-_Fault = Callable[[Callable[[], _Answer]], Awaitable[_Answer]]
-"""What stands between a request and its answer; it decides whether the answer is made at all."""
+_Fault = Callable[[Callable[[], HttpAnswer]], Awaitable[HttpAnswer]]
+"""A fault of the server.
+
+It gets the function that makes the regular answer, and may not call it.
+"""
 
 
 @dataclass(slots=True)
@@ -69,11 +61,10 @@ class _Trouble:
 
 
 class Sandbox:
-    """`async with Sandbox() as sandbox:` serves until the end of the block; `base_url` and `token` are what a client needs.
+    """Serves while its block runs: `async with Sandbox() as sandbox:`.
 
-    `data` is a file of rooms (`sandbox_data.py`), None the sandbox's own; a bad one raises
-    `SandboxDataError` at once. `limit` requests are allowed in any `window` seconds for the token,
-    429 beyond."""
+    A client needs `base_url` and `token`.
+    """
 
     def __init__(
         self,
@@ -86,6 +77,13 @@ class Sandbox:
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
+        """`data` is a file of rooms (`data.py`); None stands for the sandbox's own rooms.
+
+        The token may send `limit` requests in any `window` seconds; further ones get 429.
+
+        Raises:
+            SandboxDataError: the file cannot be served.
+        """
         self.token = token or secrets.token_hex(16)
         self.rooms = rooms if rooms is not None else load_rooms(data or OWN_ROOMS)
         self.requests: deque[SandboxRequest] = deque(maxlen=REMEMBERED)
@@ -93,8 +91,8 @@ class Sandbox:
         self.window = window
         self.host = host
         self.port = port
-        self._readable: dict[str, int] = {}  # by room: how many of its newest messages the plan lets anybody read
-        self._given: dict[str, int] = {}  # by room: how many of its messages the token has been given
+        self._readable: dict[str, int] = {}  # room id -> how many of its newest messages the plan shows
+        self._given: dict[str, int] = {}  # room id -> how many of its messages were given to the token
         self._last_message_id = max((number for room in self.rooms.values() for number in room.message_ids), default=0)
         self._arrivals: deque[float] = deque()
         self._troubles: list[_Trouble] = []
@@ -104,6 +102,7 @@ class Sandbox:
 
     @property
     def base_url(self) -> str:
+        """The address for `CHATWORK_API_BASE_URL`."""
         return f"http://{self.host}:{self.port}/v2"
 
     async def __aenter__(self) -> Self:
@@ -121,17 +120,17 @@ class Sandbox:
         await asyncio.gather(*self._connections, return_exceptions=True)
         await self._server.wait_closed()
 
-    # What people say there, and the bad days -----------------------------------------------------------------------------------
+    # Messages and faults -----------------------------------------------------------------------------------
 
     def add_room(self, room_id: str, name: str, description: str | None = None) -> None:
-        """A new room; or, under a known id, the room's new name and description."""
+        """Adds a room. For a known id, changes its name and description."""
         if room_id in self.rooms:
             self.rooms[room_id].name, self.rooms[room_id].description = name, description
         else:
             self.rooms[room_id] = SandboxRoom(int(room_id), name, description, [], [], int(time.time()))
 
     def say(self, room_id: str, body: str, *, sender: str = "Sandbox", at: int | None = None) -> str:
-        """One more message in a room, sent now or at Unix second `at`. Its id."""
+        """Adds a message to a room, sent now or at Unix second `at`. Returns its id."""
         self._last_message_id += 1
         message = Message(
             message_id=str(self._last_message_id),
@@ -146,8 +145,10 @@ class Sandbox:
         return message.message_id
 
     def say_oddly(self, room_id: str, fields: Mapping[str, Any] | bytes) -> str:
-        """One more message, of which these fields are otherwise (null, of another type), or whose JSON is these very bytes. The
-        id that it would have had."""
+        """Adds a malformed message: with some fields replaced, or as these exact bytes.
+
+        Returns the id that a regular message would have.
+        """
         message_id = self.say(room_id, "odd")
         messages = self.rooms[room_id].messages
         odd = fields if isinstance(fields, bytes) else orjson.dumps({**orjson.loads(messages[-1]), **fields})
@@ -155,19 +156,21 @@ class Sandbox:
         return message_id
 
     def distort_room(self, room_id: str, fields: Mapping[str, Any]) -> None:
-        """The room is listed with these fields otherwise."""
+        """Replaces these fields of a room in the list of rooms."""
         self.rooms[room_id].odd_fields.update(fields)
 
     def withhold(self, room_id: str, *, newest: int | None) -> None:
-        """As on a free plan, only so many of the room's newest messages can be read, and an answer that leaves out older ones
-        says so in a header. None lets all be read again."""
+        """Shows only the `newest` messages of a room, as a free plan does. None shows all again.
+
+        An answer that leaves out older messages has the header `chatwork-message-limitation: true`.
+        """
         if newest is None:
             self._readable.pop(room_id, None)
         else:
             self._readable[room_id] = newest
 
     def edit(self, room_id: str, message_id: str, body: str, *, at: int | None = None) -> None:
-        """Somebody rewrites a message. As with Chatwork, `force=0` does not give it again."""
+        """Edits a message. As with Chatwork, `force=0` does not give it again."""
         room = self.rooms[room_id]
         place = room.message_ids.index(int(message_id))
         message = Message.model_validate_json(room.messages[place])
@@ -175,9 +178,12 @@ class Sandbox:
         room.messages[place] = message_json(edited)
 
     def fail(self, *, status: int = 500, times: int = 1, room_id: str | None = None) -> None:
-        """The next `times` requests (of this room, or any) are answered with `status` and nothing is given."""
+        """Answers the next `times` requests (of a room, or any) with `status`.
 
-        async def fault(answer: Callable[[], _Answer]) -> _Answer:
+        No message is given.
+        """
+
+        async def fault(answer: Callable[[], HttpAnswer]) -> HttpAnswer:
             return _problem(status)
 
         self._troubles.append(_Trouble(times, room_id, fault))
@@ -191,29 +197,34 @@ class Sandbox:
         times: int = 1,
         room_id: str | None = None,
     ) -> None:
-        """The next `times` requests get these very bytes; `headers` are added to the usual ones."""
+        """Answers the next `times` requests with these bytes, and `headers` beside the usual ones."""
 
-        async def fault(answer: Callable[[], _Answer]) -> _Answer:
-            return _Answer(status, body, headers)
+        async def fault(answer: Callable[[], HttpAnswer]) -> HttpAnswer:
+            return HttpAnswer(status, body, headers)
 
         self._troubles.append(_Trouble(times, room_id, fault))
 
     def drop(self, *, times: int = 1, room_id: str | None = None, given: bool = False) -> None:
-        """The connection breaks instead of an answer; with `given`, in the middle of the answer: what stood in it counts as
-        given."""
+        """Breaks the connection before an answer, or with `given` in the middle of it.
 
-        async def fault(answer: Callable[[], _Answer]) -> _Answer:
+        With `given`, the messages of the answer count as given.
+        """
+
+        async def fault(answer: Callable[[], HttpAnswer]) -> HttpAnswer:
             if not given:
                 raise _NoAnswer
             made = answer()
-            return _Answer(made.status, made.body, made.headers, broken_off=True)
+            return HttpAnswer(made.status, made.body, made.headers, broken_off=True)
 
         self._troubles.append(_Trouble(times, room_id, fault))
 
     def hang(self, *, times: int = 1, room_id: str | None = None, given: bool = False) -> None:
-        """No answer comes, and the connection stays open; with `given`, what the answer holds counts as given."""
+        """Sends no answer and keeps the connection open.
 
-        async def fault(answer: Callable[[], _Answer]) -> _Answer:
+        With `given`, the messages of the answer count as given.
+        """
+
+        async def fault(answer: Callable[[], HttpAnswer]) -> HttpAnswer:
             if given:
                 answer()
             await asyncio.Event().wait()
@@ -222,10 +233,13 @@ class Sandbox:
         self._troubles.append(_Trouble(times, room_id, fault))
 
     def hold(self, *, times: int = 1, room_id: str | None = None, given: bool = False) -> "Held":
-        """The next `times` requests wait until they are released; with `given`, their answers are made when they arrive."""
+        """Holds the next `times` requests until they are released.
+
+        With `given`, their answers are made when they arrive, else when they are released.
+        """
         held = Held()
 
-        async def fault(answer: Callable[[], _Answer]) -> _Answer:
+        async def fault(answer: Callable[[], HttpAnswer]) -> HttpAnswer:
             made = answer() if given else None
             held.waiting += 1
             held.arrived.set()
@@ -239,15 +253,15 @@ class Sandbox:
         return held
 
     def given(self, room_id: str) -> int:
-        """How many of a room's messages the token has been given."""
+        """How many messages of a room were given to the token."""
         return self._given.get(room_id, 0)
 
     def slow(self, seconds: float) -> None:
-        """From now on every answer takes so long."""
+        """Delays every answer by `seconds` from now on."""
         self._delay = seconds
 
     def calm(self) -> None:
-        """Whatever trouble was still to come does not."""
+        """Drops all faults that have not happened yet."""
         self._troubles.clear()
 
     # Answering -----------------------------------------------------------------------------------------------------------------
@@ -259,15 +273,15 @@ class Sandbox:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, EOFError, asyncio.LimitOverrunError, _NoAnswer):
-            async with _closing(writer):
-                while (request := await _read_request(reader)) is not None:
+            async with closing(writer):
+                while (request := await read_request(reader)) is not None:
                     answer = await self._respond(*request)
-                    writer.write(_bytes_of(answer))
+                    writer.write(bytes_of(answer))
                     await writer.drain()
                     if answer.broken_off:
                         break
 
-    async def _respond(self, method: str, target: str, headers: Mapping[str, str]) -> _Answer:
+    async def _respond(self, method: str, target: str, headers: Mapping[str, str]) -> HttpAnswer:
         url = urlsplit(target)
         force = parse_qs(url.query).get("force", ["0"])[-1] == "1"
         steps = url.path.removeprefix("/v2/").split("/")
@@ -277,13 +291,13 @@ class Sandbox:
         request.status = None if answer.broken_off else answer.status
         return answer
 
-    async def _judge(self, method: str, steps: list[str], force: bool, headers: Mapping[str, str], at: float) -> _Answer:
+    async def _judge(self, method: str, steps: list[str], force: bool, headers: Mapping[str, str], at: float) -> HttpAnswer:
         if headers.get("x-chatworktoken") != self.token:
             return _problem(401)
         if (wait := self._over_the_limit(at)) is not None:
             return _problem(429, self._limit_headers(wait))
 
-        def answer() -> _Answer:
+        def answer() -> HttpAnswer:
             return self._answer(method, steps, force)
 
         if self._delay:
@@ -292,11 +306,11 @@ class Sandbox:
         fault = self._next_fault(room_id)
         return await (fault(answer) if fault else _at_once(answer))
 
-    def _answer(self, method: str, steps: list[str], force: bool) -> _Answer:
+    def _answer(self, method: str, steps: list[str], force: bool) -> HttpAnswer:
         match method, steps:
             case "GET", ["rooms"]:
                 rooms = [_room_json(room) for room in self.rooms.values()]
-                return _Answer(200, orjson.dumps(rooms), self._limit_headers(0)) if rooms else _Answer(204)
+                return HttpAnswer(200, orjson.dumps(rooms), self._limit_headers(0)) if rooms else HttpAnswer(204)
             case "GET", ["rooms", room_id, "messages"]:
                 return self._give(room_id, force)
             case _, ["rooms"] | ["rooms", _, "messages"]:
@@ -304,7 +318,7 @@ class Sandbox:
             case _:
                 return _problem(404)
 
-    def _give(self, room_id: str, force: bool) -> _Answer:
+    def _give(self, room_id: str, force: bool) -> HttpAnswer:
         room = self.rooms.get(room_id)
         if room is None:
             return _problem(404)
@@ -315,8 +329,8 @@ class Sandbox:
         limited = {"chatwork-message-limitation": "true"} if asked_from < readable_from else {}
         headers = self._limit_headers(0) | limited
         if not messages:
-            return _Answer(204, headers=headers)
-        return _Answer(200, b"[%s]" % b",".join(messages[-NEWEST:]), headers)
+            return HttpAnswer(204, headers=headers)
+        return HttpAnswer(200, b"[%s]" % b",".join(messages[-NEWEST:]), headers)
 
     def _next_fault(self, room_id: str | None) -> _Fault | None:
         for trouble in self._troubles:
@@ -328,7 +342,7 @@ class Sandbox:
         return None
 
     def _over_the_limit(self, at: float) -> float | None:
-        """Seconds until the next request is allowed; None if this one is, and it counts then."""
+        """Counts this request and returns None, or the seconds until the next one is allowed."""
         while self._arrivals and self._arrivals[0] <= at - self.window:
             self._arrivals.popleft()
         if len(self._arrivals) >= self.limit:
@@ -345,10 +359,7 @@ class Sandbox:
 
 
 class Held:
-    """Requests that wait.
-
-    `arrived` is set when the first is there; `waiting` is how many have come.
-    """
+    """Requests that wait. `arrived` is set by the first; `waiting` counts them."""
 
     def __init__(self) -> None:
         self.waiting = 0
@@ -357,54 +368,21 @@ class Held:
         self.released = asyncio.Event()
 
     def release(self, *, lost: bool = False) -> None:
-        """Answers them all; with `lost`, the answers are made, what they hold counts as given, and they never arrive."""
+        """Answers them all.
+
+        With `lost` the answers never arrive, but their messages count as given.
+        """
         self.lost = lost
         self.released.set()
 
 
-# HTTP/1.1, as much of it as a client of Chatwork needs -------------------------------------------------------------------------
-
-
-async def _read_request(reader: asyncio.StreamReader) -> tuple[str, str, dict[str, str]] | None:
-    """Method, target and headers (lower case); None when the client is gone or does not speak HTTP."""
-    try:
-        head = await reader.readuntil(b"\r\n\r\n")
-    except asyncio.IncompleteReadError:
-        return None
-    request_line, *lines = head.decode("latin-1").split("\r\n")[:-2]
-    match request_line.split(" "):
-        case [method, target, "HTTP/1.1"]:
-            pairs = (line.partition(":") for line in lines)
-            return method, target, {name.strip().lower(): value.strip() for name, _, value in pairs}
-        case _:
-            return None
-
-
-def _bytes_of(answer: _Answer) -> bytes:
-    headers = {"date": formatdate(usegmt=True), "content-type": "application/json", **(answer.headers or {})}
-    if answer.status != 204:
-        headers["content-length"] = str(len(answer.body))
-    reason = responses.get(answer.status, "Unknown")
-    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    body = answer.body[: len(answer.body) // 2] if answer.broken_off else answer.body
-    return f"HTTP/1.1 {answer.status} {reason}\r\n{head}\r\n".encode("latin-1") + body
-
-
-@asynccontextmanager
-async def _closing(writer: asyncio.StreamWriter) -> AsyncIterator[None]:
-    try:
-        yield
-    finally:
-        writer.close()
-
-
-async def _at_once(answer: Callable[[], _Answer]) -> _Answer:
+async def _at_once(answer: Callable[[], HttpAnswer]) -> HttpAnswer:
     return answer()
 
 
-def _problem(status: int, headers: Mapping[str, str] | None = None) -> _Answer:
+def _problem(status: int, headers: Mapping[str, str] | None = None) -> HttpAnswer:
     words = {401: "Invalid API token", 429: "Rate limit exceeded", 404: "Not found"}
-    return _Answer(status, orjson.dumps({"errors": [words.get(status, f"Status {status}")]}), headers)
+    return HttpAnswer(status, orjson.dumps({"errors": [words.get(status, f"Status {status}")]}), headers)
 
 
 def _room_json(room: SandboxRoom) -> dict[str, Any]:
