@@ -1,1 +1,1 @@
-"""Real PostgreSQL, real Redis, real HTTP. `servers.py` brings them where the environment names none."""
+"""Tests with real PostgreSQL, real Redis and real HTTP. `servers.py` starts the servers."""

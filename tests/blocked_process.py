@@ -1,5 +1,8 @@
-"""The command `rireki` with one more job type, `blocked`, whose handler holds the interpreter for hours inside one match of a
-regular expression: `python -m tests.blocked_process serve`. Its processes have little time to end."""
+"""The command `rireki` with a job type `blocked`, which holds the interpreter for hours.
+
+The handler is inside one match of a regular expression. The processes have little time to end. Run
+it as `python -m tests.blocked_process serve`.
+"""
 
 import re
 from pathlib import Path

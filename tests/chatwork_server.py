@@ -1,4 +1,4 @@
-"""A sandbox with a few rooms of the test's own, and a client of it that loses no time."""
+"""A sandbox with a few rooms of the test's own, and a client of it without waits."""
 
 import asyncio
 import time

@@ -1,4 +1,7 @@
-"""A server of each kind for the whole run, and a database of its own for each test, cloned from a migrated template."""
+"""One server of each kind for the whole run, and a database of its own for each test.
+
+Each database is cloned from a migrated template.
+"""
 
 import secrets
 from asyncio import AbstractEventLoop

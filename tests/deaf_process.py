@@ -1,5 +1,7 @@
-"""The command `rireki` with one more job type, `deaf`, whose handler never hears that it is cancelled and keeps a connection:
-`python -m tests.deaf_process serve`."""
+"""The command `rireki` with a job type `deaf` whose handler swallows its cancellation.
+
+The handler keeps a connection. Run it as `python -m tests.deaf_process serve`.
+"""
 
 import asyncio
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""`rireki …` with one more job type than ships, registered as a file of somebody's own would be."""
+"""The command `rireki` with one more job type, registered as somebody's own file would be."""
 
 import asyncio
 from typing import Literal

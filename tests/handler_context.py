@@ -1,4 +1,4 @@
-"""Runs a job type's handler as a worker does, with a real job in the log and the real `Context`, without the worker around it.
+"""Runs a handler with a real job and the real `Context`, without a worker around it.
 
 ```python
 async with running(store, resources, SUMMARY_DRAFT, {"companyId": …}) as attempt:

@@ -1,6 +1,7 @@
-"""Given, when, then: histories of jobs as plain values or in a store, and what must hold for all of them in any snapshot.
+"""Given, when, then: histories of jobs, and the rules that hold in any snapshot.
 
-`given(queued(), Started("w1"), Failed(ERROR, will_retry=True), queued("retry"))` is the job after these events.
+`given(queued(), Started("w1"), Failed(ERROR, will_retry=True), queued("retry"))` is the job after
+these events.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Job types for tests, a real worker around them, and waits that end when something is so.
+"""Job types for tests, a real worker around them, and waits for conditions.
 
 ```python
 async with working(database, store, bus, wire, job_types) as worker:

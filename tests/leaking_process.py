@@ -1,5 +1,7 @@
-"""The command `rireki` with job types that fail with every secret of the process in their words: `python -m tests.leaking_process
-serve`."""
+"""The command `rireki` with job types whose errors hold every secret of the process.
+
+Run it as `python -m tests.leaking_process serve`.
+"""
 
 import asyncio
 import os

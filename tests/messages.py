@@ -1,4 +1,4 @@
-"""Conversations for the tests of summaries, made of pairs (who, what)."""
+"""Conversations for the tests of summaries, made of pairs (sender, text)."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,7 +1,7 @@
-"""What talks to PostgreSQL, tested on the oldest one that is promised: `python -m tests.oldest`. `make test` has the newest.
+"""Runs the tests of PostgreSQL on the oldest promised version: `python -m tests.oldest`.
 
-PostgreSQL 15 comes from Debian's package. On a machine without it the oldest of the wheel stands in for it, and the output says
-so.
+`make test` uses the newest. PostgreSQL 15 comes from Debian's package. On a machine without it, the
+oldest version of the wheel is used instead, and the output says so.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""A small OpenAI-compatible server on loopback: chat completions with usage, and on demand errors, slowness and nonsense."""
+"""A small OpenAI-compatible server on loopback: chat completions, and faults on demand."""
 
 import asyncio
 import json

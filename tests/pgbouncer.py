@@ -1,4 +1,7 @@
-"""PgBouncer before a test's server: this machine's, or Debian's package, which is installed where the tests run as root."""
+"""PgBouncer before a test's server, from this machine or from Debian's package.
+
+The package is installed if the tests run as root.
+"""
 
 import asyncio
 import contextlib

@@ -1,6 +1,6 @@
-"""A network that breaks: a TCP proxy before PostgreSQL, which cuts and stalls connections at a chosen moment.
+"""A TCP proxy before PostgreSQL, which cuts and stalls connections at a chosen moment.
 
-The moment is named by a marker: some bytes that a statement's arguments hold, such as the name of a worker.
+The moment is chosen by a marker: bytes among a statement's arguments, such as the name of a worker.
 """
 
 import asyncio

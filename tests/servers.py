@@ -1,4 +1,4 @@
-"""The real servers that tests run against: those of DATABASE_URL and REDIS_URL, else our own out of the wheels."""
+"""The real servers of the tests: those of DATABASE_URL and REDIS_URL, else our own."""
 
 import os
 import pwd

@@ -1,4 +1,4 @@
-"""Rooms and messages in the database, put there as a sync puts them."""
+"""Rooms and messages in the database, stored as a sync stores them."""
 
 from collections.abc import Iterable, Sequence
 

@@ -1,8 +1,10 @@
-"""A worker in a process of its own, to be killed and frozen: `python -m tests.worker_process '<json>'`.
+"""A worker in a process of its own, to be killed and frozen.
 
-The settings: `{"database", "redis", "slots", "heartbeat", "lease", "grace", "patience"}`, all but the first optional. It prints
-what it does, one JSON array a line: `["worker", id]`, then `["running", job, attempt]` and `["stopped", job, attempt]` as its
-handlers are entered and left. It runs until SIGTERM.
+    python -m tests.worker_process '<json>'
+
+The settings are `{"database", "redis", "slots", "heartbeat", "lease", "grace", "patience"}`, all but
+the first optional. It prints one JSON array a line: `["worker", id]`, then `["running", job,
+attempt]` and `["stopped", job, attempt]` when a handler is entered and left. It runs until SIGTERM.
 """
 
 import asyncio

@@ -1,1 +1,20 @@
-"""The campaign: real servers, real processes, real faults, and then the log is judged from outside."""
+"""The chaos campaign: breaks real servers and processes under load, then checks the log.
+
+__main__.py    the command `python -m tests.chaos`
+campaign.py    one campaign from start to end
+plan.py        the sizes of a campaign, and the plan of its faults from a seed
+faults.py      carries out the planned faults
+fleet.py       starts, kills, stops and restarts the processes of the service
+processes.py   the child processes: `serve` and `work` with the job types of the load
+servers.py     a PostgreSQL that can be killed and started again
+network.py     the network lines between processes and servers, which can break
+load.py        the clients that queue, watch, cancel and retry jobs
+work.py        the job types of the load, and their endpoint
+watch.py       compares view and log, and reads the log, while everything breaks
+record.py      records each request and answer of the clients
+rows.py        reads the database past every proxy
+history.py     a second fold of histories, written from the contract alone
+checks.py      compares the clients' record, the log and the view
+report.py      the report of a campaign
+test_checks.py tests of the checks themselves
+"""

@@ -1,4 +1,4 @@
-"""Tries to break the service and judges what is left: `python -m tests.chaos --short | --full [--seed N] [--keep]`."""
+"""Runs the chaos campaign: `python -m tests.chaos --short | --full [--seed N] [--keep]`."""
 
 import argparse
 import logging

@@ -1,4 +1,4 @@
-"""The campaign from beginning to end: start everything, load and break it, let it be calm, judge it, leave nothing behind."""
+"""One campaign: starts everything, loads it, breaks it, checks it, and cleans up."""
 
 import asyncio
 import contextlib

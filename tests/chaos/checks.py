@@ -1,4 +1,4 @@
-"""What must hold, checked from outside: the client's record against the log, and the log by a fold of the campaign's own."""
+"""Checks from outside: the clients' record against the log, and the log by a second fold."""
 
 import re
 from collections import Counter, defaultdict

@@ -1,4 +1,4 @@
-"""The faults, carried out as planned, each in a task of its own: what was done is counted, and when."""
+"""Carries out the planned faults, each in a task of its own, and records their times."""
 
 import asyncio
 import random

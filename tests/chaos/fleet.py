@@ -1,5 +1,7 @@
-"""The processes of the service, as the campaign sees them: it starts, kills, stops and restarts them, and knows how each life
-ended."""
+"""The processes of the service: the campaign starts, kills, stops and restarts them.
+
+It knows how each process ended.
+"""
 
 import asyncio
 import os

@@ -1,5 +1,6 @@
-"""What a job's history means, folded a second time: written from the contract alone, in plain Python, without a line of the
-service's own rules. Where the two disagree, one of them is wrong, and that is what it is for.
+"""A second fold of a job's history, written from the contract alone.
+
+It shares no line with the service's own rules, so a difference between the two shows a mistake.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,5 +1,7 @@
-"""The clients: they queue, watch, cancel and retry jobs as people would, repeat what got no answer under the same key, and write
-down what they were told."""
+"""The clients: they queue, watch, cancel and retry jobs, and record the answers.
+
+They repeat a request without an answer under the same idempotency key.
+"""
 
 import asyncio
 import random

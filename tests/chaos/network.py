@@ -1,7 +1,8 @@
-"""The network between one process of the service and one server: it forwards, and breaks when it is told to.
+"""The network line between a process and a server: it forwards bytes and breaks on demand.
 
-For single tests there is `tests/proxy.py`, whose faults wait for one statement. Here a line stays for the whole campaign, knows
-nothing of what it carries but where a write to the log stands, and can be slow or silent for a while.
+Single tests use `tests/proxy.py`, whose faults wait for one statement. A line here lasts for the
+whole campaign and can be slow or silent for a while. Of the bytes that it carries, it recognises
+only writes to the log.
 """
 
 import asyncio

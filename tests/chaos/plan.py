@@ -1,4 +1,4 @@
-"""How much of everything a campaign is, and the plan of its faults: the same seed is the same plan."""
+"""The sizes of a campaign, and the plan of its faults. The same seed gives the same plan."""
 
 import random
 from collections.abc import Iterator, Mapping

@@ -1,5 +1,7 @@
-"""The child processes: `python -m tests.chaos.processes api|worker`. The product's own `serve` and `work`, with settings from the
-environment; what is added are the load's job types, an endpoint for them, and, where asked for, a clock that is wrong.
+"""The child processes: `python -m tests.chaos.processes api|worker`.
+
+They are the product's own `serve` and `work`, with settings from the environment. Added are the job
+types of the load, an endpoint that queues them, and on demand a wrong clock.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What the client was told: every request and every answer, kept in memory and in a file that is only appended to."""
+"""The record of the clients: every request and answer, in memory and in a file."""
 
 import time
 from collections import Counter, defaultdict

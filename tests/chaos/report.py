@@ -1,4 +1,4 @@
-"""What a campaign says at its end: a table in Markdown, and every violation with its job's history."""
+"""The report of a campaign: a table in Markdown, and each violation with its history."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The database as it is, read past every proxy and without a line of the service's own SQL."""
+"""Reads the database past every proxy, with SQL that the service does not share."""
 
 from collections import defaultdict
 from collections.abc import Sequence

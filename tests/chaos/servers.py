@@ -1,4 +1,4 @@
-"""A PostgreSQL of the campaign's own, durable as in production, that can be killed wholly and started again on the same data."""
+"""A PostgreSQL, durable as in production, that can be killed and started again."""
 
 import os
 import signal

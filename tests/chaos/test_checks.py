@@ -1,5 +1,7 @@
-"""The campaign's own judgement (`tests/chaos/`): its fold is a second one, written from the contract, and must neither agree with
-what may not be nor complain of what may."""
+"""Tests of the checks (`tests/chaos/`): they accept every legal history and refuse others.
+
+The fold of the campaign is a second one, written from the contract.
+"""
 
 from collections import Counter
 from itertools import pairwise

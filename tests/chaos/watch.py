@@ -1,4 +1,4 @@
-"""Who watches while everything breaks: snapshots of view and log compared again and again, and a reader of the whole log."""
+"""Watches during the faults: compares snapshots of view and log, and reads the whole log."""
 
 import asyncio
 import hashlib

@@ -1,5 +1,7 @@
-"""The job types of the load, as the child processes register them, and the endpoint by which they are queued: the product's own
-way from request to wire, with nothing of the campaign's own in it."""
+"""The job types of the load, and the endpoint that queues them.
+
+The child processes register both. From request to wire they use the product's own code.
+"""
 
 import asyncio
 import os

@@ -1,4 +1,7 @@
-"""Deliberate breaks of the real code, each of which some test must catch: `python -m tests.mutants`.
+"""Deliberate breaks of the code, which the tests must catch: `python -m tests.mutants`.
 
-`breaks.py` is the list. A break names the tests that must fail with it; one that lets them pass has shown a hole in the tests.
+__main__.py       the command: breaks a copy of the code and runs the tests
+breaks/           the list of breaks; each names the tests that must fail with it
+only_the_copy.py  a plugin of pytest that proves that the tests run on the copy
+test_caught.py    tests that only the breaks need, and that the list still fits the code
 """

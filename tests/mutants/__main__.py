@@ -1,9 +1,14 @@
-"""`python -m tests.mutants [name …] [--list]`: breaks a copy of the code on purpose, one break at a time, and runs the tests that
-must notice. Prints a Markdown table, and to standard error how each test failed; exits with 1 where a break was not caught.
+"""Breaks a copy of the code, one break at a time, and runs the tests that must notice.
 
-The unbroken copy must pass first. A break counts as caught when a test fails, or hangs. Tests that cannot be collected, or were
-run on anything but the copy, prove nothing: that is an error, and no break is caught by it. All runs share one PostgreSQL and
-one Redis (those of DATABASE_URL and REDIS_URL, else our own), so that what a killed run leaves behind goes with them.
+    python -m tests.mutants [name …] [--list]
+
+It prints a Markdown table, and to standard error how each test failed. It exits with 1 if a break
+was not caught.
+
+The unbroken copy must pass first. A break counts as caught when a test fails or hangs. Tests that
+cannot be collected, or that ran on anything but the copy, prove nothing: that is an error, and no
+break is caught by it. All runs share one PostgreSQL and one Redis (those of DATABASE_URL and
+REDIS_URL, else our own), so that the leftovers of a killed run end with the servers.
 """
 
 import argparse

@@ -562,6 +562,62 @@ BREAKS = (
         ),
     ),
     Break(
+        "a late hint of an attempt that still stops takes a slot of its own",
+        "the slot is released twice, and the second release ends the record of the attempt in a KeyError",
+        (
+            Edit(
+                RUNNER,
+                "if self.slots.holds(claim.id):",
+                "if (held := self.in_hand.get(claim.id.job_id)) is not None and held.id == claim.id:",
+            ),
+        ),
+        (
+            "tests/workers/attempt/test_slots.py::test_a_late_hint_of_an_attempt_whose_handler_is_still_stopping_releases_no_slot",
+        ),
+    ),
+    Break(
+        "a stuck handler ends its attempt a second time",
+        "its slot is released twice, and its result is sent again when it ends at last",
+        (
+            Edit(
+                ATTEMPT,
+                "            return False\n        if self._phase is Phase.HANDLING and",
+                "            pass\n        if self._phase is Phase.HANDLING and",
+            ),
+        ),
+        (
+            "tests/workers/attempt/test_end_of_attempt.py::test_an_attempt_that_is_stopped_ends_once_whether_or_not_its_handler_listens",
+        ),
+    ),
+    Break(
+        "an attempt that was lost before it began is left to the rescue",
+        "a job of which nothing has run spends an attempt, and fails where it costs money",
+        (Edit(ATTEMPT, "            self._interruption = Interruption.STOPPING\n", "            pass\n"),),
+        (
+            "tests/workers/attempt/test_end_of_attempt.py::test_an_attempt_that_is_stopped_before_it_begins_is_handed_back_and_its_handler_never_called",
+        ),
+    ),
+    Break(
+        "an attempt whose end cannot be written keeps its slot",
+        "each outage of the log costs the worker a slot, until it takes no more jobs",
+        (Edit(ATTEMPT, "        finally:\n            if self._asking", "        else:\n            if self._asking"),),
+        (
+            "tests/workers/attempt/test_end_of_attempt.py::test_an_attempt_whose_end_cannot_be_written_ends_once_and_frees_its_slot",
+        ),
+    ),
+    Break(
+        "a start that fails keeps its slot",
+        "each hint of a job that was canceled while queued costs the worker a slot",
+        (
+            Edit(
+                RUNNER,
+                "            attempt.begin(job)\n            return\n        self.slots.release(attempt.id)",
+                "            attempt.begin(job)\n            return",
+            ),
+        ),
+        ("tests/workers/attempt/test_slots.py::test_a_start_that_fails_frees_its_slot_and_settles_its_hint_once",),
+    ),
+    Break(
         "a paused type is started",
         "what an operator has stopped goes on, as far as it is on the wire already",
         (

@@ -1,7 +1,7 @@
-"""A plugin for pytest: every module of ours that is loaded comes from the folder the tests run in, and from nowhere else.
+"""A plugin of pytest: every module of ours must come from the folder of the tests.
 
-The project is installed in its virtual environment too. Without this proof a break could be made in the copy, and the tests pass
-on the original.
+The project is installed in its virtual environment too. Without this proof a break could be made in
+the copy while the tests pass on the original.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""What no other test would have noticed, and that the list of breaks (`tests/mutants/`) still follows the code."""
+"""Tests that only the breaks need, and that the list of breaks still fits the code."""
 
 import ast
 import asyncio

@@ -1,1 +1,10 @@
-"""TODO"""
+"""Tests of the workers.
+
+test_job_type.py       unique keys, backoff and payloads
+test_outgoing_http.py  the proxy and the certificates of the HTTP clients
+attempt/               one attempt, from start to end
+delivery/              how a due job reaches a worker
+liveness/              heartbeats, rescue, stopping
+chatwork/              the Chatwork client, its tables and its job types
+summaries/             companies and their drafts
+"""

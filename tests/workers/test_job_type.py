@@ -1,4 +1,4 @@
-"""What a job type says: which jobs are of one kind, how long a retry waits, what a payload may hold."""
+"""A job type: unique keys, the backoff of retries, and the fields of a payload."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""What the tests of this folder share."""
+"""Runs one job for a test and waits for its end."""
 
 from typing import Any
 

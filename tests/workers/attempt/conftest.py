@@ -1,4 +1,4 @@
-"""The fixtures of this folder."""
+"""The fixtures of this folder: a local wire, and short waits."""
 
 from collections.abc import Iterator
 

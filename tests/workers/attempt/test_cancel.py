@@ -1,4 +1,4 @@
-"""One attempt, from start to end, whatever its handler does: the job ends in the right state, and the worker lives on."""
+"""Cancels at every moment of an attempt, and several reasons to stop at once."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""One attempt, from start to end, whatever its handler does: the job ends in the right state, and the worker lives on."""
+"""The fenced transaction: only a living attempt stores its effects."""
 
 import asyncio
 import contextlib

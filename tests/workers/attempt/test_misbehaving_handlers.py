@@ -1,4 +1,4 @@
-"""One attempt, from start to end, whatever its handler does: the job ends in the right state, and the worker lives on."""
+"""Handlers that raise, return or swallow strange things: the job ends, the worker lives."""
 
 import asyncio
 import math

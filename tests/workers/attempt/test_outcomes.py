@@ -1,4 +1,4 @@
-"""One attempt, from start to end, whatever its handler does: the job ends in the right state, and the worker lives on."""
+"""The ends of an attempt: completed, failed, retried, given up, timed out."""
 
 import asyncio
 from datetime import timedelta

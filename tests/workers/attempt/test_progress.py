@@ -1,4 +1,4 @@
-"""One attempt, from start to end, whatever its handler does: the job ends in the right state, and the worker lives on."""
+"""Progress reports: throttled, in order, and the last one always appended."""
 
 import asyncio
 import time

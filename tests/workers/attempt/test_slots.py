@@ -1,4 +1,4 @@
-"""Slots: each attempt takes one, frees it when its handler ends, and is released exactly once."""
+"""Slots: taken once, free when the handler ends, released exactly once."""
 
 import asyncio
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""What Chatwork answers, read item by item: each item for itself, and what is clear in whatever type it comes."""
+"""Parsing Chatwork's answers: each item alone, and values of an unexpected JSON type."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""The client against a server that does everything a server may do."""
+"""The Chatwork client against a server with every fault."""
 
 import asyncio
 import gzip

@@ -1,4 +1,4 @@
-"""Where messages may be missing: what an answer proves, what is kept of it, and who is told."""
+"""Gaps: how an answer proves, keeps and closes them, and where they are shown."""
 
 import itertools
 from collections.abc import Iterable

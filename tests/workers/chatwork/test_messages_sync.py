@@ -1,6 +1,6 @@
-"""The job `chatwork_messages_sync`, from the sandbox into the table; above all, that no message is lost on the way.
+"""The job type `chatwork_messages_sync` against the sandbox: no message is lost.
 
-A crash is a handler that is cut off where it stands while the log says that its worker is lost.
+A crash is played by a handler that is canceled while the log says that its worker is lost.
 """
 
 import asyncio

@@ -1,4 +1,7 @@
-"""Odd things among good ones: the good ones are stored, the odd ones named, and the room's error stays until it was seen."""
+"""Malformed items among good ones.
+
+The good ones are stored, the malformed ones are named, and the error stays until a person sees it.
+"""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,7 @@
-"""No more than the limit in any window: over connections, over processes, and when one of them is killed."""
+"""The request budget: never more than the limit in any window.
+
+It holds over connections, over processes, and when a process is killed.
+"""
 
 import asyncio
 import itertools

@@ -1,4 +1,4 @@
-"""Rooms, messages and marks as they are kept."""
+"""Rooms, messages and marks in their tables."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""What the tests of this folder share."""
+"""Questions about what lies in Redis."""
 
 from redis.asyncio import Redis
 

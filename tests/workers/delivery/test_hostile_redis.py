@@ -1,4 +1,7 @@
-"""Whatever lies in Redis or comes from it ends no process and no loop, loses no job, and is not believed where it is untrue."""
+"""Foreign bytes in Redis and on the bus.
+
+They end no process and no loop, lose no job, and are not believed if they are untrue.
+"""
 
 import asyncio
 import contextlib

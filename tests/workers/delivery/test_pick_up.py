@@ -1,4 +1,4 @@
-"""What is due reaches a worker, whatever happens to the wire: hints that are lost, late, doubled, foreign or wrong."""
+"""A due job is picked up: at once by its hint, else by the tick, whatever the backlog."""
 
 import asyncio
 import time

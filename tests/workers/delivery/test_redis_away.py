@@ -1,4 +1,4 @@
-"""What is due reaches a worker, whatever happens to the wire: hints that are lost, late, doubled, foreign or wrong."""
+"""Jobs are delivered although Redis is down, slow, restarted or emptied."""
 
 import asyncio
 from collections.abc import Iterator

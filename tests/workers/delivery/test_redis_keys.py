@@ -1,4 +1,4 @@
-"""What is due reaches a worker, whatever happens to the wire: hints that are lost, late, doubled, foreign or wrong."""
+"""The keys of the wire in Redis: entries, claims, and what is removed when."""
 
 import asyncio
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What is due reaches a worker, whatever happens to the wire: hints that are lost, late, doubled, foreign or wrong."""
+"""Hints that are late, doubled, foreign or wrong start nothing twice and lose no job."""
 
 import asyncio
 import random

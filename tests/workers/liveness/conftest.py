@@ -1,4 +1,4 @@
-"""The fixtures of this folder."""
+"""The fixtures of this folder: an empty Redis, a local wire, and a short lease."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What the tests of this folder share."""
+"""A second worker process, short leases, and questions to the table of workers."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

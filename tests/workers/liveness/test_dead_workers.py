@@ -1,4 +1,4 @@
-"""Workers that are killed, frozen, cut off or stopped: what they ran ends all the same, and nobody living is taken for dead."""
+"""Workers that are killed, frozen or cut off: their jobs are retried or failed."""
 
 import asyncio
 

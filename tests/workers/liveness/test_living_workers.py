@@ -1,4 +1,4 @@
-"""Workers that are killed, frozen, cut off or stopped: what they ran ends all the same, and nobody living is taken for dead."""
+"""A living worker is never declared gone, and a silent one after a lease."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""What is outside goes away: PostgreSQL for a while, a process frozen at the worst moment, a Redis that becomes a replica."""
+"""Outages: PostgreSQL away, a frozen process, a Redis that becomes a replica."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Workers that are killed, frozen, cut off or stopped: what they ran ends all the same, and nobody living is taken for dead."""
+"""A worker compares the log with its attempts in hand, and mends the difference."""
 
 import asyncio
 import time

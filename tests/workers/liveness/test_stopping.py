@@ -1,4 +1,4 @@
-"""Workers that are killed, frozen, cut off or stopped: what they ran ends all the same, and nobody living is taken for dead."""
+"""A worker that stops hands its jobs back, and spends no attempt."""
 
 import asyncio
 from typing import Any
