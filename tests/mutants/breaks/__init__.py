@@ -1,0 +1,28 @@
+"""The list of breaks.
+
+The old text of each edit must be in its file exactly once. Otherwise the list no longer fits the
+code, which is an error (`tests/mutants/test_caught.py` checks that in every run of the tests).
+Short texts last longest.
+
+edit.py                    `Break`, `Edit`, and the names of the edited files
+log_writes.py              the one write, and writes whose outcome is unknown
+fence.py                   the fence against late workers
+liveness.py                heartbeats and rescue
+delivery.py                delivery and slots
+stopping.py                stopping, canceling, deadlines
+log_order_and_chatwork.py  the order of the log, the request budget, Chatwork's answers
+"""
+
+from tests.mutants.breaks import delivery, fence, liveness, log_order_and_chatwork, log_writes, stopping
+from tests.mutants.breaks.edit import Break
+
+__all__ = ["BREAKS", "Break"]
+
+BREAKS = (
+    *log_writes.BREAKS,
+    *fence.BREAKS,
+    *liveness.BREAKS,
+    *delivery.BREAKS,
+    *stopping.BREAKS,
+    *log_order_and_chatwork.BREAKS,
+)

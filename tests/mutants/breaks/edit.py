@@ -1,0 +1,41 @@
+"""`Break` and `Edit`: one deliberate break, and the files that breaks edit."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Replaces `old`, which is in the file exactly once, by `new`."""
+
+    file: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """`why` says what would happen; `tests` are pytest's ids, of which at least one must fail."""
+
+    name: str
+    why: str
+    edits: tuple[Edit, ...]
+    tests: tuple[str, ...]
+
+
+JOB = "events/job.py"
+STORE = "events/store.py"
+COMMIT = "events/group_commit.py"
+CONCURRENCY = "events/concurrency.py"
+SEAL = "projections/seal.py"
+ATTEMPT = "workers/attempt/attempt.py"
+RUNNER = "workers/attempt/runner.py"
+SLOTS = "workers/attempt/slots.py"
+RESCUE = "workers/liveness/heartbeat.py"
+DELIVER = "workers/delivery/tick.py"
+WIRE = "workers/delivery/redis_wire.py"
+WORKER = "workers/worker.py"
+STATEMENTS = "events/statements.py"
+WRITER = "events/batch_writer.py"
+CLOCK = "events/database_clock.py"
+CONTEXT = "workers/attempt/context.py"
+WORKER_TABLE = "workers/liveness/worker_table.py"

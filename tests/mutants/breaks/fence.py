@@ -1,0 +1,56 @@
+"""Breaks of the fence: a late worker must not write."""
+
+from tests.mutants.breaks.edit import CONTEXT, JOB, Break, Edit
+
+BREAKS = (
+    # The fence ----------------------------------------------------------------------------------------------------------------
+    Break(
+        "no attempt check in the fence",
+        "a late worker completes a job that another attempt has taken over",
+        (
+            Edit(
+                JOB,
+                "job.status is not Status.PROCESSING or job.attempt != attempt or job.worker != worker",
+                "job.status is not Status.PROCESSING or job.worker != worker",
+            ),
+        ),
+        ("tests/rules/test_fence.py::test_a_worker_may_not_speak_for_its_own_earlier_attempt",),
+    ),
+    Break(
+        "no worker check in the fence",
+        "a worker speaks for an attempt that another has started",
+        (
+            Edit(
+                JOB,
+                "job.status is not Status.PROCESSING or job.attempt != attempt or job.worker != worker",
+                "job.status is not Status.PROCESSING or job.attempt != attempt",
+            ),
+        ),
+        (
+            "tests/rules/test_fence.py::test_a_worker_may_not_speak_for_another_in_the_same_attempt",
+            "tests/race/test_race.py::test_view_and_log_agree_in_every_snapshot_while_writers_race_and_their_connections_break",
+        ),
+    ),
+    Break(
+        "start takes any attempt",
+        "an old hint starts a later attempt, before its backoff is over",
+        (Edit(JOB, "if job.status is not Status.QUEUED or job.attempt != attempt:", "if job.status is not Status.QUEUED:"),),
+        ("tests/rules/test_fence.py::test_only_the_attempt_that_is_queued_may_be_started",),
+    ),
+    Break(
+        "no fence for effects",
+        "a canceled or rescued attempt still stores its messages and drafts",
+        (Edit(CONTEXT, "if await self.database.fetch_val(STILL_MINE, values) is None:", "if False:"),),
+        (
+            "tests/workers/attempt/test_effects.py::test_effects_of_an_attempt_that_is_over_are_rolled_back_and_its_reports_refused",
+        ),
+    ),
+    Break(
+        "effects are not fenced by attempt",
+        "after a cancel and a retry, the old attempt's effects are stored beside the new one's",
+        (Edit(CONTEXT, "and attempt = :attempt and worker", "and (attempt = :attempt or true) and worker"),),
+        (
+            "tests/workers/attempt/test_effects.py::test_effects_of_an_attempt_that_is_over_are_rolled_back_and_its_reports_refused",
+        ),
+    ),
+)
