@@ -18,7 +18,7 @@ from events.database_url import read_database_url
 from migrations.migrate import migrate
 from tests.conftest import with_database
 from tests.process.test_processes import Rireki
-from tests.workers.test_outgoing import certificate  # noqa: F401
+from tests.workers.test_outgoing_http import certificate  # noqa: F401
 
 JOB = "01a20a62-6488-7fee-a1a5-07c966751dd3"
 COMMANDS: dict[str, list[str]] = {
