@@ -22,6 +22,8 @@ READS_THE_ENVIRONMENT = ("service/config.py",)
 INHERITS_THE_ENVIRONMENT = ("service/embedded/binaries.py", "service/web/build.py")
 """They pass the whole environment to the programs that they start, and take no setting from it."""
 IMPORTS_REDIS = ("events/bus.py", "events/redis_connections.py", "events/redis_faults.py", "service/accounts/", "workers/")
+ROOM_PLANS = ("events", "projections", "workers", "service", "migrations")
+"""Packages whose docstring, and that of each sub-package, names every module."""
 ENVIRONMENT = ("environ", "environb", "getenv", "getenvb", "putenv")
 
 
@@ -163,3 +165,37 @@ def _lint(folder: Path) -> str:
     command = [sys.executable, "-c", program, "--no-logo", "--no-cache"]
     # The folder comes first on the path of `python -c`, so that the copy is linted.
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False).stdout
+
+
+def room_plans() -> list[Path]:
+    return [
+        plan for top in ROOM_PLANS for plan in sorted((ROOT / top).rglob("__init__.py")) if "node_modules" not in plan.parts
+    ]
+
+
+def room_of(line: str) -> str:
+    """The module or sub-package that a line of a room plan describes; empty for other lines."""
+    name, _, description = line.partition("  ")
+    return name if description.strip() and name.endswith((".py", "/")) else ""
+
+
+@pytest.mark.parametrize("plan", room_plans(), ids=lambda plan: str(plan.parent.relative_to(ROOT)))
+def test_a_package_describes_each_of_its_modules_in_one_line(plan: Path) -> None:
+    lines = (ast.get_docstring(ast.parse(plan.read_text("utf-8"))) or "").splitlines()
+    modules = {file.name for file in plan.parent.glob("*.py")} - {"__init__.py"}
+    packages = {f"{inner.parent.name}/" for inner in plan.parent.glob("*/__init__.py")}
+
+    described = [room_of(line) for line in lines if room_of(line)]
+
+    assert modules | packages <= set(described)
+    assert [name for name in described if not (plan.parent / name).exists()] == []
+    assert len(described) == len(set(described))
+    assert [line for line in lines if len(line) > 100] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "room"),
+    [("job.py  the rules", "job.py"), ("web/   the page", "web/"), ("job.py", ""), ("text", "")],
+)
+def test_a_line_of_a_room_plan_names_a_room_with_a_description(line: str, room: str) -> None:
+    assert room_of(line) == room
