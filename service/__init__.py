@@ -12,5 +12,5 @@ page.py             the page that people use
 process/            A process from start to end
 readiness.py        whether the database is the one that this version needs
 redis_url.py        REDIS_URL
-trusted_proxies.py  who a request really comes from, where proxies that we trust stand in front of us
+trusted_proxies.py  the client address of a request behind trusted proxies
 """
