@@ -89,9 +89,9 @@ async def test_an_attempt_that_is_no_longer_the_one_that_waits_is_not_started(
         seen.append(context.attempt)
         return None
 
-    type = job_type("notes", note)
-    async with working(database, store, bus, wire, [type]) as worker:
-        job = await queue(store, None, type, delay=timedelta(hours=1))
+    notes = job_type("notes", note)
+    async with working(database, store, bus, wire, [notes]) as worker:
+        job = await queue(store, None, notes, delay=timedelta(hours=1))
         canceled = await cancel(store, job)
         async with row_locked(database, job):
             retrying = asyncio.create_task(store.append(canceled, rules.retry, actor="user:test"))
@@ -118,9 +118,9 @@ async def test_a_handler_whose_job_was_canceled_before_it_began_is_never_entered
         entered.append(context.attempt)
         return None
 
-    type = job_type("enters", enter)
-    async with working(database, store, bus, wire, [type]) as worker:
-        job = await queue(store, None, type, delay=timedelta(hours=1))  # no tick may be quicker
+    enters = job_type("enters", enter)
+    async with working(database, store, bus, wire, [enters]) as worker:
+        job = await queue(store, None, enters, delay=timedelta(hours=1))  # no tick may be quicker
         answers: list[asyncio.Future[Job | None]] = []
 
         def start_late(*facts: Any, **more: Any) -> asyncio.Future[Job | None]:
@@ -151,11 +151,11 @@ async def test_a_running_handler_is_canceled_at_once(database: Database, store: 
             raise
         return None
 
-    type = job_type("waits", wait)
-    async with working(database, store, bus, wire, [type]) as worker:
+    waits = job_type("waits", wait)
+    async with working(database, store, bus, wire, [waits]) as worker:
         latencies = []
         for _ in range(10):
-            job = await running(database, await queue(store, wire, type))
+            job = await running(database, await queue(store, wire, waits))
             canceled.clear()
             asked = time.monotonic()
 
@@ -196,9 +196,9 @@ async def test_of_a_cancel_and_a_completion_at_the_same_moment_one_wins_and_the_
         except NotAllowed as refusal:
             return refusal.job.status
 
-    type = job_type("waits", wait)
-    async with working(database, store, bus, wire, [type], slots=100) as worker:
-        jobs = [await queue(store, None, type) for _ in range(100)]
+    waits = job_type("waits", wait)
+    async with working(database, store, bus, wire, [waits], slots=100) as worker:
+        jobs = [await queue(store, None, waits) for _ in range(100)]
         for job in jobs:
             worker.runner.run(claim_of(job), started=lambda: None)
         await asyncio.gather(*(started[job.id].wait() for job in jobs))
@@ -222,9 +222,9 @@ async def test_a_job_that_is_canceled_and_retried_runs_again_while_its_old_handl
             return await swallow_cancellation(context, payload)
         return context.attempt
 
-    type = job_type("slow_to_stop", be_slow_to_stop)
-    async with working(database, store, bus, wire, [type]) as worker:
-        job = await running(database, await queue(store, wire, type))
+    slow_to_stop = job_type("slow_to_stop", be_slow_to_stop)
+    async with working(database, store, bus, wire, [slow_to_stop]) as worker:
+        job = await running(database, await queue(store, wire, slow_to_stop))
         job = await cancel(store, job)
 
         job = await store.append(job, rules.retry, actor="user:test")
@@ -243,10 +243,10 @@ async def test_a_handler_that_has_its_result_when_the_worker_stops_is_completed_
         await finish.wait()
         return "done"
 
-    type = job_type("waits", wait)
-    worker = new_worker(database, store, bus, wire, [type])
+    waits = job_type("waits", wait)
+    worker = new_worker(database, store, bus, wire, [waits])
     await worker.start()
-    job = await running(database, await queue(store, wire, type))
+    job = await running(database, await queue(store, wire, waits))
     await until(lambda: worker.runner.attempts)
     # The part that takes jobs has ended: stopping is now only a matter of what runs.
     worker._stopping.set()
@@ -271,9 +271,9 @@ async def test_a_handler_that_has_its_result_when_the_worker_stops_is_completed_
 async def test_of_reasons_to_stop_that_come_together_the_one_that_counts_more_is_recorded(
     database: Database, store: Store, bus: Bus, first: Interruption, then: Interruption, history: list[str]
 ) -> None:
-    type = job_type("once", hang, max_attempts=1)
-    async with working(database, store, bus, LocalWire(), [type]) as worker:
-        job = await queue(store, None, type, delay=timedelta(hours=1))
+    once = job_type("once", hang, max_attempts=1)
+    async with working(database, store, bus, LocalWire(), [once]) as worker:
+        job = await queue(store, None, once, delay=timedelta(hours=1))
         worker.runner.run(claim_of(job), started=lambda: None)
         await until(lambda: worker.runner.attempts)
         attempt = worker.runner.attempts[job.id]

@@ -50,9 +50,9 @@ async def test_effects_of_an_attempt_that_is_over_are_rolled_back_and_its_report
             raised.append(str(error))
         return "too late"
 
-    type = job_type("stores", store_something)
-    async with working(database, store, bus, wire, [type]) as worker:
-        job = await running(database, await queue(store, wire, type))
+    stores = job_type("stores", store_something)
+    async with working(database, store, bus, wire, [stores]) as worker:
+        job = await running(database, await queue(store, wire, stores))
         await inside.wait()
         handler = worker.runner.attempts[job.id].task
         job = await cancel(store, job)
@@ -148,12 +148,12 @@ async def test_cancels_in_the_middle_of_a_commit_leave_the_worker_its_connection
             await context.database.execute("insert into effects values (1)")
         return None
 
-    type = job_type("stores", store_something)
+    stores = job_type("stores", store_something)
     try:
         # Without connections the worker cannot even be stopped.
-        async with asyncio.timeout(12), working(narrow, narrow_store, bus, wire, [type]):
+        async with asyncio.timeout(12), working(narrow, narrow_store, bus, wire, [stores]):
             for _ in range(4):
-                job = await queue(store, wire, type)
+                job = await queue(store, wire, stores)
                 await until(lambda: database.fetch_val(COMMITS_UNDER_WAY), within=5, what="a commit is under way")
                 await cancel(store, job)
                 await until(lambda: _no_commit_is_under_way(database))

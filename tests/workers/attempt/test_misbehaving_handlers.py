@@ -197,9 +197,9 @@ async def test_a_handler_that_swallows_its_cancellation_gives_its_slot_back_and_
             late.append(error)
         return "first"
 
-    type = job_type("deaf", be_deaf, deadline=0.1, max_attempts=2)
-    async with working(database, store, bus, wire, [type], slots=1) as worker:
-        job = await ended(database, await queue(store, wire, type))
+    deaf = job_type("deaf", be_deaf, deadline=0.1, max_attempts=2)
+    async with working(database, store, bus, wire, [deaf], slots=1) as worker:
+        job = await ended(database, await queue(store, wire, deaf))
 
         assert len(worker.runner.slots.stuck) == 1
         await lives_on(worker, store, database)
@@ -217,9 +217,9 @@ async def test_a_handler_that_swallows_its_cancellation_gives_its_slot_back_and_
 async def test_a_canceled_job_whose_handler_does_not_listen_stays_canceled(
     database: Database, store: Store, bus: Bus, wire: LocalWire
 ) -> None:
-    type = job_type("deaf", swallow_cancellation)
-    async with working(database, store, bus, wire, [type]) as worker:
-        job = await running(database, await queue(store, wire, type))
+    deaf = job_type("deaf", swallow_cancellation)
+    async with working(database, store, bus, wire, [deaf]) as worker:
+        job = await running(database, await queue(store, wire, deaf))
 
         await cancel(store, job)
 

@@ -50,9 +50,9 @@ async def test_a_failing_job_is_retried_with_backoff_until_its_attempts_are_spen
     async def fail(context: Context, payload: Any) -> JSON:
         raise ValueError(f"attempt {context.attempt} fails")
 
-    type = job_type("fails", fail, max_attempts=3, backoff=Backoff(first=0.1, ceiling=10, jitter=0))
+    fails = job_type("fails", fail, max_attempts=3, backoff=Backoff(first=0.1, ceiling=10, jitter=0))
 
-    job = await run_one(database, store, bus, type)
+    job = await run_one(database, store, bus, fails)
 
     attempt = ["started", "failed, retried", "queued: retry"]
     assert await words(store, job) == ["queued", *attempt, *attempt, "started", "failed"]
@@ -155,9 +155,9 @@ async def test_nothing_runs_before_its_started_is_durable(database: Database, st
         entered.append(context.attempt)
         return None
 
-    type = job_type("enters", enter)
-    async with working(database, store, bus, wire, [type]):
-        job = await queue(store, None, type, delay=timedelta(hours=1))
+    enters = job_type("enters", enter)
+    async with working(database, store, bus, wire, [enters]):
+        job = await queue(store, None, enters, delay=timedelta(hours=1))
         async with row_locked(database, job):
             wire.push([Hint.of(job)])
             await until_waiting_for_locks(database, 1)

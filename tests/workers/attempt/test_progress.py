@@ -78,9 +78,9 @@ async def test_a_report_is_appended_in_time_though_no_other_follows(
         await asyncio.Event().wait()
         return None
 
-    type = job_type("reports", report)
-    async with working(database, store, bus, wire, [type]):
-        job = await queue(store, wire, type)
+    reports = job_type("reports", report)
+    async with working(database, store, bus, wire, [reports]):
+        job = await queue(store, wire, reports)
 
         await until_job(database, job, lambda now: now.result == 4)
 
@@ -102,9 +102,9 @@ async def test_a_report_that_comes_while_another_is_being_appended_waits_for_its
         await asyncio.Event().wait()
         return None
 
-    type = job_type("reports", report)
-    async with working(database, store, bus, wire, [type]):
-        job = await queue(store, wire, type)
+    reports = job_type("reports", report)
+    async with working(database, store, bus, wire, [reports]):
+        job = await queue(store, wire, reports)
         await reported.wait()
         async with row_locked(database, job):
             await until_waiting_for_locks(database, 1)
@@ -161,9 +161,9 @@ async def test_progress_after_a_cancel_is_refused(database: Database, store: Sto
         finally:
             await context.progress("after the end")
 
-    type = job_type("reports", report_for_ever)
-    async with working(database, store, bus, wire, [type]) as worker:
-        job = await until_job(database, await queue(store, wire, type), lambda now: now.result == 1)
+    reports = job_type("reports", report_for_ever)
+    async with working(database, store, bus, wire, [reports]) as worker:
+        job = await until_job(database, await queue(store, wire, reports), lambda now: now.result == 1)
 
         await cancel(store, job)
 
@@ -191,10 +191,10 @@ async def test_the_last_report_is_kept_though_its_append_is_on_its_way_when_the_
             ending.set()
         raise Final("enough")
 
-    type = job_type("reports", report, max_attempts=1, deadline=LONG if end == "fails" else 1.5)
-    async with working(database, store, bus, wire, [type]):
+    reports = job_type("reports", report, max_attempts=1, deadline=LONG if end == "fails" else 1.5)
+    async with working(database, store, bus, wire, [reports]):
         others = [await queue(store, None, HANG) for _ in range(2)]
-        job = await queue(store, wire, type)
+        job = await queue(store, wire, reports)
         await reported.wait()
         async with row_locked(database, *others):
             # Both lanes of the group commit are taken: what is appended now has to wait.

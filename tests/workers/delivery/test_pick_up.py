@@ -95,10 +95,10 @@ async def test_a_job_that_was_handed_back_is_picked_up_without_waiting_for_the_t
             await asyncio.Event().wait()
         return context.attempt
 
-    type = job_type("once_for_ever", once_for_ever)
-    async with working(database, store, bus, over_redis, [type]):
-        job = await running(database, await queue(store, over_redis, type))
-        other = new_worker(database, store, bus, over_redis, [type])
+    once_for_ever_type = job_type("once_for_ever", once_for_ever)
+    async with working(database, store, bus, over_redis, [once_for_ever_type]):
+        job = await running(database, await queue(store, over_redis, once_for_ever_type))
+        other = new_worker(database, store, bus, over_redis, [once_for_ever_type])
         await other.start()
     # The first worker has stopped, and the other one is there.
     assert (await ended(database, job)).result == 2
@@ -126,9 +126,9 @@ async def test_a_delayed_job_starts_when_it_is_due_and_not_before(
 
 
 async def test_a_retry_starts_when_its_backoff_is_over(database: Database, store: Store, bus: Bus, wire: Wire) -> None:
-    type = job_type("fails_once", fail_in_first_attempt, backoff=Backoff(first=0.4, jitter=0))
-    async with working(database, store, bus, wire, [type]):
-        job = await ended(database, await queue(store, wire, type))
+    fails_once = job_type("fails_once", fail_in_first_attempt, backoff=Backoff(first=0.4, jitter=0))
+    async with working(database, store, bus, wire, [fails_once]):
+        job = await ended(database, await queue(store, wire, fails_once))
 
     assert job.started_at is not None
     assert job.attempt == 2

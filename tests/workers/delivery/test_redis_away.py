@@ -122,12 +122,12 @@ async def test_a_redis_that_hangs_for_longer_than_anybody_waits_for_it_costs_no_
         await finish.wait()
         return "undisturbed"
 
-    type = job_type("waits", wait)
+    waits = job_type("waits", wait)
     redis_server.start()
     wire = RedisWire(redis_server.url)
     await wire.start()
-    async with working(database, store, bus, wire, [QUICK, type]) as worker:
-        undisturbed = await running(database, await queue(store, wire, type))
+    async with working(database, store, bus, wire, [QUICK, waits]) as worker:
+        undisturbed = await running(database, await queue(store, wire, waits))
         claimed = [await queue(store, wire, QUICK) for _ in range(3)]
 
         redis_server.freeze()
@@ -198,12 +198,12 @@ async def test_a_lost_redis_does_not_disturb_what_runs(
         await finish.wait()
         return "undisturbed"
 
-    type = job_type("waits", wait)
+    waits = job_type("waits", wait)
     redis_server.start()
     wire = RedisWire(redis_server.url)
     await wire.start()
-    async with working(database, store, bus, wire, [type, QUICK]):
-        job = await running(database, await queue(store, wire, type))
+    async with working(database, store, bus, wire, [waits, QUICK]):
+        job = await running(database, await queue(store, wire, waits))
 
         redis_server.kill()
         # Both ends of the wire have noticed.

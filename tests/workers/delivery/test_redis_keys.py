@@ -56,9 +56,9 @@ async def test_an_entry_leaves_redis_wholly_when_its_attempt_has_begun(
         await finish.wait()
         return None
 
-    type = job_type("waits", wait)
-    async with working(database, store, bus, over_redis, [type, QUICK]):
-        jobs = [await queue(store, over_redis, type) for _ in range(3)]
+    waits = job_type("waits", wait)
+    async with working(database, store, bus, over_redis, [waits, QUICK]):
+        jobs = [await queue(store, over_redis, waits) for _ in range(3)]
         canceled = await queue(store, None, QUICK)
         await cancel(store, canceled)
         over_redis.push([Hint.of(canceled)])

@@ -46,9 +46,9 @@ async def test_a_hint_that_comes_many_times_starts_its_attempt_once(
         await finish.wait()
         return None
 
-    type = job_type("waits", wait)
-    async with working(database, store, bus, wire, [type, QUICK]) as worker:
-        job = await queue(store, wire, type)
+    waits = job_type("waits", wait)
+    async with working(database, store, bus, wire, [waits, QUICK]) as worker:
+        job = await queue(store, wire, waits)
         for _ in range(5):
             wire.push([Hint.of(job)] * 3, even_if_full=True)
             await ended(database, await queue(store, wire, QUICK))

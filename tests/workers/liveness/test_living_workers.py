@@ -251,16 +251,16 @@ async def test_a_worker_whose_handlers_use_every_connection_goes_on_beating(
         await context.database.fetch_val("select pg_sleep(2)")
         return "answered"
 
-    type = job_type("queries", query)
+    queries = job_type("queries", query)
     of_its_own = Database(database_url, pool_size=4)
     await of_its_own.connect()
     its_store = Store(of_its_own, bus)
     await its_store.start()
     async with (
-        working(of_its_own, its_store, bus, LocalWire(), [type]),
-        working(database, store, bus, LocalWire(), [QUICK, type], slots=0),
+        working(of_its_own, its_store, bus, LocalWire(), [queries]),
+        working(database, store, bus, LocalWire(), [QUICK, queries], slots=0),
     ):
-        jobs = [await queue(store, None, type) for _ in range(4)]
+        jobs = [await queue(store, None, queries) for _ in range(4)]
 
         for job in jobs:
             assert (await ended(database, job)).attempt == 1
@@ -271,25 +271,25 @@ async def test_a_worker_whose_handlers_use_every_connection_goes_on_beating(
 async def test_a_worker_that_registers_anew_is_not_taken_for_dead_meanwhile(
     database: Database, store: Store, bus: Bus, wire: LocalWire
 ) -> None:
-    type = job_type("hangs", hang)
+    hangs = job_type("hangs", hang)
     slow_registration = """
     create function be_slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.5); return new; end $$;
     create trigger slow before insert on workers for each row execute function be_slow();
     """
     async with (
-        working(database, store, bus, LocalWire(), [type], slots=1),
-        working(database, store, bus, wire, [type]) as worker,
+        working(database, store, bus, LocalWire(), [hangs], slots=1),
+        working(database, store, bus, wire, [hangs]) as worker,
     ):
-        keeping_busy = await running(database, await queue(store, None, type))
+        keeping_busy = await running(database, await queue(store, None, hangs))
         if (await starts(store, keeping_busy))[0][1] == worker.runner.worker_id:
-            await running(database, await queue(store, None, type))
+            await running(database, await queue(store, None, hangs))
         async with database.raw() as connection:
             await connection.execute(slow_registration)
         await database.execute("update workers set gone_at = now() where id = :id", {"id": worker.runner.worker_id})
         registering = "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'"
         await until(lambda: database.fetch_val(registering))
 
-        job = await running(database, await queue(store, wire, type))
+        job = await running(database, await queue(store, wire, hangs))
 
         await until(lambda: _is_registered(database, worker.runner.worker_id))
         await _pass(database, 3 * HEARTBEAT)

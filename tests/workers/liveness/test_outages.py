@@ -156,17 +156,17 @@ async def test_what_ends_while_postgresql_is_away_is_recorded_when_it_is_back_an
         await finish.wait()
         return {"external step": "done once"}
 
-    type = job_type("waits", wait)
+    waits = job_type("waits", wait)
     far = Database(proxy.url)
     await far.connect()
     far_store = Store(far, bus)
     await far_store.start()
     wire = LocalWire()
-    async with working(far, far_store, bus, wire, [type]) as worker:
-        jobs = [await running(database, await queue(store, wire, type)) for _ in range(5)]
+    async with working(far, far_store, bus, wire, [waits]) as worker:
+        jobs = [await running(database, await queue(store, wire, waits)) for _ in range(5)]
         proxy.closed_to_new = True
         proxy.cut()
-        late = await queue(store, wire, type)
+        late = await queue(store, wire, waits)
         finish.set()
         # The handlers have ended: what they have to say waits.
         await until(lambda: all(job.id in worker.runner.attempts for job in jobs) and len(worker.runner.attempts) == 5)

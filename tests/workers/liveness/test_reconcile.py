@@ -42,9 +42,9 @@ async def test_a_worker_that_finds_itself_declared_gone_stops_what_it_runs_and_g
         finally:
             stopped.append(context.attempt)
 
-    type = job_type("waits", wait)
-    async with working(database, store, bus, wire, [type]) as worker:
-        job = await running(database, await queue(store, wire, type))
+    waits = job_type("waits", wait)
+    async with working(database, store, bus, wire, [waits]) as worker:
+        job = await running(database, await queue(store, wire, waits))
         before = worker.runner.worker_id
 
         await database.execute("update workers set gone_at = now() where id = :id", {"id": before})
@@ -72,9 +72,9 @@ async def test_a_worker_that_was_declared_gone_stops_though_nobody_has_rescued_i
                 stopped_as.append(worker.runner.worker_id)
         return None
 
-    type = job_type("waits", wait)
-    async with working(database, store, bus, wire, [type]) as worker:
-        job = await running(database, await queue(store, wire, type))
+    waits = job_type("waits", wait)
+    async with working(database, store, bus, wire, [waits]) as worker:
+        job = await running(database, await queue(store, wire, waits))
         await until(lambda: worker.runner.attempts)
         name = worker.runner.worker_id
 
@@ -128,11 +128,11 @@ async def test_a_cancel_that_the_bus_did_not_bring_is_found_at_the_next_heartbea
         finally:
             stopped.append(time.monotonic())
 
-    type = job_type("waits", wait)
+    waits = job_type("waits", wait)
     in_silence = Store(database, Bus())
     await in_silence.start()
-    async with working(database, store, bus, wire, [type]) as worker:
-        job = await running(database, await queue(store, wire, type))
+    async with working(database, store, bus, wire, [waits]) as worker:
+        job = await running(database, await queue(store, wire, waits))
         await until(lambda: worker.runner.attempts)
         asked = time.monotonic()
 

@@ -58,14 +58,14 @@ async def test_a_worker_that_stops_waits_for_its_jobs_as_long_as_the_grace_and_t
         await finish.wait()
         return "in time"
 
-    type = job_type("waits", wait)
-    worker = new_worker(database, store, bus, wire, [type])
+    waits = job_type("waits", wait)
+    worker = new_worker(database, store, bus, wire, [waits])
     await worker.start()
-    job = await running(database, await queue(store, wire, type))
+    job = await running(database, await queue(store, wire, waits))
 
     stopping = asyncio.create_task(worker.stop(grace=30))
     await until(lambda: worker._taking is not None and worker._taking.done())
-    late = await queue(store, wire, type)
+    late = await queue(store, wire, waits)
     beat = "select last_seen > now() - make_interval(secs => :lease) from workers where id = :id"
     await _pass(database, LEASE)
     assert await database.fetch_val(beat, {"lease": LEASE / 2, "id": worker.runner.worker_id})
@@ -119,10 +119,10 @@ async def test_a_handler_that_does_not_stop_does_not_keep_the_worker_from_stoppi
         await wait_deaf_to_cancellation(release)
         return "much later"
 
-    type = job_type("deaf", be_deaf)
-    worker = new_worker(database, store, bus, wire, [type])
+    deaf = job_type("deaf", be_deaf)
+    worker = new_worker(database, store, bus, wire, [deaf])
     await worker.start()
-    job = await running(database, await queue(store, wire, type))
+    job = await running(database, await queue(store, wire, deaf))
 
     async with asyncio.timeout(5):
         await worker.stop(grace=0)
