@@ -275,9 +275,11 @@ def test_a_password_file_that_others_can_read_is_refused(tmp_path: Path) -> None
     assert read_database_url(f"postgresql://h?passfile={file}")
 
 
-def test_the_way_of_the_migrations_needs_the_other_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_migration_address_needs_database_url_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DATABASE_URL", raising=False)
     monkeypatch.setenv("MIGRATE_DATABASE_URL", "postgresql://h/db")
 
-    with pytest.raises(ConfigError, match=r"^MIGRATE_DATABASE_URL needs DATABASE_URL"):
+    with pytest.raises(
+        ConfigError, match=r"^MIGRATE_DATABASE_URL is a direct address of the database in DATABASE_URL: set DATABASE_URL too$"
+    ):
         load_settings()
