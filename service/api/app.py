@@ -56,9 +56,10 @@ ENDPOINTS = (
 
 
 def create_app(context: ApiContext, page: Page | None = None) -> "Application":
-    """The application of one API process. It can serve after its lifespan has started.
+    """Returns the application of one API process.
 
-    Call `context.job_watches.close()` before the lifespan ends, because the server waits for open streams.
+    The application can serve after its lifespan has started. Call `context.job_watches.close()` before you stop the server,
+    because the server waits for the open streams, which this call ends.
     """
     page = page or Page()
 
@@ -82,9 +83,9 @@ def create_app(context: ApiContext, page: Page | None = None) -> "Application":
 
 
 class FixedAddresses(BaseRoute):
-    """Finds a route without path parameters by one look-up.
+    """Finds a route without path parameters by one look-up in a dictionary.
 
-    Starlette's router tries its routes one after another.
+    This is faster than Starlette's router, which tries its routes one after another.
     """
 
     def __init__(self, routes: Iterable[Route]) -> None:
@@ -122,9 +123,9 @@ HEADERS = {
 
 
 class Application:
-    """Wraps the router with request ids, response headers, the request log and metrics.
+    """Adds request ids, response headers, the request log and metrics to the router.
 
-    An exception that no endpoint handles becomes a problem document here.
+    It answers an exception that no endpoint has handled with a problem document.
     """
 
     def __init__(self, router: Router, page: Page, metrics: Metrics, proxies: TrustedProxies, *, secure: bool) -> None:
@@ -161,7 +162,7 @@ class Application:
         except ClientDisconnect:
             status = status or 499
         except Exception as error:
-            # If the response has begun, the exception goes on to the server, which breaks the connection off.
+            # If the response has begun, no other can be sent. The exception goes on to the server, which closes the connection.
             response = await self._answer_error(Request(scope, receive), error)
             if status:
                 raise
@@ -185,9 +186,10 @@ def _request_id(scope: Scope) -> str:
 
 
 def _method_and_route(scope: Scope) -> tuple[str, str]:
-    """The labels of a metric: the method and the declared path.
+    """Returns the labels of a metric: the method and the path of the route as it is declared.
 
-    Unknown paths and methods are one label each, because clients could create labels without end otherwise.
+    All unknown paths have one common label, and so have all unknown methods. Otherwise clients could create any number of
+    labels.
     """
     route, method = scope.get("route"), scope["method"]
     if not isinstance(route, Route):

@@ -20,8 +20,8 @@ from service.trusted_proxies import counted_as
 
 MOST_OF_A_SIGN_IN = 8 * 1024  # bytes of the body
 
-# Seconds for a sign-in that waits for other password hashes. The database has a shorter limit of its own, so that slow hashing
-# is not reported as a missing database.
+# Seconds that a sign-in may take. This limit is longer than that of other requests, because a sign-in waits while earlier
+# passwords are hashed.
 SIGNED_IN_WITHIN = 30.0
 RETRY_AFTER = 2  # seconds after which a client may try again when the queue of sign-ins is full
 
@@ -52,7 +52,10 @@ class AllUsers(TypedDict):
 
 
 async def count_request(context: "ApiContext", request: Request) -> None:
-    """Counts the request for its address before the body is read. Raises `TooManyTries`."""
+    """Counts the request for the client's address, before the body is read.
+
+    Raises `TooManyTries` if the address has made too many requests.
+    """
     await context.sign_in_limit.request(_counted_address(request))
 
 
@@ -69,7 +72,13 @@ async def login(call: Call[Nothing, Credentials]) -> Response:
 
 
 async def _signed_in(call: Call[Nothing, Credentials]) -> tuple[User, str]:
-    """Raises `Problem` 401 and 429, and `LineFull`."""
+    """Checks the email and the password. Returns the user and a new token.
+
+    Raises:
+        Problem: 401 if the email or the password is wrong.
+        TooManyTries: the address has tried too often.
+        LineFull: too many sign-ins wait for the hash of a password.
+    """
     address, email, tries = _counted_address(call.request), normal_email(call.body.email), call.context.sign_in_limit
     await tries.count(address, email)
     signed_in = await call.context.users.sign_in(call.body.email, call.body.password.get_secret_value(), tries.line, address)

@@ -1,4 +1,4 @@
-"""Chatwork for admins: queue the syncs, read and switch rooms, read messages."""
+"""Endpoints for admins that queue Chatwork's syncs, and list rooms and messages."""
 
 from typing import Annotated, Any
 

@@ -26,7 +26,7 @@ DOCS_PAGE = """\
 </html>
 """
 
-# A file of its own, because the page's Content-Security-Policy forbids inline scripts.
+# The script is served as a separate file, because the page's Content-Security-Policy forbids inline scripts.
 DOCS_SCRIPT = """\
 SwaggerUIBundle({url: "/api/openapi.json", dom_id: "#docs", deepLinking: true, validatorUrl: null, tryItOutEnabled: true})
 """
@@ -51,7 +51,7 @@ NOT_BUILT_PAGE = """\
 
 
 def openapi_routes(endpoints: Sequence[Endpoint], page: Page) -> list[Route]:
-    """The routes of the OpenAPI document and of the page to browse it."""
+    """Returns the routes of the OpenAPI document and of Swagger UI."""
     document = orjson.dumps(openapi_document(endpoints))
 
     async def openapi_json(request: Request) -> Response:

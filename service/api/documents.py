@@ -1,4 +1,7 @@
-"""The JSON of jobs and events, and who may see a job. Only admins get stack traces."""
+"""Makes the JSON of jobs and events, and checks who may see a job.
+
+Only admins get stack traces.
+"""
 
 import re
 from datetime import datetime
@@ -94,7 +97,7 @@ def job_json(job: Job, *, with_stack: bool) -> JobDocument:
 def event_json(recorded: Recorded, *, with_stack: bool) -> EventDocument:
     data = event_data(recorded.event, recorded.at)
     if not with_stack and isinstance(recorded.event, Unreadable):
-        data = {"unreadable": None}  # An unreadable event may hold a stack trace anywhere.
+        data = {"unreadable": None}  # All data is left out, because any part of it may be a stack trace.
     elif not with_stack and "error" in data:
         data["error"].pop("stack", None)
     return {

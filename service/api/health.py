@@ -26,7 +26,7 @@ from workers.liveness.worker_table import workers_seen
 from workers.pauses import Pauses
 
 READY_WITHIN = 2.0  # seconds in which the database must answer
-MEASURED_WITHIN = 5.0  # seconds for the queries; later the other metrics are sent without them
+MEASURED_WITHIN = 5.0  # seconds for the database's metrics; after that, the others are sent without them
 
 
 log = structlog.get_logger("rireki.http")
@@ -62,8 +62,8 @@ async def healthz(call: Call[Nothing, Nothing]) -> Response:
 async def readyz(call: Call[Nothing, Nothing]) -> Response:
     if call.context.job_watches.closed:
         raise Problem(503, "This process is stopping.", headers={"Retry-After": "2"})
-    # Requests are served without Redis, so its absence is not reported here. A wrong password or address is, because only a
-    # person can mend it.
+    # The API serves requests even while Redis is away, so that is no fault. A wrong password or address is a fault, because
+    # only a person can correct it.
     if (redis_fault := call.context.bus.fault) is not None:
         raise Problem(503, f"This process cannot serve: REDIS_URL: {redis_fault}.")
     readiness = await _look_at(call.context)
@@ -96,13 +96,13 @@ async def metrics(call: Call[Nothing, Nothing]) -> Response:
         async with asyncio.timeout(MEASURED_WITHIN):
             await _measure(measured, call.context)
     except DATABASE_ERRORS as error:
-        # The other metrics are sent all the same, because they matter most while the database is away.
+        # The other metrics are still sent, because they matter most while the database is away.
         log_trouble(log, "cannot measure the database", error)
     return Response(generate_latest(measured.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 async def _measure(measured: Metrics, context: ApiContext) -> None:
-    """Sets the metrics that come from the database."""
+    """Reads the jobs, workers and pauses from the database and sets their metrics."""
     for gauge in (measured.jobs, measured.workers, measured.stuck, measured.paused):
         gauge.clear()
     for job_type, statuses in (await context.jobs.counts(most=MOST_COUNTED)).items():
@@ -126,7 +126,7 @@ def _must_be_let_in(call: Call[Nothing, Nothing]) -> None:
 
 
 def _from_this_machine(request: Request) -> bool:
-    # A forwarded request comes from another machine, through a proxy on this one.
+    # A request with these headers came through a proxy on this machine, so its client may be on another machine.
     forwarded = "forwarded" in request.headers or "x-forwarded-for" in request.headers
     try:
         return not forwarded and request.client is not None and ip_address(request.client.host).is_loopback

@@ -1,4 +1,7 @@
-"""Server-sent events: the events of one job, and the changes of all jobs."""
+"""The endpoints of both streams: one job's events, and the changes of all jobs.
+
+Both send server-sent events.
+"""
 
 import contextlib
 from collections.abc import AsyncGenerator
@@ -22,7 +25,10 @@ HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 NOTHING_NEW = b""
 
 Messages = AsyncGenerator[bytes, None]
-"""The bytes of a stream, piece by piece. `NOTHING_NEW` stands for `QUIET` seconds in which nothing happened."""
+"""Yields the bytes of a stream, piece by piece.
+
+It yields `NOTHING_NEW` after `QUIET` seconds without data.
+"""
 
 
 # The events of one job --------------------------------------------------------------------------------------------------------
@@ -31,8 +37,8 @@ Messages = AsyncGenerator[bytes, None]
 async def stream_job(call: Call[Any, Any], job: Job) -> Response:
     """Streams the job's events after `Last-Event-ID`, then each new one until the job ends.
 
-    The response is 204 if the job has ended and no event is left to send, because a browser would connect again for ever
-    otherwise (HTML, 9.2.3). Raises `Problem` 400 for an id that was never sent.
+    If the job has ended and no event is left to send, the response is 204: any other response would make a browser connect
+    again for ever (HTML, 9.2.3). Raises `Problem` 400 if `Last-Event-ID` is not an id that this stream has sent.
     """
     after = _last_event_id(call.request, most_digits=10) or 0
     if after > job.seq:
@@ -51,12 +57,12 @@ async def _events_of(call: Call[Any, Any], job: Job, after: int) -> Messages:
             for recorded in history:
                 yield _event_message(recorded, with_stack=with_stack)
                 after = recorded.seq
-            # A failure that is being retried is never the last event: the attempt's `queued` is written with it.
+            # `Failed` is the last event only if the job is not retried: otherwise `queued` is written in the same transaction.
             if history and isinstance(history[-1].event, Completed | Failed | Canceled):
                 return
             if not history:
                 if job.status in ENDED and after < job.seq:
-                    return  # The log lacks the end that the view shows.
+                    return  # The view shows an end that is missing in the log, so waiting longer is of no use.
                 yield NOTHING_NEW
             await watch.changed(QUIET)
 
@@ -89,16 +95,16 @@ async def _changes(call: Call[Any, Any], after: int | None) -> Messages:
 async def _stream(call: Call[Any, Any], messages: Messages) -> Response:
     if call.request.method == "HEAD":
         return Response(headers=HEADERS, media_type=EVENT_STREAM)
-    # The response starts after the first message, when no later change can be missed. So a document that the client
-    # fetches after the start is never older than the stream.
+    # After the first message the stream misses no change, and only then the response starts. So a client that fetches a
+    # document after the start has every later change from the stream.
     first = await anext(messages)
     return StreamingResponse(_while_allowed(call, first, messages), headers=HEADERS, media_type=EVENT_STREAM)
 
 
 async def _while_allowed(call: Call[Any, Any], first: bytes, messages: Messages) -> Messages:
-    """The messages until the token ends, the caller's role changes, or the database is away.
+    """Yields the messages until the token ends, the role changes, or the database is away.
 
-    A caller who may still see something connects again, and resumes with the new role.
+    Then the stream ends. The client connects again and resumes, if the caller may still do so with the new role.
     """
     yield first
     async with contextlib.aclosing(messages):
@@ -111,9 +117,9 @@ async def _while_allowed(call: Call[Any, Any], first: bytes, messages: Messages)
 
 
 def _last_event_id(request: Request, *, most_digits: int) -> int | None:
-    """The header `Last-Event-ID`, or None if it is missing or empty.
+    """Returns the header `Last-Event-ID` as a number, or None if it is missing or empty.
 
-    Raises `Problem` 400 for other than a number.
+    Raises `Problem` 400 if it is not a number of at most `most_digits` digits.
     """
     text = request.headers.get("last-event-id", "").strip()
     if not text:

@@ -15,7 +15,7 @@ from workers.liveness.heartbeat import LEASE
 from workers.liveness.worker_table import workers_present
 from workers.pauses import Pauses
 
-MOST_AHEAD = 1000  # jobs that are counted
+MOST_AHEAD = 1000  # jobs that come first; more are not counted
 
 WaitingReason = Literal["retry_at", "paused", "no_worker", "in_line"]
 
@@ -40,7 +40,7 @@ async def get_waiting(call: Call[Nothing, Nothing]) -> Response:
     now: datetime = await database.fetch_val("select now()")
     pause = (await Pauses(database).in_force()).get(job.type)
     workers = await workers_present(database, job.type, lease=LEASE)
-    # The reason that would stay if all others went comes first.
+    # If several reasons apply, the first of this order is told: the job's time, the pause, no worker, other jobs.
     reason: WaitingReason = "retry_at" if job.run_at > now else "paused" if pause else "in_line" if workers else "no_worker"
     document: WaitingDocument = {
         "reason": reason,

@@ -1,4 +1,4 @@
-"""List jobs, read one, its history and its past states, cancel and retry it."""
+"""Endpoints that list and count jobs, and that read, cancel, force-fail and retry one job."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -22,7 +22,7 @@ from service.http.problems import FieldError, Problem, bad_field, not_found
 from service.http.query_fields import JobTypeName, RequestId, RequestIds, RequestTime
 from service.http.request import Fields, Nothing, read_id, wants
 
-MOST_COUNTED = 1000  # jobs of one status
+MOST_COUNTED = 1000  # jobs of one status; more are not counted
 NDJSON = "application/x-ndjson"
 
 
@@ -136,9 +136,10 @@ async def cancel_job(call: Call[Nothing, Nothing]) -> Response:
 
 
 async def force_fail_job(call: Call[Nothing, Reason]) -> Response:
-    """Ends the attempt as failed for good.
+    """Fails the running attempt. The job gets no further attempt, unless somebody retries it.
 
-    The worker is told as for a cancel. A handler that ignores it can write no further event of this attempt.
+    The worker then cancels the handler, as it does when a job is canceled. Even if the handler ignores this, it can write no
+    further event of this attempt.
     """
     error = JobError("ForceFailed", call.body.reason)
 
@@ -154,9 +155,10 @@ async def retry_job(call: Call[Nothing, Nothing]) -> Response:
 
 
 async def _changed(call: Call[Any, Any], decide: Decision) -> Job:
-    """The job of the path after the events of `decide`.
+    """Appends the events of `decide` to the job of the path. Returns the changed job.
 
-    The store reads the job, so no other query is needed.
+    Raises `Problem` 404 if the job does not exist or the caller may not see it. The store reads the job anyway, so this check
+    needs no query of its own.
     """
 
     def decide_if_visible(job: Job) -> list[Event]:
@@ -176,7 +178,10 @@ def cancel_reason(call: Call[Any, Any], job: Job) -> str:
 
 
 async def visible_job(call: Call[Any, Any]) -> Job:
-    """The job of the path. Raises `Problem` 404, also for a job that the caller may not see."""
+    """Returns the job of the path.
+
+    Raises `Problem` 404 if the job does not exist, or if the caller may not see it.
+    """
     job = await call.context.jobs.get(read_id(call.path("id")))
     if job is None or not may_see(call.user, job):
         raise not_found("job")
@@ -184,9 +189,10 @@ async def visible_job(call: Call[Any, Any]) -> Job:
 
 
 def owner_wanted(call: Call[Any, Any], user_id: str | None) -> str | None:
-    """The owner to filter by, or None for all owners.
+    """Returns the owner to filter by, or None for all owners.
 
-    Raises `Problem` 403 if an employee asks for an owner.
+    `user_id` is the owner that the request names. An employee gets their own id. Raises `Problem`
+    403 if an employee's request names an owner.
     """
     if call.user.is_admin:
         return user_id
@@ -196,7 +202,10 @@ def owner_wanted(call: Call[Any, Any], user_id: str | None) -> str | None:
 
 
 async def _jobs_of_ids(call: Call[JobsQuery, Nothing], ids: Sequence[str]) -> list[Job]:
-    """The jobs with these ids that the caller may see, newest first."""
+    """Returns the jobs with these ids that the caller may see, newest first.
+
+    Raises `Problem` 400 if the query has other parameters too.
+    """
     if others := call.query.model_fields_set - {"ids"}:
         errors: list[FieldError] = [
             {"path": to_camel(name), "detail": "must not come together with `ids`"} for name in sorted(others)
@@ -219,9 +228,9 @@ async def _job_at(call: Call[Any, Any], job: Job, at: datetime) -> Job:
 
 
 def _reaching(seq: int, past: Job | None, job: Job) -> Job:
-    """The past job.
+    """Returns the past state `past` of `job`.
 
-    Raises `BrokenHistory` if the log ends before event `seq`, which the view has folded.
+    Raises `BrokenHistory` if `past` does not reach event `seq`: the view knows this event, so the log must hold it.
     """
     reached = 0 if past is None else past.seq
     if past is None or reached < seq:

@@ -27,9 +27,9 @@ async def run_again(call: Call[Nothing, Nothing]) -> Response:
 
 
 def _payload_of_today(old: Job) -> Payload:
-    """The old job's payload.
+    """Returns the old job's payload, checked by the present model of its type.
 
-    Raises `Problem` 422 if the type is gone, or no longer takes such a payload.
+    Raises `Problem` 422 if the type is not registered any more, or if the payload does not fit its model any more.
     """
     job_type = JOB_TYPES.get(old.type)
     if job_type is None:

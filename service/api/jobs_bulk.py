@@ -1,6 +1,6 @@
 """`POST /api/jobs/bulk`: cancel or retry many jobs.
 
-Each job goes through the same decision as in a request for one job. A repeated request finds nothing left to do.
+Each job goes through the same decision as in a request for one job. A repeated request skips the jobs that were changed before.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from service.http.request import Fields, Nothing
 from workers.delivery.wire import Hint
 
 MOST = 1000  # jobs in one call
-MOST_OF_A_BODY = 64 * 1024  # bytes: `MOST` ids, and space to spare
+MOST_OF_A_BODY = 64 * 1024  # bytes; `MOST` ids need fewer
 
 ALLOWED_ON = {"cancel": (Status.QUEUED, Status.PROCESSING), "retry": (Status.FAILED, Status.CANCELED)}
 
@@ -72,7 +72,11 @@ async def change_many_jobs(call: Call[Nothing, Bulk]) -> Response:
 
 
 async def _matched(call: Call[Nothing, Bulk]) -> tuple[list[Job], bool]:
-    """The jobs that the caller may see and the action is allowed on; whether there are more."""
+    """Returns the jobs to change, and whether there are more than can be changed in one call.
+
+    They are jobs that the caller may see and that the action is allowed on. Raises `Problem` 422
+    unless the body has exactly one of `ids` and `filter`.
+    """
     if (call.body.ids is None) == (call.body.filter is None):
         errors: list[FieldError] = [
             {"path": name, "detail": "give exactly one of `ids` and `filter`"} for name in ("ids", "filter")
@@ -87,7 +91,10 @@ async def _matched(call: Call[Nothing, Bulk]) -> tuple[list[Job], bool]:
 
 
 async def _filtered(call: Call[Nothing, Bulk], wanted: BulkFilter, allowed: Sequence[Status]) -> tuple[list[Job], bool]:
-    """At most `MOST` jobs that fit, newest first in each status; whether there are more."""
+    """Returns at most `MOST` jobs that fit the filter, and whether more jobs fit.
+
+    The jobs are grouped by status, the newest first in each group.
+    """
     owner = owner_wanted(call, wanted.user_id)
     found: list[Job] = []
     more = False
@@ -101,13 +108,13 @@ async def _filtered(call: Call[Nothing, Bulk], wanted: BulkFilter, allowed: Sequ
 
 
 async def _change_all(call: Call[Nothing, Bulk], jobs: Sequence[Job]) -> list[Job | Refused]:
-    """Each job after the change, or why it was refused.
+    """Changes the jobs. Returns each job after its change, or why the change was refused.
 
-    The changes run at once, so that the store commits them together.
+    All changes run concurrently, so that the store can commit several with one statement.
     """
     changes = await asyncio.gather(*(_change(call, job) for job in jobs), return_exceptions=True)
     for change in changes:
-        # The other jobs were changed all the same. A repeated request finds the rest.
+        # The other changes are committed already. The client can repeat the request to change the rest.
         if isinstance(change, BaseException):
             raise change
     return [change for change in changes if not isinstance(change, BaseException)]

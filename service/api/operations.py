@@ -1,4 +1,4 @@
-"""For operators: workers and their running jobs, job types, and pauses."""
+"""Endpoints that list workers and job types, and that pause and resume a job type."""
 
 from datetime import timedelta
 from typing import Any, Literal
@@ -19,7 +19,7 @@ from workers.liveness.worker_table import Presence, Running, StuckHandler, Worke
 from workers.pauses import OverAlready, Pause, Pauses
 from workers.registry import JOB_TYPES
 
-REMEMBERED = timedelta(days=1)  # the time for which a worker that has gone stays listed
+REMEMBERED = timedelta(days=1)  # the list keeps a worker for this time after it has gone
 
 
 class PauseDocument(TypedDict):

@@ -1,7 +1,7 @@
-"""The one way by which a request queues a job, or retries one.
+"""Queues or retries a job for a request. Every endpoint that does so calls this module.
 
-The caller's role is checked first, because a demoted admin must not repeat an old request. Then `Idempotency-Key` is looked
-up: a repeated request is answered with the job of the first one. `Prefer: wait` holds the response until the job has ended.
+First it checks the caller's role, because a demoted admin must not repeat an old request. Then it looks `Idempotency-Key` up:
+a repeated request gets the job of the first request. Last, `Prefer: wait` delays the response until the job has ended.
 """
 
 import asyncio
@@ -34,21 +34,24 @@ class Queued(TypedDict):
 
 
 PayloadOrAnswer = Callable[[], Awaitable[Payload | Response]]
-"""Makes the payload of a new job, or a response in place of a job. Raises `Problem` to refuse the request."""
+"""Returns the payload of a new job, or the response to send without queueing one.
+
+Raises `Problem` to refuse the request.
+"""
 
 
 async def enqueue_for(call: Call[Any, Any], job_type: str, payload: Payload | PayloadOrAnswer) -> Response:
     """Queues a job of the caller and answers 202 `{jobId, status}`.
 
-    The response is held as long as `Prefer: wait` says. The job is the first of these that exists: the job of an earlier
-    request with the same key, the active job of a type that allows one, a new job.
+    It queues no new job if an earlier request with the same key has queued one, or if the type allows only one active job of
+    a kind and one is active. Then it answers with that job. `Prefer: wait` delays the response until the job has ended.
 
-    A callable `payload` is called only if no earlier request had the key. So it may refuse the request, or answer without a
-    job. It must refuse a `job_type` that is not registered.
+    If `payload` is a function, it is called only if no earlier request had the key. It may refuse the request, or return a
+    response; then no job is queued. It must refuse a `job_type` that is not registered.
 
     Raises:
         Problem: 403 if the caller may not queue this type, 400 for a bad key.
-        KeyTaken: the key belongs to another request, which is a 422.
+        KeyTaken: the key belongs to another request. The client gets 422.
     """
     if job_type in JOB_TYPES:
         must_be_allowed(call.user, job_type)
@@ -65,12 +68,14 @@ async def enqueue_for(call: Call[Any, Any], job_type: str, payload: Payload | Pa
 
 
 async def retry_for(call: Call[Any, Any], job: Job) -> tuple[Job, dict[str, str]]:
-    """The job with its next attempt queued, and the headers of the response.
+    """Queues the job's next attempt. Returns the job and the headers for the response.
+
+    A repeated request with the same key queues nothing. `Prefer: wait` delays the return until the job has ended.
 
     Raises:
-        Problem: 403 if the caller may not queue this type, 400 for a bad key, 409 if another job of a type that allows one
-            active job is active.
-        KeyTaken: the key belongs to another request, which is a 422.
+        Problem: 403 if the caller may not queue this type, 400 for a bad key, 409 if the type allows only one active job of a
+            kind and another one is active.
+        KeyTaken: the key belongs to another request. The client gets 422.
         NotAllowed: the job is not failed or canceled.
     """
     must_be_allowed(call.user, job.type)
@@ -82,7 +87,7 @@ def must_be_allowed(user: User, job_type: str) -> None:
     """Checks that the user's present role may queue a job of this type.
 
     Raises:
-        Problem: 403 for another role; only an admin may queue a type that is not registered.
+        Problem: 403 if the role may not. Only an admin may queue a type that is not registered.
     """
     registered = JOB_TYPES.get(job_type)
     allowed = Role.ADMIN if registered is None else Role(registered.role)
@@ -94,9 +99,10 @@ def must_be_allowed(user: User, job_type: str) -> None:
 
 
 def _idempotency_of(call: Call[Any, Any]) -> Idempotency | None:
-    """The request's `Idempotency-Key`, with a hash of its method, path, query and body.
+    """Returns the header `Idempotency-Key` with a hash of the request, or None without it.
 
-    Raises `Problem` 400.
+    The hash covers the method, the path, the query and the body. Raises `Problem` 400 if it is
+    given twice, is empty or is too long.
     """
     if header(call.request.scope, b"idempotency-key") is None:
         return None
@@ -110,9 +116,9 @@ def _idempotency_of(call: Call[Any, Any]) -> Idempotency | None:
 
 
 async def _first_job(call: Call[Any, Any], idempotency: Idempotency | None) -> Job | None:
-    """The job of an earlier request with this key.
+    """Returns the job of an earlier request with this key, or None if there is none.
 
-    Raises `KeyTaken` if that was another request.
+    Raises `KeyTaken` if the earlier request differs from this one.
     """
     if idempotency is None:
         return None
@@ -137,7 +143,11 @@ async def _the_job(call: Call[Any, Any], job_id: str) -> Job:
 
 
 async def _enqueued(call: Call[Any, Any], job_type: str, payload: Payload, idempotency: Idempotency | None) -> Job:
-    """A new job, the active one of its kind, or the one that took the key meanwhile."""
+    """Queues a new job and returns it.
+
+    If the type allows only one active job of a kind and one is active, returns the active job. If another request has taken
+    the key meanwhile, returns the job of that request, or raises `KeyTaken` if that request differs.
+    """
     store = call.context.store
     try:
         return await enqueue(
@@ -164,7 +174,7 @@ async def _retried(call: Call[Any, Any], job: Job, idempotency: Idempotency | No
     except AlreadyActive as active:
         raise Problem(409, f"Cannot retry this job: job {active.job_id} does the same and is active.") from active
     except (NotAllowed, KeyTaken):
-        # The same request may have come twice at once, and the other one was written first.
+        # The client may have sent the same request twice at the same time. Then the other request has queued the attempt.
         first = await _first_job(call, idempotency)
         if first is None:
             raise
@@ -177,9 +187,10 @@ async def _retried(call: Call[Any, Any], job: Job, idempotency: Idempotency | No
 
 
 async def _held(call: Call[Any, Any], job: Job) -> tuple[Job, dict[str, str]]:
-    """The job when the wait that the client prefers is over, and the header that confirms it.
+    """Waits as long as the client asked (`Prefer: wait=…`), at most until the job has ended.
 
-    A preference that cannot be read is ignored, as RFC 7240 asks.
+    Returns the job and a `Preference-Applied` header. If `Prefer` is missing or cannot be read, returns at once without the
+    header, as RFC 7240 asks.
     """
     seconds = preferred_wait(call.request)
     if seconds is None:
@@ -188,7 +199,10 @@ async def _held(call: Call[Any, Any], job: Job) -> tuple[Job, dict[str, str]]:
 
 
 async def _until_ended(call: Call[Any, Any], job: Job, seconds: float) -> Job:
-    """The job once it has ended, after `seconds`, or when the client has disconnected."""
+    """Waits until the job has ended, `seconds` have passed, or the client has disconnected.
+
+    Returns the newest state of the job, or `job` itself if the client has disconnected.
+    """
     call.patience.reschedule(asyncio.get_running_loop().time() + seconds + ANSWER_WITHIN)
     gone = asyncio.create_task(_disconnected(call.request))
     ended = asyncio.create_task(_watched(call, job, seconds))

@@ -1,6 +1,7 @@
 """Verifications for admins: start one in the background, and read the last result.
 
-A verification folds the whole log again and compares the result with the view. One runs at a time in the whole service.
+A verification computes every job from the log again and compares the result with the view. Only one runs at a time, over all
+processes.
 """
 
 import orjson

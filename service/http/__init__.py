@@ -1,4 +1,4 @@
-"""HTTP as every endpoint needs it: declarations, requests, errors, documents.
+"""The parts of HTTP that all endpoints share: declarations, requests, errors, documents.
 
 authentication.py  finds the user of a request, by bearer token or cookie
 context.py         what the endpoints of one API process share
@@ -7,7 +7,7 @@ logs.py            structured log lines on standard error
 metrics.py         the Prometheus metrics of the API
 openapi.py         the OpenAPI 3.1 document, made from the declarations
 problems.py        the table from an exception to a problem document (RFC 9457)
-protocol.py        the HTTP server's limits below the application
+protocol.py        refuses malformed, too large and too slow requests before the application
 query_fields.py    field types that several requests share: times, ids, job types
 request.py         reads and checks query, body and headers of a request
 """

@@ -12,7 +12,10 @@ COOKIE = "rireki_session"
 
 
 def token_of(request: Request) -> str | None:
-    """The token of the request, or None. The header `Authorization` wins over the cookie."""
+    """Returns the token of the request, or None.
+
+    The cookie is read only if the header `Authorization` is missing.
+    """
     scheme, _, token = (header(request.scope, b"authorization") or "").partition(" ")
     if scheme:
         return token.strip() if scheme.lower() == "bearer" else None
@@ -20,7 +23,10 @@ def token_of(request: Request) -> str | None:
 
 
 async def user_of(users: Users, token: str | None) -> User:
-    """The user of this token. Raises `Problem` 401 if it is missing or not valid."""
+    """Returns the user of this token.
+
+    Raises `Problem` 401 if the token is missing or not valid.
+    """
     user = await users.of_token(token) if token else None
     if user is None:
         detail = "The token is not valid. Sign in again." if token else "Sign in first: this request has no token."
@@ -29,10 +35,10 @@ async def user_of(users: Users, token: str | None) -> User:
 
 
 def check_origin(request: Request) -> None:
-    """Refuses a change from a page of another site, because browsers add the cookie (CSRF).
+    """Raises `Problem` 403 if a page of another site has sent the request (CSRF).
 
-    Browsers tell the site in `Sec-Fetch-Site`, older ones in `Origin`. Clients that are no browser send neither header.
-    Raises `Problem` 403.
+    Such a request has the user's cookie, because the browser adds it. Browsers name the sender in `Sec-Fetch-Site`, older
+    browsers in `Origin`. A request without both headers is accepted, because only other programs send it.
     """
     site = header(request.scope, b"sec-fetch-site")
     origin = header(request.scope, b"origin")

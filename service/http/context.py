@@ -1,4 +1,4 @@
-"""Everything that the endpoints of one API process share. The process assembly fills it."""
+"""`ApiContext`: the objects that all endpoints of one API process share."""
 
 from dataclasses import dataclass, field
 
@@ -18,10 +18,10 @@ from workers.resources import Resources
 
 @dataclass(frozen=True, slots=True)
 class ApiContext:
-    """The services that an endpoint reaches as `call.context`.
+    """Keeps the objects that all endpoints share. An endpoint reads them as `call.context`.
 
-    A process that ends must call `job_watches.close()` before it stops the server: that ends the open streams and the held
-    responses, which the server would wait for otherwise.
+    A process must call `job_watches.close()` before it stops the server: it ends the open streams and the responses that
+    wait for a job, for which the server would wait.
     """
 
     settings: Settings

@@ -25,7 +25,7 @@ from service.http.logs import ABOUT
 from service.http.problems import Problem
 from service.http.request import SMALL_BODY, Fields, Nothing, read_body, read_query
 
-ANSWER_WITHIN = 6.0  # seconds: one more than a write waits for the database or a lock, so that its error is told
+ANSWER_WITHIN = 6.0  # seconds; one more than a write waits for the database or a lock, so that the client gets that error
 
 Q = TypeVar("Q", bound=Fields)
 B = TypeVar("B", bound=BaseModel)
@@ -39,7 +39,7 @@ class Who(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[Q, B]):
-    """One request to an endpoint, after sign-in and with checked query and body."""
+    """One request to an endpoint. The caller, the query and the body are checked already."""
 
     context: "ApiContext"
     request: Request
@@ -48,11 +48,14 @@ class Call(Generic[Q, B]):
     user_or_none: User | None
     token: str | None
     patience: asyncio.Timeout
-    """The time that the endpoint may take: `ANSWER_WITHIN`, unless it is rescheduled. Then the client gets a 503."""
+    """Ends the endpoint after `ANSWER_WITHIN` seconds; the client then gets a 503.
+
+    An endpoint that needs more time reschedules it.
+    """
 
     @property
     def user(self) -> User:
-        """The signed-in user. An endpoint for `Who.ANYONE` has none and must not ask."""
+        """The signed-in user. Endpoints for `Who.ANYONE` have none and must not read it."""
         assert self.user_or_none is not None
         return self.user_or_none
 
@@ -70,9 +73,10 @@ class Call(Generic[Q, B]):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The response of one status.
+    """Declares the response of an endpoint with one status.
 
-    `model` is a TypedDict, or None without JSON. `streams` are further media types.
+    `model` is the TypedDict of the JSON, or None if the response has no JSON. `streams` lists the other media types that the
+    client may ask for.
     """
 
     model: Any
@@ -82,11 +86,12 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One method at one path.
+    """Declares one method at one path.
 
-    `problems` lists the statuses that do not follow from the other fields. `queues` says that the endpoint takes
-    `Idempotency-Key` and `Prefer: wait`. `most_of_body` is in bytes. `admit` is called before anything of the request is
-    read, and raises to refuse it. `path_schemas` gives the JSON Schema of each path parameter that is not a UUID.
+    `problems` lists the error statuses that do not follow from the other fields. `queues` means that the endpoint takes
+    `Idempotency-Key` and `Prefer: wait`. `most_of_body` is in bytes. `admit` is called before the sign-in, the query and the
+    body are checked, and raises an exception to refuse the request. `path_schemas` has the JSON Schema of each path parameter
+    that is not a UUID.
     """
 
     method: str
@@ -118,9 +123,9 @@ def json_answer(content: Any, status: int = 200, headers: Mapping[str, str] | No
 
 
 def routes(endpoints: Iterable[Endpoint], context: "ApiContext") -> list[Route]:
-    """One route for each path, with all its methods.
+    """Returns one route for each path, with all methods of this path.
 
-    Paths without parameters come first, because the first match wins.
+    Paths without parameters come first, because the router takes the first route that matches.
     """
     by_path: dict[str, dict[str, Endpoint]] = defaultdict(dict)
     for endpoint in endpoints:
@@ -132,7 +137,10 @@ def routes(endpoints: Iterable[Endpoint], context: "ApiContext") -> list[Route]:
 
 
 class Address:
-    """The ASGI application at one path, with an endpoint for each method."""
+    """The ASGI application of one path.
+
+    It checks each request and calls the endpoint for the request's method.
+    """
 
     def __init__(self, endpoints: Mapping[str, Endpoint], context: "ApiContext") -> None:
         self._endpoints = endpoints

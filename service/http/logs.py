@@ -16,14 +16,14 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from events.secret_redaction import scrubbed
 
 ABOUT: ContextVar[Mapping[str, str]] = ContextVar("about", default=MappingProxyType({}))
-"""The fields that every log line of this context gets, as `request_id` and `user_id`."""
+"""The fields that every log line of this context has, for example `request_id`."""
 
 
 def new_request_id() -> str:
     return os.urandom(16).hex()
 
 
-# Tracebacks leave out local variables, because one may hold a password.
+# Tracebacks leave out local variables, because a variable may hold a password.
 _TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 
 
@@ -44,7 +44,7 @@ def configure_logs(level: int = logging.INFO) -> None:
         else structlog.BytesLoggerFactory(sys.stderr.buffer),
         cache_logger_on_first_use=True,
     )
-    # Libraries log through `logging`. Their warnings are kept, the rest is noise.
+    # Libraries log through `logging`. Only their warnings and errors are written.
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     for handler in logging.getLogger().handlers:
         handler.setFormatter(_Scrubbing("%(levelname)s %(name)s: %(message)s"))
@@ -66,6 +66,6 @@ def _complete(logger: WrappedLogger, level: str, entry: EventDict) -> EventDict:
 
 
 def _line(logger: WrappedLogger, level: str, entry: EventDict) -> bytes:
-    # orjson formats the time, because it is much faster at that than `datetime.isoformat`.
+    # orjson formats the time, because `datetime.isoformat` is much slower.
     whole = {"timestamp": datetime.now(UTC), **entry}
     return scrubbed(orjson.dumps(whole, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z).decode()).encode()

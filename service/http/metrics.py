@@ -4,7 +4,7 @@ import functools
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-MOST_COUNTED = 10_000  # ended jobs of one type and status; counting more would slow each scrape down
+MOST_COUNTED = 10_000  # ended jobs of one type and status. More are not counted, because that would slow each scrape down
 
 
 class Metrics:
@@ -24,6 +24,6 @@ class Metrics:
         self.stuck = Gauge("rireki_stuck_handlers", "Handlers that ignore their cancellation", ["type"], registry=registry)
         self.paused = Gauge("rireki_paused", "1 for a job type that is paused", ["type"], registry=registry)
         self.watchers = Gauge("rireki_watchers", "Open streams and held responses", registry=registry)
-        # Looked up for each request: the library's own way checks and joins the labels each time.
+        # The metric of each set of labels is cached, because `labels` checks and joins the labels again for every request.
         self.requests_of = functools.cache(self.requests.labels)
         self.seconds_of = functools.cache(self.seconds.labels)

@@ -79,7 +79,11 @@ def tag_of(endpoint: Endpoint) -> str:
 
 
 class _Schemas:
-    """The JSON Schemas of all models, each listed once under the name of its model."""
+    """Keeps the JSON Schemas of all models.
+
+    `components` lists each schema once, by the name of its model. It leaves the models of queries out, because their fields
+    are listed as parameters.
+    """
 
     def __init__(self, endpoints: Iterable[Endpoint]) -> None:
         models: dict[int, Any] = {id(ProblemDocument): ProblemDocument}
@@ -123,7 +127,7 @@ def _operation(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
             "required": required,
             "content": {JSON_TYPE: {"schema": schemas.of(endpoint.body)}},
         }
-    # An empty list says that no sign-in is needed. Without it, a reader could think that the list was forgotten.
+    # An empty list means that no sign-in is needed. It is written out, because a missing list could be a mistake.
     operation["security"] = [] if endpoint.who is Who.ANYONE else [{"session": []}, {"token": []}]
     return operation
 

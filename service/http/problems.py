@@ -1,6 +1,6 @@
-"""The one table from an exception to the problem document that the client gets (RFC 9457).
+"""Translates every exception to the problem document that the client gets (RFC 9457).
 
-A problem never holds internals: no SQL, no stack, no value that the client did not send.
+A problem document never holds SQL, a stack trace, or another internal of the service.
 """
 
 from collections.abc import Sequence
@@ -39,17 +39,17 @@ class ProblemDocument(TypedDict):
     errors: NotRequired[list[FieldError]]
 
 
-# The names of fields come from the client. Without these bounds a small request could cause a large response.
+# Limits for the errors of one response. The names of fields come from the client, so that without these limits a client could
+# cause a very large response.
 MOST_ERRORS = 100
 LONGEST_PATH, LONGEST_DETAIL = 100, 500  # characters
 
 
 class Problem(Exception):
-    """Ends the request with this status.
+    """Ends the request: the client gets this status and a problem document.
 
-    `errors` names the fields that are wrong, the first `MOST_ERRORS` of them.
-
-    The `detail` of an error begins with a verb, as in "must be a UUID", so that it makes a sentence with its `path`.
+    `errors` lists the fields that are wrong; only the first `MOST_ERRORS` are kept. The `detail` of a field error begins with a
+    verb ("must be a UUID"), so that the field's `path` and the `detail` together are a sentence.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Problem(Exception):
 
 
 def bad_field(path: str, detail: str, status: int = 422) -> Problem:
-    """A problem with one field.
+    """Returns a problem with one field.
 
     `detail` begins with a verb and has no full stop: "must be a UUID".
     """
@@ -79,14 +79,14 @@ def not_signed_in(detail: str) -> Problem:
 
 
 def too_many(what: str, retry_after: int) -> Problem:
-    """A 429 for too many of `what`, in the plural. `retry_after` is in seconds."""
+    """Returns a 429: "Too many {what}." `what` is a plural, `retry_after` is in seconds."""
     return Problem(429, f"Too many {what}. Try again in {retry_after} seconds.", headers={"Retry-After": str(retry_after)})
 
 
 def problem_of(error: Exception) -> Problem:
-    """The problem that tells the client about `error`.
+    """Returns the problem that tells the client about `error`.
 
-    An unknown error is a 500 without details.
+    An error that is not in this table becomes a 500 without details.
     """
     match error:
         case Problem():
@@ -154,9 +154,9 @@ def _cut(text: str, most: int) -> str:
 
 
 async def answer_problem(request: Request, error: Exception) -> Response:
-    """The response to an exception of an endpoint.
+    """Returns the response to an exception that an endpoint raised.
 
-    An error of the service or its database is logged.
+    Logs the exception if the cause is the service or its database, not the client.
     """
     problem = problem_of(error)
     if (cause := fault(error)) is not None:

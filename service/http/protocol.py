@@ -1,13 +1,14 @@
-"""HTTP limits below the application: malformed, too large and too slow requests.
+"""Refuses malformed, too large and too slow HTTP requests before the application.
 
-A refusal is a problem document with a request id, like every other error. `HttpProtocol` adds five things to uvicorn's protocol:
+The client gets a problem document with a request id, as for every other error. `HttpProtocol` adds five things to uvicorn's
+protocol:
 
-- A limit to the size of the head. httptools joins the pieces of a head again with each piece, so that 60 MB in small pieces
-  would stop the process for seconds.
+- A limit to the size of the head (the request line and the headers). httptools copies all earlier pieces of a header whenever
+  a new piece arrives, so a head of 60 MB in small pieces would block the process for seconds.
 - A time limit for the head and for the body.
-- The check of `Host`, of the request target and of `Transfer-Encoding`.
-- A problem document in place of a line of text for a request that cannot be read.
-- One write for the head of a response and its body, where uvicorn makes two.
+- Checks of `Host`, of the request target and of `Transfer-Encoding`.
+- A problem document for a request that cannot be read. uvicorn sends a line of text.
+- One write for the head and the body of a response. uvicorn makes two writes.
 """
 
 import asyncio
@@ -24,13 +25,13 @@ from service.http.problems import Problem, problem_response
 
 log = structlog.get_logger("rireki.http")
 
-# Bytes of the request line and the headers; also of chunk sizes and trailers, which stand between the parts of a body.
+# Bytes of the request line and the headers together. The same limit holds for the chunk sizes and trailers of a chunked body.
 MOST_OF_A_HEAD = 65_536
 MOST_HEADERS = 200
 LONGEST_ADDRESS = 16_384  # bytes
-HEAD_WITHIN = 30.0  # seconds from the first byte of a head; for the first head, from the start of the connection
+HEAD_WITHIN = 30.0  # seconds from the first byte of a head. For a connection's first head: from the start of the connection
 BODY_WITHIN = 30.0  # seconds from the end of the head, even if the endpoint does not read the body
-LINGERS = 2.0  # seconds in which a client that is still sending can read the last response
+LINGERS = 2.0  # seconds that the connection stays open after the last response, if the client may still be sending
 
 UNREADABLE = Problem(400, "The bytes are not a valid HTTP request.")
 NO_HOST = Problem(400, "`Host` must be given once: a host name or an IP address, with or without a port.")
@@ -51,7 +52,7 @@ _ENCODED_SLASH = re.compile(rb"%(?=2[fF])")
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """One connection, with limits to the size and the time of each request."""
+    """One connection. Limits the size and the time of each request."""
 
     _head = 0  # bytes that have arrived since the end of the last head or of the last part of a body
     _in_message = False
@@ -59,7 +60,10 @@ class HttpProtocol(HttpToolsProtocol):
     _deadline: asyncio.TimerHandle | None = None
     _refusal: Problem | None = None
     _pending_refusal: Problem | None = None
-    """The refusal that waits for the responses to earlier requests. Nothing more is read from the connection."""
+    """The refusal to send after the responses to earlier requests.
+
+    While it is set, bytes that arrive are dropped.
+    """
     transport: "HeadWithBody"  # type: ignore[assignment]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -82,7 +86,8 @@ class HttpProtocol(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except HttpParserUpgrade as upgrade:
-            # The offer of another protocol is ignored, so an HTTP request follows. A parser that has met an offer ends.
+            # The client offers another protocol (`Upgrade`), which is ignored. httptools' parser stops there, so a new
+            # parser reads the requests that follow.
             self.parser = HttpRequestParser(self)
             if rest := data[upgrade.args[0] :]:
                 self._head = 0
@@ -110,7 +115,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._in_body = True
         self._cancel_deadline()
         super().on_headers_complete()
-        # An encoded slash is a character of a name, not a separator: it stays encoded.
+        # `%2F` stays encoded, because it is part of a name and does not separate two parts of the path.
         if _ENCODED_SLASH.search(self.scope["raw_path"]):
             self.scope["path"] = unquote(_ENCODED_SLASH.sub(b"%25", self.scope["raw_path"]))
 
@@ -130,9 +135,9 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_response_complete()
 
     def _problem_of_head(self) -> Problem | None:
-        """The problem of the head that has arrived, or None.
+        """Checks the head that has arrived. Returns the problem to refuse it with, or None.
 
-        An absolute target becomes a path and a `Host` header.
+        Replaces an absolute request target by a path and a `Host` header.
         """
         version = self.parser.get_http_version()
         if version not in ("1.1", "1.0"):
@@ -153,7 +158,10 @@ class HttpProtocol(HttpToolsProtocol):
         return None if self.url.startswith(b"/") else self._read_absolute_target()
 
     def _read_absolute_target(self) -> Problem | None:
-        """Makes a path of an absolute target; its host replaces `Host` (RFC 9112, 3.2.2)."""
+        """Splits an absolute request target: its path becomes the target, its host becomes `Host`.
+
+        Returns a problem if the target is not a valid URL. Source: RFC 9112, 3.2.2.
+        """
         absolute = _ABSOLUTE.fullmatch(self.url)
         if absolute is None or not _HOST.fullmatch(absolute[1]):
             return NO_ADDRESS
@@ -163,7 +171,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _deadline_passed(self) -> None:
         self._deadline = None
-        if self.flow.read_paused:  # The client cannot send, because this side does not read.
+        if self.flow.read_paused:  # This side does not read, so the client is not to blame and gets more time.
             self._deadline = self.loop.call_later(BODY_WITHIN, self._deadline_passed)
         elif self._in_body:
             self._refuse(BODY_TOO_LATE)
@@ -178,9 +186,9 @@ class HttpProtocol(HttpToolsProtocol):
             self._deadline = None
 
     def _refuse(self, problem: Problem) -> None:
-        """Ends the connection with this problem, after the responses to earlier requests.
+        """Sends this problem after the responses to earlier requests, then ends the connection.
 
-        If the response to the refused request itself has begun, the connection ends without the problem.
+        If the response to the refused request has begun, closes the connection without sending the problem.
         """
         if self.transport.is_closing():
             return
@@ -210,16 +218,17 @@ class HttpProtocol(HttpToolsProtocol):
 
 
 class HeadWithBody:
-    """A transport that joins the head and the body of a response to one write.
+    """Wraps a transport, and sends the head and the body of a response with one write.
 
-    A first piece waits for a second one until the end of the event loop's turn, because the body of a stream comes later.
+    It keeps the head back until the body comes, but not beyond the present turn of the event loop: the body of a stream may
+    come much later.
     """
 
     unread = False
     """Whether the client may still be sending.
 
-    Closing such a connection resets it, and the client may lose the response. So only the sending side is closed first, and
-    what still arrives is read and dropped for `LINGERS` seconds.
+    To close the connection at once would reset it while the client sends, and the client could lose the response. So `close`
+    first closes only the sending side, and for `LINGERS` seconds drops all bytes that arrive.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
@@ -234,7 +243,7 @@ class HeadWithBody:
     def write(self, data: bytes) -> None:
         if self._lingers:
             return
-        if self._waiting or self.is_closing():  # A closing transport may still send, and must not miss a piece.
+        if self._waiting or self.is_closing():  # The transport may be sending its last pieces, which must stay complete.
             self._transport.write(self._waiting + data)
             self._waiting = b""
         else:
@@ -242,7 +251,7 @@ class HeadWithBody:
             self._loop.call_soon(self.flush)
 
     def flush(self) -> None:
-        """Writes the piece that waits, unless the connection is closing."""
+        """Writes the piece that was kept back, unless the connection is closing."""
         if self._waiting and not self.is_closing():
             self._transport.write(self._waiting)
         self._waiting = b""

@@ -16,9 +16,9 @@ _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+ -]
 
 
 def _read_time(text: object) -> datetime:
-    """Reads a time of RFC 3339.
+    """Reads a time in the format of RFC 3339.
 
-    A space stands for `+`, because an unescaped `+` in a query arrives as a space.
+    It reads a space as `+`, because an unescaped `+` in a query arrives as a space.
     """
     if not isinstance(text, str) or not _RFC3339.fullmatch(text):
         raise PydanticCustomError("time_parsing", "must be a time like 2026-11-23T09:00:00Z")
@@ -41,9 +41,9 @@ def _known_type(name: str) -> str:
 
 
 def job_type_names() -> dict[str, Any]:
-    """The JSON Schema of a job type's name.
+    """Returns the JSON Schema of a job type's name.
 
-    A function, because types may be registered after this import.
+    This is a function and not a constant, because types may be registered after this module is imported.
     """
     return {"type": "string", "enum": list(JOB_TYPES)}
 

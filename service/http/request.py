@@ -1,9 +1,9 @@
-"""Reads and checks a request: first size, encoding and JSON, then the model.
+"""Reads and checks the query, the body and the headers of a request.
 
-A request that cannot be read is refused with 400, one that can be read but is not valid with 422. Both name the fields.
+A request that cannot be read gets 400. A request that can be read but is not valid gets 422. Both responses name the fields.
 
-JSON is refused here if it would break later: PostgreSQL's `json` takes no NUL character, orjson takes no lone surrogate and no
-deep nesting, and JavaScript takes no number beyond ±2^53.
+This module also refuses JSON that would break a later part: PostgreSQL's `json` takes no NUL character, orjson takes no lone
+surrogate and no deep nesting, and JavaScript cannot hold integers beyond ±2^53 exactly.
 """
 
 import asyncio
@@ -30,15 +30,15 @@ from service.http.problems import MOST_ERRORS, FieldError, Problem, bad_field
 LONGEST_WAIT = 60  # seconds
 LONGEST_KEY = 255  # characters of an `Idempotency-Key`
 
-# A preference or one of its parameters: the text up to a comma or a semicolon outside of quotes (RFC 7240, 2). The quantifiers
-# are possessive, because a pattern that backtracks could be made to run for minutes.
+# Matches a preference or one of its parameters: the text up to a comma or a semicolon outside of quotes (RFC 7240, 2). The
+# quantifiers are possessive, because a client could make a pattern that backtracks run for minutes.
 _PREFERENCE = re.compile(r'(?:[^,;"]|"(?:[^"\\]|\\.)*+"?)++')
 
 
 def preferred_wait(request: Request) -> int | None:
-    """The seconds of `Prefer: wait=<seconds>` (RFC 7240, 4.3), at most `LONGEST_WAIT`.
+    """Returns the seconds of `Prefer: wait=<seconds>` (RFC 7240, 4.3), at most `LONGEST_WAIT`.
 
-    None without a readable preference.
+    Returns None if the preference is missing or cannot be read.
     """
     if header(request.scope, b"prefer") is None:
         return None
@@ -50,17 +50,17 @@ def preferred_wait(request: Request) -> int | None:
 
 
 SMALL_BODY = 16 * 1024  # bytes: the default limit of an endpoint
-MAX_DEPTH = 32
+MAX_DEPTH = 32  # levels of nested JSON
 MAX_NUMBER = 2**53  # the largest integer that JavaScript holds exactly
-MAX_FIELDS = 1000  # of one object
-MAX_PARAMETERS = 100
-MOST_MEDIA_TYPES = 50  # of an `Accept` header
-READ_ON_THE_LOOP = 2048  # bytes of JSON: the worst take 1 to 2 ms to parse. A longer body is parsed in a thread.
+MAX_FIELDS = 1000  # of one JSON object
+MAX_PARAMETERS = 100  # of a query
+MOST_MEDIA_TYPES = 50  # of an `Accept` header; the rest is ignored
+READ_ON_THE_LOOP = 2048  # bytes. A longer body is parsed in a thread. The slowest JSON of this size takes 1 to 2 ms to parse.
 
-# One thread, because several would compete with the event loop for the interpreter lock.
+# Only one thread, because more threads would compete with the event loop for the interpreter lock.
 _reader = ThreadPoolExecutor(1, thread_name_prefix="json")
 
-FIRST_HEADERS = "rireki.first_headers"  # the key of a scope under which `header` caches the headers by name
+FIRST_HEADERS = "rireki.first_headers"  # `header` caches the headers by name under this key of the scope
 
 
 class Fields(BaseModel):
@@ -79,13 +79,13 @@ _QUALITY = re.compile(r"[01](\.\d{0,3})?")
 
 
 async def read_body(request: Request, model: type[M], most: int) -> M:
-    """The checked JSON body of at most `most` bytes.
+    """Reads a JSON body of at most `most` bytes, checks it, and returns it as a `model`.
 
     An empty body is valid if the model has no required field.
 
     Raises:
-        Problem: 400 for JSON that cannot be read, 413 for a larger body, 415 for another content type, 422 for a value that
-            is not valid.
+        Problem: 400 if the body cannot be read, 413 if it is larger, 415 if its content type is not JSON, 422 if a value is
+            not valid.
     """
     raw = await _read_bytes(request, most) if _has_body(request) else b""
     if not raw and isinstance(nothing := _of_nothing(model), model):
@@ -105,9 +105,10 @@ def _checked(raw: bytes, model: type[M]) -> M:
 
 
 def read_query(request: Request, model: type[M]) -> M:
-    """The checked query parameters.
+    """Checks the query parameters and returns them as a `model`.
 
-    Raises `Problem` 400 or 422, which names unknown and repeated parameters.
+    Raises:
+        Problem: 400 if a parameter cannot be read or is given twice, 422 if a parameter is unknown or not valid.
     """
     if not request.scope["query_string"] and isinstance(nothing := _of_nothing(model), model):
         return nothing
@@ -132,7 +133,7 @@ def _parameters(query: bytes) -> list[tuple[str, str]]:
 
 
 def header(scope: Scope, name: bytes) -> str | None:
-    """The value of the first header with this lower-case name, or None."""
+    """Returns the value of the first header with this name (in lower case), or None."""
     first: dict[bytes, bytes] | None = scope.get(FIRST_HEADERS)
     if first is None:
         first = scope[FIRST_HEADERS] = dict(reversed(scope["headers"]))
@@ -141,12 +142,12 @@ def header(scope: Scope, name: bytes) -> str | None:
 
 
 def client_of(scope: Scope) -> str:
-    """The client's IP address; behind a trusted proxy, the address that the proxy reports."""
+    """Returns the client's IP address. A trusted proxy reports it for its clients."""
     return str(scope["client"][0]) if scope["client"] else "?"
 
 
 def read_id(text: str, path: str = "id") -> str:
-    """The canonical form of a UUID from the path. Raises `Problem` 400."""
+    """Returns a UUID of the path in its canonical form. Raises `Problem` 400."""
     try:
         canonical = str(UUID(text))
     except ValueError:
@@ -157,10 +158,10 @@ def read_id(text: str, path: str = "id") -> str:
 
 
 def parse_json(raw: bytes) -> JSON:
-    """The value of a JSON text that no later part of the service refuses.
+    """Parses a JSON text. Refuses values that would break a later part of the service.
 
     Raises:
-        Problem: 400 for a text that cannot be read, 422 for values that are not allowed, with the path of each.
+        Problem: 400 if the text cannot be read, 422 if it holds values that are not allowed. It names the path of each value.
     """
     try:
         value = json.loads(
@@ -182,7 +183,7 @@ def parse_json(raw: bytes) -> JSON:
 
 
 def wants(request: Request, *offers: str) -> str:
-    """The offer that the client's `Accept` header prefers, or else the first offer."""
+    """Returns the media type of `offers` that `Accept` prefers, or else the first of them."""
     qualities: dict[str, float] = {}
     for part in request.headers.get("accept", "*/*").split(",", MOST_MEDIA_TYPES)[:MOST_MEDIA_TYPES]:
         media, *parameters = (piece.strip().lower() for piece in part.split(";"))
@@ -193,7 +194,7 @@ def wants(request: Request, *offers: str) -> str:
 
 @functools.cache
 def _of_nothing(model: type[BaseModel]) -> BaseModel | None:
-    """The value of an empty body or query; None if the model has a required field."""
+    """Returns the model of an empty body or query, or None if the model has a required field."""
     return None if any(field.is_required() for field in model.model_fields.values()) else model()
 
 
@@ -201,22 +202,23 @@ def _of_nothing(model: type[BaseModel]) -> BaseModel | None:
 
 
 def _has_body(request: Request) -> bool:
-    """Whether the headers announce a body (RFC 9112, 6.3)."""
+    """Returns whether the headers announce a body (RFC 9112, 6.3)."""
     length = header(request.scope, b"content-length")
     return length not in (None, "0") or header(request.scope, b"transfer-encoding") is not None
 
 
 async def _read_bytes(request: Request, most: int) -> bytes:
-    """Reads at most `most` bytes.
+    """Reads the body.
 
-    `service/http/protocol.py` limits the time that this may take.
+    Raises `Problem` 413 if it has more than `most` bytes, 400 if the connection ends before.
+    Reading may take as long as `service/http/protocol.py` allows.
     """
     length = header(request.scope, b"content-length") or ""
     if length.isdecimal() and int(length[:20]) > most:
         raise _too_large(most)
     body = bytearray()
     try:
-        # The bytes are counted, because a chunked body has no length.
+        # The bytes are counted, because a chunked body does not tell its length in advance.
         async for chunk in request.stream():
             body += chunk
             if len(body) > most:
@@ -252,7 +254,10 @@ def _unreadable(detail: str) -> Problem:
 
 @dataclass(frozen=True, slots=True)
 class _Flaw:
-    """Takes the place of a refused value in the parsed JSON, so that its path can be reported."""
+    """Replaces a refused value in the parsed JSON, so that its path can be reported.
+
+    `unreadable` means that the status is 400, and not 422.
+    """
 
     detail: str
     unreadable: bool = False
@@ -283,11 +288,11 @@ def _constant(text: str) -> _Flaw:
 
 
 def _flaws(value: JSON, path: tuple[str | int, ...], depth: int) -> Iterator[tuple[tuple[str | int, ...], _Flaw]]:
-    """The path and the flaw of each refused value in a list or an object that is not empty."""
+    """Yields the path and the flaw of each refused value in a list or an object."""
     if depth > MAX_DEPTH:
         yield path, _Flaw(f"must be nested at most {MAX_DEPTH} levels deep", unreadable=True)
         return
-    # A path is built only for a flaw or a nested value, because most values of a large body have no flaw.
+    # To save time, a path is built only for a flaw or a nested value: most values of a large body have no flaw.
     for key, child in value.items() if isinstance(value, dict) else enumerate(value):
         if type(key) is str and (flaw := _text_flaw(key)):
             yield (*path, _printable(key)), flaw
@@ -320,7 +325,7 @@ def _printable(key: str | int) -> str:
 _MESSAGES = {
     "extra_forbidden": "is not a known field",
     "missing": "is required",
-    "string_pattern_mismatch": "must be a Chatwork room id: a string of digits",  # The only pattern among the models.
+    "string_pattern_mismatch": "must be a Chatwork room id: a string of digits",  # No other field of a model has a pattern.
 }
 
 
@@ -330,15 +335,16 @@ def _refusal(error: ValidationError, what: str, *, text: bool) -> Problem:
         {"path": _dotted(complaint["loc"]), "detail": _MESSAGES.get(complaint["type"], _plain(complaint["msg"]))}
         for complaint in complaints[:MOST_ERRORS]
     ]
-    # A query holds texts: one that is no number or time cannot be read. In JSON the same text has the wrong type.
+    # All values of a query are texts. If such a text is not a number or a time, it cannot be read (400). In JSON a text in the
+    # place of a number is a value of the wrong type (422).
     unreadable = text and any(complaint["type"].endswith("_parsing") for complaint in complaints)
     return Problem(400 if unreadable else 422, what, errors)
 
 
 def _plain(message: str) -> str:
-    """Pydantic's message as a rule of this API: "must be a valid integer"."""
+    """Turns Pydantic's message into a detail of this API: "must be a valid integer"."""
     message = message.removeprefix("Value error, ").split(", unable to")[0].split(" after validation")[0]
-    if message.startswith("Value should have"):  # A `SecretStr` is called a value, and its characters items.
+    if message.startswith("Value should have"):  # Pydantic calls a `SecretStr` a value, and its characters items.
         message = message.replace(" items", " characters")
     _, should, rule = message.partition("should ")
     message = f"must {rule}" if should else message.removeprefix("Input ")
