@@ -9,11 +9,11 @@ processes.py   the child processes: `serve` and `work` with the job types of the
 servers.py     a PostgreSQL that can be killed and started again
 network.py     the network lines between processes and servers, which can break
 load.py        the clients that queue, watch, cancel and retry jobs
-work.py        the job types of the load, and their endpoint
-watch.py       compares view and log, and reads the log, while everything breaks
+work.py        the job types of the load, and the endpoint that queues them
+watch.py       compares view and log, and reads the log, while the faults go on
 record.py      records each request and answer of the clients
-rows.py        reads the database past every proxy
-history.py     a second fold of histories, written from the contract alone
+rows.py        reads the database directly, not over a line that breaks
+history.py     computes jobs from their events again, by code written from the contract alone
 checks.py      compares the clients' record, the log and the view
 report.py      the report of a campaign
 test_checks.py tests of the checks themselves

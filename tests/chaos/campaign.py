@@ -34,11 +34,14 @@ from tests.chaos.work import EFFECTS_TABLE
 from tests.servers import RedisServer
 from workers.chatwork.sandbox import Sandbox
 
-CALM = 60.0  # seconds in which every job must have ended once nothing is broken
-LONGER = 60.0  # seconds more in which it is seen whether a late job is stuck or slow
-EXTRA = 240.0  # seconds beside the load within which a campaign must have come to its end
+CALM = 60.0  # seconds after the last fault in which every job must end
+LONGER = 60.0  # seconds after `CALM` that a late job may take: it is slow. A job that takes longer is stuck.
+EXTRA = 240.0  # seconds that a campaign may take in addition to the time of the load
 CHATWORK_LIMIT, CHATWORK_WINDOW = 20, 30.0
-"""Chatwork's real window is five minutes; a shorter one is filled and emptied many times in a campaign."""
+"""The limit on requests to Chatwork: requests, and the seconds in which they are counted.
+
+Chatwork's real period is 5 minutes. This one is shorter, so that a campaign reaches the limit many times.
+"""
 CHATWORK_ROOMS = 6
 EMPLOYEES = 4
 PASSWORD = "correct horse battery staple"
@@ -67,7 +70,7 @@ class Campaign:
         print(f"[{time.monotonic() - self._began:6.1f} s] {what}", flush=True)
 
     async def run(self) -> None:
-        """Whatever happens, nothing is left running."""
+        """Runs the campaign. Ends all its processes and servers, even if it fails."""
         try:
             async with asyncio.timeout(self.size.at_most + EXTRA):
                 await self._story()
@@ -145,7 +148,10 @@ class Campaign:
         return users
 
     async def _member(self, name: str, environment: dict[str, str], postgres: Postgres) -> Member:
-        """Its own lines to both servers, so that the network can break for it alone. The second API has a worker inside."""
+        """Makes a member of the fleet with separate lines to PostgreSQL and to Redis.
+
+        So the network can break for this member alone. The second API runs a worker inside its process.
+        """
         line_to_postgres = Line(to_socket(lambda: postgres.socket_path))
         line_to_redis = Line(to_port(self._redis.port))
         for line in (line_to_postgres, line_to_redis):
@@ -164,7 +170,7 @@ class Campaign:
         )  # fmt: skip
 
     async def _add_users(self, postgres: Postgres) -> list[User]:
-        """An admin and several employees, signed in as anybody signs in."""
+        """Adds an admin and several employees, and signs them in over HTTP."""
         database = Database(postgres.url, pool_size=2)
         await database.connect()
         people = [("admin@example.com", "admin")] + [(f"person{n}@example.com", "employee") for n in range(EMPLOYEES)]
@@ -189,7 +195,10 @@ class Campaign:
     # Faults ---------------------------------------------------------------------------------------------------------------------
 
     async def _break(self, faults: Faults, load: Load) -> None:
-        """As planned, and then on in laps until there were as many jobs and faults as the campaign is meant to have."""
+        """Carries out the planned faults.
+
+        If jobs or faults are missing then, goes on in laps of `LAP` seconds until none is missing or the time is over.
+        """
         size, seed, began = self.size, self.outcome.seed, time.monotonic()
         await faults.run(plan(size, seed), size.seconds)
         await asyncio.sleep(began + size.seconds - time.monotonic())
@@ -210,7 +219,7 @@ class Campaign:
     # Calm -----------------------------------------------------------------------------------------------------------------------
 
     async def _calm(self, postgres: Postgres, faults: Faults, load: Load) -> None:
-        """Faults are over and everything runs: from here on every job must end within `CALM` seconds."""
+        """Ends all faults, and checks that every job ends within `CALM` seconds."""
         await faults.heal()
         self.outcome.done = faults.done
         jobs, missing = self._missing(faults)
@@ -232,15 +241,15 @@ class Campaign:
             self._violated(5, f"the last job ended {took:.0f} s after calm")
 
     async def _sync_all_rooms(self, postgres: Postgres, load: Load) -> None:
-        """One last sync of each room, and then nothing that was said may be missing."""
+        """Syncs each room a last time. After that, no message may be missing."""
         for room_id in self._sandbox.rooms:
             await load.sync(f"messages/sync?roomId={room_id}")
         if await self._all_ended(postgres, by=time.monotonic() + CALM + CHATWORK_WINDOW):
             self._violated(5, "the last syncs have not ended")
 
     async def _flush_when_quiet(self, postgres: Postgres) -> None:
-        """12: with nothing to do, a FLUSHALL changes nothing at all."""
-        await asyncio.sleep(1.5)  # until everything has its position
+        """Checks invariant 12: while no job is active, a FLUSHALL of Redis changes no row."""
+        await asyncio.sleep(1.5)  # until every event has its position
         before = await _digests(postgres)
         client = Redis.from_url(self._redis.url)
         await client.flushall()
@@ -275,7 +284,10 @@ class Campaign:
         self._judged = True
 
     def _chatwork(self, found: rows.Everything) -> list[Violation]:
-        """11, at Chatwork's own door; and every message that was said is stored."""
+        """Checks invariant 11 by the requests that the Chatwork sandbox got.
+
+        Also checks that every message in the sandbox is stored.
+        """
         requests = self._sandbox.requests
         most = highest_in_any_window((request.at for request in requests), CHATWORK_WINDOW)
         self.outcome.chatwork = f"{len(requests)}, at most {most} in any {CHATWORK_WINDOW:g} s (limit {CHATWORK_LIMIT})"
@@ -283,7 +295,8 @@ class Campaign:
         if most > CHATWORK_LIMIT:
             violations.append(Violation(11, None, f"{most} requests within {CHATWORK_WINDOW:g} s, of {CHATWORK_LIMIT}"))
         for room_id, room in self._sandbox.rooms.items():
-            # Of more than a hundred between two reads, Chatwork itself gives only the newest.
+            # If a room gets more than 100 messages between two reads, Chatwork gives only the newest 100, and the others are
+            # missing here too.
             missing = {str(id) for id in room.message_ids} - found.said.get(room_id, set())
             if missing:
                 violations.append(Violation("messages", None, f"room {room_id}: {len(missing)} messages were never stored"))
@@ -302,7 +315,10 @@ class Campaign:
     # Health and the end ---------------------------------------------------------------------------------------------------------
 
     async def _healthy(self, postgres: Postgres, *, within: float) -> bool:
-        """Both APIs are ready, and every worker's heart beats."""
+        """Waits until both APIs are ready and every worker has sent a heartbeat.
+
+        Returns False if this takes longer than `within` seconds.
+        """
         until = time.monotonic() + within
         well = await self._healthy_apis(within=within)
         while well:
@@ -327,7 +343,10 @@ class Campaign:
         return True
 
     async def _last_end(self, postgres: Postgres) -> float:
-        """Unix seconds; PostgreSQL runs on this machine, by the same clock."""
+        """Returns the time at which the last job ended, in Unix seconds.
+
+        It comes from PostgreSQL, which runs on this machine and so has the same clock.
+        """
         connection = await rows.connect(postgres.url)
         try:
             return float(await connection.fetchval("select extract(epoch from max(finished_at)) from jobs"))
@@ -335,7 +354,7 @@ class Campaign:
             await connection.close()
 
     async def _all_ended(self, postgres: Postgres, *, by: float) -> int:
-        """Waits until no job is active; at that time at the latest it returns how many are."""
+        """Waits until no job is active, but not longer than until `by`. Returns the active jobs."""
         connection = await rows.connect(postgres.url)
         try:
             while True:
@@ -376,11 +395,11 @@ class Campaign:
 
 
 async def run(size: Size, seed: int, *, keep: bool) -> int:
-    """The exit status: 0 if nothing was violated."""
+    """Runs a campaign. Returns the exit status: 0 if no invariant was violated."""
     print(f"{size.name} campaign, seed {seed}", flush=True)
     story = asyncio.current_task()
     assert story is not None
-    # Asked to end, it ends what it has started too.
+    # SIGTERM cancels the campaign, which then ends the processes that it has started.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, story.cancel)
     folder = Path(tempfile.mkdtemp(prefix="rireki-chaos-"))
     campaign = Campaign(size, seed, folder)

@@ -1,4 +1,7 @@
-"""Checks from outside: the clients' record against the log, and the log by a second fold."""
+"""Compares the clients' record, the log and the view after a campaign.
+
+A number in a docstring or a violation is that of an invariant in docs/architecture.md.
+"""
 
 import re
 from collections import Counter, defaultdict
@@ -15,16 +18,16 @@ from tests.chaos.record import Record
 from tests.chaos.rows import Everything
 from tests.chaos.watch import digest_of_row
 
-TOO_LATE = timedelta(seconds=2)  # how wrong two processes' ideas of the database's clock may be of each other
-AFTERMATH = 20.0  # seconds after a fault in which a job may wait longer
-HEARTBEATS_LATE = 30.0  # seconds after a fault of the network in which a living worker may rightly be taken for gone
+TOO_LATE = timedelta(seconds=2)  # the most by which two processes' estimates of the database's clock may differ
+AFTERMATH = 20.0  # seconds after a fault in which jobs may still wait longer than usual
+HEARTBEATS_LATE = 30.0  # seconds after a fault of the network in which a living worker may still be declared gone
 SILENCING = frozenset({Kind.HALF_OPEN, Kind.DELAY})
 PID = re.compile(r"-(\d+)-[0-9a-f]+$")
 
 
 @dataclass(slots=True)
 class Figures:
-    """What is told about a campaign beside its violations."""
+    """The figures of a campaign for its report, without the violations."""
 
     jobs: int = 0
     events: int = 0
@@ -42,7 +45,7 @@ class Figures:
 def check(found: Everything, record: Record, lives: Sequence[Life], windows: Sequence[Window], read: Sequence[bytes]) -> (
     tuple[list[Violation], Figures]
 ):  # fmt: skip
-    """Every check over what is left when all is calm."""
+    """Runs all checks. Call it after the last fault, when every job has had time to end."""
     figures = Figures(jobs=len(found.histories), events=sum(map(len, found.histories.values())))
     violations = [
         *_accepted(found, record),
@@ -61,7 +64,7 @@ def check(found: Everything, record: Record, lives: Sequence[Life], windows: Seq
 
 
 def not_over(found: Everything) -> list[Violation]:
-    """5: every job has come to its end."""
+    """Checks invariant 5: every job has ended. Returns a violation for each job that has not."""
     return [
         Violation(5, job_id, f"has not ended: {history[-1].type} in attempt {history[-1].attempt}")
         for job_id, history in found.histories.items()
@@ -70,7 +73,10 @@ def not_over(found: Everything) -> list[Violation]:
 
 
 def _accepted(found: Everything, record: Record) -> Iterable[Violation]:
-    """1: what was answered with 202 is there; and nothing is there that nobody asked for, or twice."""
+    """Checks invariant 1: each job that was answered with 202 is in the log.
+
+    Also checks invariant 8: each job belongs to a request of the record, and no request has two jobs.
+    """
     for job_id in record.accepted:
         history = found.histories.get(job_id)
         if not history or (history[0].seq, history[0].type) != (1, "queued"):
@@ -85,7 +91,10 @@ def _accepted(found: Everything, record: Record) -> Iterable[Violation]:
 
 
 def _folds(found: Everything, record: Record, figures: Figures) -> Iterable[Violation]:
-    """2, 3, 4, 6, 7; and whatever an answer ever showed of a job is what the log says of that moment."""
+    """Checks invariants 2, 3, 4, 6 and 7 by folding the events of each job.
+
+    Also checks that each job in an answer to a client is what the log says of that moment.
+    """
     for job_id in found.histories.keys() | found.view.keys():
         history, shown = found.histories.get(job_id), found.view.get(job_id)
         if not history:
@@ -112,7 +121,7 @@ def _folds(found: Everything, record: Record, figures: Figures) -> Iterable[Viol
 
 
 def _keys(found: Everything, record: Record) -> Iterable[Violation]:
-    """8: one key of one user is one job, whoever asks and as often as it is asked."""
+    """Checks invariant 8: all requests of a user with the same key got the same job."""
     for (user_id, key), ids in record.told.items():
         if len(ids) > 1:
             yield Violation(8, sorted(ids)[0], f"{key} was answered with several jobs: {sorted(ids)}")
@@ -122,7 +131,10 @@ def _keys(found: Everything, record: Record) -> Iterable[Violation]:
 
 
 def _answers(found: Everything, record: Record) -> Iterable[Violation]:
-    """Who was told that a job is canceled, failed, retried or over was told the truth; and nobody canceled what nobody asked to."""
+    """Checks that each answer was true that called a job canceled, failed, retried or ended.
+
+    Also checks that users canceled a job no more often than the clients asked.
+    """
     for what, told in (("canceled", record.canceled), ("failed", record.force_failed), ("queued", record.retried)):
         for job_id, user_id, seq in told:
             history = found.histories.get(job_id, [])
@@ -139,8 +151,11 @@ def _answers(found: Everything, record: Record) -> Iterable[Violation]:
 
 
 def _effects(found: Everything) -> Iterable[Violation]:
-    """An attempt that completed has its effect; and an effect was stored while its attempt ran: the next attempt was started
-    after it, since that was decided on a job that had moved on."""
+    """Checks the effects that the attempts of `chaos_effects` store.
+
+    Each completed attempt has an effect. Each effect belongs to an attempt that was started, and was
+    stored before the next attempt of its job was started.
+    """
     started = {(event.job_id, event.attempt): event.at for event in _all(found) if event.type == "started"}
     for history in found.histories.values():
         if history[0].data.get("type") != "chaos_effects":
@@ -159,7 +174,7 @@ def _effects(found: Everything) -> Iterable[Violation]:
 
 
 def _deadlines(found: Everything) -> Iterable[Violation]:
-    """An attempt without end fails by its deadline, under that name, and not before."""
+    """Checks that an attempt that never ends fails with `Timeout`, not before its deadline."""
     for history in found.histories.values():
         if history[0].data.get("type") != "chaos_overdue":
             continue
@@ -177,7 +192,10 @@ def _deadlines(found: Everything) -> Iterable[Violation]:
 
 
 def _stops(found: Everything, lives: Sequence[Life], windows: Sequence[Window]) -> Iterable[Violation]:
-    """A worker that was asked to go while nothing else was broken hands everything back: nothing of it is ever lost."""
+    """Checks that no worker lost a job that was stopped in order and without another fault.
+
+    Such a worker must finish its jobs or queue them again. No rescue may have to do this later.
+    """
     by_pid = {life.pid: life for life in lives}
     for pid, event in _lost(found):
         life = by_pid.get(pid)
@@ -186,8 +204,11 @@ def _stops(found: Everything, lives: Sequence[Life], windows: Sequence[Window]) 
 
 
 def _rescues(found: Everything, lives: Sequence[Life], windows: Sequence[Window], figures: Figures) -> Iterable[Violation]:
-    """A worker that is well is not declared gone, not by a PostgreSQL that was away nor by the age of its work. One that was
-    frozen, or whose network was silent or slow, may be."""
+    """Checks that no job was rescued from a worker that was well.
+
+    An outage of PostgreSQL or a long job is no reason to declare a worker gone. A worker may be
+    declared gone if it was frozen, or if its network was silent or slow.
+    """
     by_pid = {life.pid: life for life in lives}
     silent = [(window.begin, window.end + HEARTBEATS_LATE) for window in windows if window.kind in SILENCING]
     for pid, event in _lost(found):
@@ -203,7 +224,7 @@ def _rescues(found: Everything, lives: Sequence[Life], windows: Sequence[Window]
 
 
 def _lost(found: Everything) -> Iterable[tuple[int, Event]]:
-    """Every failure by the loss of a worker, with the worker's pid."""
+    """Yields each `failed` event that the rescue wrote, with the pid of the lost worker."""
     for history in found.histories.values():
         for before, event in pairwise(history):
             if event.type == "failed" and event.actor == "system:rescue":
@@ -220,8 +241,10 @@ def _was_calm(life: Life, windows: Sequence[Window]) -> bool:
 
 
 def _order(found: Everything, read: Sequence[bytes]) -> Iterable[Violation]:
-    """9: positions without gaps, none without one, and a reader saw all of them as they are. In place of 10: what was read once
-    has never changed."""
+    """Checks invariant 9: the events' positions have no gaps, and a reader saw all events.
+
+    Also checks invariant 10: no event has changed after it was read.
+    """
     events = list(_all(found))
     count, first, last = found.positions
     if (count, first, last) != (len(events), 1, len(events)):
@@ -256,7 +279,7 @@ def _count(found: Everything, figures: Figures) -> None:
 
 
 def _waits(found: Everything, windows: Sequence[Window], figures: Figures) -> None:
-    """How long attempts waited from when they were due until they were started."""
+    """Sets the figures of waiting: seconds from the time an attempt was due until its start."""
     broken = _merged((window.begin, window.end + AFTERMATH) for window in windows)
     for history in found.histories.values():
         for before, event in pairwise(history):

@@ -27,8 +27,8 @@ CUTS = {Kind.WRITE_LOST: Cut.WRITE_LOST, Kind.ANSWER_LOST: Cut.ANSWER_LOST, Kind
 
 RECENT = "select id::text, type, attempt, run_at from jobs order by updated_at desc limit 100"
 
-# Jobs that have ended for ever, the newest of the log, and keys: nobody touches these rows again. They are named by their ids,
-# since a transaction that is under way may commit rows that bear an earlier time.
+# Selects rows that nobody changes any more: jobs that have ended, the newest events of the log, and keys. It selects them by
+# their ids, because a transaction that is not yet committed may add rows with an earlier time.
 SETTLED_IDS = """
 select
     (select array_agg(id) from (select id from jobs where status = 'completed' order by updated_at desc limit 3000) as newest),
@@ -46,7 +46,7 @@ select
 
 
 class Window(NamedTuple):
-    """Something was broken from `begin` to `end` (Unix seconds)."""
+    """A fault of this kind lasted from `begin` to `end` (Unix seconds)."""
 
     kind: Kind
     begin: float
@@ -89,7 +89,7 @@ class Faults:
         }
 
     async def run(self, planned: Sequence[Fault], seconds: float) -> None:
-        """All of them, each at its time; returns when the last is over."""
+        """Carries out each fault at its time. Returns when all are over, after some `seconds`."""
         began = time.monotonic()
         self._give_up_at = began + seconds
         async with asyncio.TaskGroup() as doing:
@@ -98,13 +98,16 @@ class Faults:
                 doing.create_task(self._do(fault))
 
     async def last_storm(self) -> None:
-        """When all else is over: the hints that it loses are brought back by no restart of a process, but only by a tick that
-        delivers again what still waits."""
+        """Flushes Redis again and again, after all other faults.
+
+        No process is restarted after this. So the jobs whose Redis messages are lost can only run
+        because a worker delivers due jobs again.
+        """
         low, high = LASTS[Kind.FLUSH_STORM]
         await self._do(Fault(0.0, Kind.FLUSH_STORM, (low + high) / 2, 0.0, 0.0))
 
     async def heal(self) -> None:
-        """Nothing is broken any more, and everything runs."""
+        """Repairs all lines of the network, and starts PostgreSQL if it is down."""
         for member in self._fleet.members:
             member.postgres.heal()
             member.redis.heal()
@@ -120,7 +123,7 @@ class Faults:
     # Processes ------------------------------------------------------------------------------------------------------------------
 
     async def _kill_worker(self, fault: Fault) -> bool:
-        # One in ten is frozen when it is killed.
+        # One kill in ten may also choose a frozen worker.
         member = await self._choose(self._fleet.workers, fault, frozen_too=fault.harsh < 0.1)
         if member is not None:
             await self._fleet.kill(member, down=fault.lasts)
@@ -133,7 +136,7 @@ class Faults:
         return member is not None
 
     async def _stop_worker(self, fault: Fault) -> bool:
-        """One at least runs on."""
+        """Freezes a worker. At least one other worker keeps running."""
         while (member := await self._choose(self._fleet.workers, fault)) is not None:
             if sum(worker.running for worker in self._fleet.workers) > 1:
                 return await self._fleet.freeze(member, fault.lasts)
@@ -154,7 +157,10 @@ class Faults:
         return member is not None
 
     async def _choose(self, members: Sequence[Member], fault: Fault, *, frozen_too: bool = False) -> Member | None:
-        """One that runs and that nobody else is at; waits for one. None when the time of faults is over."""
+        """Waits for a running member that no other fault holds, and returns it.
+
+        Returns None when the time for faults is over.
+        """
         while time.monotonic() < self._give_up_at:
             free = [member for member in members if not member.busy and (member.running or (frozen_too and member.frozen))]
             if free:
@@ -194,7 +200,7 @@ class Faults:
         return True
 
     async def _flush_redis(self, fault: Fault) -> bool:
-        """Now and then what was settled before is compared with what it is after."""
+        """Flushes Redis. In 40 % of the cases, checks that settled rows do not change."""
         async with self._redis_lock:
             if fault.harsh > 0.4:
                 return await self._flush()
@@ -242,7 +248,11 @@ class Faults:
             await client.aclose()
 
     async def _duplicate_hints(self, fault: Fault) -> bool:
-        """Hints of what waits, runs or is over, and of attempts before; and whoever has claimed one has not."""
+        """Sends hints (messages that name an attempt to run) that no worker may act on twice.
+
+        They name waiting, running and ended jobs, with present, earlier and later attempts. Then it
+        deletes the marks by which workers claim a hint.
+        """
         with suppress(*rows.AWAY, RedisError):
             connection = await asyncpg.connect(self._postgres.url, timeout=5, command_timeout=5)
             try:
@@ -272,7 +282,10 @@ class Faults:
     # The network ----------------------------------------------------------------------------------------------------------------
 
     def _lines(self, fault: Fault) -> list[Line]:
-        """Those to PostgreSQL, or those to Redis; of one process, or in a fifth of the cases of all."""
+        """Returns the lines that the fault breaks: those to PostgreSQL, or those to Redis.
+
+        In a fifth of the cases it is the lines of all processes, else that of one process.
+        """
         lines = [member.postgres if fault.harsh < 0.6 else member.redis for member in self._fleet.members]
         return lines if fault.harsh % 0.2 < 0.04 else [lines[int(fault.pick * len(lines))]]
 
@@ -300,7 +313,10 @@ class Faults:
         return True
 
     async def _cut_a_write(self, fault: Fault) -> bool:
-        """The next write of some process. True once one has met it."""
+        """Breaks the connection of a process during its next write to the log.
+
+        Returns False if the process has not written within 15 seconds.
+        """
         lines = [member.postgres for member in self._fleet.members]
         line = lines[int(fault.pick * len(lines))]
         met = line.cuts_met

@@ -1,6 +1,6 @@
-"""The processes of the service: the campaign starts, kills, stops and restarts them.
+"""Starts, kills, freezes and restarts the processes of the service.
 
-It knows how each process ended.
+It records how each process ended.
 """
 
 import asyncio
@@ -19,9 +19,12 @@ from tests.chaos.network import Line
 
 ROOT = Path(__file__).parents[2]
 GRACE = 2.0  # seconds: WORKER_SHUTDOWN_GRACE_SECONDS of every process
-ENDS_WITHIN = 40.0  # seconds from SIGTERM to the end, whatever else is broken
+ENDS_WITHIN = 40.0  # seconds from SIGTERM in which a process must end, even during other faults
 CAME_UP = (b"worker started", b"Rireki is at")
-"""What a process says once it has come up. Before that it may end by itself: where there is no PostgreSQL it says so and ends."""
+"""The log lines of a process that has started.
+
+Before that, a process may end by itself: it does so if PostgreSQL does not answer.
+"""
 
 
 @dataclass(slots=True)
@@ -40,13 +43,13 @@ class Life:
 
     @property
     def left_in_order(self) -> bool:
-        """It was asked once, and went by itself."""
+        """Whether the process ended with status 0 after one SIGTERM."""
         return self.terminated is not None and self.killed is None and self.status == 0
 
 
 @dataclass(slots=True)
 class Member:
-    """A place in the fleet, filled by one process after another."""
+    """One API or worker of the fleet. A new process replaces the one that has ended."""
 
     name: str
     kind: str  # "api" or "worker"
@@ -56,7 +59,7 @@ class Member:
     logs: Path
     skewed: bool = False
     port: int = 0
-    busy: bool = False  # somebody is restarting it
+    busy: bool = False  # a fault is killing or restarting it
     frozen: bool = False
     process: "subprocess.Popen[bytes] | None" = None
     lives: list[Life] = field(default_factory=list)
@@ -88,7 +91,7 @@ class Member:
         return any(word in said for word in CAME_UP)
 
     def has_said(self, what: bytes) -> int:
-        """How often, in all of its lives."""
+        """Returns how often `what` is in the logs of all processes of this member."""
         return self._log.read_bytes().count(what)
 
     @property
@@ -141,7 +144,7 @@ class Fleet:
             member.busy = False
 
     async def restart(self, member: Member, *, twice: bool = False) -> None:
-        """SIGTERM, and after its end a new one."""
+        """Sends SIGTERM, once or twice, waits for the end of the process, and starts a new one."""
         member.busy = True
         try:
             member.life.terminated = time.time()
@@ -160,7 +163,10 @@ class Fleet:
             member.busy = False
 
     async def freeze(self, member: Member, seconds: float) -> bool:
-        """SIGSTOP, and SIGCONT after so many seconds. False if it did not live so long."""
+        """Stops the process by SIGSTOP for `seconds`, then lets it run on by SIGCONT.
+
+        Returns False if the process was killed meanwhile.
+        """
         process = member.process
         member.send(signal.SIGSTOP)
         member.frozen = True
@@ -175,8 +181,10 @@ class Fleet:
         return alive
 
     async def watch(self) -> None:
-        """Starts again what has ended by itself, as a supervisor does, until canceled. That it ended is a violation, unless it
-        never came up."""
+        """Restarts processes that end by themselves, as a supervisor does, until it is canceled.
+
+        Such an end is a violation, unless the process had not finished its start (`CAME_UP`).
+        """
         while True:
             await asyncio.sleep(0.3)
             for member in self.members:
@@ -192,7 +200,10 @@ class Fleet:
                 self.start(member)
 
     async def end(self) -> list[Life]:
-        """Asks every process to go, and waits until all are gone. Those that did not leave in order."""
+        """Sends SIGTERM to every process and waits until all have ended.
+
+        Returns those that did not end in order.
+        """
         asked = [member for member in self.members if member.process is not None and member.process.poll() is None]
         for member in asked:
             member.busy = True

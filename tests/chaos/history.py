@@ -1,6 +1,7 @@
-"""A second fold of a job's history, written from the contract alone.
+"""Folds a job's history: computes the job from its events.
 
-It shares no line with the service's own rules, so a difference between the two shows a mistake.
+This is a second implementation, written from the contract alone. It shares no line with the
+service's rules, so that a difference between the two shows a mistake.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,11 +11,11 @@ from typing import Any, NamedTuple
 import orjson
 
 State = dict[str, Any]
-"""A job as JSON shows it: the keys of the contract, in camelCase, times as text."""
+"""A job as in the JSON of the API: keys in camelCase, times as text."""
 
 
 class Event(NamedTuple):
-    """A row of the log; `data` is read already."""
+    """A row of the log. `data` is already parsed."""
 
     job_id: str
     seq: int
@@ -27,7 +28,10 @@ class Event(NamedTuple):
 
 
 class Violation(NamedTuple):
-    """A promise that was broken: `invariant` is its number in docs/architecture.md, or a word for those beside the twelve."""
+    """A broken promise of the service.
+
+    `invariant` is its number in docs/architecture.md, or a word for a promise that is not among the twelve.
+    """
 
     invariant: int | str
     job_id: str | None
@@ -45,7 +49,10 @@ MAY_FOLLOW: Mapping[str, frozenset[str]] = {
 
 
 class Folded:
-    """A job's history, event by event: `state` is the job after those so far, `violations` is what was not allowed."""
+    """Folds the events of one job, which `add` takes one by one.
+
+    `state` is the job after the events so far. `violations` has what the contract does not allow.
+    """
 
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
@@ -54,7 +61,7 @@ class Folded:
         self._status = "nothing"
         self._seq = 0
         self._attempt = 0
-        self._runner: str | None = None  # who wrote the attempt's `started`
+        self._runner: str | None = None  # the worker that wrote the attempt's `started`
         self._started: set[int] = set()
         self._last: Event | None = None
 
@@ -78,13 +85,13 @@ class Folded:
         self._last = event
 
     def end(self) -> None:
-        """There are no more events."""
+        """Call it after the last event. It checks that a failure with `willRetry` is not the last."""
         if self._last is not None and self._last.type == "failed" and self._last.data.get("willRetry"):
             self._complain(4, f"seq {self._last.seq}: failed, will be retried, and nothing follows")
 
     @property
     def is_over(self) -> bool:
-        """Whether the history stands at an end, as it is meant by the contract."""
+        """Whether the job has ended: completed, canceled, or failed without another attempt."""
         ended = self._status in ("completed", "canceled", "failed")
         return ended and not (self._last is not None and self._last.data.get("willRetry"))
 
@@ -189,7 +196,7 @@ class Folded:
 
 
 def fold(events: Sequence[Event]) -> Folded:
-    """The whole history of one job."""
+    """Folds all events of one job."""
     folded = Folded(events[0].job_id)
     for event in events:
         folded.add(event)
@@ -198,7 +205,10 @@ def fold(events: Sequence[Event]) -> Folded:
 
 
 def differences(folded: State, shown: State) -> list[str]:
-    """Where a job as it was shown differs from the fold. A stack that was left out (it is for admins) is no difference."""
+    """Returns the fields in which the job that a client got differs from the fold.
+
+    A missing stack is no difference, because only admins get it.
+    """
     return [
         f"{key} is {_short(shown.get(key))} and by the log {_short(folded.get(key))}"
         for key in sorted(folded.keys() | shown.keys())
@@ -207,7 +217,10 @@ def differences(folded: State, shown: State) -> list[str]:
 
 
 def highest_in_any_window(times: Iterable[float], seconds: float) -> int:
-    """The most of these moments that lie within any `seconds`: a window holds its beginning and not its end."""
+    """Returns the most of these times that lie within any `seconds`.
+
+    Two times that are exactly `seconds` apart do not count together.
+    """
     ordered = sorted(times)
     most = first = 0
     for last, time in enumerate(ordered):
@@ -228,7 +241,7 @@ def _same(key: str, folded: Any, shown: Any) -> bool:
 
 
 def _json(value: Any) -> bytes:
-    # In Python 1, 1.0 and True are equal; in JSON they are not.
+    # The values are compared as JSON, because 1, 1.0 and True are equal in Python.
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 

@@ -19,13 +19,15 @@ from workers.chatwork.sandbox import Sandbox
 
 PATIENCE = 6.0  # seconds a client waits for an answer
 MOST_PENDING = 300
-QUIET_CHATWORK = 25.0  # seconds before the end of the load in which no sync is asked for: the budget must not hold up the calm
+# Seconds before the end of the load in which no sync is queued. Otherwise syncs could still wait for the request budget of
+# Chatwork when all jobs must have ended.
+QUIET_CHATWORK = 25.0
 UNIQUE_KINDS = 12
-ADMINS = 3  # who ask for syncs at the same time
+ADMINS = 3  # the number of admins that queue syncs at the same time
 
 
 class Clients:
-    """Over HTTP to whichever API process, and to another one where no answer came."""
+    """Sends requests over HTTP. Each try goes to an API process chosen at random."""
 
     def __init__(self, fleet: Fleet, record: Record, dice: random.Random) -> None:
         self._fleet = fleet
@@ -48,7 +50,7 @@ class Clients:
         body: Any = None,
         wait: int | None = None,
     ) -> Answer:
-        """One try."""
+        """Sends a request once, and records the request and the answer."""
         headers = {"Authorization": f"Bearer {user.token}"} if user.token else {}
         headers |= {"Idempotency-Key": key} if key else {}
         headers |= {"Prefer": f"wait={wait}"} if wait else {}
@@ -58,13 +60,13 @@ class Clients:
             response = await self._http.request(method, url, headers=headers, json=body, timeout=PATIENCE + (wait or 0))
             answer = Answer(response.status_code, response.json() if response.content else None)
         except Exception:
-            # Whatever a broken connection makes the client say, it has no answer.
+            # A broken connection can raise many kinds of errors. They all mean that there is no answer.
             answer = Answer(NO_ANSWER)
         self._record.request(what, user, path, key, answer, began)
         return answer
 
     async def insist(self, what: str, user: User, method: str, path: str, *, tries: int, **rest: Any) -> Answer:
-        """Again and again until there is an answer that means something."""
+        """Repeats a request until it gets an answer that does not ask for another try."""
         answer = Answer(NO_ANSWER)
         for tried in range(tries):
             answer = await self.ask(what, user, method, path, **rest)
@@ -95,7 +97,10 @@ class Load:
         return len(self._tasks)
 
     async def run(self) -> None:
-        """As many as are still missing in the time that is left, until `end`."""
+        """Queues jobs until `end` is called.
+
+        The rate is such that the jobs that are still missing are queued in the time that is left.
+        """
         self._ends_at = time.monotonic() + self._size.seconds
         others = [
             asyncio.create_task(work) for work in (self._retry_some(), *(self._sync_with_chatwork() for _ in range(ADMINS)))
@@ -113,11 +118,11 @@ class Load:
         await asyncio.gather(*others, return_exceptions=True)
 
     def end(self) -> None:
-        """Nothing more is asked for."""
+        """Stops `run`: no further job is queued."""
         self._goes_on = False
 
     async def settled(self, *, within: float) -> bool:
-        """Waits until every client has come to an end with its request."""
+        """Waits until every client has finished. Returns False if this takes longer than `within`."""
         until = time.monotonic() + within
         while self._tasks and (left := until - time.monotonic()) > 0:
             await asyncio.wait(set(self._tasks), timeout=left)
@@ -131,7 +136,7 @@ class Load:
     def _done(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            task.result()  # a fault of the campaign's own is not passed over
+            task.result()  # raises the error of the task, because an error of the campaign itself must be seen
 
     async def _one_job(self) -> None:
         dice, self._number = self._dice, self._number + 1
@@ -140,7 +145,7 @@ class Load:
         type = dice.choices(list(LOAD), [weight for weight, _ in LOAD.values()])[0]
         body, key = self._body(type, number), f"key-{number}"
         if dice.random() < 0.06:
-            # The same request twice at the same moment, as an impatient client sends it.
+            # Sends the same request twice at the same time, as an impatient client does.
             self._go(self._queue_again(user, type, key, body, after=0.0))
         job_id = await self._queue(user, type, key, body, wait=5 if dice.random() < 0.05 else None)
         if job_id is None:
@@ -201,7 +206,7 @@ class Load:
             self._record.show(answer.document["job"])
 
     async def _retry_some(self) -> None:
-        """Somebody presses Retry on a few of those that failed or were canceled."""
+        """Retries a few of the failed and canceled jobs, as a user does who presses Retry."""
         while True:
             await asyncio.sleep(self._dice.uniform(0.5, 1.5))
             user, status = self._dice.choice(self._people), self._dice.choice(("failed", "failed", "canceled"))
@@ -221,7 +226,7 @@ class Load:
             self._record.show(answer.document["job"])
 
     async def _sync_with_chatwork(self) -> None:
-        """People talk in the rooms, and an admin asks for syncs."""
+        """Adds messages to the rooms of the sandbox, and queues syncs as an admin."""
         while time.monotonic() < self._ends_at - QUIET_CHATWORK:
             await asyncio.sleep(self._dice.uniform(0.5, 1.5))
             room = self._dice.choice(list(self._sandbox.rooms))

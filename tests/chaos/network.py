@@ -1,8 +1,8 @@
 """The network line between a process and a server: it forwards bytes and breaks on demand.
 
-Single tests use `tests/proxy.py`, whose faults wait for one statement. A line here lasts for the
-whole campaign and can be slow or silent for a while. Of the bytes that it carries, it recognises
-only writes to the log.
+Tests of a single fault use `tests/proxy.py`, which breaks a certain statement. A line lasts for the
+whole campaign and can be slow or silent for a while. It recognises nothing in the bytes but writes
+to the log.
 """
 
 import asyncio
@@ -15,11 +15,18 @@ from tests.proxy import READY
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 ACTORS = (b"worker:", b"user:", b"system:")
-"""Every write to the log names an actor, and hardly anything else does."""
+"""A line takes a request with one of these texts for a write to the log.
+
+Every such write names an actor, and almost no other request does.
+"""
 
 
 class Cut(Enum):
-    """What becomes of the next write, whose connection breaks for the client either way."""
+    """A way to break the connection of a client that writes to the log.
+
+    In all three cases the client gets no answer. The server gets the write never (`WRITE_LOST`), at
+    once (`ANSWER_LOST`), or seconds later (`WRITE_LATE`).
+    """
 
     WRITE_LOST = auto()
     ANSWER_LOST = auto()
@@ -49,16 +56,16 @@ class Line:
         await asyncio.gather(*self._links, return_exceptions=True)
 
     def cut(self) -> None:
-        """Every connection breaks now, for both sides."""
+        """Breaks every connection now, for both sides."""
         for link in tuple(self._links):
             link.cancel()
 
     def fall_silent(self) -> None:
-        """Nothing is forwarded and nothing closed; new connections are accepted, and silent too."""
+        """Stops forwarding bytes, without closing connections. New ones are accepted, but silent."""
         self._forwarding.clear()
 
     def heal(self) -> None:
-        """What was silent is cut; what was slow is quick; what was armed is not."""
+        """Ends all faults of the line. Cuts its connections if they were silent."""
         if not self._forwarding.is_set():
             self.cut()
             self._forwarding.set()
@@ -66,11 +73,11 @@ class Line:
         self._armed = None
 
     def arm(self, cut: Cut, seconds: float) -> None:
-        """The next write to the log meets this; `seconds` is how late a late one is."""
+        """Makes `cut` happen at the next write to the log. `seconds` is the delay of a late write."""
         self._armed = cut, seconds
 
     def fire(self, data: bytes) -> tuple[Cut, float] | None:
-        """The cut that this request meets."""
+        """Returns the cut for this request, or None. A cut is returned only once."""
         if self._armed is None or not any(actor in data for actor in ACTORS):
             return None
         fired, self._armed = self._armed, None
@@ -88,7 +95,7 @@ class Line:
         link = asyncio.current_task()
         assert link is not None
         self._links.add(link)
-        # A link that was cut is a task that was canceled, and nobody waits for it.
+        # `cut` cancels this task. The error is suppressed, because nobody waits for the task.
         with suppress(OSError, asyncio.CancelledError):
             try:
                 await self._forwarding.wait()
@@ -140,12 +147,12 @@ class _Link:
             return
         self._answer_is_lost = True
         if cut is Cut.WRITE_LATE:
-            # The client learns of the break at once and may write again, before this write has arrived.
+            # The client sees the broken connection at once. It may write again before this write arrives.
             self._to_client.transport.abort()
             await asyncio.sleep(seconds)
         self._to_server.write(data)
         await self._to_server.drain()
-        await asyncio.sleep(10)  # the link ends when the answer is there
+        await asyncio.sleep(10)  # `_answers` ends the link earlier, as soon as the answer has come
 
 
 def to_socket(path: Callable[[], str]) -> Callable[[], Awaitable[Streams]]:

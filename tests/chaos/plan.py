@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-IN_A_SPELL = 3  # kills of PostgreSQL that come close together
-BETWEEN_KILLS = (2.0, 9.0)  # seconds
-WELL_AGAIN = 8.0  # seconds from the last of them until workers are frozen again
+IN_A_SPELL = 3  # kills of PostgreSQL in one spell: a group of kills that follow closely
+BETWEEN_KILLS = (2.0, 9.0)  # seconds between two kills of a spell, least and most
+WELL_AGAIN = 8.0  # seconds from the last kill of a spell until a worker may be frozen
 
 
 class Kind(StrEnum):
-    """What is done to the service, in the words of the table."""
+    """The kinds of faults. The values are the words of the report's table."""
 
     KILL_WORKER = "kill -9 of a worker"
     KILL_API = "kill -9 of an API process"
@@ -35,8 +35,11 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`at` and `lasts` are seconds; `pick` (0 to 1) chooses among what there is to choose from at that moment; `harsh` is drawn
-    for faults that come in a harder form."""
+    """One planned fault.
+
+    `at` and `lasts` are seconds. `pick` (0 to 1) chooses the process that it hits, when its time
+    comes. `harsh` (0 to 1) chooses between the milder and the harder form of a fault.
+    """
 
     at: float
     kind: Kind
@@ -47,8 +50,11 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A campaign's measures: `seconds` of load and faults, for at least `jobs` accepted. Where the machine is too slow for them,
-    or for as many faults as are `required`, both go on, for `at_most` seconds in all."""
+    """The size of a campaign.
+
+    Load and faults go on for `seconds`. If fewer than `jobs` jobs were accepted by then, or fewer
+    faults than `required` were carried out, both go on, but not longer than `at_most` seconds.
+    """
 
     name: str
     seconds: float
@@ -92,14 +98,14 @@ LASTS: Mapping[Kind, tuple[float, float]] = {
     Kind.HALF_OPEN: (2.0, 13.0),
     Kind.WRITE_LATE: (0.1, 2.5),
 }
-"""How long each lasts; for a kill, how long until it is started again."""
+"""The least and the most seconds that a fault lasts; for a kill, until the restart."""
 
-LAP = 60.0  # seconds of faults at a time, once the planned ones are over and something is missing yet
-LONG_OUTAGE = 40.0  # seconds that PostgreSQL is away, and is silent for one process, once each in a long campaign
+LAP = 60.0  # seconds of further faults at a time, if jobs or faults are missing after the planned ones
+LONG_OUTAGE = 40.0  # seconds. A long campaign has one such outage of PostgreSQL, and one such silence for one process
 
 
 def plan(size: Size, seed: int) -> list[Fault]:
-    """The faults in order of time. Nothing here looks at the clock or at what happened."""
+    """Returns the planned faults in order of time. They depend only on the size and the seed."""
     dice = random.Random(seed)
     spells = _spells(dice, size.faults.get(Kind.KILL_POSTGRES, 0), size.seconds)
     faults = [
@@ -113,14 +119,17 @@ def plan(size: Size, seed: int) -> list[Fault]:
 
 
 def lap(size: Size, seed: int, missing: Mapping[Kind, int]) -> list[Fault]:
-    """As many faults as there usually are in this time, and those that are missing."""
+    """Plans `LAP` seconds more: the usual number of faults, and the missing ones."""
     faults = {kind: missing.get(kind, 0) + round(number * LAP / size.seconds) for kind, number in size.faults.items()}
     return plan(replace(size, seconds=LAP, faults=faults), seed)
 
 
 def _spells(dice: random.Random, kills: int, seconds: float) -> list[list[float]]:
-    """The times at which PostgreSQL is killed, in bad spells with quiet between them: nobody is declared gone before the workers'
-    hearts have beaten regularly for a lease, so with kills spread evenly a frozen worker would hardly ever be."""
+    """Returns the times at which PostgreSQL is killed: spells of kills, with quiet between.
+
+    If the kills were spread evenly, a frozen worker would almost never be declared gone: this takes
+    regular heartbeats of the other workers for the length of a lease.
+    """
     number = max(round(kills / IN_A_SPELL), 1)
     share = seconds / number
     spells = []
@@ -135,8 +144,11 @@ def _spells(dice: random.Random, kills: int, seconds: float) -> list[list[float]
 
 
 def _times(dice: random.Random, kind: Kind, number: int, seconds: float, spells: list[list[float]]) -> Iterator[float]:
-    """Spread over the whole time, each somewhere in its own share of it; but what needs PostgreSQL well comes when it is, and what
-    makes it ill when it is not."""
+    """Yields the times of `number` faults of this kind, spread over the whole time.
+
+    Workers are frozen between the spells of kills, while PostgreSQL runs. PostgreSQL and its
+    backends are killed during the spells.
+    """
     match kind:
         case Kind.KILL_POSTGRES:
             yield from (at for spell in spells for at in spell)
@@ -158,7 +170,10 @@ def _in_quiet(dice: random.Random, number: int, seconds: float, spells: list[lis
 
 
 def _with_a_long_outage(faults: list[Fault], kind: Kind) -> list[Fault]:
-    """`harsh` is such that a silent network is the one to PostgreSQL, for one process."""
+    """Makes one fault of this kind last `LONG_OUTAGE` seconds.
+
+    Its `harsh` is 0.3, so that a silent network is that of one process to PostgreSQL.
+    """
     of_this_kind = [fault for fault in faults if fault.kind is kind]
     chosen = of_this_kind[len(of_this_kind) // 2]
     longer = Fault(chosen.at, chosen.kind, LONG_OUTAGE, chosen.pick, 0.3)

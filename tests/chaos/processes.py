@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-PR_SET_PDEATHSIG = 1  # prctl(2): the kernel ends us when the campaign is gone
+PR_SET_PDEATHSIG = 1  # prctl(2): the kernel ends this process when the campaign's process has ended
 
 
 def main() -> None:
@@ -80,7 +80,10 @@ def _add_endpoint() -> None:
 
 
 def _set_back_the_clock(skew: float) -> None:
-    """The wall clock of this process, before anybody has imported it. `time.monotonic` is right, as on a real machine."""
+    """Makes the wall clock of this process wrong by `skew` seconds.
+
+    `time.monotonic` stays right, as on a real machine. Call it before other modules import the clock.
+    """
     right, right_ns = time.time, time.time_ns
     time.time = lambda: right() + skew
     time.time_ns = lambda: right_ns() + int(skew * 1e9)

@@ -22,7 +22,10 @@ class User(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`status` is 0 where none came: the request may have been carried out or not."""
+    """An answer to a client. `status` is 0 if none came.
+
+    Then it is unknown whether the request was carried out.
+    """
 
     status: int
     document: Any = None
@@ -40,18 +43,18 @@ class Record:
     def __init__(self, file: Path) -> None:
         self._file = file.open("ab", buffering=0)
         self.accepted: dict[str, str] = {}
-        """By job id: the job's type. Somebody was told 202."""
+        """The types of the jobs that were answered with 202, by job id."""
         self.told: dict[tuple[str, str], set[str]] = defaultdict(set)
-        """By user and Idempotency-Key: the job ids that were answered."""
+        """The job ids that were answered, by user and `Idempotency-Key`."""
         self.sent_cancels: Counter[str] = Counter()
         self.canceled: list[tuple[str, str, int]] = []
-        """A cancel was answered 200: job id, user id, the seq of the answer."""
+        """Cancels that were answered with 200: job id, user id, and the job's `seq` in the answer."""
         self.force_failed: list[tuple[str, str, int]] = []
         self.retried: list[tuple[str, str, int]] = []
         self.shown: dict[str, dict[int, list[State]]] = defaultdict(lambda: defaultdict(list))
-        """By job id and seq: the job as some answer showed it."""
+        """The jobs in the answers, by job id and `seq`."""
         self.ends_told: list[tuple[str, str]] = []
-        """Job ids with the status that a held answer (`Prefer: wait`) told."""
+        """Job ids and statuses of the ended jobs in delayed answers (`Prefer: wait`)."""
         self.marks: set[str] = set()
         self.statuses: Counter[int] = Counter()
         self.violations: list[Violation] = []
@@ -63,7 +66,7 @@ class Record:
             "key": key, "status": answer.status, "answer": answer.document,
         }  # fmt: skip
         self._file.write(orjson.dumps(line) + b"\n")
-        # The load asks only for what it may: a refusal would leave the campaign without jobs, and green.
+        # No request of the load may be refused. Otherwise a campaign without jobs would pass.
         if (answer.status >= 500 and answer.status != 503) or (what == "queue" and 400 <= answer.status < 500):
             self.violations.append(Violation("answer", None, f"{what} {path} was answered {answer.status}: {answer.document}"))
 

@@ -17,7 +17,7 @@ MOST_SHOWN = 15
 
 @dataclass(slots=True)
 class Outcome:
-    """Everything that is told. Empty where the campaign did not come so far."""
+    """All facts for the report. A field stays empty if the campaign ended before that part."""
 
     size: Size
     seed: int
@@ -76,7 +76,10 @@ def table(outcome: Outcome, record: Record) -> str:
 
 
 def complaints(outcome: Outcome) -> str:
-    """The violations, counted by invariant, and the first of them with the whole history of their jobs."""
+    """Returns the violations as text: their number by invariant, and the first ones in full.
+
+    Each of the first ones is followed by the whole history of its job.
+    """
     counted = Counter(str(violation.invariant) for violation in outcome.violations)
     lines = ["", "Violations: " + ", ".join(f"{number} of {invariant}" for invariant, number in counted.most_common())]
     for violation in _some_of_each(outcome.violations):

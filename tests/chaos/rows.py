@@ -1,4 +1,7 @@
-"""Reads the database past every proxy, with SQL that the service does not share."""
+"""Reads the database directly, not over a line that breaks.
+
+The SQL is written for these checks and shares nothing with the service.
+"""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -40,7 +43,10 @@ group by unique_key having count(*) > 1
 
 
 AWAY = (*database.AWAY, asyncpg.QueryCanceledError)
-"""Whatever asyncpg may say while PostgreSQL is killed under it; not what it says of a statement that is wrong."""
+"""The errors of asyncpg that are expected while PostgreSQL is killed.
+
+An error in a statement is not among them.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,7 @@ class Everything:
     keys: dict[tuple[str, str], str]
     effects: dict[tuple[str, int], Any]
     positions: tuple[int, int, int]
-    """How many there are, the first and the last."""
+    """The number of positions, the first and the last."""
     said: dict[str, set[str]]
     """The ids of the stored messages of each room."""
 
@@ -73,7 +79,7 @@ async def view(connection: Connection, ids: Sequence[str] | None) -> dict[str, S
 
 
 async def everything(url: str) -> Everything:
-    """In one snapshot."""
+    """Reads all rows that the checks need, in one snapshot."""
     connection = await connect(url)
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):

@@ -12,7 +12,7 @@ from service.embedded.postgres import EmbeddedPostgres
 
 
 class Postgres:
-    """Blocks while it starts and stops: call it in a thread."""
+    """A PostgreSQL server. Its methods block, so call them in a thread."""
 
     def __init__(self, home: Path) -> None:
         self._server = EmbeddedPostgres.start(home)
@@ -20,7 +20,7 @@ class Postgres:
 
     @property
     def url(self) -> str:
-        """Past every proxy: over its own socket."""
+        """The URL of the server's own socket, not that of a line that breaks."""
         return self._server.url()
 
     @property
@@ -28,8 +28,12 @@ class Postgres:
         return f"{self._server.socket_directory}/.s.PGSQL.5432"
 
     def kill(self) -> None:
-        """kill -9 of all of its processes, the postmaster first: it must not clean up after the others. It is stopped while they
-        are listed, or a backend that it forks just then lives on, waiting for ever for a lock of one that was killed."""
+        """Kills all processes of the server with SIGKILL.
+
+        The postmaster comes first, because it must not clean up after the others. It is stopped while
+        the others are listed. Otherwise it could fork a backend that is not on the list, which would
+        wait for ever for a lock of a killed process.
+        """
         postmaster = int(self._pid_file.read_text().split("\n", 1)[0])
         with suppress(ProcessLookupError):
             os.kill(postmaster, signal.SIGSTOP)
@@ -40,7 +44,10 @@ class Postgres:
                 os.kill(pid, signal.SIGKILL)
 
     def kill_a_backend(self, pick: float) -> bool:
-        """kill -9 of one client's backend, on which PostgreSQL ends all the others and recovers. False if there is none."""
+        """Kills one client's backend with SIGKILL. Returns False if there is none.
+
+        PostgreSQL then ends all other backends and recovers.
+        """
         postmaster = int(self._pid_file.read_text().split("\n", 1)[0])
         backends = [pid for pid in _children(postmaster) if b"rireki rireki" in _command(pid)]
         if not backends:
@@ -50,7 +57,10 @@ class Postgres:
         return True
 
     def start(self) -> None:
-        """Returns once it answers, after its recovery, which on a busy machine may take longer than a person would wait."""
+        """Starts the server. Returns when it answers.
+
+        The recovery before may take minutes on a busy machine.
+        """
         for patience in reversed(range(10)):
             try:
                 self._server.ensure_running()
@@ -70,9 +80,12 @@ def _children(parent: int) -> Iterator[int]:
 
 
 def _status(pid: int) -> list[str]:
-    """The state, the parent and so on; empty where there is no such process."""
+    """Returns the fields of proc(5) after the name: state, parent and so on.
+
+    The list is empty if there is no such process.
+    """
     with suppress(OSError):
-        # They come after the name, which is in parentheses and may hold anything.
+        # The name is in parentheses and may hold any character, so the fields begin after the last one.
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return []
 

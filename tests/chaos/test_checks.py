@@ -1,6 +1,6 @@
-"""Tests of the checks (`tests/chaos/`): they accept every legal history and refuse others.
+"""Tests of the campaign's checks: they accept every legal history and report broken ones.
 
-The fold of the campaign is a second one, written from the contract.
+The checks use a second implementation of the fold (`tests/chaos/history.py`).
 """
 
 from collections import Counter
@@ -137,7 +137,7 @@ def test_both_folds_agree_on_whatever_may_happen_to_a_job(recorded: list[Recorde
 
 
 def rows_of(recorded: list[Recorded]) -> list[Event]:
-    """As the rows would be, each by the actor who may have written it."""
+    """Returns the events as rows of the log. Each has an actor that may write such an event."""
     rows, worker = [], ""
     for event, following in pairwise([*recorded, None]):
         assert event is not None

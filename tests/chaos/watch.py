@@ -16,7 +16,10 @@ PAGE = 1000
 
 
 class Snapshots:
-    """In one snapshot after the other: the view of what has changed lately is what its events fold to."""
+    """Takes snapshots of view and log, and compares them.
+
+    In each snapshot, a recently changed job must be in the view as its events say.
+    """
 
     def __init__(self, url: str) -> None:
         self.taken = 0
@@ -25,7 +28,7 @@ class Snapshots:
         self._url = url
 
     async def run(self) -> None:
-        """Until canceled. PostgreSQL may be away."""
+        """Takes snapshots until it is canceled. Connects again after an outage of PostgreSQL."""
         while True:
             with suppress(*rows.AWAY):
                 connection = await rows.connect(self._url)
@@ -56,11 +59,14 @@ class Snapshots:
 
 
 class LogReader:
-    """Follows `GET /api/events` as an admin, over whichever API process answers. What it was given is never asked for again."""
+    """Reads the log by `GET /api/events` as an admin, over any API process.
+
+    Each read starts after the last position, so no event is read twice.
+    """
 
     def __init__(self, clients: Clients, admin: User) -> None:
         self.digests: list[bytes] = []
-        """Of the events at positions 1, 2, 3 …"""
+        """The digests of the events at positions 1, 2, 3 and so on."""
         self.violations: list[Violation] = []
         self._clients = clients
         self._admin = admin
@@ -71,7 +77,7 @@ class LogReader:
                 await asyncio.sleep(0.5)
 
     async def finish(self, last: int) -> None:
-        """Reads until it has as many as there are, if they come."""
+        """Reads on until it has `last` events, at most 200 times."""
         for _ in range(200):
             if len(self.digests) >= last:
                 return

@@ -1,6 +1,6 @@
 """The job types of the load, and the endpoint that queues them.
 
-The child processes register both. From request to wire they use the product's own code.
+The child processes register both. Everything else that they run is the code of the service.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ create table chaos_effects (
 
 
 class Task(Payload):
-    """`mark` is what the client knows the request by: of one mark there may be one job."""
+    """The payload. `mark` names the client's request; there must be only one job of each mark."""
 
     mark: str
     seconds: float = 0.0
@@ -83,7 +83,7 @@ async def chatty(context: Context, task: Task) -> JSON:
 
 
 async def deaf(context: Context, task: Task) -> JSON:
-    """Swallows every cancellation until it is through with its work."""
+    """Ignores every cancellation until it has finished its work."""
     until = time.monotonic() + task.seconds
     while time.monotonic() < until:
         with suppress(asyncio.CancelledError):
@@ -98,7 +98,7 @@ async def wait(context: Context, task: Task) -> JSON:
 
 
 async def with_effects(context: Context, task: Task) -> JSON:
-    """Stores something of this attempt, between two waits in which anything may happen."""
+    """Stores an effect of this attempt, between two waits in which faults may happen."""
     await asyncio.sleep(task.seconds / 2)
     async with context.store():
         values = {"job_id": context.job_id, "attempt": context.attempt, "pid": os.getpid()}
@@ -144,7 +144,7 @@ TYPES: dict[str, JobType[Any]] = {
     )
 }
 
-# How many of a hundred requests are for each, and how many seconds its work takes.
+# For each job type: its share of the requests in percent, and the least and the most seconds of its work.
 LOAD: dict[str, tuple[int, tuple[float, float]]] = {
     "chaos_quick": (26, (0.0, 0.0)),
     "chaos_slow": (10, (1.0, 8.0)),

@@ -2,13 +2,13 @@
 
     python -m tests.mutants [name …] [--list]
 
-It prints a Markdown table, and to standard error how each test failed. It exits with 1 if a break
-was not caught.
+It prints a Markdown table, and prints to standard error how each test failed. It exits with 1 if a
+break was not caught.
 
-The unbroken copy must pass first. A break counts as caught when a test fails or hangs. Tests that
-cannot be collected, or that ran on anything but the copy, prove nothing: that is an error, and no
-break is caught by it. All runs share one PostgreSQL and one Redis (those of DATABASE_URL and
-REDIS_URL, else our own), so that the leftovers of a killed run end with the servers.
+The tests must first pass on the unbroken copy. A break counts as caught if a test fails or hangs. It
+does not count if the tests cannot be collected, or if they do not run on the copy: that is an error.
+All runs share one PostgreSQL and one Redis (those of DATABASE_URL and REDIS_URL, else servers that
+this command starts). Ending these servers also removes what a killed run has left behind.
 """
 
 import argparse
@@ -31,17 +31,21 @@ from tests.servers import postgres_server, redis_server
 ROOT = Path(__file__).resolve().parent.parent.parent
 LEFT_OUT = shutil.ignore_patterns(".venv", ".git", ".rireki", ".hypothesis", ".*_cache", "__pycache__", "node_modules")
 
-OF_A_TEST = 100  # seconds, then it hangs
-OF_A_RUN = 900
+OF_A_TEST = 100  # seconds; a test that takes longer hangs
+OF_A_RUN = 900  # seconds; a run of the tests that takes longer hangs
 FAILED = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - (.*))?$", re.MULTILINE)
 
 HANGS = -1
-PASSED, SOME_FAILED = 0, 1  # pytest's exit statuses; any other is an error
+PASSED, SOME_FAILED = 0, 1  # exit statuses of pytest; every other status means an error
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """`status` is pytest's, or `HANGS`; `first` is the first test that failed, `reason` what it said."""
+    """The result of a run of the tests.
+
+    `status` is the exit status of pytest, or `HANGS`. `first` is the first test that failed, and
+    `reason` is its message.
+    """
 
     status: int
     first: str
@@ -55,12 +59,16 @@ class Copy:
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.folder = folder
-        # Compiled files are told from old ones by whole seconds, and a break takes less.
+        # Python writes no compiled files here: it compares their time with the source's by whole seconds, and two breaks can
+        # follow within one second.
         self._environment = environment | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200"}
 
     @contextmanager
     def broken(self, by: Break) -> Iterator[None]:
-        """Raises `LookupError` where the list doesn't follow the code."""
+        """Makes the break in the copy, and undoes it at the end of the block.
+
+        Raises `LookupError` if the old text of an edit is not in its file exactly once.
+        """
         originals = {edit.file: (self.folder / edit.file).read_text() for edit in by.edits}
         texts = dict(originals)
         for edit in by.edits:
@@ -117,7 +125,7 @@ def main() -> int:
         for each in breaks:
             print(f"{each.name}: {each.why}")
         return 0
-    # Ended from outside, it still takes its servers along.
+    # SIGTERM raises SystemExit, so that the servers are ended too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with (
         tempfile.TemporaryDirectory(prefix="rireki-mutants-") as folder,
@@ -166,7 +174,7 @@ def _is_caught(copy: Copy, each: Break) -> bool:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """With all that it has started."""
+    """Kills a process and all processes that it has started."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

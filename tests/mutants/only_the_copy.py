@@ -1,7 +1,7 @@
-"""A plugin of pytest: every module of ours must come from the folder of the tests.
+"""A plugin of pytest: ends the run unless all modules of the project come from the copy.
 
-The project is installed in its virtual environment too. Without this proof a break could be made in
-the copy while the tests pass on the original.
+The project is also installed in its virtual environment. Without this check, the tests could run on
+the original and pass, although the copy is broken.
 """
 
 import sys
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGES = ("events", "projections", "workers", "service", "migrations", "tests")
-NOT_THE_COPY = 70  # the exit status
+NOT_THE_COPY = 70  # pytest's exit status if a module does not come from the copy
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

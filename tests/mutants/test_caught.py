@@ -1,4 +1,4 @@
-"""Tests that only the breaks need, and that the list of breaks still fits the code."""
+"""Tests that only the breaks need, and a test that the list of breaks still fits the code."""
 
 import ast
 import asyncio
@@ -55,7 +55,7 @@ def _quick_reactions(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 class Noting(LocalWire):
-    """Remembers what was pushed."""
+    """Keeps the hints that were pushed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class Noting(LocalWire):
 
 @asynccontextmanager
 async def no_event_is_written(database: Database) -> AsyncIterator[None]:
-    """Whoever writes to the log has to wait until the block is left (for at most five seconds, then it fails)."""
+    """Locks the log during the block: a write waits, and fails after five seconds."""
     connection = await asyncpg.connect(database.url)
     try:
         async with connection.transaction():
@@ -121,7 +121,7 @@ class Note:
 
 
 async def batches_of(kinds: Sequence[str], database_url: str, **settings: Any) -> list[list[str]]:
-    """What a group commit sends when a write of each of these kinds comes at once."""
+    """Returns the batches that a group commit sends if a write of each kind comes at once."""
     batches: list[list[str]] = []
 
     async def send(connection: Connection, batch: Sequence[Note], again: bool) -> None:
@@ -161,7 +161,7 @@ async def test_lanes_share_what_waits_of_a_shared_kind_where_it_is_enough_for_ea
 
 
 class Held:
-    """A group commit whose first batch takes until `may_end` is set, and the batches that it has sent."""
+    """A group commit that records its batches. Its first batch ends when `may_end` is set."""
 
     def __init__(self, database_url: str, **settings: Any) -> None:
         self.batches: list[list[int]] = []
@@ -234,7 +234,7 @@ async def test_enough_writes_of_a_shared_kind_go_out_beside_those_that_are_under
 async def test_nobody_waits_longer_than_a_moment_for_writes_of_his_kind_that_take_long(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(group_commit, "LINGER", 1.0)  # longer than it takes a slow machine to come here
+    monkeypatch.setattr(group_commit, "LINGER", 1.0)  # longer than a slow machine needs for the lines below
     held, first, second = Held(database_url), Note(0, "new"), Note(1, "new")
     async with held.under_way(first):
         held.commits.write(second)
@@ -279,7 +279,7 @@ async def test_a_hint_that_comes_again_while_its_attempt_is_being_started_is_set
     settled: list[str] = []
 
     async with working(database, store, bus, LocalWire(), [QUICK]) as worker:
-        # Not due, so that no tick delivers it once more.
+        # The job is not due, so that the worker's periodic look for due jobs does not deliver it too.
         job = await queue(store, None, QUICK, {"n": 7}, delay=timedelta(hours=1))
         async with row_locked(database, job):
             worker.runner.run(claim_of(job), started=lambda: settled.append("first"))

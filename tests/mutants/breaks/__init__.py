@@ -2,7 +2,7 @@
 
 The old text of each edit must be in its file exactly once. Otherwise the list no longer fits the
 code, which is an error (`tests/mutants/test_caught.py` checks that in every run of the tests).
-Short texts last longest.
+Keep the texts short: a short text changes less often.
 
 edit.py                    `Break`, `Edit`, and the names of the edited files
 log_writes.py              the one write, and writes whose outcome is unknown

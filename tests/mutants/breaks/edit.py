@@ -14,7 +14,10 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """`why` says what would happen; `tests` are pytest's ids, of which at least one must fail."""
+    """One break. `why` says what would go wrong in production.
+
+    `tests` are ids of pytest. At least one of these tests must fail.
+    """
 
     name: str
     why: str

@@ -1,4 +1,4 @@
-"""Breaks of the one write, and of writes whose outcome is unknown."""
+"""Breaks of writes to the log, and of writes whose outcome is unknown."""
 
 from tests.mutants.breaks.edit import CLOCK, COMMIT, STATEMENTS, STORE, WRITER, Break, Edit
 
