@@ -1,8 +1,8 @@
-"""Read the response to a chat completion: the model's text, or the error that it holds.
+"""Read the response to a chat completion: the model's text, or the error in the response.
 
-Everything here is pure. An error message of ours quotes only two things of a response: a short code
-such as `content_filter`, and the sentence by which a model refuses. Anything else may hold a key or
-a part of somebody's chat.
+The functions here do no I/O. Our error messages quote only two parts of a response: a short code
+such as `content_filter`, and the sentence in which a model refuses. Any other part may hold a key
+or somebody's chat messages.
 """
 
 import json
@@ -17,7 +17,7 @@ from workers.summaries.summary import TokenUsage
 
 MOST_TOKENS = 10**12
 LONGEST_REFUSAL = 200
-"""Characters of a model's refusal that are shown."""
+"""An error message shows at most this many characters of a model's refusal."""
 
 FINISHED = frozenset({"", "stop", "eos", "eos_token", "end_turn", "stop_sequence", "completed", "complete", "finished"})
 CUT_OFF = frozenset(
@@ -37,7 +37,9 @@ WILL_NOT_GO_AWAY = frozenset(
         "unsupported_model",
     }
 )  # fmt: skip
-"""Error codes that make an error final, whatever its status below 500: OpenAI sends `insufficient_quota` with 429."""
+"""Error codes that make an error final, with any status below 500.
+
+OpenAI, for example, sends `insufficient_quota` with status 429, which otherwise is worth another attempt."""
 UNKNOWN_MODEL = frozenset({"model_not_found", "model_not_available", "unknown_model", "invalid_model", "deploymentnotfound"})
 WORTH_ANOTHER_ATTEMPT = frozenset({408, 409, 425, 429})
 
@@ -48,7 +50,7 @@ _SECRET = re.compile(r"(?:sk|pk|rk|key|token|Bearer)[-_ ][\w.-]{6,}+", re.IGNORE
 class ModelRefused(Final):
     """A final error: a bad key, an unknown model, a request that the server rejects.
 
-    Another attempt would end the same.
+    The job is not tried again, because another attempt would fail in the same way.
     """
 
 
@@ -68,7 +70,7 @@ class AnswerCutOff(ModelFailed):
 
 
 class OnlyReasoning(ModelFailed):
-    """The answer holds the model's reasoning and no text besides."""
+    """The answer holds only the model's reasoning, and no other text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +80,9 @@ class Answer:
 
 
 def read_answer(body: bytes, *, model: str) -> Answer:
-    """The answer in the body of a response with status 200: not empty, without reasoning.
+    """Returns the answer in the body of a response with status 200, without its reasoning.
 
-    Raises: `ModelRefused`, `ModelFailed`.
+    Raises: `ModelRefused`; `ModelFailed`, also if the answer is empty.
     """
     completion = _json(body)
     if not isinstance(completion, Mapping):
@@ -105,10 +107,10 @@ def read_answer(body: bytes, *, model: str) -> Answer:
 
 
 def failure(status: int, error: object, *, model: str) -> ModelRefused | ModelFailed:
-    """The exception for an error response: its HTTP status, and the `error` in its body.
+    """Returns the exception for a response with this HTTP status and this `error` in its body.
 
-    The message shows the error's code. It leaves out the server's own message, because that may
-    hold the key or a part of somebody's chat.
+    The exception's message shows the error's code. It leaves out the server's own message, because
+    the server's message may hold the key or a part of somebody's chat.
     """
     codes = _codes(error)
     shown = f" ({codes[0]})" if codes else ""
@@ -131,7 +133,10 @@ def failure(status: int, error: object, *, model: str) -> ModelRefused | ModelFa
 
 
 def error_in(body: bytes) -> object:
-    """The error in a body: under `error`, the same in a list (Google), or the whole body."""
+    """Returns the error in a body: the value of `error`, or the whole body without that name.
+
+    Google sends the error in a list. Returns None if the body holds no JSON object.
+    """
     read = _json(body)
     if isinstance(read, list) and read:
         read = read[0]
@@ -139,9 +144,9 @@ def error_in(body: bytes) -> object:
 
 
 def _json(body: bytes) -> Any:
-    """None if the body is not JSON.
+    """Parses the body, and returns None if it is not JSON.
 
-    Python's parser is used, because it accepts a lone surrogate (half an emoji).
+    Python's own parser is used, because it accepts a lone surrogate (half an emoji).
     """
     try:
         return json.loads(body)
@@ -177,16 +182,16 @@ def _must_not_be_refused(message: Mapping[str, Any]) -> None:
 
 
 def _scrubbed(text: str) -> str:
-    """One line of printable characters, bounded, with anything like a key replaced."""
+    """Returns the text on one line, cut to `LONGEST_REFUSAL`, with "…" in place of keys."""
     printable = "".join(character if character.isprintable() else " " for character in _storable(text[: 4 * LONGEST_REFUSAL]))
     line = _SECRET.sub("…", " ".join(printable.split()))
     return line if len(line) <= LONGEST_REFUSAL else line[: LONGEST_REFUSAL - 1] + "…"
 
 
 def _texts(content: object) -> Iterator[str]:
-    """The texts in `content`, which is a string or a list of parts.
+    """Yields the texts in `content`, which is a string or a list of parts.
 
-    Parts of other types (thoughts, images) are skipped.
+    Parts that are not text (thoughts, images) are skipped.
     """
     if isinstance(content, str):
         yield content
@@ -202,7 +207,7 @@ def _texts(content: object) -> Iterator[str]:
 
 
 def _storable(text: str) -> str:
-    """The text without NUL and lone surrogates, because PostgreSQL's `text` cannot hold them."""
+    """Removes NUL and lone surrogates, because PostgreSQL's type `text` cannot hold them."""
     return text.replace("\x00", "").encode("utf-8", "ignore").decode("utf-8")
 
 
@@ -213,13 +218,16 @@ def _usage(usage: object) -> TokenUsage:
 
 
 def _codes(error: object) -> list[str]:
-    """The error's codes, the most specific first."""
+    """Returns the error's codes, the most specific first."""
     given = error if isinstance(error, Mapping) else {}
     words = (given.get(name) for name in ("code", "type", "status"))
     return [word for word in words if isinstance(word, str) and _WORD.fullmatch(word)]
 
 
 def _status_in(error: object) -> int:
-    """The status of an error inside a response with status 200, as some proxies send it."""
+    """Returns the status that an error names itself, or 200 if it names none.
+
+    Some proxies send an error with its status inside a response with status 200.
+    """
     code = error.get("code") if isinstance(error, Mapping) else None
     return code if type(code) is int and 400 <= code <= 599 else 200

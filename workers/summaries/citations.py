@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _LONGEST_REST = 200
-"""Characters after the numbers within which the closing bracket must follow."""
+"""The closing bracket must follow within this many characters after the numbers."""
 _SHORT = 24
-"""Up to this many characters after the numbers are removed with the marker ("など", "etc."); more are kept as words."""
+"""If at most this many characters stand between the numbers and the bracket ("など", "etc."), they are removed too.
+
+A longer text stays in the answer."""
 
 _NUMBERS = re.compile(
     r"[\[［【][ \t　]?[#＃][ \t　]?\d++"
@@ -28,7 +30,7 @@ _HASHED = re.compile(r"[#＃][ \t　]?\d++")
 
 @dataclass(frozen=True, slots=True)
 class _Marker:
-    """One citation: its place in the answer, its numbers, and its words that are kept."""
+    """One citation: its start and end in the answer, its numbers, and the words that stay."""
 
     start: int
     end: int
@@ -37,14 +39,14 @@ class _Marker:
 
 
 def cited_in(answer: str) -> list[int]:
-    """The numbers of the messages that an answer cites, each once, in the order of the answer."""
+    """Returns the numbers of the messages that an answer cites, each once, in its order."""
     return list(dict.fromkeys(number for marker in _markers(answer) for number in marker.numbers))
 
 
 def without_citations(answer: str) -> str:
-    """The answer without its citations. Longer words inside the brackets stay.
+    """Returns the answer without its citations. A longer text inside the brackets stays.
 
-    A reader has no use for the numbers, because the draft's source links replace them.
+    The numbers are removed, because the draft's source links replace them.
     """
     pieces: list[str] = []
     end = 0
@@ -71,7 +73,10 @@ def _markers(answer: str) -> Iterator[_Marker]:
 
 
 def _numbers_in(text: str) -> tuple[int, ...]:
-    """The numbers in a citation. "#3-#5" means three; over six digits are no message number."""
+    """Returns the numbers in a citation: 3, 4 and 5 for "#3-#5".
+
+    A number of more than six digits is left out, because no message has such a number.
+    """
     return tuple(int(digits) for digits in _NUMBER.findall(_RANGE.sub(_written_out, text)) if len(digits) <= 6)
 
 
@@ -81,7 +86,7 @@ def _written_out(found: re.Match[str]) -> str:
 
 
 def _without_a_cut_off_marker(end: str) -> str:
-    """The end of an answer, without the marker in which it was cut off: "… [#"."""
+    """Removes an incomplete citation at the end of an answer that was cut off: "… [#"."""
     tail = end[-8:].rstrip()
     found = _CUT_OFF.search(tail)
     return end if found is None else end[: len(end) - len(end[-8:]) + found.start()].rstrip(" \t　")

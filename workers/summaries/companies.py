@@ -3,7 +3,8 @@
 A stored message belongs to a company if its room is linked to that company and to no other. So
 linking and unlinking re-assign the room's messages in the same transaction (`assign_company`).
 Every transaction that re-assigns or stores messages first locks the room's row and then reads the
-links in a later statement, so the second of two sees what the first one committed.
+links in a later statement. So of two such transactions the second sees the links that the first
+committed.
 """
 
 import unicodedata
@@ -27,7 +28,7 @@ where not exists (select from companies where normalize(name, NFKC) = normalize(
 returning id, name, created_at
 """
 # The unique constraint compares names as written, so it misses two names that differ only in width.
-# Creations therefore take turns: the second one sees the first one's name.
+# This lock makes creations take turns, so the second one sees the first one's name.
 ONE_NAME_AT_A_TIME = "select pg_advisory_xact_lock(hashtext('companies.name'))"
 
 LINKED_ROOMS = """
@@ -70,7 +71,7 @@ class LinkedRoom:
 class UnknownCompany(Final):
     """There is no such company.
 
-    A job that needs it fails for good, because a retry would find none either.
+    A job that needs the company fails without a retry, because a retry would not find it either.
     """
 
     def __init__(self, company_id: str) -> None:

@@ -1,4 +1,4 @@
-"""Store and list summary drafts, and choose the messages for one.
+"""Store and list summary drafts, and choose the messages for a draft.
 
 There is one draft for each company and period. All SQL on `summary_drafts` is here.
 """
@@ -49,10 +49,10 @@ where company_id = :company_id and period_start = :period_start and period_end =
     and source_message_count = ({COUNT})
 """
 
-# The CTEs read only keys, which the index holds; then the bodies of the chosen messages alone are
-# read. Of the `older` messages, counted from 0 for the oldest, the one in place p is chosen if p ×
-# 120 / older reaches the next whole number. That chooses 120 at even distances, so 15 from each
-# eighth.
+# The CTEs read only keys, which are in the index, so only the bodies of the chosen messages are
+# read. The `older` messages have the places 0, 1, 2 and so on, the oldest first. The message at
+# place p is chosen if the whole part of p × 120 / older is higher than for p - 1. That chooses 120
+# messages at even distances, so 15 from each eighth.
 CHOOSE = f"""
 with period as materialized (
     select room_id, message_id, row_number() over (order by sent_at, number, room_id) - 1 as place
@@ -85,8 +85,9 @@ class Period:
 class Draft:
     """A stored draft.
 
-    `source_message_count` counts all messages of the period, chosen or not. `incomplete_rooms` are
-    the names of the rooms that may lack messages of the period, as known at the time of reading.
+    `source_message_count` is the number of all messages of the period, not only of the chosen ones.
+    `incomplete_rooms` are the names of the rooms that may lack messages of the period, as known
+    when the draft is read.
     """
 
     id: str
@@ -120,16 +121,16 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """The messages chosen for a draft, oldest first, and the `total` in the period."""
+    """The messages chosen for a draft, oldest first; `total` counts all of the period."""
 
     messages: list[Message]
     total: int
 
 
 async def save_draft(database: Database, company_id: str, period: Period, summary: Summary, *, source_messages: int) -> Draft:
-    """Store the draft of a company and period, in place of an earlier one.
+    """Stores the draft of a company and period, and replaces an earlier one.
 
-    It expires after 7 days.
+    The draft expires after 7 days.
     """
     values = {
         "content": summary.content,
@@ -146,27 +147,27 @@ async def save_draft(database: Database, company_id: str, period: Period, summar
 
 
 async def current_draft(database: Database, company_id: str, period: Period) -> Draft | None:
-    """The unexpired draft of exactly this period, or None.
+    """Returns the unexpired draft of exactly this period, or None.
 
-    A draft counts only if the period still holds as many messages as when the draft was made.
+    Returns None too if the number of messages in the period has changed since the draft was made.
     """
     row = await database.fetch_one(CURRENT, _of(company_id, period))
     return None if row is None else _draft(row, await gaps_of_company(database, company_id))
 
 
 async def list_drafts(database: Database, company_id: str) -> list[Draft]:
-    """The newest 200 drafts, newest first.
+    """Returns the newest 200 drafts of a company, newest first.
 
-    Expired ones are included; `expires_at` tells them apart.
+    Expired drafts are included; `expires_at` shows which ones have expired.
     """
     rows, gaps = await database.fetch_all(LIST, {"company_id": company_id}), await gaps_of_company(database, company_id)
     return [_draft(row, gaps) for row in rows]
 
 
 async def messages_of(database: Database, company_id: str, period: Period) -> Material:
-    """The messages for a draft: all of the company's in the period, if at most 300.
+    """Chooses the messages for a draft: all of the period, if there are at most 300.
 
-    Of more than 300 it takes the newest 180, and 15 from each of 8 equal slices of the older ones.
+    If there are more, it chooses the newest 180, and 15 from each of 8 equal parts of the older.
     """
     rows = await database.fetch_all(CHOOSE, _of(company_id, period))
     return Material([_message(row) for row in rows], rows[0]["messages"] if rows else 0)

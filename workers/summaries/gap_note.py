@@ -1,7 +1,8 @@
 """Add a note to a draft whose period may lack messages.
 
-The note is added each time a draft is shown and is not stored with it, because a gap may be found
-or closed after the draft was made.
+A gap is a place in a room where messages may be missing (table `chatwork_gaps`). The note is added
+each time a draft is shown and is not stored with the draft, because a gap may be found or closed
+after the draft was made.
 """
 
 import re
@@ -15,9 +16,9 @@ _MARKUP = re.compile(r"([\\`*_\[\]<>#|~&!])")
 
 
 def with_gap_note(content: str, room_names: Sequence[str]) -> str:
-    """The content with the note for these rooms, which have a gap in the period.
+    """Returns the content with a note that names these rooms.
 
-    Without rooms it stays unchanged.
+    They are the rooms that may lack messages of the period. Without rooms the content is unchanged.
     """
     if not room_names:
         return content

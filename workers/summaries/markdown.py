@@ -1,6 +1,6 @@
-"""The four headings of a draft, and how a model's answer is brought under them.
+"""The four headings of a draft, and how a model's answer is put under them.
 
-Whatever a model answers, a stored draft has each heading once, in this order.
+A stored draft has each heading exactly once, in this order, even if the model answered otherwise.
 """
 
 import re
@@ -14,7 +14,9 @@ LEFT_OUT = {
     "ja": "- （モデルの回答にこの項目の記載がありません）",
     "en": "- (The model's answer says nothing under this heading.)",
 }
-"""The text under a heading that the model left out or left empty. A draft must not claim "none" there."""
+"""The text under a heading that the model left out or left empty.
+
+It is not "none", because the model did not say that there is none."""
 CUT = {"ja": "- …（長いため以下省略）", "en": "- … (the rest is left out: too long)"}
 
 _NAMES = {
@@ -31,7 +33,9 @@ _LOOSELY_MARKED_LINE = re.compile(
     r"[ \t]{0,3}(?:\d{1,2}[.)][ \t]{0,3})?"
     r"(?:【(?P<bracketed>[^】\n]{1,40})】[ \t]*+|[■◆●▼□◇][ \t　]?(?P<squared>[^\n]{1,40})|(?P<named>[^\n:：]{1,40})[:：]?[ \t]*+)"
 )
-"""Tried only if no heading is marked as Markdown, because "課題:" may otherwise be a line of the summary."""
+"""This pattern is tried only if no heading is marked as Markdown.
+
+Where headings are marked as Markdown, an unmarked line such as "課題:" may be part of the summary."""
 _TAG_ALONE = re.compile(r"[ \t]{0,3}</?[A-Za-z][\w:-]{0,40}>[ \t]{0,3}")
 
 Sections = dict[str, list[str]]
@@ -39,22 +43,23 @@ Sections = dict[str, list[str]]
 
 
 def draft_of(sections: Sections, language: str) -> str:
-    """A draft in Markdown. A heading without lines gets "none" in the draft's language."""
+    """Writes a draft in Markdown. A heading without lines gets "none" in the draft's language."""
     return _written({heading: sections.get(heading) or [NOTHING[language]] for heading in HEADINGS})
 
 
 def draft_saying(text: str) -> str:
-    """A draft with the same text under each of the four headings."""
+    """Writes a draft with the same text under each of the four headings."""
     return _written({heading: [text] for heading in HEADINGS})
 
 
 def sections_of(answer: str) -> Sections:
-    """The lines of a model's answer under each heading.
+    """Returns the lines of a model's answer under each heading.
 
-    Headings are recognised in other languages and markings; a repeated one continues the first.
-    Text before the first heading is dropped, because it is a greeting or reasoning in an unknown
-    form. A second "Summary" after all four headings starts over, because the model tried first and
-    then answered. An answer without any heading is all summary.
+    Headings are recognised in English and Japanese, and in several markings. If a heading comes
+    again, its lines are added to its first section. Text before the first heading is dropped,
+    because it is a greeting or reasoning in an unknown form. If "Summary" comes again after all
+    four headings, everything before it is dropped, because it was the model's first try. If there
+    is no heading, the whole answer is the summary.
     """
     lines = answer.splitlines()
     sections = _sections_marked_by(_MARKED_LINE, lines) or _sections_marked_by(_LOOSELY_MARKED_LINE, lines)
@@ -78,20 +83,20 @@ def _sections_marked_by(marked_line: re.Pattern[str], lines: list[str]) -> Secti
 
 
 def complete(sections: Sections, language: str) -> str:
-    """A draft made of a model's sections. A section that is missing or empty is named as such."""
+    """Writes a draft from a model's sections, with `LEFT_OUT` under missing or empty ones."""
     return _written({heading: sections.get(heading) or [LEFT_OUT[language]] for heading in HEADINGS})
 
 
 def as_answered(sections: Sections) -> str:
-    """Markdown with only the headings that are present."""
+    """Writes the sections in Markdown, with only the headings that are present."""
     return _written(sections)
 
 
 def shortened(sections: Sections, most: int, language: str) -> Sections:
-    """The sections cut to about `most` characters in all.
+    """Returns the sections, cut to about `most` characters in all.
 
-    Each section gets a quarter of the space and keeps its first lines, so that a long one does not
-    push another one out.
+    If they are too long, each section keeps its first lines, up to a quarter of `most`. So a long
+    section does not take the space of the others.
     """
     if sum(map(_length, sections.values())) <= most:
         return sections
@@ -130,7 +135,7 @@ def _heading_in(line: str, marked_line: re.Pattern[str]) -> str | None:
 
 
 def _trimmed(lines: list[str]) -> list[str]:
-    """The lines without needless empty ones, and without a last unpaired fence."""
+    """Returns the lines without extra empty lines and without an unpaired "```" at the end."""
     text = "\n".join(lines).strip("\n")
     if text.count("```") % 2 and text.endswith("\n```"):
         text = text.removesuffix("\n```").rstrip("\n")

@@ -1,6 +1,6 @@
-"""Chatwork's markup to plain text.
+"""Convert Chatwork's markup to plain text.
 
-Quotes and code are left out: a quote repeats an earlier message, and code says nothing to a
+Quotes and code are left out, because a quote repeats an earlier message and code does not help a
 summary. Source: https://developer.chatwork.com/docs/message-notation
 """
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 MAX_BODY = 8_000
-"""Characters of one body that are read: people type far fewer, and a machine's post says little after them."""
+"""At most this many characters of a body are read. People type far fewer; only programs post more."""
 
 _QUOTED = re.compile(r"\[(qt|code)\](?:(?!\[\1\]).)*?\[/\1\]", re.DOTALL)
 _NAME = (
@@ -37,8 +37,8 @@ _EMOJI = re.compile(r"[\U0001F000-\U0001FAFF\u2600-\u27BF\uFE0F\u200D]+")
 class Plain:
     """A body without markup.
 
-    `to`: the names of the people addressed. `replies_to`: the ids of the messages answered.
-    `tasks`: the texts of the Chatwork tasks in the body.
+    `to`: the names of the people whom the message addresses. `replies_to`: the ids of the messages
+    that it answers. `tasks`: the texts of the Chatwork tasks in the body.
     """
 
     text: str
@@ -80,7 +80,7 @@ def _cleaned(text: str) -> str:
 
 
 def _short(url: str) -> str:
-    """The host of a URL, with "/…" for the rest: "docs.google.com/…"."""
+    """Returns the host of a URL, with "/…" for the rest: "docs.google.com/…"."""
     try:
         parts = urlsplit(url)
     except ValueError:

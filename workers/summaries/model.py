@@ -1,7 +1,7 @@
 """The HTTP client of an OpenAI-compatible server.
 
-A request holds people's messages. It must reach OPENAI_BASE_URL only, so redirects are not followed
-and proxy variables are not read here. A response is bounded in size before it is read. Source:
+A request holds people's messages and must reach OPENAI_BASE_URL only. So the client follows no
+redirects and reads no proxy variables. It stops reading a response that is too large. Source:
 https://platform.openai.com/docs/api-reference/chat
 """
 
@@ -28,9 +28,9 @@ LARGEST_CARD = 64 * 2**10
 CONNECT_TIMEOUT = 10.0  # seconds
 CARD_WITHIN = 10.0  # seconds
 REQUEST_RETRIES = 2
-"""A failed request is sent twice more, because a new attempt of the job would pay for all its other requests again.
+"""A failed request is sent up to twice more, because a new attempt of the job would pay again for its other requests.
 
-It waits for the server's Retry-After, or for half a second and then twice that."""
+Before each repetition the client waits as long as the server's Retry-After says, or half a second and then one second."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0  # seconds
 
 
@@ -77,7 +77,7 @@ class ModelClient:
         await self._http.aclose()
 
     async def complete(self, prompt: Prompt) -> Answer:
-        """The model's answer to a prompt.
+        """Sends a prompt and returns the model's answer. Repeats a request that fails.
 
         Raises `ModelRefused` (final), `ModelFailed` (another attempt may succeed).
         """
@@ -94,7 +94,9 @@ class ModelClient:
             await asyncio.sleep(FIRST_PAUSE * 2 ** (failures - 1) if pause is None else pause)
 
     async def card(self) -> Mapping[str, Any] | None:
-        """The server's description of the model (`GET /models/{id}`), or None if unreadable.
+        """Returns the server's description of the model (`GET /models/{id}`).
+
+        Returns None if the server cannot be reached or sends no readable description.
 
         Raises: `ModelRefused` if the server does not know the model.
         """
@@ -113,10 +115,12 @@ class ModelClient:
         return card if isinstance(card, Mapping) else None
 
     async def _ask(self, content: bytes) -> tuple[bytes, ModelRefused | ModelFailed | None, float | None]:
-        """The response's body; or the error, and the seconds that the server asks to wait.
+        """Sends a request once. Returns the body; or an error and the seconds to wait.
 
-        An error is returned and not raised from its cause, because the cause would bring the
-        server's words into the job's stack.
+        The error is returned and not raised, because raised in an `except` block it would bring the
+        server's words into the stack that is stored with the job.
+
+        Raises: `ModelFailed` if the response is unreadable, because such a request is not repeated.
         """
         headers = {"content-type": "application/json"}
         try:
@@ -133,8 +137,8 @@ class ModelClient:
         except httpx.RequestError as error:
             return b"", ModelFailed(f"the language model cannot be reached ({type(error).__name__})"), None
         except UnreadableBody as error:
-            # Not sent again at once, because the next answer would be as long and may cost money
-            # too.
+            # The request is not repeated at once, because the next answer would be as long and may
+            # cost money again.
             reason = f"the language model's answer {error}"
         raise ModelFailed(reason)
 
@@ -148,10 +152,10 @@ def _address(base: SplitResult, path: str) -> str:
 
 
 def _authorization(base: SplitResult, key: str) -> dict[str, str]:
-    """The headers that carry the key.
+    """Returns the headers that carry the key.
 
-    Azure expects the key in `api-key`, and uses bearer tokens for something else. Gateways that
-    imitate Azure expect either.
+    Azure expects the key in `api-key`, and uses bearer tokens for other credentials. Gateways that
+    imitate Azure get both headers, because some expect one and some the other.
     """
     host = base.hostname or ""
     if host.endswith((".azure.com", ".azure.us", ".azure.cn", ".azure-api.net")):
@@ -170,13 +174,17 @@ async def _error_of(response: httpx.Response) -> object:
 def _names_a_code(error: object) -> bool:
     """Whether the error says that the model is unknown.
 
-    A server without this endpoint also answers 404, with other codes.
+    The status 404 alone does not say so: a server without this endpoint also answers 404, but with
+    other codes.
     """
     return isinstance(error, Mapping) and error.get("code") in ("model_not_found", "DeploymentNotFound")
 
 
 def _pause(headers: httpx.Headers) -> float | None:
-    """Seconds to wait by `retry-after-ms` or `Retry-After`, or None if both are unreadable."""
+    """Returns the seconds to wait by `retry-after-ms` or `Retry-After`.
+
+    They are at most `LONGEST_PAUSE`. Returns None if neither header is readable.
+    """
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         try:
             seconds = float(headers[name]) * unit

@@ -1,7 +1,7 @@
-"""Check once a day whether the vendor is about to shut the model down.
+"""Check once a day whether the vendor will soon shut the model down.
 
-The server announces it in `GET /models/{id}`. A server without that endpoint, or with an unreadable
-response, changes nothing.
+The server announces the day in its response to `GET /models/{id}`. If the server has no such
+endpoint or the response is unreadable, the last result stays.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class Shutdown:
 
 
 class ModelWatch:
-    """Keeps `shutdown`: the model's announced end, if it is within 60 days or past."""
+    """Keeps `shutdown`: the model's last day, if that is at most 60 days ahead or past."""
 
     def __init__(self, client: ModelClient | None, *, today: Callable[[], date] = _today) -> None:
         self.shutdown: Shutdown | None = None
@@ -46,7 +46,7 @@ class ModelWatch:
         self._today = today
 
     async def run(self) -> None:
-        """Check at once and then every 24 hours, until cancelled. Without a client it returns."""
+        """Checks at once, and then every 24 hours until cancelled. Without a client it returns."""
         while self._client is not None:
             await self.look()
             await asyncio.sleep(EVERY)
@@ -59,7 +59,7 @@ class ModelWatch:
             log.warning("the language model is not known", reason=str(unknown))
             return
         if card is None:
-            return  # yesterday's result still holds
+            return  # the last result stays
         last_day = last_day_in(card)
         soon = last_day is not None and last_day - self._today() <= SOON
         self.shutdown = Shutdown(self._client.model, last_day) if soon and last_day is not None else None
@@ -68,7 +68,10 @@ class ModelWatch:
 
 
 def last_day_in(card: Mapping[str, Any]) -> date | None:
-    """The day in `shutdown_date` (a date, a date-time or Unix seconds), or None."""
+    """Returns the day in `shutdown_date` (a date, a date-time or Unix seconds).
+
+    Returns None if the day is missing or unreadable.
+    """
     value = card.get("shutdown_date")
     try:
         if isinstance(value, int | float) and not isinstance(value, bool):

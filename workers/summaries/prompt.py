@@ -1,6 +1,7 @@
 """The prompts for the language model. All text that is written for a model is here.
 
-Change `PROMPT_VERSION` with every change of that text, because each draft is stored with it.
+Change `PROMPT_VERSION` with every change of that text, because each draft is stored with the
+version of its prompt.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,10 +15,10 @@ from workers.summaries.summary import OFFICE_ZONE, Message
 
 PROMPT_VERSION = "summary-2"
 MAX_TEXT = 1_500
-"""Characters of one message that are sent: forty such messages fit into a context of 128,000 tokens."""
+"""At most this many characters of one message are sent, so that 40 messages fit into a context of 128,000 tokens."""
 
 MAX_NAME = 200
-"""Characters of a person's or a room's name that are sent."""
+"""At most this many characters of a person's or a room's name are sent."""
 
 _LANGUAGES = {"ja": "Japanese", "en": "English"}
 
@@ -53,9 +54,9 @@ Prompt = list[tuple[str, str]]
 
 
 def ask_to_summarise(messages: Mapping[int, Message], language: str, *, today: date) -> Prompt:
-    """The prompt for a summary.
+    """Returns the prompt for a summary.
 
-    `messages` maps the number by which the model cites a message to the message.
+    `messages` maps numbers to messages. The model cites a message by its number.
     """
     lines = [
         {
@@ -71,14 +72,14 @@ def ask_to_summarise(messages: Mapping[int, Message], language: str, *, today: d
 
 
 def ask_to_merge(parts: Sequence[str], language: str, *, today: date) -> Prompt:
-    """The prompt that merges summaries of consecutive parts into one."""
+    """Returns the prompt that merges summaries of consecutive parts into one."""
     lines = [{"part": number, "summary": part} for number, part in enumerate(parts, 1)]
     return _prompt(_MERGE, "PARTS", lines, language, today)
 
 
 def _prompt(task: str, mark: str, lines: Sequence[Mapping[str, object]], language: str, today: date) -> Prompt:
-    # JSON keeps each message on its own line, so a message cannot write a line break and then a
-    # closing mark.
+    # As JSON each message stays on one line, so a message cannot fake the closing mark, which has a
+    # line of its own.
     data = "\n".join(orjson.dumps(line).decode() for line in lines)
     form = _FORM.format(language=_LANGUAGES[language])
     system = "\n\n".join((task, _TIME.format(today=today), _DATA.format(mark=mark), form))

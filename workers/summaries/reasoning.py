@@ -35,12 +35,17 @@ _MOST_BLOCKS = 5
 
 
 def without_reasoning(text: str) -> str:
-    """A model's answer without its reasoning; empty if the answer holds nothing else."""
+    """Returns a model's answer without its reasoning; empty if there is nothing else."""
     return _without_unknown_blocks(_outside_marks(_without_fences(_final_channel(text))).strip())
 
 
 def _final_channel(text: str) -> str:
-    """Only the final channel of harmony's: "<|channel|>analysis<|message|>…<|channel|>final<|message|>…"."""
+    """Returns the final channel of an answer in OpenAI's harmony format; else the whole text.
+
+    The format is "<|channel|>analysis<|message|>…<|channel|>final<|message|>…". Without a final
+    channel the result is the text after the end of Gemma's reasoning, or empty. If a server has
+    removed the markers, the text begins with "analysis", and the answer follows "assistantfinal".
+    """
     channels = list(_CHANNEL.finditer(text))
     if channels:
         final = next((found for found in reversed(channels) if found["name"].lower() == "final"), None)
@@ -59,7 +64,7 @@ def _final_channel(text: str) -> str:
 
 
 def _without_fences(text: str) -> str:
-    """The text without blocks fenced as "```thinking"."""
+    """Returns the text without blocks fenced as "```thinking"."""
     kept: list[str] = []
     at = 0
     while found := _FENCED.search(text, at):
@@ -72,7 +77,7 @@ def _without_fences(text: str) -> str:
 
 
 def _outside_marks(text: str) -> str:
-    """The text outside pairs of reasoning tags.
+    """Returns the text outside pairs of reasoning tags.
 
     A closing tag without an opening one ends reasoning that began before the text. An opening tag
     without a closing one begins reasoning that lasts to the end.
@@ -106,9 +111,9 @@ def _closes(found: re.Match[str]) -> bool:
 
 
 def _without_unknown_blocks(text: str) -> str:
-    """The text without leading blocks in unknown tags.
+    """Removes blocks in unknown tags from the beginning of a text.
 
-    A tag around the whole answer stays, because the answer is in it.
+    A tag around the whole text stays, because the answer is inside it.
     """
     for _ in range(_MOST_BLOCKS):
         found = _BLOCK.match(text)

@@ -32,9 +32,9 @@ __all__ = ["ModelFailed", "ModelRefused", "Summariser", "SummarySettings"]
 MESSAGES_AT_ONCE = 40
 REQUESTS_AT_ONCE = 3
 MAX_ANSWER = 12_000
-"""Characters of one answer that are kept, because people read a draft and the job's history stores it."""
+"""At most this many characters of one answer are kept, because people read a draft and the job's history stores it."""
 MAX_MERGE = 48_000
-"""Characters of partial summaries that are merged in one request. More are merged in rounds."""
+"""At most this many characters of partial summaries are merged in one request. Longer ones are merged in rounds."""
 
 Report = Callable[[int, int], Awaitable[None]]
 """Called with the number of all chunks and the number of finished ones."""
@@ -53,7 +53,7 @@ class Summariser:
             await self._client.close()
 
     async def summarise(self, messages: Sequence[Message], report: Report) -> Summary:
-        """The summary of these messages.
+        """Returns the summary of these messages.
 
         Raises `ModelRefused` (final), `ModelFailed` (another attempt may succeed).
         """
@@ -117,9 +117,9 @@ def _draft(answer: str, parts: Sequence[str], language: str) -> tuple[str, list[
 
 
 async def _summarise_chunks(model: "_Model", chunks: list[dict[int, Message]], report: Report) -> list[str]:
-    """One answer for each chunk, in order.
+    """Returns one answer for each chunk, in order.
 
-    If one fails the others are cancelled, because each costs money.
+    If a request fails, the others are cancelled, because each request costs money.
     """
     await report(len(chunks), 0)
     free = asyncio.Semaphore(REQUESTS_AT_ONCE)
@@ -141,16 +141,17 @@ async def _summarise_chunks(model: "_Model", chunks: list[dict[int, Message]], r
 
 
 async def _merge(model: "_Model", parts: list[str]) -> str:
-    """One answer merged from many, in as many rounds as their length needs."""
+    """Merges the answers into one, in several rounds if they are too long for one request."""
     while len(parts) > 1:
         parts = [await model.merge(group) if len(group) > 1 else group[0] for group in _groups(parts)]
     return parts[0]
 
 
 def _groups(parts: Sequence[str]) -> list[list[str]]:
-    """Groups of neighbouring parts that fit into one request.
+    """Groups neighbouring parts; each group is merged by one request.
 
-    Each group but the last has at least two parts, so that each round leaves fewer.
+    Each group but the last has at least two parts, even if they are longer than `MAX_MERGE`, so
+    that each round leaves fewer parts.
     """
     groups: list[list[str]] = []
     for part in parts:
@@ -167,6 +168,9 @@ def _chunks(numbered: Mapping[int, Message]) -> list[dict[int, Message]]:
 
 
 def _links(cited: Sequence[int], numbered: Mapping[int, Message]) -> tuple[str, ...]:
-    """The ids of the messages that the answer cites; without any, an even sample."""
+    """Returns the ids of the messages that the answer cites, at most `MAX_SOURCE_LINKS`.
+
+    If it cites none, they are the ids of messages at even distances.
+    """
     known = [number for number in cited if number in numbered] or list(numbered)[:: -(-len(numbered) // MAX_SOURCE_LINKS)]
     return tuple(dict.fromkeys(numbered[number].message_id for number in known))[:MAX_SOURCE_LINKS]

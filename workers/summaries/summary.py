@@ -7,17 +7,17 @@ from events.job import JSON
 
 MAX_SOURCE_LINKS = 20
 OFFICE_ZONE = timezone(timedelta(hours=9))
-"""Asia/Tokyo, which has no daylight saving time.
+"""The zone in which times are read and written: Asia/Tokyo, which has no daylight saving time.
 
-Chatwork's API tells no time zone, and nearly all its customers are in Japan. UTC would be wrong
-there: before nine in the morning, "明日" (tomorrow) is another day than in UTC."""
+Chatwork's API does not give a person's time zone, and nearly all its customers are in Japan. In UTC
+"明日" (tomorrow) would be the wrong day if it is said before 09:00 in Japan."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
     """A Chatwork message as stored.
 
-    `body` still holds Chatwork's markup; `sender` is None if its name is unknown.
+    `body` still holds Chatwork's markup; `sender` is None if the sender's name is unknown.
     """
 
     room_id: str
@@ -46,9 +46,10 @@ class TokenUsage:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """`content`: Markdown with the four headings.
+    """The result of the summariser.
 
-    `source_links`: ids of at most 20 messages that it rests on.
+    `content`: Markdown with the four headings. `source_links`: the ids of at most 20 messages on
+    which the content rests.
     """
 
     content: str

@@ -1,4 +1,4 @@
-"""The job type `summary_draft`: make a draft of a company's messages of a period."""
+"""The job type `summary_draft`: summarise a company's messages of a period in a draft."""
 
 import re
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ def _uuid(value: Any) -> str:
 
 
 def _instant(value: Any) -> datetime:
-    """A date-time with its zone (RFC 3339), or a date, which means its first moment in UTC.
+    """Reads a date-time with its zone (RFC 3339), or a date, which means 00:00 UTC that day.
 
     The result is in UTC, so that equal instants make equal payloads.
     """
@@ -114,4 +114,6 @@ SUMMARY_DRAFT = JobType(
     unique=Unique.PER_USER_AND_PAYLOAD,
     role="employee",
 )
-"""Not retried after a lost worker, because the model may have been paid already and a person should decide to pay again."""
+"""A job whose worker is lost is not retried, because its requests to the model may cost money.
+
+A person decides whether to pay for them again."""

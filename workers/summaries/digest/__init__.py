@@ -1,7 +1,7 @@
 """The extractive summariser, which quotes sentences and needs no language model.
 
 actions.py       next actions: open requests and promises, their owner and due date
-conversation.py  messages split into turns and lines, room by room
+conversation.py  splits messages into turns and lines, room by room
 cues.py          recognises greetings, questions, requests, promises, reports
 dates.py         reads due dates in Japanese and English
 extractive.py    the summariser: chooses lines for each heading and writes the draft

@@ -31,10 +31,10 @@ class Action:
 
 
 def open_actions(room: Room, zone: tzinfo) -> list[Action]:
-    """The requests, promises and Chatwork tasks of one room that nobody reported done.
+    """Returns the requests, promises and Chatwork tasks of a room that nobody reported done.
 
-    Of a repeated one the last stays. "明日" (tomorrow) counts from the day in `zone` on which it was
-    said.
+    Of a request that was repeated, only the last is kept. "明日" (tomorrow) counts from the day in
+    `zone` on which the message was sent.
     """
     found = [
         (at, action)
@@ -50,9 +50,10 @@ def open_actions(room: Room, zone: tzinfo) -> list[Action]:
 
 
 def _asked_or_promised(room: Room, at: int, said_on: date) -> list[Action]:
-    """The requests and promises in one message.
+    """Returns the requests and promises in one message.
 
-    "明日までにお願いします" (by tomorrow, please) after a request is that request's deadline.
+    A line such as "明日までにお願いします" (by tomorrow, please) sets the deadline of the request
+    before it.
     """
     found: list[Action] = []
     for line in [*room[at].tasks, *room[at].lines]:
@@ -77,7 +78,7 @@ def _action(room: Room, at: int, line: Line, said_on: date) -> Action | None:
 
 
 def _thing(line: Line, due: Due | None) -> frozenset[str]:
-    """The words that name the task, without the words of the date."""
+    """Returns the words that name the task, without the words of the date."""
     return line.words - frozenset(words_of(key_of(due.text))) if due else line.words
 
 
@@ -88,7 +89,10 @@ def _addressed_in(text: str) -> str | None:
 
 
 def _named_in(text: str, room: Room) -> str:
-    """People of the room whom the request names as its owner: "報告書は鈴木さんが作成してください"."""
+    """Returns the people of the room whom a request names as its owners.
+
+    "報告書は鈴木さんが作成してください" (Suzuki, please write the report) names 鈴木.
+    """
     senders = {turn.message.sender for turn in room}
     names = [name[-size:] for name in _DOING.findall(text) for size in range(len(name), 0, -1)]
     known = [name for name in names if any(sender and key_of(sender).startswith(key_of(name)) for sender in senders)]
@@ -96,7 +100,10 @@ def _named_in(text: str, room: Room) -> str:
 
 
 def _who_accepted(room: Room, at: int) -> str | None:
-    """The owner if none is named: the sender who accepts it in the next three messages."""
+    """Returns the sender who accepts a request in the next three messages, or None.
+
+    That person is the owner of a request that names nobody.
+    """
     asked = room[at]
     for turn in room[at + 1 : at + 4]:
         about_it = not turn.plain.replies_to or asked.message.message_id in turn.plain.replies_to
@@ -110,9 +117,11 @@ def _begins_with_yes(turn: Turn) -> bool:
 
 
 def _is_done(room: Room, done: list[list[Line]], at: int, action: Action) -> bool:
-    """Whether a later message reports it done: a reply to it, or one with most of its words.
+    """Whether a later message reports the action as done.
 
-    `done` holds the lines of each turn that report something as done.
+    The later message is a reply to the action's message, or has a line with at least 60 % of the
+    action's words. `done` holds, for each turn of the room, the lines that report something as
+    done.
     """
     thing = cues.without_verbs(_thing(action.line, action.due)) or action.line.words
     for turn, lines in zip(room[at + 1 :], done[at + 1 :], strict=True):

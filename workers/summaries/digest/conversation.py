@@ -15,8 +15,8 @@ from workers.summaries.summary import Message
 class Line:
     """One sentence of a message.
 
-    `key` is the normalised text (`key_of`). `before` is the question that a short answer needs to
-    be understood.
+    `key` is the normalised text (`key_of`). If the line is a short answer, `before` is its
+    question.
     """
 
     message: Message
@@ -28,7 +28,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Turn:
-    """One message without markup, in lines."""
+    """One message without markup, split into sentences (`lines`) and Chatwork tasks."""
 
     message: Message
     plain: Plain
@@ -39,7 +39,7 @@ class Turn:
 Room = list[Turn]
 
 MAX_KEY = 600
-"""Characters of a key that are compared: normalisation (NFKC) may turn one character into eighteen."""
+"""A key is cut to this many characters, because normalisation (NFKC) may turn one character into eighteen."""
 MOST_LOOKED_AT = 300
 """Only this many of a room's last questions, and of its last requests, are examined, to bound the time."""
 
@@ -47,9 +47,9 @@ _NAME = re.compile(r"\d|[ァ-ヶ]|[a-z][一-龥]|(?<![一-龥])[一-龥]++[a-z]$
 
 
 def by_room(messages: Sequence[Message]) -> list[list[Message]]:
-    """The messages of each room in order of time; rooms in order of their first messages.
+    """Returns the messages of each room by time, and the rooms by their first messages.
 
-    Rooms are kept apart, because messages of several rooms in order of time are no conversation.
+    Rooms are kept apart, because messages of several rooms mixed by time are not a conversation.
     """
     in_time = sorted(messages, key=lambda message: (message.sent_at, len(message.message_id), message.message_id))
     place = {room_id: at for at, room_id in enumerate(dict.fromkeys(message.room_id for message in in_time))}
@@ -65,14 +65,20 @@ def turn_of(message: Message) -> Turn:
 
 
 def alike(one: Line, other: Line) -> bool:
-    """Whether two lines are near-duplicates: most words are shared, with the same names."""
+    """Whether two lines are near-duplicates.
+
+    They are if most words of the shorter one are in the other, and no names or figures differ.
+    """
     shorter = min(len(one.words), len(other.words))
     overlap = len(one.words & other.words) / shorter if shorter else 0.0
     return one.key == other.key or (overlap >= 0.65 and not _things_differ(one, other))
 
 
 def says_again(one: Line, other: Line) -> bool:
-    """Whether a request or question is repeated: nearly all words are shared, and all names."""
+    """Whether one line repeats the other.
+
+    It does if three quarters of the words of both are shared, and no names or figures differ.
+    """
     either = len(one.words | other.words)
     overlap = len(one.words & other.words) / either if either else 0.0
     return one.key == other.key or (overlap >= 0.75 and not _things_differ(one, other))

@@ -167,61 +167,64 @@ _YES = re.compile(
 
 
 def is_small_talk(key: str) -> bool:
-    """Whether less than four letters remain without greetings, thanks and nods."""
+    """Whether fewer than four letters remain after greetings, thanks and nods are removed."""
     return letters_of(_PLEASANTRY.sub("", key)) < 4
 
 
 def without_opening(text: str) -> str:
-    """The sentence without a greeting or nod at its beginning, if enough remains."""
+    """Removes a greeting or nod from the beginning, if at least four letters remain."""
     shorter = _OPENING.sub("", text)
     return shorter if letters_of(shorter) >= 4 else text
 
 
 def asks(key: str) -> bool:
-    """Whether it is a question that expects information."""
+    """Whether the sentence is a question that expects information."""
     return bool(_QUESTION.search(key)) and not _EMPTY_QUESTION.match(key) and not is_small_talk(key)
 
 
 def requests(key: str) -> bool:
-    """Whether it asks somebody to do something. "よろしくお願いします" alone and "お気をつけください" do not."""
+    """Whether the sentence asks somebody to do something.
+
+    "よろしくお願いします" alone (a greeting) and "お気をつけください" (take care) do not.
+    """
     if not _REQUEST.search(key) or _NOT_A_REQUEST.search(key) or letters_of(_PLEASANTRY.sub("", key)) < 4:
         return False
     return bool(_ANY_WORK.search(key)) or not _SOFT_REQUEST.search(key)
 
 
 def promises(key: str) -> bool:
-    """Whether somebody promises to do something."""
+    """Whether somebody promises something in the sentence."""
     found = _PROMISE.search(key) and not _NOT_A_PROMISE.search(key) and not _QUESTION.search(key)
     return bool(found) and not is_small_talk(key)
 
 
 def without_verbs(words: frozenset[str]) -> frozenset[str]:
-    """The words without work verbs.
+    """Returns the words without the words for work.
 
-    Nothing remains of "共有します" (I will share), which names no task.
+    No word remains of "共有します" (I will share), which does not name a task.
     """
     return words - WORK
 
 
 def promised_by(key: str) -> str | None:
-    """The name in "Ken will send …"; None if the speaker promises."""
+    """Returns the name in "Ken will send …"; None if the speaker promises."""
     found = _PROMISE.search(key)
     name = found["who"] if found else None
     return None if name in (None, "i", "we", "it", "that", "this", "they", "he", "she", "you", "who", "there", "and") else name
 
 
 def reports_done(key: str) -> bool:
-    """Whether it reports something as done."""
+    """Whether the sentence reports something as done."""
     return bool(_DONE.search(key)) and not _QUESTION.search(key)
 
 
 def defers(key: str) -> bool:
-    """Whether it puts an answer off: "確認します", "let me check"."""
+    """Whether the sentence promises an answer for later: "確認します", "let me check"."""
     return bool(_DEFERRED.search(key))
 
 
 def tells_of_a_decision(key: str) -> bool:
-    """Whether it reports a decision, a result or a problem."""
+    """Whether the sentence reports a decision, a result or a problem."""
     return bool(_DECIDED.search(key))
 
 
@@ -230,20 +233,20 @@ def holds_a_figure(key: str) -> bool:
 
 
 def leans_on_what_was_said_before(key: str) -> bool:
-    """Whether it begins with a word that refers to an earlier sentence, such as "それ" or "but"."""
+    """Whether the sentence begins by referring to an earlier one, with "それ" or "but"."""
     return bool(_LEANING.match(key))
 
 
 def reacts(key: str) -> bool:
-    """Whether it only echoes the other's words: "大変だったんですね"."""
+    """Whether the sentence only reacts to what the other said: "大変だったんですね"."""
     return bool(_REACTION.search(key))
 
 
 def announces(key: str) -> bool:
-    """Whether it only announces information to come: "来週の展示会について共有します"."""
+    """Whether the sentence announces that information follows: "展示会について共有します"."""
     return bool(_ANNOUNCEMENT.search(key))
 
 
 def accepts(key: str) -> bool:
-    """Whether it begins by accepting a request: "承知しました", "will do"."""
+    """Whether the sentence begins by accepting a request: "承知しました", "will do"."""
     return bool(_YES.match(key))

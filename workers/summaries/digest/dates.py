@@ -49,7 +49,8 @@ _DEADLINE_BEFORE = re.compile(
 class Due:
     """A date in a sentence.
 
-    `text` is as written; `day` is the day it means, None if it is not a single day.
+    `text` is the date as written. `day` is the day that it means, or None if it is not a single
+    day.
     """
 
     text: str
@@ -57,7 +58,7 @@ class Due:
     is_deadline: bool
 
     def label(self) -> str:
-        """The text as written; a relative date is followed by its day: "明日 (11/25)"."""
+        """Returns the text as written; a relative date is followed by its day: "明日 (11/25)"."""
         if self.day is None or re.search(r"\d\s*[/月年-]\s*\d", self.text) or re.search(_MONTH, self.text, re.IGNORECASE):
             return self.text
         if self.text.isascii():
@@ -66,7 +67,7 @@ class Due:
 
 
 def due_in(text: str, said_on: date) -> Due | None:
-    """The first deadline in `text`, else the first date, else None.
+    """Returns the first deadline in `text`, else the first date, else None.
 
     Relative dates count from `said_on`.
     """
@@ -76,7 +77,11 @@ def due_in(text: str, said_on: date) -> Due | None:
 
 
 def _describes(match: re.Match[str], text: str) -> bool:
-    """Whether the date describes a thing and is no due date: "明日の会議", "11月分", "16日から"."""
+    """Whether the date describes a thing and is not a due date.
+
+    Examples are "明日の会議" (tomorrow's meeting), "11月分" (for November) and "16日から" (from the
+    16th).
+    """
     clock = _CLOCK.match(text, match.end())
     return bool(_DESCRIBING.match(text, clock.end() if clock else match.end()))
 
@@ -121,9 +126,9 @@ def _exact_day(match: re.Match[str], said_on: date) -> date | None:
 
 
 def _nearest(month: int, day: int, said_on: date) -> date:
-    """The day in the year that puts it nearest to 90 days ahead.
+    """Returns the day in the year in which it is nearest to 90 days after `said_on`.
 
-    Said in December, 1/10 is next year.
+    So "1/10", said in December, is in the next year.
     """
     candidates = [
         date(year, month, day) for year in (said_on.year - 1, said_on.year, said_on.year + 1) if _exists(year, month, day)

@@ -22,11 +22,11 @@ from workers.summaries.summary import MAX_SOURCE_LINKS, OFFICE_ZONE, Message
 MODEL = "extractive-1"
 MAX_OPEN_ITEMS, MAX_ACTIONS = 8, 10
 MAX_QUOTED = 160
-"""Characters of a quoted sentence."""
+"""A quoted sentence is cut to this many characters."""
 
 
 def summarise(messages: Sequence[Message]) -> tuple[str, tuple[str, ...]]:
-    """A draft in Markdown, and the ids of at most 20 messages that it quotes."""
+    """Returns a draft in Markdown, and the ids of at most 20 messages that the draft quotes."""
     if not messages:
         return draft_saying(NOTHING_SAID), ()
     rooms = [[turn_of(message) for message in room] for room in by_room(messages)]

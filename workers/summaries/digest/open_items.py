@@ -6,12 +6,12 @@ from workers.summaries.digest import cues
 from workers.summaries.digest.conversation import MOST_LOOKED_AT, Line, Room, Turn, is_same_person, is_same_sender, says_again
 
 ANSWERED_WITHIN = 6
-"""An answer must be among this many messages of others after the question. A reply to it may come later."""
+"""An answer must be among this many messages of others after the question. Only a reply to the question may come later."""
 SOON = timedelta(hours=3)
 
 
 def open_questions(room: Room) -> list[Line]:
-    """The questions of one room without an answer. "I will find out" is no answer."""
+    """Returns the questions of a room that have no answer. "I will find out" is no answer."""
     questions = [(at, line) for at, turn in enumerate(room) for line in turn.lines if _is_a_question(line)]
     found: list[Line] = []
     for at, line in questions[-MOST_LOOKED_AT:]:
@@ -34,9 +34,10 @@ def _is_answered(room: Room, at: int, question: Line) -> bool:
 def _answers(turn: Turn, question: Line, *, is_next: bool) -> bool:
     """Whether a turn answers a question.
 
-    A reply to the question does, and so does a turn that shares a word with it. Otherwise the next
-    message of somebody else does, unless it is addressed to another person or comes more than
-    `SOON` later. A turn that only asks back, or puts the answer off, never does.
+    These answer it: a reply to the question; a turn that shares a word with the question; the next
+    message of somebody else, if it comes within `SOON` and is not addressed to another person.
+    These never do: a reply to another message; a turn that only asks back; a turn that promises an
+    answer for later.
     """
     if all(_is_a_question(line) for line in turn.lines) or any(cues.defers(line.key) for line in turn.lines):
         return False

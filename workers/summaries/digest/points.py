@@ -12,10 +12,10 @@ MAX_POINTS = 12
 
 
 def points_of(rooms: list[Room]) -> list[Line]:
-    """Up to 12 lines, in the order in which they were said.
+    """Returns up to 12 lines, room by room, in the order in which they were said.
 
-    A longer conversation gets more lines, each room is limited to a share of them, and
-    near-duplicates are dropped.
+    The number of lines grows with the length of the conversation. Each room gets at most a share
+    of them, and near-duplicates are dropped.
     """
     lines = [line for room in rooms for line in _telling_lines(room)]
     weights = _word_weights([line.words for room in rooms for turn in room for line in turn.lines])
@@ -35,9 +35,10 @@ def points_of(rooms: list[Room]) -> list[Line]:
 
 
 def _telling_lines(room: Room) -> list[Line]:
-    """The statements of a room.
+    """Returns the lines of a room that may be points of the summary.
 
-    A short answer keeps its question, because "12/5です" alone says nothing.
+    Small talk, questions, requests, promises and announcements are left out. A short answer keeps
+    the question before it, because "12/5です" (it is 12/5) alone says nothing.
     """
     telling: list[Line] = []
     for at, turn in enumerate(room):
@@ -58,13 +59,13 @@ def _telling_lines(room: Room) -> list[Line]:
 
 
 def _joined(line: Line, short: Line) -> Line:
-    """A line joined with a short one after it: "受領しました。15万円でした。"."""
+    """Joins a line with the short line after it: "受領しました。15万円でした。"."""
     space = "" if line.text.endswith(("。", "！", "？", "!", "?")) and not short.text.isascii() else " "
     return replace(line, text=f"{line.text}{space}{short.text}", key=f"{line.key} {short.key}", words=line.words | short.words)
 
 
 def _question_just_before(room: Room, at: int) -> Line | None:
-    """The question at the end of the message before this one, if somebody else sent it."""
+    """Returns the question that ends the message before this one, if somebody else sent it."""
     if at == 0 or not room[at - 1].lines or is_same_sender(room[at - 1].message, room[at].message):
         return None
     last = room[at - 1].lines[-1]
@@ -72,10 +73,10 @@ def _question_just_before(room: Room, at: int) -> Line | None:
 
 
 def _word_weights(sentences: list[frozenset[str]]) -> dict[str, float]:
-    """The weight of each word.
+    """Returns the weight of each word.
 
-    It grows with the number of sentences that hold the word, and falls again for words that are in
-    nearly all of them. A word of one sentence weighs little, because it connects nothing.
+    The weight grows with the number of sentences that hold the word, and falls again if nearly all
+    sentences hold it. A word of only one sentence weighs little, because it connects no sentences.
     """
     held_by = Counter(word for words in sentences for word in words)
     return {
@@ -85,7 +86,7 @@ def _word_weights(sentences: list[frozenset[str]]) -> dict[str, float]:
 
 
 def _worths(lines: list[Line], weights: dict[str, float]) -> list[float]:
-    """The worth of each line: its centrality from 0 to 1, plus a gain or loss for its kind."""
+    """Returns the worth of each line: its centrality, from 0 to 1, plus `_gain`."""
     central = [sum(weights.get(word, 0.0) for word in sorted(line.words)) / (3 + len(line.words)) ** 0.6 for line in lines]
     most = max(central, default=0.0) or 1.0
     return [centrality / most + _gain(line) for centrality, line in zip(central, lines, strict=True)]

@@ -67,7 +67,7 @@ def _trimmed(piece: str) -> str:
 
 
 def _without_laughter(piece: str) -> str:
-    """The sentence without laughter and faces at its end ("(笑)", "www"); end marks stay."""
+    """Removes laughter and faces from a sentence's end ("(笑)", "www"); end marks stay."""
     said = piece.rstrip(_END_MARKS)
     left = _without_last_laughs(said)
     while face := _FACE.search(left[-_LONGEST_FACE:]):
@@ -84,7 +84,7 @@ def _without_last_laughs(text: str) -> str:
 
 
 def words_of(key: str) -> list[str]:
-    """The content words in a sentence's key, in order, with repetitions.
+    """Returns the content words in a sentence's key, in order, with repetitions.
 
     A run of three or more kanji also yields its pairs, so that "見積書" and "見積" share a word.
     """
@@ -99,9 +99,9 @@ def words_of(key: str) -> list[str]:
 
 
 def _stem(word: str) -> str:
-    """An English word without its ending, so that "shared" and "share" are equal.
+    """Returns an English word without its ending, so that "shared" and "share" are equal.
 
-    It is compared, never shown.
+    The result is only compared, never shown.
     """
     return re.sub(r"(?:ing|ed|es|e|s)$", "", word) if len(word) >= 4 and word.isascii() else word
 

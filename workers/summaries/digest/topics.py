@@ -17,9 +17,9 @@ _COUNTED = re.compile(r"^\d|^[\d年月日時分秒円万千百件名個台本社
 
 
 def topics_of(texts: Sequence[str], names: Iterable[str] = (), *, named_at_least: int = 2) -> list[tuple[str, int]]:
-    """The topics of these messages, weightiest first, each with its number of messages.
+    """Returns the topics, the heaviest first, each with the number of texts that name it.
 
-    People's `names` are no topics.
+    At least `named_at_least` texts must name a topic. People's `names` are not topics.
     """
     people = {part for name in names for part in re.split(r"[\s　・]+", unicodedata.normalize("NFKC", name).casefold()) if part}
     spelling: dict[str, Counter[str]] = defaultdict(Counter)
@@ -41,7 +41,7 @@ def _phrases(text: str) -> list[str]:
 
 
 def _whole_word(found: re.Match[str], text: str) -> str:
-    """A phrase ended at a word's boundary.
+    """Returns the phrase, extended or cut so that it ends where a word ends.
 
     A run of kanji keeps a kana that belongs to it ("夏休み"), and loses a last kanji that begins a
     verb ("全部|食べた").
@@ -55,7 +55,10 @@ def _whole_word(found: re.Match[str], text: str) -> str:
 
 
 def _english_phrases(text: str) -> list[str]:
-    """Runs of one to three words without grammar between them."""
+    """Returns every sequence of one, two or three neighbouring words that may name a topic.
+
+    A sequence ends before a single letter and before a word in `NO_ENGLISH_TOPICS`, such as "the".
+    """
     phrases: list[str] = []
     for clause in re.split(r"[^A-Za-z0-9+#&'’ -]|\s-\s", text):
         run: list[str] = []
@@ -76,16 +79,17 @@ def _may_be_a_topic(key: str, people: set[str]) -> bool:
 
 
 def _weight(key: str, named_in: int) -> float:
-    """The weight of a phrase: higher if it is frequent, or long and so more specific."""
+    """Returns the weight of a phrase: higher if it is frequent, or long and so specific."""
     length = len(key) / 2.5 if key.isascii() else len(key)
     kana_or_latin = 1.15 if re.match(r"[ァ-ヶA-Za-z]", key) else 1.0
     return named_in * math.log(1 + min(length, 10)) * kana_or_latin
 
 
 def _without_parts_of_each_other(weighed: dict[str, float], named_in: Counter[str]) -> list[str]:
-    """The weightiest phrases, none of which is part of another.
+    """Returns the heaviest phrases, of which none is part of another.
 
-    Of two such phrases the longer one stays if it is named nearly as often.
+    If one phrase is part of another, the longer one stays if it is named nearly as often; otherwise
+    the heavier one stays.
     """
     chosen: list[str] = []
     repeated = sorted(weighed, key=lambda key: (-weighed[key], key))

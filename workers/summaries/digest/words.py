@@ -15,7 +15,7 @@ GRAMMAR = _words("""
     we'd we'll we're we've well were what what's when where which while who whom why will with won't would yes yet you
     you'll you're your yours hi hello today tomorrow going go make made need needs see know think new since per via either
 """)
-"""English words that do not tell the subject of a sentence."""
+"""English words that do not show what a sentence is about."""
 
 EMPTY_KANJI = _words("""
     午前 午後 午前中 今週 来週 先週 今月 来月 先月 今年 来年 昨年 月曜 火曜 水曜 木曜 金曜 土曜 日曜 夕方 週末 月末
@@ -24,7 +24,7 @@ EMPTY_KANJI = _words("""
     普段 普通 最初 最後 先程 先日 後日 本日 件 等 お願 願 致 頂 宜 申 失礼 了解 承知 有難 疲 世話 早速 是非 確 持 入 気 好
     良 悪 大 小 少 多 無 合 知 分 考 送 作 取 付 始 終 変 決 受 買 読 書 教 違 出来 個人的 大変 確認 連絡 対応
 """)
-"""Runs of kanji that do not tell the subject of a sentence."""
+"""Runs of kanji that do not show what a sentence is about."""
 
 NO_JAPANESE_TOPICS = _words("""
     美味 本格的 原因 結果 期限 納期 本件 件 次第 旨 点 事前 各自 各社 全社 貴社 締切 提出期限
@@ -65,4 +65,4 @@ NO_NAMES = _words("""
     action all also everyone hello hi no note ok okay please so sorry team thanks then todo well yes お客 お客様 みな 各位
     皆
 """)
-"""Words that may come before a comma at the beginning of a request, and are no names."""
+"""Words before a comma at the beginning of a request that are not a person's name."""
