@@ -9,7 +9,7 @@ from service.config import JWT_SECRET_BYTES, ConfigError, Settings, _long_enough
 
 
 def jwt_secret(settings: Settings) -> str:
-    """The key that signs tokens: JWT_SECRET if it is set, else a random one.
+    """Returns the key that signs tokens: JWT_SECRET if it is set, else a random key.
 
     In development the random key is kept under RIREKI_HOME, so that people stay signed in after a
     restart.
@@ -32,12 +32,10 @@ def jwt_secret(settings: Settings) -> str:
 
 
 def keep_secret(path: Path, fresh: str) -> str:
-    """The text of the file.
+    """Returns the text of the file. Without a file, first writes `fresh` to it.
 
-    If there is no file, `fresh` is written to it with mode 0600 and returned.
-
-    If two processes write at once, the first one's text is kept and both return it. Raises
-    `OSError`.
+    The new file has mode 0600. If two processes write at once, the text of the first one is kept,
+    and both return that text. Raises `OSError`.
     """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -24,12 +24,12 @@ FOR_ONE_EMAIL = RateLimitItemPerMinute(10, 5)
 FOR_ALL_EMAILS = RateLimitItemPerMinute(100, 5)
 
 REDIS_WITHIN = 0.5  # seconds that Redis has to answer
-REDIS_RESTS = 5.0  # seconds without a request to Redis, after it has not answered
+REDIS_RESTS = 5.0  # seconds in which Redis is not asked, after it has not answered
 
 Allow = Callable[[MovingWindowRateLimiter, RateLimitItem, str], Awaitable[bool]]
 
 REDIS_AWAY = (StorageError, TimeoutError, TypeError, ValueError)
-"""Errors after which Redis counts as away. The latter two are raised if a key of ours holds foreign data."""
+"""Errors after which Redis counts as away. Data of another program in one of our keys causes the last two."""
 
 
 class TooManyTries(Exception):
@@ -46,8 +46,7 @@ class TooManyTries(Exception):
 class SignInLimit:
     """Counts the tries to sign in, in this process and, with Redis, over all processes.
 
-    While Redis is away each process uses its own count, so people can still sign in and a limit
-    still holds.
+    While Redis is away, each process limits by its own count, so people can still sign in.
     """
 
     def __init__(self, redis_url: str | None) -> None:
@@ -67,14 +66,14 @@ class SignInLimit:
         await self._must(MovingWindowRateLimiter.hit, FOR_ALL_REQUESTS, address)
 
     async def count(self, address: str, email: str) -> None:
-        """Count a try before its password is hashed. Raises `TooManyTries`."""
+        """Count a try for this email, before the password is hashed. Raises `TooManyTries`."""
         await self._must(MovingWindowRateLimiter.test, FOR_ALL_EMAILS, address)
         await self._must(MovingWindowRateLimiter.hit, FOR_ONE_EMAIL, f"{address} {email}")
 
     async def wrong(self, address: str) -> None:
-        """Count a wrong password.
+        """Count a wrong password from this address.
 
-        Right ones are not counted, because many people may share one address.
+        Right passwords are not counted, because many people may share one address.
         """
         with contextlib.suppress(TooManyTries):
             await self._must(MovingWindowRateLimiter.hit, FOR_ALL_EMAILS, address)
@@ -87,7 +86,7 @@ class SignInLimit:
 
     async def _must(self, allow: Allow, limit: RateLimitItem, name: str) -> None:
         async def reset(limiter: MovingWindowRateLimiter) -> float | None:
-            """None if another try is allowed, else the Unix time at which it will be."""
+            """Returns None if another try is allowed, else the Unix time from which it is."""
             return None if await allow(limiter, limit, name) else (await limiter.get_window_stats(limit, name)).reset_time
 
         allowed_at = await reset(self._here) or await self._asked(reset)
@@ -95,7 +94,7 @@ class SignInLimit:
             raise TooManyTries(max(1, math.ceil(allowed_at - time.time())))
 
     async def _asked(self, ask: Callable[[MovingWindowRateLimiter], Awaitable[T]]) -> T | None:
-        """The result of `ask` on the count in Redis; None without Redis, or while it is away."""
+        """Returns the result of `ask` on the count in Redis; None if Redis is away or not used."""
         if self._shared is None or time.monotonic() < self._shared_rests_until:
             return None
         try:

@@ -23,7 +23,8 @@ class LineFull(Exception):
 class SignInLine:
     """The queue of one process.
 
-    `place` bounds its length; `hasher` bounds the verifications at once.
+    `place` limits how many sign-ins are in the queue. `hasher` limits how many passwords are
+    verified at the same time.
     """
 
     def __init__(self) -> None:
@@ -33,7 +34,7 @@ class SignInLine:
 
     @contextlib.contextmanager
     def place(self, address: str) -> Iterator[None]:
-        """Hold a place in the queue while the block lasts. Raises `LineFull`."""
+        """Counts this sign-in as one in the queue while the block lasts. Raises `LineFull`."""
         if self._of.total() >= HASHERS + MOST_WAITING or self._of[address] >= MOST_OF_ONE_ADDRESS:
             raise LineFull
         self._of[address] += 1
@@ -66,7 +67,7 @@ class SignInLine:
             async with asyncio.timeout(WAITS_AT_MOST):
                 await turn
         except (TimeoutError, asyncio.CancelledError) as error:
-            if turn.done() and not turn.cancelled():  # the hasher was given to this waiter, which no longer wants it
+            if turn.done() and not turn.cancelled():  # this sign-in got the hasher, but no longer waits for it
                 self._next()
             else:
                 self._leave(address, turn)

@@ -3,7 +3,7 @@
 A token is a JWT. A query also checks that its user still exists and that the token was not ended by
 a logout. The result is cached for `FRESH` seconds, so a logout, a deletion or a change of role
 takes effect everywhere within that time. Tokens that are checked while a query is running share the
-next query, so a thousand streams cause as many queries as a few.
+next query, so a thousand streams cause no more queries than a few.
 """
 
 import asyncio
@@ -66,8 +66,8 @@ with old as (delete from ended_tokens where expires_at < now())
 insert into ended_tokens (id, expires_at) values (:token_id, :expires_at) on conflict do nothing
 """
 
-# Verified for an unknown email, so that it takes the same time as a known one. It has the same
-# parameters as `_hasher`.
+# If the email is unknown, the password is verified against this hash, so that an unknown email
+# takes as long as a known one. The hash has the same parameters as `_hasher`.
 NOBODYS_HASH = "$argon2id$v=19$m=65536,t=3,p=4$POLGdgIR4+cTlBOrcIUa6Q$TVTaeUkTohMxI7WsM4XeSJXzJbA1nh8L+IycIRGpClg"
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -94,12 +94,12 @@ class User:
 
 
 def normal_email(email: str) -> str:
-    """The form in which an email is stored and compared: NFKC, trimmed, in lower case."""
+    """Returns an email as it is stored and compared: NFKC, trimmed, in lower case."""
     return unicodedata.normalize("NFKC", email).strip().lower()
 
 
 def normal_password(password: str) -> str:
-    """The form in which a password is hashed: NFKC (RFC 8265), equal from every keyboard."""
+    """Returns a password as it is hashed: in NFKC, so that all keyboards give the same text."""
     return unicodedata.normalize("NFKC", password)
 
 
@@ -145,9 +145,10 @@ class Users:
         self._current = BatchLoader(self._ask)
 
     async def sign_in(self, email: str, password: str, line: SignInLine, address: str) -> tuple[User, str] | None:
-        """The user and a new token; None if the email is unknown or the password is wrong.
+        """Returns the user and a new token; None if the email or the password is wrong.
 
-        `address` is the client's, by which the queue counts. Raises `LineFull`.
+        `address` is the client's address; `line` limits the sign-ins from each address. Raises
+        `LineFull`.
         """
         async with asyncio.timeout(KNOWN_WITHIN):
             row = await self._database.fetch_one(FIND, {"email": normal_email(email), "typed": email.strip()})
@@ -166,15 +167,15 @@ class Users:
                 await self._database.execute(REHASH, {"id": row["id"], "old": row["password_hash"], "new": new})
 
     def new_token(self, user: User) -> str:
-        """A new token for a user, valid for `TOKEN_LIFE`."""
+        """Returns a new token for a user, valid for `TOKEN_LIFE`."""
         now = datetime.now(UTC)
         claims = {"sub": user.id, "jti": secrets.token_urlsafe(16), "iat": now, "exp": now + TOKEN_LIFE}
         return jwt.encode(claims, self._secret, algorithm="HS256")
 
     async def of_token(self, token: str) -> User | None:
-        """The user of a token, or None.
+        """Returns the user of a token, or None.
 
-        It is None if the token is forged, expired or ended, or its user no longer exists.
+        Returns None if the token is forged, has expired or was ended, or its user no longer exists.
         """
         now = time.monotonic()
         known = self._known.get(token)
@@ -214,7 +215,7 @@ class Users:
             self._remember(token, None, time.monotonic() + FRESH)
 
     def _claims(self, token: str) -> dict[str, Any] | None:
-        """The claims of a token that is ours; None for any other.
+        """Returns the claims of a token that this program made; None for any other token.
 
         Another program may sign tokens with the same key, so each claim is checked before the
         database or the clock uses it.
@@ -224,7 +225,7 @@ class Users:
         try:
             claims = jwt.decode(token, self._secret, algorithms=["HS256"], options={"require": ["sub", "jti", "exp"]})
         except (jwt.InvalidTokenError, RecursionError, ValueError, TypeError, OverflowError):
-            return None  # the decoder raises the latter four for a malformed header or malformed claims
+            return None  # the decoder raises the last four for a malformed header or malformed claims
         return claims if _ours(claims) else None
 
     def _remember(self, token: str, user: User | None, until: float) -> None:

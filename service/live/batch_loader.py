@@ -16,9 +16,9 @@ MOST_AT_ONCE = 500  # keys in one query
 
 
 class BatchLoader(Generic[K, V]):
-    """A batch loader.
+    """Looks up single keys by few calls of `ask`, which looks up several keys at once.
 
-    `ask` looks up several keys at once; a key that is missing in its result gives None.
+    A key that is missing in the result of `ask` has the value None.
     """
 
     def __init__(self, ask: Callable[[Sequence[K]], Awaitable[Mapping[K, V]]]) -> None:
@@ -27,7 +27,7 @@ class BatchLoader(Generic[K, V]):
         self._asking: asyncio.Task[None] | None = None
 
     async def get(self, key: K) -> V | None:
-        """The value of a key, from a query that begins after this call.
+        """Returns the value of a key, from a query that begins after this call.
 
         Raises the errors of the query.
         """

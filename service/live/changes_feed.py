@@ -1,9 +1,10 @@
 """Send every change of every job to the clients that may see it.
 
-A change on the bus is sent at once. Every `LOOK_EVERY` seconds one query reads the sealed log from
-the last position on and sends the changes that the bus has lost. Then clients are told the
-position, which means: all changes up to it were sent. So a change that the bus loses comes late but
-comes, and a client that reconnects with the position misses nothing.
+A change on the bus is sent within `GATHER` seconds. Every `LOOK_EVERY` seconds queries read the
+events that have got a position in the log since the last time, and the changes that the bus has
+lost are sent. Then clients are told the position up to which all changes were sent. So a change
+that the bus loses is only late, and a client that reconnects with its last position gets all later
+changes.
 """
 
 import asyncio
@@ -22,10 +23,10 @@ from service.live.listening import listening
 from service.live.server_sent_events import server_sent_event
 
 LOOK_EVERY = 2.0  # seconds between two queries of the log
-IDLE_LOOKS = 5  # queries after which idle clients are told the position too
+IDLE_LOOKS = 5  # after this many queries, clients that were sent no change are told the position too
 GATHER = 0.02  # seconds for which changes are collected, to be sent in one piece
 READ_AT_ONCE = 5000  # positions in one query
-MOST_REPLAYED = 10_000  # positions that a client may be behind; one further behind must fetch everything again
+MOST_REPLAYED = 10_000  # positions that a client may be behind; a client further behind must fetch everything again
 MOST_UNREAD = 1024 * 1024  # bytes in the buffer of one slow client
 REMEMBERED = 30.0  # seconds for which a sent change is remembered after it was read from the log
 MOST_REMEMBERED = 50_000  # changes
@@ -34,12 +35,12 @@ RESET = server_sent_event(b"{}", name=b"reset")
 
 
 class Watcher:
-    """One open stream, of one owner's changes, or of all if `owner` is None."""
+    """One open stream: of the changes to one owner's jobs, or to all jobs if `owner` is None."""
 
     def __init__(self, owner: str | None) -> None:
         self.owner = owner
         self.ended = False
-        self.was_sent_something = False  # since the last position that it was told
+        self.was_sent_something = False  # since the stream was last told a position
         self._pieces: list[bytes] = []
         self._unread = 0
         self._ready = asyncio.Event()
@@ -83,8 +84,8 @@ class ChangesFeed:
         self._of_owner: defaultdict[str, set[Watcher]] = defaultdict(set)
         self._watchers = 0
         self._gathered: list[tuple[str | None, bytes]] = []
-        # The sent changes by job and seq: the change itself until it was read from the log, then
-        # the monotonic time of that.
+        # The sent changes by job and seq. The value is the change itself until the change is read
+        # from the log, and then the monotonic time of that reading.
         self._sent: dict[tuple[str, int], Change | float] = {}
         self._position: int | None = None
         self._closed = False
@@ -123,13 +124,14 @@ class ChangesFeed:
                 self._begin_anew()
 
     async def beginning(self, watcher: Watcher, after: int | None) -> bytes:
-        """The first bytes of a stream whose watcher is registered.
+        """Returns the first bytes of a stream. Call it inside `watched`.
 
-        They hold all changes after the client's last position, or a `reset` if that position is too
-        far back or was never given. Without a position they are empty.
+        `after` is the client's last position. The bytes hold all changes after it, or a `reset` if
+        it is too far back or higher than the last position of the log. They are empty if `after` is
+        None.
         """
-        # Changes that were sent before and have no position yet are missing in the query, so they
-        # are added here.
+        # A change that was sent but has no position yet is missing in the result of the query, so
+        # it is added here.
         unplaced = [change for change in self._sent.values() if isinstance(change, Change)]
         last = await last_position(self._database)
         if self._position is None:
@@ -149,9 +151,9 @@ class ChangesFeed:
         return b"".join(_message(change) for change in missed) + _position_message(last)
 
     def _begin_anew(self) -> None:
-        """Forget the position, because nobody watches.
+        """Forgets the position and the sent changes, because no stream is open.
 
-        The next stream's `beginning` covers the time until then.
+        The next stream calls `beginning`, which sets the position again.
         """
         self._position = None
         self._sent.clear()
@@ -162,10 +164,10 @@ class ChangesFeed:
             self._send(change)
 
     def _is_news(self, change: Change) -> bool:
-        """Whether this change was not sent yet.
+        """Whether this change must be sent.
 
-        A different change with the same seq does not count if it is not in the log, because the bus
-        may have told something untrue.
+        It must if no change with the same job and seq was sent, or if a different one was sent that
+        has not been read from the log, because the bus may have told something untrue.
         """
         sent = self._sent.get((change.job_id, change.seq))
         return sent is None or (isinstance(sent, Change) and sent != change)
@@ -176,9 +178,9 @@ class ChangesFeed:
         self._gathered.append((change.user_id, _message(change)))
 
     def _flush(self) -> None:
-        """Send the collected changes.
+        """Sends the collected changes.
 
-        Each is encoded once, and each piece is joined once for all its watchers.
+        Their bytes are joined once for each owner, and not once for each watcher.
         """
         gathered, self._gathered = self._gathered, []
         if self._of_all and gathered:
@@ -254,9 +256,10 @@ def _message(change: Change) -> bytes:
 
 
 def _position_message(position: int) -> bytes:
-    """The event that tells a position, as its id.
+    """Returns the server-sent event that tells a client the position.
 
-    It has a name of its own, so that a client listening for changes skips it but remembers its id.
-    It has data, because some clients pass on an event without data as an unreadable one.
+    The position is the event's id, which a client remembers and sends when it reconnects. The
+    event's name is `position` and not `change`, so code that handles changes does not get it. The
+    event holds `{}` as data, because some clients cannot read an event without data.
     """
     return server_sent_event(b"{}", event_id=position, name=b"position")

@@ -1,8 +1,8 @@
-"""Wake the requests that watch one job: event streams, and waits for its end.
+"""Wake the requests that watch one job: event streams, and requests that wait for its end.
 
 The bus only wakes a watcher, which then reads the log by seq, so no event is missed or repeated.
-Every `LOOK_EVERY` seconds one query compares all watched jobs with the messages of the bus, so a
-lost message causes a delay only.
+Every `LOOK_EVERY` seconds one query reads the last seq of every watched job, and wakes the watchers
+that were not told that seq. So a message that the bus loses only causes a delay.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ QUIET = 15.0  # seconds without data after which a stream sends a comment
 
 
 class Watch:
-    """One watcher of one job. `seq` is the last one that it was told."""
+    """One watcher of one job. `seq` is the last seq that the watcher was told."""
 
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
@@ -31,8 +31,8 @@ class Watch:
         self._changed = asyncio.Event()
 
     def tell(self, seq: int) -> None:
-        # A lower seq counts too: the bus may have told one that does not exist, and all true ones
-        # would be lower.
+        # A lower seq wakes the watcher too, because the bus may have told a seq that does not exist,
+        # and then all true ones are lower.
         if seq != self.seq:
             self.seq = seq
             self._changed.set()

@@ -1,13 +1,13 @@
 """Encode server-sent events so that clients of all languages read them alike.
 
-At a blank line without data before it a browser does nothing, but some clients (Python's
-`httpx-sse`) pass on an empty event. So here a blank line always ends an event with data, and no
-blank line follows the reconnection time or a comment. Source: HTML Standard, section 9.2,
+A blank line ends an event. If there was no data before it, a browser does nothing, but some clients
+(Python's `httpx-sse`) report an empty event. So here every blank line ends an event with data, and
+no blank line follows the reconnection time or a comment. Source: HTML Standard, section 9.2,
 https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
 RECONNECT = b"retry: 2000\n"
-"""The first line of a stream: how long a client waits before it connects again, in milliseconds. The first event ends it."""
+"""The first line of a stream: the milliseconds that a client waits before it connects again."""
 
 SIGN_OF_LIFE = b": still here\n"
 """A comment that keeps proxies from closing a quiet stream."""
@@ -18,7 +18,7 @@ _OTHER_LINE_ENDS = ((b"\xc2\x85", rb"\u0085"), (b"\xe2\x80\xa8", rb"\u2028"), (b
 
 
 def server_sent_event(data: bytes, *, event_id: int | None = None, name: bytes | None = None) -> bytes:
-    """One event. `data` is JSON on one line.
+    """Returns the bytes of one event. `data` is JSON on one line.
 
     A browser receives an event without a `name` as a `message`.
     """

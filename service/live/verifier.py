@@ -14,9 +14,9 @@ from workers.registry import unique_key
 
 log = structlog.get_logger("rireki")
 
-MOST_DIFFERENCES = 100  # findings that are stored; all are counted
+MOST_DIFFERENCES = 100  # findings that are stored; further findings are only counted
 TOUCH_EVERY = 5.0  # seconds between two signs of life of a running verification
-LOST_AFTER = 30.0  # seconds without a sign of life after which its process counts as dead
+LOST_AFTER = 30.0  # seconds without a sign of life after which the process of a verification counts as dead
 
 COLUMNS = (
     "id, started_at, last_seen, finished_at, actor, jobs, events, last_position, differences, findings, difference_count, error,"
@@ -67,7 +67,7 @@ class Verifier:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def start(self, actor: str) -> Row:
-        """Start a verification, unless one runs in any process. Returns the row of the latest."""
+        """Starts a verification, unless one runs in any process. Returns the latest one's row."""
         await self._database.execute(END_LOST, {"lost_after": LOST_AFTER, "error": INTERRUPTED})
         verification_id = await self._database.fetch_val(BEGIN, {"actor": actor})
         if verification_id is not None:
@@ -79,7 +79,7 @@ class Verifier:
         return last
 
     async def last(self) -> Row | None:
-        """The row of the latest verification, running or finished; None if there is none."""
+        """Returns the row of the latest verification, running or finished, or None."""
         return await self._database.fetch_one(LAST, {"lost_after": LOST_AFTER})
 
     async def _verify(self, verification_id: str) -> None:
@@ -93,8 +93,8 @@ class Verifier:
             error = f"It broke off: {type(exception).__name__}."
         finally:
             touching.cancel()
-            # Changes nothing if it has finished. If the database is away, the row counts as lost
-            # after `LOST_AFTER`.
+            # This changes nothing if the verification has finished. If the database is away, the
+            # verification counts as lost after `LOST_AFTER`.
             with contextlib.suppress(*DATABASE_ERRORS):
                 await self._database.execute(FAIL, {"id": verification_id, "error": error})
 
