@@ -1,16 +1,17 @@
 """Talking to people: commands, processes, the HTTP API and the page.
 
 accounts/           people, their passwords and the secrets kept in files
-api/                the endpoints, one subject a file
+api/                the endpoints, one file for each subject
 cli.py              the command `rireki`
 commands/           what the commands of `rireki` do
 config.py           the settings of a process
-embedded/           the PostgreSQL that development and tests bring along
+embedded/           the PostgreSQL server that starts without DATABASE_URL
 http/               what every request passes through
-live/               what is watched while it changes
-page.py             the page that people use
-process/            A process from start to end
-readiness.py        whether the database is the one that this version needs
-redis_url.py        REDIS_URL
-trusted_proxies.py  the client address of a request behind trusted proxies
+live/               streams of changes, and verifications of the log
+page.py             serves the built page
+process/            a process from its start to its end
+readiness.py        checks that the database fits this version
+redis_url.py        checks REDIS_URL
+trusted_proxies.py  finds the client's address of a request behind trusted proxies
+web/                the page's sources
 """

@@ -1,6 +1,6 @@
 """The command `rireki`: its commands, options and exit statuses.
 
-The bodies are in `service/commands/`.
+The code of most commands is in `service/commands/`.
 
 Results go to standard output; logs and errors go to standard error. Exit status 0: done. 1: it
 failed, or an audit found a difference. 2: the command line or the environment is wrong.
@@ -304,14 +304,14 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
     try:
         return runner.run(work)
     finally:
-        # `close` waits for all remaining tasks, so it is skipped if one of them swallows its
-        # cancellation: the process ends anyway.
+        # `close` waits for all remaining tasks. If a task ignores its cancellation, `close` is
+        # skipped, because the process ends anyway.
         if runner.run(_all_others_end()):
             runner.close()
 
 
 async def _all_others_end() -> bool:
-    """Cancel all other tasks. Whether all of them end within `CANCEL_WITHIN`."""
+    """Cancels all other tasks. Returns whether all of them ended within `CANCEL_WITHIN`."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()
@@ -346,7 +346,7 @@ def _errors_in_one_line() -> Iterator[None]:
 
 
 def _explained(error: Exception) -> tuple[int, str] | None:
-    """The exit status and a line with the remedy; None for a fault of this program."""
+    """Returns the exit status and a line with the remedy; None for a fault of this program."""
     from events.database import is_away
     from events.database_check import causes, first_line
     from events.database_faults import fault
@@ -376,11 +376,9 @@ def _failure_is_status_2() -> Iterator[None]:
 
 
 def _misused(error: typer.TyperException) -> NoReturn:
-    """Print a usage error.
+    """Prints a usage error, without an argument's control characters, which Typer would print.
 
-    Typer itself would print an argument's control characters to the terminal.
-
-    The message is empty if Typer has already printed the help.
+    If Typer has already printed the help, the message is empty and nothing more is printed.
     """
     message = error.format_message()
     if not message:

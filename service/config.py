@@ -24,7 +24,7 @@ from workers.outgoing_http import Outgoing, trusting
 
 CHATWORK_API = "https://api.chatwork.com/v2"
 TRUSTED_PROXIES = "127.0.0.1,::1"
-CHATWORK_LIMIT = 300  # requests in any 5 minutes: what Chatwork allows a token
+CHATWORK_LIMIT = 300  # requests in any 5 minutes; Chatwork allows no more for one token
 JWT_SECRET_BYTES = 32
 
 
@@ -173,7 +173,10 @@ class Settings(BaseSettings):
 
     @property
     def chatwork_sandbox(self) -> bool:
-        """Whether the sandbox replaces Chatwork: in development, if no variable names the real."""
+        """Whether the sandbox replaces Chatwork.
+
+        It does in development, unless CHATWORK_API_TOKEN or CHATWORK_API_BASE_URL is set.
+        """
         chosen = self.chatwork_api_token is not None or "chatwork_api_base_url" in self.model_fields_set
         return self.app_env == "development" and not chosen
 
@@ -214,7 +217,7 @@ class Settings(BaseSettings):
 
 
 def without_effect(settings: Settings) -> list[str]:
-    """The names of the set variables that have no effect yet."""
+    """Returns the names of the variables that are set and have no effect yet."""
     names = [name for name in settings.model_fields_set if name.startswith(("chatwork_auto_sync_", "chatwork_webhook_"))]
     return sorted(name.upper() for name in names if getattr(settings, name) not in (None, False))
 
@@ -223,7 +226,7 @@ SECRET_IN_A_QUERY = frozenset({"password", "sslpassword", "ssl_password", "token
 
 
 def secrets_of(settings: Settings) -> set[str]:
-    """The values that no output may contain: keys, tokens, and the passwords in addresses."""
+    """Returns the values that no output may contain: keys, tokens, passwords in addresses."""
     found: set[str] = set()
     for name, field in Settings.model_fields.items():
         value = getattr(settings, name)
@@ -245,7 +248,8 @@ def _secrets_in_address(address: str) -> set[str]:
 def load_settings() -> Settings:
     """Read the settings from the environment. Raises `ConfigError`.
 
-    From now on their secrets are removed from everything that is logged, stored or printed.
+    After this call, the secrets in the settings are removed from everything that is logged, stored
+    or printed.
     """
     settings = _read_environment()
     hide(secrets_of(settings))
@@ -262,7 +266,7 @@ def _read_environment() -> Settings:
 
 
 def _line(error: ValidationError) -> str:
-    """The first fault that pydantic found, in one line that begins with the variable's name."""
+    """Returns pydantic's first fault, in one line that begins with the variable's name."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     message = first["msg"].removeprefix("Value error, ")
     if not first["loc"]:

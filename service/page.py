@@ -1,7 +1,8 @@
 """Serves the page that people use: the files that Vite builds from `service/web`.
 
-Every address of the page gets the same HTML document, because the page routes in the browser. The Content-Security-Policy
-allows scripts, styles and requests of this host only.
+Every address of the page gets the same HTML document, because a script in the browser chooses what
+to show at an address. The Content-Security-Policy allows scripts, styles and requests of this host
+only.
 """
 
 import functools
@@ -26,7 +27,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self';"
     " manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-FOR_EVER = "public, max-age=31536000, immutable"  # for a name that holds the hash of its content
+FOR_EVER = "public, max-age=31536000, immutable"  # for a file whose name holds the hash of its content
 ASK_EACH_TIME = "no-cache"
 
 MEDIA_TYPES = {
@@ -78,9 +79,10 @@ class Page:
         return self._read(name) is not None
 
     def not_found(self, request: Request) -> Response | None:
-        """The page for a browser that asks for an unknown address, or None.
+        """Returns the page, with status 404, to a browser that asks for an unknown address.
 
-        The page itself says that it is unknown.
+        The page then says that the address is unknown. Returns None for other clients, for
+        addresses below /api and /assets, and if the page has not been built.
         """
         path, html = request.url.path, wants(request, "application/problem+json", "text/html") == "text/html"
         file = self._read("index.html") if html and request.method in ("GET", "HEAD") else None
@@ -120,9 +122,10 @@ class Page:
 
 @functools.lru_cache(maxsize=256)
 def _read_file(path: Path, changed: int) -> File:
-    """Reads and compresses the file.
+    """Reads and compresses the file, or returns it from the cache.
 
-    The cache key holds `changed`, the time of its last change in nanoseconds.
+    `changed` is the time of the file's last change in nanoseconds. It is a part of the cache's key,
+    so a file that has changed is read again.
     """
     body = path.read_bytes()
     zipped = gzip.compress(body, mtime=0) if path.suffix in COMPRESSED else None

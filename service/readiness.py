@@ -7,7 +7,7 @@ from events.database_faults import UnsuitableDatabase
 from migrations.migrate import newest_revision
 from migrations.schema import ROW_TYPES, TABLES, columns, rights
 
-NAMED = 3  # missing things that a message names
+NAMED = 3  # a message names at most this many missing things
 
 LOOK = """
 with wanted as (
@@ -35,7 +35,7 @@ REVISION = "select max(version_num) from alembic_version"
 class Readiness:
     """The result of the check, in lines for an operator.
 
-    `fault` is None, or a reason why the process must not run, which waiting does not cure.
+    `fault` is the reason why the process must not run, or None. Waiting does not remove the reason.
     """
 
     fault: str | None
@@ -43,7 +43,7 @@ class Readiness:
 
 
 async def look_at(database: Database, *, production: bool) -> Readiness:
-    """Check the database. Raises the errors of the database."""
+    """Checks the database and returns the result. Raises the errors of the database."""
     async with database.raw() as connection:
         seen = await _look(connection)
         fault = _fault(seen)

@@ -1,6 +1,6 @@
 """Check REDIS_URL by redis-py's rules.
 
-Messages repeat no part of it, because it may hold a password.
+Error messages show the names of options but no value, because a value may be a password.
 """
 
 import contextlib
@@ -15,7 +15,10 @@ ENCODE = "write them percent-encoded (%23 for #, %2F for /, %3F for ?, %40 for @
 
 
 def checked_redis_url(value: str) -> str:
-    """The address, if redis-py accepts it and reads it as it was meant. Raises `ValueError`."""
+    """Returns the address, if redis-py accepts it and reads it as the operator meant it.
+
+    Raises: `ValueError`, whose message names the broken rule.
+    """
     if "#" in value:
         raise ValueError(
             f"must not contain a #, which ends an address. If its password or user has reserved characters, {ENCODE}"
@@ -58,7 +61,8 @@ def _check_options(scheme: str, query: str) -> None:
         else:
             known = [*OPTIONS, *(TLS_OPTIONS if scheme == "rediss" else ())]
             raise ValueError(f"has the option {shown}, which is not supported. The supported ones are: {', '.join(known)}")
-        # redis-py decodes a value twice: with the whole query, and then alone.
+        # redis-py removes the percent-encoding of a value twice, so this does too: first
+        # `parse_qsl` does, and then `unquote`.
         if not fits(unquote(given)):
             raise ValueError(f"has the option {shown}, which must be {rule}")
 

@@ -42,9 +42,10 @@ class TrustedProxies:
         scope["client"] = (str(client), scope["client"][1] if client == peer else 0)
 
     def _client(self, peer: Address, forwarded_for: Sequence[str]) -> Address:
-        """The rightmost address that is not trusted.
+        """Returns the rightmost address that is not a trusted proxy's.
 
-        An entry that is no address ends the search, and the address before it is the result.
+        If all are trusted, it is the leftmost. An entry that is not an address ends the search, and
+        the result is the address to the right of that entry.
         """
         client = peer
         for entry in reversed(forwarded_for):
@@ -69,7 +70,7 @@ def read_trusted_proxies(text: str) -> TrustedProxies:
 
 @functools.lru_cache(maxsize=4096)
 def read_address(text: str) -> Address | None:
-    """The address in `text`, or None.
+    """Returns the address in `text`, or None.
 
     An IPv4-mapped IPv6 address becomes IPv4, and a zone (`%eth0`) is dropped.
     """
@@ -81,7 +82,10 @@ def read_address(text: str) -> Address | None:
 
 
 def counted_as(address: str) -> str:
-    """The key by which a limit counts an address. For IPv6 it is the customer's /64."""
+    """Returns the key by which a limit counts an address.
+
+    For IPv6 the key is the /64 network, because one customer usually has a whole /64.
+    """
     read = read_address(address)
     return str(ip_network((read, 64), strict=False)) if isinstance(read, IPv6Address) else str(read or address)
 
@@ -102,13 +106,13 @@ def _network(entry: str) -> Network:
 
 
 def _values(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> list[str]:
-    """The comma-separated values of all headers with this name, in order."""
+    """Returns the comma-separated values of all headers with this name, in order."""
     lines = [value.decode("latin-1") for header, value in headers if header == name]
     return [entry.strip() for entry in ",".join(lines).split(",")] if lines else []
 
 
 def _without_port(entry: str) -> str:
-    """The address in `1.2.3.4:5678`, `[::1]:99`, `[::1]` or a bare address."""
+    """Returns the address in `1.2.3.4:5678`, `[::1]:99`, `[::1]` or a bare address."""
     entry = entry.strip('"')
     if entry.startswith("["):
         return entry[1:].partition("]")[0]

@@ -1,4 +1,4 @@
-"""The bodies of the commands whose options are declared in `service/cli.py`.
+"""The code of the commands whose options are declared in `service/cli.py`.
 
 audit.py       `rireki audit replay`, `verify`, `export`; `rireki projections rebuild`
 demo.py        `rireki demo`

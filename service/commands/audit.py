@@ -85,11 +85,10 @@ def read_until(text: str | None) -> int | datetime | None:
 
 
 async def print_replay(database: Database, job_id: str, until: int | datetime | None, *, as_json: bool) -> int:
-    """Print a job's events, each with the job's state after it.
+    """Prints a job's events, each with the job's state after it.
 
-    A broken history ends with its fault.
-
-    Returns 1 if the history is broken or the job is unknown.
+    If the history is broken, it prints the events before the break, and the fault. Returns 1 if the
+    history is broken or the job is unknown, else 0.
     """
     history = await History(database).events(job_id)
     if not history:
@@ -120,7 +119,7 @@ async def print_replay(database: Database, job_id: str, until: int | datetime | 
 async def print_verification(database: Database, job_id: str | None, *, as_json: bool) -> int:
     """Verify the log, or one job, and print the findings.
 
-    Returns 1 if there are any, 2 if the job is unknown.
+    Returns 0 if there are no findings, 1 if there are any, 2 if the job is unknown.
     """
     verified = await verify(database, job_id=job_id, unique_key=unique_key)
     if job_id is not None and verified.jobs == 0:
@@ -187,8 +186,8 @@ def _print_broken(jobs: dict[str, BrokenHistory], file: TextIO) -> None:
 async def print_log(database: Database, after: int) -> None:
     """Print the whole log in order of position, one event per line.
 
-    A role without the right to write cannot give positions to new events, so it exports only those
-    that have one.
+    A role that may only read cannot give positions to new events, so it exports only the events
+    that have a position.
     """
     try:
         await seal_everything(database)
@@ -216,7 +215,10 @@ def _up_to(history: Iterable[Recorded], until: int | datetime | None) -> Iterato
 
 
 def _states(history: Iterable[Recorded]) -> tuple[list[tuple[Recorded, Job]], Finding | None]:
-    """Each event with the job after it, until an event breaks the history; and that fault."""
+    """Returns each event with the job after it, and the fault that breaks the history.
+
+    The events end before the break. The fault is None if nothing is broken.
+    """
     steps: list[tuple[Recorded, Job]] = []
     job: Job | None = None
     for recorded in history:
@@ -243,7 +245,7 @@ def _replay_table(job_id: str, steps: list[tuple[Recorded, Job]]) -> Table:
 
 
 def _gist(event: Event | Unreadable) -> str:
-    """The details of an event in a few words."""
+    """Returns the details of an event in a few words."""
     match event:
         case Unreadable(data=data):
             return _short(data)

@@ -1,7 +1,8 @@
-"""The command `rireki demo`: show the main job from end to end.
+"""The command `rireki demo`: show the service at work, from a sync to an audit.
 
 It runs a service of its own over real HTTP, on a temporary database, with the simulated Chatwork.
-Everything that it shows comes from the API. It stops with status 1 at the first unexpected result.
+It uses the API as a client does; only the history and the audit at the end are read from the
+database. It stops with status 1 at the first unexpected result.
 """
 
 import contextlib
@@ -46,7 +47,7 @@ class UnexpectedResult(Exception):
 def run_demo(settings: Settings) -> int:
     """Run the demo and return the exit status.
 
-    It uses neither Redis nor a language model, whatever the environment says, so it leaves nothing
+    It uses no Redis and no language model, even if the environment names them. So it leaves nothing
     in a shared queue.
     """
     console = Console(highlight=False)

@@ -45,7 +45,7 @@ async def print_workers(database: Database, *, as_json: bool) -> int:
 
 
 async def pause_type(database: Database, job_type: str, *, until: datetime | None, reason: str) -> int:
-    """Pause a job type until a time, or without an end, and print so."""
+    """Pauses a job type until a time, or without an end, and prints that it is paused."""
     await Pauses(database).pause(job_type, until=until, reason=reason, actor=ACTOR)
     end = f"until {rfc3339(until)}" if until else f"until you run `rireki resume {job_type}`"
     print(visible(f"{job_type} is paused {end}"))
@@ -53,7 +53,7 @@ async def pause_type(database: Database, job_type: str, *, until: datetime | Non
 
 
 async def resume_type(database: Database, job_type: str) -> int:
-    """End the pause of a job type, if it has one, and print so."""
+    """Ends the pause of a job type, if there is one, and prints that it is not paused."""
     await Pauses(database).resume(job_type)
     print(visible(f"{job_type} is not paused"))
     return 0
@@ -66,7 +66,7 @@ def read_job_type(text: str) -> str:
 
 
 def read_duration(text: str | None) -> datetime | None:
-    """The time that is `90s`, `10m`, `2h` or `1d` from now; None if no duration is given.
+    """Returns the time that is `90s`, `10m`, `2h` or `1d` from now; None without a duration.
 
     Raises `typer.BadParameter`.
     """

@@ -22,9 +22,9 @@ _UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\u
 
 
 def plain(text: str) -> str:
-    r"""`text` on one line with all characters visible.
+    r"""Returns `text` on one line with all characters visible.
 
-    Invisible ones are written as `\n`, `\x1b` or `\u202e`. A backslash is doubled, so that
+    Invisible characters are written as `\n`, `\x1b` or `\u202e`. A backslash is doubled, so that
     different texts never look the same.
     """
     return visible(text.replace("\\", r"\\"))
@@ -72,7 +72,7 @@ def shortened(text: str, most: int) -> str:
 
 
 def named(names: Iterable[str], most: int = 20) -> str:
-    """The first `most` names, separated by commas, and the number of the others."""
+    """Returns the first `most` names, separated by commas, and the number of the others."""
     names = list(names)
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -7,7 +7,7 @@ from service.accounts.users import CannotAdd, add_user
 
 
 def read_password(*, from_stdin: bool) -> str:
-    """The first line of standard input.
+    """Returns the first line of standard input.
 
     Raises `CannotAdd` if --password-stdin is not given, or the line is not UTF-8.
     """

@@ -28,8 +28,8 @@ class EmbeddedError(Exception):
 class Programs:
     """PostgreSQL's programs in the folder `bin`, and the account that runs them.
 
-    `drop` is a command that switches to the account, for when setting uid and gid after the fork is
-    not enough.
+    `drop` is a command that switches to the account and runs the program after it. It is empty if
+    setting uid and gid after the fork is enough.
     """
 
     bin: Path
@@ -75,7 +75,7 @@ class Programs:
 
 
 def prepare_programs(folder: Path, *, version: int) -> Programs:
-    """The programs of this version, run as an account that may use `folder`.
+    """Returns the programs of this version, with an account that may use `folder`.
 
     Raises `EmbeddedError`.
     """
@@ -106,9 +106,10 @@ def _installed(version: int) -> Path:
 
 
 def _copied(installation: Path, folder: Path) -> Path:
-    """A copy of the programs that all users may read; libraries keep their relative path.
+    """Copies the programs so that all users may read them. Returns the copy's folder.
 
-    The copy is named by the wheel's version, so another wheel gets another copy.
+    The libraries keep their path relative to the programs. The name of the copy holds the wheel's
+    version, so another version gets another copy.
     """
     copy = folder / f"programs-{metadata.version(WHEEL)}"
     if not copy.exists():
@@ -138,10 +139,10 @@ def _copy_readable(installation: Path, destination: Path) -> None:
 
 
 def _as_nobody(programs: Path) -> Iterator[Programs]:
-    """Ways to run as nobody: without a privilege, or with one to pass closed folders.
+    """Yields ways to run as nobody: first without, then with a privilege to enter all folders.
 
     PostgreSQL checks its programs with access(2), which respects such a privilege only with
-    `no_setuid_fixup`. There are two privileges to try, because a container's root often lacks
+    `no_setuid_fixup`. Two privileges are tried, because a container's root often lacks
     dac_read_search but has dac_override.
     """
     try:
@@ -158,13 +159,14 @@ def _as_nobody(programs: Path) -> Iterator[Programs]:
 
 def _runs(programs: Programs, folder: Path) -> bool:
     try:
-        # Every program first finds itself, and `pg_config --bindir` does little else.
+        # Every program first looks for its own file. `pg_config --bindir` does little else, so it
+        # shows whether the account can run the programs.
         return programs.run("pg_config", "--bindir", cwd=folder)[0] == 0
     except OSError:
         return False
 
 
 def _environment() -> dict[str, str]:
-    """Our environment without PG* variables and locales, which change PostgreSQL."""
+    """Returns our environment without PG* and locale variables, which change PostgreSQL."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
     return {**kept, "LC_ALL": "C", "PGCONNECT_TIMEOUT": "10"}

@@ -1,6 +1,6 @@
 """Advisory locks on files (`flock`).
 
-The kernel releases them when a process dies, so none is left behind.
+The kernel releases the locks of a process that dies, so a dead process holds no lock.
 """
 
 import fcntl

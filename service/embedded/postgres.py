@@ -1,8 +1,8 @@
 """The embedded PostgreSQL under RIREKI_HOME, which all processes with the same home share.
 
-Decisions rest on locks, because the kernel releases those of a dead process; pid files only inform.
-A process holds `start.lock` while it decides to start or stop the server. A process that uses the
-server holds `use.lock` shared for as long as it lives, so a process that gets it exclusively is the
+Processes agree by locks and not by pid files, because the kernel releases the locks of a dead
+process. A process holds `start.lock` while it starts or stops the server. A process holds
+`use.lock` shared while it uses the server. So a process that gets `use.lock` exclusively is the
 last user, and stops the server.
 """
 
@@ -69,7 +69,7 @@ class EmbeddedPostgres:
             self._server.run()
 
     def close(self) -> None:
-        """Stop using the server. The last process that used it stops it and waits for its end."""
+        """Ends the use of the server. The last process stops the server and waits for its end."""
         if self._closed:
             return
         self._closed = True
@@ -93,9 +93,9 @@ class EmbeddedPostgres:
 
 
 def _prepare_folder(home: Path, version: int) -> Path:
-    """The server's folder under the home.
+    """Returns the server's folder under the home, and makes it if it is missing.
 
-    It belongs to the user that made it; others are refused.
+    Raises: `EmbeddedError` if another user made the folder.
     """
     folder = home / f"postgresql-{version}"
     if folder.exists() and (owner := folder.stat().st_uid) != os.geteuid():

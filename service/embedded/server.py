@@ -24,7 +24,7 @@ select 'create database rireki' where not exists (select from pg_database where 
 """
 
 # For a developer's machine with two cores. The socket's folder is given relative to the data
-# folder, because a socket's path is short.
+# folder, because the path of a socket must be short.
 SETTINGS = {
     "listen_addresses": "",
     "unix_socket_directories": ".",
@@ -42,8 +42,8 @@ NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
 # The longest path of a socket in bytes (sun_path less its closing zero).
 SOCKET_PATH_LIMIT = 107 if sys.platform == "linux" else 103
 
-# Seconds without an answer after which a running server is given up. A server that reports to be
-# starting has no limit.
+# Seconds without an answer after which the wait for a running server ends with an error. The time
+# does not run while the server reports that it is starting or stopping.
 PATIENCE = 60.0
 
 
@@ -78,9 +78,9 @@ class Server:
             time.sleep(0.02)
 
     def stop(self) -> None:
-        """Stop the server by a fast shutdown, or an immediate one if that takes too long.
+        """Stops the server by a fast shutdown, or by an immediate one if that takes too long.
 
-        Then the next start recovers.
+        After an immediate shutdown the next start recovers the data.
         """
         for how, seconds in ((signal.SIGINT, PATIENCE), (signal.SIGQUIT, PATIENCE / 2)):
             pid = self._process.pid if self._process is not None else self._pid_file()[0]
@@ -101,7 +101,7 @@ class Server:
             os.close(self._data_descriptor)
 
     def _reason_not_usable(self) -> str | None:
-        """Why the server cannot be used yet; None if it answers and the database exists."""
+        """Returns why the server cannot be used yet; None if it can and the database exists."""
         if self._pid_file()[1] != "ready":
             return "it isn't ready"
         self._choose_socket_directory()
@@ -154,9 +154,9 @@ class Server:
 
     @contextmanager
     def _nothing_lives(self) -> Iterator[int | None]:
-        """Take the server's lock if no process of the server lives.
+        """Takes the server's lock if no process of the server lives.
 
-        Gives its descriptor, which the next server inherits, or None.
+        Gives the lock's descriptor, which the next server inherits; None if a process lives.
         """
         server_lock = open_lock(self._folder / "server.lock")
         try:
@@ -182,7 +182,7 @@ class Server:
             time.sleep(0.01)
 
     def _pid_file(self) -> tuple[int | None, str]:
-        """The pid and the state in the server's pid file; (None, "") without one.
+        """Returns the pid and the state in the server's pid file; (None, "") without a file.
 
         The state is "starting", "ready" or "stopping".
         """
@@ -214,7 +214,7 @@ class Server:
 
 
 def _gravest_line(output: str) -> str:
-    """The first line that says why PostgreSQL gave up. Later lines are mostly consequences."""
+    """Returns the first line that says why PostgreSQL stopped; later ones are consequences."""
     if os.strerror(errno.ENOSPC) in output:
         return os.strerror(errno.ENOSPC)
     lines = output.splitlines()

@@ -31,7 +31,7 @@ log = structlog.get_logger("rireki")
 
 ANSWER_WITHIN = 5.0  # seconds after which a request that writes fails, if the database is away
 FIRST_EMAIL = "admin@example.com"
-YOUNGEST = 5_000  # new objects until the youngest generation is collected; Python's default of 700 suits small programs
+YOUNGEST = 5_000  # the youngest generation is collected after this many new objects; Python's default suits small programs
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +48,10 @@ class Core:
 
 @contextlib.contextmanager
 def database_url(settings: Settings) -> Iterator[str]:
-    """The URL of a database that accepts connections, while the block lasts.
+    """Gives the URL of a database that accepts connections, while the block lasts.
 
-    It is DATABASE_URL, or the embedded PostgreSQL under RIREKI_HOME, which runs as long as any
-    process uses it.
+    It is DATABASE_URL, or else the URL of the embedded PostgreSQL under RIREKI_HOME, which runs as
+    long as any process uses it.
 
     Raises: `ConfigError`, `EmbeddedError`.
     """
@@ -72,9 +72,10 @@ def database_url(settings: Settings) -> Iterator[str]:
 
 @contextlib.contextmanager
 def migrate_database_url(settings: Settings) -> Iterator[str]:
-    """The URL of the same database for migrations.
+    """Gives the URL by which migrations reach the same database.
 
-    It is MIGRATE_DATABASE_URL, which bypasses a pooler, or that of `database_url`.
+    It is MIGRATE_DATABASE_URL, which leads to the server directly and not through a pooler. If that
+    is not set, it is the URL that `database_url` gives.
     """
     if settings.migrate_database_url is None:
         with database_url(settings) as url:
@@ -92,9 +93,9 @@ def _check(variable: str, url: str) -> None:
 
 
 def prepare_schema(settings: Settings, url: str) -> None:
-    """Migrate the schema in development and tests.
+    """Migrates the schema in development and tests.
 
-    In production only check it, because `rireki migrate` is a separate step.
+    In production it only checks the schema, because there `rireki migrate` is a separate step.
     """
     if settings.production:
         asyncio.run(check_schema(url))
@@ -108,7 +109,7 @@ def prepare_schema(settings: Settings, url: str) -> None:
 
 @contextlib.asynccontextmanager
 async def opened(settings: Settings, url: str) -> AsyncIterator[Core]:
-    """Open the parts of a process, while the block lasts.
+    """Opens the parts of a process, and closes them at the end of the block.
 
     Raises `ConfigError`, `UnsuitableDatabase`.
     """
@@ -144,10 +145,8 @@ def warn_of_variables_without_effect(settings: Settings) -> None:
 def keep_what_is_loaded() -> None:
     """Exempt all existing objects from garbage collection.
 
-    Call it once, when everything is loaded.
-
-    Otherwise the collector walks through them again and again, which takes a tenth of a busy
-    worker's time (docs/performance.md).
+    Call it once, when everything is loaded. Without it the collector visits all loaded objects
+    again and again, which takes a tenth of a busy worker's time (docs/performance.md).
     """
     gc.collect()
     gc.freeze()
@@ -186,7 +185,10 @@ async def _resources(settings: Settings, database: Database) -> AsyncIterator[Re
 
 
 def _pausing(database: Database, service: str) -> Callable[[float], Awaitable[None]]:
-    """A function that pauses the job types that call `service`, if it asks for a long wait."""
+    """Returns a function that pauses the job types that call `service`.
+
+    The client of `service` calls it with the seconds of a long wait that `service` asks for.
+    """
     from workers.pauses import Pauses
     from workers.registry import types_that_call
 
@@ -235,14 +237,12 @@ def worker_of(core: Core) -> "Worker":
 
 
 async def first_sign_in(settings: Settings, database: Database) -> tuple[str, str] | None:
-    """The email and password of the generated admin; None outside development.
-
-    It is also None if people were added otherwise.
+    """Returns the email and password of the generated admin; None outside development.
 
     The first call adds the admin, with a random password that is kept in RIREKI_HOME/sign-in (mode
-    0600).
+    0600). If that file does not exist and there are users, it adds nobody and returns None.
 
-    Raises: `ConfigError` if HOST is beyond loopback, because the password is printed.
+    Raises: `ConfigError` if HOST is not a loopback address, because the password is printed.
     """
     from service.accounts.users import CannotAdd, Role, add_user, nobody_yet
 

@@ -1,8 +1,8 @@
 """Run the API, with or without a worker inside, or a worker alone, to a clean end.
 
-SIGTERM gives running jobs a grace period; Ctrl-C returns them to the queue at once; after a second
-signal the process waits for nothing. It ends even if something hangs: the watchdog kills it if its
-event loop is blocked (`service/process/watchdog.py`).
+SIGTERM gives running jobs a grace period. Ctrl-C returns them to the queue at once. After a second
+signal the process ends within 3 seconds. It ends even if its event loop is blocked, because then
+the watchdog kills it (`service/process/watchdog.py`).
 """
 
 import asyncio
@@ -41,7 +41,7 @@ class CannotListen(Exception):
 
 
 def listen(settings: Settings) -> socket.socket:
-    """The API's listening socket.
+    """Returns a socket that listens on HOST and PORT, for the API.
 
     Raises `CannotListen`; `ConfigError` if HOST is not an address of this machine.
     """

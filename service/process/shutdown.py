@@ -17,16 +17,16 @@ from service.process.watchdog import Watchdog
 log = structlog.get_logger("rireki")
 
 
-ENDS_WITHIN = 20.0  # seconds after the grace period; returning jobs to the queue takes up to twelve of them
-LAST_MOMENTS = 3.0  # seconds after the second signal
+ENDS_WITHIN = 20.0  # seconds from the end of the grace period to the latest end; returning jobs to the queue takes up to 12
+LAST_MOMENTS = 3.0  # seconds from the second signal to the latest end
 HEAD_START = 0.5  # seconds by which the process ends itself before the watchdog would kill it
 
 
 class Stop:
-    """The request to end, made by a signal or by the error of a part of the process.
+    """Makes the process end after a signal, or after an error in a part of the process.
 
-    If the process does not end in time, a thread exits it, whatever the event loop waits for. If no
-    thread can run, the watchdog kills it.
+    If the process does not end in time, a thread ends it, even if the event loop is blocked. If no
+    thread can run, the watchdog kills the process.
     """
 
     def __init__(self, grace: float) -> None:
@@ -52,7 +52,7 @@ class Stop:
                     self._latest_end.cancel()
 
     def begin(self) -> None:
-        """Begin to end the process, and start the timer for the latest end."""
+        """Asks the process to end, and starts the timer that ends it by force."""
         self.asked.set()
         self._end_within(self.grace + ENDS_WITHIN)
 
@@ -64,8 +64,8 @@ class Stop:
         if self.asked.is_set():
             assert self._task is not None
             self._end_within(LAST_MOMENTS)
-            # uvicorn would log a traceback for each request that is cut off now, although none has
-            # failed.
+            # uvicorn would log a traceback for each request that is cut off now, although no
+            # request has failed.
             logging.getLogger("uvicorn.error").disabled = True
             self._task.cancel()
             return

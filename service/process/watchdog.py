@@ -1,16 +1,17 @@
 """A second process that kills this one if it does not end in time.
 
-It works even with a blocked event loop or a held GIL.
+It works even if the event loop is blocked or a thread holds the GIL.
 
-Python's signal handler in C writes each signal to a socket (`signal.set_wakeup_fd`), whatever the
-interpreter is doing. The event loop reads it there. The watchdog peeks at the same socket: a signal
-that stays unread was not heard, and its deadline runs all the same. The process itself tells the
-watchdog its deadline after a signal that it has heard (`end_within`).
+Python's signal handler in C writes the number of each signal to a socket (`signal.set_wakeup_fd`),
+even while the interpreter is blocked. The event loop reads the number from the socket; the process
+has then "heard" the signal, and tells the watchdog its deadline (`end_within`). The watchdog looks
+at the same socket without reading from it. If a number is still there, the process has not heard
+that signal, and the watchdog sets a deadline itself.
 
 The watchdog is this file, run by a Python process that loads nothing else. It inherits two of our
-sockets and no other. It runs in a session of its own, so Ctrl-C at a terminal does not reach it; it
-ignores the signals that a supervisor sends to all processes; and it ends when this process ends, in
-whatever way.
+sockets and no other. It runs in a session of its own, so Ctrl-C at a terminal does not reach it. It
+ignores the signals that a supervisor sends to all processes. It ends when the watched process ends,
+for any reason.
 """
 
 import contextlib
@@ -25,16 +26,16 @@ import time
 from collections.abc import Callable, Iterator
 
 ASKING = (signal.SIGTERM, signal.SIGINT)
-ENDING = signal.SIGUSR2  # used before SIGKILL, which does not reach a container's first process from inside the container
-LOOK_EVERY = 0.1  # seconds between two looks at an unheard signal
+ENDING = signal.SIGUSR2  # sent before SIGKILL, which does not reach a container's first process from inside the container
+LOOK_EVERY = 0.1  # seconds between two looks at the socket, while it holds a signal that the process has not heard
 DIES_WITHIN = 0.5  # seconds that a process may take to die of a signal
 
 
 class Watchdog:
-    """The watchdog as the watched process sees it.
+    """Starts the watchdog from the watched process, and tells it the deadline.
 
-    Seconds until the process is killed: `asked_end` after an unheard SIGTERM, `interrupted_end`
-    after an unheard SIGINT, `last_moments` after a further signal.
+    If the process does not hear a signal, the watchdog kills it after a number of seconds:
+    `asked_end` for SIGTERM, `interrupted_end` for SIGINT, `last_moments` for each further signal.
     """
 
     def __init__(self, *, asked_end: float, interrupted_end: float, last_moments: float) -> None:
@@ -50,7 +51,7 @@ class Watchdog:
         return self._signals
 
     def heard(self) -> list[signal.Signals]:
-        """The signals that have come since the last call."""
+        """Returns the signals that have come since the last call."""
         try:
             return _asking(self._signals.recv(4096))
         except BlockingIOError:
@@ -108,7 +109,7 @@ def _end_on(number: signal.Signals) -> None:
 
 
 def _asking(numbers: bytes) -> list[signal.Signals]:
-    """The signals among these bytes that ask the process to end."""
+    """Returns the signals among these bytes that ask the process to end."""
     return [signal.Signals(number) for number in numbers if number in ASKING]
 
 
@@ -116,7 +117,7 @@ def _asking(numbers: bytes) -> list[signal.Signals]:
 
 
 class Watch:
-    """The deadline of the watched process, in monotonic seconds."""
+    """Keeps the deadline of the watched process, in monotonic seconds."""
 
     def __init__(self, *, asked_end: float, interrupted_end: float, last_moments: float) -> None:
         self.deadline = math.inf
@@ -126,12 +127,18 @@ class Watch:
         self._unheard = 0
 
     def tell(self, seconds: float, now: float) -> None:
-        """The process has heard all signals so far, and will have ended in this many seconds."""
+        """Sets the deadline: the process says that it ends within this many seconds.
+
+        So the process has heard all signals that came before.
+        """
         self.deadline = min(self.deadline, now + seconds)
         self._asked, self._unheard = True, 0
 
     def see(self, unheard: list[signal.Signals], now: float) -> None:
-        """These signals are in the socket, unheard."""
+        """Sets the deadline for signals that the process has not read from the socket.
+
+        `unheard` holds all such signals, the oldest first. A signal counts at the first call only.
+        """
         for number in unheard[self._unheard :]:
             self.deadline = min(self.deadline, now + (self._last_moments if self._asked else self._ends_within[number]))
             self._asked = True
@@ -139,7 +146,7 @@ class Watch:
 
 
 def _watch(signals: socket.socket, told: socket.socket, watch: Watch, end: Callable[[], None]) -> None:
-    """Watch until the process has ended by itself, or call `end` at its deadline."""
+    """Returns when the process has ended by itself. Calls `end` if the deadline comes first."""
     while time.monotonic() < watch.deadline:
         unheard = _peek(signals)
         watch.see(unheard, time.monotonic())

@@ -1,14 +1,14 @@
 """Settings, the start and end of processes, migrations, and the embedded PostgreSQL.
 
-test_config.py         the environment variables: accepted, refused, with which message
-test_embedded.py       the embedded PostgreSQL, used and killed by real processes
+test_config.py         the environment variables: accepted and refused values, messages
+test_embedded.py       the embedded PostgreSQL, which real processes use and kill
 test_migrations.py     `rireki migrate`: concurrent, repeated, and the rights of a role
-test_pgbouncer.py      a pooler in front of the database
+test_pgbouncer.py      a connection pooler (PgBouncer) in front of the database
 test_plain.py          control characters in data do not reach a terminal
 test_processes.py      `rireki serve` and `rireki worker`: signals, grace period, ends
 test_redis_address.py  REDIS_URL, and Redis servers that are not usable
 test_secrets.py        secrets are removed from all output
-test_start_faults.py   databases that are not usable: the message of each command
+test_start_faults.py   databases that are not usable: the message that each command prints
 test_version.py        `rireki --version`
 test_watchdog.py       a blocked process ends when asked to
 """

@@ -95,7 +95,7 @@ def with_setting(url: str, name: str, value: str) -> str:
 
 
 def migrating(url: str) -> "subprocess.Popen[str]":
-    """A process that migrates as soon as it receives a line."""
+    """Starts a process that migrates as soon as it receives a line."""
     process = subprocess.Popen(
         [sys.executable, "-c", MIGRATE, url],
         cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -112,7 +112,7 @@ def release(process: "subprocess.Popen[str]") -> None:
 
 
 def upgrade(url: str, revision: str) -> None:
-    """Migrate in the way of an older version."""
+    """Migrates up to this revision, as an older version of Rireki did."""
     command.upgrade(_config(url), revision)
 
 
@@ -135,7 +135,10 @@ def test_five_processes_that_migrate_an_empty_database_at_the_same_moment_all_su
 async def test_serve_and_worker_that_start_at_the_same_moment_on_an_empty_database_both_run(
     empty_url: str, redis_url: str, tmp_path: Path
 ) -> None:
-    """The turn is held until each of the processes has asked for it, so that all of them find the database empty."""
+    """The test holds the migration lock until all processes wait for it.
+
+    So all of them find the database empty.
+    """
     commands = ["serve", "worker", "worker"]
     async with AsyncExitStack() as stack, asking(empty_url) as connection:
         await connection.execute(f"select pg_advisory_lock({MIGRATING})")
@@ -211,7 +214,10 @@ def test_the_turn_of_a_killed_migrator_goes_to_the_next(empty_url: str) -> None:
 
 
 def test_a_table_that_others_use_is_waited_for(empty_url: str) -> None:
-    """It waits in turns, longer than one wait for the lock, so that others can use the table."""
+    """The migration waits for the lock several times, each time not for long.
+
+    Between two waits others can use the table.
+    """
     upgrade(empty_url, "0008")
 
     async def migrate_beside_a_transaction() -> None:
@@ -286,7 +292,7 @@ def all_taken_back(url: str, role: str) -> Iterator[None]:
 
 
 def may(url: str, role: str, table: str) -> list[str]:
-    """The role's privileges on a table."""
+    """Returns the role's privileges on a table."""
     every = ("select", "insert", "update", "delete", "truncate", "references", "trigger")
     asked = [f"has_table_privilege('{role}', '{table}', '{right}')" for right in every]
     return [right for right, has in zip(every, ask(url, f"select {', '.join(asked)}")[0], strict=True) if has]
@@ -354,7 +360,7 @@ def test_the_rights_are_given_in_the_schema_in_which_the_tables_are(empty_url: s
 
 
 async def positions_of_a_job_of(url: str) -> int:
-    """Run a job and seal the log. Returns the number of positions that were given."""
+    """Runs a job and gives its events positions in the log. Returns their number."""
     database = Database(url)
     await database.connect()
     async with open_store(url) as store:

@@ -28,7 +28,7 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 
 async def as_another_client(url: str) -> tuple[int, dict[str, str]]:
-    """The server process that another client gets, and the session's settings there."""
+    """Connects as another client. Returns the server process's pid and the settings there."""
     connection = await asyncpg.connect(url, timeout=10)
     try:
         settings = {name: await connection.fetchval("select current_setting($1)", name) for name in SETTINGS}

@@ -101,7 +101,7 @@ def in_pipe(variables: dict[str, str], *arguments: str) -> "subprocess.Completed
 
 
 def on_terminal(variables: dict[str, str], *arguments: str, columns: int = 80) -> tuple[int, str]:
-    """The exit status, and everything that was sent to the terminal."""
+    """Runs a command on a terminal. Returns the exit status and everything that was printed."""
     ours, theirs = pty.openpty()
     ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     command = [sys.executable, "-m", "service.cli", *arguments]
@@ -187,7 +187,8 @@ async def test_a_verification_and_an_export_show_no_hidden_character(store: Stor
 
 
 async def test_workers_with_odd_names_are_listed(database: Database, tmp_path: Path) -> None:
-    # The workers stay alive for longer than the slowest machine needs to start two commands.
+    # `last_seen` is in the future, so that the workers count as alive even if a slow machine needs
+    # long to start the two commands.
     add = (
         "insert into workers (id, host, pid, job_types, slots, stuck, last_seen)"
         " values (:id, 'h', 1, '{}', 3, '[]', now() + interval '1 hour')"

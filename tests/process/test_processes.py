@@ -1,4 +1,4 @@
-"""The processes as an operator runs them, and how they end: SIGTERM, Ctrl-C, twice."""
+"""`rireki serve` and `rireki worker` as an operator runs and ends them: SIGTERM, Ctrl-C."""
 
 import asyncio
 import contextlib
@@ -291,7 +291,7 @@ async def test_a_rolling_restart_of_three_workers_under_load_fails_no_job_and_lo
     for job in jobs:
         starts = await events_of(store, job, Started)
         assert len({started.worker for started in starts}) == len(starts)
-    # By the times in the log. A slow machine may delay one in twenty, but none may wait for a lease to expire.
+    # A slow machine may delay one attempt in twenty, but no attempt may wait until a lease expires.
     waits = sorted([wait for job in jobs for wait in await _waits(store, job)])
     assert waits[len(waits) * 95 // 100] < 1, waits
     assert waits[-1] < LEASE, waits
@@ -304,7 +304,7 @@ async def _load(store: Store, jobs: list[Job]) -> None:
 
 
 async def _waits(store: Store, job: Job) -> list[float]:
-    """The seconds between the time an attempt was due and its start, for each attempt."""
+    """Returns, for each attempt, the seconds from the time at which it was due to its start."""
     due, waits = job.run_at, []
     for recorded in await store.history.events(job.id):
         match recorded.event:

@@ -112,7 +112,7 @@ async def admin(redis_server: RedisServer) -> AsyncIterator[Redis]:
 
 
 async def complaint(home: Path, command: str, url: str, environment: dict[str, str]) -> str:
-    """The error output of a process that does not start."""
+    """Returns the error output of a process that does not start."""
     async with Rireki.running(command, home=home, **environment | {"REDIS_URL": url}) as process:
         assert await process.ended() == 2
     return (home / f"{command}.log").read_text()

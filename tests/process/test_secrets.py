@@ -119,7 +119,7 @@ def test_the_secrets_of_the_settings_are_known_with_those_in_addresses() -> None
 # The stacks -------------------------------------------------------------------------------------------------------------------
 
 
-SAID = "what people wrote"  # no source line in a stack holds it
+SAID = "what people wrote"  # a text that no source line in a stack holds
 
 
 def raised(raising: Any) -> BaseException:

@@ -68,7 +68,7 @@ def is_one_line(status: int, told: str, complained: str, *, named: str = "DATABA
 
 @contextlib.asynccontextmanager
 async def listening(answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], object]) -> AsyncIterator[int]:
-    """The port of a server on loopback that is not PostgreSQL."""
+    """Runs a server on loopback that is not PostgreSQL. Gives its port."""
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:  # type: ignore[arg-type]
         yield server.sockets[0].getsockname()[1]
 
@@ -202,7 +202,7 @@ async def test_a_certificate_that_is_not_trusted_is_one_line(
 
 
 async def test_a_server_that_is_starting_is_waited_for(postgres_url: str) -> None:
-    """A server that rejects two connections as PostgreSQL does, and then accepts them."""
+    """The server rejects two connections as a starting PostgreSQL does, and then accepts them."""
     address = read_database_url(postgres_url).arguments
     starts = 0
 
@@ -234,7 +234,7 @@ async def _pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 @pytest.fixture
 async def powerless(postgres_url: str) -> AsyncIterator[tuple[str, str]]:
-    """An empty database and a role that may only connect: the role's name, and the URL."""
+    """Gives the name of a role that may only connect, and the URL of its empty database."""
     role, name = f"rireki_powerless_{secrets.token_hex(4)}", f"rireki_test_{secrets.token_hex(4)}"
     administrator = await asyncpg.connect(postgres_url)
     await administrator.execute(f"create role {role} login password 'canary-{SECRET}'")

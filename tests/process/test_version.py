@@ -1,4 +1,4 @@
-"""`rireki --version` prints the installed version, whatever the environment holds."""
+"""`rireki --version` prints the installed version, even with a wrong environment."""
 
 import subprocess
 import sys

@@ -28,7 +28,7 @@ TERM, INT = signal.SIGTERM, signal.SIGINT
 
 
 async def blocked(store: Store, home: Path) -> Job:
-    """A running job that blocks its process."""
+    """Starts a job that blocks its process, and returns the job once it is running."""
     job = await store.create(NewJob("blocked", {}, None, max_attempts=5), actor="system:test")
     await until((home / "blocked").exists, within=60)
     return job
