@@ -25,7 +25,8 @@ REPOSITORY = Path(__file__).parents[2]
 USER = """
 import sys
 from pathlib import Path
-from events.embedded import EmbeddedError, EmbeddedPostgres
+from service.embedded.binaries import EmbeddedError
+from service.embedded.postgres import EmbeddedPostgres
 try:
     server = EmbeddedPostgres.start(Path(sys.argv[1]), _durable=False)
 except EmbeddedError as error:

@@ -134,7 +134,7 @@ async def test_what_can_be_known_at_the_start_is_one_line_and_status_2(
             "database": (f"redis://{at}/99", "no database of this number"),
             "TLS": (f"rediss://:hunter2@{elsewhere}/0", "TLS fails"),
             "certificate": (f"rediss://:hunter2@{elsewhere}/0?ssl_cert_reqs=none", "TLS fails"),
-            "no Redis": (f"redis://{elsewhere}/0", "is no Redis"),
+            "no Redis": (f"redis://{elsewhere}/0", "the server there is not Redis"),
             "name": ("redis://:hunter2@redis.invalid/0", "does not resolve"),
         }
         url, says = urls[fault]

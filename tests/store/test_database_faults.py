@@ -299,7 +299,7 @@ async def test_a_newer_schema_is_served_with_a_warning(database: Database, owner
     readiness = await look_at(database, production=False)
 
     assert readiness.fault is None
-    assert readiness.warnings[0].startswith("the schema is at 9999, newer than ")
+    assert readiness.warnings[0].startswith("the schema is at 9999, which is newer than ")
 
 
 async def test_a_server_that_does_not_write_safely_is_a_warning_in_production(database: Database, owner: Connection) -> None:
