@@ -81,8 +81,8 @@ class Page:
     def not_found(self, request: Request) -> Response | None:
         """Returns the page, with status 404, to a browser that asks for an unknown address.
 
-        The page then says that the address is unknown. Returns None for other clients, for
-        addresses below /api and /assets, and if the page has not been built.
+        The page then says that the address is unknown. Returns None for other clients and methods,
+        for addresses below /api and /assets, and if the page has not been built.
         """
         path, html = request.url.path, wants(request, "application/problem+json", "text/html") == "text/html"
         file = self._read("index.html") if html and request.method in ("GET", "HEAD") else None

@@ -106,7 +106,7 @@ def _installed(version: int) -> Path:
 
 
 def _copied(installation: Path, folder: Path) -> Path:
-    """Copies the programs so that all users may read them. Returns the copy's folder.
+    """Copies the programs so that all users may read them, and returns their new folder.
 
     The libraries keep their path relative to the programs. The name of the copy holds the wheel's
     version, so another version gets another copy.
