@@ -1,6 +1,6 @@
-"""The names of what a verification of the log may find.
+"""The names of the faults that a verification of the log may find.
 
-People search for them, so they never change.
+People search for these names, so the names never change.
 """
 
 from enum import StrEnum
@@ -8,22 +8,22 @@ from enum import StrEnum
 
 class FindingName(StrEnum):
     MODIFIED = "MODIFIED"
-    """The data of an event differ from what the service writes."""
+    """The stored data of an event are not as the service writes them."""
     MISSING = "MISSING"
-    """An event that had a position is gone."""
+    """An event that had a position is gone, or a position is gone."""
     INSERTED = "INSERTED"
-    """An event or a position that was added without an append and the sealer."""
+    """An event or a position was added by something other than an append or the sealer."""
     REORDERED = "REORDERED"
-    """Positions that contradict the order of the events."""
+    """The positions of a job's events are not in the order of their `seq`."""
     BACKDATED = "BACKDATED"
-    """An event that is earlier than the one before it."""
+    """The time of an event is before the time of the job's previous event."""
     TRUNCATED_TAIL = "TRUNCATED_TAIL"
-    """The newest part of the log is gone."""
+    """The newest part of the log is gone, or the sealer's cursor, which holds its end."""
     SEQ_GAP = "SEQ_GAP"
     """A `seq` is missing in the history of a job."""
     ILLEGAL_TRANSITION = "ILLEGAL_TRANSITION"
-    """An event that no decision could have produced after the events before it."""
+    """No decision could have produced the event after the events before it."""
     VIEW_DRIFT = "VIEW_DRIFT"
-    """A row of the jobs view differs from the fold of the job's events."""
+    """A row of the jobs view differs from the state that the job's events give."""
     GUARD_MISSING = "GUARD_MISSING"
-    """A trigger, constraint or other guard of the tables is missing, turned off or foreign."""
+    """A trigger, constraint or other guard of the tables is missing, changed or not ours."""

@@ -1,4 +1,7 @@
-"""Sends one batch of writes, and recognises its own events when it must send them again."""
+"""Sends a batch of writes in one statement.
+
+When a batch is sent again, the writer recognises the events that the first try wrote.
+"""
 
 import itertools
 import math
@@ -22,12 +25,15 @@ from events.stored import event_data
 from events.writes import AttemptStart, EventWrite, UnknownJob
 
 TUNED_EVERY = 30.0  # seconds
-MAY_HAVE_GROWN = 500  # writes after which a connection measures a small table again
+MAY_HAVE_GROWN = 500  # writes after which a connection checks again whether a small table has grown
 
 
 @dataclass(slots=True)
 class _Tuning:
-    """How long a connection's plan settings hold: a monotonic time, and a number of writes."""
+    """The limits after which a connection chooses its plan settings again.
+
+    `until` is a monotonic time in seconds, and `writes` a number of further writes.
+    """
 
     until: float
     writes: float
@@ -36,8 +42,8 @@ class _Tuning:
 class BatchWriter:
     """Sends one batch in one statement on one connection, and resolves all its replies.
 
-    After a broken connection the outcome of a batch is unknown. The batch is sent again with the same expected `seq`. Writes that
-    the first try carried out are recognised by the random salts of their events.
+    When a connection breaks, it is unknown whether the batch was written. The batch is sent again with the same expected
+    `seq`. The writer recognises the writes that the first try carried out by the random salts of their events.
     """
 
     def __init__(self, database: Database, bus: Bus) -> None:
@@ -47,7 +53,7 @@ class BatchWriter:
         self._tunings: WeakKeyDictionary[Connection, _Tuning] = WeakKeyDictionary()
 
     async def connect(self) -> Connection:
-        """Opens a connection for a lane of group commit. The caller closes it."""
+        """Opens a connection on which `send` may be called. The caller closes it."""
         connection = await self._database.hold(**PLANS)
         try:
             await self._tune(connection)
@@ -57,7 +63,7 @@ class BatchWriter:
         return connection
 
     async def _tune(self, connection: Connection) -> _Tuning:
-        """Measures the database's clock, and chooses plans by the size of the tables."""
+        """Measures the database's clock, and chooses plan settings by the size of `jobs`."""
         await self._clock.measure(connection)
         small = await connection.fetchval(CHOOSE_PLANS)
         await connection.execute(FORGET_PLANS)
@@ -68,7 +74,7 @@ class BatchWriter:
     async def send(self, connection: Connection, batch: Sequence[EventWrite | AttemptStart], again: bool) -> None:
         """Writes a batch of one kind, announces the changed jobs, and resolves the replies.
 
-        `again` says that an earlier try may have carried out some of the writes. Raises PostgreSQL's errors.
+        `again` is true when an earlier try may have carried out some of the writes. Raises PostgreSQL's errors.
         """
         tuning = self._tunings[connection]
         if time.monotonic() > tuning.until or tuning.writes <= 0:
@@ -95,7 +101,8 @@ class BatchWriter:
         types, salts = [start.type for start in starts], [start.salt for start in starts]
         rows = await connection.fetch(START_JOBS, ids, attempts, types, salts, worker, data, f"worker:{worker}", now)
         if again and len(rows) < len(starts):
-            # The statement skips a type that was paused meanwhile, but the first try may still be starting its jobs.
+            # If a type was paused meanwhile, the statement skipped its jobs without waiting for the first try, which may
+            # still commit.
             await connection.fetch(UNTIL_FREE, ids)
             rows += await connection.fetch(STARTED_BEFORE, ids, attempts, salts)
         return {job.id: job for job in map(job_from, rows)}
@@ -122,7 +129,7 @@ class BatchWriter:
 async def _decide(connection: Connection, writes: Sequence[EventWrite]) -> None:
     """Reads the jobs and makes the decision of each write.
 
-    A write without events is resolved here.
+    Resolves the reply of a write whose decision raises or returns no events.
     """
     jobs = {job.id: job for job in map(job_from, await connection.fetch(JOBS, [write.job_id for write in writes]))}
     for write in writes:
@@ -140,15 +147,15 @@ async def _decide(connection: Connection, writes: Sequence[EventWrite]) -> None:
 
 
 def new_salts(count: int) -> Iterator[bytes]:
-    """Random salts of 16 bytes. Each identifies one event of one write."""
+    """Returns `count` random salts of 16 bytes. Each salt identifies one event of one write."""
     random = os.urandom(16 * count)
     return (random[i : i + 16] for i in range(0, len(random), 16))
 
 
 def _stamp(write: EventWrite, now: datetime, salts: Iterator[bytes]) -> None:
-    """Gives the events of a write their place, time and salts, and folds the next job.
+    """Gives each event of a write its `seq`, attempt, time and salt; computes the next job.
 
-    An event is never earlier than the one before it, even when the clock was set back.
+    No event gets a time before that of the job's previous event, even when the database's clock was set back.
     """
     job = write.before
     at = now if job is None else max(now, job.updated_at)
@@ -164,7 +171,7 @@ def _stamp(write: EventWrite, now: datetime, salts: Iterator[bytes]) -> None:
 
 
 def _moves(batch: Sequence[EventWrite]) -> list[tuple[Any, ...]]:
-    """Rows of the type `job_move_row`."""
+    """Returns a row of the type `job_move_row` for each job that the batch changes."""
     return [
         (
             job.id, before.seq, job.status, _dump(job.result), _dump(job.error and job.error.to_json()), job.attempt,
@@ -177,7 +184,7 @@ def _moves(batch: Sequence[EventWrite]) -> list[tuple[Any, ...]]:
 
 
 def _creations(batch: Sequence[EventWrite]) -> list[tuple[Any, ...]]:
-    """Rows of the type `job_creation_row`."""
+    """Returns a row of the type `job_creation_row` for each new job of the batch."""
     return [
         (
             job.id, job.type, orjson.dumps(job.payload).decode(), job.user_id, job.max_attempts, job.run_at, job.created_at,
@@ -189,7 +196,7 @@ def _creations(batch: Sequence[EventWrite]) -> list[tuple[Any, ...]]:
 
 
 def _events(batch: Sequence[EventWrite]) -> list[tuple[Any, ...]]:
-    """Rows of the type `job_event_row`."""
+    """Returns a row of the type `job_event_row` for each event of the batch."""
     return [
         (
             event.job_id, event.seq, event.attempt, word(event.event),
@@ -201,14 +208,20 @@ def _events(batch: Sequence[EventWrite]) -> list[tuple[Any, ...]]:
 
 
 def _user_keys(batch: Sequence[EventWrite]) -> Iterator[list[str]]:
-    """The columns of idempotency keys for `MOVE_JOBS_OF_KEYS`; empty for the other statements."""
+    """Yields the four columns of idempotency keys for `MOVE_JOBS_OF_KEYS`.
+
+    Yields nothing for the other statements.
+    """
     bound = [(*write.user_key, write.job_id) for write in batch if write.user_key is not None]
     rows = ((user_id, key.key, key.request_hash, job_id) for user_id, key, job_id in bound)
     return map(list, zip(*rows, strict=True))
 
 
 async def _already_written(connection: Connection, writes: Sequence[EventWrite]) -> set[str]:
-    """The ids of jobs whose write was refused because the first try had carried it out."""
+    """Returns the ids of the jobs whose write the first try had carried out.
+
+    PostgreSQL refused the second try of these writes, because the job's `seq` had changed.
+    """
     salts = {write.job_id: write.salts[0] for write in writes}
     firsts = [write.recorded[0].seq for write in writes]
     rows = await connection.fetch(SALTS, [write.job_id for write in writes], firsts)

@@ -1,6 +1,7 @@
 """Announces that a job changed, inside this process and over Redis to every other process.
 
-A message may be lost or arrive twice, so nothing may depend on it. Listeners compare `seq`, and also poll the database.
+A message may be lost or arrive twice, so nothing may depend on its arrival. Listeners compare `seq`, and also poll the
+database.
 """
 
 import asyncio
@@ -32,7 +33,7 @@ GREATEST = 2**31 - 1  # the largest value of PostgreSQL's type integer
 
 
 class Change(NamedTuple):
-    """A job has reached the event number `seq`, with the state after it."""
+    """The number `seq` of a new event of a job, and the job's state after this event."""
 
     job_id: str
     seq: int
@@ -50,10 +51,7 @@ Listener = Callable[[Change], None]
 
 
 class Bus:
-    """Announces changes inside this process.
-
-    Enough by itself when the service runs without Redis.
-    """
+    """Announces changes inside this process only, for a service that runs without Redis."""
 
     def __init__(self) -> None:
         self._listeners: list[Listener] = []
@@ -69,21 +67,21 @@ class Bus:
 
     @property
     def fault(self) -> str | None:
-        """A fault of Redis that an operator must mend, in one sentence; None without one."""
+        """A fault of Redis that an operator must mend, in one sentence, or None."""
         return None
 
     def listen(self, listener: Listener) -> Callable[[], None]:
-        """Calls `listener` with every change from now on. Returns a function that ends this.
+        """Calls `listener` with every change from now on.
 
-        The listener must neither block nor raise.
+        Returns a function that removes the listener. The listener must neither block nor raise.
         """
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
     def announce(self, changes: Iterable[Change]) -> None:
-        """Tells all listeners.
+        """Passes the changes to all listeners.
 
-        Never waits and never raises, because a lost announcement only costs a poll.
+        Never waits and never raises. A lost announcement does no harm, because listeners also poll the database.
         """
         for change in changes:
             for listener in tuple(self._listeners):
@@ -91,7 +89,10 @@ class Bus:
 
 
 class RedisBus(Bus):
-    """Announces changes to every process on the same Redis, and reconnects when it was lost."""
+    """Announces changes to every process on the same Redis.
+
+    Reconnects when the connection was lost.
+    """
 
     def __init__(self, url: str) -> None:
         super().__init__()
@@ -163,7 +164,7 @@ class RedisBus(Bus):
             with understood():
                 message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=5)
             if message is None:
-                # A Redis that hangs with its connection open looks like an idle one, so it is asked with a ping.
+                # A Redis that hangs while its connection stays open looks like an idle Redis. Only a ping tells them apart.
                 if unanswered == 2:
                     raise TimeoutError("no answer to a ping")
                 unanswered += 1
@@ -192,7 +193,7 @@ class RedisBus(Bus):
 class NotAChange(ValueError):
     """A message on the channel is malformed.
 
-    The text says why, without any part of the message.
+    The error's text says why, and quotes no part of the message.
     """
 
 
@@ -200,9 +201,9 @@ UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def _read(message: bytes) -> list[Change]:
-    """The changes in a message. Raises `NotAChange`.
+    """Returns the changes in a message. Raises `NotAChange`.
 
-    Further values of a change are ignored, because a later version may send them.
+    Ignores further values at the end of a change, because a later version of Rireki may send them.
     """
     if len(message) > LARGEST_MESSAGE:
         raise NotAChange(f"it has {len(message)} bytes, more than {LARGEST_MESSAGE}")

@@ -9,10 +9,10 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Deadlines(Generic[K]):
-    """Calls `late` with each item that is still present `seconds` after it was added.
+    """Calls `late` with each item that was not removed within `seconds` after it was added.
 
-    One timer serves all items, which costs less than a timer for each. Belongs to one event loop. `late` must not raise and
-    must not add items.
+    One timer serves all items, because a timer for each item would cost more. Use it in one event loop only. `late` must not
+    raise and must not add items.
     """
 
     def __init__(self, seconds: float, late: Callable[[K], None]) -> None:
@@ -41,26 +41,27 @@ class Deadlines(Generic[K]):
                 self._late(waiting)
 
 
-# CLOCK_MONOTONIC stops while a Linux machine sleeps, and goes on while a Mac sleeps.
+# On Linux, CLOCK_BOOTTIME is used, because CLOCK_MONOTONIC stops while the machine sleeps. A Mac has no CLOCK_BOOTTIME, and
+# its CLOCK_MONOTONIC does not stop.
 CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def elapsed() -> float:
-    """Monotonic seconds that keep counting while the machine sleeps.
+    """Returns monotonic seconds that keep counting while the machine sleeps.
 
-    Only differences mean anything.
+    Only the difference between two results has a meaning.
     """
     return time.clock_gettime(CLOCK)
 
 
 PART_ENDED = "rireki_part_ended"
-"""The key by which an exception handler of the event loop recognises the error of a lasting task."""
+"""The key under which the loop's exception handler finds the error of a lasting task."""
 
 
 def lasting(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
     """Starts a task that runs until it is cancelled.
 
-    An error in it goes to the loop's exception handler.
+    If an error ends the task, the event loop's exception handler is called with the error under the key `PART_ENDED`.
     """
     task = asyncio.create_task(work, name=name)
     task.add_done_callback(_tell_if_broken)
@@ -68,9 +69,9 @@ def lasting(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
 
 
 async def end(*tasks: asyncio.Task[None]) -> None:
-    """Cancels tasks, repeatedly, until they have ended.
+    """Cancels the tasks every 0.1 seconds until all have ended.
 
-    Once is not enough, because `asyncio.wait_for` may swallow a cancellation on Python 3.11.
+    One cancellation is not enough, because `asyncio.wait_for` may swallow it on Python 3.11.
     """
     while running := {task for task in tasks if not task.done()}:
         for task in running:

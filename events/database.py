@@ -1,7 +1,8 @@
-"""The connections to PostgreSQL: a pool for ordinary queries, and single ones for appends.
+"""The connections to PostgreSQL: a pool for ordinary queries, single ones for appends.
 
-Every connection has time limits: the server ends a statement, a lock wait or an idle transaction that takes too long (so that a
-frozen process cannot hold row locks), and the client ends a call that gets no answer at all.
+The connections of the pool, and those of `connect` and `Database.hold`, have time limits. The server ends a statement, a wait
+for a lock and an idle transaction that take too long, so that a frozen process cannot hold row locks. The client ends a call
+that gets no answer at all.
 """
 
 import asyncio
@@ -32,18 +33,19 @@ SERVER_SETTINGS = {
     "application_name": "rireki",
     "timezone": "UTC",
     "jit": "off",
-    # A cached plan that was made for a small table would scan the whole table for every job after it has grown.
+    # A cached plan that was made for a small table would scan the whole table for every job after the table has grown.
     "plan_cache_mode": "force_custom_plan",
     "statement_timeout": f"{STATEMENT_TIMEOUT}s",
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "5s",
-    # A client that disappears without closing its connection holds its locks until the server's TCP gives up, by default
-    # after hours.
+    # A client that disappears without closing its connection holds its locks until the server's TCP gives up. By default that
+    # takes hours, with these settings about 30 seconds.
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "4",
     "tcp_user_timeout": "30000",  # milliseconds
-    # The rest are PostgreSQL's defaults. Our statements depend on them, and a server, a database or a role may differ.
+    # The following are PostgreSQL's defaults. Our statements depend on them, and a server, a database or a role may have
+    # others.
     "client_encoding": "UTF8",
     "default_transaction_isolation": "read committed",
     "default_transaction_deferrable": "off",
@@ -57,9 +59,10 @@ SERVER_SETTINGS = {
     "row_security": "off",
 }
 
-# `synchronous_commit = off` would lose jobs that were answered with 202 when PostgreSQL is killed. Every other value waits for the
-# disk, and the operator decides what it asks of a standby. `transaction_timeout` exists since PostgreSQL 17.
-# `session_replication_role = replica` turns foreign keys off. Only a superuser may set it back; for other roles this is an error.
+# `synchronous_commit = off` becomes `on`, because a killed PostgreSQL would lose jobs that were answered with 202. All other
+# values wait for the disk, and stay, because the operator decides whether a commit also waits for a standby.
+# `transaction_timeout` is turned off where it exists (since PostgreSQL 17). `session_replication_role = replica` turns
+# foreign keys off, so it is set back. A role that may not do this gets an error.
 SETTINGS_BY_CASE = """
 set_config('synchronous_commit', case current_setting('synchronous_commit')
     when 'off' then 'on' else current_setting('synchronous_commit') end, false),
@@ -88,25 +91,22 @@ NOT_LET_IN = (
     asyncpg.InvalidCatalogNameError,
     asyncpg.InsufficientPrivilegeError,
 )
-"""A wrong password, a missing database, or a missing right of the role."""
+"""Errors of a wrong password, a missing database, or a missing right of the role."""
 
 
 def cannot_enter(error: Exception) -> bool:
-    """Whether PostgreSQL refuses the connection or the role. See `NOT_LET_IN`."""
+    """Returns whether PostgreSQL refuses the connection or the role. See `NOT_LET_IN`."""
     return isinstance(error, NOT_LET_IN)
 
 
 MAY_ONLY_READ = (asyncpg.InsufficientPrivilegeError, asyncpg.ReadOnlySQLTransactionError)
-"""The role has no right to write, or the server is a replica."""
+"""Errors of a write when the role has no right to write, or the server is a replica."""
 
 LockNotAvailable = asyncpg.LockNotAvailableError
 """Another transaction held the lock for longer than `lock_timeout`."""
 
 ConstraintViolated = asyncpg.IntegrityConstraintViolationError
-"""A constraint refuses the values; `constraint_name` says which.
-
-Constraints are named by their rule.
-"""
+"""A constraint refuses the values. The error's `constraint_name` is named for the rule."""
 
 NoSuchTable = asyncpg.UndefinedTableError
 """A table is missing: the database has no schema, or an old one."""
@@ -116,16 +116,16 @@ DATABASE_ERRORS = (*AWAY, asyncpg.PostgresError)
 
 
 def is_away(error: Exception) -> bool:
-    """Whether the error is an outage of PostgreSQL. See `AWAY`."""
-    # An argument that asyncpg cannot encode raises an InterfaceError that is also a ValueError: no outage.
+    """Returns whether the error is an outage of PostgreSQL. See `AWAY`."""
+    # For an argument that it cannot encode, asyncpg raises an InterfaceError that is also a ValueError. That is no outage.
     return isinstance(error, AWAY) and not isinstance(error, ValueError)
 
 
 class _Reused(Connection):
-    """A connection of the pool that is returned without asyncpg's reset query.
+    """A connection that returns to the pool without asyncpg's reset query.
 
-    The reset would double the cost of a short query. It is unneeded, because no query here changes session settings or holds
-    locks beyond its transaction. asyncpg still rolls an open transaction back.
+    The reset would double the cost of a short query. It is not needed, because no query on the pool changes session settings
+    or holds locks beyond its transaction. asyncpg still rolls an open transaction back.
     """
 
     def get_reset_query(self) -> str:
@@ -135,8 +135,8 @@ class _Reused(Connection):
 class Database:
     """One PostgreSQL database. `fetch_*` and `execute` take SQL with `:name` parameters.
 
-    UUIDs come back as text. Two dangers of the library `databases`: a `:word` in a SQL comment counts as a parameter, and a
-    connection belongs to the asyncio task that opened it, so start no task inside a transaction.
+    UUIDs come back as text. The library `databases` has two dangers. It takes a `:word` in a SQL comment for a parameter. And
+    a connection belongs to the asyncio task that opened it, so start no task inside a transaction.
     """
 
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
@@ -155,7 +155,7 @@ class Database:
     async def disconnect(self) -> None:
         """Closes the pool. Terminates connections still in use after `CLOSES_WITHIN` seconds.
 
-        The time limit is ours, because asyncpg waits for ever, and terminates all connections when its wait is cancelled.
+        asyncpg alone would wait for ever for these connections. When its wait is cancelled, it terminates all connections.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSES_WITHIN):
@@ -179,27 +179,32 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self, **options: Any) -> AsyncIterator[None]:
-        """A transaction around the queries of this task.
+        """Runs the queries of this task in a transaction.
 
-        `options` are asyncpg's, such as `isolation="repeatable_read"` and `readonly=True`. Keep it short: no network call and no
-        new task inside it.
+        `options` are asyncpg's, such as `isolation="repeatable_read"` and `readonly=True`. Keep the transaction short: make no
+        network call and start no task inside it.
         """
-        # asyncpg's transaction is used, because that of `databases` never returns its connection to the pool when it is
-        # cancelled during BEGIN, COMMIT or ROLLBACK.
+        # This is asyncpg's transaction, because a transaction of `databases` that is cancelled during BEGIN, COMMIT or
+        # ROLLBACK never returns its connection to the pool.
         async with self.raw() as connection, connection.transaction(**options):
             yield
 
     @asynccontextmanager
     async def raw(self) -> AsyncIterator[Connection]:
-        """asyncpg's connection from the pool, for bulk statements and cursors (`$1` parameters)."""
+        """Yields asyncpg's connection from the pool, for bulk statements and cursors.
+
+        Its parameters are written `$1`.
+        """
         async with self._connection() as connection:
             yield connection.raw_connection
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[databases.core.Connection]:
-        """This task's connection. A cancellation is raised even when the connection breaks in it.
+        """Yields this task's connection, and keeps a cancellation of the task from being lost.
 
-        Otherwise the error of the ROLLBACK would replace it, and a loop that survives every database error would never end.
+        It raises `CancelledError` again where another error took its place. If the connection breaks while the task is being
+        cancelled, the error of the ROLLBACK replaces the `CancelledError`. A loop that survives every database error would
+        then never end.
         """
         try:
             async with self._lent() as connection:
@@ -211,11 +216,12 @@ class Database:
 
     @asynccontextmanager
     async def _lent(self) -> AsyncIterator[databases.core.Connection]:
-        """This task's connection, repaired for two cases that `databases` does not handle.
+        """Yields this task's connection, and handles two cases that `databases` does not handle.
 
-        `databases` keeps a connection that broke while it was returned, so the task could never get another: it is removed. A
-        cancelled or timed-out statement terminates its connection, because returning it would wait for a server that may never
-        answer.
+        If a connection breaks while it returns to the pool, `databases` keeps it as this task's connection, and the task
+        could never get another one. So this function removes the connection from the task. After a cancelled or timed-out
+        statement the connection is terminated, because to return it to the pool would mean waiting for a server that may
+        never answer.
         """
         connection = self._pool.connection()
         try:
@@ -230,12 +236,12 @@ class Database:
                 self._pool._connection = None
 
     async def hold(self, **settings: str) -> Connection:
-        """A connection outside the pool for one owner, who closes it.
+        """Opens a connection outside the pool, which the caller closes.
 
         `settings` are PostgreSQL's, for this session. Raises: as `connect`.
         """
         connection = await connect(self.url, **settings)
-        # asyncpg's own encoder computes the time zone of every time, which is half the client's cost of a row of an append.
+        # asyncpg's own encoder computes the time zone of every time. For an append that is half of the client's cost of a row.
         await connection.set_type_codec(
             "timestamptz", schema="pg_catalog", encoder=_time_encoder(), decoder=_time_from_microseconds, format="tuple"
         )
@@ -243,7 +249,7 @@ class Database:
 
 
 async def connect(url: str, **settings: str) -> Connection:
-    """One connection with our time limits and codecs. `settings` are PostgreSQL's.
+    """Opens one connection with our time limits and codecs. `settings` are PostgreSQL's.
 
     Raises: `BadDatabaseUrl`, `UnsuitableDatabase`, or PostgreSQL's error.
     """
@@ -251,7 +257,7 @@ async def connect(url: str, **settings: str) -> Connection:
 
 
 async def connect_unsettled(url: str) -> Connection:
-    """One connection with the settings of the address, without our codecs and time limits."""
+    """Opens one connection with the address's settings, without our codecs and time limits."""
     connection = await connect_bare(url)
     if settings := _read(url).settings:
         await connection.execute(set_for_session(settings))
@@ -259,15 +265,15 @@ async def connect_unsettled(url: str) -> Connection:
 
 
 async def connect_bare(url: str) -> Connection:
-    """One connection on which no statement was sent.
+    """Opens one connection, and sends no statement on it.
 
-    Behind a pooler its session may be shared with other clients, so the caller must not change it.
+    A pooler may share the connection's session with other clients, so the caller must not change the session.
     """
     return await asyncpg.connect(**_read(url).arguments)
 
 
 async def _connect(url: str, connection_class: type[Connection], settings: dict[str, str]) -> Connection:
-    """Gives a connection its settings and codecs; the only place that does.
+    """Opens a connection, and gives it the settings and codecs that all our queries need.
 
     Raises `UnsuitableDatabase`.
     """
@@ -284,7 +290,7 @@ async def _connect(url: str, connection_class: type[Connection], settings: dict[
 
 
 async def _connect_for_pool(url: str, *_: Any, connection_class: type[Connection], **__: Any) -> Connection:
-    """Ignores the pool's own address argument, which is empty, and uses ours."""
+    """Opens a connection of the pool to `url`, and ignores the pool's own, empty address."""
     return await _connect(url, connection_class, {})
 
 
@@ -293,10 +299,10 @@ def _read(url: str) -> DatabaseUrl:
 
 
 def set_for_session(settings: Mapping[str, str]) -> str:
-    """One statement that sets these settings for the session.
+    """Returns one SQL statement that sets these settings for the session.
 
-    They are not sent in the startup packet, because PgBouncer refuses settings that it does not know. The values are literals,
-    because bound arguments would cost a second round trip.
+    The settings do not go into the startup packet, because PgBouncer refuses settings that it does not know there. The values
+    are literals, because bound arguments would cost a second round trip.
     """
     return f"select {', '.join(f'set_config({_literal(name)}, {_literal(value)}, false)' for name, value in settings.items())}"
 
@@ -310,7 +316,7 @@ def _literal(text: str) -> str:
 def _met_while_cancelled(error: BaseException | None) -> bool:
     task = asyncio.current_task()
     if task is None or not task.cancelling():
-        return False  # asyncio.timeout also cancels the task, and a timeout must stay a timeout
+        return False  # a `CancelledError` in the chain may come from an `asyncio.timeout` that has already ended
     while error is not None and not isinstance(error, asyncio.CancelledError):
         error = error.__context__
     return error is not None
@@ -322,12 +328,12 @@ async def _set_codecs(connection: Connection) -> None:
     await connection.set_type_codec("uuid", schema="pg_catalog", encoder=_uuid_bytes, decoder=_uuid_text, format="binary")
 
 
-_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # where PostgreSQL's timestamps begin
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # PostgreSQL stores a timestamp as microseconds since then
 _MICROSECOND = timedelta(microseconds=1)
 
 
 def _time_encoder() -> Callable[[datetime], tuple[int]]:
-    """An encoder with a cache of one, because all rows of a batch have the same time."""
+    """Returns an encoder that remembers the last time, because most rows of a batch share one."""
     last, microseconds = _EPOCH, (0,)
 
     def encode(time: datetime) -> tuple[int]:

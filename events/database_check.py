@@ -1,6 +1,7 @@
 """Checks at the start of each process that the database can be used.
 
-A refusal is one line with the cause and the remedy. It holds no password, and only the first line of the server's own message.
+A refusal is one line with the cause and the remedy. It quotes no password, and only the first line of the server's own
+message.
 """
 
 import asyncio
@@ -17,9 +18,9 @@ from events.database_url import BadDatabaseUrl, DatabaseUrl, read_database_url
 
 STARTS_WITHIN = 20.0  # seconds to wait for a server that is starting
 ASKED_AGAIN = 0.25  # seconds between two tries
-PROBES = 10
+PROBES = 10  # comparisons of the server processes of two connections
 PROBE_WITHIN = 5.0  # seconds to wait for a second connection, because a small pool may have none left
-LONGEST = 300  # characters of the server's own message
+LONGEST = 300  # characters that are quoted of the server's own message
 
 TRANSACTION_POOLING = (
     "leads to a pooler that hands out its connections for one transaction at a time. Rireki needs whole sessions: set the"
@@ -30,14 +31,14 @@ TRANSACTION_POOLING = (
 class Unusable(Exception):
     """The database cannot be used.
 
-    The message is one line that continues after the variable's name.
+    The message is one line that continues a sentence which begins with the variable's name.
     """
 
 
 async def check_database(url: str) -> None:
-    """Returns once the database at `url` accepts a connection and our settings.
+    """Checks that the database at `url` accepts a connection and the settings of the address.
 
-    Raises `Unusable`.
+    Waits for a server that is starting. Raises `Unusable`.
     """
     try:
         address = read_database_url(url)
@@ -88,9 +89,10 @@ async def _check_settings(connection: Connection, address: DatabaseUrl) -> None:
 async def _check_pooling(url: str, connection: Connection) -> None:
     """Raises `Unusable` when the address leads to a pooler in transaction mode.
 
-    A pooler reports another process id at the start than the server process has. In session mode each connection keeps one
-    server process. In transaction mode two connections share a server process, or one connection changes it. The check sets and
-    prepares nothing, because that would remain on server connections that other clients use.
+    When a connection starts, a pooler reports a process id that is not the id of the server process. In session mode each
+    connection keeps its server process. In transaction mode two connections share a server process, or one connection moves
+    to another. The check sets nothing and prepares nothing, because that would remain on server connections that other
+    clients use.
     """
     first = await _server_process(connection)
     if first == connection.get_server_pid():
@@ -99,7 +101,8 @@ async def _check_pooling(url: str, connection: Connection) -> None:
         async with asyncio.timeout(PROBE_WITHIN):
             await _compare_with_a_second(url, connection, first)
     except (TimeoutError, OSError, asyncpg.PostgresError):
-        return  # session mode with a pool too small for two: in transaction mode our idle connection would use none
+        # The pool has no second server connection left, so the first one is kept for us although it is idle: session mode.
+        return
 
 
 async def _compare_with_a_second(url: str, connection: Connection, first: int) -> None:
@@ -114,10 +117,10 @@ async def _compare_with_a_second(url: str, connection: Connection, first: int) -
 
 
 async def _server_process(connection: Connection) -> int:
-    """The process id of the server process that executes this statement.
+    """Returns the process id of the server process that executes the statement below.
 
-    It arrives as a log message, because for a row asyncpg prepares and then executes a statement, and a pooler may send these
-    two steps to different server processes.
+    The id arrives as a log message. To return a row, asyncpg would prepare the statement and then execute it, and a pooler
+    may send these two steps to different server processes.
     """
     told: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
@@ -139,9 +142,9 @@ async def _server_process(connection: Connection) -> int:
 
 
 def refusal(error: BaseException, url: str) -> str:
-    """Why the database at `url` cannot be used, and the remedy, in one line.
+    """Returns the cause why the database at `url` cannot be used, and the remedy, in one line.
 
-    The line continues after the name of the variable that holds the address.
+    The line continues a sentence that begins with the name of the variable that holds the address.
     """
     if isinstance(error, BadDatabaseUrl):
         return str(error)
@@ -196,19 +199,22 @@ def refusal(error: BaseException, url: str) -> str:
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and its chain of causes, because SQLAlchemy wraps the errors of asyncpg."""
+    """Yields the error and its chain of causes, because SQLAlchemy wraps asyncpg's errors."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, without characters that could control a terminal."""
+    """Returns the first line of an error's message, without terminal control characters."""
     return _plain(str(error))
 
 
 def _said(error: asyncpg.PostgresError) -> str:
-    """The first line of the server's message, without option values, which may be secrets."""
+    """Returns the first line of the server's message, without option values.
+
+    A value may be a secret.
+    """
     if error.sqlstate is not None and error.sqlstate.startswith("22"):
         named = re.search(r'parameter "([^"]+)"', str(error))
         return f"the value of the option `{_plain(named[1])}` is not valid" if named else "a value is not valid"

@@ -1,4 +1,4 @@
-"""The database's clock as a process knows it, for stamping events."""
+"""Estimates PostgreSQL's clock, from which each event gets its time."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,19 +7,22 @@ from events.database import Connection
 
 
 class DatabaseClock:
-    """Estimates PostgreSQL's clock, so that events do not depend on the clock of this machine."""
+    """An estimate of PostgreSQL's clock.
+
+    It keeps the times of events independent of this machine's clock.
+    """
 
     def __init__(self) -> None:
         self._theirs = datetime.now(UTC)
         self._measured = float("-inf")
 
     def now(self) -> datetime:
-        """The time on the database's clock, in UTC."""
-        # Only elapsed time is taken from this machine, because its wall clock may be set at any moment.
+        """Returns the estimated time on the database's clock, in UTC."""
+        # This machine measures only the time since `measure`, because its wall clock may be set at any moment.
         return self._theirs + timedelta(seconds=elapsed() - self._measured)
 
     async def measure(self, connection: Connection) -> None:
-        """Reads the database's clock three times, and keeps the one with the shortest round trip."""
+        """Reads the database's clock three times, and keeps the reading that took the shortest."""
         best = float("inf")
         for _ in range(3):
             asked = elapsed()

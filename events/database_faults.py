@@ -1,6 +1,6 @@
-"""Database errors that need an operator: one line each with the cause and the remedy.
+"""Database errors that need an operator, each with the cause and the remedy in one line.
 
-Every other error is an outage (`database.AWAY`), or the fault of the values of one statement.
+Every other error is an outage (`database.AWAY`), or is caused by the values of one statement.
 """
 
 import ssl
@@ -30,9 +30,9 @@ class UnsuitableDatabase(Exception):
 
 
 def fault(error: BaseException) -> str | None:
-    """The cause and the remedy of an error that needs an operator, in one line.
+    """Returns the cause and the remedy of an error that needs an operator, in one line.
 
-    None for an error that may pass by itself, or that comes from the values of the statement.
+    Returns None for an error that may pass by itself, or that is caused by the values of the statement.
     """
     said = " ".join(str(error).split())
     match error:
@@ -61,7 +61,7 @@ def fault(error: BaseException) -> str | None:
 
 
 def log_trouble(log: structlog.stdlib.BoundLogger, event: str, error: Exception, **facts: Any) -> None:
-    """Logs an error that a loop survives: an error if an operator must act, else a warning."""
+    """Logs an error that a loop survives, as error if an operator must act, else as warning."""
     if (cause := fault(error)) is not None:
         log.error(event, cause=cause, **facts)
     else:
@@ -69,7 +69,7 @@ def log_trouble(log: structlog.stdlib.BoundLogger, event: str, error: Exception,
 
 
 def refuse_other_encodings(encoding: str) -> None:
-    """Raises `UnsuitableDatabase` unless the encoding is UTF8, which holds every text."""
+    """Raises `UnsuitableDatabase` unless the encoding is UTF8, which can store every text."""
     if encoding != "UTF8":
         raise UnsuitableDatabase(
             f"the database has the encoding {encoding}, and Rireki needs UTF8: create another with"

@@ -2,9 +2,9 @@
 
 Options: https://www.postgresql.org/docs/current/libpq-connect.html
 
-asyncpg alone sends every option that it does not know to the server as a setting. This module passes an option on, translates it,
-drops it when it asks for a behaviour that we have anyway, or refuses it. An error never repeats a value, because it may be a
-secret or a part of one.
+asyncpg sends every option that it does not know to the server as a setting. This module decides about each option: it passes
+the option on, translates it, drops it if asyncpg behaves as the option asks anyway, or refuses it. An error never quotes a
+value, because a value may be a secret or a part of a secret.
 """
 
 import configparser
@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
 SCHEMES = ("postgresql", "postgres")
-CONNECT_TIMEOUT = 10.0  # seconds, when the address names no limit
+CONNECT_TIMEOUT = 10.0  # seconds, if the address names no limit
 
 CHOICES: dict[str, Collection[str]] = {
     "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
@@ -46,18 +46,18 @@ HOLDS_ANYWAY: dict[str, Collection[str]] = {
     "sslcompression": ("0", "1"),  # libpq ignores it too
     "sslsni": ("1",),
 }
-"""Options with the values under which libpq behaves as asyncpg does.
+"""Options and those of their values that ask for what asyncpg does anyway.
 
-Other values are refused.
+An option with such a value is dropped; with every other value it is refused.
 """
 
 NEVER = (
     "oauth_client_id", "oauth_client_secret", "oauth_issuer", "oauth_scope", "require_auth", "requirepeer", "scram_client_key",
     "scram_server_key", "sslcrldir", "sslkeylogfile",
 )  # fmt: skip
-"""Options of libpq that asyncpg does not support.
+"""Options of libpq that asyncpg does not support. An address with one of them is refused.
 
-Most are about security, so ignoring them silently would be dangerous.
+Most are about security, so it would be dangerous to ignore them silently.
 """
 
 SERVER_KEEPALIVES = {
@@ -66,7 +66,10 @@ SERVER_KEEPALIVES = {
     "keepalives_count": "tcp_keepalives_count",
     "tcp_user_timeout": "tcp_user_timeout",
 }
-"""libpq's keepalive options for the client's end of a connection, with the server settings for its own end."""
+"""Maps libpq's keepalive options to the server settings that replace them.
+
+libpq's options are for the client's end of a connection; the settings are for the server's end.
+"""
 
 LOOKS_LIKE_SECURITY = re.compile(r"ssl|tls|gss|krb|scram|oauth|require|auth|channel|pass|cert")
 A_SETTING = re.compile(r"[a-z_][a-z0-9_]{0,62}(\.[a-z_][a-z0-9_]{0,62})?", re.IGNORECASE)
@@ -76,7 +79,7 @@ ESCAPES = "write each `@` `/` `?` `#` `%` of a user or a password as %40 %2F %3F
 class BadDatabaseUrl(ValueError):
     """The address cannot be used.
 
-    The message continues after the variable's name, and holds no value.
+    The message continues a sentence that begins with the variable's name, and quotes no value of the address.
     """
 
 
@@ -84,20 +87,21 @@ class BadDatabaseUrl(ValueError):
 class DatabaseUrl:
     """A parsed address.
 
-    `arguments` go to `asyncpg.connect`; `settings` are set in each session.
+    `arguments` are for `asyncpg.connect`. `settings` are server settings for each session.
     """
 
     arguments: dict[str, Any] = field(repr=False)
     settings: dict[str, str]
     sslmode: str | None
     place: str
-    """The hosts and ports, for people."""
+    """The hosts and ports as text for messages."""
 
 
 def read_database_url(url: str, *, pinned: Collection[str] = ()) -> DatabaseUrl:
     """Parses an address.
 
-    `pinned` names the server settings that no address may set. Raises `BadDatabaseUrl`.
+    `pinned` names the server settings that Rireki sets itself. An address that sets one of them is refused, except for
+    `application_name` and the keepalive options. Raises `BadDatabaseUrl`.
     """
     parts = _split(url)
     options = dict(parts.options)
@@ -124,9 +128,10 @@ def read_database_url(url: str, *, pinned: Collection[str] = ()) -> DatabaseUrl:
 
 
 def with_service(url: str, service_file: Path | None) -> str:
-    """The address with the options of its `service` added, unless it has the option itself.
+    """Returns the address with the options that the service file defines for its `service`.
 
-    `service_file` defines the services; None means ~/.pg_service.conf. Raises `BadDatabaseUrl`.
+    An option in the address wins over the same option of the service. The service file is the one that the option
+    `servicefile` names, else `service_file`, else ~/.pg_service.conf. Raises `BadDatabaseUrl`.
     """
     parts = _split(url)
     options = dict(parts.options)
@@ -203,7 +208,7 @@ def _unescaped(text: str) -> str:
 
 
 def _host(text: str) -> tuple[str, str]:
-    """A host and its port: `h`, `h:1`, `[::1]:1`, `%2Fvar%2Frun:1`."""
+    """Reads a host and its port from text like `h`, `h:1`, `[::1]:1` or `%2Fvar%2Frun:1`."""
     match = re.fullmatch(r"\[([^\[\]]+)\](?::(\d*))?|([^\[\]:]+)(?::(\d*))?", text)
     if match is None:
         raise BadDatabaseUrl(f"has a host or a port that cannot be read, as in host:5432 or [::1]:5432 ({ESCAPES})")
@@ -223,9 +228,9 @@ def _options(query: str) -> Iterator[tuple[str, str]]:
 
 
 def _hosts(of_authority: list[tuple[str, str]], options: dict[str, str]) -> tuple[list[str] | None, list[int] | None]:
-    """The hosts and ports.
+    """Returns the hosts and ports, each None if the address does not name them.
 
-    Those before the `?` win over libpq's options `host`, `hostaddr` and `port`.
+    A host or a port before the `?` wins over libpq's options `host` and `port`. `hostaddr` beside a host is refused.
     """
     named, numbered, ports = options.pop("host", ""), options.pop("hostaddr", ""), options.pop("port", "")
     if numbered and (named or of_authority):
@@ -269,9 +274,9 @@ def _first(*values: str | None) -> str | None:
 
 
 def _timeout(text: str | None) -> float:
-    """Seconds by libpq's rules: at least 2.
+    """Returns the time limit for connecting in seconds, at least 2 as in libpq.
 
-    For 0 or less libpq has no limit, and we use `CONNECT_TIMEOUT`.
+    For 0 or less, libpq would wait for ever; Rireki waits `CONNECT_TIMEOUT`.
     """
     if text is None:
         return CONNECT_TIMEOUT
@@ -314,7 +319,10 @@ def _check_file(name: str, path: Path) -> None:
 
 
 def _trusting_the_system(native: dict[str, str]) -> ssl.SSLContext:
-    """A TLS context for `sslrootcert=system`, which asyncpg would take for a file name."""
+    """Makes a TLS context for `sslrootcert=system`, and removes that option from `native`.
+
+    asyncpg would take `system` for the name of a file.
+    """
     del native["sslrootcert"]
     if native.setdefault("sslmode", "verify-full") != "verify-full":
         raise BadDatabaseUrl("has the option `sslrootcert` as the system's, which needs `sslmode` to be verify-full")
@@ -334,7 +342,7 @@ def _trusting_the_system(native: dict[str, str]) -> ssl.SSLContext:
 
 
 def _settings(options: dict[str, str], pinned: Collection[str]) -> dict[str, str]:
-    """The remaining options, which are settings of the server, as asyncpg treats them."""
+    """Returns the remaining options as server settings, because asyncpg treats them so too."""
     fallback = options.pop("fallback_application_name", None)
     settings = {} if fallback is None else {"application_name": fallback}
     for name, value in options.items():

@@ -1,18 +1,19 @@
 """Group commit: writes that arrive while a statement is in flight share the next one.
 
-Lanes: two lanes, each with its own connection, keep two statements in flight. A new write wakes an idle lane, the most recently
-busy one. Each statement holds writes of one kind. A job that is in flight on one lane is skipped by the other, so that the lanes
-never wait for each other's row lock.
+Lanes: a lane is a task with its own connection, which sends one statement at a time. Two lanes keep two statements in flight.
+A new write wakes the idle lane that was busy most recently. Each statement holds writes of one kind. While one lane writes a
+job, the other lane skips writes of that job, so that the lanes never wait for each other's row lock.
 
-Batching: a few writes whose kind has a statement under way linger for at most `LINGER` seconds, because a statement costs more
-than the writes in it. A `shared` kind has many writers that each wait for their reply before they write again: the lanes divide
-the pending writes, because a lane that took them all would leave the other lane, and then PostgreSQL, without work.
+Batching: a statement costs more than the writes in it. So while a statement of a kind is in flight, a few new writes of this
+kind wait until the statement ends or more writes come, and at most `LINGER` seconds. A `shared` kind has many writers, and
+each of them waits for its reply before it writes again. The lanes divide the pending writes of such a kind, because a lane
+that took all of them would leave the other lane, and then PostgreSQL, without work.
 
-Failures: a batch that PostgreSQL rejects is sent again write by write, so that one bad row fails alone. A batch that meets a row
-lock of somebody else moves to a third lane, which may wait for the lock while the others go on. When a connection breaks, the
-outcome is unknown: reading the row proves nothing, since the old backend may commit later. The same batch is sent again with
-`again=True`, under the same guard, until it is resolved or no caller waits any more. The sender must then recognise the writes
-that the first try carried out.
+Failures: a batch that PostgreSQL rejects is sent again write by write, so that one bad row fails alone. When another
+transaction holds the lock of a row, the batch moves to a third lane, which may wait for the lock while the two others go on.
+When a connection breaks, it is unknown whether the batch was written. Reading the row proves nothing, because the old backend
+may commit later. So the same batch is sent again, with `again=True` and the same expected `seq`, until it is resolved or no
+caller waits any more. The sender must recognise the writes that the first try carried out.
 """
 
 import asyncio
@@ -33,8 +34,8 @@ log = structlog.get_logger(__name__)
 LANES = 2
 MOST_IN_A_BATCH = 250
 WORTH_A_STATEMENT = 20  # writes; below that, the fixed cost of a statement exceeds the cost of its rows
-LINGER = 0.02  # seconds that a few writes wait while a statement of their kind is under way
-STOPS_WITHIN = 5.0  # seconds
+LINGER = 0.02  # seconds that a few writes wait while a statement of their kind is in flight
+STOPS_WITHIN = 5.0  # seconds that `stop` waits for the pending writes
 
 TRANSIENT = (
     asyncpg.DeadlockDetectedError,
@@ -43,7 +44,7 @@ TRANSIENT = (
     asyncpg.QueryCanceledError,
     asyncpg.InvalidCachedStatementError,
 )
-"""Errors after which the statement is certainly rolled back and may succeed when sent again."""
+"""Errors after which the statement is rolled back for certain, and may succeed later."""
 
 STOPPED = ConnectionError("the store has been stopped")
 
@@ -51,9 +52,9 @@ STOPPED = ConnectionError("the store has been stopped")
 class Write(Protocol):
     """One thing to write, with a future for its outcome.
 
-    `key` names the row that the write locks. Writes of one `kind` may share a statement. The sender resolves `reply`, or sets it
-    to the exception that this write raised. While PostgreSQL has a fault that only an operator can mend, a `patient` write waits
-    and any other fails at once.
+    `key` names the row that the write locks. Writes of one `kind` may share a statement. `reply` gets the result of the
+    write, or its exception. While PostgreSQL has a fault that only an operator can mend, a `patient` write waits, and every
+    other write fails at once.
     """
 
     @property
@@ -69,7 +70,7 @@ class Write(Protocol):
 W = TypeVar("W", bound=Write)
 
 Send = Callable[[Connection, Sequence[W], bool], Awaitable[None]]
-"""`send(connection, batch, again)` sends one statement with one commit, and resolves the replies."""
+"""`send(connection, batch, again)` sends one statement, commits, and resolves the replies."""
 
 
 class GroupCommit(Generic[W]):
@@ -112,7 +113,7 @@ class GroupCommit(Generic[W]):
     async def stop(self) -> None:
         """Sends the pending writes, then closes the connections.
 
-        Writes that PostgreSQL cannot take fail: at once when it is unreachable, after `STOPS_WITHIN` seconds when it is silent.
+        Writes fail at once if PostgreSQL cannot be reached, and after `STOPS_WITHIN` seconds if it does not answer.
         """
         self._stopping = True
         self._wake()
@@ -124,7 +125,10 @@ class GroupCommit(Generic[W]):
         _refuse([*chain.from_iterable(self._waiting.values()), *self._apart], STOPPED)
 
     def write(self, write: W) -> None:
-        """Accepts one write and returns at once. After `stop` its reply is a `ConnectionError`."""
+        """Accepts one write and returns at once.
+
+        After `stop`, the reply of each new write is a `ConnectionError`.
+        """
         if self._stopping:
             _refuse([write], STOPPED)
             return
@@ -135,18 +139,19 @@ class GroupCommit(Generic[W]):
             self._wake()
 
     def _waits_a_moment(self, kind: Hashable) -> bool:
-        """Whether writes of this kind linger for the statement of their kind that is under way.
+        """Returns whether the pending writes of this kind should wait before they are sent.
 
-        Only for `LINGER` seconds, because a statement that takes longer may be waiting for a row lock.
+        They wait if they are few and a statement of this kind is in flight, at most `LINGER` seconds after that statement
+        began, because a statement that takes longer may be waiting for a row lock.
         """
         until = self._under_way.get(kind)
         few = len(self._waiting[kind]) < (WORTH_A_STATEMENT if kind in self._shared else self._most_in_a_batch / 2)
         return until is not None and few and asyncio.get_running_loop().time() < until
 
     def _look_again(self, kind: Hashable) -> None:
-        """Wakes a lane when a linger is over.
+        """Sets a timer that wakes a lane when the writes of this kind have waited long enough.
 
-        One timer is enough, since every linger is equally short.
+        One timer serves all kinds, because all of them wait for the same short time.
         """
         if self._looking_again is None:
             self._looking_again = asyncio.get_running_loop().call_at(self._under_way[kind], self._have_looked)
@@ -167,7 +172,7 @@ class GroupCommit(Generic[W]):
                 kind = batch[0].kind
                 until = self._under_way.get(kind)
                 connection = await self._settle(connection, batch, again)
-                if not again and self._under_way.get(kind) == until:  # the other lane took no batch of it
+                if not again and self._under_way.get(kind) == until:  # the other lane took no later batch of this kind
                     self._under_way.pop(kind, None)
                 self._in_flight.difference_update(write.key for write in batch if write.reply.done())
                 if self._waiting:  # some of these writes may be for the rows that were just released
@@ -178,9 +183,10 @@ class GroupCommit(Generic[W]):
                 connection.terminate() if self._in_flight else await connection.close(timeout=2)
 
     async def _next_batch(self) -> list[W]:
-        """The oldest writes of one kind whose rows are free; the kinds take turns.
+        """Waits for writes, and returns the oldest ones of one kind.
 
-        Empty only when stopping.
+        The kinds take turns. Writes of a job that another lane is writing stay behind. The list is empty only when the store
+        is stopping.
         """
         while True:
             batch, ended = self._take(), self._stopping and not self._waiting
@@ -192,7 +198,10 @@ class GroupCommit(Generic[W]):
             await self._idle[-1]
 
     async def _next_apart(self) -> list[W]:
-        """One write that met a lock. Empty only when stopping."""
+        """Waits for a write that met a row lock, and returns it alone.
+
+        The list is empty only when the store is stopping.
+        """
         while not self._apart and not self._stopping:
             self._put_apart.clear()
             await self._put_apart.wait()
@@ -228,9 +237,9 @@ class GroupCommit(Generic[W]):
         return batch
 
     async def _settle(self, connection: Connection | None, batch: list[W], again: bool) -> Connection | None:
-        """Sends until each write of the batch is resolved or moved to the third lane.
+        """Sends the batch until each of its writes is resolved or moved to the third lane.
 
-        Returns the connection that the lane goes on with.
+        Returns the connection that the lane uses next; None if it must open one.
         """
         delay = 0.05
         while batch := [write for write in batch if not write.reply.done()]:
@@ -247,7 +256,7 @@ class GroupCommit(Generic[W]):
                 else:
                     log.warning("group commit: no answer from PostgreSQL, trying again", error=repr(error), writes=len(batch))
                 if connection is not None:
-                    # From here on it is unknown whether the statement was carried out.
+                    # From now on it is unknown whether the statement was carried out.
                     again = True
                     connection.terminate()
                     connection = None
@@ -266,12 +275,12 @@ class GroupCommit(Generic[W]):
             if is_away(error):
                 raise
             if isinstance(error, LockNotAvailable):
-                # Each try may wait for the whole `lock_timeout`, so it must not block this lane.
+                # Each try may wait for the whole `lock_timeout`, so this lane does not try again: the third lane does.
                 return batch
         return [write for write in batch if not await self._send_alone(connection, write, again)]
 
     async def _send_alone(self, connection: Connection, write: W, again: bool) -> bool:
-        """Sends one write. Returns False when it may succeed if sent again."""
+        """Sends one write. Returns False if it failed and may succeed when sent again."""
         try:
             await self._send(connection, [write], again)
         except Exception as error:

@@ -13,35 +13,35 @@ from events.statements import HISTORIES, HISTORY, LOG, NEWS, PAST
 from events.stored import event_from
 from events.writes import BrokenView
 
-DEEPEST = 250  # levels of JSON; orjson can parse deeper JSON than it can write
+DEEPEST = 250  # opening brackets; JSON with more may be nested too deeply for orjson to write, so a trial write follows
 
 
 class History:
-    """Reads events of one job, of several jobs or of the whole log, and past states."""
+    """Reads the events of one job, of several or of the whole log, and past states of a job."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def events(self, job_id: str, *, after: int = 0) -> list[Recorded]:
-        """A job's events with a seq greater than `after`, in order of seq.
+        """Returns a job's events with a `seq` greater than `after`, in order of `seq`.
 
-        Empty for an unknown job.
+        The list is empty for an unknown job.
         """
         rows = await self._database.fetch_all(HISTORY, {"job_id": job_id, "after": after})
         return [recorded_from(row) for row in rows]
 
     async def past(self, job_id: str, *, seq: int | None = None, at: datetime | None = None) -> Job | None:
-        """A job as it was after its event `seq`, or at a time.
+        """Returns a job as it was after its event number `seq`, or at the time `at`.
 
-        None when it had no event yet. Raises `BrokenHistory`.
+        Returns None if the job had no event yet. Raises `BrokenHistory`.
         """
         rows = await self._database.fetch_all(PAST, {"job_id": job_id, "seq": seq, "at": at})
         return fold(map(recorded_from, rows))
 
     async def news(self, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], list[Recorded]]:
-        """New events of several jobs at once: for each (job id, seq), the events after that seq.
+        """Returns the new events of several jobs.
 
-        Places without new events are left out.
+        The result maps each (job id, seq) in `places` to the job's events after that seq, and omits jobs without new events.
         """
         async with self._database.raw() as connection:
             rows = await connection.fetch(NEWS, [job_id for job_id, _ in places], [after for _, after in places])
@@ -51,16 +51,19 @@ class History:
         return news
 
     async def log(self, *, after: int = 0, limit: int = 1000) -> list[Recorded]:
-        """Up to `limit` events with a position greater than `after`, in order of position.
+        """Returns up to `limit` events with positions after `after`, in order of position.
 
-        Events that the sealer (`projections/seal.py`) has not numbered yet are missing.
+        Leaves out events to which the sealer (`projections/seal.py`) has not given a position yet.
         """
         rows = await self._database.fetch_all(LOG, {"after": after, "limit": limit})
         return [recorded_from(row) for row in rows]
 
 
 def job_from(row: Row | asyncpg.Record) -> Job:
-    """A `Job` from a row that begins with `JOB_COLUMNS`. Raises `BrokenView`."""
+    """Makes a `Job` from a row that begins with `JOB_COLUMNS`.
+
+    Raises `BrokenView` for a row that the service cannot have written.
+    """
     job_id, job_type, status, payload, result, error, *rest = itertools.islice(row.values(), len(Job._fields))
     try:
         failure = None if error is None else JobError(**orjson.loads(error))
@@ -70,9 +73,9 @@ def job_from(row: Row | asyncpg.Record) -> Job:
 
 
 def recorded_from(row: Row | asyncpg.Record) -> Recorded:
-    """An event from its row.
+    """Makes an event from its row. Never raises.
 
-    Data that the service cannot have written become `Unreadable`, so this never raises.
+    Data that the service cannot have written become `Unreadable`.
     """
     event = _event_of(row["type"], row["data"], row["at"])
     return Recorded(row["job_id"], row["seq"], row["attempt"], event, row["actor"], row["at"], row["position"])
@@ -90,9 +93,9 @@ def _event_of(event_type: str, text: str, at: datetime) -> Event | Unreadable:
 
 
 async def histories(connection: Connection, job_ids: Sequence[str] | None = None) -> AsyncIterator[Recorded]:
-    """All events of all jobs, or of the given ones, ordered by job id and seq.
+    """Yields all events of all jobs, or of the given jobs, ordered by job id and `seq`.
 
-    Call it inside a transaction.
+    Call it inside a transaction, because it reads through a cursor.
     """
     async for row in connection.cursor(HISTORIES, job_ids, prefetch=2000):
         yield recorded_from(row)
@@ -101,7 +104,7 @@ async def histories(connection: Connection, job_ids: Sequence[str] | None = None
 def _load(text: str | None) -> JSON:
     """Parses JSON.
 
-    Raises `ValueError` or `TypeError` for JSON that orjson cannot parse, or could not write again.
+    Raises `ValueError` or `TypeError` for JSON that orjson cannot parse, or cannot write again.
     """
     if text is None:
         return None

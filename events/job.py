@@ -1,10 +1,10 @@
 """The rules of a job: the events that may happen to it, and its state after them.
 
-Everything here is pure: no clock, no I/O, no randomness. A decision (`start`, `cancel`, …) takes a job as its caller last saw
-it and returns the events to append, or raises `NotAllowed`; `evolve` folds one event into the job. The live view, time travel,
-the rebuild and the verification all run this one `evolve`, so a stored word ("queued", "willRetry") never changes its meaning.
-`Recorded` and `Job` are created for every event, so they are named tuples: immutable like a frozen dataclass, and several times
-faster to create.
+Everything here is pure: no clock, no I/O, no randomness. A decision (`start`, `cancel`, …) takes a job as the caller last
+read it, and returns the events to append, or raises `NotAllowed`. `evolve` returns the job after one more event; to fold a
+history is to call `evolve` for each of its events. The live view, the past states, the rebuild and the verification all use
+this one `evolve`, so a stored word ("queued", "willRetry") must never change its meaning. `Recorded` and `Job` are created
+for every event. They are named tuples, which are immutable like frozen dataclasses, and several times faster to create.
 """
 
 from collections.abc import Iterable
@@ -38,7 +38,7 @@ ENDED = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELED})
 
 @dataclass(frozen=True, slots=True)
 class JobError:
-    """Why an attempt failed: a name for programs, a message for people, maybe a stack trace."""
+    """The error of an attempt: a name for programs, a message for people, maybe a stack trace."""
 
     name: str
     message: str
@@ -54,9 +54,9 @@ class JobError:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """An attempt may run once `delay` has passed since this event.
+    """An attempt was queued. It may run once `delay` has passed since this event.
 
-    `type`, `payload`, `user_id` and `unique_key` are set only at seq 1.
+    `type`, `payload`, `user_id` and `unique_key` are set only in the first event of a job.
     """
 
     reason: Reason
@@ -68,7 +68,7 @@ class Queued:
     unique_key: str | None = None
 
     def run_at(self, at: datetime) -> datetime:
-        """The earliest time at which the attempt may run, for an event recorded at `at`."""
+        """Returns the earliest time at which the attempt may run, if the event's time is `at`."""
         return at + self.delay if self.delay else at
 
 
@@ -103,9 +103,10 @@ Event = Queued | Started | Progress | Completed | Failed | Canceled
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A row of the log that the service cannot have written. It can be shown, but not folded.
+    """A row of the log that the service cannot have written.
 
-    `data` is the stored JSON, or the raw text when that cannot be parsed. `why` says what is wrong with it.
+    It can be shown, but `evolve` refuses it. `data` is the stored JSON, or the stored text if it is not JSON. `why` says what
+    is wrong with the data.
     """
 
     type: str
@@ -167,89 +168,92 @@ def queue(
     delay: timedelta = NO_DELAY,
     unique_key: str | None = None,
 ) -> list[Event]:
-    """The first event of a new job."""
+    """Creates a job: returns its first event."""
     return [Queued("new", max_attempts, delay, job_type, payload, user_id, unique_key)]
 
 
-# Every decision below raises `NotAllowed` when the state of the job forbids it.
+# Every decision below returns the events to append, and raises `NotAllowed` when the state of the job forbids it.
 
 
 def start(job: Job, *, attempt: int, worker: str) -> list[Event]:
-    """A worker begins the queued attempt."""
+    """Starts the queued attempt on a worker."""
     if job.status is not Status.QUEUED or job.attempt != attempt:
         raise NotAllowed("start", job)
     return [Started(worker)]
 
 
 def progress(job: Job, *, attempt: int, worker: str, result: JSON) -> list[Event]:
-    """The running attempt publishes an intermediate result."""
+    """Records an intermediate result of the running attempt."""
     _must_run_this_attempt("report progress of", job, attempt, worker)
     return [Progress(result)]
 
 
 def complete(job: Job, *, attempt: int, worker: str, result: JSON) -> list[Event]:
-    """The running attempt has succeeded."""
+    """Completes the job, because the running attempt has succeeded."""
     _must_run_this_attempt("complete", job, attempt, worker)
     return [Completed(result)]
 
 
 def fail(job: Job, *, attempt: int, worker: str, error: JobError, retry_in: timedelta | None) -> list[Event]:
-    """The running attempt has failed.
+    """Fails the running attempt, and queues the next attempt if there is one.
 
-    With `retry_in` and an attempt left, the same write queues the next attempt, so that no reader takes a failure with a retry
-    for the end of the job.
+    There is one if `retry_in` is given and the job has attempts left. Both events belong to one write, so that no reader
+    takes a failure with a retry for the end of the job.
     """
     _must_run_this_attempt("fail", job, attempt, worker)
     return _failed(job, error, retry_in, "retry")
 
 
 def cancel(job: Job, *, reason: str) -> list[Event]:
-    """A user ends an active job, whichever attempt it is in."""
+    """Cancels an active job for a user, in any attempt."""
     if job.status not in ACTIVE:
         raise NotAllowed("cancel", job)
     return [Canceled(reason)]
 
 
 def give_up(job: Job, *, attempt: int, worker: str, reason: str) -> list[Event]:
-    """The running attempt itself cancels the job."""
+    """Cancels the job for its running attempt."""
     _must_run_this_attempt("cancel", job, attempt, worker)
     return [Canceled(reason)]
 
 
 def retry(job: Job) -> list[Event]:
-    """A user queues one more attempt of a failed or canceled job, beyond `max_attempts`."""
+    """Queues one more attempt of a failed or canceled job for a user, beyond `max_attempts`."""
     if job.status not in RETRYABLE:
         raise NotAllowed("retry", job)
     return [Queued("manual_retry", job.max_attempts + 1)]
 
 
 def hand_back(job: Job, *, attempt: int, worker: str) -> list[Event]:
-    """A stopping worker returns the job, so that another worker runs it at once.
+    """Queues the job again for its stopping worker, so that another worker runs it at once.
 
-    This spends no attempt.
+    This spends no attempt, because it also adds one to `max_attempts`.
     """
     _must_run_this_attempt("hand back", job, attempt, worker)
     return [Queued("worker_shutdown", job.max_attempts + 1)]
 
 
 def rescue(job: Job, *, attempt: int, worker: str, error: JobError, retry_in: timedelta | None) -> list[Event]:
-    """The worker of this attempt is gone.
+    """Fails the running attempt, because its worker is gone.
 
-    With `retry_in=None` the job type allows no retry after a lost worker.
+    Queues the next attempt like `fail`. `retry_in` is None if the job type allows no retry after a lost worker.
     """
     _must_run_this_attempt("rescue", job, attempt, worker)
     return _failed(job, error, retry_in, "worker_lost")
 
 
 def force_fail(job: Job, *, error: JobError) -> list[Event]:
-    """An admin ends a running attempt that does not end by itself."""
+    """Fails, for an admin, a running attempt that does not end by itself."""
     if job.status is not Status.PROCESSING:
         raise NotAllowed("force-fail", job)
     return [Failed(error, will_retry=False)]
 
 
 def _must_run_this_attempt(action: str, job: Job, attempt: int, worker: str) -> None:
-    """The fence: a worker may write only for the attempt it started, until that attempt ends."""
+    """Raises `NotAllowed` unless this worker is running this attempt of the job.
+
+    This is the fence against a worker that writes after its attempt has ended.
+    """
     if job.status is not Status.PROCESSING or job.attempt != attempt or job.worker != worker:
         raise NotAllowed(action, job)
 
@@ -279,7 +283,10 @@ class BrokenHistory(Exception):
 
 
 def evolve(job: Job | None, recorded: Recorded) -> Job:
-    """The job after one more event; `job` is None before the first. Raises `BrokenHistory`."""
+    """Returns the job after one more event; `job` is None before the first event.
+
+    Raises `BrokenHistory`.
+    """
     event, at = recorded.event, recorded.at
     if isinstance(event, Unreadable):
         raise BrokenHistory(event.why, FindingName.MODIFIED, recorded.job_id, recorded.seq)
@@ -311,9 +318,9 @@ def evolve(job: Job | None, recorded: Recorded) -> Job:
 
 
 def fold(history: Iterable[Recorded]) -> Job | None:
-    """The job after all events of `history`, in order of seq; None for an empty one.
+    """Returns the job after all events of `history`, which is in order of `seq`.
 
-    Raises `BrokenHistory`.
+    Returns None if there are no events. Raises `BrokenHistory`.
     """
     job: Job | None = None
     for recorded in history:
@@ -348,7 +355,7 @@ MAY_FOLLOW: dict[Status, tuple[type[Event], ...]] = {
 }
 """The events that may follow each state (docs/architecture.md).
 
-Every other event is refused.
+`evolve` refuses every other event.
 """
 
 
@@ -382,7 +389,7 @@ def _what_is_wrong(job: Job, recorded: Recorded) -> FindingName:
 def _may_be_queued_again(job: Job, event: Queued) -> bool:
     match event.reason:
         case "retry" | "worker_lost":
-            # A failure with a retry is the only one without `finished_at`.
+            # A failed job has no `finished_at` only if its failure is followed by a retry.
             expected = job.status is Status.FAILED and job.finished_at is None, job.max_attempts
         case "manual_retry":
             expected = job.finished_at is not None, job.max_attempts + 1
@@ -407,11 +414,11 @@ EVENT_TYPES = tuple(_WORDS.values())
 
 
 def word(event: Event | Unreadable) -> str:
-    """The stored type of the event: one of `EVENT_TYPES`, unless the event is unreadable."""
+    """Returns the stored type of the event: one of `EVENT_TYPES`, unless it is unreadable."""
     return event.type if isinstance(event, Unreadable) else _WORDS[type(event)]
 
 
-@lru_cache(maxsize=64)  # all jobs of a batch have the same time
+@lru_cache(maxsize=64)  # most jobs of a batch have the same time
 def rfc3339(time: datetime) -> str:
-    """A time as RFC 3339 in UTC, always with microseconds: "2026-11-23T09:00:00.000000Z"."""
+    """Formats a time by RFC 3339 in UTC with microseconds: "2026-11-23T09:00:00.000000Z"."""
     return time.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

@@ -1,14 +1,14 @@
-"""Limits how often one kind of log line is written, when outsiders can cause floods of it."""
+"""Limits how often one kind of log line is written, if outsiders could cause very many."""
 
 import time
 
-EVERY = 30.0  # seconds
+EVERY = 30.0  # seconds between two log lines of one kind
 
 
 class LogLimit:
     """Counts events of one kind, and says when a log line about them is due.
 
-    The first line is due at once, later ones after `every` seconds.
+    A line is due at the first event, and then at the first event that comes `every` seconds or more after the previous line.
     """
 
     def __init__(self, every: float = EVERY) -> None:
@@ -17,9 +17,9 @@ class LogLimit:
         self._next = 0.0
 
     def count(self, number: int = 1) -> int | None:
-        """Adds `number` events.
+        """Counts `number` more events.
 
-        Returns the count since the last line when a line is due, else None.
+        If a log line is due, returns the number of events since the last line, else None.
         """
         self._counted += number
         now = time.monotonic()

@@ -1,7 +1,7 @@
-"""Connections to Redis whose every failure is a `RedisError`, with cheaper commands.
+"""Connections to Redis that raise only `RedisError` when they fail, with cheaper commands.
 
-On a connection that was just closed, uvloop refuses a write with a bare `RuntimeError`, and redis-py passes it on. Loops that
-survive the loss of Redis catch `RedisError` only, so the other error would end the delivery of jobs and the bus.
+On a connection that was just closed, uvloop refuses a write with a `RuntimeError`, and redis-py passes that error on. The
+loops that survive the loss of Redis catch only `RedisError`, so a `RuntimeError` would end the delivery of jobs and the bus.
 """
 
 import asyncio
@@ -20,11 +20,12 @@ class _Translating:
     _reader: asyncio.StreamReader | None
 
     async def can_read_destructive(self) -> bool:
-        """Whether unexpected data have arrived.
+        """Returns whether unexpected data have arrived.
 
         Raises `RedisConnectionError` after the server closed the connection.
         """
-        # redis-py checks this before each command with a read that it cancels at once, a third of the cost of a command.
+        # redis-py checks this before each command. Its own check starts a read and cancels it at once, which takes a third of
+        # the time of a command.
         if self._reader is None or self._reader.at_eof():
             raise RedisConnectionError("Connection closed by server.")
         return bool(self._reader._buffer)  # type: ignore[attr-defined]
@@ -45,7 +46,7 @@ class _Translating:
 
 
 def redis_pool(url: str, **settings: Any) -> ConnectionPool:
-    """A connection pool for the address (redis://, rediss:// or unix://).
+    """Makes a connection pool for the address (redis://, rediss:// or unix://).
 
     `settings` are redis-py's.
     """
@@ -59,7 +60,7 @@ def redis_pool(url: str, **settings: Any) -> ConnectionPool:
 
 @contextlib.contextmanager
 def understood() -> Iterator[None]:
-    """Raises `InvalidResponse`, a `RedisError`, for an answer that does not fit the command."""
+    """Raises `InvalidResponse` (a `RedisError`) if the code inside cannot parse an answer."""
     try:
         yield
     except (TypeError, ValueError, LookupError, AttributeError, AssertionError) as error:

@@ -1,6 +1,6 @@
-"""Errors of Redis that need an operator: one sentence each with the cause.
+"""Errors of Redis that need an operator, with a sentence about the cause of each.
 
-No sentence holds a part of the address, because it may hold a password, or the server's own words.
+No sentence quotes the address, which may hold a password, or the text of the server's answer.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ NOT_ALLOWED = (
 
 
 async def redis_fault(url: str) -> str | None:
-    """Tries a Redis, and returns a fault that only an operator can mend, in one sentence.
+    """Tries the Redis at `url`, and returns a fault that only an operator can mend.
 
-    None for a Redis that works, or that is unreachable and may come back.
+    The fault is one sentence. Returns None for a Redis that works, and for an unreachable Redis that may come back.
     """
     try:
         redis = Redis.from_pool(redis_pool(url, socket_connect_timeout=ANSWERS_WITHIN, socket_timeout=ANSWERS_WITHIN))
@@ -33,7 +33,7 @@ async def redis_fault(url: str) -> str | None:
             async with asyncio.timeout(ANSWERS_WITHIN):
                 if not await redis.ping():
                     return NO_REDIS
-                # The same commands as the wire and the bus send, because the rights of the user may not allow them.
+                # These are the commands that the delivery of jobs and the bus need: the user may have no right to them.
                 await redis.eval("return redis.call('exists', KEYS[1])", 1, "arq:queue/")  # type: ignore[misc]
                 await redis.publish("rireki:changes", b'{"from": "start", "changes": []}')
         finally:
@@ -45,7 +45,7 @@ async def redis_fault(url: str) -> str | None:
 
 
 def fault_in(error: BaseException) -> str | None:
-    """The fault in an error of redis-py that only an operator can mend; None for other errors."""
+    """Returns the fault in an error of redis-py if only an operator can mend it, else None."""
     if (reason := _fault_below(error)) is not None:
         return reason
     text = str(error)
@@ -71,7 +71,10 @@ def _is_about_authentication(text: str) -> bool:
 
 
 def _fault_below(error: BaseException | None) -> str | None:
-    """The fault among the causes of redis-py's `ConnectionError`."""
+    """Returns the fault that the error or one of the errors below it shows, or None.
+
+    redis-py raises a `ConnectionError` from the error of the socket or of TLS.
+    """
     for _ in range(10):
         match error:
             case None:
@@ -89,7 +92,7 @@ def _fault_below(error: BaseException | None) -> str | None:
 
 
 def cause_of(error: BaseException) -> str:
-    """The cause of an error of Redis, for a log line: the fault, or the kind of outage."""
+    """Returns the cause of an error of Redis for a log line: the fault or the error types."""
     if (fault := fault_in(error)) is not None:
         return fault
     lies_below = error.__cause__ or error.__context__

@@ -1,7 +1,7 @@
 """Removes secrets from text before it is stored, logged or printed.
 
-Secrets of this process are found by their value (see `hide`), others by their form. Everything here takes linear time, because
-the text may come from hostile servers and people.
+Secrets of this process are found by their value (see `hide`), all others by their form, such as `password=…`. Everything here
+takes linear time, because the text may come from hostile servers and people.
 """
 
 import json
@@ -31,7 +31,7 @@ def hide(secrets: Iterable[str]) -> None:
 
 
 def scrubbed(text: str) -> str:
-    """The text with a mark in the place of each secret."""
+    """Returns the text with `MARK` in the place of each secret."""
     # The longest secret goes first, because one secret may be part of another.
     for secret in sorted(_plain, key=len, reverse=True):
         if secret in text:

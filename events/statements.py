@@ -7,13 +7,15 @@ JOB_COLUMNS = (
     "id, type, status, payload, result, error, user_id, attempt, max_attempts, worker, seq, run_at, started_at, finished_at,"
     " created_at, updated_at"
 )
-"""The view's columns in the order of `Job`'s fields, as `history.job_from` reads them."""
+"""The view's columns in the order of `Job`'s fields; `history.job_from` needs this order."""
 JOB_COLUMNS_OF_J = ", ".join(f"j.{column}" for column in JOB_COLUMNS.split(", "))
 
 # Rows are updated in order of job id, because two processes that lock the same jobs in different orders would deadlock. The input
-# is sorted, and every plan that a lane's connection may choose (sequential scans are off) keeps that order.
-# Events are inserted in order of seq under any plan, because they draw their ids in that order, which orders the whole log.
-# Null stands for a `run_at` or `started_at` that stays the same, which saves sending it; a queued job has no `started_at`.
+# is sorted by id, and every plan that a connection of group commit may choose (see `PLANS`) keeps that order.
+# A job's events are inserted in order of `seq` under any plan, because they get their `event_id` in this order, and `event_id`
+# orders the events of a transaction in the whole log.
+# A null `run_at` or `started_at` leaves the row's time as it is, so that an unchanged time need not be sent. For a queued job,
+# `started_at` becomes null.
 MOVE_JOBS = """
 with asked as materialized (
     select * from unnest($1::job_move_row[]) order by id
@@ -35,7 +37,7 @@ with asked as materialized (
 select id from moved
 """
 
-# A retry with an idempotency key: the key is bound to the job in the statement that updates the job.
+# Updates jobs like `MOVE_JOBS`, and also binds an idempotency key to each job in the same statement. Retries use it.
 MOVE_JOBS_OF_KEYS = MOVE_JOBS.replace(
     "), written as (",
     """), keyed as (
@@ -47,10 +49,10 @@ MOVE_JOBS_OF_KEYS = MOVE_JOBS.replace(
 ), written as (""",
 )
 
-# The decision `start` (`events/job.py`) for many jobs at once, made in SQL, so that no job has to be read first. Paused types are
-# left out. `greatest` keeps an event from being earlier than the one before it, whose time is `updated_at`.
-# The status is compared with a column, not a literal, and by `is not distinct from`, so that PostgreSQL looks rows up by id. With
-# `status = 'queued'` the planner may pick the partial index and scan the whole backlog for each batch.
+# Makes the decision `start` (`events/job.py`) for many jobs in SQL, so that no job has to be read first. Jobs of paused types
+# do not start. `greatest` keeps an event from being earlier than the job's previous event, whose time is `updated_at`. The
+# status is compared with a column, not a literal, and by `is not distinct from`, so that PostgreSQL looks rows up by id. With
+# `status = 'queued'` the planner may choose the partial index, and read all queued jobs for each batch.
 START_JOBS = f"""
 with asked as materialized (
     select *, 'queued' as status from unnest($1::uuid[], $2::int[], $3::text[], $4::bytea[]) as a(id, attempt, type, salt)
@@ -71,10 +73,11 @@ with asked as materialized (
 select {JOB_COLUMNS} from moved
 """
 
-# Waits for the row locks of these jobs: afterwards every earlier write to them has committed or was rolled back.
+# Locks the rows of these jobs. Once it returns, every earlier write to them has been committed or rolled back.
 UNTIL_FREE = "select from jobs where id = any($1) order by id for no key update"
 
-# After a resend: the attempts that the first try started, recognised by salt, and that are still running.
+# After a batch of starts was sent again: returns the jobs whose `started` event has the salt of this batch, because the first
+# try wrote that event, if the attempt is still running.
 STARTED_BEFORE = f"""
 select {JOB_COLUMNS_OF_J} from unnest($1::uuid[], $2::int[], $3::bytea[]) as a(id, attempt, salt)
 join job_events e on e.job_id = a.id and e.attempt = a.attempt and e.type = 'started' and e.salt = a.salt
@@ -111,9 +114,10 @@ with asked as materialized (
 select id from created
 """
 
-# A cached (generic) plan saves a third of the time of a short append. A plan made while the table was small would scan the whole
-# table for every job, so plans are cached only once the table has 1,000 rows, and for 30 seconds. Hash joins are off while the
-# table is small, because a hash join returns a large batch in no order; in a large table the planner looks up each row by index.
+# A cached (generic) plan saves a third of the time of a short append. But a plan that was made for a small table would scan
+# the whole table for every job after the table has grown. So plans are cached only when the table has 1,000 rows or more, and
+# for 30 seconds. Hash joins are off while the table is small, because a hash join does not keep the order of job ids. In a
+# large table the planner looks up each row by index.
 CHOOSE_PLANS = """
 select small, set_config('plan_cache_mode', case when small then 'force_custom_plan' else 'force_generic_plan' end, false),
     set_config('enable_hashjoin', case when small then 'off' else 'on' end, false)
@@ -122,7 +126,7 @@ from (select count(*) < 1000 as small from (select from jobs limit 1000) as coun
 FORGET_PLANS = "discard plans"
 PLANS = {
     "enable_seqscan": "off",
-    # The order of row locks depends on these plan nodes, so a role's own settings must not turn them off.
+    # Rows are locked in order of job id only if the planner can use these plan nodes. A role's settings may have them off.
     **dict.fromkeys(
         ("enable_indexscan", "enable_indexonlyscan", "enable_nestloop", "enable_mergejoin", "enable_sort", "enable_material"),
         "on",
@@ -147,7 +151,7 @@ where e.job_id = :job_id and e.seq > :after
 order by e.seq
 """
 
-# Folding needs no positions, and reading them would cost one random access for each event.
+# Leaves the positions null: `fold` does not need them, and reading them would cost one random access for each event.
 PAST = """
 select job_id, seq, attempt, type, data, actor, at, null::bigint as position
 from job_events
@@ -155,7 +159,7 @@ where job_id = :job_id and (cast(:seq as integer) is null or seq <= :seq) and (c
 order by seq
 """
 
-# `offset 0` forces a lookup of the events by job and of the positions by event, whatever rows the planner expects.
+# `offset 0` makes PostgreSQL look the events up by job and the positions by event, however many rows the planner expects.
 NEWS = """
 select e.job_id, e.seq, e.attempt, e.type, e.data, e.actor, e.at, l.position, a.after
 from unnest($1::uuid[], $2::int[]) as a(job_id, after)

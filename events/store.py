@@ -1,10 +1,10 @@
 """The log: create a job, append events to its history, start an attempt.
 
-A writer holds a decision (`events/job.py`) and the `Job` as it last saw it. The decision names the events, `evolve` folds them into
-the next `Job`, and one SQL statement inserts the events and updates the job's row in the view, provided that its `seq` is the one
-on which the decision was made. This guard is the optimistic concurrency control, the fence against late workers, and the way in
-which an attempt learns of its cancel: a write that does not match reads the row again and decides again, and the second decision
-raises what has happened.
+A writer has a decision (`events/job.py`) and the `Job` as the writer last read it. The decision returns events, and `evolve`
+computes the next `Job` from them. One SQL statement then inserts the events and updates the job's row in the view, but only
+if the row still has the `seq` on which the decision was made. Otherwise the store reads the row and makes the decision again,
+and the second decision may raise `NotAllowed`. This check of `seq` is the optimistic concurrency control. It also refuses the
+writes of late workers, and tells an attempt that its job was canceled.
 """
 
 import asyncio
@@ -26,9 +26,9 @@ from events.writes import AlreadyActive, AttemptStart, Decision, EventWrite, Ide
 
 
 class Store:
-    """The log of one database. Every append returns after its commit.
+    """The log of one database. The result of a write comes only after its commit.
 
-    Call `start` before use and `stop` at the end. `group_commit` are keyword arguments of `GroupCommit`.
+    Call `start` before use and `stop` at the end. `group_commit` holds keyword arguments for `GroupCommit`.
     """
 
     def __init__(self, database: Database, bus: Bus, **group_commit: int) -> None:
@@ -47,10 +47,11 @@ class Store:
         await self._commits.stop()
 
     def with_time_limit(self, seconds: float) -> "Store":
-        """The same log with a time limit, for callers that answer a waiting person.
+        """Returns the same log with a time limit, for HTTP requests whose client is waiting.
 
-        An append without an answer within `seconds` raises `TimeoutError`. One that meets a fault which only an operator can
-        mend (`events/database_faults.py`) raises it at once. In both cases the append may have been carried out.
+        A write of `create` or `append` raises `TimeoutError` when PostgreSQL has not answered within `seconds`. When
+        PostgreSQL has a fault that only an operator can mend (`events/database_faults.py`), the write raises that error at
+        once; without a time limit it would wait until the fault is mended. After both errors, the events may be in the log.
         """
         store = copy.copy(self)
         store._deadlines = Deadlines(seconds, _give_up)
@@ -59,7 +60,8 @@ class Store:
     async def create(self, new: NewJob, *, actor: str, request_id: str | None = None) -> Job:
         """Queues a new job.
 
-        Raises: `AlreadyActive` when a job with the same unique key is active, `KeyTaken` when the idempotency key has a job.
+        Raises: `AlreadyActive` when a job with the same unique key is active, `KeyTaken` when the idempotency key is already
+        bound to a job.
         """
         while True:
             try:
@@ -76,7 +78,8 @@ class Store:
     async def create_many(self, new: Sequence[NewJob], *, actor: str, request_id: str | None = None) -> list[Job]:
         """Queues new jobs, and returns them in the same order.
 
-        Each job succeeds or fails alone. Raises: as `create` for the first job that fails, after the others were queued.
+        A job that cannot be queued does not prevent the others. Raises: as `create`, for the first job that cannot be queued,
+        after every job was tried.
         """
         writes = [creation(each, actor, request_id) for each in new]
         for write in writes:
@@ -90,7 +93,7 @@ class Store:
     def start_attempt(self, job_id: str, attempt: int, job_type: str, *, worker: str) -> Reply:
         """Appends `started` if this attempt is queued, its type matches and is not paused.
 
-        Returns at once. The reply is the started job after the commit, or None when the attempt may not start.
+        Returns a future at once. After the commit it holds the started job, or None if the attempt may not start.
         """
         start = AttemptStart(job_id, attempt, job_type, worker)
         self._commits.write(start)
@@ -107,8 +110,9 @@ class Store:
     ) -> Job:
         """Appends the events that `decide` returns, and returns the job after them.
 
-        `job` is the job as the caller last saw it, or its id. The job is read, and the decision made again, when only the id is
-        given or the job has changed since. `user_key` is a user's id and an idempotency key to bind to the job.
+        `job` is the job as the caller last saw it, or its id. If only the id is given, the job is read first. If the job has
+        changed since it was read, it is read again, and `decide` is called again. `user_key` is a user's id and an idempotency
+        key to bind to the job.
 
         Raises: whatever `decide` raises (`NotAllowed`), `UnknownJob`, `AlreadyActive`, `KeyTaken`, `BrokenHistory`.
         """
@@ -128,14 +132,17 @@ class Store:
             write = EventWrite(write.job_id, actor, request_id, decide=decide, user_key=user_key)
 
     async def job_of_key(self, user_id: str, key: str) -> tuple[str, str] | None:
-        """The job id and the request hash that a user's idempotency key is bound to, or None."""
+        """Returns the job id and the request hash of a user's idempotency key.
+
+        Returns None if the key is not bound to a job.
+        """
         row = await self._database.fetch_one(KEY, {"user_id": user_id, "key": key})
         return None if row is None else (row["job_id"], row["request_hash"])
 
     async def bind_key(self, user_id: str, idempotency: Idempotency, job_id: str) -> None:
         """Binds an idempotency key to an existing job.
 
-        Raises `KeyTaken` when it is bound to another job or request.
+        Raises `KeyTaken` when the key is already bound to another job or request.
         """
         values = {"user_id": user_id, "key": idempotency.key, "request_hash": idempotency.request_hash, "job_id": job_id}
         await self._database.execute(BIND_KEY, values)
@@ -144,7 +151,10 @@ class Store:
             raise KeyTaken(*owner)
 
     async def _write(self, write: EventWrite) -> Job | None:
-        """The job after the write; None when it has changed meanwhile, or could not be created."""
+        """Returns the job after the write.
+
+        Returns None if the job has changed meanwhile, or could not be created.
+        """
         write.patient = self._deadlines is None
         self._commits.write(write)
         if self._deadlines is None:
@@ -163,10 +173,10 @@ class Store:
         active = await self._database.fetch_val(ACTIVE_JOB, {"unique_key": new.unique_key})
         if active is not None:
             raise AlreadyActive(active)
-        # The conflicting job has ended meanwhile, so the caller tries again.
+        # Returns without an error, because the conflicting job has ended meanwhile: the caller tries again.
 
     async def _say_whose_key(self, user_key: tuple[str, Idempotency] | None, error: asyncpg.UniqueViolationError) -> None:
-        """Raises `KeyTaken` when a concurrent request has bound the idempotency key."""
+        """Raises `KeyTaken` when `error` means that another request has bound the key."""
         if user_key is None or error.constraint_name != "one_key_of_one_user_is_one_job":
             return
         user_id, idempotency = user_key
@@ -177,7 +187,8 @@ class Store:
     async def _say_who_is_active(self, job_id: str, error: asyncpg.UniqueViolationError) -> None:
         """Raises `AlreadyActive` when a retry would make a second active job with one unique key.
 
-        Raises `BrokenHistory` when the log has events that the view does not count. Other violations are raised again.
+        Raises `BrokenHistory` when the log has more events of the job than the view's `seq` says. Raises `error` itself for
+        every other constraint.
         """
         if error.constraint_name == "an_event_has_its_own_place_in_the_history":
             detail = "the log has more events than the view counts"

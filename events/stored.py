@@ -1,4 +1,7 @@
-"""Converts events to and from stored JSON, and refuses JSON that is not the service's."""
+"""Converts events to and from stored JSON.
+
+Refuses JSON that the service cannot have written.
+"""
 
 from datetime import datetime
 from typing import assert_never, get_args
@@ -21,9 +24,9 @@ from events.job import (
 
 
 def event_data(event: Event | Unreadable, at: datetime) -> dict[str, JSON]:
-    """The stored `data` of an event; docs/architecture.md lists its keys.
+    """Returns the `data` to store for an event; docs/architecture.md lists the keys.
 
-    Unreadable data that are no JSON object become `{"unreadable": …}`.
+    Unreadable data that are not a JSON object become `{"unreadable": …}`.
     """
     match event:
         case Queued():
@@ -48,7 +51,7 @@ def event_data(event: Event | Unreadable, at: datetime) -> dict[str, JSON]:
 
 
 def event_from(event_type: str, data: dict[str, JSON], at: datetime) -> Event:
-    """The event from its stored form.
+    """Makes an event from its stored type and data; `at` is the time of the event.
 
     Raises `BrokenHistory` for data that the service cannot have written.
     """

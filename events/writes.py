@@ -25,7 +25,7 @@ class Idempotency:
 class NewJob(NamedTuple):
     """A job to be queued.
 
-    At most one job with a given `unique_key` is active at a time. `idempotency` counts only together with a `user_id`.
+    At most one job with a given `unique_key` is active at a time. `idempotency` needs a `user_id`.
     """
 
     type: str
@@ -61,7 +61,10 @@ class AlreadyActive(Exception):
 
 
 class KeyTaken(Exception):
-    """The idempotency key is bound to `job_id`, by a request with the hash `request_hash`."""
+    """The idempotency key is already bound to a job.
+
+    `job_id` is that job, and `request_hash` the hash of the request that bound the key.
+    """
 
     def __init__(self, job_id: str, request_hash: str) -> None:
         super().__init__(f"the idempotency key belongs to job {job_id}")
@@ -70,7 +73,10 @@ class KeyTaken(Exception):
 
 
 Reply = asyncio.Future[Job | None]
-"""The job after the write; None when the write was refused."""
+"""Resolves to the job after the write.
+
+None means that nothing was written, because the job's state has changed or, for a new job, because a key is taken.
+"""
 
 
 def _reply() -> Reply:
@@ -79,11 +85,12 @@ def _reply() -> Reply:
 
 @dataclass(slots=True, eq=False)
 class EventWrite:
-    """One pending write of events.
+    """One pending write of a job's events.
 
-    With neither `before` nor `new`, the batch writer reads the job and calls `decide`. `salts` (one for each event) identify the
-    write after a broken connection. `user_key` is a user's id and an idempotency key to bind to the job. `recorded` and `after`
-    are set by the batch writer. `patient` is explained at `group_commit.Write`.
+    If both `before` and `new` are None, the batch writer reads the job and calls `decide` to get the events. `user_key` is a
+    user's id and an idempotency key to bind to the job. The batch writer sets `recorded`, `after` (the job after the events)
+    and `salts`, one for each event, by which it recognises the events after a broken connection. `group_commit.Write`
+    explains `patient`.
     """
 
     job_id: str
@@ -106,7 +113,7 @@ class EventWrite:
 
     @property
     def kind(self) -> str:
-        """The SQL statement that writes it."""
+        """The SQL statement that writes these events."""
         if self.new is not None:
             return CREATE_JOBS
         return MOVE_JOBS if self.user_key is None else MOVE_JOBS_OF_KEYS
@@ -114,7 +121,7 @@ class EventWrite:
 
 @dataclass(slots=True, eq=False)
 class AttemptStart:
-    """A pending start of one attempt, which counts only while that attempt is queued."""
+    """One pending write that starts an attempt, if the attempt is still queued."""
 
     job_id: str
     attempt: int
@@ -134,9 +141,9 @@ class AttemptStart:
 
 
 def new_job_id() -> str:
-    """A UUIDv7, so that ids sort by their creation (RFC 9562, section 6.2, method 3).
+    """Returns a new UUIDv7, so that ids sort by time of creation (RFC 9562, 6.2, method 3).
 
-    48 bits of Unix milliseconds, 12 bits of their fraction, then 62 random bits.
+    Its 122 free bits are 48 bits of Unix milliseconds, 12 bits of the fraction of a millisecond, and 62 random bits.
     """
     milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
     high = milliseconds << 16 | 0x7000 | nanoseconds * 4096 // 1_000_000
@@ -146,7 +153,7 @@ def new_job_id() -> str:
 
 
 def creation(new: NewJob, actor: str, request_id: str | None) -> EventWrite:
-    """The write that queues a new job under a new id."""
+    """Makes the write that queues a new job under a new id."""
     decided = queue(
         job_type=new.type, payload=new.payload, user_id=new.user_id, max_attempts=new.max_attempts, delay=new.delay,
         unique_key=new.unique_key,

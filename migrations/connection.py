@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 else:
     Connection = asyncpg.Connection
 Opening = Callable[[str], Awaitable[Connection]]
-"""Opens a connection to an address.
+"""A function that opens a connection to an address.
 
-The service passes a function that reads addresses as DATABASE_URL.
+The service passes a function that reads the address by the rules of DATABASE_URL.
 """
 
 MIGRATING = 0x726972656B69  # "rireki": the advisory lock's key
-LOOK_EVERY = 0.1  # seconds
-LOCK_TIMEOUT = 5  # seconds; short, because all queries of a table wait behind a statement that waits to alter it
+LOOK_EVERY = 0.1  # seconds between two tries to take the turn
+LOCK_TIMEOUT = 5  # seconds; short, because all queries on a table wait behind a statement that waits to alter the table
 
-# The time limits are off, because a role may have a `statement_timeout` for queries, and an index on a large table takes longer.
-# The other settings protect the revisions from settings of the server, the database or the role.
+# Time limits for statements are off, because a role may have a `statement_timeout`, and building an index on a large table
+# takes longer. The other settings make the revisions independent of the settings of the server, the database or the role.
 SETTLE = f"""
 select set_config('statement_timeout', '0', false), set_config('lock_timeout', '{LOCK_TIMEOUT}s', false),
     set_config('idle_in_transaction_session_timeout', '0', false), set_config('idle_session_timeout', '0', false),
@@ -30,7 +30,8 @@ select set_config('statement_timeout', '0', false), set_config('lock_timeout', '
     case when current_setting('transaction_timeout', true) is not null then set_config('transaction_timeout', '0', false) end
 """
 
-# New tables go into the schema of the existing ones. Otherwise a newer schema that comes first on the search path would get them.
+# New tables go into the schema of the existing tables. Otherwise they would go into a schema that was created later, and that
+# the search path names first.
 GO_WHERE_THE_TABLES_ARE = """
 select set_config('search_path', quote_ident(n.nspname) || ', ' || current_setting('search_path'), false)
 from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = to_regclass('job_events')
@@ -45,12 +46,12 @@ class UnsuitableDatabase(Exception):
 
 
 async def open_plainly(url: str) -> Connection:
-    """Opens a connection as asyncpg reads the address."""
+    """Opens a connection, and lets asyncpg read the address."""
     return await asyncpg.connect(url, timeout=10)
 
 
 async def connect(url: str, opening: Opening = open_plainly) -> Connection:
-    """A connection with the settings for migrations. Raises `UnsuitableDatabase`."""
+    """Opens a connection with the settings for migrations. Raises `UnsuitableDatabase`."""
     connection = await opening(url)
     try:
         encoding = connection.get_settings().server_encoding
@@ -68,10 +69,11 @@ async def connect(url: str, opening: Opening = open_plainly) -> Connection:
 
 
 async def take_turn(connection: Connection) -> None:
-    """Waits until no other process migrates this database.
+    """Waits until no other process migrates this database, then makes the others wait.
 
-    The turn is an advisory lock of the session, so it also ends with a killed process. The lock is polled, because a session that
-    waits inside PostgreSQL holds a snapshot, and others may have to wait for that.
+    It takes an advisory lock of the session, which PostgreSQL also releases when the process is killed. The lock is polled,
+    because a session that waits for it inside PostgreSQL holds a snapshot, and other statements may have to wait for the end
+    of that snapshot.
     """
     while not await connection.fetchval("select pg_try_advisory_lock($1)", MIGRATING):  # noqa: ASYNC110
         await asyncio.sleep(LOOK_EVERY)

@@ -1,8 +1,8 @@
 """Alembic's entry: brings a database to the newest schema.
 
-Alembic's attributes hold the `url` of the database, and `opening`, a function that opens a connection to it. The turn to migrate is
-a session lock of the migrating connection: a transaction lock would end with the first revision, and a lock of another session
-could outlive this one or be lost before it.
+Alembic's attributes hold the `url` of the database, and `opening`, a function that opens a connection to this database.
+Processes take turns to migrate. The turn is a session lock of the migrating connection, because a transaction lock would end
+with the first revision, and a lock of another session could end before or after the migrating session.
 """
 
 import asyncio

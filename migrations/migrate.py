@@ -15,8 +15,8 @@ from migrations.schema import ROW_TYPES, TABLES, rights
 
 __all__ = ["NewerSchema", "UnknownRole", "UnsuitableDatabase", "grant", "migrate", "newest_revision"]
 
-PATIENCE = 60.0  # seconds of tries to lock a table that is in use
-PAUSE = 1.0  # seconds between two tries, in which the users of the table go on
+PATIENCE = 60.0  # seconds during which `migrate` tries to lock a table that is in use
+PAUSE = 1.0  # seconds between two tries, in which the queries on the table go on
 
 SCHEMA_OF_THE_TABLES = """
 select quote_ident(n.nspname) from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -40,7 +40,7 @@ class NewerSchema(UnsuitableDatabase):
 def migrate(url: str, opening: Opening = open_plainly) -> None:
     """Brings the database at `url` to the newest schema, if it is not there already.
 
-    Concurrent calls take turns. Raises `UnsuitableDatabase` (also as `NewerSchema`), or PostgreSQL's error.
+    Concurrent calls take turns. Raises `UnsuitableDatabase` (or its subclass `NewerSchema`), or PostgreSQL's error.
     """
     asyncio.run(_refuse_a_newer_schema(url, opening))
     until = time.monotonic() + PATIENCE
@@ -49,7 +49,7 @@ def migrate(url: str, opening: Opening = open_plainly) -> None:
             command.upgrade(_config(url, opening), "head")
             return
         except asyncpg.LockNotAvailableError:
-            # Each revision is committed by itself, so the next try continues with the revision that failed.
+            # Each revision has its own commit, so the next try continues with the revision that failed.
             if time.monotonic() + LOCK_TIMEOUT > until:
                 raise
             time.sleep(PAUSE)
@@ -57,14 +57,15 @@ def migrate(url: str, opening: Opening = open_plainly) -> None:
 
 @cache
 def newest_revision() -> str:
-    """The number of the newest revision in this version, such as "0011"."""
+    """Returns the number of the newest revision in this version of Rireki, such as "0011"."""
     return ScriptDirectory.from_config(_config()).get_current_head() or ""
 
 
 def grant(url: str, role: str, opening: Opening = open_plainly) -> None:
-    """Grants an existing role the rights of the service: on the log, to read and append.
+    """Grants an existing role the rights that the service needs, and no further ones to write.
 
-    Changes no rights on objects that are not ours. Raises `UnknownRole`, `UnsuitableDatabase`, or PostgreSQL's error.
+    On the log, these are the rights to read and to append. Rights on objects that are not Rireki's do not change. Raises
+    `UnknownRole`, `UnsuitableDatabase`, or PostgreSQL's error.
     """
     asyncio.run(_grant(url, role, opening))
 

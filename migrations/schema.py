@@ -1,7 +1,8 @@
 """Every table and row type of the newest schema, with its columns.
 
-The rights of the service's role are granted by these names, and a process compares them with its database at the start. A new
-migration must change them too; `tests/test_migrations.py` says how. `alembic_version` is Alembic's table.
+`rireki migrate --app-role` grants rights on these tables and types, and each process compares its database with them when it
+starts. A new migration must change this file too; `tests/process/test_migrations.py` says how. `alembic_version` is Alembic's
+table.
 """
 
 TABLES = {
@@ -60,7 +61,7 @@ TABLES = {
         "last_seen timestamp with time zone, gone_at timestamp with time zone, stuck json"
     ),
 }
-"""Columns as `name type, name type`, with the type as PostgreSQL's `format_type` writes it."""
+"""Each table's columns as `name type, name type`, the types as by `format_type`."""
 
 ROW_TYPES = {
     "job_creation_row": (
@@ -84,9 +85,9 @@ APPEND_ONLY = frozenset({"job_events", "job_event_log"})
 
 
 def rights(table: str) -> tuple[str, ...]:
-    """The rights of the service's role on a table.
+    """Returns the rights of the service's role on a table.
 
-    Triggers also refuse every change of the log, under any rights.
+    In addition, triggers refuse every change of the log's rows, also by roles with more rights.
     """
     if table in ONLY_READ:
         return ("select",)
@@ -94,9 +95,9 @@ def rights(table: str) -> tuple[str, ...]:
 
 
 def columns(relation: str) -> list[tuple[str, str]]:
-    """Name and type of each column of a table or row type.
+    """Returns the name and the type of each column of a table or row type.
 
-    Raises `KeyError` for an unknown one.
+    Raises `KeyError` for an unknown table or row type.
     """
     described = (TABLES | ROW_TYPES)[relation].split(", ")
     return [(name, column_type) for name, _, column_type in (column.partition(" ") for column in described)]

@@ -1,4 +1,4 @@
-"""Tables folded from the log, its order, and the checks over the whole of it.
+"""The jobs view, the order and the search of the log, and the checks of both.
 
 changes.py   the log as changes: the state of each job after each event
 guards.py    compares the log's triggers and constraints with those of the migrations
@@ -6,5 +6,5 @@ jobs.py      reads the jobs view: pages, counts, due attempts
 rebuild.py   builds the jobs view anew beside the live one, then swaps them
 seal.py      gives every event its position in the whole log
 search.py    finds events in the log by actor, type or job, forwards or backwards
-verify.py    compares the view with a new fold of all events, and checks the log
+verify.py    compares the view with the state that all events give, and checks the log
 """

@@ -1,6 +1,6 @@
 """The log as changes, in order of position: the state of a job after each of its events.
 
-The live streams read it to send changes that the bus may have lost.
+The live streams read these changes, because the bus may have lost some.
 """
 
 from typing import NamedTuple
@@ -13,7 +13,8 @@ from events.job import Status
 
 LAST_POSITION = "select coalesce(max(position), 0) from job_event_log"
 
-# `offset 0` forces a lookup of each event by its id. For the few events of one owner the planner would scan all of `job_events`.
+# `offset 0` makes PostgreSQL look each event up by its id. Otherwise the planner would scan all of `job_events`
+# for the few events of one owner.
 CHANGES = """
 select l.position, e.job_id, e.seq, e.attempt, e.type as event, j.type, j.user_id,
     case when e.type = 'failed' then e.data end as data
@@ -42,15 +43,16 @@ class Placed(NamedTuple):
 
 
 async def last_position(database: Database) -> int:
-    """The newest position in the log; 0 in an empty one."""
+    """Returns the newest position in the log, or 0 if there is none."""
     return int(await database.fetch_val(LAST_POSITION))
 
 
 async def changes(database: Database, *, after: int, until: int, owner: str | None = None) -> list[Placed]:
-    """The changes after the position `after`, up to and including `until`, in order.
+    """Returns the changes after the position `after`, up to and including `until`, in order.
 
-    `owner` restricts them to the jobs of one user.
-    A failure with a retry is left out, because its `queued` event was written with it, and nobody should take it for an end.
+    With `owner`, returns only the changes of this user's jobs. Leaves out a failure that is followed by a retry, because
+    nobody should take this failure for the end of the job. The `queued` event of the retry was written together with the
+    failure.
     """
     rows = await database.fetch_all(CHANGES, {"after": after, "until": until, "owner": owner})
     return [Placed(row["position"], _change(row)) for row in rows if row["event"] in STATUS_AFTER and not _is_retried(row)]

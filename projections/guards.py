@@ -1,6 +1,6 @@
 """The database's own guards of the log: triggers, constraints, unique indexes, columns.
 
-They are read from PostgreSQL's catalog and compared with those that the migrations create (`guards.json`).
+This module reads them from PostgreSQL's catalog, and compares them with those that the migrations create (`guards.json`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,8 +12,8 @@ from events.database import Connection
 
 TABLES = ("job_events", "job_event_log", "job_event_log_cursor", "jobs")
 
-# The kinds (table, column, …) are named here; the definitions are PostgreSQL's, and the same in every supported version. NOT NULL
-# constraints are read with their columns, because only some versions list them in `pg_constraint`.
+# Each row is a guard ("trigger jobs.name") and its definition, as PostgreSQL writes it, the same in every supported version.
+# NOT NULL constraints are part of their column's definition, because only some versions list them in `pg_constraint`.
 GUARDS = """
 with guarded as (
     select c.oid, c.relname::text as name, c.relkind, c.relpersistence, c.relrowsecurity
@@ -53,27 +53,31 @@ order by 1
 """
 
 MAY_CHANGE_ROWS = ("trigger", "rule", "policy", "heir")
-"""Kinds of which the tables may have only ours.
+"""Kinds of guards of which the tables may have only ours.
 
-Further columns, constraints or indexes do no harm.
+Such a guard could change which rows a statement reads or writes. Further columns, constraints or indexes of an operator do no
+harm.
 """
 
 NOT_VALID = " NOT VALID"
 
 EXPECTED: Mapping[str, str] = orjson.loads((Path(__file__).parent / "guards.json").read_bytes())
-"""The guards of the newest schema. After a migration that changes them, write the file anew:
+"""The guards of the newest schema.
 
-`python -m tests.projections.test_guards`
+After a migration that changes them, write the file anew with `python -m tests.projections.test_guards`.
 """
 
 
 async def guards(connection: Connection) -> dict[str, str]:
-    """The guards in the database: kind and name, with PostgreSQL's definition."""
+    """Reads the guards that the database has now.
+
+    Returns `{guard: definition}`, such as `{"column jobs.seq": "integer not null"}`.
+    """
     return {row["guard"]: row["definition"] for row in await connection.fetch(GUARDS, TABLES)}
 
 
 def missing_guards(found: Mapping[str, str]) -> Iterator[str]:
-    """One sentence for each missing, changed or foreign guard."""
+    """Yields a sentence for each guard that is missing, changed or not ours."""
     for guard, definition in EXPECTED.items():
         if guard not in found:
             yield f"{guard} is gone: it was {definition}"

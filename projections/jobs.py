@@ -1,6 +1,6 @@
 """Reads the jobs view, the current state of all jobs.
 
-The append in `events/store.py` writes it.
+Every append (`events/store.py`) updates the view.
 """
 
 import base64
@@ -24,8 +24,8 @@ order by created_at desc, id desc
 limit :limit
 """
 
-# One index scan for each pair of type and status, in order and cut off at the limit, so that the table is never sorted, however
-# rare the wanted status is. Whole rows are read only for the jobs of the page.
+# One index scan for each pair of type and status returns jobs in order, at most `:limit`. So PostgreSQL never sorts the table,
+# however rare the wanted status is. Whole rows are read only for the jobs of the page.
 PAGE_BY_TYPE_AND_STATUS = f"""
 with page as (
     select found.id from unnest(cast(:types as text[])) as wanted_type
@@ -56,7 +56,7 @@ with recursive types as (
 select type from types where type is not null
 """
 
-# Each count stops at its limit, so that it reads a bounded part of the index however many jobs there are.
+# Each count stops at `:most`, so that it reads a limited part of the index, however many jobs there are.
 COUNTED = """
 select wanted_type as type, wanted_status as status, counted.jobs
 from unnest(cast(:types as text[])) as wanted_type cross join unnest(cast(:statuses as text[])) as wanted_status
@@ -126,7 +126,7 @@ class JobFilter:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some jobs, and the cursor of the next page; None on the last page."""
+    """Some jobs, and the cursor of the next page, which is None on the last page."""
 
     jobs: list[Job]
     next_cursor: str | None
@@ -159,13 +159,14 @@ class JobsView:
         return next(iter(await self.get_many([job_id])), None)
 
     async def get_many(self, job_ids: Sequence[str]) -> list[Job]:
-        """The jobs of these ids that exist, in no particular order."""
+        """Returns the jobs with these ids in no particular order. Leaves out unknown ids."""
         async with self._database.raw() as connection:
             return [job_from(row) for row in await connection.fetch(JOBS, job_ids)]
 
     async def page(self, wanted: JobFilter, *, limit: int, cursor: str | None = None) -> Page:
-        """A page of at most `limit` jobs, newest first. Raises `BadCursor`."""
-        # The cursor and `created_before` become one bound, because with two PostgreSQL may start its scan at the farther one.
+        """Returns a page of at most `limit` jobs, newest first. Raises `BadCursor`."""
+        # The cursor and `created_before` become one upper bound. With two bounds, PostgreSQL might start its scan at the
+        # later one.
         before_time, before_id = min(
             (LATEST, GREATEST_ID) if cursor is None else _read_cursor(cursor),
             (wanted.created_before or LATEST, LEAST_ID if wanted.created_before else GREATEST_ID),
@@ -188,13 +189,13 @@ class JobsView:
         return Page(jobs[:limit], _cursor(jobs[limit - 1]) if more else None)
 
     async def types(self) -> list[str]:
-        """All job types that occur, found by one index lookup for each."""
+        """Returns all job types in the view, with one index lookup for each type."""
         return [row["type"] for row in await self._database.fetch_all(TYPES)]
 
     async def counts(self, *, most: int) -> dict[str, dict[Status, int]]:
-        """The number of jobs by type and status: `{type: {status: count}}`.
+        """Counts jobs by type and status: `{type: {status: count}}`.
 
-        Ended jobs are counted up to `most` for each pair.
+        Counts ended jobs only up to `most` for each pair of type and status.
         """
         rows = await self._database.fetch_all(ACTIVE_COUNTED)
         values = {"created_after": EARLIEST, "created_before": LATEST, "types": await self.types(), "most": most}
@@ -206,7 +207,7 @@ class JobsView:
         return counts
 
     async def capped_counts(self, wanted: JobFilter, *, most: int) -> dict[Status, int]:
-        """The number of wanted jobs by status, each up to `most`. Ignores the filter's own status."""
+        """Counts the wanted jobs by status, each up to `most`. Ignores the filter's `status`."""
         values: dict[str, Any] = {
             "created_after": wanted.created_after or EARLIEST,
             "created_before": wanted.created_before or LATEST,
@@ -229,28 +230,31 @@ class JobsView:
         }
 
     async def ahead_of(self, job: Job, *, most: int) -> int:
-        """How many queued jobs of the same type are due before this one, counted up to `most`."""
+        """Counts, up to `most`, the queued jobs of the same type that are due before this job."""
         values = {"type": job.type, "run_at": job.run_at, "id": job.id, "most": most}
         return int(await self._database.fetch_val(AHEAD, values))
 
     async def due(self, job_type: str, *, limit: int, after: Due | None = None) -> list[Due]:
-        """Attempts of one type that may run now, longest-waiting first, starting behind `after`."""
+        """Returns at most `limit` attempts of one type that may run now, longest-waiting first.
+
+        With `after`, returns only the attempts that come after that attempt in this order.
+        """
         place = (EARLIEST, LEAST_ID) if after is None else (after.run_at, after.job_id)
         async with self._database.raw() as connection:
             return [Due(*row) for row in await connection.fetch(DUE, job_type, *place, limit)]
 
     async def next_due(self, types: Iterable[str]) -> float | None:
-        """Seconds until the next delayed attempt may run; None without one."""
+        """Returns the seconds until the next delayed attempt of these types may run, or None."""
         seconds = await self._database.fetch_val(NEXT_DUE, {"types": list(types)})
         return None if seconds is None else float(seconds)
 
     async def seqs(self, job_ids: Sequence[str]) -> list[Change]:
-        """The current state of these jobs as changes, to compare with those heard on the bus."""
+        """Returns the current state of these jobs as changes, like those that the bus brings."""
         async with self._database.raw() as connection:
             return [Change(*row) for row in await connection.fetch(SEQS, job_ids)]
 
     async def held_by(self, worker: str) -> list[Job]:
-        """The jobs that a worker is running, according to the log."""
+        """Returns the jobs that a worker is running according to the view."""
         return [job_from(row) for row in await self._database.fetch_all(HELD_BY, {"worker": worker})]
 
 

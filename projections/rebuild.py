@@ -1,11 +1,13 @@
-"""Builds the jobs view anew beside the live one and swaps them, while the service runs.
+"""Builds the jobs view anew beside the live view and swaps them, while the service runs.
 
-Every job is folded from one snapshot of the log; then, in rounds, the jobs that had events since, until at most `FEW` are left.
-These are folded in the transaction that swaps the tables, under a lock that blocks writers for a moment. An append writes
-`job_events` and `jobs` in one statement, so no event can be in flight while the lock on `jobs` is held.
+To fold a job is to compute its row from its events. First all jobs are folded from one snapshot of the log. Then the jobs
+that got events since that snapshot are folded again from a new one, and so on, until at most `FEW` such jobs are left. These
+are folded in the transaction that swaps the tables, while a lock blocks all writers for a moment. An append writes
+`job_events` and `jobs` in one statement, so no append can be under way while the lock on `jobs` is held.
 
-A history that cannot be folded refuses the swap, or with `skip_broken` its job keeps its row. When two active jobs have the same
-unique key, because the rule of their type has changed, both are kept and the older one gets the key.
+A job is broken if its history cannot be folded. A broken job prevents the swap, or with `skip_broken` keeps its row of the
+live view. Two active jobs may have the same unique key, because the rule of their type has changed. Then both are kept, and
+the older one gets the key.
 """
 
 import asyncio
@@ -22,15 +24,15 @@ from events.job import ACTIVE, JSON, BrokenHistory, Job, Queued, Recorded, fold
 from events.statements import JOB_COLUMNS
 
 UniqueKey = Callable[[str, JSON, str | None], str | None]
-"""The unique key of a job by the rule of its type: `(type, payload, user_id)` → key or None.
+"""The rule of the job types for unique keys: `(type, payload, user_id)` → key or None.
 
-It is used for jobs whose first event does not hold their key.
+The rule gives the key of a job whose first event does not hold a key.
 """
 
 REBUILDING = 0x7265627569  # "rebui": the advisory lock's key
-FEW = 500  # jobs that may be folded under the lock
+FEW = 500  # jobs that may be folded while the lock is held
 BATCH = 2000  # jobs in one COPY
-LOCK_TRIES = 30
+LOCK_TRIES = 30  # tries to lock the live view
 COLUMNS = [*JOB_COLUMNS.split(", "), "unique_key"]
 
 BEGIN_BESIDE = """
@@ -38,7 +40,7 @@ drop table if exists jobs_rebuilt;
 create table jobs_rebuilt (like jobs including all);
 """
 
-# Properties that `create table … like` does not copy: rights, owner, and storage options such as fillfactor.
+# Returns statements that copy what `create table … like` does not: rights, owner, and storage options such as fillfactor.
 LEFT_TO_COPY = """
 select format('grant %s on jobs_rebuilt to %s%s', p.privilege_type,
               case p.grantee when 0 then 'public' else p.grantee::regrole::text end,
@@ -53,7 +55,9 @@ select format('alter table jobs_rebuilt set (%s)', array_to_string(c.reloptions,
 from pg_class c where c.oid = 'jobs'::regclass and c.reloptions is not null
 """
 
-# The row of a broken job keeps its unique key only if no other active job has it, because its log cannot prove the key.
+# Copies the rows of broken jobs from the live view. An ended job keeps its unique key. An active job loses its key if an
+# active job in the new view has the same key, because only one active job may have it, and the other job's history can be
+# folded.
 KEEP_ROWS = f"""
 insert into jobs_rebuilt ({JOB_COLUMNS}, unique_key)
 select {JOB_COLUMNS}, case when j.status not in ('queued', 'processing') or not exists (
@@ -69,7 +73,8 @@ where unique_key = any($1) and status in ('queued', 'processing')
 
 TAKE_KEYS = "update jobs_rebuilt set unique_key = null where id = any($1)"
 
-# Returns a key to a job that has ended, or whose key no active job holds any more.
+# Gives a job the unique key that an older job had taken from it, if the job has ended, or if no active job has the key any
+# more.
 GIVE_KEY = """
 update jobs_rebuilt j set unique_key = $2
 where j.id = $1 and (j.status not in ('queued', 'processing') or not exists (
@@ -95,13 +100,13 @@ drop table jobs_replaced;
 
 
 class RebuildRefused(Exception):
-    """The rebuild is not possible now. The live view is unchanged."""
+    """The rebuild is not possible now. The live view has not changed."""
 
 
 class BrokenHistories(BrokenHistory):
-    """Some jobs cannot be folded: `jobs` maps their ids to the fault.
+    """Some jobs cannot be folded. `jobs` maps the id of each to its fault.
 
-    The live view is unchanged.
+    The live view has not changed.
     """
 
     def __init__(self, jobs: dict[str, BrokenHistory]) -> None:
@@ -114,8 +119,9 @@ class BrokenHistories(BrokenHistory):
 class Rebuilt:
     """The outcome of a rebuild.
 
-    `jobs` is the number of rows in the new view, `broken` the jobs that could not be folded and kept their rows, and `without_key`
-    maps the ids of active jobs to the unique key that an older active job has.
+    `jobs` is the number of rows in the new view. `broken` maps the id of each job that could not be folded, and so kept its
+    row, to its fault. `without_key` maps the id of each active job that lost its unique key to an older active job to that
+    key.
     """
 
     jobs: int = 0
@@ -138,14 +144,15 @@ class _Folded:
 
 
 async def rebuild(database: Database, unique_key: UniqueKey) -> int:
-    """`rebuild_view` without `skip_broken`. Returns the number of jobs in the new view."""
+    """Calls `rebuild_view` without `skip_broken`. Returns the number of jobs in the new view."""
     return (await rebuild_view(database, unique_key)).jobs
 
 
 async def rebuild_view(database: Database, unique_key: UniqueKey, *, skip_broken: bool = False) -> Rebuilt:
     """Builds the jobs view from the log and swaps it in. Needs the right to create tables.
 
-    Raises: `RebuildRefused`, and without `skip_broken` also `BrokenHistories`. The live view is unchanged then.
+    Raises: `RebuildRefused`, and without `skip_broken` also `BrokenHistories`. After these errors the live view has not
+    changed.
     """
     rebuilt = Rebuilt()
     reader = await _patient(database)
@@ -178,9 +185,9 @@ async def _patient(database: Database) -> Connection:
 async def _fold_from_a_snapshot(
     reader: Connection, writer: Connection, unique_key: UniqueKey, job_ids: Sequence[str] | None, rebuilt: Rebuilt
 ) -> str:
-    """Folds these jobs, or all, into the new table.
+    """Folds these jobs, or all jobs for None, into the new table.
 
-    Returns the oldest transaction id that the snapshot may have missed.
+    Returns the lowest transaction id whose events the snapshot may not show.
     """
     async with reader.transaction(isolation="repeatable_read", readonly=True):
         since: str = await reader.fetchval(OLDEST_RUNNING)
@@ -211,7 +218,7 @@ async def _fold(
 async def _jobs(
     reader: Connection, unique_key: UniqueKey, job_ids: Sequence[str] | None
 ) -> AsyncIterator[tuple[str, _Folded | BrokenHistory]]:
-    """The id of each job, with the fold of its history or the fault that prevents it."""
+    """Yields the id of each job, with the job as its history gives it, or with its fault."""
     history: list[Recorded] = []
     async for recorded in histories(reader, job_ids):
         if history and history[0].job_id != recorded.job_id:
@@ -242,9 +249,9 @@ async def _store(writer: Connection, jobs: Sequence[_Folded], rebuilt: Rebuilt) 
 
 
 async def _losers(writer: Connection, jobs: Sequence[_Folded]) -> dict[str, str]:
-    """The ids of jobs that lose their unique key to an older job, with the key.
+    """Returns the jobs that lose their unique key to an older active job, as `{job id: key}`.
 
-    Compares `jobs` with each other, and with the jobs that are stored already.
+    Compares `jobs` with each other, and with the jobs that are already in the new table.
     """
     keys = list({each.unique_key for each in jobs})
     wanting: dict[str, list[tuple[datetime, str]]] = {}
@@ -291,7 +298,7 @@ async def _give_keys_back(writer: Connection, rebuilt: Rebuilt) -> None:
 async def _lock_out_writers(writer: Connection) -> None:
     """Locks the view in short tries, because all statements behind a waiting lock wait too.
 
-    Raises `RebuildRefused` after `LOCK_TRIES` tries.
+    The lock lasts until the transaction of the caller ends. Raises `RebuildRefused` after `LOCK_TRIES` tries.
     """
     for _ in range(LOCK_TRIES):
         try:

@@ -1,9 +1,9 @@
 """Seals the log: gives every event, shortly after its append, the next `position`.
 
-An identity column is not a safe order for readers: a transaction may commit after another one that drew a later number, and a
-reader that continues after the last number it saw would miss its events. So one sealer at a time numbers the events of
-transactions that are older than every running transaction, in the order (transaction, event id). No event can still appear before
-these.
+The `event_id`, which comes from a sequence, is not a safe order for readers. A transaction with a lower number may commit
+after a transaction with a higher number, and a reader that continues after the highest number would miss the events of the
+first one. So one sealer at a time gives positions to the events of those transactions that are older than every running
+transaction, in the order (transaction, event id). No event that belongs before these events can appear later.
 """
 
 import asyncio
@@ -16,20 +16,21 @@ from events.database_faults import log_trouble
 log = structlog.get_logger(__name__)
 
 SEALING = 0x7365616C  # "seal": the advisory lock's key
-MOST_AT_ONCE = 10_000
+MOST_AT_ONCE = 10_000  # events
 SEAL_EVERY = 0.5  # seconds
 
 TRY_LOCK = "select pg_try_advisory_xact_lock($1)"
 WAIT_FOR_LOCK = "select pg_advisory_xact_lock($1)"
 
-# After a restore into another cluster the stored transaction ids cannot be compared with new ones. Then all events without a
-# position are numbered, whatever their transaction, and the cursor starts again below every running transaction.
+# After a restore into another cluster, the stored transaction ids cannot be compared with new ones, and `same_cluster` is
+# false. Then all events without a position get one, and the cursor starts again at the oldest running transaction.
 READ_CURSOR = """
 select c.xid::text as xid, c.event_id, c.position, s.system_identifier = c.system_identifier as same_cluster
 from pg_control_system() s left join job_event_log_cursor c on true
 """
 
-# `offset 0` forces a lookup by event id, so that a wrong estimate of the new events cannot cause a scan of the whole table.
+# `offset 0` makes PostgreSQL look positions up by event id. A wrong estimate of the number of new events could otherwise
+# cause a scan of the whole table.
 SEAL = """
 with fresh as (
     select e.event_id, e.xid, row_number() over (order by e.xid, e.event_id) as place
@@ -72,7 +73,8 @@ set system_identifier = excluded.system_identifier, xid = excluded.xid, event_id
 async def seal(database: Database, *, wait: bool = False) -> int:
     """Gives positions to at most `MOST_AT_ONCE` events, and returns their number.
 
-    While another process seals, returns 0 at once, or waits for it with `wait`. Works only on the primary server.
+    While another process seals, returns 0 at once, or with `wait` waits until that process has finished. Works only on the
+    primary server.
     """
     async with database.transaction(), database.raw() as connection:
         if wait:
@@ -83,7 +85,7 @@ async def seal(database: Database, *, wait: bool = False) -> int:
 
 
 async def seal_everything(database: Database) -> None:
-    """Gives positions to all committed events, except behind an older running transaction."""
+    """Gives positions to all events of transactions older than every running transaction."""
     while await seal(database, wait=True) == MOST_AT_ONCE:
         pass
 
@@ -91,7 +93,7 @@ async def seal_everything(database: Database) -> None:
 async def keep_sealing(database: Database) -> None:
     """Seals every `SEAL_EVERY` seconds until cancelled.
 
-    Every process runs this; a lock makes them take turns.
+    Every process runs this, and a lock lets one process seal at a time.
     """
     while True:
         try:

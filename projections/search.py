@@ -1,6 +1,7 @@
-"""Finds events in the log, forwards or back from its end.
+"""Finds events in the log, forwards, or backwards from its end.
 
-A search reads one window of positions at a time and stops at a limit, so that a rare event cannot cause a scan of the whole log.
+A search reads one range of positions (a window) at a time, and stops after a number of positions, so that a search for a rare
+event never scans the whole log.
 """
 
 from collections.abc import Iterator
@@ -11,14 +12,15 @@ from events.database import Database
 from events.history import recorded_from
 from events.job import Recorded
 
-WINDOW = 2_000  # positions looked at by the first statement of a search
-WIDER, WIDEST = 4, 32  # each next window is 4 times as wide, and at most 32 times `WINDOW`
-MOST_LOOKED_AT = 500_000  # positions looked at by one search
+WINDOW = 2_000  # positions that the first statement of a search reads
+WIDER, WIDEST = 4, 32  # each next window is 4 times as wide as the window before, and at most 32 times `WINDOW`
+MOST_LOOKED_AT = 500_000  # positions that one search reads at most
 MOST_POSITIONS = 2**53
 
 COLUMNS = "e.job_id, e.seq, e.attempt, e.type, e.data, e.actor, e.at, l.position"
 
-# `offset 0` forces a lookup of each event by its id. Otherwise the planner would scan all of `job_events` for each window.
+# `offset 0` makes PostgreSQL look each event up by its id. Otherwise the planner would scan all of `job_events` for each
+# window.
 IN_WINDOW = f"""
 select {COLUMNS}
 from job_event_log l cross join lateral (select * from job_events where event_id = l.event_id offset 0) as e
@@ -27,8 +29,8 @@ order by l.position
 limit :limit
 """
 
-# The events of a window have adjacent ids: they are read in one range scan, and only the wanted ones get their position looked up.
-# Without `offset 0` the planner would search the first id from the beginning of the log.
+# The events of a window have adjacent ids. So one range scan reads them, and the position is looked up only for the wanted
+# events. Without `offset 0` the planner would look for the lowest id from the beginning of the log.
 WANTED_IN_WINDOW = f"""
 with ids as (
     select min(event_id) as first, max(event_id) as last
@@ -62,7 +64,7 @@ limit :limit
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """The wanted events. None means any."""
+    """The conditions on the wanted events. None means any value."""
 
     actor: str | None = None
     type: str | None = None
@@ -79,9 +81,10 @@ class Found:
 
 
 async def first_events(database: Database, wanted: EventFilter, *, after: int, until: int, limit: int) -> Found:
-    """The first `limit` wanted events between two positions, `after` exclusive.
+    """Finds the first `limit` wanted events from `after` (exclusive) to `until` (inclusive).
 
-    One search reads at most `MOST_LOOKED_AT` positions, and says in `Found` how far it came.
+    Reads at most `MOST_LOOKED_AT` positions, or all of them if the events of one job are wanted. `Found.until` says how far
+    the search came.
     """
     events: list[Recorded] = []
     reached, furthest = after, min(until, after + MOST_LOOKED_AT) if wanted.job_id is None else until
@@ -97,9 +100,9 @@ async def first_events(database: Database, wanted: EventFilter, *, after: int, u
 
 
 async def last_events(database: Database, wanted: EventFilter, *, after: int, until: int, limit: int) -> Found:
-    """The last `limit` wanted events between two positions, `after` exclusive.
+    """Finds the last `limit` wanted events from `after` (exclusive) to `until` (inclusive).
 
-    Limited like `first_events`.
+    Reads as many positions as `first_events`. `Found.after` says how far back the search came.
     """
     events: list[Recorded] = []
     reached, furthest = until, max(after, until - MOST_LOOKED_AT) if wanted.job_id is None else after
@@ -115,9 +118,9 @@ async def last_events(database: Database, wanted: EventFilter, *, after: int, un
 
 
 def _windows(wanted: EventFilter) -> Iterator[int]:
-    """The number of positions for each statement, growing.
+    """Yields for each statement of a search how many positions it reads, more each time.
 
-    The events of one job need only one window.
+    For the events of one job, one window holds all positions.
     """
     window = WINDOW if wanted.job_id is None else MOST_POSITIONS
     while True:

@@ -1,7 +1,8 @@
-"""Compares the jobs view with a new fold of all events, and checks the log and its guards.
+"""Compares the jobs view with the log, and checks the log and its guards.
 
-It only reads, in one snapshot of the database, so a role with `select` and a replica are enough. Every fault becomes a finding with
-a name of `events/audit_findings.py`.
+A verification only reads, in one snapshot of the database. So a role with the right `select` is enough, and it may run on a
+replica. Every fault becomes a finding, with a name from `events/audit_findings.py`. To fold a history is to compute the job
+from its events.
 """
 
 import asyncio
@@ -24,8 +25,8 @@ from projections.guards import guards, missing_guards
 from projections.rebuild import UniqueKey
 
 MOST_KEPT = 10_000  # findings; more are counted but not listed
-LONGEST_VALUE = 200  # characters
-LONGEST_DETAIL = 1000
+LONGEST_VALUE = 200  # characters of a value that a finding quotes
+LONGEST_DETAIL = 1000  # characters
 
 VIEW = f"select {JOB_COLUMNS}, unique_key from jobs where $1::uuid[] is null or id = any($1) order by id"
 
@@ -37,7 +38,7 @@ where position <> before + 1
 order by position
 """
 
-# The newest position whose event exists. Positions beyond it belong to a truncated tail.
+# The newest position whose event exists. If there are later positions, the tail of the log was truncated.
 LAST_EVENT = """
 select l.position from job_event_log l
 where exists (select from job_events e where e.event_id = l.event_id)
@@ -51,9 +52,10 @@ where l.position < $1 and not exists (select from job_events e where e.event_id 
 order by l.position
 """
 
-# Events without a position that the service cannot have written: those at or below the sealer's cursor, where every event has a
-# position, and those with a transaction id that does not exist yet in this snapshot. The transaction ids of a log restored from
-# another cluster cannot be compared until it has been sealed here.
+# Finds events without a position that the service cannot have written. Either they stand at or before the sealer's cursor,
+# where the sealer has given every event a position. Or their transaction id does not exist yet in this snapshot. The check is
+# left out for a log that was restored from another cluster and not yet sealed here, because its transaction ids cannot be
+# compared.
 WITHOUT_POSITION = """
 select e.job_id, e.seq from job_events e, job_event_log_cursor c, pg_control_system() s
 where ((e.xid, e.event_id) <= (c.xid, c.event_id) or e.xid >= pg_snapshot_xmax(pg_current_snapshot()))
@@ -73,7 +75,7 @@ where seq <= before
 order by position
 """
 
-# Asked only when a guard is missing, because the unique indexes otherwise exclude duplicates.
+# Finds duplicates. Run only when a guard is missing, because otherwise the unique indexes prevent duplicates.
 TWICE = """
 select min(position) as position, format('event %s has %s positions', event_id, count(*)) as detail
 from job_event_log group by event_id having count(*) > 1
@@ -94,7 +96,7 @@ join job_events e on (e.job_id, e.seq) = (a.job_id, a.seq) join job_event_log l 
 
 
 class Finding(NamedTuple):
-    """One fault. `job_id` is None when the order of the log or one of its guards is at fault."""
+    """One fault. `job_id` is None if the fault is in the order of the log or in a guard."""
 
     name: FindingName
     job_id: str | None
@@ -103,7 +105,7 @@ class Finding(NamedTuple):
     detail: str
 
     def to_json(self) -> dict[str, JSON]:
-        """`{name, jobId, seq, position, detail}`."""
+        """Returns `{name, jobId, seq, position, detail}`."""
         return {
             "name": self.name, "jobId": self.job_id, "seq": self.seq, "position": self.position, "detail": self.detail,
         }  # fmt: skip
@@ -127,10 +129,10 @@ class Difference:
 
 @dataclass(slots=True)
 class Verified:
-    """The extent of a verification and its findings, none if all is well.
+    """The extent of a verification, and its findings. There are none if all is well.
 
-    The first `MOST_KEPT` findings are listed, and at least one of each name; `counts` counts them all. `unsealed` is the number of
-    events that have no position yet; they were folded and compared like all others.
+    `findings` lists the first `MOST_KEPT`, and at least one of each name; `counts` counts all. `unsealed` is the number of
+    events without a position. These events were folded and compared like all others.
     """
 
     jobs: int = 0
@@ -156,27 +158,28 @@ class Verified:
 
 
 def no_rule(job_type: str, payload: JSON, user_id: str | None) -> None:
-    """The rule for a log whose events hold all unique keys: no key comes from a job type."""
+    """Returns no key. This is the rule for a log whose events hold all unique keys."""
 
 
 async def verify(database: Database, *, job_id: str | None = None, unique_key: UniqueKey = no_rule) -> Verified:
-    """Compares the view with the fold of the events, for one job or for all.
+    """Folds the events of one job, or of all jobs, and compares the result with the view.
 
-    For all jobs, also checks the positions of the log and its guards. `unique_key` is the rule of the job types, for jobs whose
-    first event does not hold their key.
+    For all jobs, also checks the positions of the log and its guards. `unique_key` is the rule of the job types. It gives the
+    key of a job whose first event does not hold a key.
     """
     verified = Verified()
     only = None if job_id is None else [job_id]
     connection = await database.hold(statement_timeout="0", idle_in_transaction_session_timeout="0")
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            # The lock comes before the snapshot, because a view that a rebuild swaps in later would be empty or old in it.
+            # The lock comes before the snapshot. Otherwise a rebuild could swap the view between the two, and in the snapshot
+            # the new view would be empty or old.
             await connection.execute("lock table jobs in access share mode")
             async for compared_id, history, shown in _side_by_side(connection, only):
                 verified.jobs += 1
                 verified.events += len(history)
                 verified.add(_compare(compared_id, history, shown, unique_key))
-                # Lets other tasks run, because rows that are already fetched would be folded without a pause.
+                # Lets other tasks run, because the loop does not pause while it reads rows that are already fetched.
                 await asyncio.sleep(0)
             verified.last_position = await connection.fetchval(LAST_POSITION)
             if job_id is None:
@@ -190,9 +193,9 @@ async def verify(database: Database, *, job_id: str | None = None, unique_key: U
 async def _side_by_side(
     connection: Connection, job_ids: list[str] | None
 ) -> AsyncIterator[tuple[str, list[Record], Record | None]]:
-    """The id of each job, its rows in the log and its row in the view; either may be missing.
+    """Yields each job's id, its rows in the log (maybe none), and its row in the view or None.
 
-    Both are read in order of job id through cursors, because a log may be larger than memory.
+    Reads the log and the view in order of job id through cursors, because a log may be larger than memory.
     """
     view = aiter(connection.cursor(VIEW, job_ids, prefetch=1000))
     shown = await anext(view, None)
@@ -261,7 +264,7 @@ def _drift(job_id: str, detail: str) -> Finding:
 
 
 class _Folding:
-    """Folds one history event by event, and yields a finding for each fault on the way."""
+    """Folds one history event by event, and yields a finding for each fault."""
 
     def __init__(self) -> None:
         self.job: Job | None = None
@@ -293,7 +296,10 @@ class _Folding:
             yield _at(recorded, FindingName.ILLEGAL_TRANSITION, wrong)
 
     def _beside_the_one_before(self, recorded: Recorded) -> Iterator[Finding]:
-        """Findings from two adjacent events, found even when the history before them is broken."""
+        """Compares an event with the event before it, and yields a finding for each fault.
+
+        Works even after an event that could not be folded.
+        """
         before, self._before = self._before, recorded
         last = 0 if before is None else before.seq
         if recorded.seq > last + 1:
@@ -310,7 +316,10 @@ def _at(recorded: Recorded, name: FindingName, detail: str) -> Finding:
 
 
 def _wrong_actor(recorded: Recorded, worker: str | None) -> str | None:
-    """A fault that the fold does not see: a worker wrote for another worker's attempt."""
+    """Returns the fault if a worker wrote for another worker's attempt, else None.
+
+    `evolve` does not check the actor.
+    """
     by_its_worker = recorded.actor == f"worker:{worker}"
     match recorded.event:
         case Started(name) if recorded.actor != f"worker:{name}":
@@ -324,7 +333,7 @@ def _wrong_actor(recorded: Recorded, worker: str | None) -> str | None:
 
 
 def _not_as_written(recorded: Recorded, text: str) -> Iterator[str]:
-    """The differences between an event's stored data and those that the service would write."""
+    """Yields the differences between an event's stored data and what the service would write."""
     written = event_data(recorded.event, recorded.at)
     if text.encode() == orjson.dumps(written):
         return
@@ -339,7 +348,7 @@ def _not_as_written(recorded: Recorded, text: str) -> Iterator[str]:
     if missing:
         yield f"data lack keys: {', '.join(missing)}"
     for key in sorted(stored.keys() & written.keys()):
-        # The stored value must also have the form that the service writes, such as microseconds in a time.
+        # The stored value must also have the form that the service writes: a time has microseconds, for example.
         if not _same(orjson.loads(orjson.dumps(written[key])), stored[key]):
             yield f"{key} in data is not in the form in which it is written"
 
@@ -357,7 +366,7 @@ def _same(shown: Any, folded: Any) -> bool:
         try:
             return orjson.dumps(shown, option=orjson.OPT_SORT_KEYS) == orjson.dumps(folded, option=orjson.OPT_SORT_KEYS)
         except TypeError:
-            return False  # a number that orjson cannot write, so the service did not
+            return False  # a number that orjson cannot write, so the service has not written it
     return bool(shown == folded)
 
 
@@ -385,7 +394,7 @@ async def _check_log(connection: Connection, verified: Verified) -> None:
 
 
 async def _check_positions(connection: Connection, verified: Verified) -> None:
-    """Checks that positions are 1, 2, 3 … up to the sealer's cursor, each with its event."""
+    """Checks that the positions are 1, 2, 3 … up to the sealer's cursor, each with its event."""
     last, last_event = verified.last_position, await connection.fetchval(LAST_EVENT) or 0
     cursors = [row["position"] for row in await connection.fetch(CURSOR)]
     if not cursors:
@@ -413,7 +422,7 @@ async def _check_positions(connection: Connection, verified: Verified) -> None:
 
 
 async def _placed(connection: Connection, findings: list[Finding]) -> list[Finding]:
-    """The same findings, with the position of the event where one is named."""
+    """Returns the findings, and adds the position to each finding that names an event."""
     events = [(each.job_id, each.seq) for each in findings if each.seq is not None]
     rows = await connection.fetch(POSITIONS, [job_id for job_id, _ in events], [seq for _, seq in events])
     positions = {(row["job_id"], row["seq"]): row["position"] for row in rows}
