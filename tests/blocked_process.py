@@ -1,7 +1,7 @@
 """The command `rireki` with a job type `blocked`, which holds the interpreter for hours.
 
-The handler is inside one match of a regular expression. The processes have little time to end. Run
-it as `python -m tests.blocked_process serve`.
+The handler hangs inside one match of a regular expression, which nothing can interrupt. The
+processes get little time to end. Run it as `python -m tests.blocked_process serve`.
 """
 
 import re

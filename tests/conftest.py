@@ -1,4 +1,4 @@
-"""One server of each kind for the whole run, and a database of its own for each test.
+"""Fixtures: one server of each kind for the whole run, and a new database for each test.
 
 Each database is cloned from a migrated template.
 """
@@ -20,7 +20,7 @@ from tests.servers import postgres_server, redis_server
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[[], AbstractEventLoop]]:
-    """The loop that the service runs on."""
+    """Returns the event loop that the service uses too."""
     return {"uvloop": uvloop.new_event_loop}
 
 
@@ -32,7 +32,7 @@ def postgres_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def redis_url(worker_id: str) -> Iterator[str]:
-    """Each process of the run has a server of its own, or of a given server a database of its own."""
+    """Returns the URL of a server for this test process, or of its database on a given server."""
     with redis_server() as url:
         database = 1 + int(worker_id.removeprefix("gw") if worker_id.startswith("gw") else 0)
         yield urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
@@ -40,7 +40,7 @@ def redis_url(worker_id: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def template(postgres_url: str) -> Iterator[str]:
-    """The name of a migrated database with nothing in it."""
+    """Creates a migrated database without rows, from which others are cloned. Yields its name."""
     name = f"rireki_template_{secrets.token_hex(4)}"
     _administer(postgres_url, f"create database {name}")
     migrate(with_database(postgres_url, name))
@@ -50,7 +50,7 @@ def template(postgres_url: str) -> Iterator[str]:
 
 @pytest.fixture
 def database_url(postgres_url: str, template: str) -> Iterator[str]:
-    """A migrated database of the test's own."""
+    """Creates a migrated database for one test. Yields its URL."""
     name = f"rireki_test_{secrets.token_hex(4)}"
     _administer(postgres_url, f"create database {name} template {template}")
     yield with_database(postgres_url, name)

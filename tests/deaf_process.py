@@ -1,6 +1,6 @@
-"""The command `rireki` with a job type `deaf` whose handler swallows its cancellation.
+"""The command `rireki` with a job type `deaf` whose handler goes on when it is cancelled.
 
-The handler keeps a connection. Run it as `python -m tests.deaf_process serve`.
+The handler keeps a connection to the database. Run it as `python -m tests.deaf_process serve`.
 """
 
 import asyncio

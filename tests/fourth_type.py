@@ -1,4 +1,4 @@
-"""The command `rireki` with one more job type, registered as somebody's own file would be."""
+"""The command `rireki` with a fourth job type, registered as a user of the code would."""
 
 import asyncio
 from typing import Literal

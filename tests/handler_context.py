@@ -26,7 +26,7 @@ from workers.resources import Resources
 
 @dataclass(slots=True)
 class RunningAttempt:
-    """A started attempt of a job. It stays `processing` until something here ends it."""
+    """A started attempt. Its job stays `processing` until a method called by the test ends it."""
 
     attempt: Attempt
     context: Context
@@ -34,11 +34,11 @@ class RunningAttempt:
 
     @property
     def job(self) -> Job:
-        """As last written here."""
+        """The job after the last event that this attempt appended."""
         return self.attempt.job
 
     async def handle(self) -> JSON:
-        """What the handler returns or raises. The job goes on processing."""
+        """Runs the handler; returns or raises what it does. The job stays `processing`."""
         payload = self.job_type.payload.model_validate(self.job.payload)
         try:
             return await self.job_type.run(self.context, payload)
@@ -55,11 +55,14 @@ class RunningAttempt:
         )
 
     async def cancel(self, store: Store) -> None:
-        """As a person does it: in the log. The handler is not told."""
+        """Cancels the job in the log, as a person does. The handler is not told."""
         await store.append(self.job, lambda job: rules.cancel(job, reason="test"), actor="user:test")
 
     async def lose(self, store: Store) -> Job:
-        """As a rescue does it when the worker is gone: the job waits for its next attempt. The handler is not told."""
+        """Rescues the job in the log, as if its worker were gone. The handler is not told.
+
+        Returns the job, which then waits for its next attempt.
+        """
 
         def rescue(job: Job) -> list[rules.Event]:
             error = JobError("WorkerLost", "test")
@@ -74,7 +77,7 @@ class RunningAttempt:
 async def running(
     store: Store, resources: Resources, job_type: JobType[Any], payload: JSON = None, *, user_id: str | None = None
 ) -> AsyncIterator[RunningAttempt]:
-    """A new job of this type, in its first attempt."""
+    """Queues a job of this type and starts its first attempt."""
     new = NewJob(job_type.name, payload or {}, user_id, max_attempts=job_type.max_attempts)
     job = await store.create(new, actor="system:test")
     async with next_attempt(store, resources, job_type, job) as attempt:
@@ -83,7 +86,7 @@ async def running(
 
 @asynccontextmanager
 async def next_attempt(store: Store, resources: Resources, job_type: JobType[Any], job: Job) -> AsyncIterator[RunningAttempt]:
-    """The attempt that a queued job waits for."""
+    """Starts the attempt that a queued job waits for."""
     worker = f"w{job.attempt}-{job.id}"
     runner = Runner(
         store=store,

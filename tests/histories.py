@@ -1,4 +1,4 @@
-"""Given, when, then: histories of jobs, and the rules that hold in any snapshot.
+"""Histories of jobs for tests, and the rules that must hold in any snapshot of a database.
 
 `given(queued(), Started("w1"), Failed(ERROR, will_retry=True), queued("retry"))` is the job after
 these events.
@@ -54,7 +54,7 @@ EXAMPLES: dict[str, Event] = {
     "failed": Failed(ERROR, will_retry=False),
     "canceled": Canceled("asked"),
 }
-"""One of each event that means the same after any other."""
+"""An example of each event but `queued`, whose meaning depends on the events before it."""
 
 AS_THE_RULES_HAVE_IT = 0
 
@@ -62,15 +62,18 @@ AS_THE_RULES_HAVE_IT = 0
 def queued(
     reason: Reason = "new", *, max_attempts: int = AS_THE_RULES_HAVE_IT, delay: timedelta = NO_DELAY, payload: JSON = None
 ) -> Queued:
-    """The first event of a job with three attempts, or a later one. Unless `max_attempts` says otherwise, `given` raises them
-    by one where the reason does not spend any."""
+    """Returns the `queued` of a new job with three attempts, or a later `queued`.
+
+    If `max_attempts` is left out, `given` takes that of the event before, and adds one for a reason
+    that spends no attempt.
+    """
     if reason == "new":
         return Queued(reason, max_attempts or 3, delay, "rooms", {"n": 1} if payload is None else payload, ALICE)
     return Queued(reason, max_attempts, delay)
 
 
 def recorded(*events: Event, job_id: str = JOB_ID) -> list[Recorded]:
-    """These events with their places, a second and a microsecond apart."""
+    """Returns these events with their `seq` and attempt, a second and a microsecond apart."""
     history: list[Recorded] = []
     attempt, max_attempts = 0, 0
     for place, event in enumerate(events):
@@ -90,7 +93,7 @@ def given(*events: Event) -> Job:
 
 
 def next_recorded(job: Job, event: Event) -> Recorded:
-    """`event` as it would stand in the log after `job`."""
+    """Returns `event` as the log would keep it after the events of `job`."""
     attempt = job.attempt + (word(event) == "queued")
     return Recorded(job.id, job.seq + 1, attempt, event, "system:test", job.updated_at + STEP)
 
@@ -100,7 +103,7 @@ def every_reason() -> tuple[Reason, ...]:
     return reasons
 
 
-# The same against a database -----------------------------------------------------------------------------------------------------
+# Jobs in a database --------------------------------------------------------------------------------------------------------------
 
 RETRY_AT_ONCE = timedelta(0)
 
@@ -131,7 +134,7 @@ def canceling(job: Job) -> list[Event]:
 
 @asynccontextmanager
 async def open_store(url: str) -> AsyncIterator[Store]:
-    """As another process has it: a Store over a Database of its own."""
+    """Opens a second store with its own connections, as another process would have it."""
     database = Database(url)
     await database.connect()
     store = Store(database, Bus())
@@ -144,7 +147,7 @@ async def open_store(url: str) -> AsyncIterator[Store]:
 
 
 async def until(condition: Callable[[], Awaitable[Any]], *, seconds: float = 10) -> None:
-    """Waits until it holds. Raises `TimeoutError`."""
+    """Waits until `condition` is true. Raises `TimeoutError` after `seconds`."""
     async with asyncio.timeout(seconds):
         while True:
             if await condition():
@@ -153,7 +156,10 @@ async def until(condition: Callable[[], Awaitable[Any]], *, seconds: float = 10)
 
 
 async def give_positions(database: Database) -> None:
-    """Seals until every event has its position. A transaction of any database of the server may hold that up for a moment."""
+    """Seals the log until every event has a position in the order of the whole log.
+
+    An open transaction in any database of the server may delay that for a moment.
+    """
 
     async def every_event_has_one() -> bool:
         await seal_everything(database)
@@ -163,7 +169,7 @@ async def give_positions(database: Database) -> None:
     await until(every_event_has_one)
 
 
-# What must always hold (docs/architecture.md), asked of one snapshot --------------------------------------------------------
+# What must always hold (docs/architecture.md), checked in one snapshot --------------------------------------------------------
 
 BROKEN_RULES = {
     "1: a job in the view has no `queued` at seq 1": """
@@ -208,9 +214,10 @@ BROKEN_RULES = {
 
 
 async def what_is_broken(connection: Connection) -> list[str]:
-    """Which rules the database breaks, as of one snapshot that it takes itself."""
+    """Returns the rules that the database breaks, checked in one snapshot."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        # Without this a view that is swapped in after the snapshot was taken would be read with it.
+        # Lock the table, because a rebuilt `jobs` that is swapped in later would not fit the
+        # snapshot.
         await connection.execute("lock table jobs in access share mode")
         broken = [
             f"{rule}: {row[0]}" for rule, query in BROKEN_RULES.items() for row in await connection.fetch(f"{query} limit 5")

@@ -37,11 +37,11 @@ from workers.worker import Worker
 T = TypeVar("T")
 
 AT_ONCE = Backoff(first=0.0, ceiling=0.0, jitter=0.0)
-LONG = 20.0  # seconds: what has not happened by then never will
+LONG = 20.0  # seconds after which a test that waits for something fails
 
 
 class Anything(Payload):
-    """What a test wants to tell its handler."""
+    """A payload with any fields, for what a test wants to tell its handler."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="allow", frozen=True)
 
@@ -51,13 +51,13 @@ class Numbered(Payload):
 
 
 def job_type(name: str, run: Callable[[Context, Any], Awaitable[JSON]], **policy: Any) -> JobType[Any]:
-    """A type whose handler a test has written. Retries come at once unless `backoff` says otherwise."""
+    """Returns a job type with a test's handler. Retries come at once without a `backoff`."""
     rest: dict[str, Any] = {"payload": Anything, "run": run, "deadline": 30.0, "backoff": AT_ONCE} | policy
     return JobType(name, **rest)
 
 
 def room_for(slots: int, *types: str) -> Capacity:
-    """A worker with this many free slots, that keeps none of them back."""
+    """Returns the capacity of a worker with so many free slots, all of them for any type."""
     return Capacity(slots, 0, types, [])
 
 
@@ -69,7 +69,7 @@ async def quick(context: Context, payload: Payload) -> JSON:
 
 
 async def slow(context: Context, payload: Any) -> JSON:
-    """Works until it is stopped, and says how far it is ten times a second."""
+    """Works until it is stopped, and reports its progress ten times a second."""
     steps = 0
     while True:
         await context.progress({"steps": steps})
@@ -78,7 +78,7 @@ async def slow(context: Context, payload: Any) -> JSON:
 
 
 async def hold(context: Context, payload: Any) -> JSON:
-    """Stays for ever within the transaction that stores its effects."""
+    """Stays for ever inside the transaction that stores its effects."""
     async with context.store():
         await context.database.execute("insert into effects values ('one', :attempt)", {"attempt": context.attempt})
         await asyncio.Event().wait()
@@ -109,13 +109,13 @@ async def give_up(context: Context, payload: Any) -> JSON:
 
 
 async def swallow_cancellation(context: Context, payload: Any) -> JSON:
-    """Deaf to every cancellation, for half a second."""
+    """Ignores every cancellation for half a second, then returns."""
     await wait_deaf_to_cancellation(asyncio.Event(), at_most=0.5)
     return {"heard": False}
 
 
 async def wait_deaf_to_cancellation(event: asyncio.Event, *, at_most: float = 10.0) -> None:
-    """Deaf, but not for ever: a test that fails must come to its end."""
+    """Waits for `event` and ignores cancellation, at most `at_most` seconds so that tests end."""
     give_up_at = time.monotonic() + at_most
     while not event.is_set() and time.monotonic() < give_up_at:
         with suppress(asyncio.CancelledError, TimeoutError):
@@ -123,13 +123,13 @@ async def wait_deaf_to_cancellation(event: asyncio.Event, *, at_most: float = 10
 
 
 async def block_the_loop(context: Context, payload: Any) -> JSON:
-    """As a long computation does that somebody forgot to put into a thread."""
+    """Blocks the event loop, like a long computation that should run in a thread."""
     time.sleep(payload.seconds)  # noqa: ASYNC251
     return {"blocked": payload.seconds}
 
 
 async def crash_the_process(context: Context, payload: Any) -> JSON:
-    """As a segmentation fault would, in the first attempt."""
+    """Ends the process at once in the first attempt, as a segmentation fault would."""
     if context.attempt == 1:
         os._exit(9)
     return {"attempt": context.attempt}
@@ -153,7 +153,7 @@ MEETINGS: dict[str, asyncio.Barrier] = {}
 
 
 async def meet(context: Context, payload: Any) -> JSON:
-    """Ends when as many have come as are expected."""
+    """Ends when as many handlers as the meeting expects run at the same time."""
     await asyncio.wait_for(MEETINGS[payload.meeting].wait(), LONG)
     return "met"
 
@@ -162,7 +162,7 @@ MEET = job_type("meet", meet)
 
 HOLDS = job_type("holds", hold)
 JOB_TYPES: tuple[JobType[Any], ...] = (QUICK, SLOW, HANG, HOLDS, COSTLY, ONCE, FAIL_ONCE, FAIL, BLOCK, CRASH)
-"""Those that a worker in a process of its own knows (`worker_process.py`)."""
+"""The job types that a worker in a separate process knows (`worker_process.py`)."""
 
 
 # A worker ---------------------------------------------------------------------------------------------------------------------
@@ -186,7 +186,10 @@ def new_worker(
 async def working(
     database: Database, store: Store, bus: Bus, wire: Wire, job_types: Iterable[JobType[Any]], *, slots: int = 10
 ) -> AsyncIterator[Worker]:
-    """A worker that knows these types. Leaving, it must still be alive; what it runs is handed back."""
+    """Runs a worker that knows these types. At the block's end its tasks must still run.
+
+    Then the worker is stopped and hands its running jobs back.
+    """
     worker = new_worker(database, store, bus, wire, job_types, slots=slots)
     await worker.start()
     try:
@@ -201,12 +204,12 @@ def must_be_whole(worker: Worker) -> None:
 
 
 def claim_of(job: Job) -> Claim:
-    """As the wire hands it to a worker."""
+    """Returns the claim with which the wire gives the job to a worker."""
     return Claim(AttemptId(job.id, job.attempt), job.type)
 
 
 async def lives_on(worker: Worker, store: Store, database: Database) -> None:
-    """Waits until every slot is free, and has the worker run that many jobs more at the same time."""
+    """Waits until every slot is free, then checks that the worker can fill them all."""
     runner = worker.runner
     await until(lambda: runner.free == runner.slots.size and not runner.in_hand)
     must_be_whole(worker)
@@ -225,20 +228,20 @@ async def lives_on(worker: Worker, store: Store, database: Database) -> None:
 async def queue(
     store: Store, wire: Wire | None, job_type: JobType[Any], payload: JSON = None, *, delay: timedelta = NO_DELAY
 ) -> Job:
-    """A new job; without a wire nobody is told of it but the log."""
+    """Queues a job. Without a wire no hint is sent, so only the tick finds the job."""
     target = wire if wire is not None else cast(Wire, Nobody())
     return await enqueue(store, target, job_type, payload or {}, user_id=None, actor="system:test", delay=delay)
 
 
 class Nobody:
-    """The far end of a wire that is cut."""
+    """A wire that drops every hint."""
 
     def push(self, hints: Any, *, even_if_full: bool = False) -> None:
         return
 
 
 async def cancel(store: Store, job: Job) -> Job:
-    """As a person does it, through the API."""
+    """Cancels the job in the log, as a person does through the API."""
     return await store.append(job, lambda job: rules.cancel(job, reason="test"), actor="user:test")
 
 
@@ -254,7 +257,7 @@ async def until(condition: Callable[[], T], *, within: float = ..., what: str = 
 
 
 async def until(condition: Callable[[], Any], *, within: float = LONG, what: str = "") -> Any:
-    """What `condition` returns, as soon as that is true. Fails after `within` seconds."""
+    """Returns what `condition` returns, once that is true. Fails after `within` seconds."""
     give_up_at = time.monotonic() + within
     while True:
         value = condition()
@@ -268,7 +271,7 @@ async def until(condition: Callable[[], Any], *, within: float = LONG, what: str
 
 
 async def ended(database: Database, job: Job, *, within: float = LONG) -> Job:
-    """The job, once it has ended for good."""
+    """Waits until the job has ended for good, and returns the job."""
     return await until_job(database, job, lambda now: now.status in ENDED and now.finished_at is not None, within=within)
 
 
@@ -290,7 +293,7 @@ async def until_job(database: Database, job: Job, condition: Callable[[Job], boo
 
 
 async def words(store: Store, job: Job) -> list[str]:
-    """The job's history in words: "queued", "started", "failed, retried", "queued: retry", …"""
+    """Returns the job's history in words: "queued", "started", "failed, retried", …"""
     return [_word(recorded) for recorded in await store.history.events(job.id)]
 
 
@@ -299,19 +302,22 @@ async def events_of(store: Store, job: Job, type: type[T]) -> list[T]:
 
 
 async def starts(store: Store, job: Job) -> list[tuple[int, str]]:
-    """Which attempts were started, and by which worker."""
+    """Returns each started attempt of the job with the id of the worker that started it."""
     history = await store.history.events(job.id)
     return [(recorded.attempt, recorded.event.worker) for recorded in history if isinstance(recorded.event, Started)]
 
 
 async def must_fold(database: Database, store: Store, job: Job) -> None:
-    """The history is one that could be, and the view is what it folds to."""
+    """Checks that the job's history is legal and gives the job that the table `jobs` holds."""
     assert rules.fold(await store.history.events(job.id)) == await JobsView(database).get(job.id)
 
 
 @asynccontextmanager
 async def row_locked(database: Database, *jobs: Job) -> AsyncIterator[None]:
-    """Whoever writes to these jobs has to wait until the block is left (for at most five seconds, then it fails)."""
+    """Locks the rows of these jobs, so that every write to them waits until the block ends.
+
+    A write that waits longer than five seconds fails.
+    """
     connection = await asyncpg.connect(database.url)
     try:
         async with connection.transaction():
@@ -322,7 +328,7 @@ async def row_locked(database: Database, *jobs: Job) -> AsyncIterator[None]:
 
 
 async def until_waiting_for_locks(database: Database, connections: int) -> None:
-    """Waits until so many connections to this database wait for a lock."""
+    """Waits until exactly so many connections to this database wait for a lock."""
     query = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
     seen = -1
 

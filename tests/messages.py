@@ -23,7 +23,7 @@ def conversation(
 
 
 def sections(content: str) -> dict[str, list[str]]:
-    """The lines under each heading of a draft, without empty ones."""
+    """Returns the lines under each heading of a draft, without empty lines."""
     found: dict[str, list[str]] = {}
     for line in content.splitlines():
         if line.startswith("## "):

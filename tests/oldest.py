@@ -1,4 +1,4 @@
-"""Runs the tests of PostgreSQL on the oldest promised version: `python -m tests.oldest`.
+"""Runs the tests of PostgreSQL on the oldest supported version: `python -m tests.oldest`.
 
 `make test` uses the newest. PostgreSQL 15 comes from Debian's package. On a machine without it, the
 oldest version of the wheel is used instead, and the output says so.
@@ -44,7 +44,7 @@ FILES = (
 
 
 def main() -> int:
-    """The exit status of pytest."""
+    """Runs the tests and returns the exit status of pytest."""
     version = PROMISED if debians_server(PROMISED).is_file() else OLDEST_OF_THE_WHEEL
     if version != PROMISED:
         print(f"There is no PostgreSQL {PROMISED} in {DEBIANS}: tested on {version}, from the wheel, instead.", flush=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 PROMPT_TOKENS, COMPLETION_TOKENS = 100, 20
-"""What every answer says that it used."""
+"""The numbers of tokens that every answer says it used."""
 
 GOOD_ANSWER = """## Summary
 
@@ -31,7 +31,7 @@ GOOD_ANSWER = """## Summary
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole answer, for those that are no completion."""
+    """A whole HTTP answer, such as an error."""
 
     status: int
     body: bytes
@@ -41,14 +41,16 @@ class Reply:
 
 @dataclass
 class OpenAIServer:
-    """`answer` makes the text of a completion out of the request's JSON. What stands in `next_replies` is answered first. While
-    `hold` is set, requests that have arrived wait for it to be cleared."""
+    """The server. `answer` makes the text of a completion from the JSON of a request.
+
+    Replies in `next_replies` are sent first. After `hold`, requests wait for `release`.
+    """
 
     url: str = ""
     answer: Callable[[dict[str, Any]], str | None] = lambda request: GOOD_ANSWER
     next_replies: deque[Reply] = field(default_factory=deque)
     card: Reply | None = None
-    """The answer to `GET /v1/models/{id}`; 404 where there is none."""
+    """The answer to `GET /v1/models/{id}`; None answers 404."""
     requests: list[dict[str, Any]] = field(default_factory=list)
     heads: list[str] = field(default_factory=list)
     cards_asked_for: list[str] = field(default_factory=list)
@@ -73,7 +75,7 @@ class OpenAIServer:
             await self._arrived.wait_for(lambda: len(self.cards_asked_for) >= cards)
 
     async def nobody_waits(self) -> None:
-        """Every request has been answered or given up by its client."""
+        """Waits until every request was answered or given up by its client."""
         async with self._arrived, asyncio.timeout(10):
             await self._arrived.wait_for(lambda: self.at_once == 0)
 
@@ -124,7 +126,7 @@ class OpenAIServer:
             self._arrived.notify_all()
 
     async def _waited(self, reader: asyncio.StreamReader) -> bool:
-        """False if the client hung up while it was held."""
+        """Waits until requests are answered. Returns false if the client hung up before that."""
         released, hung_up = asyncio.create_task(self._may_answer.wait()), asyncio.create_task(reader.read(1))
         await asyncio.wait([released, hung_up], return_when=asyncio.FIRST_COMPLETED)
         may_answer = released.done()
@@ -151,7 +153,7 @@ class OpenAIServer:
 
 
 def completion(content: object, finish_reason: object = "stop", **message: object) -> Reply:
-    """A whole completion with this content, and whatever else its message holds."""
+    """Returns a whole completion with this content; `message` are more fields of its message."""
     choice = {"index": 0, "message": {"role": "assistant", "content": content, **message}, "finish_reason": finish_reason}
     return Reply(200, json.dumps({"object": "chat.completion", "choices": [choice]}).encode())
 

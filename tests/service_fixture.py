@@ -63,7 +63,7 @@ class Service:
         return job
 
     async def job_of(self, user: User | None, job_type: str = "chatwork_rooms_sync", payload: Any = None) -> Job:
-        """A new job, which no worker runs."""
+        """Queues a job, which no worker runs."""
         new = NewJob(job_type, payload or {}, None if user is None else user.id, max_attempts=5)
         return await self.context.store.create(new, actor="system:test")
 
@@ -90,7 +90,7 @@ async def service(database: Database, bus: Bus, store: Store) -> AsyncIterator[S
 
 @functools.cache
 def hash_of_password() -> str:
-    """The hash of PASSWORD, made once, because hashing is slow."""
+    """Returns the hash of PASSWORD, which is made once, because hashing is slow."""
     return users._hasher.hash(PASSWORD)
 
 
@@ -122,7 +122,7 @@ def make_context(
 
 @contextlib.asynccontextmanager
 async def serving(context: ApiContext) -> AsyncIterator[str]:
-    """The address of an API with this context, while it serves."""
+    """Serves an API with this context. Yields its address."""
     listening = socket.create_server(("127.0.0.1", 0))
     server = http_server(create_app(context))
     running = asyncio.create_task(server.serve(sockets=[listening]))

@@ -10,7 +10,7 @@ from workers.chatwork.rooms import upsert_rooms
 from workers.summaries.summary import Message
 
 ANSWERED = Mark(id=0, over=(), needs_force=True)
-"""The mark of a request that nobody else made."""
+"""A mark that is not in the database, for answers that a test makes itself."""
 
 
 async def a_room(database: Database, room_id: str, name: str = "営業") -> str:
@@ -19,18 +19,18 @@ async def a_room(database: Database, room_id: str, name: str = "営業") -> str:
 
 
 async def store(database: Database, messages: Sequence[Message]) -> None:
-    """As a sync stores the messages of one room."""
+    """Stores the messages of one room, as a sync does."""
     async with database.transaction():
         await store_messages(database, messages[0].room_id, as_chatwork_says(messages), ANSWERED)
 
 
 def as_chatwork_says(messages: Sequence[Message]) -> MessagesAnswer:
-    """An answer that holds all that there is."""
+    """Returns an answer of Chatwork that holds these messages."""
     return answer_of(ChatworkMessage(each.message_id, each.sender, each.body, each.sent_at) for each in messages)
 
 
 def answer_of(messages: Iterable[ChatworkMessage]) -> MessagesAnswer:
-    """Not full, however many there are, and not forced: it says nothing of what was there before."""
+    """Returns an answer that is neither full nor forced, so that it opens no gap."""
     items = tuple({message.message_id: message for message in messages}.values())
     return MessagesAnswer(items, given=1 if items else 0, message_ids=tuple(each.message_id for each in items), is_forced=False)
 

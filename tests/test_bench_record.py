@@ -1,4 +1,4 @@
-"""The results of benchmarks that are kept in bench/results/."""
+"""Checks the results of benchmarks in bench/results/."""
 
 import importlib
 import sys

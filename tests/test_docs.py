@@ -1,4 +1,4 @@
-"""The documents are true: links, paths, names, make targets, decisions, results, changelog."""
+"""Checks the documents: links, paths, names, make targets, decisions, results, changelog."""
 
 import ast
 import asyncio
@@ -37,7 +37,7 @@ def documents() -> list[Path]:
 
 
 def files() -> set[str]:
-    """The paths of all our files and folders, relative to the root, with `/` as separator."""
+    """Returns the paths of all our files and folders, relative to the root, with `/`."""
     found = set()
     for folder, folders, names in os.walk(ROOT):
         folders[:] = [name for name in folders if not MADE.fullmatch(name)]
@@ -46,7 +46,7 @@ def files() -> set[str]:
 
 
 def paths_named_in(document: str, *, folders: set[str]) -> list[str]:
-    """The code spans that look like one of our paths, without those of generated files."""
+    """Returns the code spans that look like one of our paths, without generated files."""
     spans = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", re.sub(r"```.*?```", "", document, flags=re.DOTALL))
     return [
         path
@@ -64,7 +64,7 @@ def text(path: Path) -> str:
 
 
 def anchors(path: Path) -> set[str]:
-    """The anchors of a page's headings, as GitHub makes them."""
+    """Returns the anchors of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", text(path), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -89,7 +89,7 @@ def test_every_path_named_in_the_documents_exists() -> None:
     missing = [
         f"{document.relative_to(ROOT)}: {path}"
         for document in documents()
-        if document.name != "CHANGELOG.md" and document.parent != RESULTS  # they tell of what was
+        if document.name != "CHANGELOG.md" and document.parent != RESULTS  # they may name files that no longer exist
         for path in paths_named_in(text(document), folders=folders)
         if not (
             path.strip("/") in ours or (document.parent / path).exists() or any(known.endswith(f"/{path}") for known in ours)
@@ -124,7 +124,7 @@ def test_every_result_of_a_benchmark_has_its_facts_and_is_linked() -> None:
 
     for path in sorted(RESULTS.glob("*.md")):
         facts = re.findall(r"^- (\w+): ", text(path), re.MULTILINE)
-        computed = path.name == "model.md"  # no machine belongs to it
+        computed = path.name == "model.md"  # it is computed, so it names no machine
         assert facts[:4] == (["Date", "Command"] if computed else ["Date", "Machine", "Versions", "Command"]), path.name
         assert f"results/{path.name})" in linked, path.name
 
@@ -152,14 +152,14 @@ def test_every_decision_has_date_status_context_decision_price_and_what_would_ch
 
 
 def places() -> list[tuple[str, str, list[str]]]:
-    """The rows of the section "Where is …?": a question, a file, and names in that file."""
+    """Returns the rows of "Where is …?": a question, a file, and names in that file."""
     section = text(ROOT / "docs" / "architecture.md").split("## Where is …?\n")[1].split("\n## ")[0]
     rows = re.findall(r"^\| (Where .+?\?) \| `([^`|]+)` \| (.+) \|$", section, re.MULTILINE)
     return [(question, path, re.findall(r"`([^`]+)`", names)) for question, path, names in rows]
 
 
 def names_defined_in(path: Path) -> set[str]:
-    """The names that a file defines: of Python all, with members of classes; of TypeScript the exports."""
+    """Returns the names that a file defines: in Python all of them, in TypeScript the exports."""
     if path.suffix != ".py":
         return set(re.findall(r"^export (?:async )?(?:function|const|class) (\w+)", text(path), re.MULTILINE))
     return set(_defined(ast.parse(text(path)).body))

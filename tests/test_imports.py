@@ -1,7 +1,8 @@
-"""What import-linter cannot see: who reads the environment, who imports redis, and imports by a string.
+"""Rules that import-linter cannot check: the environment, redis, imports by a string.
 
-The layers, the rooms, circles and the homes of other libraries are contracts of import-linter in `pyproject.toml`, which
-`make check` runs. Here a breach of each kind is put into a copy of the code, to see that the contracts notice it.
+The other rules (layers, packages, circular imports, which file may import which library) are
+contracts of import-linter in `pyproject.toml`, which `make check` runs. The tests here break each
+contract once in a copy of the code, to see that import-linter notices it.
 """
 
 import ast
@@ -20,10 +21,10 @@ ROOT = Path(__file__).parent.parent
 
 READS_THE_ENVIRONMENT = ("service/config.py",)
 INHERITS_THE_ENVIRONMENT = ("service/embedded/binaries.py", "service/web/build.py")
-"""They pass the whole environment to the programs that they start, and take no setting from it."""
+"""Files that pass the whole environment to a program, and read no setting from it."""
 IMPORTS_REDIS = ("events/bus.py", "events/redis_connections.py", "events/redis_faults.py", "service/accounts/", "workers/")
 ROOM_PLANS = ("events", "projections", "workers", "service", "migrations")
-"""Packages whose docstring, and that of each sub-package, names every module."""
+"""Packages whose docstring names every module, as does that of each sub-package."""
 ENVIRONMENT = ("environ", "environb", "getenv", "getenvb", "putenv")
 
 
@@ -34,7 +35,7 @@ def linted_packages() -> list[str]:
 
 
 def faults_in(path: str, source: str) -> Iterator[str]:
-    """Every breach in one file, with its line; `path` is relative to the repository."""
+    """Yields every violation in one file, with its line. `path` is relative to the repository."""
     for node in ast.walk(ast.parse(source)):
         place = f"{path}:{getattr(node, 'lineno', 0)}"
         if _reads_the_environment(node) and path not in READS_THE_ENVIRONMENT + INHERITS_THE_ENVIRONMENT:
@@ -131,11 +132,11 @@ BREACHES = {
     "Starlette lives in the service": ("workers/worker.py", "from starlette.requests import Request"),
     "Tests and benchmarks stay outside": ("service/page.py", "from bench import ours"),
 }
-"""A breach of each contract, by the contract's name: a file, and the line to add."""
+"""A violation of each contract, by the contract's name: a file, and the line to add to it."""
 
 
 def copied(folder: Path) -> Path:
-    """A folder with the packages and their contracts."""
+    """Copies the packages and their contracts into `folder`. Returns the copy's path."""
     for package in linted_packages():
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("web", "static", "__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", folder)
@@ -163,7 +164,7 @@ def test_import_linter_finds_a_breach_of_each_contract(tmp_path: Path) -> None:
 def _lint(folder: Path) -> str:
     program = "from importlinter.cli import lint_imports_command; lint_imports_command()"
     command = [sys.executable, "-c", program, "--no-logo", "--no-cache"]
-    # The folder comes first on the path of `python -c`, so that the copy is linted.
+    # `python -c` looks for modules in this folder first, so import-linter checks the copy.
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False).stdout
 
 
@@ -174,7 +175,7 @@ def room_plans() -> list[Path]:
 
 
 def room_of(line: str) -> str:
-    """The module or sub-package that a line of a room plan describes; empty for other lines."""
+    """Returns the module or sub-package that a docstring's line describes, else ""."""
     name, _, description = line.partition("  ")
     return name if description.strip() and name.endswith((".py", "/")) else ""
 

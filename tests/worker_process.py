@@ -1,4 +1,4 @@
-"""A worker in a process of its own, to be killed and frozen.
+"""A worker in a separate process, which tests kill and freeze.
 
     python -m tests.worker_process '<json>'
 
@@ -35,7 +35,7 @@ from workers.liveness import heartbeat as rescue
 
 
 class WorkerProcess:
-    """The process, as seen from the test."""
+    """The worker process, as the test controls it."""
 
     def __init__(self, database_url: str, **settings: Any) -> None:
         self._process: subprocess.Popen[str] = subprocess.Popen(
@@ -49,7 +49,7 @@ class WorkerProcess:
 
     @property
     def worker_id(self) -> str:
-        """Under which it has registered last."""
+        """The id under which the worker registered last."""
         return str(next(line[1] for line in reversed(self.said) if line[0] == "worker"))
 
     @property
@@ -57,7 +57,7 @@ class WorkerProcess:
         return self._process.poll() is None
 
     async def says(self, *line: Any) -> None:
-        """Waits until it prints a line that begins like this."""
+        """Waits until the process prints an array that begins with these values."""
         while not any(said[: len(line)] == list(line) for said in self.said):
             assert self._process.stdout is not None
             text = await asyncio.wait_for(asyncio.to_thread(self._process.stdout.readline), 30)
@@ -65,7 +65,7 @@ class WorkerProcess:
             self.said.append(json.loads(text))
 
     def kill(self) -> None:
-        """As `kill -9`."""
+        """Kills the process, as `kill -9` does."""
         self._process.kill()
         self._process.wait()
 
@@ -76,7 +76,7 @@ class WorkerProcess:
         self._process.send_signal(signal.SIGCONT)
 
     async def stop(self) -> int:
-        """As an operator stops it: the exit status."""
+        """Stops the process as an operator does. Returns the exit status."""
         self._process.terminate()
         return await asyncio.to_thread(self._process.wait, 30)
 

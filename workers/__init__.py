@@ -1,11 +1,11 @@
 """Doing the work: from a hint that a job is due to the job's end in the log.
 
 registry.py       every job type, one line each: start reading here
-job_type.py       `JobType` and `Context`: all that a new job type needs
-outcomes.py       the exceptions by which a handler ends its job
+job_type.py       `JobType`, `Context` and `Backoff` (the wait before a retry), for a new job type
+outcomes.py       the exceptions that end a handler without a result
 resources.py      the clients that all handlers of a process share
-worker.py         one worker process, assembled from delivery, attempts and liveness
-pauses.py         job types that may not start for a while
+worker.py         one worker process, built from `delivery`, `attempt` and `liveness`
+pauses.py         pauses: job types of which no job may start for a while
 outgoing_http.py  HTTP clients for Chatwork and the model: proxy and certificates
 http_body.py      reads an HTTP body with a size limit, also while decompressing it
 delivery/         brings a due job to a worker, through Redis or inside the process

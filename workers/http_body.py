@@ -1,8 +1,8 @@
 """Reads an HTTP body with a limit on its size, before and after decompression.
 
 The HTTP client decompresses each piece whole before its length can be checked, so 600 bytes of
-nested gzip could become gigabytes. Here each coding is undone under the limit, outside the event
-loop.
+nested gzip could become gigabytes. `read_body` checks the limit while it decompresses, which it does
+outside the event loop.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import zlib
 import httpx2 as httpx
 
 ACCEPT_ENCODING = "gzip"
-"""The request header `accept-encoding` that goes with `read_body`."""
+"""The `accept-encoding` header of a request whose response `read_body` reads."""
 
 _MOST_CODINGS = 2
 _WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
@@ -20,7 +20,7 @@ _WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 class UnreadableBody(Exception):
     """The body is longer than allowed, or its compression cannot be undone.
 
-    The message continues a sentence that begins with "the answer", and quotes nothing of the body.
+    The message continues a sentence that begins with "the answer". It quotes nothing of the body.
     """
 
 

@@ -1,4 +1,4 @@
-"""`JobType`, and the `Context` and `Payload` of its handler.
+"""`JobType`, the `Context` and `Payload` of its handler, and the `Backoff` of its retries.
 
 A new job type is one file that holds a `JobType`, and one line in `registry.py`.
 """
@@ -27,7 +27,7 @@ class Payload(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
 
     def to_json(self) -> dict[str, JSON]:
-        """The payload as it is stored: without the fields that are None."""
+        """Returns the payload as it is stored: without the fields that are None."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
@@ -35,11 +35,11 @@ P = TypeVar("P", bound=Payload)
 
 
 class Unique(StrEnum):
-    """Which second job of a type is refused while a first one is queued or processing."""
+    """Says which second job of a type is refused while a first one is queued or processing."""
 
-    PER_TYPE = "per type"  # any
-    PER_PAYLOAD = "per payload"  # one with an equal payload
-    PER_USER_AND_PAYLOAD = "per user and payload"  # one of the same user with an equal payload
+    PER_TYPE = "per type"  # any second job
+    PER_PAYLOAD = "per payload"  # a second job with an equal payload
+    PER_USER_AND_PAYLOAD = "per user and payload"  # a second job of the same user with an equal payload
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Backoff:
     jitter: float = 0.2
 
     def after(self, attempt: int) -> timedelta:
-        """The wait after attempt number `attempt`, which counts from 1."""
+        """Returns the wait after attempt number `attempt`. The first attempt has number 1."""
         seconds = min(self.first * 2 ** min(attempt - 1, 30), self.ceiling)
         return timedelta(seconds=min(seconds * random.uniform(1 - self.jitter, 1 + self.jitter), self.ceiling))
 
@@ -69,7 +69,7 @@ class Context(Protocol):
 
     @property
     def database(self) -> Database:
-        """For reading. Write only inside `store`."""
+        """The database, for reading. Write to it only inside `store`."""
         ...
 
     async def progress(self, result: JSON) -> None:
@@ -84,14 +84,14 @@ class Context(Protocol):
         ...
 
     def store(self) -> AbstractAsyncContextManager[None]:
-        """A short transaction that commits only while this attempt owns the job.
+        """Opens a short transaction that commits only while this attempt owns the job.
 
             async with context.store():
                 await context.database.execute(…)
 
-        Its last statement checks that the job is still processing in this attempt. Use no network
-        call and no new task inside it. Write upserts only, because the next attempt may write the
-        same again.
+        The last statement of the transaction checks that the job is still processing in this
+        attempt. Make no network call and start no new task inside the transaction. Write upserts
+        only, because the next attempt may write the same rows again.
 
         Raises:
             AttemptOver: the job was canceled or has another attempt; nothing was stored.
@@ -119,19 +119,19 @@ class JobType(Generic[P]):
     retry_when_worker_lost: bool = True
     """Whether a job is retried after its worker crashed. False for work that costs money."""
     title: str | None = None
-    """The name that people read. None shows `name`."""
+    """The name that people see. If it is None, they see `name`."""
     unique: Unique | None = None
-    """Which second job is refused while a first one is active. None refuses none."""
+    """Which second job is refused while a first one is active. None allows any number."""
     calls: str | None = None
     """The outside service that the handler calls.
 
-    When it asks for a long break, all types that call it are paused.
+    When that service asks for a long break, all job types that call it are paused.
     """
     role: Literal["admin", "employee"] = "admin"
     """The lowest role that may queue, retry or repeat a job of this type."""
 
     def unique_key(self, payload: JSON, user_id: str | None) -> str | None:
-        """The key that only one active job may have; None if any number may be active."""
+        """Returns the key that only one active job may have; None if any number may be active."""
         match self.unique:
             case None:
                 return None

@@ -20,22 +20,22 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """The proxy and the trusted certificates for requests to services outside."""
+    """The proxy and the trusted certificates for requests to outside services."""
 
     proxy: str | None = field(default=None, repr=False)  # may hold a password
     """The proxy for https:// addresses."""
     no_proxy: str = ""
-    """The hosts that are called directly, as curl reads such a list."""
+    """The hosts that are called without the proxy, as a list in the form that curl reads."""
     certificates: Path | None = None
     """A PEM file of the authorities to trust, in place of the system's."""
 
     def client(self, base_url: str, **options: Any) -> "httpx.AsyncClient":
-        """A client for one server. It follows no redirects, so the proxy can be chosen once.
+        """Returns a client for one server. It follows no redirects, so one proxy fits them all.
 
         Raises:
             OSError: the certificate file cannot be read or holds no certificate.
         """
-        import httpx2 as httpx  # here, because every command imports this file through its settings
+        import httpx2 as httpx  # imported late, to start faster: every command's settings import this file
 
         context = trusting(self.certificates)
         proxy = self.proxy_for(base_url)
@@ -51,7 +51,7 @@ class Outgoing:
         )
 
     def proxy_for(self, url: str) -> str | None:
-        """The proxy for requests to `url`; None for a direct connection, as to this machine."""
+        """Returns the proxy for requests to `url`; None for a direct connection."""
         parts = urlsplit(url)
         host = (parts.hostname or "").rstrip(".")
         if self.proxy is None or parts.scheme != "https" or _is_this_machine(host):
@@ -61,7 +61,7 @@ class Outgoing:
 
 
 def trusting(certificates: Path | None) -> ssl.SSLContext | None:
-    """A TLS context that trusts these authorities; None stands for the system's.
+    """Returns a TLS context that trusts these authorities; None means the system's.
 
     Raises:
         OSError: the file cannot be read or holds no certificate.
@@ -93,13 +93,13 @@ def _matches(entry: str, host: str, port: int) -> bool:
 
 
 def _split_port(entry: str) -> tuple[str, str | None]:
-    """Splits `[::1]:443`, `example.com:443`, and all forms without a port.
+    """Splits an entry of `no_proxy` into host and port: `[::1]:443`, `example.com:443`, `::1`.
 
     A bare IPv6 address has several colons and no port.
     """
     if entry.startswith("["):
         name, _, port = entry[1:].partition("]")
-        # The rest of `[2001:db8::]/32` is a prefix length.
+        # In `[2001:db8::]/32`, the part after `]` is a prefix length, not a port.
         return (name + port, None) if port.startswith("/") else (name, port.removeprefix(":") or None)
     if entry.count(":") == 1:
         name, _, port = entry.partition(":")

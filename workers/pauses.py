@@ -1,8 +1,8 @@
 """Pauses: job types of which no job may start for a while.
 
-An operator pauses a type, or a service outside asks for a break. A pause belongs to the service,
-not to a job, so it is not in the log, and a job that waits for its end is just queued. Running jobs
-go on.
+An operator pauses a type, or an outside service asks for a break. A pause belongs to a type, not to
+a job, so it is not in the log, and a job that waits for the end of a pause is simply queued. Jobs
+that already run continue.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ IN_FORCE = "select type, since, until, reason, actor from pauses where until is 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """No job of `type` starts before `until`. None means until somebody resumes it."""
+    """A pause: no job of `type` starts before `until`; None lasts until `resume`."""
 
     type: str
     since: datetime
@@ -40,7 +40,7 @@ class Pause:
 
 
 class OverAlready(ValueError):
-    """The pause would have ended before it began."""
+    """`until` is not in the future, so the pause would end before it began."""
 
 
 class Pauses:
@@ -50,7 +50,7 @@ class Pauses:
         self._database = database
 
     async def pause(self, job_type: str, *, until: datetime | None, reason: str, actor: str) -> None:
-        """Pauses a job type, in place of any pause it has. `until` None lasts until it is resumed.
+        """Pauses a job type, replacing its pause if it has one. `until` None lasts until `resume`.
 
         Raises:
             OverAlready: `until` is not in the future.
@@ -71,5 +71,5 @@ class Pauses:
         await self._database.execute(RESUME, {"type": job_type})
 
     async def in_force(self) -> dict[str, Pause]:
-        """The pauses in force now, by job type."""
+        """Returns the pauses in force now, by job type."""
         return {row["type"]: Pause(**dict(row)) for row in await self._database.fetch_all(IN_FORCE)}

@@ -23,14 +23,14 @@ JOB_TYPES: dict[str, JobType[Any]] = {
 
 
 def types_that_call(service: str) -> list[str]:
-    """The names of the job types that call this service outside, such as "Chatwork"."""
+    """Returns the names of the job types that call an outside service, such as "Chatwork"."""
     return [job_type.name for job_type in JOB_TYPES.values() if job_type.calls == service]
 
 
 def unique_key(name: str, payload: JSON, user_id: str | None) -> str | None:
-    """The key that only one active job may have; None if any number may be active.
+    """Returns the key that only one active job may have; None if any number may be active.
 
-    A stored job may have a type that no longer exists. Its key is None too.
+    Also returns None if the type does not exist: a stored job may have such a type.
     """
     job_type = JOB_TYPES.get(name)
     return None if job_type is None else job_type.unique_key(payload, user_id)

@@ -13,8 +13,8 @@ class Resources:
 
     database: Database
     chatwork: Chatwork | None
-    """None without a token.
+    """None if no token is set.
 
-    Then no sync can be queued, and one that was queued before fails at once.
+    Then no sync can be queued, and a sync that was queued before fails at once.
     """
     summariser: Summariser

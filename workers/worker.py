@@ -1,4 +1,4 @@
-"""One worker process, assembled: it claims jobs, runs them, beats, rescues and delivers.
+"""One worker process: claims and runs jobs, beats, rescues lost jobs, delivers due ones.
 
 Over Redis, arq's loop claims the jobs. arq's retries, results, aborts, timeouts and hooks are
 switched off, because attempts and their ends are events in the log.
@@ -33,7 +33,7 @@ from workers.resources import Resources
 log = structlog.get_logger(__name__)
 
 TAKEN_WITHIN = 2.0  # seconds that a stopping worker waits for a claim that is under way
-GATHER = 0.001  # seconds that a busy worker waits for more free slots
+GATHER = 0.001  # seconds that a busy worker waits before a claim, so that more slots become free
 
 
 class Worker:
@@ -54,7 +54,7 @@ class Worker:
         self._wire = wire
         self._view = JobsView(database)
         self._job_types = job_types
-        self._turns = list(job_types)  # the types not served for longest come first
+        self._turns = list(job_types)  # the type that was served longest ago comes first
         self.runner = Runner(
             store=store, bus=bus, resources=resources, job_types=job_types, worker_id=new_worker_id(), slots=slots,
             handed_back=lambda job: wire.push([Hint.of(job)]),
@@ -78,9 +78,9 @@ class Worker:
         log.info("worker started", worker=self.runner.worker_id, job_types=list(self._job_types), slots=self.runner.slots.size)
 
     async def stop(self, *, grace: float) -> None:
-        """Claims no more, waits up to `grace` seconds for running jobs, and hands the rest back.
+        """Stops claiming, waits up to `grace` seconds for running jobs, and hands the rest back.
 
-        The heartbeat goes on until the last job is handed back. Then this worker is marked gone.
+        The worker sends heartbeats until its last job is handed back. Then it is marked gone.
         """
         self._stopping.set()
         if self._taking is not None:
@@ -118,14 +118,17 @@ class Worker:
                 await _either(self._stopping.wait(), asyncio.sleep(0.5))
 
     async def _take_some(self) -> None:
-        """Fills the free slots. If fewer jobs wait than it can take, waits for a push."""
+        """Claims jobs for the free slots, then waits until there may be more to claim.
+
+        There may be more after a push, or when a slot becomes free.
+        """
         freed = self.runner.slots.freed
         freed.clear()
         if not self.runner.free:
             await _either(self._stopping.wait(), freed.wait())
         if self._more and self.runner.free < self.runner.slots.size // 4:
-            # Wait for more free slots, because jobs that started together end together and one
-            # claim serves all.
+            # Wait for more free slots, because jobs that started together end together, and one
+            # claim can fill all their slots.
             await asyncio.sleep(GATHER)
         if self._stopping.is_set() or not self.runner.free:
             return
@@ -137,28 +140,28 @@ class Worker:
         if not self._more:
             await _either(self._stopping.wait(), self._wire.wait())
         elif taken < capacity.slots:
-            # The remaining slots are kept for idle types, so a slot that becomes free may serve the
-            # types that wait.
+            # The remaining slots are kept for types of which no job runs. The types that wait can
+            # use the next slot that becomes free, so wait for that too.
             await _either(self._stopping.wait(), self._wire.wait(), freed.wait())
 
     async def _take(self, capacity: Capacity) -> int:
-        """Claims jobs and starts them. Returns how many."""
+        """Claims jobs and starts them. Returns the number of claimed jobs."""
         claims = await self._wire.claim(capacity)
         for claim in claims:
-            # A refused start settles the claim too: the attempt was started or ended before, or the
-            # tick brings it after a pause.
+            # Settle the claim also when the log refuses the start: the attempt was started or ended
+            # before, or its type is paused and the tick sends its hint after the pause.
             self.runner.run(claim, started=partial(self._wire.settle, claim))
         served = {claim.type for claim in claims}
         self._turns.sort(key=served.__contains__)
         return len(claims)
 
     async def _present_types(self) -> Collection[str]:
-        """The job types that the wire can bring to a worker. `LocalWire` reaches only this one."""
+        """Returns the job types that some worker can claim. `LocalWire` reaches only this worker."""
         return await self._heart.present_types() if isinstance(self._wire, RedisWire) else self._job_types
 
 
 async def _either(*waits: Coroutine[Any, Any, Any]) -> None:
-    """Waits for the first of them and cancels the others. Raises the error of the first."""
+    """Waits until one of `waits` has ended, and cancels the others. Raises its error."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

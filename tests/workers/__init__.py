@@ -1,6 +1,6 @@
 """Tests of the workers.
 
-test_job_type.py       unique keys, backoff and payloads
+test_job_type.py       unique keys, the wait before a retry, and payloads
 test_outgoing_http.py  the proxy and the certificates of the HTTP clients
 attempt/               one attempt, from start to end
 delivery/              how a due job reaches a worker

@@ -1,4 +1,4 @@
-"""A job type: unique keys, the backoff of retries, and the fields of a payload."""
+"""A job type: unique keys, the wait before a retry, and the fields of a payload."""
 
 from datetime import timedelta
 

@@ -28,7 +28,7 @@ PROXY = "http://proxy.example.com:3128"
 
 @dataclass
 class Proxy:
-    """A CONNECT proxy on loopback that reaches one server, by whatever name it is asked for."""
+    """A CONNECT proxy on loopback that connects every host name to the same server."""
 
     target: int
     port: int = 0
@@ -57,7 +57,7 @@ async def _pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Both services at once: Chatwork's rooms, and a model's completion."""
+    """Answers as both services: with Chatwork's rooms, and with a model's completion."""
     with contextlib.suppress(OSError, asyncio.IncompleteReadError):
         head = await reader.readuntil(b"\r\n\r\n")
         completion = {
@@ -75,7 +75,7 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed certificate for chatwork.test and model.test, and for loopback; its key lies beside it."""
+    """Makes a self-signed certificate for chatwork.test, model.test and loopback, and its key."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("there is no openssl here to make a certificate with")
@@ -91,7 +91,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 async def server(certificate: Path) -> AsyncIterator[int]:
-    """The port of the TLS server."""
+    """Runs the TLS server. Yields its port."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, certificate.with_name("key.pem"))
     async with await asyncio.start_server(_answer, "127.0.0.1", 0, ssl=context) as listening:
@@ -220,7 +220,7 @@ async def test_the_clients_themselves_read_nothing_from_the_environment(
         ("", "https://app.localhost/v1", True),
         ("", "https://127.9.9.9/v1", True),
         ("", "https://[::1]:8443/v1", True),
-        ("", "http://api.chatwork.com/v2", True),  # the proxy is for https:// alone
+        ("", "http://api.chatwork.com/v2", True),  # the proxy is used for https:// only
     ],
 )
 def test_no_proxy_is_read_as_curl_reads_it(no_proxy: str, url: str, direct: bool) -> None:

@@ -2,9 +2,9 @@
 
 runner.py        starts attempts in the log, gives them slots, and stops them
 attempt.py       one attempt: calls the handler, stops it, appends its end
-slots.py         counts the attempts that one worker has in hand
-context.py       the `Context` of a running handler, with its fenced transaction
+slots.py         the slots of a worker: taken, freed, stuck
+context.py       the `Context` of a handler; only its job's current attempt can commit
 progress.py      throttles the progress reports of an attempt
 outcome_json.py  turns a handler's result into JSON, or refuses it
-failures.py      turns an exception into the error that the log keeps
+failures.py      turns an exception into the error that the log keeps, without secrets
 """

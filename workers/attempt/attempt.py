@@ -38,7 +38,7 @@ from workers.resources import Resources
 
 log = structlog.get_logger(__name__)
 
-PATIENCE = 2.0  # seconds that a handler has to stop after it was told to; later it counts as stuck
+PATIENCE = 2.0  # seconds that a handler has to end after it was told to stop; later it counts as stuck
 
 Send = Callable[[Job, Decision], Awaitable[Job]]
 """Appends the events of a decision to the log, in the worker's name.
@@ -62,7 +62,7 @@ class WorkerLost(Exception):
 
 
 class Phase(Enum):
-    """How far an attempt is."""
+    """How far an attempt has come."""
 
     STARTING = auto()  # its `started` is being written
     STARTED = auto()  # its `started` is durable
@@ -72,10 +72,11 @@ class Phase(Enum):
 
 
 class Attempt:
-    """One attempt that this process has in hand.
+    """One attempt that this process starts, runs and records.
 
     One task runs the handler and then records how it ended. Canceling the task stops the handler.
-    If the handler swallows that, a second task records the end, and the first one records nothing.
+    If the handler ignores the cancellation, a second task records the end, and the first task
+    records nothing.
     """
 
     task: asyncio.Task[None]
@@ -95,10 +96,10 @@ class Attempt:
         handed_back: Callable[[Job], None],
         ended: "Callable[[Attempt], None]",
     ) -> None:
-        """`send` appends to the log; the attempt calls back through the other two.
+        """`send` appends to the log. `handed_back` and `ended` tell the worker what happened.
 
-        `handed_back` gets a job that any worker may start at once. `ended` gets this attempt, once,
-        when nothing is left to do.
+        The attempt calls `handed_back` with its job when any worker may start the job at once. It
+        calls `ended` with itself, once, after its last write.
         """
         self.id = claim.id
         self.job_id, self.number = claim.id
@@ -121,7 +122,7 @@ class Attempt:
         self._error: BaseException | None = asyncio.CancelledError()
 
     def begin(self, job: Job) -> None:
-        """Runs the attempt. `job` is the job as its `started` left it."""
+        """Starts the task that runs the attempt. `job` is the job after its event `started`."""
         self.job = job
         self._phase = Phase.STARTED
         self.task = asyncio.create_task(self._run())
@@ -135,8 +136,8 @@ class Attempt:
             return
         self._interruption = why if self._interruption is None else min(why, self._interruption)
         if self._phase is Phase.HANDLING:
-            # Wait for the loop's next turn, because a handler whose last wait is over may end by
-            # itself.
+            # Wait for the loop's next turn, because a handler that has nothing left to wait for
+            # ends by itself in this turn.
             asyncio.get_running_loop().call_soon(self._tell)
 
     def time_out(self) -> None:
@@ -145,9 +146,9 @@ class Attempt:
     def hear(self, change: Change) -> None:
         """Stops the handler if somebody else has canceled or restarted the job.
 
-        Our own events come back over the bus too, with a `seq` that is not newer than ours. The log
-        is read before anything is stopped, because anyone with access to Redis can announce a false
-        change.
+        The bus also announces our own events. They are ignored, because their `seq` is not newer
+        than ours. The log is read before the handler is stopped, because anyone with access to Redis
+        can announce a false change.
         """
         if (change.attempt, change.status) == (self.number, Status.PROCESSING):
             return
@@ -165,11 +166,11 @@ class Attempt:
         await self.progress.report(result)
 
     def context(self) -> RunContext:
-        """The `Context` for the handler."""
+        """Returns the `Context` for the handler."""
         return RunContext(self.job, worker=self.worker, resources=self._resources, report=self.report)
 
     async def append(self, decide: Decision) -> Job:
-        """Appends the events of `decide`. Returns the job after them.
+        """Appends the events that `decide` returns. Returns the job after these events.
 
         Raises:
             NotAllowed: the job has ended or has another attempt.
@@ -182,8 +183,8 @@ class Attempt:
         if self._heard > self.job.seq and not await self._is_still_ours():
             self.interrupt(Interruption.OVER)
         if self._interruption is Interruption.LOST:
-            # Nothing was done yet. Hand the job back, because a rescue would spend an attempt, and
-            # would fail a costly job.
+            # Nothing was done yet. Hand the job back, because a rescue would spend an attempt,
+            # and would fail a job that may not be retried after its worker was lost.
             self._interruption = Interruption.STOPPING
         elif self._interruption is None and not await self._handle():
             return
@@ -196,9 +197,9 @@ class Attempt:
                 self.interrupt(Interruption.OVER)
 
     async def _is_still_ours(self) -> bool:
-        """Whether the job is still processing in this attempt and this worker.
+        """Returns whether the job is still processing in this attempt and this worker.
 
-        If the database is away the answer is yes, because the next append or heartbeat finds out.
+        Returns true if the database is away, because the next append or heartbeat finds out.
         """
         values = {"job_id": self.job_id, "attempt": self.number, "worker": self.worker}
         try:
@@ -209,7 +210,7 @@ class Attempt:
     async def _handle(self) -> bool:
         """Runs the handler to its end.
 
-        False if it counted as stuck, so its end is recorded already.
+        Returns false if the handler counted as stuck, because its end was recorded then.
         """
         self._phase = Phase.HANDLING
         self._deadlines.add(self)
@@ -230,11 +231,11 @@ class Attempt:
         return True
 
     async def _call_handler(self) -> tuple[JSON, BaseException | None]:
-        """The result of the handler, or the exception it raised."""
+        """Returns the result of the handler, or the exception that the handler raised."""
         try:
             return as_json(await self._job_type.run(self.context(), self._payload())), None
         except (SystemExit, KeyboardInterrupt) as raised:
-            # asyncio would end the whole worker with these.
+            # These exceptions would end the whole worker, so the task must not raise them.
             error = TriedToExit(f"the handler raised {raised!r}")
             error.__cause__ = raised
             return None, error
@@ -261,20 +262,20 @@ class Attempt:
         self._patience = asyncio.get_running_loop().call_later(PATIENCE, self._give_up)
 
     def _give_up(self) -> None:
-        """Ends the attempt without its handler, which swallowed its cancellation."""
+        """Ends the attempt while its handler runs on, because the handler ignores the cancel."""
         self._phase = Phase.ENDED
         log.error("handler swallows its cancellation", job_id=self.job_id, attempt=self.number, type=self._job_type.name)
         self._slots.keep_stuck(self.task, StuckHandler(self.job_id, self.number, self._job_type.name))
         self.task = asyncio.create_task(self._record())
 
     async def _record(self) -> None:
-        """Records how the attempt ended. Another attempt may use its slot meanwhile."""
+        """Records how the attempt ended. Meanwhile another attempt may use the slot."""
         self._phase = Phase.ENDED
         self._slots.record(self.id)
         try:
             ended = await self._end()
-            # A completed attempt gets no line, because the line would cost more than the attempt.
-            # The history has its event.
+            # A completed attempt gets no line here, because the line would cost more than the
+            # attempt. The job's history has the event.
             if ended.status is not Status.COMPLETED:
                 name = ended.error and ended.error.name
                 log.info(
@@ -314,9 +315,9 @@ class Attempt:
         return job
 
     async def _record_outcome(self) -> Job:
-        """Appends the attempt's end as the handler ended.
+        """Appends the end of the attempt: completed, canceled or failed, as the handler ended.
 
-        After a cancel the log refuses it with `NotAllowed`.
+        If the job was canceled before, the log refuses this end with `NotAllowed`.
         """
         match self._error:
             case None:
@@ -345,7 +346,7 @@ class Attempt:
 
 
 class InvalidPayload(Final):
-    """The stored payload does not fit this job type: another version of it queued the job."""
+    """The stored payload does not fit the job type: another version of it queued the job."""
 
 
 class TriedToExit(Final):
@@ -356,7 +357,7 @@ class TriedToExit(Final):
 
 
 async def _shake_off(task: asyncio.Task[Any]) -> None:
-    """Drops a late cancellation of the handler, because it would hit the write of the end."""
+    """Drops a late cancellation of the handler, because it would cancel the write of the end."""
     while task.uncancel():
         pass
     with contextlib.suppress(asyncio.CancelledError):

@@ -1,4 +1,4 @@
-"""The `Context` of a running handler, with its fenced transaction."""
+"""The `Context` of a handler; its transaction commits only for the job's current attempt."""
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,7 +17,7 @@ class RunContext:
     """The `Context` (`workers/job_type.py`) of one attempt."""
 
     def __init__(self, job: Job, *, worker: str, resources: Resources, report: Callable[[JSON], Awaitable[None]]) -> None:
-        """`job` as its `started` left it; `worker` is the id of the worker that started it."""
+        """`job` is the job after its event `started`, which names `worker`, the id of a worker."""
         self.job_id = job.id
         self.attempt = job.attempt
         self.user_id = job.user_id

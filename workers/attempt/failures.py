@@ -1,9 +1,9 @@
 """Turns an exception into the error for the log: readable, cut, and without secrets.
 
 The log is kept for ever, and the message of a library's exception may quote a server outside: a
-header with our key, or the text of a Chatwork message. Therefore the message is left out for
-exceptions of HTTP libraries, and for library exceptions in the chain that led to ours. Their types
-and stack frames stay.
+header with our key, or the text of a Chatwork message. Therefore the log gets no message of an HTTP
+library's exception, and none of a library's exception that caused another one. It gets their types
+and stack frames.
 """
 
 import sys
@@ -27,7 +27,7 @@ LEFT_OUT = "(the message is left out: it comes from outside)"
 
 
 def error_from(error: BaseException) -> JobError:
-    """The error for the log. Its texts hold only characters that PostgreSQL can store."""
+    """Returns the error for the log. Its texts hold only characters that PostgreSQL can store."""
     message = LEFT_OUT if _root(error) in SPEAK_FOR_SERVERS else _message(error)
     stack = "".join(_chain(error, set()))
     return JobError(type(error).__name__, _readable(message, LONGEST_MESSAGE), _readable(stack, LONGEST_STACK))
@@ -41,7 +41,7 @@ def _message(error: BaseException) -> str:
 
 
 def _chain(error: BaseException, seen: set[int]) -> Iterator[str]:
-    """The lines of the stack in Python's order: the first cause comes first."""
+    """Yields the lines of the stack in Python's order: the first cause comes first."""
     outermost = not seen
     seen.add(id(error))
     before, link = (error.__cause__, CAUSE) if error.__cause__ is not None else (error.__context__, CONTEXT)
@@ -72,7 +72,7 @@ def _headline(error: BaseException, *, outermost: bool) -> str:
 
 
 def _comes_from_outside(error: BaseException) -> bool:
-    """Whether a library defines the class of the exception, or raised it."""
+    """Returns whether a library defines the exception's class or raised the exception."""
     if _is_a_library(getattr(sys.modules.get(type(error).__module__), "__file__", None)):
         return True
     innermost = error.__traceback__

@@ -8,7 +8,7 @@ import orjson
 from events.job import JSON
 from workers.outcomes import Final
 
-MOST_WRAPPING = 10  # levels of nesting that events and documents put around a result; orjson writes at most 254
+MOST_WRAPPING = 10  # levels of nesting that events and documents may add around a result; orjson writes at most 254
 
 
 class NotJSON(Final):
@@ -16,7 +16,7 @@ class NotJSON(Final):
 
 
 def as_json(value: Any) -> JSON:
-    """A copy of `value` that holds only JSON.
+    """Returns a copy of `value` that holds only JSON.
 
     Raises:
         NotJSON: JSON cannot hold `value`, or it is nested too deeply.

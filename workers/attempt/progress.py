@@ -1,4 +1,4 @@
-"""Throttles the progress reports of an attempt on their way into the log."""
+"""Throttles the progress reports that an attempt appends to the log."""
 
 import asyncio
 import time
@@ -14,12 +14,12 @@ PROGRESS_EVERY = 1.0  # seconds between two progress events of a job, after the 
 class ProgressReports:
     """Appends the first two reports at once, then one in `PROGRESS_EVERY` seconds at most.
 
-    The last report is always appended.     One append runs at a time. A report that is overtaken by
-    a newer one is dropped.
+    The last report is always appended, unless `drop` is called. One append runs at a time. A report
+    that still waits when a newer one comes is dropped.
     """
 
     def __init__(self, append: Callable[[JSON], Coroutine[Any, Any, None]]) -> None:
-        """`append` writes one report. It must not raise when the log refuses the report."""
+        """`append` writes one report, and must not raise when the log refuses it."""
         self._send = append
         self._unsent: list[JSON] = []  # at most one: the newest
         self._appended = 0
@@ -42,15 +42,15 @@ class ProgressReports:
                 self._later = asyncio.create_task(self._append_later())
 
     def drop(self) -> None:
-        """Drops the report that still waits, and appends no more later."""
+        """Drops the report that still waits to be appended."""
         self._unsent.clear()
         if self._later is not None:
             self._later.cancel()
 
     async def finish(self) -> None:
-        """Appends the report that still waits.
+        """Appends the report that still waits, if there is one.
 
-        If the log refuses it, it refuses the attempt's end too.
+        If the log refuses the report, it will refuse the attempt's end too.
         """
         if self._later is not None:
             self._later.cancel()
@@ -77,7 +77,7 @@ class ProgressReports:
             return
         self._appended += 1
         self._last_append = time.monotonic()
-        # Shield the append, because a cancelled handler must not lose a report that was taken off
-        # the list.
+        # Shield the append, because the report is no longer in the list: cancelling the handler
+        # would lose it.
         self._sending = asyncio.ensure_future(self._send(self._unsent.pop()))
         await asyncio.shield(self._sending)

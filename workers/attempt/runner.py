@@ -22,13 +22,13 @@ from workers.resources import Resources
 
 log = structlog.get_logger(__name__)
 
-HAND_BACK_WITHIN = 10.0  # seconds that hand-backs may take; later the rescue of another worker retries the job
+HAND_BACK_WITHIN = 10.0  # seconds to hand jobs back; a job not handed back by then is rescued by another worker
 
 
 class Runner:
     """Runs attempts under one worker id, at most `slots` handlers at a time.
 
-    A call to `run` must come from the event loop, and returns at once.
+    Call `run` from the event loop. It returns at once.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Runner:
         slots: int,
         handed_back: Callable[[Job], None],
     ) -> None:
-        """`handed_back` gets a job that any worker may start at once."""
+        """`handed_back` is called with each job that was handed back, which any worker may start."""
         self.worker_id = worker_id
         self.slots = Slots(slots)
         self.attempts: dict[str, Attempt] = {}
@@ -64,7 +64,7 @@ class Runner:
 
     @property
     def free(self) -> int:
-        """How many attempts may be started now: none without a lease."""
+        """How many attempts may be started now: 0 if `leased` is false."""
         return self.slots.free if self.leased else 0
 
     @property
@@ -75,14 +75,14 @@ class Runner:
     def run(self, claim: Claim, *, started: Callable[[], None]) -> None:
         """Starts the claimed attempt in the log and runs it, if the log allows that.
 
-        `started` is called once the event `started` is durable or refused, because the hint is of
-        no more use then. Without a lease nothing is started and `started` is not called, so the
-        hint stays for other workers.
+        `run` calls `started` once the event `started` is durable or refused, because the hint is
+        not needed any more then. If `leased` is false, `run` starts nothing and does not call
+        `started`, so the hint stays for other workers.
         """
         if not self.leased:
             return
         if self.slots.holds(claim.id):
-            # A second delivery of the same hint. Redis allows that.
+            # The wire delivered the same hint twice, as it may.
             started()
             return
         attempt = self._starting[claim.id] = self.attempt_of(claim)
@@ -101,7 +101,7 @@ class Runner:
         self._stop_listening()
 
     def attempt_of(self, claim: Claim) -> Attempt:
-        """An `Attempt` for the claim, tied to this worker."""
+        """Returns an `Attempt` for the claim, which uses this worker's slots and name."""
         return Attempt(
             claim,
             self._job_types[claim.type],
@@ -115,7 +115,7 @@ class Runner:
         )
 
     def lease(self, *, until: float) -> None:
-        """Extends the lease. Nobody declares this worker gone before `until` (`elapsed` seconds)."""
+        """Extends the lease: nobody declares this worker gone before `until` (`elapsed` seconds)."""
         self._leased_until = until
         self.slots.freed.set()
 
@@ -125,7 +125,7 @@ class Runner:
         self._interrupt_all(Interruption.LOST)
 
     def go_on(self, new_worker_id: str) -> None:
-        """Starts attempts again, under a new id that is registered already."""
+        """Lets attempts start again, under a new worker id that is already registered."""
         self.worker_id = new_worker_id
         self._lost = False
         self.slots.freed.set()

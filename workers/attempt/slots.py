@@ -1,4 +1,4 @@
-"""Counts the attempts that one worker has in hand."""
+"""The slots of a worker: taken, freed, and the handlers that are stuck."""
 
 import asyncio
 import time
@@ -9,9 +9,9 @@ from workers.delivery.wire import AttemptId
 
 @dataclass(frozen=True, slots=True)
 class StuckHandler:
-    """A handler that swallows its cancellation.
+    """A handler that goes on although it was cancelled.
 
-    Its attempt has ended, so the log refuses its writes.
+    Its attempt has ended, so the log refuses whatever the handler still reports.
     """
 
     job_id: str
@@ -22,11 +22,11 @@ class StuckHandler:
 
 
 class Slots:
-    """The slots of one worker, by attempt id.
+    """Keeps the attempts that one worker starts, runs or records, and counts its free slots.
 
-    A slot is taken when its attempt is being started, and free for another attempt as soon as its
-    handler has ended. The end of the attempt may then still be on its way into the log. At most
-    `size` such writes are pending, because a worker must not take more and more jobs while
+    An attempt takes a slot when its start is being written. The slot is free for another attempt as
+    soon as the handler has ended, even if the end of the attempt is not in the log yet. At most
+    `size` such writes may be pending, because a worker must not take more and more jobs while
     PostgreSQL hangs.
     """
 
@@ -36,17 +36,17 @@ class Slots:
         """Set when a slot becomes free."""
         self.stuck: dict[asyncio.Task[None], StuckHandler] = {}
         self._taken: dict[AttemptId, str] = {}  # attempt id -> job type
-        self._recording: set[AttemptId] = set()  # those of `_taken` whose handler has ended
+        self._recording: set[AttemptId] = set()  # the attempts in `_taken` whose handler has ended
 
     @property
     def free(self) -> int:
-        """How many more attempts may be taken."""
+        """How many more attempts the worker may take."""
         taken = len(self._taken)
         return min(self.size - taken + len(self._recording), 2 * self.size - taken)
 
     @property
     def all_free(self) -> bool:
-        """Whether no attempt is in hand, not even one whose end is being written."""
+        """Whether the worker has no attempt left, not even one whose end is being written."""
         return not self._taken
 
     @property
@@ -55,20 +55,20 @@ class Slots:
         return {job_type for attempt_id, job_type in self._taken.items() if attempt_id not in self._recording}
 
     def holds(self, attempt_id: AttemptId) -> bool:
-        """Whether this attempt was taken and not released."""
+        """Returns whether this attempt was taken and is not released yet."""
         return attempt_id in self._taken
 
     def take(self, attempt_id: AttemptId, job_type: str) -> None:
-        """Counts an attempt that is being started. The caller has asked `holds` first."""
+        """Gives a slot to an attempt that is being started. Call it only if `holds` is false."""
         self._taken[attempt_id] = job_type
 
     def record(self, attempt_id: AttemptId) -> None:
-        """Frees the slot for another attempt: the handler has ended, and the end is being written."""
+        """Frees the slot for another attempt: the handler has ended, its end is being written."""
         self._recording.add(attempt_id)
         self.freed.set()
 
     def release(self, attempt_id: AttemptId) -> None:
-        """Forgets an attempt for which nothing is left to do.
+        """Forgets an attempt once its end is written or given up.
 
         Raises:
             KeyError: the attempt was released already.
@@ -78,6 +78,6 @@ class Slots:
         self.freed.set()
 
     def keep_stuck(self, task: asyncio.Task[None], handler: StuckHandler) -> None:
-        """Counts a handler as stuck until its task ends."""
+        """Lists a handler in `stuck` until its task ends."""
         self.stuck[task] = handler
         task.add_done_callback(self.stuck.pop)

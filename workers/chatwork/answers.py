@@ -1,9 +1,9 @@
-"""Reads Chatwork's answers item by item, so that a malformed item does not cost the others.
+"""Reads Chatwork's answers item by item, so a malformed item does not lose the others.
 
-Source: https://developer.chatwork.com/reference. A value with a clear meaning is read whatever its
-JSON type: an integer as id, a time with a fraction, a number as name. Characters that PostgreSQL
-cannot store are replaced. A reason names a field and never quotes its value, because that may be a
-message.
+Source: https://developer.chatwork.com/reference. A value with a clear meaning is accepted in any
+JSON type: an id may be an integer, a time may have a fraction, a name may be a number. Characters
+that PostgreSQL cannot store are replaced. The reason why an item is unreadable names a field but
+never quotes the field's value, because the value may be a message.
 """
 
 import json
@@ -20,14 +20,14 @@ FULL = 100
 LONGEST_NUMBER = 38  # digits of an id
 LATEST_TIME = 253_402_300_799  # Unix seconds: the end of the year 9999
 DEEPEST = 16  # levels of JSON that are read; rooms and messages are never deeper
-MOST_NAMED = 100  # unreadable items that a complaint names
+MOST_NAMED = 100  # unreadable items that a complaint names at most
 WITHOUT_ID = "a message without an id"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DIGITS = re.compile(r"[0-9]{1,38}")
 _DECIMAL = re.compile(r"[0-9]{1,20}(?:\.[0-9]{0,20})?")
-# A string without an end is one token, because a search for its end from each later quote would be
-# quadratic.
+# A string without a closing quote is one token, because a search for the closing quote from each
+# later quote would take quadratic time.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 
 
@@ -70,9 +70,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[T]):
-    """The items of an answer. An id that stood there twice is here once, as it stood last.
+    """The items of an answer. If two items have the same id, only the last one is kept.
 
-    `given` counts all items of the answer, readable or not.
+    `given` counts all items of the answer: readable, unreadable and repeated.
     """
 
     items: tuple[T, ...] = ()
@@ -84,7 +84,7 @@ class Answer(Generic[T]):
 class MessagesAnswer(Answer[ChatworkMessage]):
     """The messages of a room.
 
-    `message_ids` holds every readable id, also of messages that are unreadable otherwise.
+    `message_ids` holds every readable id, also of messages whose other fields cannot be read.
     `is_limited` says that the customer's plan withholds older messages. `is_forced` says that the
     request asked for the newest 100 (`force=1`).
     """
@@ -100,15 +100,15 @@ class MessagesAnswer(Answer[ChatworkMessage]):
 
 
 class NotAnAnswer(ValueError):
-    """The answer as a whole cannot be read. The message says why, and quotes nothing of it."""
+    """The answer as a whole cannot be read. The message says why and quotes nothing of it."""
 
 
 class _Odd(ValueError):
-    """A field cannot be read. The message says which and why."""
+    """A field cannot be read. The error's message says which field, and why."""
 
 
 def read_rooms(body: bytes) -> Answer[ChatworkRoom]:
-    """The rooms of an answer.
+    """Parses an answer with rooms.
 
     Raises:
         NotAnAnswer: the answer is not a JSON array, or has items and none of them can be read.
@@ -129,7 +129,7 @@ def read_rooms(body: bytes) -> Answer[ChatworkRoom]:
 
 
 def read_messages(body: bytes, *, is_limited: bool = False, is_forced: bool = True) -> MessagesAnswer:
-    """The messages of an answer.
+    """Parses an answer with messages.
 
     Raises:
         NotAnAnswer: the answer is not a JSON array.
@@ -151,7 +151,7 @@ def read_messages(body: bytes, *, is_limited: bool = False, is_forced: bool = Tr
 
 
 def complaint(unreadable: Sequence[Unreadable]) -> str:
-    """A sentence for a person that names each unreadable item, `MOST_NAMED` at most."""
+    """Returns a sentence for people that names the unreadable items, `MOST_NAMED` at most."""
     named = list(dict.fromkeys(f"{each.item} ({each.reason})" for each in unreadable))
     more = f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
     return f"Chatwork's answer holds what cannot be read: {', '.join(named[:MOST_NAMED])}{more}. Look at it in Chatwork."
@@ -189,7 +189,7 @@ def _id_in(item: Any, field: str) -> str:
 
 
 def _id(value: Any) -> str | None:
-    """An id as a string of digits: 42, 42.0 and "0042" give "42"."""
+    """Returns an id as a string of digits: 42, 42.0 and "0042" give "42"."""
     match value:
         case bool():
             return None
@@ -204,7 +204,7 @@ def _id(value: Any) -> str | None:
 
 
 def _time(value: Any) -> datetime | None:
-    """A time from Unix seconds, given as a number or as a string."""
+    """Returns a time from Unix seconds, which may be a number or a string."""
     match value:
         case bool():
             return None
@@ -220,15 +220,15 @@ def _time(value: Any) -> datetime | None:
 
 
 def _name_in(item: dict[str, Any]) -> str | None:
-    """The name; None if it is missing or has no visible character."""
+    """Returns the name; None if it is missing or has no visible character."""
     name = _text(item.get("name"))
     return name if name is not None and name.strip() else None
 
 
 def _text(value: Any) -> str | None:
-    """Text that PostgreSQL can store.
+    """Returns text that PostgreSQL can store; None if the value is not text or a number.
 
-    NUL and lone surrogates are replaced. A cut emoji leaves a lone surrogate.
+    NUL and lone surrogates are replaced. An emoji that was cut in half leaves a lone surrogate.
     """
     match value:
         case bool():
@@ -249,7 +249,7 @@ def _missing_or(field: str, item: dict[str, Any], what: str) -> str:
 
 
 def _items_of(body: bytes) -> list[Any]:
-    # Replace bytes that are not UTF-8, because they should cost one character and no message.
+    # Replace bytes that are not UTF-8, because a bad byte must not lose a whole message.
     text = body.decode("utf-8-sig", "replace")
     try:
         items = _parsed(text)
@@ -268,15 +268,15 @@ def _parsed(text: str) -> Any:
 
 
 def _integer(digits: str) -> int | None:
-    """The number; None if it is too long for any field.
+    """Returns the number; None if it is too long for any field.
 
-    Python refuses to parse thousands of digits.
+    The length is checked first, because Python refuses to parse thousands of digits.
     """
     return int(digits) if len(digits) <= LONGEST_NUMBER + 1 else None
 
 
 def _fraction(digits: str) -> Decimal | None:
-    """The exact number, as an id may have more digits than a float holds; None if too long."""
+    """Returns the exact number, because a float is too short for some ids; None if too long."""
     try:
         number = Decimal(digits[:200])
     except DecimalException:
@@ -285,7 +285,7 @@ def _fraction(digits: str) -> Decimal | None:
 
 
 def _flattened(text: str) -> str:
-    """The JSON with null for everything deeper than `DEEPEST`. Linear time, no recursion."""
+    """Returns the JSON with null for what is deeper than `DEEPEST`, in linear time."""
     kept: list[str] = []
     depth, start = 0, 0
     for token in _TOKEN.finditer(text):

@@ -1,8 +1,9 @@
 """The client of Chatwork's API: lists rooms, and reads a room's messages.
 
-Source: https://developer.chatwork.com/reference. A message that was given to `force=0` is not given
-to `force=0` again. Therefore a request that may have been answered is repeated with `force=1`. The
-token and the bodies of messages must not reach a log or an error.
+Source: https://developer.chatwork.com/reference. With `force=0` Chatwork gives only messages that it
+has not given to this token before. Therefore a request that may have been answered is repeated with
+`force=1`, which gives the newest 100. The token and the bodies of messages must not reach a log or
+an error.
 """
 
 import asyncio
@@ -29,22 +30,22 @@ CONNECT_TIMEOUT = 10.0  # seconds
 MOST_CONNECTIONS = 64
 LARGEST_ANSWER = 40 * 2**20  # bytes: 100 messages of 65,535 characters, each written as \uXXXX
 LARGE_ANSWER = 64 * 1024  # bytes; a larger answer is parsed outside the event loop
-LIMITED = "chatwork-message-limitation"  # a header; "true" says that the plan withholds messages
-SHORTEST_PAUSE, DEFAULT_PAUSE, LONGEST_PAUSE = 1.0, 10.0, 330.0  # seconds to stay away after a 429
+LIMITED = "chatwork-message-limitation"  # a header; "true" says that the customer's plan withholds messages
+SHORTEST_PAUSE, DEFAULT_PAUSE, LONGEST_PAUSE = 1.0, 10.0, 330.0  # seconds without requests after a 429
 
-FAR = 15.0  # seconds; for a pause this long the job types are paused, because their jobs would only hold slots
+FAR = 15.0  # seconds; a pause this long also pauses the job types, because their jobs would only hold slots
 
 A = TypeVar("A")
 BeforeRequest = Callable[[], Awaitable[bool]]
 LeftAlone = Callable[[float], Awaitable[None]]
-"""Called with the seconds for which Chatwork asks us to stay away."""
+"""It is called with the seconds for which Chatwork asks us to send no request."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChatworkSettings:
-    """Where Chatwork is and which token to use.
+    """The address of Chatwork's API, the token, and how to use them.
 
-    Raises `ValueError` if no HTTP header can carry the token.
+    Raises `ValueError` if the token cannot be sent in an HTTP header.
     """
 
     base_url: str
@@ -76,7 +77,7 @@ class Unauthorized(Final):
 
 
 class ChatworkError(Exception):
-    """A request failed. `status` is the HTTP status; None without an answer that can be read."""
+    """A request failed. `status` is the HTTP status; None if no readable answer came."""
 
     status: int | None = None
 
@@ -90,7 +91,7 @@ class Refused(ChatworkError):
 
 
 class NoAnswer(ChatworkError):
-    """A timeout or a broken connection. Chatwork may have received the request."""
+    """A timeout, or a broken connection. Chatwork may have answered the request."""
 
 
 class Unreadable(ChatworkError):
@@ -98,7 +99,7 @@ class Unreadable(ChatworkError):
 
 
 def connected(chatwork: "Chatwork | None") -> "Chatwork":
-    """The client, if there is one.
+    """Returns the client, if there is one.
 
     Raises:
         NoToken: `CHATWORK_API_TOKEN` is not set.
@@ -109,12 +110,12 @@ def connected(chatwork: "Chatwork | None") -> "Chatwork":
 
 
 Query = Callable[[bool], Awaitable[dict[str, str]]]
-"""Makes the query of a request. It gets whether an earlier request may have been answered."""
+"""Returns the query of a request. The argument says whether a try before this one failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Response:
-    """The answer to the request with `params`. `body` is None for 204."""
+    """The answer to the request with the query `params`. `body` is None for status 204."""
 
     params: dict[str, str]
     headers: httpx.Headers
@@ -125,10 +126,11 @@ class _Response:
 
 
 class Chatwork:
-    """The client of one token.
+    """Sends requests with one token.
 
-    For each request it takes a permit from the budget that all processes share. It waits after a
-    429, and tries a 5xx, a timeout or a broken connection `TRIES` times.
+    For each request it takes a permit from the budget that all processes share. After a 429 it waits
+    and tries again. After a 5xx, a timeout or a broken connection it tries again, `TRIES` times in
+    all.
     """
 
     def __init__(
@@ -145,7 +147,7 @@ class Chatwork:
     ) -> None:
         """`timeout`, `backoff` and `shortest_pause` are seconds.
 
-        `left_alone` hears of pauses of `FAR` seconds and more.
+        `left_alone` is called when Chatwork asks for a pause of at least `FAR` seconds.
         """
         self.settings = settings
         self._rate_limit = rate_limit or RateLimit(database, account_of(settings.token), settings.rate_limit)
@@ -167,11 +169,11 @@ class Chatwork:
         await self._http.aclose()
 
     async def rooms(self) -> Answer[ChatworkRoom]:
-        """The rooms that the token sees.
+        """Returns the rooms that the token can see.
 
         Raises:
             Unauthorized: Chatwork refuses the token.
-            ChatworkError: there was no answer, an error, or an answer that cannot be read.
+            ChatworkError: no answer came, or an error status, or an answer that cannot be read.
         """
 
         async def no_query(failed: bool) -> dict[str, str]:
@@ -183,14 +185,14 @@ class Chatwork:
     async def messages(
         self, room_id: str, force: bool = False, *, before_request: BeforeRequest | None = None
     ) -> MessagesAnswer:
-        """The newest 100 messages with `force`, else those not given to this token before.
+        """Returns the newest 100 messages with `force`, else those not given to this token before.
 
-        `before_request` is awaited before each request, after its permit was taken. It leaves the
-        mark of the request (`messages.py`) and returns whether this request needs `force`.
+        `before_request` is awaited before each request, after the request's permit was taken. It
+        leaves the mark of the request (`messages.py`) and returns whether the request needs `force`.
 
         Raises:
             Unauthorized: Chatwork refuses the token.
-            ChatworkError: there was no answer, an error, or an answer that cannot be read.
+            ChatworkError: no answer came, or an error status, or an answer that cannot be read.
         """
 
         async def query(failed: bool) -> dict[str, str]:
@@ -207,12 +209,13 @@ class Chatwork:
         return await _read(read, b"[]" if response.body is None else response.body)
 
     async def _get(self, path: str, query: Query) -> _Response:
-        # Wait for a connection before taking the permit, because a permit lapses.
+        # Wait for a connection before taking the permit, because a permit is valid for seconds
+        # only.
         async with self._connections:
             return await self._get_at_last(path, query)
 
     async def _get_at_last(self, path: str, query: Query) -> _Response:
-        """Sends the request until it is answered, at most `TRIES` times; a 429 does not count."""
+        """Sends the request until it succeeds, at most `TRIES` times; a 429 does not count."""
         failures = 0
         while True:
             permit = await self._rate_limit.permit()
@@ -248,7 +251,7 @@ class Chatwork:
             await self._left_alone(seconds)
 
     async def _send(self, path: str, params: dict[str, str], permit: Permit) -> tuple[int, httpx.Headers, bytes]:
-        """Raises `TimeoutError` if the permit lapses before the request could be sent."""
+        """Sends one request. Raises `TimeoutError` if its permit lapses before it is sent."""
 
         async def look_at_the_permit(step: str, _: object) -> None:
             if step.endswith("send_request_headers.started") and permit.has_lapsed:
@@ -259,13 +262,13 @@ class Chatwork:
             asyncio.timeout(self._timeout),
             self._http.stream("GET", path, params=params, extensions=extensions) as response,
         ):
-            # The body of an error is not read, because it may have any length and no use.
+            # The body of an error is not read, because it may have any length and we do not use it.
             body = await _body(response) if response.status_code == 200 else b""
             return response.status_code, response.headers, body
 
 
 def account_of(token: str) -> str:
-    """The name of a token's budget in the database: a digest that does not reveal the token."""
+    """Returns the name of a token's budget: a digest that does not reveal the token."""
     return hashlib.sha256(token.encode()).hexdigest()[:16]
 
 
@@ -277,7 +280,7 @@ async def _body(response: httpx.Response) -> bytes:
 
 
 async def _read(read: Callable[[bytes], A], body: bytes) -> A:
-    """Parses a body, a large one in a thread. Raises `Unreadable`."""
+    """Parses a body, in a thread if it is large. Raises `Unreadable`."""
     try:
         return await asyncio.to_thread(read, body) if len(body) > LARGE_ANSWER else read(body)
     except NotAnAnswer as error:
@@ -286,7 +289,7 @@ async def _read(read: Callable[[bytes], A], body: bytes) -> A:
 
 
 def _pause(headers: httpx.Headers) -> float:
-    """Seconds until `x-ratelimit-reset`, by the clock of the `date` header if there is one."""
+    """Returns the seconds until `x-ratelimit-reset`, by the server's clock if it sends one."""
     try:
         reset = min(int(headers["x-ratelimit-reset"]), 2**40)
     except (KeyError, ValueError):

@@ -1,9 +1,9 @@
 """Table `chatwork_gaps`: the places where messages of a room may be missing.
 
 Chatwork gives at most the newest 100 messages and has no pages. A full answer that shares no
-message with the stored ones may have left out some between (reason `over_100`), and a free plan
-withholds old ones (reason `plan`). A gap stays until a later answer shows that no message is
-missing in it. The writer of a room's gaps holds the lock on the room's row.
+message with the stored ones may have left out messages between the stored ones and its own (reason
+`over_100`), and a free plan withholds old messages (reason `plan`). A gap stays until a later answer
+shows that no message is missing in it. A room's gaps are written under the lock on the room's row.
 """
 
 from collections.abc import Iterable, Sequence
@@ -40,8 +40,8 @@ order by cast(before_message_id as numeric) desc nulls first, cast(after_message
 
 OF_JOB = f"select room_id, {COLUMNS} from chatwork_gaps where job_id = :job_id order by found_at, room_id"
 
-# Messages belong to a company if their room is linked to it and to no other. The gaps follow the
-# same rule.
+# Messages belong to a company if their room is linked to it and to no other company. Gaps belong to
+# a company by the same rule.
 OF_COMPANY = f"""
 select g.room_id, r.name, {COLUMNS}
 from company_chatwork_rooms link
@@ -60,8 +60,8 @@ class Gap:
     """Messages between two stored ones may be missing.
 
     `after_message_id` is None if no older message is stored, `before_message_id` is None if no
-    newer one is. `after_at` and `before_at` say when the two were sent. `job_id` is the sync that
-    found the gap last.
+    newer one is. `after_at` and `before_at` say when these two messages were sent. `job_id` is the
+    last sync that found the gap.
     """
 
     after_message_id: str | None
@@ -74,7 +74,7 @@ class Gap:
 
     @property
     def key(self) -> tuple[str | None, str | None, str]:
-        """Two gaps of a room with one key are the same gap."""
+        """The identity of the gap within its room: two gaps with the same key are the same gap."""
         return self.after_message_id, self.before_message_id, self.reason
 
     def touches(self, start: datetime, end: datetime) -> bool:
@@ -95,8 +95,8 @@ class Gap:
 class Stored:
     """The stored messages of a room, compared with an answer that has just come.
 
-    `overlaps`: a message of the answer is stored. `below_id`, `below_at`: the newest stored message
-    that is older than the answer.
+    `overlaps` says whether any message of the answer is stored. `below_id` and `below_at` are the id
+    and time of the newest stored message that is older than the whole answer.
     """
 
     overlaps: bool = False
@@ -105,9 +105,9 @@ class Stored:
 
 
 async def update_gaps(connection: Any, room_id: str, answer: MessagesAnswer, *, had_gaps: bool, job_id: str | None) -> None:
-    """Updates the gaps of a room for an answer.
+    """Updates the stored gaps of a room by what an answer shows.
 
-    Call it before the answer's messages are stored, in their transaction, with the room locked.
+    Call it before the answer's messages are stored, in the same transaction, with the room locked.
     """
     may_have_left_out = answer.is_full or answer.is_limited
     if not (had_gaps or may_have_left_out):
@@ -124,7 +124,10 @@ async def update_gaps(connection: Any, room_id: str, answer: MessagesAnswer, *, 
 
 
 def gaps_after(gaps: Sequence[Gap], answer: MessagesAnswer, stored: Stored, *, job_id: str | None, at: datetime) -> list[Gap]:
-    """The gaps of a room after this answer. A gap that is found again gets the newer `job_id`."""
+    """Returns the gaps of a room after an answer: old ones that it leaves open, and a new one.
+
+    A gap that the answer shows again keeps its `found_at` and gets the new `job_id`.
+    """
     left = {gap.key: gap for before in gaps if (gap := _what_is_left(before, answer)) is not None}
     if (found := _found(answer, stored, job_id, at)) is not None:
         left[found.key] = replace(left.get(found.key, found), job_id=job_id)
@@ -132,18 +135,18 @@ def gaps_after(gaps: Sequence[Gap], answer: MessagesAnswer, stored: Stored, *, j
 
 
 async def gaps_by_room(database: Database, room_id: str | None = None) -> dict[str, tuple[Gap, ...]]:
-    """The gaps by Chatwork's room id, newest first: of all rooms, or of one."""
+    """Returns the gaps of all rooms or of one, by Chatwork's room id; newest messages first."""
     return _by_room(await database.fetch_all(BY_ROOM, {"room_id": room_id}))
 
 
 async def gaps_of_job(database: Database, job_id: str) -> list[dict[str, str | None]]:
-    """The gaps that any attempt of a sync has found, as its result has them (`Gap.to_json`)."""
+    """Returns the gaps that any attempt of a sync has found, as JSON for the job's result."""
     rows = await database.fetch_all(OF_JOB, {"job_id": job_id})
     return [_gap(row).to_json(row["room_id"]) for row in rows]
 
 
 async def gaps_of_company(database: Database, company_id: str) -> list[tuple[str, Gap]]:
-    """Pairs of room name and gap, for the rooms whose messages belong to the company."""
+    """Returns pairs of room name and gap, for the rooms whose messages belong to the company."""
     rows = await database.fetch_all(OF_COMPANY, {"company_id": company_id})
     return [(row["name"], _gap(row)) for row in rows]
 
@@ -152,10 +155,10 @@ async def gaps_of_company(database: Database, company_id: str) -> list[tuple[str
 
 
 def _found(answer: MessagesAnswer, stored: Stored, job_id: str | None, at: datetime) -> Gap | None:
-    """The gap below an answer. None if the answer shares a message with the stored ones."""
+    """Returns the gap between an answer and the older stored messages; None if it shows none."""
     if answer.is_limited:
-        # An empty answer to `force=0` says only that there is no new message. An empty one to
-        # `force=1` says that all are withheld.
+        # An empty answer to `force=0` says only that there is no new message. An empty answer to
+        # `force=1` says that the plan withholds all messages.
         nothing_to_tell = (not answer.given and not answer.is_forced) or (stored.overlaps and stored.below_id is not None)
     else:
         nothing_to_tell = not answer.is_full or stored.overlaps
@@ -166,10 +169,10 @@ def _found(answer: MessagesAnswer, stored: Stored, job_id: str | None, at: datet
 
 
 def _what_is_left(gap: Gap, answer: MessagesAnswer) -> Gap | None:
-    """The rest of a gap after an answer; None if the answer closes it.
+    """Returns what remains of a gap after an answer; None if the answer closes the gap.
 
-    A forced answer holds every message between its lowest and its highest. If it is not full, it
-    holds every older one too.
+    A forced answer holds every message between its lowest and its highest id. If a forced answer is
+    neither full nor limited by the plan, it holds every older message too.
     """
     lowest, sent_at = _lowest(answer)
     if lowest is None:
@@ -187,7 +190,7 @@ def _what_is_left(gap: Gap, answer: MessagesAnswer) -> Gap | None:
 
 
 def _lowest(answer: MessagesAnswer) -> tuple[str | None, datetime | None]:
-    """The smallest id of the answer, and the time of its lowest readable message."""
+    """Returns the answer's lowest id, and the time of its readable message with the lowest id."""
     readable = min(answer.items, key=lambda message: int(message.message_id), default=None)
     return min(answer.message_ids, key=int, default=None), None if readable is None else readable.sent_at
 

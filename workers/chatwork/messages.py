@@ -1,24 +1,27 @@
 """Tables `chatwork_messages` and `chatwork_reads`: messages, and marks of open requests.
 
-Chatwork gives each message to `force=0` only once, even if the answer is lost. A mark on a room (a
-row of `chatwork_reads`) stands for a request whose answer is not stored yet. The invariant: **if
-Chatwork has given a message and it is not stored here, its room has a mark.** While a room has a
-mark, every sync asks for the newest 100 (`force=1`) and so gets that message again. Therefore:
+A request with `force=0` gets only messages that Chatwork has not given before, so a message whose
+answer was lost does not come again. A mark on a room (a row of `chatwork_reads`) stands for a
+request whose answer is not stored yet. The invariant: **if Chatwork has given a message and the
+message is not stored here, its room has a mark.** While a room has a mark, every sync asks for the
+newest 100 (`force=1`) and so gets that message again. Therefore:
 
-- A mark is durable before its request is sent. An attempt that is over gets no mark.
+- A mark is durable before its request is sent. An attempt that is over gets no mark and sends no
+  request.
 - A mark is removed only in the transaction that stores the answer to its request, so a crash leaves
-  it in place.
-- A sync also removes the marks of other attempts that were over when it left its own mark. Their
-  messages are in its `force=1` answer, and if that answer fails, its own mark stays. It leaves the
-  marks of attempts that ended later or began later, because those may have been given messages
-  after its answer was made.
+  the mark in place.
+- A sync also removes the marks of other attempts that were over when the sync left its own mark. The
+  messages behind those marks are in the `force=1` answer of this sync. If its request fails, its own
+  mark stays. The sync does not remove the marks of attempts that ended or began later, because those
+  attempts may have been given messages after the sync's answer was made.
 - A mark is removed by its id, and leaving a mark again gives it a new id. So a sync removes only
   marks that it has seen.
-- The transaction that stores an answer also names its unreadable messages in `chatwork_unreadable`
-  and removes the mark, because a second request would bring the same unreadable messages.
+- The transaction that stores an answer also names the answer's unreadable messages in
+  `chatwork_unreadable` and removes the mark, because a second request would bring the same
+  unreadable messages.
 
-Two syncs that do not see each other's mark may both ask with `force=0`. Each one's mark covers the
-messages that it is given.
+Two syncs that do not see each other's mark may both ask with `force=0`. The mark of each sync covers
+the messages that this sync is given.
 """
 
 import base64
@@ -60,8 +63,8 @@ insert into chatwork_reads (room_id, job_id, attempt) values (:room_id, :job_id,
 on conflict on constraint an_attempt_leaves_one_mark_on_a_room do update set id = default, at = now()
 """
 
-# Each writer of marks, messages or their company locks the room first, because a second order could
-# deadlock.
+# Every transaction that writes marks, messages or their company locks the room first, because two
+# transactions that lock in different orders could deadlock.
 READ = """
 with room as materialized (
     select room_id from chatwork_rooms where room_id = $1 for no key update
@@ -91,8 +94,8 @@ where r.room_id = room.room_id
 
 COMPANY = "select case when count(*) = 1 then (array_agg(company_id))[1] end from company_chatwork_rooms where room_id = $1"
 
-# A statement of its own after the lock, because it must see a link that was committed while it
-# waited.
+# This statement runs after the one that takes the lock, because it must see a link between room and
+# company that was committed while the first one waited.
 UPSERT = f"""
 insert into chatwork_messages as m (room_id, message_id, sender, body, sent_at, edited_at, company_id)
 select $1, a.message_id, a.sender, a.body, a.sent_at, a.edited_at, ({COMPANY})
@@ -163,13 +166,13 @@ class MessagePage:
 
 
 class BadCursor(ValueError):
-    """The cursor was not made by `page_of_messages`."""
+    """The cursor is not one that `page_of_messages` returned."""
 
 
 async def leave_mark(database: Database, room_id: str, *, job_id: str, attempt: int) -> Mark | None:
-    """Leaves a mark before a request.
+    """Leaves a mark on a room before a request.
 
-    None if the attempt is over; then no request may be sent.
+    Returns None if the attempt is over: then no request may be sent.
     """
     async with database.raw() as connection:
         row = await connection.fetchrow(LEAVE_MARK, room_id, job_id, attempt)
@@ -179,8 +182,8 @@ async def leave_mark(database: Database, room_id: str, *, job_id: str, attempt: 
 async def leave_mark_again(database: Database, room_id: str, *, job_id: str, attempt: int) -> None:
     """Leaves a mark for an answer that came too late to be stored.
 
-    It is not fenced by the attempt. Another sync may have removed our first mark, and with it the
-    trace of the messages that we were given.
+    The mark is left although the attempt is over. Another sync may have removed our first mark, and
+    only a mark brings back the messages that Chatwork gave us and we did not store.
     """
     await database.execute(LEAVE_MARK_AGAIN, {"room_id": room_id, "job_id": job_id, "attempt": attempt})
 
@@ -190,7 +193,7 @@ async def store_messages(
 ) -> None:
     """Stores an answer, its unreadable messages and its gap, and removes `mark`.
 
-    Call it inside a transaction, because the mark must be removed together with the store.
+    Call it inside a transaction, because the answer and the removal must be committed together.
     """
     messages = answer.items
     newest = max((message.message_id for message in messages), key=int, default=None)
@@ -206,7 +209,7 @@ async def store_messages(
 async def store_failure(database: Database, room_id: str, *, status: int | None, message: str, mark: Mark) -> None:
     """Stores on the room why it could not be read.
 
-    `mark` stays, and replaces those in `mark.over`.
+    `mark` stays. The marks in `mark.over` are removed, because `mark` covers their messages too.
     """
     async with database.raw() as connection:
         await connection.execute(FAILED, room_id, list(mark.over), status, message)
@@ -215,10 +218,10 @@ async def store_failure(database: Database, room_id: str, *, status: int | None,
 async def assign_company(database: Database, room_id: str) -> None:
     """Gives a room's messages the company that the room is linked to.
 
-    They get none if the room is linked to no company or to several.
+    The messages get no company if the room is linked to none or to several.
 
-    Call it inside the transaction that links or unlinks the room. A sync that stores at this moment
-    waits for the lock and then sees the link.
+    Call it inside the transaction that links or unlinks the room. A sync that stores messages at
+    this moment waits for the lock on the room and then sees the change.
     """
     async with database.raw() as connection:
         await connection.execute(LOCK_ROOM, room_id)
@@ -226,10 +229,10 @@ async def assign_company(database: Database, room_id: str) -> None:
 
 
 async def page_of_messages(database: Database, room_id: str, *, limit: int, cursor: str | None = None) -> MessagePage:
-    """At most `limit` messages of a room, newest first, from `cursor` on.
+    """Returns at most `limit` messages of a room, newest first, from `cursor` on.
 
     Raises:
-        BadCursor: `cursor` was not made by this function.
+        BadCursor: `cursor` is not a `next_cursor` of this function.
     """
     before_time, before_number = (LATEST, GREATEST_NUMBER) if cursor is None else _read_cursor(cursor)
     values: dict[str, Any] = {

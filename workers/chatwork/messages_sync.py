@@ -1,7 +1,7 @@
 """The job type `chatwork_messages_sync`: reads new messages of one or all active rooms.
 
-Rooms are read `AT_ONCE` at a time, each stored in a short transaction of its own. `messages.py`
-says how marks keep a message from being lost between Chatwork's answer and our store.
+`AT_ONCE` rooms are read at a time. Each room's answer is stored in its own short transaction.
+`messages.py` says how marks keep a message from being lost before it is stored.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from workers.chatwork.rooms import room_exists, rooms_to_sync, shortened
 from workers.job_type import Context, JobType, Payload, Unique
 from workers.outcomes import AttemptOver, Final
 
-AT_ONCE = 8  # rooms
+AT_ONCE = 8  # rooms that are read at the same time
 
 
 class MessagesSync(Payload):
@@ -30,7 +30,7 @@ class MessagesSync(Payload):
 
 
 class UnknownRoom(Final):
-    """No rooms sync has found a room of this id."""
+    """No `chatwork_rooms_sync` has found a room with this id."""
 
 
 async def sync_messages(context: Context, payload: MessagesSync) -> JSON:
@@ -43,7 +43,7 @@ async def sync_messages(context: Context, payload: MessagesSync) -> JSON:
 
     Raises:
         NoToken: `CHATWORK_API_TOKEN` is not set.
-        UnknownRoom: no room of the payload's id is known.
+        UnknownRoom: no room with the payload's id is known.
         Unauthorized: Chatwork refuses the token.
     """
     chatwork = connected(context.resources.chatwork)
@@ -78,7 +78,7 @@ async def sync_messages(context: Context, payload: MessagesSync) -> JSON:
 
 
 async def _run_at_once(read: Callable[[], Coroutine[Any, Any, None]], readers: int) -> None:
-    """Runs `read` in so many tasks at once. Raises the first error of one of them."""
+    """Runs `read` in `readers` tasks at once. If tasks fail, raises the first error."""
     try:
         async with asyncio.TaskGroup() as group:
             for _ in range(readers):

@@ -1,10 +1,13 @@
 """The request budget of a Chatwork token, over all processes and across crashes.
 
-The budget is a sliding window, kept in one row of PostgreSQL. The row holds the blocks of permits
-that were taken within the window, with their times by the database's clock. A permit counts from
-the moment it is taken, used or not, so a crash forgets nothing. It may be used up to `lapse`
-seconds later. Two permits that are used within `window` seconds were therefore taken within `window
-+ lapse`, so that period is counted (plus `slack` for requests that are late on the network).
+The budget allows so many requests in any `window` seconds. One row of PostgreSQL keeps it. A process
+takes a block of one or more permits at a time; the row holds the size of each block and its time by
+the database's clock. A permit counts from the moment it is taken, used or not, so a crash forgets
+nothing.
+
+A permit may be used up to `lapse` seconds after it was taken. So permits that are used within
+`window` seconds may have been taken within `window + lapse` seconds. Therefore a permit counts for
+`window + lapse + slack` seconds, where `slack` allows for requests that are late on the network.
 """
 
 import asyncio
@@ -16,13 +19,13 @@ from events.concurrency import elapsed
 from events.database import Database
 
 WINDOW = 300.0  # seconds (Chatwork's API: 300 requests in 5 minutes for a token)
-LAPSE = 5.0  # seconds that a permit may be used after it was asked for
+LAPSE = 5.0  # seconds for which a permit may be used, from the moment it was asked for
 SLACK = 1.0  # seconds that a request may be late on the network
-LONGEST_SLEEP = 30.0  # seconds until the budget is read again, even if its wait is longer
+LONGEST_SLEEP = 30.0  # seconds until the budget is read again, even if the next permit is later
 SHORTEST_SLEEP = 0.01  # seconds
 
 # PostgreSQL locks the row before it computes the new value, so `clock_timestamp()` here is later
-# than any other commit of the row.
+# than every change that was committed before.
 TAKE = """
 insert into chatwork_budget as budget (account, taken_at, permits, granted)
 values (:account, array[clock_timestamp()], array[cast(:wanted as integer)], cast(:wanted as integer))
@@ -65,7 +68,7 @@ class Permit:
 
     @property
     def has_lapsed(self) -> bool:
-        """Whether it is too late for the request."""
+        """Whether it is too late to send the request."""
         return elapsed() >= self.lapses_at
 
 
@@ -84,8 +87,8 @@ class RateLimit:
     ) -> None:
         """`limit` is the most requests of all processes in any `window` seconds.
 
-        `account` is a digest of the token (`account_of`). `window`, `lapse` and `slack` are
-        seconds.
+        `account` names the budget: it is a digest of the token (`account_of`). A permit may be used
+        for `lapse` seconds. A request may be late on the network by `slack` seconds.
         """
         self._database = database
         self._account = account
@@ -98,9 +101,10 @@ class RateLimit:
         self._lapses_at = 0.0
 
     async def permit(self) -> Permit:
-        """Waits until a request may be sent. Do not call it inside a transaction.
+        """Waits until a request may be sent, and returns a permit for it.
 
-        The transaction would lock the budget for all processes.
+        Do not call it inside a transaction, because the transaction would lock the budget for all
+        processes.
         """
         self._waiting += 1
         try:
@@ -113,13 +117,13 @@ class RateLimit:
             self._waiting -= 1
 
     async def block(self, seconds: float) -> None:
-        """Gives no process a permit for `seconds`, because Chatwork asked for a pause."""
+        """Lets no process take a permit for `seconds`, because Chatwork asked for a pause."""
         self._left = 0
         await self._database.execute(BLOCK, {"account": self._account, "pause": timedelta(seconds=seconds)})
 
     async def _take_a_block(self) -> None:
-        # Read the time before the query, because a permit must not live longer than the database
-        # counts it.
+        # Read the time before the query, because a permit must not be used when the database no
+        # longer counts it.
         asked_at = elapsed()
         values: dict[str, Any] = {
             "account": self._account,
@@ -134,6 +138,6 @@ class RateLimit:
             await asyncio.sleep(min(max(float(row["wait"]), SHORTEST_SLEEP), LONGEST_SLEEP))
 
     def _block_size(self) -> int:
-        # Take only as many as tasks wait for, because an unused permit is lost. A high limit can
-        # lose some.
+        # Take one permit for each waiting task, because an unused permit counts too. Of a limit in
+        # the thousands take at least a thousandth, because such a limit can spare some permits.
         return min(max(self._waiting, self._limit // 1000), self._limit)

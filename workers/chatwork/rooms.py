@@ -1,4 +1,4 @@
-"""Table `chatwork_rooms`: the rooms that the token sees, and when each was read last."""
+"""Table `chatwork_rooms`: the rooms that the token can see, and when each was last read."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,8 +36,8 @@ update chatwork_rooms set is_active = :is_active, updated_at = now() where id = 
 """
 
 # Unchanged rooms are left out first, because `on conflict do update` would lock and rewrite them
-# too. Rows go in the order of room_id, because two syncs with different orders could deadlock. A
-# room without a readable name keeps its old name, or gets `#` and its id.
+# too. Rows are written in the order of room_id, because two syncs with different orders could
+# deadlock. A room without a readable name keeps its old name; a new one is named `#` and its id.
 UPSERT = """
 with asked as (
     select a.room_id, coalesce(a.name, known.name, '#' || a.room_id) as name, a.description,
@@ -75,8 +75,8 @@ class Room:
     """A room with its last error and its gaps.
 
     `id` is our id. `room_id` and `last_message_id` are Chatwork's, strings of digits.
-    `error_needs_review` says that the last error names unreadable items, and stays until
-    `see_error`.
+    `error_needs_review` says that the last error names unreadable items. That error stays until a
+    person has seen it (`see_error`).
     """
 
     id: str
@@ -98,7 +98,7 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Upserted:
-    """How many rooms were created and changed, of `total` rooms in Chatwork's answer."""
+    """How many rooms were created and changed, out of `total` rooms in Chatwork's answer."""
 
     created: int
     updated: int
@@ -106,13 +106,13 @@ class Upserted:
 
 
 async def list_rooms(database: Database) -> list[Room]:
-    """Every room, by name."""
+    """Returns every room, in the order of their names."""
     rows, unseen, gaps = await database.fetch_all(LIST), await unseen_by_room(database), await gaps_by_room(database)
     return [_room(row, unseen, gaps) for row in rows]
 
 
 async def get_room(database: Database, internal_id: str) -> Room | None:
-    """The room with our id, or None."""
+    """Returns the room with our id, or None if there is none."""
     row = await database.fetch_one(GET, {"id": internal_id})
     if row is None:
         return None
@@ -123,7 +123,7 @@ async def get_room(database: Database, internal_id: str) -> Room | None:
 async def see_error(database: Database, internal_id: str, *, until: datetime) -> Room | None:
     """Marks the unreadable items that were found up to `until` as seen by a person.
 
-    Returns the room after that, or None if there is none.
+    Returns the room after that change, or None if there is no such room.
     """
     room = await get_room(database, internal_id)
     if room is None:
@@ -135,16 +135,16 @@ async def see_error(database: Database, internal_id: str, *, until: datetime) ->
 async def set_active(database: Database, internal_id: str, is_active: bool) -> Room | None:
     """Includes a room in the sync of all rooms, or excludes it.
 
-    Returns the room after that, or None.
+    Returns the room after that change, or None if there is no such room.
     """
     await database.execute(SET_ACTIVE, {"id": internal_id, "is_active": is_active})
     return await get_room(database, internal_id)
 
 
 async def upsert_rooms(database: Database, found: Sequence[ChatworkRoom], *, new_rooms_active: bool) -> Upserted:
-    """Stores the rooms of an answer. Each room is in `found` once.
+    """Stores the rooms of an answer. No room may be in `found` twice.
 
-    A room without a readable name gets that as its error.
+    If a room has no readable name, an error on the room says so.
     """
     values: dict[str, Any] = {
         "room_ids": [room.room_id for room in found],
@@ -159,22 +159,22 @@ async def upsert_rooms(database: Database, found: Sequence[ChatworkRoom], *, new
 
 
 def shortened(message: str) -> str:
-    """An error message cut to the length that a room stores."""
+    """Returns an error message, cut to the length that a room stores."""
     return message if len(message) <= LONGEST_ERROR else message[: LONGEST_ERROR - 1] + "…"
 
 
 async def rooms_to_sync(database: Database, *, limit: int | None = None) -> list[str]:
-    """The `room_id`s of active rooms: never read ones first, then those longest not read."""
+    """Returns the `room_id`s of active rooms, those never read or read longest ago first."""
     return [row["room_id"] for row in await database.fetch_all(TO_SYNC, {"limit": limit})]
 
 
 async def room_exists(database: Database, room_id: str) -> bool:
-    """Whether a rooms sync has found this room."""
+    """Returns whether a `chatwork_rooms_sync` has found this room."""
     return bool(await database.fetch_val(EXISTS, {"room_id": room_id}))
 
 
 def _room(row: Row, unseen: Mapping[str, Unseen], gaps: Mapping[str, tuple[Gap, ...]]) -> Room:
-    """A room from its row. An error of the last sync is shown before unreadable items."""
+    """Makes a room from its row. An error of the last sync hides the unreadable items."""
     values, room_id = dict(row), row["room_id"]
     needs_review = values["last_error_at"] is None and room_id in unseen
     if needs_review:

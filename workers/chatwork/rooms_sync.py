@@ -1,4 +1,4 @@
-"""The job type `chatwork_rooms_sync`: the rooms as Chatwork lists them."""
+"""The job type `chatwork_rooms_sync`: stores the rooms that Chatwork lists."""
 
 import structlog
 
@@ -17,9 +17,9 @@ class RoomsSync(Payload):
 async def sync_rooms(context: Context, payload: RoomsSync) -> JSON:
     """Stores the rooms that Chatwork lists.
 
-    The result is `{created, updated, total}`; `updated` counts rooms that changed. A room without a
-    readable name gets that as its error. A room without an id is left out and counted in the
-    process's log.
+    The result is `{created, updated, total}`; `updated` counts rooms that changed. If a room has no
+    readable name, an error on the room says so. A room without an id is not stored; the process's
+    log says how many there were.
     """
     chatwork = connected(context.resources.chatwork)
     found = await chatwork.rooms()

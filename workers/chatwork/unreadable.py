@@ -1,7 +1,7 @@
 """Table `chatwork_unreadable`: items of Chatwork's answers that could not be read.
 
-They are a room's error until a person has seen them. A seen item becomes an error again only with
-another reason, because each sync of the newest 100 reads the same item again.
+The items are shown as the room's error until a person has seen them. An item that was seen becomes
+an error again only if its reason changes, because each sync of the newest 100 reads it again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,8 +11,8 @@ from datetime import datetime
 from events.database import Database, Row
 from workers.chatwork.answers import WITHOUT_ID, Unreadable, complaint
 
-# A message without an id always counts as new, because two of them look alike. Rows go in key
-# order, because two orders could deadlock.
+# A message without an id always counts as new, because two such messages look alike. Rows are
+# written in key order, because two transactions with different orders could deadlock.
 ADD = f"""
 insert into chatwork_unreadable as u (room_id, item, reason)
 select distinct on (a.room_id, a.item) a.room_id, a.item, a.reason
@@ -38,7 +38,7 @@ update chatwork_unreadable set seen_at = now() where room_id = :room_id and seen
 class Unseen:
     """The error of a room: its unreadable items that nobody has seen.
 
-    `found_at` is the newest.
+    `found_at` says when the newest of them was found.
     """
 
     message: str
@@ -46,7 +46,7 @@ class Unseen:
 
 
 async def store_unreadable(database: Database, found: Mapping[str, Sequence[Unreadable]]) -> None:
-    """Stores unreadable items, by Chatwork's room id."""
+    """Stores unreadable items. `found` holds them by Chatwork's room id."""
     rows = [(room_id, each.item, each.reason) for room_id, several in found.items() for each in several]
     if rows:
         room_ids, items, reasons = (list(column) for column in zip(*rows, strict=True))
@@ -54,7 +54,7 @@ async def store_unreadable(database: Database, found: Mapping[str, Sequence[Unre
 
 
 async def unseen_by_room(database: Database, room_id: str | None = None) -> dict[str, Unseen]:
-    """The unseen items by Chatwork's room id: of all rooms, or of one."""
+    """Returns the unseen items of all rooms or of one, by Chatwork's room id."""
     rows: dict[str, list[Row]] = {}
     for row in await database.fetch_all(UNSEEN, {"room_id": room_id}):
         rows.setdefault(row["room_id"], []).append(row)
@@ -65,5 +65,5 @@ async def unseen_by_room(database: Database, room_id: str | None = None) -> dict
 
 
 async def mark_as_seen(database: Database, room_id: str, *, until: datetime) -> None:
-    """Marks the items of a room as seen that were found up to `until`. Later ones stay unseen."""
+    """Marks the items of a room that were found up to `until` as seen."""
     await database.execute(SEEN, {"room_id": room_id, "until": until})

@@ -1,4 +1,4 @@
-"""arq's worker, whose poll claims jobs from our wire."""
+"""arq's worker, changed so that it claims jobs from our wire."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,11 +17,11 @@ log = structlog.get_logger(__name__)
 
 
 class ArqLoop(arq.Worker):
-    """arq's worker with a poll of our own.
+    """arq's worker with our own way to poll.
 
-    One Lua call claims for all free slots, and a push wakes the loop instead of a timer.
-    arq itself would need five round trips for each job. Its health key is still written, because
-    `arq --check` reads it.
+    One Lua call claims jobs for all free slots, and a push wakes the loop instead of a timer.
+    arq's own poll would need five round trips for each job. arq's health key is still written,
+    because `arq --check` reads it.
     """
 
     def __init__(
@@ -31,9 +31,9 @@ class ArqLoop(arq.Worker):
         take_some: Callable[[], Awaitable[None]],
         stopping: asyncio.Event,
     ) -> None:
-        """`take_some` claims and runs jobs, then waits until there may be more.
+        """`take_some` claims and starts jobs, then waits until there may be more to claim.
 
-        `stopping` ends the loop.
+        The loop ends when `stopping` is set.
         """
         super().__init__(
             functions=[arq.func(_runs_elsewhere, name=name) for name in job_types],
@@ -68,5 +68,5 @@ class Stopping(Exception):
 
 
 async def _runs_elsewhere(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> Never:
-    """Stands for every job type, because arq demands a function. `Runner` runs our jobs."""
+    """Never runs. arq demands a function for every job type, but `Runner` runs our jobs."""
     raise RuntimeError("arq called a function that only `Runner` may run")

@@ -1,4 +1,4 @@
-"""Queues jobs: the one way for the API, a schedule and a webhook."""
+"""Queues jobs. The API, a schedule and a webhook all use these functions."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -25,7 +25,7 @@ async def enqueue(
 ) -> Job:
     """Queues one job and returns it once it is durable.
 
-    It succeeds while the wire is away too, because the tick delivers the job from the log later.
+    It succeeds also while Redis is away, because the tick delivers the job from the log later.
 
     Raises:
         AlreadyActive: an active job has the same unique key.
@@ -56,11 +56,11 @@ async def enqueue_many(
     actor: str,
     request_id: str | None = None,
 ) -> list[Job]:
-    """Queues one job for each payload and returns them in that order, once all are durable.
+    """Queues one job for each payload. Returns the jobs in that order once all are durable.
 
     Raises:
-        AlreadyActive: an active job has the unique key of one of them. The others are queued all
-        the same.
+        AlreadyActive: an active job has the unique key of one of the new jobs. The other new jobs
+        are queued nevertheless.
     """
     new = [
         NewJob(
@@ -73,6 +73,6 @@ async def enqueue_many(
         for payload in payloads
     ]
     jobs = await store.create_many(new, actor=actor, request_id=request_id)
-    # The tick delivers the jobs beyond the window.
+    # The tick delivers the jobs after the first `WINDOW`.
     wire.push([Hint.of(job) for job in jobs[:WINDOW]])
     return jobs

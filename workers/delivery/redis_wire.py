@@ -1,10 +1,10 @@
 """The wire over Redis, in arq's own keys, so that arq's tools can read our queues.
 
 Each job type has a queue of its own, a sorted set as arq makes it. An entry is
-`<job_id>:<attempt>`, its score is the time from which it may run (Unix milliseconds), and arq's job
-key stands beside it (JSON, never pickle). A push overwrites an entry that exists, because an old
-entry may belong to a lost hint. A claim is one Lua call for all free slots and lasts for
-`CLAIM_LASTS`. The entry is removed once `started` is durable or refused.
+`<job_id>:<attempt>`, and its score is the time from which the attempt may run (Unix milliseconds).
+Beside each entry there is arq's job key (JSON, never pickle). A push writes an existing entry again,
+because the old entry may be incomplete. A worker claims with one Lua call for all its free slots,
+and a claim lasts for `CLAIM_LASTS`. The entry is removed once `started` is durable or refused.
 """
 
 import asyncio
@@ -31,10 +31,10 @@ from workers.delivery.wire import WINDOW, AttemptId, Capacity, Claim, Hint
 
 log = structlog.get_logger(__name__)
 
-WAKE = "rireki:wake"  # a list; a worker without a claim waits for an element of it
-MOST_WAKES = 16  # elements of that list
-MOST_FOREIGN = 1_000  # foreign entries that one claim removes
-CLAIM_LASTS = 10_000  # milliseconds; then others may claim the jobs of a worker that died before `started`
+WAKE = "rireki:wake"  # the key of a list; a worker that could claim nothing waits for an element
+MOST_WAKES = 16  # elements that the list `WAKE` holds at most
+MOST_FOREIGN = 1_000  # entries in a queue that are not ours; one claim removes at most so many
+CLAIM_LASTS = 10_000  # milliseconds; later other workers may claim the jobs of a worker that died before `started`
 ENTRY_LASTS = 86_400_000  # milliseconds (one day, arq's default)
 
 # Claims by the rules of `Capacity`, the lowest scores first. Scores are not compared with a clock,
@@ -88,8 +88,8 @@ return {foreign, claimed}
 """
 
 # For each queue, removes the settled ids and adds the pushed ones (`id, score, arq's job`). Returns
-# the length of each queue. Lua's `unpack` takes some thousands of values at once, hence
-# `MOST_IN_A_CALL`.
+# the length of each queue. Lua's `unpack` takes only some thousands of values at once, so one call
+# gets at most `MOST_IN_A_CALL`.
 SEND = """
 local parts, lasts, wake, most_wakes = cjson.decode(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
 local jobs, claims, retries, claim_lasts = ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8])
@@ -164,11 +164,11 @@ class RedisWire:
         self._stopping = False
 
     async def start(self) -> None:
-        """Starts sending."""
+        """Starts the task that sends hints."""
         self._sender = lasting(self._send(), "redis wire")
 
     async def stop(self) -> None:
-        """Sends the rest, if Redis is there, and closes the connections."""
+        """Sends what still waits to be sent, if Redis answers, and closes the connections."""
         self._stopping = True
         self._something_to_send.set()
         if self._sender is not None:
@@ -197,7 +197,7 @@ class RedisWire:
                 return claims
 
     async def _claim_once(self, capacity: Capacity) -> tuple[int, list[Claim]]:
-        """The number of foreign entries that were removed, and the claims."""
+        """Returns the number of foreign entries that were removed, and the claims."""
         types = capacity.types
         idle = ["idle" if job_type in capacity.idle else "" for job_type in types]
         async with self._leaving_demoted():
@@ -245,15 +245,15 @@ class RedisWire:
         except ResponseError as error:
             if not str(error).startswith("WRONGTYPE"):
                 raise
-            # Remove the foreign value in the place of the list, because it would keep every worker
-            # asleep.
+            # Another program's value has the key of the list. Remove it, because no worker can wait
+            # for a push while it is there.
             await self.redis.unlink(WAKE)
 
     @contextlib.asynccontextmanager
     async def _leaving_demoted(self) -> AsyncIterator[None]:
-        """Closes all connections when a failover has made their server a replica.
+        """Closes all connections when a failover has turned their server into a replica.
 
-        The next ones reach the new primary.
+        New connections then reach the new primary.
         """
         try:
             yield
@@ -310,16 +310,16 @@ class RedisWire:
 
 @dataclass(slots=True)
 class _ToSend:
-    """The input of `SEND` for one queue: settled ids, and `id, score, arq's job` of pushes."""
+    """The input of `SEND` for one queue: settled ids; `id, score, arq's job` of each push."""
 
     settled: list[str] = field(default_factory=list)
     pushed: list[str | int] = field(default_factory=list)
 
 
 def queue_of(job_type: str) -> str:
-    """The name of a job type's queue in Redis.
+    """Returns the name of a job type's queue in Redis.
 
-    It has a slash, because arq appends other keys with a colon.
+    It has a slash, because arq makes the names of other keys by appending a colon and a word.
     """
     return f"{default_queue_name}/{job_type}"
 
@@ -334,7 +334,7 @@ ENTRY = re.compile(rb"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}):([1-9][0-9]{
 
 
 def _attempt_id(entry: bytes) -> AttemptId:
-    """Raises `TypeError` or `ValueError` if Redis returned anything but an entry of ours."""
+    """Parses an entry. Raises `TypeError` or `ValueError` if it is not `<job_id>:<attempt>`."""
     found = ENTRY.fullmatch(entry)
     if found is None:
         raise ValueError("an entry must be `<job_id>:<attempt>`")

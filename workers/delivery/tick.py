@@ -1,12 +1,12 @@
 """The tick: finds due jobs in the log and sends their hints onto the wire.
 
-The wire carries hints such as "attempt 2 of job X is due". A hint may be lost, late or doubled,
-because the log knows which jobs are due, and `started` alone decides which worker runs one. The API
-pushes the hint of a new job at once. The tick finds every other due job (retried, rescued,
-delayed), and sends a hint again after `DELIVER_AGAIN` seconds if its job is still queued. Each job
-type has a queue of its own and a claim takes from all in turn, so no type waits behind the backlog
-of another. A backlog is delivered in parts of `WINDOW` hints: the next part follows when half of
-the last one has been claimed.
+The wire carries hints such as "attempt 2 of job X is due". A hint that is lost, late or sent twice
+does no harm, because the log knows which jobs are due, and the event `started` alone decides which
+worker runs an attempt. The API pushes the hint of a new job at once. The tick finds every other due
+job (retried, rescued, delayed), and sends a hint again after `DELIVER_AGAIN` seconds if its job is
+still queued. Each job type has its own queue and a claim takes from all queues in turn, so no type
+waits behind the backlog of another. A backlog is delivered in parts of `WINDOW` hints: the next part
+follows when half of the last part has been claimed.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from workers.pauses import Pauses
 log = structlog.get_logger(__name__)
 
 DELIVERING = 0x64656C69  # key of the advisory lock: "deli"
-TICK = 1.0  # seconds
+TICK = 1.0  # seconds between two ticks, at most
 LOOK_EVERY = 0.05  # seconds between two looks at the wire while there is a backlog
 DELIVER_AGAIN = 15.0  # seconds until a hint whose job is still queued is sent again
 
@@ -42,7 +42,7 @@ class Delivery:
     def __init__(self, database: Database, view: JobsView, wire: Wire, types: Callable[[], Awaitable[Collection[str]]]) -> None:
         """`types` returns the job types that a living worker runs.
 
-        Jobs of other types, and of paused ones, stay in the log.
+        Jobs of other types, and of paused types, are not delivered.
         """
         self._database = database
         self._view = view
@@ -53,9 +53,9 @@ class Delivery:
         self._backlogs: dict[str, _Backlog] = {}
 
     async def run(self) -> None:
-        """Ticks until cancelled.
+        """Delivers due jobs, at least every `TICK` seconds, until cancelled.
 
-        While PostgreSQL is away nothing is delivered, and nothing is lost.
+        While PostgreSQL is away it delivers nothing. No job is lost, because the log keeps them.
         """
         while True:
             try:
@@ -66,7 +66,7 @@ class Delivery:
             await self._next_tick(pause)
 
     async def _next_tick(self, pause: float) -> None:
-        """Waits for `pause` seconds, or until the next part of a backlog is wanted."""
+        """Waits for `pause` seconds, or until the wire has room for the next part of a backlog."""
         due = time.monotonic() + pause
         while (left := due - time.monotonic()) > 0:
             await asyncio.sleep(min(left, LOOK_EVERY) if self._backlogs else left)
@@ -74,11 +74,11 @@ class Delivery:
                 return
 
     async def _enough(self) -> set[str]:
-        """The types with a backlog of whose last part more than half is still on the wire."""
+        """Returns the types with a backlog that have more than `WINDOW` / 2 hints on the wire."""
         return {job_type for job_type in self._backlogs if await self._wire.length(job_type) > WINDOW // 2}
 
     async def deliver_due_jobs(self) -> float:
-        """One tick. Returns the seconds until the next one is wanted."""
+        """Sends the hints of due jobs. Returns the seconds until it should be called again."""
         enough = await self._enough()
         async with self._database.transaction():
             if not await self._database.fetch_val(TRY_LOCK, {"key": DELIVERING}):
@@ -97,8 +97,8 @@ class Delivery:
         ]
         self._wire.push(hints, even_if_full=True)
         self._delivered.update((hint.id, now) for hint in hints)
-        # The place in the backlog moves only after the push, so a tick that failed before it is
-        # repeated from the same place.
+        # Remember the last delivered job only after the push, so that after a failed tick the next
+        # one delivers the same part again.
         backlogs = self._backlogs | {job_type: part.backlog for job_type, part in parts.items()}
         self._backlogs = {
             job_type: backlog for job_type, backlog in backlogs.items() if backlog is not None and job_type in types
@@ -106,7 +106,7 @@ class Delivery:
         return TICK if next_due is None else min(TICK, max(next_due, 0.01))
 
     async def _next_part(self, job_type: str) -> "_Part":
-        """The jobs that must be on the wire now: all that are due, or the next part of a backlog."""
+        """Returns the jobs to put on the wire now: all due jobs, or the next part of a backlog."""
         backlog = self._backlogs.get(job_type)
         if backlog is None or self._is_old(job_type):
             backlog = _Backlog(time.monotonic(), None)
@@ -119,10 +119,10 @@ class Delivery:
 
 
 class _Backlog(NamedTuple):
-    """More jobs of a type are due than the window holds, so they are delivered part by part.
+    """How far a type is delivered of which `WINDOW` jobs or more are due, so they go in parts.
 
-    A job that becomes due before the place `delivered` is found when the backlog is delivered again
-    from its start.
+    A job that becomes due in front of `delivered` is found when the backlog is delivered again from
+    its start, after `DELIVER_AGAIN` seconds.
     """
 
     since: float
@@ -132,7 +132,7 @@ class _Backlog(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """Jobs of a type that must be on the wire now, and the backlog after them."""
+    """The jobs of a type to put on the wire now, and the type's backlog after them, if any."""
 
     jobs: Sequence[Due]
     backlog: _Backlog | None

@@ -1,7 +1,8 @@
-"""The wire: carries hints that jobs are due to the workers, which claim them.
+"""The wire: tells the workers by hints which jobs are due. The workers claim the hints.
 
-Here are its values `Hint`, `Claim` and `Capacity`, its interface `Wire`, and `LocalWire` for one
-process. A hint may be lost, late or doubled: the log decides whether an attempt starts.
+This file holds the values `Hint`, `Claim` and `Capacity`, the interface `Wire`, and `LocalWire` for
+one process. A hint that is lost, late or sent twice does no harm: the log decides whether an attempt
+starts.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from typing import NamedTuple, Protocol
 
 from events.job import Job
 
-WINDOW = 2_000  # hints of one type on the wire at once, whatever the backlog
+WINDOW = 2_000  # hints of one type on the wire at once, however many jobs are due
 
 
 class AttemptId(NamedTuple):
@@ -39,7 +40,7 @@ class Hint(NamedTuple):
 
     @classmethod
     def of(cls, job: Job) -> "Hint":
-        """The hint for the attempt that a queued job waits for."""
+        """Returns the hint for the attempt that a queued job waits for."""
         return cls(AttemptId(job.id, job.attempt), job.type, job.run_at)
 
 
@@ -53,18 +54,18 @@ class Claim(NamedTuple):
 class Capacity(NamedTuple):
     """How many jobs a worker can still take, and of which types.
 
-    A type in `idle` gets a slot before the others get a second one. If no job of it waits, one slot
-    stays free for it, so the long jobs of one type cannot hold every slot against another type.
+    Each type in `idle` gets a slot before the other types get any. If no job of an idle type waits,
+    one slot stays free for that type, so the long jobs of one type cannot fill every slot.
     """
 
     slots: int
     """Free slots."""
     kept: int
-    """At most so many slots stay free for idle types."""
+    """The most slots that stay free for idle types."""
     types: Sequence[str]
     """The job types that this worker runs, in the order in which their queues are read."""
     idle: Collection[str]
-    """Those of `types` of which this worker runs no job now."""
+    """The types among `types` of which this worker runs no job now."""
 
 
 class Wire(Protocol):
@@ -75,7 +76,7 @@ class Wire(Protocol):
     async def stop(self) -> None: ...
 
     def push(self, hints: Iterable[Hint], *, even_if_full: bool = False) -> None:
-        """Sends hints. Never waits and never raises.
+        """Sends hints, without waiting and without raising.
 
         A hint for a queue of more than `WINDOW` hints is dropped unless `even_if_full`. The tick
         sends it again later.
@@ -88,21 +89,21 @@ class Wire(Protocol):
         """Removes a claimed hint for good, because its attempt was started or refused."""
 
     async def wait(self) -> None:
-        """Returns when there may be a hint to claim, and after a second at the latest."""
+        """Waits until there may be a hint to claim, at most a second."""
 
     async def length(self, job_type: str) -> int:
-        """How many hints of a type are on the wire.
+        """Returns how many hints of a type are on the wire.
 
-        `WINDOW` while the wire is away, so that the tick waits.
+        Returns `WINDOW` while Redis is away, so that the tick sends no further part of a backlog.
         """
 
 
 class LocalWire:
-    """The wire without Redis, for the one worker in this process."""
+    """The wire without Redis, for the only worker, which runs in this process."""
 
     def __init__(self) -> None:
         self._queues: defaultdict[str, list[tuple[datetime, AttemptId]]] = defaultdict(list)
-        self._ids: set[AttemptId] = set()  # the ids in `_queues`; a claimed id may be pushed again
+        self._ids: set[AttemptId] = set()  # the ids in `_queues`; an id that was claimed may be pushed again
         self._pushed = asyncio.Event()
 
     async def start(self) -> None: ...

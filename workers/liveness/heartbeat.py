@@ -1,12 +1,13 @@
 """Heartbeats of the worker in this process, and the rescue of jobs whose worker is gone.
 
-A worker is gone when it has been silent for a lease, by the database's clock. `gone_at` records
-that once and for ever, before any of its jobs is touched. A worker that comes back finds `gone_at`,
-stops its handlers and registers under a new id.
+A worker is gone when it has sent no heartbeat for a lease (`LEASE` seconds, by the database's
+clock). Another worker, the rescuer, then sets `gone_at` in its row, for ever, before it rescues any
+of its jobs. A worker that comes back finds `gone_at` set, stops its handlers and registers under a
+new id.
 
-Silence counts only if the other worker could have written. Therefore a rescuer waits a full lease
-after its own heartbeats have become regular, and after the start of PostgreSQL. Otherwise a restart
-of the database would declare every worker gone. A rescuer measures its own silence by the
+Silence counts only if the silent worker could have written. Therefore a rescuer waits a full lease
+after its own heartbeats have become regular, and after the start of PostgreSQL. Otherwise every
+worker would be declared gone when the database restarts. A rescuer measures its own silence by the
 database's clock too, because the clocks of a sleeping machine stand still.
 """
 
@@ -41,7 +42,7 @@ log = structlog.get_logger(__name__)
 HEARTBEAT = 3.0  # seconds between two beats
 BEAT_TIMEOUT = 3.0  # seconds to wait for the answer to a beat; the next beat uses another connection
 LEASE = 10.0  # seconds of silence after which a worker is gone
-MOST_AT_ONCE = 500  # jobs that one rescue reads
+MOST_AT_ONCE = 500  # jobs that one rescue reads at most
 
 LEFT_BEHIND = f"""
 select {JOB_COLUMNS} from jobs j
@@ -52,9 +53,10 @@ limit {MOST_AT_ONCE}
 
 
 class Heartbeat:
-    """Beats for the worker of this process, and rescues the jobs of others in a second task.
+    """Sends this worker's heartbeats, and rescues the jobs of gone workers in a second task.
 
-    It beats in the event loop of the handlers, because a worker with a blocked loop counts as dead.
+    It beats in the event loop of the handlers, because a worker with a blocked loop must count as
+    dead.
     A beat never waits for a rescue, because a hanging connection must not make a living worker look
     dead.
     """
@@ -68,9 +70,9 @@ class Heartbeat:
         runner: Runner,
         job_types: Mapping[str, JobType[Any]],
     ) -> None:
-        # A pool of its own, because handlers that use up the shared pool must not stop the beat. It
-        # has one connection each for the beat, the rescue and `present_types`, because a beat must
-        # go on while the other two hang.
+        # The heartbeat has its own pool, because handlers that use up the shared pool must not stop
+        # it. The pool has three connections, for the beat, the rescue and `present_types`, because
+        # the beat must go on while the other two hang.
         self._database = Database(database.url, pool_size=3)
         self._store = store
         self._view = JobsView(self._database)
@@ -128,9 +130,9 @@ class Heartbeat:
                 log_trouble(log, "rescue put off", error, worker=self._runner.worker_id)
 
     async def beat(self) -> None:
-        """Writes one heartbeat, extends the lease and reconciles.
+        """Writes one heartbeat, extends the lease, and compares the log with the running attempts.
 
-        Registers again if this worker was declared gone.
+        If this worker was declared gone, stops its attempts and registers it under a new id.
         """
         asked_at = elapsed()
         beat = await self._database.fetch_one(BEAT, {"id": self._runner.worker_id, "stuck": stuck_json(self._runner)})
@@ -142,7 +144,7 @@ class Heartbeat:
             await self._register(fresh)
             self._runner.go_on(fresh)
             return
-        now = time.monotonic()  # read after the answer, because a beat that waited long for it is late
+        now = time.monotonic()  # read after the answer, because a beat counts as late if its answer took long
         if self._last_beat is None or max(now - self._last_beat, beat["silent_for"]) > 2 * HEARTBEAT:
             self._regular_since = now
         self._last_beat, self._last_seen = now, beat["last_seen"]
@@ -158,7 +160,7 @@ class Heartbeat:
             values = {"me": self._runner.worker_id, "seen": self._last_seen, "lease": LEASE, "beat": 2 * HEARTBEAT}
             for row in await self._database.fetch_all(DECLARE_GONE, values):
                 log.warning("worker declared gone", worker=row["id"])
-        # Only types that this worker knows, because the job type says whether a retry is allowed.
+        # Rescue only jobs whose type this worker knows: the type says whether a retry is allowed.
         for row in await self._database.fetch_all(LEFT_BEHIND, {"types": list(self._job_types)}):
             await rescue_job(self._store, self._job_types, job_from(row))
         for job_id, job in tuple(self._abandoned.items()):
@@ -166,11 +168,11 @@ class Heartbeat:
                 await rescue_job(self._store, self._job_types, job)
 
     def _beats_regularly(self) -> bool:
-        """Whether this worker has beaten regularly for a lease, so the silence of others counts."""
+        """Returns whether this worker has beaten regularly for a lease, so that silence counts."""
         return self._last_beat is not None and time.monotonic() - self._regular_since > LEASE
 
     async def present_types(self) -> Collection[str]:
-        """The job types that at least one living worker runs."""
+        """Returns the job types that at least one living worker runs."""
         return await present_types(self._database, lease=LEASE)
 
     async def _register(self, worker_id: str) -> None:
@@ -186,14 +188,14 @@ class Heartbeat:
         self._runner.lease(until=asked_at + LEASE)
 
     async def _reconcile(self) -> None:
-        """Compares the jobs that the view gives to this worker with the attempts in hand.
+        """Compares this worker's jobs in the table `jobs` with the attempts that it runs.
 
-        An attempt whose job is not listed was canceled, and the bus lost the message: it is
-        stopped. A listed job that is not in hand for two beats was started by a write whose answer
-        was lost: it is rescued.
+        If a running attempt is not in the table, its job was canceled and the bus lost the message,
+        so the attempt is stopped. If a job in the table has no attempt here at two beats in a row,
+        its start was written but the answer to this write was lost, so the job is rescued.
         """
-        # Copy the attempts before the view is read, because an attempt that starts meanwhile may be
-        # missing in the view.
+        # Copy the attempts before the table is read, because an attempt that starts meanwhile may
+        # be missing in what was read.
         started = dict(self._runner.attempts)
         listed = {job.id: job for job in await self._view.held_by(self._runner.worker_id)}
         for job_id, attempt in started.items():
@@ -217,14 +219,14 @@ async def rescue_job(store: Store, job_types: Mapping[str, JobType[Any]], job: J
             actor="system:rescue",
         )
     except NotAllowed:
-        return  # The attempt ended by itself, or another worker rescued the job.
+        return  # The attempt has ended by itself, or another worker has rescued the job.
     log.warning("job rescued", job_id=job.id, attempt=attempt, worker=worker, status=job.status)
 
 
 def stuck_json(runner: Runner) -> str:
-    """The stuck handlers as JSON.
+    """Returns the stuck handlers as JSON: `[{jobId, attempt, type, seconds}]`.
 
-    `[{jobId, attempt, type, seconds}]`. `seconds` says how long each has been stuck.
+    `seconds` says for how long the handler has been stuck.
     """
     now = time.monotonic()
     stuck = [
@@ -235,5 +237,5 @@ def stuck_json(runner: Runner) -> str:
 
 
 def new_worker_id() -> str:
-    """A new worker id: host, process id and a random part, so no id is given twice."""
+    """Returns a new worker id: host, process id and a random part, so no id is given twice."""
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"

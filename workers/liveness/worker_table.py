@@ -1,6 +1,6 @@
 """Table `workers`: the SQL that reads and writes it, and the list of workers for people.
 
-Each worker's `Heartbeat` writes its row.
+Each worker has a row, which the worker's `Heartbeat` writes.
 """
 
 from collections.abc import Collection
@@ -12,7 +12,7 @@ import orjson
 
 from events.database import Database
 
-MOST = 200  # workers in a list
+MOST = 200  # workers that the list shows at most
 
 PRESENT_TYPES = """
 select distinct unnest(job_types) as type from workers
@@ -39,13 +39,13 @@ select worker, id, type, attempt, started_at from jobs where status = 'processin
 
 
 class Presence(StrEnum):
-    """Whether a worker lives, as far as its heartbeats tell."""
+    """Whether a worker lives, judged by its heartbeats."""
 
     ALIVE = "alive"
     SILENT = "silent"
-    """Silent for longer than the lease, and not declared gone yet.
+    """The worker sent no heartbeat for longer than the lease, but is not declared gone yet.
 
-    PostgreSQL may have been away.
+    PostgreSQL may have been away, so that it could send none.
     """
     GONE = "gone"
 
@@ -62,9 +62,9 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class StuckHandler:
-    """A handler that swallowed its cancellation.
+    """A handler that goes on although it was cancelled.
 
-    Its attempt has ended, so the log refuses its writes.
+    Its attempt has ended, so the log refuses whatever the handler still reports.
     """
 
     job_id: str
@@ -91,17 +91,20 @@ class WorkerSeen:
 
 
 async def present_types(database: Database, *, lease: float) -> Collection[str]:
-    """The job types that at least one living worker runs."""
+    """Returns the job types that at least one living worker runs. `lease` is in seconds."""
     return [row["type"] for row in await database.fetch_all(PRESENT_TYPES, {"lease": lease})]
 
 
 async def workers_present(database: Database, job_type: str, *, lease: float) -> int:
-    """How many living workers run a job type. `lease` in seconds."""
+    """Returns how many living workers run a job type. `lease` is in seconds."""
     return int(await database.fetch_val(PRESENT, {"type": job_type, "lease": lease}))
 
 
 async def workers_seen(database: Database, *, lease: float, remembered: timedelta) -> list[WorkerSeen]:
-    """At most `MOST` workers: the living, youngest first, then those gone within `remembered`."""
+    """Returns at most `MOST` workers: the living first, then those gone within `remembered`.
+
+    Of each kind the worker that started last comes first. `lease` is in seconds.
+    """
     rows = await database.fetch_all(WORKERS, {"lease": lease, "remembered": remembered, "most": MOST})
     async with database.raw() as connection:
         running = await connection.fetch(RUNNING, [row["id"] for row in rows])
@@ -155,8 +158,8 @@ returning w.last_seen, cast(extract(epoch from w.last_seen - before.last_seen) a
 LEAVE = "update workers set gone_at = now() where id = :id and gone_at is null"
 
 # The rescuer's own row must hold its last beat (`seen`), and that beat must be recent. A rescuer
-# whose own beat is late must not declare others gone, because it was frozen, asleep or cut off, and
-# the others may have shared the cause.
+# whose own beat is late was frozen, asleep or cut off. It must not declare others gone, because the
+# same cause may have silenced them.
 DECLARE_GONE = """
 update workers set gone_at = now()
 where gone_at is null and last_seen < now() - make_interval(secs => :lease)

@@ -20,7 +20,7 @@ def wire() -> LocalWire:
 def _quick_reactions(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(attempt, "PATIENCE", 0.2)
     monkeypatch.setattr(tick, "TICK", 0.1)
-    # An attempt without a recorded end then shows soon, because it is rescued.
+    # With a short heartbeat an attempt whose end was not recorded is soon rescued, so tests see it.
     monkeypatch.setattr(heartbeat, "HEARTBEAT", 0.2)
     with capture_logs():
         yield

@@ -57,7 +57,7 @@ async def test_a_job_that_was_canceled_while_queued_is_never_run(
 async def test_a_cancel_while_started_is_in_flight_ends_the_job_whichever_is_first(
     database: Database, store: Store, bus: Bus, wire: LocalWire, first: str
 ) -> None:
-    # The cancel comes from another process: in one's own process the two would never be in flight together.
+    # Cancel through another store: one store would never write the cancel and `started` together.
     elsewhere = Store(database, bus)
     await elsewhere.start()
     async with working(database, store, bus, wire, [HANG]) as worker:
@@ -96,7 +96,7 @@ async def test_an_attempt_that_is_no_longer_the_one_that_waits_is_not_started(
         async with row_locked(database, job):
             retrying = asyncio.create_task(store.append(canceled, rules.retry, actor="user:test"))
             await until_waiting_for_locks(database, 1)
-            # The hint that the worker was given before it was canceled.
+            # The worker still has the hint from before the cancel.
             worker.runner.run(claim_of(job), started=lambda: None)
         await retrying
 
@@ -120,7 +120,7 @@ async def test_a_handler_whose_job_was_canceled_before_it_began_is_never_entered
 
     enters = job_type("enters", enter)
     async with working(database, store, bus, wire, [enters]) as worker:
-        job = await queue(store, None, enters, delay=timedelta(hours=1))  # no tick may be quicker
+        job = await queue(store, None, enters, delay=timedelta(hours=1))  # so the tick does not deliver it first
         answers: list[asyncio.Future[Job | None]] = []
 
         def start_late(*facts: Any, **more: Any) -> asyncio.Future[Job | None]:
@@ -131,7 +131,7 @@ async def test_a_handler_whose_job_was_canceled_before_it_began_is_never_entered
         worker.runner.run(claim_of(job), started=lambda: None)
         started = await answers[0]
 
-        # The word of the cancel comes before the answer to our own write.
+        # The bus announces the cancel before the answer to our own write comes.
         await cancel(store, job)
         on_its_way.set_result(started)
 
@@ -248,7 +248,7 @@ async def test_a_handler_that_has_its_result_when_the_worker_stops_is_completed_
     await worker.start()
     job = await running(database, await queue(store, wire, waits))
     await until(lambda: worker.runner.attempts)
-    # The part that takes jobs has ended: stopping is now only a matter of what runs.
+    # End the task that takes jobs first, so that `stop` only has to deal with the running job.
     worker._stopping.set()
     await until(lambda: worker._taking is not None and worker._taking.done())
 

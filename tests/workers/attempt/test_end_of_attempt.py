@@ -1,4 +1,4 @@
-"""The seam between an attempt and its worker.
+"""An attempt tells its worker once that it ended.
 
 However an attempt ends, it calls `ended` once, after its last write.
 """
@@ -42,7 +42,7 @@ HANDED_BACK = ["queued", "started", "queued: worker_shutdown"]
 
 @dataclass
 class InHand:
-    """A started attempt without a worker around it: what it called back, and its slot."""
+    """A started attempt without a worker: its slot, and what it passed to its callbacks."""
 
     attempt: Attempt
     job: Job
@@ -54,7 +54,7 @@ class InHand:
         self.attempt.begin(self.job)
 
     async def must_end_once(self) -> None:
-        """Waits for the end, and for the task that has recorded it."""
+        """Waits for the attempt's end. Checks that `ended` was called once and the slot is free."""
         await until(lambda: self.ended)
         await asyncio.wait({self.attempt.task})
         assert self.attempt.task.exception() is None

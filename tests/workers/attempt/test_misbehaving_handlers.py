@@ -37,7 +37,7 @@ from workers.outcomes import AttemptOver, Final
 
 
 async def run_all(database: Database, store: Store, bus: Bus, type: JobType[Any], kinds: Iterable[str]) -> dict[str, Job]:
-    """As `run_one`, with a job for each kind: the payload's `kind`."""
+    """Runs a job for each kind (the payload's `kind`), like `run_one`."""
     wire = LocalWire()
     async with working(database, store, bus, wire, [type]) as worker:
         jobs = {kind: await queue(store, wire, type, {"kind": kind}) for kind in kinds}

@@ -197,7 +197,7 @@ async def test_the_last_report_is_kept_though_its_append_is_on_its_way_when_the_
         job = await queue(store, wire, reports)
         await reported.wait()
         async with row_locked(database, *others):
-            # Both lanes of the group commit are taken: what is appended now has to wait.
+            # The store has two connections for appends. Block both, so that the next append waits.
             cancels = []
             for waiting, other in enumerate(others, 1):
                 cancels.append(asyncio.create_task(cancel(store, other)))

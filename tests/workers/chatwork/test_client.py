@@ -248,7 +248,8 @@ async def test_a_permit_that_lapsed_while_the_connection_was_made_is_not_used(da
             writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
         writer.close()
 
-    # The one place in its queue is taken: the kernel lets nobody in, and whoever has knocked knocks again a second later.
+    # `first` takes the only place in the listen queue, so the kernel does not accept a second
+    # connection. The client's kernel tries to connect again a second later.
     with socket.socket() as door, socket.socket() as first:
         door.bind(("127.0.0.1", 0))
         door.listen(0)

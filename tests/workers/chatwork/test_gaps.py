@@ -76,21 +76,21 @@ def test_what_an_answer_leaves_open(given: MessagesAnswer, known: Stored, found:
 @pytest.mark.parametrize(
     ("before", "given", "left"),
     [
-        # All that there is, and it lies above: nothing is missing any more.
+        # An answer that is not full holds all messages. It closes a gap that it reaches.
         (gap(50, 71), answer(range(80, 90), forced=True), gap(50, 71)),
         (gap(50, 71), answer(range(60, 90), forced=True), None),
         (gap(None, 71), answer(range(60, 90), forced=True), None),
-        # The newest hundred reach into the gap, or across it.
+        # A full answer closes the part of a gap that it covers.
         (gap(50, 71), answer(hundred(60), forced=True), gap(50, 60)),
         (gap(50, 71), answer(hundred(50), forced=True), None),
         (gap(None, 71), answer(hundred(60), forced=True), gap(None, 60)),
         (gap(50, 71), answer(hundred(71), forced=True), gap(50, 71)),
         (gap(50, 71), answer(hundred(72), forced=True), gap(50, 71)),
-        # An answer that was made before the gap's end was written, and is stored after it.
+        # Chatwork made this answer before the message at the gap's end was written.
         (gap(50, 710), answer(hundred(60), forced=True), gap(50, 710)),
-        # Unforced answers tell nothing of what was there before.
+        # An unforced answer says nothing about older messages.
         (gap(50, 71), answer(hundred(60)), gap(50, 71)),
-        # Where all was withheld, the gap ends with the first message that is given.
+        # If the plan withheld all messages, the gap ends at the first message that is given later.
         (gap(5, None, "plan"), answer([9, 8]), gap(5, 8, "plan")),
         (gap(None, None, "plan"), answer([9, 8], limited=True), gap(None, 8, "plan")),
         (gap(5, None, "plan"), answer([9, 3], forced=True), None),
@@ -165,7 +165,7 @@ async def test_several_gaps_are_kept_newest_first_and_an_overlap_is_none(store: 
         second = say(world.sandbox, 101)
         await world.sync()
         say(world.sandbox, 60)
-        # What was given and not stored is asked for again: the newest 100, of which 40 are stored.
+        # The answer is lost, so the sync asks for the newest 100 again. 40 of them are stored.
         world.sandbox.drop(given=True)
         overlapping = await world.sync()
         gaps = await kept(world)
@@ -217,7 +217,7 @@ async def test_a_gap_that_an_attempt_found_before_it_broke_is_in_the_jobs_result
 
 
 async def test_two_syncs_whose_answers_are_stored_the_other_way_round_hide_no_gap(store: Store, database: Database) -> None:
-    """The older answer is full, and the newer one, which is stored first, lies above it."""
+    """The older answer is full. The newer answer has newer messages and is stored first."""
     async with world_of(store, database, sandbox_of({"10": []})) as world:
         first = say(world.sandbox, 5)
         await world.sync()

@@ -1,6 +1,6 @@
 """The job type `chatwork_messages_sync` against the sandbox: no message is lost.
 
-A crash is played by a handler that is canceled while the log says that its worker is lost.
+To act out a crash, a test records that the worker is lost, and then cancels the handler.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ from workers.resources import Resources
 
 
 class World:
-    """A sandbox, its rooms known to us, and syncs of them."""
+    """A sandbox whose rooms are stored in the database, and methods that sync them."""
 
     def __init__(self, sandbox: Sandbox, chatwork: Chatwork, database: Database, store: Store) -> None:
         self.sandbox = sandbox
@@ -49,14 +49,14 @@ class World:
             yield attempt
 
     async def sync(self, **payload: Any) -> Any:
-        """One whole job."""
+        """Runs one whole job and returns its result."""
         async with self.attempt(**payload) as attempt:
             result = await attempt.handle()
             await attempt.complete(result)
             return result
 
     async def crash(self, attempt: RunningAttempt, handling: asyncio.Task[Any]) -> Job:
-        """The job, which waits for its next attempt."""
+        """Crashes the attempt. Returns its job, which waits for the next attempt."""
         job = await attempt.lose(self.store)
         await cut_off(handling)
         return job
@@ -69,7 +69,7 @@ class World:
         return [row["body"] for row in await self.database.fetch_all(query, {"room_id": room_id})]
 
     async def marks(self) -> list[tuple[str, str]]:
-        """`(room_id, job_id)` each."""
+        """Returns the marks as pairs `(room_id, job_id)`, the oldest first."""
         rows = await self.database.fetch_all("select room_id, job_id from chatwork_reads order by id")
         return [(row["room_id"], row["job_id"]) for row in rows]
 
@@ -87,7 +87,7 @@ async def world_of(store: Store, database: Database, sandbox: Sandbox) -> AsyncI
 
 @pytest.fixture
 async def world(store: Store, database: Database) -> AsyncIterator[World]:
-    """One room, read to its end."""
+    """A world with one room, of which every message is stored."""
     async with world_of(store, database, sandbox_of({"10": ["一"]})) as world:
         await world.sync()
         world.sandbox.requests.clear()
@@ -265,7 +265,7 @@ async def test_chatwork_never_has_to_say_that_it_was_too_much(store: Store, data
     assert {request.status for request in sandbox.requests} == {200}
 
 
-# That nothing is lost ----------------------------------------------------------------------------------------------------------
+# No message is lost ------------------------------------------------------------------------------------------------------------
 
 
 async def test_a_room_never_read_is_read_with_force_and_then_without(store: Store, database: Database) -> None:
@@ -307,8 +307,11 @@ async def test_what_was_read_and_not_stored_before_a_crash_comes_with_the_next_a
 
 
 async def test_a_mark_whose_attempt_may_yet_read_outlives_anothers_store(world: World) -> None:
-    """The first sync's request is on its way when the second one asks; it is answered after the second one's answer was made,
-    and then the first sync crashes. The second one's store may not take the first one's mark: "二" stands behind it."""
+    """Two syncs overlap. The first sync's request is answered last, and then it crashes.
+
+    The second sync must not remove the mark of the first when it stores its own answer. The message
+    "二" was given only to the first sync, so only that mark brings it back.
+    """
     of_first, of_second = world.sandbox.hold(), world.sandbox.hold(given=True)
     async with world.attempt() as first, world.attempt(roomId="10") as second:
         first_handling = first.start_handling()
@@ -378,8 +381,10 @@ async def test_two_syncs_at_once_store_every_message_once(world: World) -> None:
 
 
 async def test_an_answer_that_comes_too_late_to_be_stored_leaves_its_mark_again(world: World) -> None:
-    """The attempt ends while its request is out; the next sync sees that and takes its mark away. Only then is the request
-    answered, with a message that nobody else is given."""
+    """An attempt ends while its request is unanswered, so the next sync removes its mark.
+
+    Only then is the request answered, with a message that no other sync is given.
+    """
     held = world.sandbox.hold()
     async with world.attempt() as first:
         handling = first.start_handling()
@@ -399,7 +404,11 @@ async def test_an_answer_that_comes_too_late_to_be_stored_leaves_its_mark_again(
 
 
 async def test_a_mark_that_was_left_again_is_not_the_one_that_another_saw(world: World) -> None:
-    """As above, but the next sync has only asked yet: what it saw of the first one's mark is out of date when it stores."""
+    """A sync sees the mark of an attempt that is over. Then the attempt leaves it again.
+
+    When the sync stores its answer, it must not remove the new mark, because it saw only the old
+    one.
+    """
     of_first, of_second = world.sandbox.hold(), world.sandbox.hold(given=True)
     async with world.attempt() as first, world.attempt(roomId="10") as second:
         first_handling = first.start_handling()
@@ -506,7 +515,7 @@ async def test_a_canceled_sync_gives_back_every_connection(store: Store, databas
 
         assert result["errors"] == []
         assert await world.marks() == []
-    # It waits for every connection that is out.
+    # `disconnect` waits for every connection in use, so this shows that none was kept.
     async with asyncio.timeout(5):
         await database.disconnect()
 
@@ -536,7 +545,7 @@ async def test_the_worker_runs_it_and_its_end_is_in_the_log(store: Store, databa
 
 
 async def was_given(world: World, room_id: str) -> bool:
-    """Whether the token has been given everything in the room."""
+    """Returns whether every message of the room was given to the token."""
     return world.sandbox.given(room_id) == len(world.sandbox.rooms[room_id].messages)
 
 

@@ -1,6 +1,6 @@
 """Malformed items among good ones.
 
-The good ones are stored, the malformed ones are named, and the error stays until a person sees it.
+The good items are stored, and the room's error names the malformed ones until a person has seen it.
 """
 
 from datetime import timedelta

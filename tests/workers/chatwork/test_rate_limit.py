@@ -1,6 +1,6 @@
-"""The request budget: never more than the limit in any window.
+"""The request budget: never more requests than the limit in any `window` seconds.
 
-It holds over connections, over processes, and when a process is killed.
+This holds over several connections and processes, and when a process is killed.
 """
 
 import asyncio
@@ -67,7 +67,7 @@ async def test_permits_that_are_used_at_the_last_moment_do_not_exceed_it_either(
     late, prompt = limit_of(database, 4), limit_of(database, 4)
     permits = await asyncio.gather(*(late.permit() for _ in range(4)))
 
-    # A moment later they would have lapsed.
+    # Use the permits at the last moment: a little later they may not be used any more.
     used = [permit.lapses_at for permit in permits]
 
     for _ in range(4):

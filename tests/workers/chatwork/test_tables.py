@@ -284,7 +284,7 @@ async def somebody_waits_for_a_lock(database: Database) -> None:
     waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
 
     async def somebody_waits() -> bool:
-        # Inside a transaction the statistics are a snapshot.
+        # Inside a transaction PostgreSQL reads the statistics once, so read them anew.
         await database.execute("select pg_stat_clear_snapshot()")
         return bool(await database.fetch_val(waits))
 

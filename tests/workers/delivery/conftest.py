@@ -23,7 +23,7 @@ def _quick_reactions(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    """A client of an empty Redis."""
+    """Empties Redis and yields a client of it."""
     client: Redis = Redis.from_url(redis_url)
     await client.flushdb()
     yield client

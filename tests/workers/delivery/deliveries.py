@@ -1,8 +1,8 @@
-"""Questions about what lies in Redis."""
+"""Reads what is in Redis, for waits and assertions."""
 
 from redis.asyncio import Redis
 
-NEVER = 1_000.0  # seconds
+NEVER = 1_000.0  # seconds, longer than any test
 
 
 async def _queued(redis: Redis, entries: int) -> bool:
@@ -10,6 +10,6 @@ async def _queued(redis: Redis, entries: int) -> bool:
 
 
 async def _is_clean(redis: Redis) -> bool:
-    """Nothing of any attempt is left."""
+    """Returns whether Redis holds no key of any attempt."""
     keys = [key async for key in redis.scan_iter("arq:*")]
     return [key for key in keys if not key.endswith(b":health-check")] == []

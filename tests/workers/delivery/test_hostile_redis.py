@@ -1,6 +1,6 @@
 """Foreign bytes in Redis and on the bus.
 
-They end no process and no loop, lose no job, and are not believed if they are untrue.
+They end no process and no loop, and lose no job. A false message changes nothing.
 """
 
 import asyncio
@@ -80,7 +80,7 @@ def test_what_is_read_as_a_change_is_one(changes: Any) -> None:
     try:
         said = message(changes)
     except (TypeError, ValueError):
-        return  # An integer that orjson cannot write.
+        return  # orjson cannot write this value, such as a long integer.
 
     try:
         read = _read(said)
@@ -128,7 +128,9 @@ async def test_a_message_of_a_stranger_ends_nothing_and_is_one_bounded_line(
     by_owner: dict[Any, int] = {}
 
     def count(change: Change) -> None:
-        by_owner[change.user_id, change.job_id] = change.seq  # as the listeners do: what can't be a key would end the loop
+        by_owner[change.user_id, change.job_id] = (
+            change.seq
+        )  # as the listeners do; a value that is no dict key would end the loop
         heard.append(change)
 
     there.listen(count)
@@ -155,7 +157,7 @@ async def test_changes_are_heard_again_after_a_message_of_50_megabytes(redis: Re
     await here.start()
     await there.start()
 
-    # More than a server keeps for a subscriber by default: it may close the connection.
+    # A server keeps less than this for a subscriber by default, so it may close the connection.
     await redis.publish(CHANNEL, b'["' + b"x" * 50_000_000 + b'"]')
 
     true = CHANGE
@@ -365,7 +367,7 @@ def test_of_a_queue_full_of_anything_only_attempts_are_claimed(
     assert asyncio.run(claimed()) == set()
 
 
-# A server that is none --------------------------------------------------------------------------------------------------------
+# A server that is not Redis-----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -395,7 +397,7 @@ async def test_a_server_that_is_no_redis_ends_neither_the_wire_nor_the_bus(
         async with working(database, store, bus, wire, [QUICK]) as worker:
             job = await queue(store, wire, QUICK)
             bus.announce([Change(job.id, 1, 1, "queued", "quick", None)])
-            await asyncio.sleep(1.5)  # long enough for some rounds of every loop
+            await asyncio.sleep(1.5)  # long enough for every loop to run several times
 
             assert not any(part.done() for part in [*worker.parts, *bus._tasks, wire._sender])  # type: ignore[union-attr]
         await asyncio.wait_for(bus.stop(), 20)

@@ -100,7 +100,7 @@ async def test_a_job_that_was_handed_back_is_picked_up_without_waiting_for_the_t
         job = await running(database, await queue(store, over_redis, once_for_ever_type))
         other = new_worker(database, store, bus, over_redis, [once_for_ever_type])
         await other.start()
-    # The first worker has stopped, and the other one is there.
+    # The first worker has stopped and handed the job back, so the other worker runs it.
     assert (await ended(database, job)).result == 2
     await other.stop(grace=0)
 
@@ -155,7 +155,7 @@ async def test_the_backlog_of_one_type_does_not_starve_another(
         for job in jobs[-2:]:
             await ended(database, job)
 
-    # They take turns, though there is one slot only.
+    # The two types take turns, although there is only one slot.
     assert ran[:4].count("few") == 2, ran
 
 
@@ -198,7 +198,7 @@ async def test_a_backlog_is_delivered_part_by_part_and_whole(
         await delivery.deliver_due_jobs()
         claims = await until(lambda: wire.claim(room_for(7, "quick")))
         for claim in claims:
-            # As if it had been started: nothing due any more, and off the wire.
+            # Act as if the job were started: it is not due any more, and its hint is removed.
             await database.execute("update jobs set status = 'completed' where id = :id", {"id": claim.id.job_id})
             wire.settle(claim)
         taken += claims
@@ -237,7 +237,7 @@ async def test_a_part_of_a_backlog_that_was_read_and_not_delivered_is_delivered_
         far = Database(proxy.url)
         await far.connect()
         delivery = Delivery(far, JobsView(far), wire, _quick_only)
-        # The query behind that of what is due.
+        # Break the query that comes after the one for due jobs.
         proxy.once("order by run_at limit 1", Fault.CUT_BEFORE)
         with pytest.raises(DATABASE_ERRORS):
             await delivery.deliver_due_jobs()
@@ -282,7 +282,7 @@ async def test_long_jobs_of_one_type_leave_a_slot_to_another(database: Database,
         for _ in range(3):
             await ended(database, await queue(store, wire, QUICK))
 
-        # And every slot that is freed is used.
+        # Every slot that becomes free is used.
         await cancel(store, jobs[0])
         await cancel(store, jobs[1])
         await until(lambda: {jobs[n].id for n in (2, 3, 4)} == set(worker.runner.attempts))

@@ -40,7 +40,7 @@ from workers.job_type import Context
 
 @pytest.fixture
 def redis_server() -> Iterator[RedisServer]:
-    """A server of the test's own, to hurt. It isn't started."""
+    """Yields a server that only this test uses. It is not started yet."""
     server = RedisServer()
     yield server
     server.stop()
@@ -206,7 +206,7 @@ async def test_a_lost_redis_does_not_disturb_what_runs(
         job = await running(database, await queue(store, wire, waits))
 
         redis_server.kill()
-        # Both ends of the wire have noticed.
+        # Wait until the wire has noticed that Redis is away.
         await until(lambda: _cannot_claim(wire))
         finish.set()
         assert (await ended(database, job)).result == "undisturbed"

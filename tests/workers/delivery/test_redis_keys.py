@@ -125,7 +125,8 @@ async def test_an_entry_leaves_redis_when_its_attempt_could_not_be_started(
 async def test_a_worker_that_stops_leaves_nothing_behind_in_redis(
     database: Database, store: Store, bus: Bus, redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A tick that has read what is due just before it was started delivers it once more: a hint too many does no harm.
+    # Switch off the tick, because it may send a hint again for a job that has just been started.
+    # Such a hint does no harm, but it would be left in Redis.
     monkeypatch.setattr(deliver, "TICK", NEVER)
     wire = RedisWire(redis_url)
     await wire.start()
@@ -149,7 +150,7 @@ async def test_the_wire_stops_at_any_moment(redis: Redis, redis_url: str, store:
         for _ in range(moment % 12):
             await asyncio.sleep(0)
 
-        # On Python 3.11 `asyncio.wait_for`, which redis-py sends with, may swallow a cancellation.
+        # redis-py sends with `asyncio.wait_for`, which may swallow a cancellation on Python 3.11.
         await asyncio.wait_for(wire.stop(), 5)
 
         assert await redis.zcard("arq:queue/quick") == 1
@@ -164,7 +165,7 @@ async def test_an_empty_redis_gets_its_entries_back_from_the_tick(
     await until(lambda: _queued(redis, 1))
     await redis.flushdb()
 
-    # Somebody knows the type and has no slot for it.
+    # This worker knows the type but has no slot, so the hint stays in Redis.
     async with working(database, store, bus, over_redis, [QUICK, other], slots=0):
         await until(lambda: _queued(redis, 1))
         await redis.flushdb()

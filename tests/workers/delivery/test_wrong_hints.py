@@ -1,4 +1,4 @@
-"""Hints that are late, doubled, foreign or wrong start nothing twice and lose no job."""
+"""Hints that are late, sent twice, foreign or wrong start nothing twice and lose no job."""
 
 import asyncio
 import random
@@ -108,7 +108,7 @@ async def test_a_worker_that_does_not_know_a_type_leaves_its_hint_to_one_that_do
         job = await queue(store, over_redis, of_next_version)
         await ended(database, await queue(store, over_redis, QUICK))
 
-        # It would be gone until the tick delivers it again, to be eaten by the next worker of the old version.
+        # If this worker took the hint, the hint would be missing until the tick sends it again.
         await until(lambda: _queued(redis, 1), within=3)
 
     assert await words(store, job) == ["queued"]
@@ -138,7 +138,8 @@ async def test_a_foreign_entry_in_the_queue_is_dropped_and_hurts_nobody(
     jobs = [await queue(store, over_redis, QUICK) for _ in range(3)]
 
     async with working(database, store, bus, over_redis, [QUICK]) as worker:
-        # The claim of a worker that stumbled lasts ten seconds: nobody may have to wait for that.
+        # A worker that stopped at the foreign entry would leave its claims unused for ten seconds,
+        # so every job must end earlier.
         for job in jobs:
             await ended(database, job, within=5)
         await until(lambda: _queue_is_empty(redis), within=5)
@@ -173,7 +174,7 @@ async def test_a_job_is_started_though_postgresql_ends_the_connection_over_which
         async with table_locked(database):
             wire.push([Hint.of(job)])
 
-            # As when PostgreSQL is restarted just now.
+            # End the connection while it waits, as a restart of PostgreSQL would.
             await until(lambda: database.fetch_val(reader), what="the worker starts what it has claimed")
 
         assert (await ended(database, job, within=8)).attempt == 1

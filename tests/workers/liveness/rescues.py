@@ -1,4 +1,4 @@
-"""A second worker process, short leases, and questions to the table of workers."""
+"""A second worker process, short leases, and helpers that read the table of workers."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,7 +25,7 @@ WORKER = "select gone_at is not null as gone, gone_at from workers where id = :i
 
 @asynccontextmanager
 async def other_process(database_url: str, **settings: Any) -> AsyncIterator[WorkerProcess]:
-    """A worker that knows the types of `tests/job_types.py`, in a process of its own."""
+    """Runs a worker that knows the types of `tests/job_types.py` in a separate process."""
     timing = {"heartbeat": HEARTBEAT, "lease": LEASE, "patience": 0.2}
     with worker_process(database_url, **(timing | settings)) as process:
         await process.says("worker")
@@ -37,13 +37,13 @@ async def _gone(database: Database) -> set[str]:
 
 
 async def _held_by(store: Store, worker_id: str, type: Any) -> Job:
-    """A job that this worker has started, as far as the log knows."""
+    """Queues a job and records in the log that this worker started it. The worker is not told."""
     job = await queue(store, None, type, delay=NOT_FOR_A_WHILE)
     return await store.append(job, lambda job: rules.start(job, attempt=1, worker=worker_id), actor=f"worker:{worker_id}")
 
 
 async def _pass(database: Database, seconds: float) -> None:
-    """Waits until so much time has passed by the database's clock: nothing may have happened by then."""
+    """Waits until so many seconds have passed by the database's clock."""
     passed = "select clock_timestamp() > cast(:moment as timestamptz)"
     moment = await database.fetch_val("select clock_timestamp() + make_interval(secs => :seconds)", {"seconds": seconds})
     await until(lambda: database.fetch_val(passed, {"moment": moment}))

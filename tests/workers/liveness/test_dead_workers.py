@@ -116,7 +116,7 @@ async def test_a_worker_whose_loop_is_blocked_is_gone_and_its_late_result_is_ref
             job = await ended(database, job)
 
         await process.says("stopped", job.id, 1)
-        # It is back: under a new name it runs what comes.
+        # The process is unblocked. It registers under a new id and runs the next job.
         await ended(database, await queue(store, None, QUICK))
     assert await words(store, job) == RESCUED
     assert (await store.history.events(job.id))[-1].actor != f"worker:{process.worker_id}"
@@ -176,7 +176,7 @@ async def test_a_worker_that_was_frozen_while_it_started_a_job_and_declared_gone
             wire.push([Hint.of(job)])
             await until_waiting_for_locks(database, 1)
             process.freeze()
-            # What it has sent comes to nothing; it will send it again.
+            # End the connection that waits, so that the process must send its `started` again.
             await database.fetch_all(waits)
         async with working(database, store, bus, LocalWire(), [COSTLY], slots=0):
             await until(lambda: _is_gone(database, before))

@@ -1,4 +1,4 @@
-"""A living worker is never declared gone, and a silent one after a lease."""
+"""A living worker is never declared gone. A silent worker is declared gone after a lease."""
 
 import asyncio
 import time
@@ -83,7 +83,7 @@ async def test_nobody_is_gone_because_the_database_was_away(
         assert not (await database.fetch_one(WORKER, {"id": "w-other"}) or {})["gone"]
         assert await words(store, job) == ["queued", "started"]
         beating.cancel()
-        # And one that stays silent is gone in the end.
+        # Once the heartbeats stop, the worker is declared gone and its job is rescued.
         await ended(database, job)
 
 
@@ -202,7 +202,8 @@ async def test_a_worker_that_was_frozen_together_with_the_others_gives_them_a_le
 async def test_a_worker_that_wakes_from_a_sleep_of_its_machine_takes_nobody_for_gone_before_all_have_had_a_lease(
     database: Database, store: Store, bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # No beat comes but those of this test: asleep, the clocks by which a process waits stand still.
+    # Only this test sends heartbeats: while a machine sleeps, the timers of its processes stand
+    # still.
     monkeypatch.setattr(rescue, "HEARTBEAT", 600)
     async with working(database, store, bus, LocalWire(), [QUICK]) as worker:
         heart = worker._heart
@@ -312,7 +313,7 @@ async def _beat(database: Database, worker_id: str) -> None:
 
 
 async def _can_declare_somebody_gone(database: Database) -> bool:
-    """Whether some rescuer here has been regular for a lease: it takes a worker for gone that died long ago."""
+    """Adds a worker silent for a day. Returns whether a rescuer has declared it gone yet."""
     await database.execute(
         "insert into workers (id, host, pid, job_types, slots, last_seen) "
         "values ('w-long-dead', 'test', 1, '{}', 1, now() - interval '1 day') on conflict do nothing"
@@ -322,7 +323,7 @@ async def _can_declare_somebody_gone(database: Database) -> bool:
 
 @asynccontextmanager
 async def _workers_out_of_reach(database: Database, how: str) -> AsyncIterator[None]:
-    """No heartbeat succeeds inside: it fails at once, or gets no answer."""
+    """Lets every heartbeat in the block fail at once (`how` is "fails"), or get no answer."""
     connection = await asyncpg.connect(database.url)
     try:
         if how == "fails":

@@ -84,7 +84,7 @@ async def test_a_request_that_must_write_is_told_that_the_database_is_away_and_n
         proxy.closed_to_new = False
         answer = await until(lambda: _accepted(client))
 
-    # Those that were refused had never been sent, and were given up.
+    # The refused requests were given up before they were sent, so they left nothing in the log.
     jobs = (await JobsView(service.context.database).page(JobFilter(), limit=10)).jobs
     assert {(one.id, one.status) for one in jobs} == {(job.id, "queued"), (answer["jobId"], "queued")}
     await far.stop()
@@ -106,7 +106,8 @@ async def test_every_request_is_told_in_time_that_the_database_hangs_and_is_answ
             assert (await client.get(f"/api/jobs/{job.id}")).status_code == 200
             proxy.hang()
 
-            # At first some are known by their tokens, then nobody is; and soon all connections hang.
+            # At first some requests pass authentication from a cache. Later none does, and all
+            # hang.
             for _ in range(3):
                 async with asyncio.timeout(8):
                     answers = await asyncio.gather(
@@ -168,7 +169,7 @@ async def test_what_ends_while_postgresql_is_away_is_recorded_when_it_is_back_an
         proxy.cut()
         late = await queue(store, wire, waits)
         finish.set()
-        # The handlers have ended: what they have to say waits.
+        # The handlers have ended, but the ends of their attempts cannot be written yet.
         await until(lambda: all(job.id in worker.runner.attempts for job in jobs) and len(worker.runner.attempts) == 5)
         tried = proxy.opened
         await until(lambda: proxy.opened > tried + 3)
@@ -195,7 +196,7 @@ async def test_a_worker_hands_its_jobs_back_in_time_though_what_it_was_about_to_
         await stack.enter_async_context(working(database, far, bus, wire, [HANG]))
         job = await running(database, await queue(store, wire, HANG))
         proxy.once("array(select p.type from pauses", Fault.STALL)
-        # On a connection of its own: the statement is prepared anew, and said in words.
+        # Cut the connections, because a new one prepares the statement again, so its text is sent.
         proxy.cut()
         stalled = await queue(store, wire, HANG)
         await until(lambda: proxy.faults_met)
@@ -220,7 +221,7 @@ async def test_a_process_that_is_frozen_while_it_holds_the_tick_keeps_nobody_wai
         await transaction.start()
         await until(lambda: frozen.fetchval(TRY_LOCK.replace(":key", "$1"), DELIVERING))
 
-        # Nobody pushes it: only a tick finds it, once the server has ended the idle transaction.
+        # No hint is pushed. A tick finds the job once the server has ended the idle transaction.
         job = await ended(database, await queue(store, None, QUICK))
 
         assert job.attempt == 1
@@ -282,7 +283,8 @@ async def test_after_a_failover_of_redis_the_jobs_go_on_over_the_new_one(
             async with working(database, store, bus, wire, [QUICK]):
                 await ended(database, await queue(store, wire, QUICK))
 
-                # The address leads to the new one from now on. Whoever is connected stays with the old one, which is a replica.
+                # From now on the address leads to the new primary. Open connections stay with the
+                # old one, which is now a replica.
                 await at_other.replicaof("NO", "ONE")
                 await at_one.replicaof("127.0.0.1", str(other.port))
                 switch.port = other.port
@@ -299,7 +301,7 @@ async def test_after_a_failover_of_redis_the_jobs_go_on_over_the_new_one(
 
 
 class Switch:
-    """An address that leads to one port or another; connections that stand stay where they are."""
+    """An address that leads to `port`, which may change. Open connections keep the old port."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -345,7 +347,7 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 async def test_a_reader_of_the_log_is_told_to_come_again_while_a_frozen_process_seals(
     service: Service, database_url: str
 ) -> None:
-    # It holds the sealers' lock until PostgreSQL ends its transaction.
+    # This connection holds the lock for sealing the log, as a frozen process would.
     frozen = await connect(database_url, idle_in_transaction_session_timeout="0")
     await frozen.execute("begin")
     await frozen.fetchval("select pg_advisory_xact_lock($1)", SEALING)

@@ -1,4 +1,4 @@
-"""A worker compares the log with its attempts in hand, and mends the difference."""
+"""A worker compares the log with the attempts that it runs, and repairs the difference."""
 
 import asyncio
 import time
@@ -85,7 +85,8 @@ async def test_a_worker_that_was_declared_gone_stops_though_nobody_has_rescued_i
 
         await ended(database, job)
     assert await words(store, job) == RESCUED
-    # Before it goes on under a new name, and not because what it has in hand is not that name's.
+    # The attempt stopped while the worker had its old id. So the cause was that the worker was
+    # declared gone, not that the job belongs to another id.
     assert stopped_as == [name]
 
 
@@ -113,7 +114,7 @@ async def test_a_cancel_reaches_what_another_process_runs_at_once_and_without_a_
     await wire.stop()
     await store.stop()
     await bus.stop()
-    # Milliseconds, as bench/ measures them; here other tests may run beside it.
+    # The benchmarks measure some milliseconds; the limit is higher because other tests may run too.
     assert sorted(latencies)[5] < 0.2, latencies
 
 
@@ -149,7 +150,7 @@ async def test_what_a_worker_started_without_knowing_it_is_rescued_after_two_hea
     database: Database, store: Store, bus: Bus, wire: LocalWire
 ) -> None:
     async with working(database, store, bus, wire, [QUICK]) as worker:
-        # As after a write whose answer never came.
+        # The log says that this worker started the job, but the worker never got that answer.
         job = await _held_by(store, worker.runner.worker_id, QUICK)
 
         job = await ended(database, job)

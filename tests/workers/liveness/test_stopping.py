@@ -88,7 +88,7 @@ async def test_a_cancel_reaches_what_runs_while_its_worker_is_stopping(
     for job in jobs:
         await cancel(store, job)
 
-    # Nothing is left to wait for, long before the grace is over.
+    # No job runs any more, so the worker stops long before the grace of 600 seconds is over.
     await asyncio.wait_for(stopping, 20)
     assert [await words(store, job) for job in jobs] == [["queued", "started", "canceled"]] * 3
 

@@ -1,4 +1,4 @@
-"""A small Chatwork server on loopback, for development, the demo and the tests.
+"""A small Chatwork server on this machine, for development, the demo and the tests.
 
 server.py     `Sandbox`: the routes, the rooms, the request limit, and faults on demand
 http1.py      reads HTTP/1.1 requests and writes answers

@@ -1,7 +1,7 @@
-"""Reads the rooms that the sandbox serves from a file with one room on each line.
+"""Reads the rooms that the sandbox serves. The data file has one room on each line.
 
-The file is plain or gzip. A line is `{room_id, name, description?, messages: [{message_id, account:
-{account_id, name}, body, send_time, update_time?}]}`. Times are Unix seconds.
+The file is plain text or gzip. A line is `{room_id, name, description?, messages: [{message_id,
+account: {account_id, name}, body, send_time, update_time?}]}`. Times are Unix seconds.
 """
 
 import gzip
@@ -36,7 +36,7 @@ class Account(_Line):
 
 
 class Message(_Line):
-    """A message as the data file has it."""
+    """A message in the data file. `send_time` and `update_time` are Unix seconds."""
 
     message_id: Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,37})$")]
     account: Account
@@ -63,11 +63,11 @@ class SandboxRoom:
     message_ids: list[int]
     last_update_time: int
     odd_fields: dict[str, Any] = field(default_factory=dict)
-    """Fields that replace or extend the room's own in the list of rooms."""
+    """JSON fields that the list of rooms shows in addition to, or in place of, the room's own."""
 
 
 def load_rooms(file: Path) -> dict[str, SandboxRoom]:
-    """The rooms of a file, by room id.
+    """Returns the rooms of a file, by room id.
 
     Raises:
         SandboxDataError: the file cannot be read, has no rooms, or has a malformed line.
@@ -91,7 +91,7 @@ def load_rooms(file: Path) -> dict[str, SandboxRoom]:
 
 
 def message_json(message: Message) -> bytes:
-    """A message as Chatwork gives it, as JSON."""
+    """Returns a message as JSON, with the fields that Chatwork gives."""
     account = {
         "account_id": message.account.account_id,
         "name": message.account.name,

@@ -1,4 +1,4 @@
-"""As much of HTTP/1.1 as a client of Chatwork needs. Source: RFC 9112."""
+"""The part of HTTP/1.1 that a client of Chatwork needs. Source: RFC 9112."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -10,19 +10,19 @@ from http.client import responses
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """An answer to write."""
+    """An HTTP answer, before it is turned into bytes."""
 
     status: int
     body: bytes = b""
     headers: Mapping[str, str] | None = None
     broken_off: bool = False
-    """Whether the connection breaks in the middle of the body."""
+    """Whether only half of the body is sent, as if the connection broke."""
 
 
 async def read_request(reader: asyncio.StreamReader) -> tuple[str, str, dict[str, str]] | None:
-    """The next request of a connection: method, target, and headers with lower-case names.
+    """Returns the next request: method, target, and headers with lower-case names.
 
-    None if the client closed the connection or does not speak HTTP/1.1.
+    Returns None if the client closed the connection or does not speak HTTP/1.1.
     """
     try:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -38,7 +38,7 @@ async def read_request(reader: asyncio.StreamReader) -> tuple[str, str, dict[str
 
 
 def bytes_of(answer: HttpAnswer) -> bytes:
-    """The answer as it is sent."""
+    """Returns the bytes to send for an answer."""
     headers = {"date": formatdate(usegmt=True), "content-type": "application/json", **(answer.headers or {})}
     if answer.status != 204:
         headers["content-length"] = str(len(answer.body))

@@ -1,8 +1,8 @@
 """`Sandbox`: a Chatwork server over real HTTP, with faults on demand.
 
-It serves GET /v2/rooms and GET /v2/rooms/{id}/messages, and keeps nothing when it stops. As with
-Chatwork, a message that was given to the token once is not given to `force=0` again, even if the
-answer was lost.
+It serves GET /v2/rooms and GET /v2/rooms/{id}/messages, and keeps nothing when it stops. Like
+Chatwork, it gives a message that the token got once only to `force=1` again, even if the answer with
+the message was lost.
 """
 
 import asyncio
@@ -25,14 +25,14 @@ from workers.chatwork.sandbox.http1 import HttpAnswer, bytes_of, closing, read_r
 
 NEWEST = 100  # the most messages in one answer
 LONGEST_HEAD = 64 * 1024  # bytes of a request's line and headers
-REMEMBERED = 100_000  # requests that `Sandbox.requests` keeps
+REMEMBERED = 100_000  # requests that `Sandbox.requests` keeps at most
 
 
 @dataclass(slots=True)
 class SandboxRequest:
     """A request that arrived at `at` (`time.monotonic()`).
 
-    `status` is the status of its answer; None before the answer or without one.
+    `status` is the status of the answer; None if no whole answer was sent, or not yet.
     """
 
     path: str
@@ -43,13 +43,13 @@ class SandboxRequest:
 
 
 class _NoAnswer(Exception):
-    """The connection is closed without an answer."""
+    """The server closes the connection without an answer."""
 
 
 _Fault = Callable[[Callable[[], HttpAnswer]], Awaitable[HttpAnswer]]
-"""A fault of the server.
+"""A fault of the server: makes the answer to a request in place of the regular one.
 
-It gets the function that makes the regular answer, and may not call it.
+Its argument makes the regular answer, whose messages then count as given. It need not be called.
 """
 
 
@@ -61,7 +61,7 @@ class _Trouble:
 
 
 class Sandbox:
-    """Serves while its block runs: `async with Sandbox() as sandbox:`.
+    """The server. It runs during its block: `async with Sandbox() as sandbox:`.
 
     A client needs `base_url` and `token`.
     """
@@ -123,7 +123,7 @@ class Sandbox:
     # Messages and faults -----------------------------------------------------------------------------------
 
     def add_room(self, room_id: str, name: str, description: str | None = None) -> None:
-        """Adds a room. For a known id, changes its name and description."""
+        """Adds a room. If the id is known, changes the room's name and description."""
         if room_id in self.rooms:
             self.rooms[room_id].name, self.rooms[room_id].description = name, description
         else:
@@ -145,7 +145,7 @@ class Sandbox:
         return message.message_id
 
     def say_oddly(self, room_id: str, fields: Mapping[str, Any] | bytes) -> str:
-        """Adds a malformed message: with some fields replaced, or as these exact bytes.
+        """Adds a malformed message: with these fields of it replaced, or as these exact bytes.
 
         Returns the id that a regular message would have.
         """
@@ -180,7 +180,7 @@ class Sandbox:
     def fail(self, *, status: int = 500, times: int = 1, room_id: str | None = None) -> None:
         """Answers the next `times` requests (of a room, or any) with `status`.
 
-        No message is given.
+        No message counts as given.
         """
 
         async def fault(answer: Callable[[], HttpAnswer]) -> HttpAnswer:
@@ -197,7 +197,7 @@ class Sandbox:
         times: int = 1,
         room_id: str | None = None,
     ) -> None:
-        """Answers the next `times` requests with these bytes, and `headers` beside the usual ones."""
+        """Answers the next `times` requests with `body`, and adds `headers` to the usual ones."""
 
         async def fault(answer: Callable[[], HttpAnswer]) -> HttpAnswer:
             return HttpAnswer(status, body, headers)
@@ -205,9 +205,9 @@ class Sandbox:
         self._troubles.append(_Trouble(times, room_id, fault))
 
     def drop(self, *, times: int = 1, room_id: str | None = None, given: bool = False) -> None:
-        """Breaks the connection before an answer, or with `given` in the middle of it.
+        """Breaks the connection of the next `times` requests before the answer.
 
-        With `given`, the messages of the answer count as given.
+        With `given`, breaks it in the middle of the answer, whose messages count as given.
         """
 
         async def fault(answer: Callable[[], HttpAnswer]) -> HttpAnswer:
@@ -219,7 +219,7 @@ class Sandbox:
         self._troubles.append(_Trouble(times, room_id, fault))
 
     def hang(self, *, times: int = 1, room_id: str | None = None, given: bool = False) -> None:
-        """Sends no answer and keeps the connection open.
+        """Sends no answer to the next `times` requests, and keeps their connections open.
 
         With `given`, the messages of the answer count as given.
         """
@@ -235,7 +235,8 @@ class Sandbox:
     def hold(self, *, times: int = 1, room_id: str | None = None, given: bool = False) -> "Held":
         """Holds the next `times` requests until they are released.
 
-        With `given`, their answers are made when they arrive, else when they are released.
+        With `given`, an answer is made (and its messages count as given) when the request arrives,
+        else when the request is released.
         """
         held = Held()
 
@@ -253,7 +254,7 @@ class Sandbox:
         return held
 
     def given(self, room_id: str) -> int:
-        """How many messages of a room were given to the token."""
+        """Returns how many messages of a room were given to the token."""
         return self._given.get(room_id, 0)
 
     def slow(self, seconds: float) -> None:
@@ -342,7 +343,7 @@ class Sandbox:
         return None
 
     def _over_the_limit(self, at: float) -> float | None:
-        """Counts this request and returns None, or the seconds until the next one is allowed."""
+        """Returns None and counts this request, or returns the seconds until one is allowed."""
         while self._arrivals and self._arrivals[0] <= at - self.window:
             self._arrivals.popleft()
         if len(self._arrivals) >= self.limit:
@@ -359,7 +360,7 @@ class Sandbox:
 
 
 class Held:
-    """Requests that wait. `arrived` is set by the first; `waiting` counts them."""
+    """Requests that `hold` keeps waiting. The first one sets `arrived`; `waiting` counts them."""
 
     def __init__(self) -> None:
         self.waiting = 0
@@ -368,9 +369,9 @@ class Held:
         self.released = asyncio.Event()
 
     def release(self, *, lost: bool = False) -> None:
-        """Answers them all.
+        """Answers all requests that wait.
 
-        With `lost` the answers never arrive, but their messages count as given.
+        With `lost` their answers never arrive, but the messages count as given.
         """
         self.lost = lost
         self.released.set()
