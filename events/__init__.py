@@ -1,7 +1,7 @@
 """What happened to jobs: the rules of a job, and the append-only log of its events.
 
 audit_findings.py       the names of what a verification of the log may find
-batch_writer.py         sends one batch of writes; recognises its own events in a resend
+batch_writer.py         sends one batch of writes, again if it must, and writes each event once
 bus.py                  announces changes of jobs, in this process and over Redis
 concurrency.py          lasting tasks, shared deadlines, monotonic time
 database.py             the connections to PostgreSQL, their settings and timeouts
@@ -13,7 +13,7 @@ group_commit.py         collects concurrent writes into shared statements
 history.py              reads events: of a job, of the whole log, of a past state
 job.py                  Job, Status, the six events, decisions and `evolve`; all pure
 rate_limited_log.py     limits how often one kind of log line is written
-redis_connections.py    connections to Redis whose every failure is a `RedisError`
+redis_connections.py    connections to Redis that raise only `RedisError` when they fail
 redis_faults.py         errors of Redis that need an operator, each with its remedy
 secret_redaction.py     removes secrets from text that is stored, logged or printed
 statements.py           all SQL that writes the log and the view, or reads the log

@@ -24,7 +24,7 @@ from events.statements import CHOOSE_PLANS, FORGET_PLANS, JOBS, PLANS, SALTS, ST
 from events.stored import event_data
 from events.writes import AttemptStart, EventWrite, UnknownJob
 
-TUNED_EVERY = 30.0  # seconds
+TUNED_EVERY = 30.0  # seconds after which a connection chooses its plan settings again
 MAY_HAVE_GROWN = 500  # writes after which a connection checks again whether a small table has grown
 
 

@@ -25,10 +25,10 @@ from events.redis_faults import cause_of, fault_in
 log = structlog.get_logger(__name__)
 
 CHANNEL = "rireki:changes"
-MOST_WAITING = 10_000  # messages that wait for Redis; beyond this new ones are dropped, because listeners also poll
-MOST_IN_A_MESSAGE = 1_000  # changes
+MOST_WAITING = 10_000  # messages that wait for Redis; further messages are dropped, because listeners also poll
+MOST_IN_A_MESSAGE = 1_000  # changes that a bus sends in one message
 LARGEST_MESSAGE = 1024 * 1024  # bytes; three times the largest message that a bus sends
-LONGEST_TYPE = 200  # characters
+LONGEST_TYPE = 200  # characters of a job type in a message
 GREATEST = 2**31 - 1  # the largest value of PostgreSQL's type integer
 
 
@@ -105,7 +105,7 @@ class RedisBus(Bus):
         self._subscribed = asyncio.Event()
         self._dropped = LogLimit()
         self._fault: str | None = None
-        self._told: str | None = None  # the cause that was last logged, so that it is logged once
+        self._told: str | None = None  # the cause that was logged last, so that a cause is not logged twice in a row
 
     @property
     def connected(self) -> bool:

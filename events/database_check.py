@@ -142,7 +142,7 @@ async def _server_process(connection: Connection) -> int:
 
 
 def refusal(error: BaseException, url: str) -> str:
-    """Returns the cause why the database at `url` cannot be used, and the remedy, in one line.
+    """Says in one line why the database at `url` cannot be used, and names the remedy.
 
     The line continues a sentence that begins with the name of the variable that holds the address.
     """

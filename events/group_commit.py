@@ -94,12 +94,12 @@ class GroupCommit(Generic[W]):
         self._shared = shared
         self._number_of_lanes = lanes
         self._most_in_a_batch = most_in_a_batch
-        self._waiting: dict[Hashable, deque[W]] = {}  # by kind; no deque is empty, and the first kind is next
+        self._waiting: dict[Hashable, deque[W]] = {}  # by kind; no deque is empty, and the first kind is sent next
         self._in_flight: set[Hashable] = set()
-        self._under_way: dict[Hashable, float] = {}  # by kind: when the linger after its last batch ends
+        self._under_way: dict[Hashable, float] = {}  # by kind in flight: the time until which new writes may wait
         self._looking_again: asyncio.TimerHandle | None = None
-        self._idle: list[asyncio.Future[None]] = []  # of sleeping lanes; the most recently busy is last
-        self._apart: deque[W] = deque()  # met a lock; still counted as in flight
+        self._idle: list[asyncio.Future[None]] = []  # one for each sleeping lane; the lane that was busy last is last
+        self._apart: deque[W] = deque()  # writes that met a row lock; they stay in `_in_flight`
         self._put_apart = asyncio.Event()
         self._lanes: list[asyncio.Task[None]] = []
         self._stopping = False

@@ -45,7 +45,7 @@ class JobError:
     stack: str | None = None
 
     def to_json(self) -> dict[str, JSON]:
-        """`{name, message, stack}`."""
+        """Returns `{name, message, stack}`."""
         return {"name": self.name, "message": self.message, "stack": self.stack}
 
 
@@ -115,7 +115,7 @@ class Unreadable:
 
 
 class Recorded(NamedTuple):
-    """An event with its place in a job's history: one row of `job_events`."""
+    """An event with its job, `seq`, attempt, actor and time: one row of `job_events`."""
 
     job_id: str
     seq: int

@@ -92,7 +92,7 @@ async def _grants(connection: Connection, role: str) -> list[str]:
         f"grant usage on schema {schema} to {role}",
         *(f"grant usage on type {schema}.{row_type} to {role}" for row_type in ROW_TYPES),
         *(f"grant usage on sequence {schema}.{sequence} to {role}" for sequence in sequences),
-        # Rights that an earlier version or an operator granted beyond these are revoked.
+        # Revokes rights to write that an earlier version or an operator has granted, before it grants the right ones.
         *(f"revoke insert, update, delete, truncate on {name} from {role}" for name in tables.values()),
         *(f"grant {', '.join(rights(table))} on {name} to {role}" for table, name in tables.items()),
     ]

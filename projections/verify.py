@@ -24,7 +24,7 @@ from events.writes import BrokenView
 from projections.guards import guards, missing_guards
 from projections.rebuild import UniqueKey
 
-MOST_KEPT = 10_000  # findings; more are counted but not listed
+MOST_KEPT = 10_000  # findings in the list; further findings are only counted
 LONGEST_VALUE = 200  # characters of a value that a finding quotes
 LONGEST_DETAIL = 1000  # characters
 
@@ -121,7 +121,7 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A finding without its name and place."""
+    """The job and the detail of a finding."""
 
     job_id: str | None
     detail: str
