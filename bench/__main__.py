@@ -40,7 +40,7 @@ APPENDING = {
 
 def main() -> int:
     options = _options()
-    # SIGTERM raises SystemExit, so that every process of the run is ended on the way out.
+    # SIGTERM raises SystemExit, so that this program ends the processes that it has started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         with servers() as running:
@@ -97,9 +97,9 @@ def _measure(options: argparse.Namespace, running: Servers) -> Run:
 
 
 def _commands(run: Run) -> Iterator[tuple[str, list[str]]]:
-    """The command of each contestant by its key.
+    """Yields the key and the command of each contestant.
 
-    Prepares all environments before the first is measured.
+    It prepares the environment of each contestant, and reports one that cannot be made as a failure.
     """
     for entry in run.entries:
         try:
@@ -115,7 +115,7 @@ def _measure_appends(run: Run, running: Servers) -> None:
 
 
 def _measure_one(run: Run, entry: Entry, command: list[str], running: Servers, *, short: bool) -> None:
-    """Measures one contestant in one round. A failure is reported, and the run goes on."""
+    """Measures one contestant in one round. Records a failure of the contestant, and returns."""
     with running.fresh(migrated=entry.migrated) as url:
         given = Given(
             redis_url=running.redis_url, postgres_url=url, redis_pid=running.redis_pid, postgres_pid=running.postgres_pid,
@@ -136,9 +136,9 @@ def _measure_one(run: Run, entry: Entry, command: list[str], running: Servers, *
 
 
 def _finished(command: list[str]) -> tuple[int, str, str]:
-    """Exit status, output and errors of a command.
+    """Runs a command. Returns its exit status, its output and its errors.
 
-    After LONGEST its whole process group is killed.
+    Kills the process group of the command at its end, or after LONGEST seconds.
     """
     process = subprocess.Popen(
         command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

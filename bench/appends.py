@@ -1,4 +1,4 @@
-"""Appending events: group commit against one statement for each event."""
+"""Measures how fast events are appended: with group commit, and one statement for each."""
 
 import asyncio
 import time
@@ -13,10 +13,10 @@ WORKER = "bench"
 
 
 async def events_per_second(url: str, *, jobs: int, seconds: float, **group_commit: int) -> float:
-    """The progress events that `jobs` running jobs append in a second.
+    """Returns the number of progress events that `jobs` running jobs append in a second.
 
-    Each job waits for its last one. `lanes=1, most_in_a_batch=1` sends one statement for each event
-    over one connection.
+    Each job waits until its event is committed before it appends the next one. With
+    `lanes=1, most_in_a_batch=1` the store sends one statement for each event, over one connection.
     """
     database = Database(url)
     await database.connect()

@@ -1,7 +1,7 @@
 """Bare Starlette routes on the server of `rireki serve`, to compare with our endpoints.
 
 `/` answers a constant, which shows the cost of HTTP itself. `/queue/{room}` only queues a durable
-job and hands its hint to Redis: it does not authenticate, validate, log or count.
+job and tells the workers about it over Redis: it does not authenticate, validate, log or count.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ async def queue(request: Request) -> Response:
 
 
 async def main() -> None:
-    configure_logs()  # the first line on standard output must be the address
+    configure_logs()  # Logs go to standard error, because the first line on standard output must be the address.
     settings = Settings()
     assert settings.database_url is not None
     async with opened(settings, settings.database_url) as core:

@@ -1,6 +1,7 @@
-"""Measures the noise of the machine: the same arithmetic and fsync before each round.
+"""Measures the noise of the machine by the same arithmetic and fsync before each round.
 
-Every other figure of a run varies at least as much as these two.
+These two figures show how much the speed of the machine varies. Every other figure of the run varies
+at least as much.
 """
 
 import os
@@ -26,7 +27,7 @@ def _seconds_of_arithmetic() -> float:
 
 
 def _seconds_of_one_fsync() -> float:
-    """The median of WRITES, on the disk that the embedded PostgreSQL uses too."""
+    """Returns the median time of WRITES fsyncs, on the disk that the embedded PostgreSQL uses."""
     durations = []
     with tempfile.TemporaryDirectory(prefix="rireki-bench-") as folder:
         file = os.open(Path(folder, "fsync"), os.O_WRONLY | os.O_CREAT)

@@ -1,4 +1,7 @@
-"""The contestants and their settings. Each contestant's file names their source."""
+"""The contestants and their settings.
+
+The file of each contestant names the source of its settings.
+"""
 
 import functools
 import shutil
@@ -17,7 +20,8 @@ TASKIQ = "requirements-bench-taskiq.lock"
 class Entry:
     """One contestant with one set of settings.
 
-    `enqueue` and `bulk` are numbers of jobs, enough for two seconds of draining.
+    `enqueue` and `bulk` are the numbers of jobs that are queued one by one and in bulk. They are so
+    large that draining the jobs takes about two seconds.
     """
 
     key: str
@@ -28,7 +32,7 @@ class Entry:
     settings: dict[str, Any] = field(default_factory=dict)
     history: str = "none"
     migrated: bool = False
-    """Whether its database gets our tables."""
+    """Whether the contestant's database gets the tables of Rireki."""
 
     @property
     def peer(self) -> str:
@@ -122,5 +126,8 @@ PEER_NAMES = tuple(dict.fromkeys(entry.peer for entry in ENTRIES))
 
 
 def chosen(names: tuple[str, ...]) -> list[Entry]:
-    """The entries of these peers (`saq`) or keys (`saq-best`); all if none is named."""
+    """Returns the entries whose peer (`saq`) or key (`saq-best`) is in `names`.
+
+    Without names it returns all entries.
+    """
     return [entry for entry in ENTRIES if not names or entry.key in names or entry.peer in names]

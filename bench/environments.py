@@ -1,7 +1,7 @@
-"""Environments of the other queues, prepared when they are first needed.
+"""Prepares the environment of each other queue, when it is first needed.
 
-They are virtual environments under `bench/.venv`, because the queues need different versions of the
-same libraries. BullMQ's packages are in the folder of its program.
+Each is a virtual environment under `bench/.venv`, because the queues need different versions of the
+same libraries. BullMQ's packages are installed in the folder of its program.
 """
 
 import hashlib
@@ -17,13 +17,11 @@ OURS = sys.executable
 
 
 class NotThereError(Exception):
-    """The environment of a contestant cannot be made.
-
-    The message is one line with the reason."""
+    """The environment of a contestant cannot be made. The message is one line with the reason."""
 
 
 def python_of(lock: str) -> str:
-    """The Python of an environment with exactly the packages of this lock file."""
+    """Returns the Python of an environment that has exactly the packages of this lock file."""
     home = ROOT / "bench" / ".venv" / Path(lock).stem
     stamp = home / "ready"
     wanted = f"{home} {hashlib.sha256((ROOT / lock).read_bytes()).hexdigest()}"
@@ -39,7 +37,7 @@ def python_of(lock: str) -> str:
 
 
 def node_with_bullmq() -> str:
-    """The Node that the page is built with, with BullMQ's packages installed."""
+    """Installs BullMQ's packages. Returns the PATH with the Node that builds the page."""
     try:
         path = path_with_node()
     except CannotBuildError as error:

@@ -1,7 +1,7 @@
-"""Fills a database with a year of jobs by COPY: the view, the log and its order.
+"""Fills a database with the jobs of a year by COPY: the view, the log and the log's order.
 
-The rows are those of real runs, so that folding the events gives the view. Almost all jobs have
-ended. The numbers of waiting and running jobs do not depend on the length of the history.
+The rows are like those of real runs, so that the events of a job give its row in the view. Almost all
+jobs have ended. The numbers of waiting and running jobs do not depend on the length of the history.
 """
 
 import asyncio
@@ -18,10 +18,10 @@ from events.database import Connection, connect
 
 AT_ONCE = 10_000  # jobs in one COPY
 YEAR = timedelta(days=365)
-OWNERS = 1000  # the first one has a tenth of all owned jobs, the last ones a few of ten thousand
+OWNERS = 1000  # users. The first owns a tenth of all owned jobs, each of the last about 0.03 % of them
 QUEUED, PROCESSING = 200, 50
 LONGEST = 3600.0  # seconds for one statement
-SAMPLE = 500  # ids that are remembered
+SAMPLE = 500  # ids of ended jobs that `Filled` keeps
 
 MIX = ((0.70, "chatwork_messages_sync"), (0.80, "chatwork_rooms_sync"), (1.0, "summary_draft"))
 ENDS = ((0.87, "completed"), (0.92, "reported"), (0.94, "retried"), (0.97, "failed"), (1.0, "canceled"))
@@ -49,8 +49,9 @@ where i.indrelid::regclass::text = any($1) and not exists (select from pg_constr
 
 PLACED = "insert into job_event_log (position, event_id) select n, n from generate_series(1, $1::bigint) n"
 
-# After COPY each page has a little free space. Small new rows would be spread over all pages, with a full page image in the WAL for
-# each. A table in use has no such space. A lower fillfactor puts the new rows on common pages, as in a table in use.
+# After COPY every page of a table has a little free space. New small rows would go to many pages, and each page would be
+# written to the WAL in full. A table in use has no such space. With a lower fillfactor, PostgreSQL adds new rows to new pages,
+# as in a table in use.
 NEW_ROWS_STAND_TOGETHER = """
 alter table jobs set (fillfactor = 70);
 alter table job_events set (fillfactor = 85);
@@ -61,7 +62,7 @@ update job_event_log_cursor c set xid = e.xid, event_id = e.event_id, position =
 from job_events e where e.event_id = $1
 """
 
-# The rescue must find the worker of the running jobs alive.
+# The worker of the running jobs has a heartbeat in the future, so that no other worker rescues these jobs.
 WORKER = """
 insert into workers (id, host, pid, job_types, slots, last_seen) values ($1, 'bench', 1, '{}', 100, now() + interval '30 days')
 """
@@ -75,15 +76,15 @@ class Filled:
     events: int = 0
     begins: datetime = field(default_factory=lambda: datetime.now(UTC) - YEAR)
     ended: list[str] = field(default_factory=list)
-    """Ids of some ended jobs, evenly over the year."""
+    """Ids of some ended jobs, spread evenly over the year."""
     waiting: list[str] = field(default_factory=list)
     owners: list[str] = field(default_factory=list)
-    """Owners, the one with the most jobs first."""
+    """Ids of the owners. The one with the most jobs is first."""
     seconds: float = 0.0
 
 
 async def fill(url: str, jobs: int) -> Filled:
-    """Fills a migrated, empty database with `jobs` jobs."""
+    """Fills a migrated, empty database with `jobs` jobs. Returns facts about the rows."""
     began = time.perf_counter()
     chance = random.Random(20261123)
     filled = Filled(jobs, owners=[_id(0, chance) for _ in range(OWNERS)])
@@ -118,7 +119,7 @@ async def fill(url: str, jobs: int) -> Filled:
 
 
 async def _leave_out_indexes(connection: Connection) -> list[str]:
-    """Drops all indexes. Returns the statements that build them again, after the rows."""
+    """Drops all indexes. Returns the statements that build them again after COPY."""
     again = []
     for row in await connection.fetch(CONSTRAINTS, TABLES):
         await connection.execute(f"alter table {row['table']} drop constraint {row['name']}")
@@ -130,7 +131,7 @@ async def _leave_out_indexes(connection: Connection) -> list[str]:
 
 
 def _rows(filled: Filled, first: int, chance: random.Random) -> tuple[bytes, bytes]:
-    """The next jobs and their events, in the text format of COPY."""
+    """Makes the next jobs and their events. Returns both in the text format of COPY."""
     view: list[str] = []
     log: list[str] = []
     for number in range(first, min(first + AT_ONCE, filled.jobs)):
@@ -202,13 +203,13 @@ def _one_of(mix: Sequence[tuple[float, str]], chance: random.Random) -> str:
 
 
 def _id(milliseconds: int, chance: random.Random) -> str:
-    """A UUIDv7 as the store makes it."""
+    """Makes a UUIDv7 as the store does. `milliseconds` is its Unix time."""
     digits = f"{milliseconds:012x}7{chance.getrandbits(12):03x}{8 + chance.getrandbits(2):x}{chance.getrandbits(60):015x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def _worker(number: int, jobs: int) -> str:
-    """The name of a worker. Each week has twenty."""
+    """Returns the id of the worker of a job. Each week has twenty workers."""
     return f"bench-{number * 52 // jobs:02}-{0 if number >= jobs - PROCESSING else number % 20:02}"
 
 

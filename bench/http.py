@@ -1,7 +1,8 @@
-"""Measures queueing a job over HTTP, beside two bare Starlette routes.
+"""Measures queueing a job over HTTP, and compares it with two bare Starlette routes.
 
-One route answers a constant, the other only queues. All three run in turns on the same server, with
-the same client over 50 connections. The API authenticates, checks and commits.
+One bare route answers a constant, the other only queues a job. The API also authenticates and checks.
+All three are measured in turns with the same kind of server and with the same client, which has 50
+connections.
 """
 
 import argparse

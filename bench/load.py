@@ -1,4 +1,4 @@
-"""An HTTP client for load. Each connection asks again as soon as it is answered.
+"""An HTTP client for load. Each connection sends the next request at once after an answer.
 
 `python -m bench.load` reads a `Plan` from standard input and prints an `Outcome`, both as JSON. It
 is a separate process, so that its CPU time is not counted as the server's.
@@ -18,9 +18,9 @@ import uvloop
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A load.
+    """The requests to send.
 
-    `%d` in the path is replaced by a number that is different in each request, from `first` on.
+    `%d` in the path is replaced by a number: `first` in the first request, and one more in each next.
     """
 
     ports: list[int]
@@ -40,7 +40,7 @@ class Outcome:
     p50: float
     p99: float
     client_cpu: float
-    """CPU seconds that the client itself has used."""
+    """The CPU seconds that the client has used."""
 
     @property
     def per_second(self) -> float:
@@ -50,7 +50,7 @@ class Outcome:
 async def load(plan: Plan) -> Outcome:
     """Runs the plan in a separate process.
 
-    Raises: RuntimeError if any answer is not 2xx.
+    Raises `RuntimeError` if any answer is not 2xx.
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.load", stdin=subprocess.PIPE, stdout=subprocess.PIPE

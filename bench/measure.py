@@ -3,8 +3,8 @@
 Each contestant is a separate process that gets `Given` as JSON and prints its figures as JSON. This
 file imports only the standard library, because other queues run in their own environments.
 
-The order is: warm up, enqueue, enqueue in bulk, drain everything, pick-up, cancel. Every job
-carries one number. The handler only reports it to the clock.
+The order is: warm up, enqueue, enqueue in bulk, drain everything, pick up, cancel. Every job has one
+number. The handler only reports this number to the `Clock`.
 """
 
 import asyncio
@@ -23,13 +23,14 @@ from typing import Any
 
 CALLERS = 50
 WARM_UP = 500
-# Seconds between two jobs of the pick-up. They are random, because a fixed pause could be in step with a polling worker.
+# Least and most seconds between two jobs while pick-up is measured. The pause is random, because a fixed pause could be in step
+# with a worker that polls.
 GAP = (0.02, 0.06)
-# Seconds until a worker is idle, because some workers tidy up after a drain.
+# Seconds to wait after a drain until a worker is idle, because some workers tidy up first.
 UNTIL_IDLE = 3.0
-# Seconds before a cancel, because saq cancels only jobs that have run for a while.
+# Seconds that a job has run before it is canceled, because saq cancels only jobs that have run for a while.
 BEFORE_CANCEL = 1.2
-LONGEST = 90.0  # seconds for any one of the measures
+LONGEST = 90.0  # seconds that one measure may take
 
 
 class Clock:
@@ -66,7 +67,8 @@ class Clock:
 class Given:
     """The input of a contestant.
 
-    The process ids are None if the server is on another machine."""
+    A process id is None if that server runs on another machine.
+    """
 
     redis_url: str
     postgres_url: str
@@ -81,7 +83,7 @@ class Given:
 
 @dataclass(frozen=True)
 class Usage:
-    """A moment, and the CPU seconds used until then."""
+    """A moment, and the CPU seconds that the worker and the servers have used until then."""
 
     at: float
     worker: float
@@ -98,7 +100,7 @@ class Usage:
 class Contestant:
     """One queue with its settings.
 
-    A queue that lacks a feature leaves its method as it is here.
+    If a queue lacks a feature, its class does not override the method of this feature.
     """
 
     can_bulk = False
@@ -108,7 +110,7 @@ class Contestant:
         self.given, self.clock = given, clock
 
     async def enqueue(self, number: int) -> None:
-        """Returns as soon as the queue promises to run the job."""
+        """Enqueues a job. Returns as soon as the queue promises to run it."""
         raise NotImplementedError
 
     async def enqueue_bulk(self, numbers: range) -> None:
@@ -116,39 +118,42 @@ class Contestant:
         raise NotImplementedError
 
     def working(self) -> AbstractAsyncContextManager[None]:
-        """One worker in this process. On leaving the block, nothing of it runs any more."""
+        """Runs one worker in this process during the block. It has ended when the block is left."""
         raise NotImplementedError
 
     async def drain(self, jobs: int) -> None:
-        """Runs a worker until the ends of these jobs are recorded, and notes the usage."""
+        """Runs a worker until the queue has recorded the ends of all jobs.
+
+        Then stores the usage in `clock.drained`.
+        """
         self.clock.expect(jobs)
         async with self.working():
             await self.clock.all_finished()
             self.clock.drained = Usage.now(self.given)
 
     def working_cancelably(self) -> AbstractAsyncContextManager[None]:
-        """Like `working`, for workers that need an option for canceling."""
+        """Like `working`. A queue overrides it if its worker needs an option to cancel jobs."""
         return self.working()
 
     async def enqueue_endless(self, number: int) -> None:
-        """Enqueues a job that runs until it is canceled, and then reports that to the clock."""
+        """Enqueues a job that runs until it is canceled. It then reports this to the clock."""
         raise NotImplementedError
 
     async def cancel(self, number: int) -> None:
-        """Cancels a job over connections that the worker does not share, as another process would."""
+        """Cancels a job, as another process would: not over connections of the worker."""
         raise NotImplementedError
 
     async def analyze(self) -> None:
-        """Updates the planner's statistics, which a fresh database lacks."""
+        """Updates the planner's statistics, because a new database has none."""
 
 
 Opener = Callable[[Given, Clock], AbstractAsyncContextManager[Contestant]]
 
 
 def run(opener: Opener, versions: Callable[[], dict[str, str]], runner: Callable[[Any], Any] | None = None) -> None:
-    """The main function of a contestant's module.
+    """Measures a contestant. The module of each contestant calls this as its main function.
 
-    Its last line of output is JSON: versions and figures.
+    It prints the versions and the figures as JSON in the last line of output.
     """
     given = Given(**json.loads(sys.argv[1]))
     figures = (runner or asyncio.run)(_measure(opener, given))
@@ -181,7 +186,7 @@ async def _measure(opener: Opener, given: Given) -> dict[str, list[float]]:
 
 
 async def _enqueue(contestant: Contestant, jobs: int, numbers: Callable[[], int]) -> float:
-    """Jobs a second."""
+    """Enqueues jobs one by one. Returns the jobs enqueued in a second."""
     left = iter(range(jobs))
 
     async def caller() -> None:
@@ -209,9 +214,9 @@ async def _drain(contestant: Contestant, jobs: int) -> dict[str, list[float]]:
 
 
 async def _pick_up(contestant: Contestant, times: int, numbers: Callable[[], int]) -> list[float]:
-    """Milliseconds from the end of the enqueue to the start of the handler.
+    """Measures pick-up: milliseconds from the return of `enqueue` to the start of the handler.
 
-    A job that started before its enqueue returned counts as 0.
+    The figure is 0 if the handler started before `enqueue` returned.
     """
     clock, queued = contestant.clock, {}
     async with contestant.working():
@@ -226,7 +231,7 @@ async def _pick_up(contestant: Contestant, times: int, numbers: Callable[[], int
 
 
 async def _cancel(contestant: Contestant, times: int, numbers: Callable[[], int]) -> list[float]:
-    """Milliseconds from the request to cancel until the handler is told to stop."""
+    """Measures cancels: milliseconds from the request until the handler is told to stop."""
     clock, asked = contestant.clock, {}
     async with contestant.working_cancelably(), asyncio.TaskGroup() as requests:
         endless = [numbers() for _ in range(times)]
@@ -237,7 +242,7 @@ async def _cancel(contestant: Contestant, times: int, numbers: Callable[[], int]
         for number in endless:
             await asyncio.sleep(random.uniform(*GAP))
             asked[number] = time.monotonic()
-            # Some calls return only when the job has ended.
+            # The call runs in a task, because with some queues it returns only when the job has ended.
             requests.create_task(contestant.cancel(number))
         await _within(_until(lambda: clock.canceled.keys() >= set(endless)))
     return [(clock.canceled[number] - at) * 1000 for number, at in asked.items()]
@@ -256,7 +261,10 @@ async def _within(work: Any) -> Any:
 
 
 def process_seconds(pid: int | None, *, children_too: bool = False) -> float | None:
-    """CPU seconds of a process with all its threads (proc(5), fields 14 to 17 of stat)."""
+    """Returns the CPU seconds of a process with all its threads.
+
+    Source: proc(5), fields 14 to 17 of stat.
+    """
     if pid is None:
         return None
     with contextlib.suppress(OSError):
@@ -266,9 +274,9 @@ def process_seconds(pid: int | None, *, children_too: bool = False) -> float | N
 
 
 def postgres_seconds(pid: int | None) -> float | None:
-    """CPU seconds of the postmaster and its children.
+    """Returns the CPU seconds of the postmaster and its children.
 
-    The kernel adds ended ones to their parent.
+    Ended children are included, because the kernel adds their seconds to their parent's.
     """
     if (own := process_seconds(pid, children_too=True)) is None:
         return None

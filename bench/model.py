@@ -1,7 +1,6 @@
-"""Computes the needs of many jobs a day from the costs of one job (docs/scaling.md).
+"""Computes what many jobs a day need, from the costs of one job (docs/scaling.md).
 
-The default costs were measured by `bench.scale_out` and `bench.reads`. The options take other
-costs.
+The default costs were measured by `bench.scale_out` and `bench.reads`. Options replace them.
 """
 
 import argparse
@@ -11,7 +10,7 @@ from bench.record import add_save_option, publish_count
 
 DAYS = (10_000_000, 100_000_000, 1_000_000_000)  # jobs a day
 DAY = 86_400  # seconds
-EVENTS = 3  # of a job that ends at its first attempt
+EVENTS = 3  # events of a job whose first attempt completes
 
 
 def main() -> None:

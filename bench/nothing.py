@@ -1,7 +1,7 @@
-"""Queues and drains jobs that do nothing, which shows the cost of a job beside its work.
+"""Queues and drains jobs that do nothing, which shows the cost of a job without its work.
 
-`python -m bench.nothing` is a worker process for these jobs only. It starts after it has read a
-line from standard input.
+`python -m bench.nothing` runs a worker for these jobs only. The worker starts when the process gets a
+line on standard input.
 """
 
 import asyncio
@@ -52,9 +52,9 @@ async def queued_per_second(core: Core, jobs: int, *, callers: int = 50) -> floa
 
 
 async def drained_per_second(core: Core, jobs: int) -> float:
-    """Drains `jobs` queued jobs with a worker in this process.
+    """Drains `jobs` queued jobs with a worker in this process. Returns the jobs in a second.
 
-    The time begins at the worker's start.
+    The time begins when the worker starts.
     """
     left, done = jobs, asyncio.Event()
 

@@ -1,6 +1,6 @@
 """Rireki as a contestant: `python -m bench.ours '<json>'` (bench/measure.py).
 
-Each job has three durable events, in PostgreSQL with Redis.
+Each job has three durable events in PostgreSQL. Redis delivers the jobs.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ class Ours(Contestant):
         self._endless = JobType("endless", Number, self._wait_for_ever, deadline=60)
         self._running: dict[int, str] = {}
         self._elsewhere: Store | None = None
-        # The bus announces a change only after its commit.
+        # This counts only jobs whose end is committed, because the bus announces a change after its commit.
         bus.listen(lambda change: clock.finish() if change.status == "completed" else None)
 
     async def _do_nothing(self, context: Context, payload: Number) -> dict[str, bool]:
@@ -121,7 +121,7 @@ async def ours(given: Given, clock: Clock) -> AsyncIterator[Ours]:
 
 @contextlib.asynccontextmanager
 async def _elsewhere(given: Given) -> AsyncIterator[Store]:
-    """A second store with its own bus, as another process has them."""
+    """Opens a second store with a separate bus, as another process has."""
     async with _connected(given) as (_, store, _):
         yield store
 

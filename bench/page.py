@@ -1,7 +1,7 @@
 """Measures the page in a real Chromium against the real service.
 
-It scrolls through 10,000 jobs, and shows 100 events a second. It prints one Markdown table without
-a verdict, because other work on the machine shows in its figures.
+It scrolls through 10,000 jobs, and shows 100 events a second. It prints one Markdown table. The table
+has no verdict, because the figures also depend on other work on the machine.
 """
 
 import argparse
@@ -32,11 +32,11 @@ from tests.servers import redis_server
 
 TYPE, WORKER, ROOMS = "chatwork_messages_sync", "bench", 60
 ERROR = JobError("Refused", "Chatwork API error: 500", "Traceback (most recent call last)")
-LANES = 100  # jobs that run at a time
-AT_ONCE = 500
-PIXELS_A_SECOND = 15_000  # some 230 rows, as fast as a swipe
-CLICK_EVERY = 0.4  # seconds
-PATIENCE = 120_000  # milliseconds
+LANES = 100  # jobs that run at the same time
+AT_ONCE = 500  # jobs that are added at the same time
+PIXELS_A_SECOND = 15_000  # about 230 rows: the speed of a swipe
+CLICK_EVERY = 0.4  # seconds between two clicks
+PATIENCE = 120_000  # milliseconds that an action in the page may take
 
 # Counts the events of the stream without delaying them: the page reads the same bytes.
 LISTENS = """
@@ -59,7 +59,7 @@ globalThis.fetch = async (address, options) => {
 }
 """
 
-# Records frames, tasks of more than 50 ms, and for each key press the time until it was handled and until it was painted.
+# Records all frames, all tasks of more than 50 ms, and for each key press the times until it was handled and painted.
 WATCHES = """
 () => {
   const watch = { frames: [], long: [], heard: [], painted: [], empty: 0, on: true, seen: globalThis.seen }
@@ -88,7 +88,7 @@ WATCHES = """
 }
 """
 
-# Scrolls to the end of all rows, also of those that load meanwhile, or back to the top. Resolves to the number of rows.
+# Scrolls down until no further rows load, or back to the top. Resolves to the number of rows.
 SCROLLS = """
 ([speed, down]) => new Promise((resolve) => {
   let before
@@ -110,7 +110,7 @@ SCROLLS = """
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """The behaviour of the page during `seconds`. Its times are milliseconds."""
+    """The behaviour of the page during `seconds` seconds. All other times are milliseconds."""
 
     seconds: float
     frames: list[float]
@@ -155,7 +155,7 @@ async def _measure(url: str, redis_url: str, rows: int, rate: int, seconds: floa
 
 @asynccontextmanager
 async def _store(url: str, redis_url: str) -> AsyncIterator[Store]:
-    """A store as in a worker process: its changes are announced over Redis."""
+    """Opens a store as a worker process does: it announces its changes over Redis."""
     database, bus = Database(url), RedisBus(redis_url)
     await database.connect()
     await bus.start()
@@ -171,7 +171,7 @@ async def _store(url: str, redis_url: str) -> AsyncIterator[Store]:
 
 @asynccontextmanager
 async def _page(address: str) -> AsyncIterator[Page]:
-    """A signed-in page without the preference for reduced motion."""
+    """Opens a page that is signed in. Its browser does not ask for reduced motion."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=await asyncio.to_thread(find_chromium), args=ARGUMENTS)
         context = await browser.new_context(base_url=address, locale="ja-JP", viewport={"width": 1280, "height": 800})
@@ -227,7 +227,7 @@ def _fail(job: Job) -> list[rules.Event]:
 
 
 class Lanes:
-    """LANES jobs at a time: each is started, reports six times, is completed and replaced."""
+    """Keeps LANES jobs running. Each is started, reports six times, completes, is replaced."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -250,7 +250,7 @@ class Lanes:
 
 
 async def _steadily(step: Callable[[], Awaitable[object]], rate: int, seconds: float) -> None:
-    """Calls `step` at this rate, or slower if the database is slower."""
+    """Calls `step` `rate` times a second, or less often if the database is too slow."""
     began, sent = time.perf_counter(), 0
     under_way = asyncio.Semaphore(LANES)
 

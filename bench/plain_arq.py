@@ -2,8 +2,8 @@
 
 arq keeps no history.
 
-Settings: arq as shipped has only `max_jobs=100`. Its best settings were found by trying: 500 jobs,
-a poll every 0.05 s, a read limit of 20,000. Its log is off in both cases.
+"As shipped" sets only `max_jobs=100`. The settings "at its best" were found by trying: 500 jobs, a
+poll every 0.05 s, a read limit of 20,000. arq's log is off in both cases.
 """
 
 import asyncio

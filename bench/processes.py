@@ -22,7 +22,10 @@ ADMIN = User("aaaaaaaa-0000-4000-8000-000000000000", "admin@example.com", "Admin
 
 @contextlib.contextmanager
 def environment(url: str, redis_url: str) -> Iterator[dict[str, str]]:
-    """The environment of a `rireki serve` over these servers that queues syncs and runs none."""
+    """Yields the environment of a `rireki serve` with these servers and without a worker.
+
+    It queues Chatwork's syncs, but runs none of them.
+    """
     with tempfile.TemporaryDirectory(prefix="rireki-bench-") as home:
         yield os.environ | {
             "APP_ENV": "test", "DATABASE_URL": url, "REDIS_URL": redis_url, "RIREKI_HOME": home, "PORT": "0",
@@ -34,7 +37,7 @@ def environment(url: str, redis_url: str) -> Iterator[dict[str, str]]:
 def started(*module: str, environment: Mapping[str, str] | None = None) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Runs `python -m …` until the block ends.
 
-    The block gets the process and its first line of output.
+    Yields the process and its first line of output.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", *module], env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -53,7 +56,7 @@ def started(*module: str, environment: Mapping[str, str] | None = None) -> Itera
 
 @contextlib.contextmanager
 def running(*module: str, environment: Mapping[str, str] | None = None) -> Iterator[tuple[int, int]]:
-    """Runs a server. The block gets its process id and its port."""
+    """Runs a server until the block ends. Yields its process id and its port."""
     with started(*module, environment=environment) as (process, first):
         port = re.search(r"http://[^ ]*:(\d+)", first)
         assert port is not None, first
@@ -61,12 +64,12 @@ def running(*module: str, environment: Mapping[str, str] | None = None) -> Itera
 
 
 def serving(environment: Mapping[str, str]) -> contextlib.AbstractContextManager[tuple[int, int]]:
-    """Runs the API without a worker."""
+    """Runs the API without a worker until the block ends. Yields its process id and its port."""
     return running("service.cli", "serve", environment=environment)
 
 
 async def add_people(url: str, people: list[User]) -> list[str]:
-    """Adds people, and returns their tokens."""
+    """Adds users to the database. Returns a token for each."""
     database = Database(url)
     await database.connect()
     try:
@@ -85,7 +88,7 @@ def an_employee() -> User:
 
 
 def cpu_seconds(pid: int, *, with_children: bool = False) -> float:
-    """CPU seconds of a process so far; `with_children` adds its child processes."""
+    """Returns the CPU seconds that a process has used; `with_children` adds its children."""
     pids = [pid, *(_children(pid) if with_children else ())]
     used = 0.0
     for each in pids:
@@ -97,14 +100,14 @@ def cpu_seconds(pid: int, *, with_children: bool = False) -> float:
 
 
 def memory_of(pid: int) -> int:
-    """The resident memory of a process in bytes."""
+    """Returns the resident memory of a process in bytes."""
     found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert found is not None
     return int(found[1]) * 1024
 
 
 async def postgres_pid(url: str) -> int:
-    """The process id of the postmaster of a PostgreSQL on this machine."""
+    """Returns the process id of the postmaster. PostgreSQL must run on this machine."""
     connection = await asyncpg.connect(url)
     try:
         backend = await connection.fetchval("select pg_backend_pid()")

@@ -1,8 +1,8 @@
-"""Measures the cost of a long history with a small and a large database.
+"""Measures the cost of a long history: compares a small database with a large one.
 
-Each question of the API goes to both in turns. The report also has enqueue and drain on both, the
-pages and the plan of each query, and the bytes of a job. The endpoints run inside this process,
-without a socket, so that only the database differs.
+It sends each question (a request to the API) to both databases in turns. The report also has the
+speed of enqueue and drain on both, the pages and the plan of each query, and the bytes of a job. The
+endpoints run inside this process, without a socket, so that only the database differs.
 """
 
 import argparse
@@ -37,9 +37,9 @@ from service.config import Settings
 from service.process.assembly import Core, api_context, opened
 from tests.servers import redis_server
 
-VERIFIED = 200  # jobs whose events are folded again after a fill
+VERIFIED = 200  # jobs of the sample that is checked after a fill
 LONGEST = 8.0  # seconds for one question to both databases
-MANY_ROWS = 5_000  # a plan that sorts or discards so many rows is a fault
+MANY_ROWS = 5_000  # A plan that sorts or discards as many rows is reported as a fault.
 
 SIZES = """
 select c.relname as name, c.relkind::text = 'r' as is_table,
@@ -50,7 +50,7 @@ order by coalesce(i.indrelid, c.oid)::regclass::text, c.relkind::text = 'i', c.r
 """
 
 Ask = Callable[["Side"], tuple[str, "User | None"]]
-"""A question to a side: the address, and the caller (None for the admin)."""
+"""Makes a question to a side. Returns its address and its caller (None means the admin)."""
 
 
 @dataclass(slots=True)
@@ -149,7 +149,7 @@ def _address(path: str, side: Side, query: dict[str, Any]) -> str:
 
 @dataclass(slots=True)
 class Answered:
-    """The times of the answers in ms, and the pages that one answer reads."""
+    """The times of the answers in milliseconds, and the database pages that one answer reads."""
 
     ms: list[float] = field(default_factory=list)
     pages: int = 0
@@ -172,7 +172,7 @@ def main() -> None:
 
 @contextlib.contextmanager
 def another_database(url: str) -> Iterator[str]:
-    """A second migrated database on the same server."""
+    """Makes a second, migrated database on the same server. Drops it at the end of the block."""
     name = f"rireki_bench_{secrets.token_hex(4)}"
     uvloop.run(_administer(url, f"create database {name}"))
     try:
@@ -234,7 +234,7 @@ def _people(filled: Filled) -> list[tuple[str, Role]]:
 
 
 async def _verify(side: Side) -> int:
-    """The number of differences between the view and the fold of the events in a sample."""
+    """Compares a sample of jobs in the view with their events. Counts the differences."""
     step = max(1, len(side.filled.ended) // VERIFIED)
     sample = [*side.filled.ended[::step], *side.filled.waiting[:5]]
     return sum([len((await verify(side.core.database, job_id=job_id)).differences) for job_id in sample])
@@ -244,9 +244,9 @@ async def _verify(side: Side) -> int:
 
 
 async def _ask(sides: Sequence[Side], ask: Ask, times: int) -> list[Answered]:
-    """Asks both the same question in turns, so that other work on the machine affects both."""
+    """Sends the same question to both sides in turns, so that other work affects both alike."""
     answered = [Answered() for _ in sides]
-    for _ in range(8):  # until plans and pages are cached
+    for _ in range(8):  # The first requests are not measured: after them, plans and pages are cached.
         for side in sides:
             await _request(side, *ask(side))
     until = time.perf_counter() + LONGEST
@@ -315,7 +315,7 @@ async def _explain(side: Side, ask: Ask, answers: Answered) -> None:
 
 @contextlib.contextmanager
 def _heard() -> Iterator[list[tuple[str, Sequence[Any]]]]:
-    """Collects the queries of this task, not those of the sealer."""
+    """Collects the queries of this task, without those of the sealing in the background."""
     queries: list[tuple[str, Sequence[Any]]] = []
     connection: Any = asyncpg.Connection
     asking = asyncio.current_task()
@@ -345,7 +345,7 @@ async def _plan(connection: Connection, explain: str, values: Sequence[Any]) -> 
 
 
 def _flaws_of(node: dict[str, Any]) -> Iterator[str]:
-    """The faults of a plan: a full scan, a sort of many rows, many discarded rows."""
+    """Yields the faults of a plan: a full scan, a sort of many rows, many discarded rows."""
     name, children = node["Node Type"], node.get("Plans", [])
     if name == "Seq Scan" and node["Relation Name"] in TABLES:
         yield f"Seq Scan of {node['Relation Name']}"
@@ -367,7 +367,7 @@ def _rows(node: dict[str, Any]) -> float:
 async def _speeds(sides: Sequence[Side], rounds: int, jobs: int = 5_000) -> dict[str, list[list[float]]]:
     speeds: dict[str, list[list[float]]] = {"enqueue": [[], []], "drain": [[], []]}
     for turn in range(rounds):
-        # The order alternates, because the second one finds a warmer machine.
+        # The order alternates, because the second side has the advantage of warm caches.
         for number, side in list(enumerate(sides))[:: -1 if turn % 2 else 1]:
             speeds["enqueue"][number].append(await queued_per_second(side.core, jobs))
             speeds["drain"][number].append(await drained_per_second(side.core, jobs))

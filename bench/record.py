@@ -16,7 +16,7 @@ from bench.calibrate import calibrate
 
 FOLDER = Path(__file__).resolve().parent / "results"
 CALIBRATIONS = 3
-SLOW_FROM = 250.0  # milliseconds for the arithmetic of bench/calibrate.py
+SLOW_FROM = 250.0  # milliseconds of bench/calibrate.py's arithmetic from which a machine counts as slow
 
 
 def add_save_option(parser: argparse.ArgumentParser) -> None:
@@ -26,9 +26,9 @@ def add_save_option(parser: argparse.ArgumentParser) -> None:
 def publish(benchmark: str, tables: str, *, versions: Mapping[str, str], save: bool, arithmetic: float | None = None) -> None:
     """Prints the report. With `save` also writes it to bench/results/.
 
-    The file is `<benchmark>.md`, or `<benchmark>-slow.md` on a slow machine. `versions` are those
-    of the servers, by name. `arithmetic` is the calibration figure in milliseconds; None measures
-    it now.
+    The file is `<benchmark>.md`, or `<benchmark>-slow.md` on a slow machine. `versions` has the
+    versions of the servers by their names. `arithmetic` is the calibration figure in milliseconds. If
+    it is None, it is measured now.
     """
     print(f"{machine(versions)}\n\n{tables}")
     if save:
@@ -37,9 +37,9 @@ def publish(benchmark: str, tables: str, *, versions: Mapping[str, str], save: b
 
 
 def publish_count(benchmark: str, table: str, *, save: bool) -> None:
-    """Prints a table that was computed, not measured, so without a machine.
+    """Prints a table that was computed, not measured. With `save` also writes it to a file.
 
-    With `save` also writes it.
+    The table names no machine, because its figures do not depend on one.
     """
     print(table)
     if save:
@@ -49,7 +49,10 @@ def publish_count(benchmark: str, table: str, *, save: bool) -> None:
 
 
 def write(benchmark: str, tables: str, *, versions: Mapping[str, str], arithmetic: float, folder: Path = FOLDER) -> Path:
-    """The file of a measured result. `arithmetic` is the calibration figure in milliseconds."""
+    """Writes a measured result to a file. Returns the file's path.
+
+    `arithmetic` is the calibration figure in milliseconds.
+    """
     slow = arithmetic >= SLOW_FROM
     path = folder / f"{benchmark}{'-slow' if slow else ''}.md"
     facts = [
@@ -66,7 +69,7 @@ def write(benchmark: str, tables: str, *, versions: Mapping[str, str], arithmeti
 
 
 def machine(versions: Mapping[str, str]) -> str:
-    """Date, hardware, load and versions in one line, at the head of every report."""
+    """Returns the first line of every report: date, hardware, load and versions."""
     return f"{_today()}, {_hardware()}. {_named(versions)}."
 
 
@@ -92,7 +95,7 @@ def _named(versions: Mapping[str, str]) -> str:
 
 
 def _command() -> str:
-    """The command line as it was typed, with the name of the module instead of its file."""
+    """Returns the command line as it was typed, with the module's name in place of its file."""
     module = "bench" if Path(sys.argv[0]).stem == "__main__" else f"bench.{Path(sys.argv[0]).stem}"
     return f"`{shlex.join(['python', '-m', module, *sys.argv[1:]])}`"
 

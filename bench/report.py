@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from bench.contestants import Entry
 
 Rounds = dict[str, list[float]]
-"""The figures of each measure, one for each round."""
+"""The figures by the name of the measure. Each list has one figure for each round."""
 
 PERCENTILES = {"pick_up": (50, 99), "cancel": (50, 95)}
 COLUMNS = (
@@ -52,16 +52,16 @@ class Run:
     versions: dict[str, str]
     rounds: int
     figures: dict[str, Rounds] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
-    """Figures by the contestant's key."""
+    """The figures by the key of the contestant."""
     appends: Rounds = field(default_factory=lambda: defaultdict(list))
     calibration: Rounds = field(default_factory=lambda: defaultdict(list))
     peers_versions: dict[str, dict[str, str]] = field(default_factory=dict)
     failures: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, entry: Entry, output: str) -> None:
-        """Adds the last line of a contestant's output.
+        """Adds the figures from the last line of a contestant's output.
 
-        Raises: ValueError if it is not JSON.
+        Raises `ValueError` if this line is not JSON.
         """
         said = json.loads(output.strip().rpartition("\n")[2])
         self.peers_versions[entry.key] = said["versions"]
@@ -88,7 +88,7 @@ def _percentiles(what: str, values: list[float]) -> Iterator[tuple[str, float]]:
         yield what, values[0]
         return
     for percent in PERCENTILES[what]:
-        # The nearest rank is always a measured value.
+        # Nearest rank: the percentile is one of the measured values, not a value between two of them.
         yield f"{what}_p{percent}", sorted(values)[max(0, -(-len(values) * percent // 100) - 1)]
 
 

@@ -1,6 +1,6 @@
-"""Measures a sync of all rooms of a file, through sandbox, API, Redis and a worker.
+"""Measures a sync of all rooms of a file, with the sandbox, the API, Redis and a worker.
 
-The report gives the time, the worker's CPU and memory, and whether each message is stored exactly
+The report gives the time, the worker's CPU and memory, and whether each message was stored exactly
 once.
 """
 
@@ -25,10 +25,10 @@ import orjson
 from workers.chatwork.sandbox import Sandbox
 
 EMAIL, PASSWORD = "bench@example.com", "a password for the benchmark"
-LIFTED = "1000000"  # CHATWORK_RATE_LIMIT
-LONGEST = 300.0  # seconds until a sync is given up
+LIFTED = "1000000"  # the value of CHATWORK_RATE_LIMIT; so high that it never limits
+LONGEST = 300.0  # seconds that a sync may take
 
-# One checksum over all messages in order, because the file and the table must be compared.
+# Selects a checksum over all messages in order, to compare the table with the file.
 STORED = """
 select count(*) as messages, count(distinct (room_id, message_id)) as different,
        md5(string_agg(room_id || '/' || message_id || '/' || md5(body), E'\n' order by room_id collate "C", message_id collate "C"))
@@ -73,7 +73,7 @@ async def sync_rooms(url: str, redis_url: str, file: Path) -> str:
 
 
 def _expected(file: Path) -> tuple[int, str]:
-    """The number of messages in the file, and their checksum as in `STORED`."""
+    """Returns the number of messages in the file, and the same checksum as `STORED` selects."""
     lines: list[tuple[str, str, str]] = []
     with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as rooms:
         for line in rooms:
@@ -86,7 +86,7 @@ def _expected(file: Path) -> tuple[int, str]:
 
 
 async def _sync(api: httpx.AsyncClient, path: str) -> tuple[dict[str, Any], float]:
-    """The result of a sync, and the seconds from the request to its end."""
+    """Runs a sync. Returns its result and the seconds from the request to its end."""
     began = time.perf_counter()
     queued = await api.post(path, headers={"Prefer": "wait=60"})
     queued.raise_for_status()

@@ -1,7 +1,7 @@
-"""Measures 1, 2 and 4 draining workers, and 1 and 2 queueing API processes.
+"""Measures how the speed grows with processes: 1, 2 and 4 workers, 1 and 2 API processes.
 
-The report also has the CPU of worker, API, PostgreSQL and Redis for a job. docs/scaling.md uses
-these costs.
+The workers drain jobs, the API processes queue them. The report also has the CPU time that worker,
+API, PostgreSQL and Redis use for a job. docs/scaling.md uses these costs.
 """
 
 import argparse
@@ -29,11 +29,11 @@ from service.process.assembly import opened
 from tests.servers import redis_server
 
 WORKERS, APIS = (1, 2, 4), (1, 2)
-LOOK_EVERY = 0.05  # seconds
+LOOK_EVERY = 0.05  # seconds between two looks at the database
 
 LEFT = "select exists (select from jobs where type = 'nothing' and status in ('queued', 'processing'))"
 
-# PostgreSQL 18 counts the fsyncs of its WAL here. Older versions do not, and the report leaves them out.
+# The fsyncs of the WAL are in `pg_stat_io` since PostgreSQL 18. With an older version the report leaves them out.
 WRITTEN = """
 select (select wal_bytes from pg_stat_wal)::float as wal, (select sum(fsyncs) from pg_stat_io where object = 'wal') as syncs
 """
@@ -47,7 +47,7 @@ select not exists (
 
 @dataclass(slots=True)
 class Cost:
-    """The figures of one round: jobs a second, and for a job CPU µs, bytes of WAL, and fsyncs."""
+    """The figures of one round: jobs a second, and CPU µs, bytes of WAL and fsyncs of one job."""
 
     jobs: int = 0
     per_second: float = 0.0
@@ -90,9 +90,9 @@ class Meter:
 
     @contextlib.asynccontextmanager
     async def measured(self, cost: Cost, name: str, pids: list[int]) -> AsyncIterator["Count"]:
-        """Measures the processes `name` during a block.
+        """Measures the CPU time of the processes `pids` and of the servers during the block.
 
-        The block sets the number of jobs and their end.
+        The report calls the processes `name`. The block tells the number of jobs and their end.
         """
         before, count = self._used(name, pids), Count(time.perf_counter())
         yield count
@@ -103,7 +103,10 @@ class Meter:
 
     @contextlib.asynccontextmanager
     async def written(self, cost: Cost) -> AsyncIterator[None]:
-        """Measures WAL and fsyncs. Waits until all clients are gone, because backends report late."""
+        """Measures the WAL and the fsyncs of the block.
+
+        It waits until all clients have disconnected, because backends report their figures late.
+        """
         before = await _written(self._url)
         yield
         after = await _written(self._url)
@@ -126,7 +129,7 @@ class Count:
 
 
 async def _drain(url: str, redis_url: str, settings: dict[str, str], meter: Meter, workers: int, jobs: int) -> Cost:
-    """Measures the drain, from the start of all workers until the last job is completed."""
+    """Measures a drain: from the start of all workers until the last job has completed."""
     async with opened(Settings(app_env="test", redis_url=redis_url, job_worker_enabled=False), url) as core:
         await queued_per_second(core, jobs)
     cost = Cost()
@@ -173,7 +176,7 @@ async def _written(url: str) -> tuple[float, float] | None:
 
 
 async def _redis_pid(redis_url: str) -> int | None:
-    """The process id of Redis; None if it runs on another machine."""
+    """Returns the process id of Redis, or None if it runs on another machine."""
     async with redis.asyncio.Redis.from_url(redis_url) as client:
         info = await client.info("server")
     return int(info["process_id"]) if "127.0.0.1" in redis_url else None

@@ -1,6 +1,6 @@
 """Starts the servers of a run: PostgreSQL with fsync on, and Redis.
 
-All contestants share them. Each gets its own database and an empty Redis.
+All contestants share these servers. Each contestant gets a new database and an empty Redis.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from tests.servers import redis_server
 
 
 class NotEmptyError(Exception):
-    """The Redis of REDIS_URL holds data, which a benchmark would delete."""
+    """The Redis of REDIS_URL holds data. No benchmark runs, because it would delete this data."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,7 @@ class Servers:
 
     @contextlib.contextmanager
     def fresh(self, *, migrated: bool) -> Iterator[str]:
-        """Empties Redis and makes a database.
-
-        The block gets its URL; the database is dropped afterwards.
-        """
+        """Empties Redis and makes a database. Yields its URL, and drops it after the block."""
         name = f"rireki_bench_{secrets.token_hex(4)}"
         asyncio.run(_empty(self.redis_url))
         asyncio.run(_execute(self.postgres_url, f"create database {name}"))
@@ -54,9 +51,10 @@ class Servers:
 
 @contextlib.contextmanager
 def servers() -> Iterator[Servers]:
-    """The servers of DATABASE_URL and REDIS_URL, else our own.
+    """Yields the servers of DATABASE_URL and REDIS_URL.
 
-    Raises: NotEmptyError
+    If a variable is missing, it starts that server and ends it after the block. Raises
+    `NotEmptyError` if the Redis of REDIS_URL holds data.
     """
     with _postgres() as postgres_url, redis_server() as redis_url:
         if "REDIS_URL" in os.environ:
@@ -68,13 +66,13 @@ def servers() -> Iterator[Servers]:
 
 @contextlib.contextmanager
 def fresh_database() -> Iterator[str]:
-    """The URL of a migrated database, for a benchmark that needs only PostgreSQL."""
+    """Yields the URL of a new, migrated database, for a benchmark that needs only PostgreSQL."""
     with servers() as started, started.fresh(migrated=True) as url:
         yield url
 
 
 def versions_of(postgres_url: str, redis_url: str) -> dict[str, str]:
-    """The versions of two servers, by name, for `bench.record.publish`."""
+    """Returns the versions of the two servers by their names, for `bench.record.publish`."""
     return asyncio.run(_about_postgres(postgres_url))[0] | asyncio.run(_about_redis(redis_url))[0]
 
 
@@ -112,7 +110,7 @@ async def _about_redis(url: str) -> tuple[dict[str, str], int | None]:
 
 
 def _parent(pid: int, *, named: str) -> int | None:
-    """The parent of a process; None if `pid` is another program on this machine."""
+    """Returns the parent of a process, or None if its program is not called `named`."""
     if _name_of(pid) != named:
         return None
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

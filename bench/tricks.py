@@ -1,8 +1,8 @@
-"""Measures each trick of the hot path alone: the same work with and without it, in turns.
+"""Measures each trick separately: the same work with and without the trick, in turns.
 
-A trick is a shortcut that costs clarity: a private part of a library, a cache in an odd place, a
-switched-off default. One that saves less than 5 % of its path goes. `python -m bench.tricks
-[--rounds 5] [--save]` prints a table in Markdown.
+A trick makes the code faster but harder to understand. It uses a private part of a library, a cache
+in an odd place, or a default that is switched off. A trick that saves less than 5 % of its path must
+be removed. `python -m bench.tricks [--rounds 5] [--save]` prints a table in Markdown.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from bench.record import add_save_option, publish
 from bench.servers import Servers, servers
 from bench.without import OF_THE_API, OF_THE_DRAIN
 
-JOBS = 5_000  # of one drain
+JOBS = 5_000  # jobs of one drain
 SYNC = "/api/chatwork/messages/sync?roomId=1%d"
 
 
@@ -51,7 +51,10 @@ def _wanted(tricks: Iterable[Callable[[], None]], names: Sequence[str]) -> list[
 
 
 def _rounds(rounds: int, measure: Callable[[str], float], trick: str) -> list[tuple[float, float]]:
-    """Pairs of CPU µs: with the trick and without it. The one that goes first alternates."""
+    """Returns pairs of CPU µs: with the trick, and without it.
+
+    The order in which the two are measured alternates.
+    """
     pairs = []
     for round_number in range(rounds):
         order = ("nothing", trick) if round_number % 2 == 0 else (trick, "nothing")
@@ -72,7 +75,7 @@ def _row(trick: str, path: str, pairs: list[tuple[float, float]]) -> str:
 
 
 def _drain(started: Servers, without: str) -> float:
-    """CPU µs of worker, PostgreSQL and Redis together for a drained job."""
+    """Returns the CPU µs that worker, PostgreSQL and Redis together use to drain a job."""
     with started.fresh(migrated=True) as url:
         given = {
             "redis_url": started.redis_url, "postgres_url": url, "redis_pid": started.redis_pid,
@@ -86,7 +89,7 @@ def _drain(started: Servers, without: str) -> float:
 
 
 def _api(started: Servers, without: str, seconds: float) -> float:
-    """CPU µs of the API and PostgreSQL together for a request that queues a job."""
+    """Returns the CPU µs that API and PostgreSQL together use for a request that queues a job."""
     with (
         started.fresh(migrated=True) as url, environment(url, started.redis_url) as settings,
         running("bench.without", without, "service.cli", "serve", environment=settings) as (pid, port),

@@ -4,8 +4,8 @@ The report gives the time until each event reaches its watchers, the missed even
 a stream.
 
 480 people watch all their jobs (`/api/jobs/stream`), 500 watch one job (`/api/jobs/{id}/events`),
-and 20 admins watch all jobs. Each person has one job, which reports every two seconds. The time
-includes the commit of the event.
+and 20 admins watch the jobs of everybody. Each person has one job, which reports every two seconds.
+The time of an event includes its commit.
 """
 
 import argparse
@@ -36,24 +36,24 @@ from service.live.server_sent_events import RECONNECT
 from tests.servers import redis_server
 
 PEOPLE, PERSONS_OF_ONE_JOB, ADMINS = 480, 500, 20
-GRACE = 5.0  # seconds to wait for the last events
+GRACE = 5.0  # seconds in which the last events must arrive
 EVERY = 0.01  # seconds between two batches of events
 
 SEQ = re.compile(rb'"jobId":"([0-9a-f-]{36})","seq":(\d+)')
 OPEN_AT_ONCE = 50
 
 Place = tuple[str, int]
-"""An event by the id of its job and its seq."""
+"""Names an event: the id of its job, and its `seq`."""
 
 
 @dataclass(slots=True)
 class Watching:
-    """One stream, with the bytes received and their times."""
+    """One stream. It keeps the bytes that it has received, and the time of each piece."""
 
     path: str
     token: str
     jobs: frozenset[str] | None
-    """The jobs whose events it must get; None for all."""
+    """The ids of the jobs whose events the stream must get, or None for all jobs."""
     kind: str
     received: list[tuple[float, bytes]]
 
@@ -79,7 +79,10 @@ class Watching:
             writer.close()
 
     def places(self) -> dict[Place, float]:
-        """The first arrival of each event. A message may be cut anywhere between two pieces."""
+        """Returns the time at which each event first arrived.
+
+        It reads across the pieces, because a message may begin in one piece and end in the next.
+        """
         came: dict[Place, float] = {}
         rest = b""
         for at, piece in self.received:
@@ -185,7 +188,7 @@ async def _queue_for(url: str, redis_url: str, owners: list[str]) -> list[str]:
 
 
 async def _written_elsewhere(url: str, redis_url: str, jobs: list[str], events: int, seconds: float) -> dict[Place, float]:
-    """The events that another process has appended, each with the time when its append began."""
+    """Lets another process append events. Returns the time at which each append began."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.watching", "--write", url, redis_url, "--events", str(events), "--seconds", str(seconds),
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
@@ -195,7 +198,7 @@ async def _written_elsewhere(url: str, redis_url: str, jobs: list[str], events: 
 
 
 async def _write(url: str, redis_url: str, events: int, seconds: float) -> None:
-    """Appends to the jobs of standard input in turn, and prints the events as JSON."""
+    """Appends events to the jobs of standard input in turn. Prints the events as JSON."""
     async with _opened(url, redis_url) as (store, view):
         jobs = {job.id: job for job in await view.get_many(orjson.loads(sys.stdin.buffer.read()))}
         written = await _report(store, jobs, events, seconds)

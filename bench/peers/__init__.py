@@ -1,1 +1,1 @@
-"""The other queues. Each module runs in its own environment (bench/environments.py)."""
+"""The other queues. Each module runs in a separate environment (bench/environments.py)."""

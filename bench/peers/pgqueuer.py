@@ -1,12 +1,13 @@
 """pgqueuer on PostgreSQL: `python -m bench.peers.pgqueuer '<json>'` (bench/measure.py).
 
-It uses asyncpg, as its benchmarks page recommends for speed, and logged tables (the default),
-because fsync would otherwise have no effect.
+It uses asyncpg, as pgqueuer's benchmarks page recommends for speed. It uses logged tables (the
+default), because unlogged tables would avoid the cost of fsync.
 
-As documented: a pool of 5 to 20 connections (its guide on performance tuning), and `batch_size=20,
-max_concurrent_tasks=100` (the guide's example). At its best: larger batches, no limit of tasks,
-which saves a count in each dequeue, and few connections for the callers, because each commit
-notifies and PostgreSQL lets only one such commit through at a time.
+As documented: a pool of 5 to 20 connections (from pgqueuer's guide on performance tuning), and
+`batch_size=20, max_concurrent_tasks=100` (the guide's example). At its best: larger batches; no limit
+of tasks, which saves a count in each dequeue; and few connections for the callers. More connections
+would not help, because each commit sends a notification, and PostgreSQL makes such commits one after
+another.
 """
 
 import asyncio
@@ -30,7 +31,7 @@ BULK = 1_000
 
 
 class CountingQueries(Queries):
-    """Counts a job as ended when its end is in the status log."""
+    """Counts a job as ended when pgqueuer has written the end to its status log."""
 
     clock: Clock
 
@@ -88,7 +89,7 @@ class PgQueuer(Contestant):
     async def _wait_for_ever(self, job: Job, context: Context) -> None:
         assert job.payload is not None
         number = int(job.payload)
-        # The guide on cancellation uses this scope: its work ends when the job is canceled.
+        # pgqueuer's guide on cancellation uses this scope. The block ends when the job is canceled.
         with context.cancellation:
             self.clock.start(number)
             try:

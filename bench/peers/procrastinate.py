@@ -1,8 +1,8 @@
 """procrastinate on PostgreSQL: `python -m bench.peers.procrastinate '<json>'`.
 
-As documented: `PsycopgConnector` with a pool of its default size, and a worker with `concurrency`
-(its how-to on concurrency) that listens for notifications. At its best: a pool with a connection
-for each caller, and jobs deleted when they succeed (`delete_jobs`).
+As documented: `PsycopgConnector` with a pool of the default size, and a worker with `concurrency`
+(from procrastinate's how-to on concurrency) that listens for notifications. At its best: a pool with
+a connection for each caller, and jobs are deleted when they succeed (`delete_jobs`).
 """
 
 import asyncio
@@ -44,7 +44,7 @@ class Procrastinate(Contestant):
         await self._elsewhere.job_manager.cancel_job_by_id_async(self._ids[number], abort=True)
 
     async def drain(self, jobs: int) -> None:
-        # This returns after the end of the last job is recorded.
+        # `run_worker_async` returns after procrastinate has recorded the end of the last job.
         await self._app.run_worker_async(wait=False, install_signal_handlers=False, **self.given.settings["worker"])
         self.clock.drained = Usage.now(self.given)
 

@@ -1,9 +1,9 @@
 """saq on Redis: `python -m bench.peers.saq '<json>'` (bench/measure.py).
 
-As documented: `Queue.from_url`, and a worker with `concurrency` (saq's README). At its best: more
-operations of the queue at once (`max_concurrent_ops`, 20 by default, limits enqueue and claim), and
-a check for aborts every 0.05 s instead of every second (`timers`). hiredis and uvloop are used in
-both cases. saq has no call that enqueues many jobs without waiting for their results.
+As documented: `Queue.from_url`, and a worker with `concurrency` (from saq's README). At its best: the
+queue may do more operations at the same time (`max_concurrent_ops` limits enqueues and claims, 20 by
+default), and the worker checks for aborts every 0.05 s instead of every second (`timers`). Both cases
+use hiredis and uvloop. saq has no call that enqueues many jobs without waiting for their results.
 """
 
 import asyncio

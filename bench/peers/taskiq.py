@@ -1,9 +1,10 @@
 """taskiq on Redis streams: `python -m bench.peers.taskiq '<json>'` (bench/measure.py).
 
-As documented: `RedisStreamBroker` with results in Redis for a limited time (taskiq-redis's README
-recommends both), 100 tasks at once and uvloop (the defaults of the command line). At its best: no
-results, a larger prefetch, more entries for each read of the stream, and no validation of
-parameters (`--no-parse`). taskiq cannot cancel a running task, and has no call for many.
+As documented: `RedisStreamBroker` with results that stay in Redis for a limited time (the README of
+taskiq-redis recommends both), 100 tasks at the same time, and uvloop (both are the defaults of the
+command line). At its best: no results, a larger prefetch, more entries for each read of the stream,
+and no validation of parameters (`--no-parse`). taskiq cannot cancel a running task, and has no call
+that enqueues many tasks.
 """
 
 import asyncio
@@ -52,9 +53,10 @@ class TaskIq(Contestant):
     @contextlib.asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
         async with Redis.from_url(self.given.redis_url) as redis:
-            # A canceled listener may leave its lock, and the next one would wait for ever. No other listener exists here.
+            # A canceled listener may leave a lock, and the next listener would wait for it for ever. It is safe to delete
+            # the lock, because no listener runs now.
             await redis.delete("autoclaim:taskiq:taskiq")
-        # A separate broker, so that a listener that does not end loses its connections with it.
+        # Each worker gets a separate broker. If its listener does not end, it at least loses its connections with the broker.
         broker = _broker(self.given, self.clock)
         self._register(broker)
         broker.is_worker_process = True
@@ -66,13 +68,14 @@ class TaskIq(Contestant):
             yield
         finally:
             ending.set()
-            # The worker waits for a read of the stream, and takes the first cancel for the end of that read.
+            # The worker is canceled several times, because it may take the first cancel for the end of a read of the stream.
             for _ in range(50):
                 if (await asyncio.wait({running}, timeout=0.1))[0]:
                     break
                 running.cancel()
             await broker.shutdown()
-            # Its last blocking read (xread_block, 2 s) may still take entries, which no worker would run.
+            # Wait until the last blocking read of the worker (xread_block, 2 s) has ended. It could take entries of the
+            # stream, and no worker would run them.
             await asyncio.sleep(2.2)
 
     def _register(self, broker: CountingBroker) -> Any:
