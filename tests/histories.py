@@ -64,8 +64,8 @@ def queued(
 ) -> Queued:
     """Returns the `queued` of a new job with three attempts, or a later `queued`.
 
-    If `max_attempts` is left out, `given` takes that of the event before, and adds one for a reason
-    that spends no attempt.
+    If `max_attempts` is left out, `given` takes the number of the `queued` before, and adds one if
+    `reason` says that the attempt before does not count.
     """
     if reason == "new":
         return Queued(reason, max_attempts or 3, delay, "rooms", {"n": 1} if payload is None else payload, ALICE)

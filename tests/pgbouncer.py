@@ -37,7 +37,10 @@ TO_INSTALL = 300  # seconds that an installation may take
 
 
 def find_pgbouncer() -> str:
-    """Returns its path. Without one, skips the test, or fails it if PGBOUNCER_TESTS=required."""
+    """Returns the path of PgBouncer, which is installed if that is possible.
+
+    If there is none, skips the test, or fails it if PGBOUNCER_TESTS=required.
+    """
     found = _on_this_machine()
     if found is None and sys.platform == "linux" and os.geteuid() == 0 and shutil.which("apt-get"):
         for command in (["update"], ["install", "-y", "--no-install-recommends", "pgbouncer"]):

@@ -18,7 +18,7 @@ def test_a_saved_result_tells_date_machine_versions_and_command(tmp_path: Path, 
 
     path = record.write("http", TABLE, versions={"PostgreSQL": "18.4"}, arithmetic=FAST, folder=tmp_path)
 
-    head = path.read_text().replace("\n  ", " ")  # a long fact is wrapped
+    head = path.read_text().replace("\n  ", " ")  # join the lines of a long fact
     facts = dict(line[2:].split(": ", 1) for line in head.splitlines() if line.startswith("- "))
     assert path == tmp_path / "http.md"
     assert list(facts) == ["Date", "Machine", "Versions", "Command"]

@@ -30,7 +30,7 @@ class Outgoing:
     """A PEM file of the authorities to trust, in place of the system's."""
 
     def client(self, base_url: str, **options: Any) -> "httpx.AsyncClient":
-        """Returns a client for one server. It follows no redirects, so one proxy fits them all.
+        """Returns a client for one server. It follows no redirects, so all requests use one proxy.
 
         Raises:
             OSError: the certificate file cannot be read or holds no certificate.

@@ -17,7 +17,7 @@ class RunContext:
     """The `Context` (`workers/job_type.py`) of one attempt."""
 
     def __init__(self, job: Job, *, worker: str, resources: Resources, report: Callable[[JSON], Awaitable[None]]) -> None:
-        """`job` is the job after its event `started`, which names `worker`, the id of a worker."""
+        """`job` is the job after its `started`. `worker` is the id of the worker that started it."""
         self.job_id = job.id
         self.attempt = job.attempt
         self.user_id = job.user_id

@@ -2,8 +2,8 @@
 
 The log is kept for ever, and the message of a library's exception may quote a server outside: a
 header with our key, or the text of a Chatwork message. Therefore the log gets no message of an HTTP
-library's exception, and none of a library's exception that caused another one. It gets their types
-and stack frames.
+library's exception, and none of a library's exception that caused another exception. The log gets
+the types and stack frames of all of them.
 """
 
 import sys

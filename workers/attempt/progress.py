@@ -50,7 +50,7 @@ class ProgressReports:
     async def finish(self) -> None:
         """Appends the report that still waits, if there is one.
 
-        If the log refuses the report, it will refuse the attempt's end too.
+        If the log refuses the report, nothing is raised: the log will refuse the attempt's end too.
         """
         if self._later is not None:
             self._later.cancel()

@@ -93,7 +93,7 @@ class Runner:
     async def stop(self, *, grace: float) -> None:
         """Waits up to `grace` seconds for the running attempts, then hands the rest back.
 
-        The caller must call `run` no more.
+        Do not call `run` after that.
         """
         await self._all_ended(within=grace)
         self._interrupt_all(Interruption.STOPPING)
@@ -115,7 +115,7 @@ class Runner:
         )
 
     def lease(self, *, until: float) -> None:
-        """Extends the lease: nobody declares this worker gone before `until` (`elapsed` seconds)."""
+        """Extends the lease: nobody declares this worker gone before `until` (see `elapsed`)."""
         self._leased_until = until
         self.slots.freed.set()
 
@@ -131,7 +131,7 @@ class Runner:
         self.slots.freed.set()
 
     def _begin(self, attempt: Attempt, started: Callable[[], None], answer: Reply) -> None:
-        """Begins the attempt if the log has started it, else frees its slot."""
+        """Begins the attempt if its `started` is in the log, else frees its slot."""
         del self._starting[attempt.id]
         started()
         if (error := answer.exception()) is not None:

@@ -11,7 +11,7 @@ from workers.delivery.wire import AttemptId
 class StuckHandler:
     """A handler that goes on although it was cancelled.
 
-    Its attempt has ended, so the log refuses whatever the handler still reports.
+    Its attempt has ended, so the log refuses everything that the handler still reports.
     """
 
     job_id: str

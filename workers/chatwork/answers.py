@@ -100,7 +100,7 @@ class MessagesAnswer(Answer[ChatworkMessage]):
 
 
 class NotAnAnswer(ValueError):
-    """The answer as a whole cannot be read. The message says why and quotes nothing of it."""
+    """The answer as a whole cannot be read. The message says why, without quoting the answer."""
 
 
 class _Odd(ValueError):

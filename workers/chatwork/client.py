@@ -38,7 +38,7 @@ FAR = 15.0  # seconds; a pause this long also pauses the job types, because thei
 A = TypeVar("A")
 BeforeRequest = Callable[[], Awaitable[bool]]
 LeftAlone = Callable[[float], Awaitable[None]]
-"""It is called with the seconds for which Chatwork asks us to send no request."""
+"""A function that is called with the seconds for which we must send no request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def connected(chatwork: "Chatwork | None") -> "Chatwork":
 
 
 Query = Callable[[bool], Awaitable[dict[str, str]]]
-"""Returns the query of a request. The argument says whether a try before this one failed."""
+"""Returns the query of a request. The argument says whether an earlier try failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,8 +209,8 @@ class Chatwork:
         return await _read(read, b"[]" if response.body is None else response.body)
 
     async def _get(self, path: str, query: Query) -> _Response:
-        # Wait for a connection before taking the permit, because a permit is valid for seconds
-        # only.
+        # Wait for a connection before taking the permit, because a permit lapses after some
+        # seconds.
         async with self._connections:
             return await self._get_at_last(path, query)
 

@@ -78,11 +78,11 @@ class Gap:
         return self.after_message_id, self.before_message_id, self.reason
 
     def touches(self, start: datetime, end: datetime) -> bool:
-        """Whether a missing message may have been sent from `start` until before `end`."""
+        """Returns whether a missing message may have been sent from `start` until before `end`."""
         return (self.after_at is None or self.after_at < end) and (self.before_at is None or self.before_at >= start)
 
     def to_json(self, room_id: str) -> dict[str, str | None]:
-        """The gap in a job's result: `{roomId, afterMessageId, beforeMessageId, reason}`."""
+        """Returns `{roomId, afterMessageId, beforeMessageId, reason}`, for a job's result."""
         return {
             "roomId": room_id,
             "afterMessageId": self.after_message_id,
@@ -155,7 +155,7 @@ async def gaps_of_company(database: Database, company_id: str) -> list[tuple[str
 
 
 def _found(answer: MessagesAnswer, stored: Stored, job_id: str | None, at: datetime) -> Gap | None:
-    """Returns the gap between an answer and the older stored messages; None if it shows none."""
+    """Returns the gap between an answer and the older stored messages, or None."""
     if answer.is_limited:
         # An empty answer to `force=0` says only that there is no new message. An empty answer to
         # `force=1` says that the plan withholds all messages.

@@ -6,14 +6,14 @@ request whose answer is not stored yet. The invariant: **if Chatwork has given a
 message is not stored here, its room has a mark.** While a room has a mark, every sync asks for the
 newest 100 (`force=1`) and so gets that message again. Therefore:
 
-- A mark is durable before its request is sent. An attempt that is over gets no mark and sends no
+- A mark is committed before its request is sent. An attempt that is over gets no mark and sends no
   request.
 - A mark is removed only in the transaction that stores the answer to its request, so a crash leaves
   the mark in place.
 - A sync also removes the marks of other attempts that were over when the sync left its own mark. The
-  messages behind those marks are in the `force=1` answer of this sync. If its request fails, its own
-  mark stays. The sync does not remove the marks of attempts that ended or began later, because those
-  attempts may have been given messages after the sync's answer was made.
+  messages behind those marks are in the `force=1` answer of this sync. If the request of this sync
+  fails, the mark of this sync stays. The sync does not remove the marks of attempts that ended or
+  began later, because those attempts may have been given messages after the sync's answer was made.
 - A mark is removed by its id, and leaving a mark again gives it a new id. So a sync removes only
   marks that it has seen.
 - The transaction that stores an answer also names the answer's unreadable messages in

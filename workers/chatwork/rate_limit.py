@@ -1,6 +1,6 @@
 """The request budget of a Chatwork token, over all processes and across crashes.
 
-The budget allows so many requests in any `window` seconds. One row of PostgreSQL keeps it. A process
+The budget allows `limit` requests in any `window` seconds. One row of PostgreSQL keeps it. A process
 takes a block of one or more permits at a time; the row holds the size of each block and its time by
 the database's clock. A permit counts from the moment it is taken, used or not, so a crash forgets
 nothing.
@@ -62,7 +62,7 @@ on conflict (account) do update set blocked_until = greatest(budget.blocked_unti
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """Allows one request before `lapses_at` (`elapsed` seconds)."""
+    """Allows one request before `lapses_at`, a time of `elapsed()` in seconds."""
 
     lapses_at: float
 
@@ -138,6 +138,7 @@ class RateLimit:
             await asyncio.sleep(min(max(float(row["wait"]), SHORTEST_SLEEP), LONGEST_SLEEP))
 
     def _block_size(self) -> int:
-        # Take one permit for each waiting task, because an unused permit counts too. Of a limit in
-        # the thousands take at least a thousandth, because such a limit can spare some permits.
+        # Take one permit for each waiting task, because an unused permit counts too. If the limit
+        # is in the thousands, take at least a thousandth of it, so that blocks are taken less
+        # often.
         return min(max(self._waiting, self._limit // 1000), self._limit)

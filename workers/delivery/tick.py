@@ -114,12 +114,12 @@ class Delivery:
         return _Part(jobs, _Backlog(backlog.since, jobs[-1]) if len(jobs) == WINDOW else None)
 
     def _is_old(self, job_type: str) -> bool:
-        """Whether the backlog must be delivered again from its start."""
+        """Returns whether the backlog must be delivered again from its start."""
         return time.monotonic() - self._backlogs[job_type].since >= DELIVER_AGAIN
 
 
 class _Backlog(NamedTuple):
-    """How far a type is delivered of which `WINDOW` jobs or more are due, so they go in parts.
+    """The backlog of a type: `WINDOW` or more jobs are due, so they are delivered in parts.
 
     A job that becomes due in front of `delivered` is found when the backlog is delivered again from
     its start, after `DELIVER_AGAIN` seconds.

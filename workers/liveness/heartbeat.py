@@ -1,9 +1,9 @@
 """Heartbeats of the worker in this process, and the rescue of jobs whose worker is gone.
 
 A worker is gone when it has sent no heartbeat for a lease (`LEASE` seconds, by the database's
-clock). Another worker, the rescuer, then sets `gone_at` in its row, for ever, before it rescues any
-of its jobs. A worker that comes back finds `gone_at` set, stops its handlers and registers under a
-new id.
+clock). Another worker, the rescuer, then sets `gone_at` in the gone worker's row, for ever, before
+it rescues the jobs of the gone worker. A worker that comes back finds `gone_at` set, stops its
+handlers and registers under a new id.
 
 Silence counts only if the silent worker could have written. Therefore a rescuer waits a full lease
 after its own heartbeats have become regular, and after the start of PostgreSQL. Otherwise every
@@ -190,9 +190,10 @@ class Heartbeat:
     async def _reconcile(self) -> None:
         """Compares this worker's jobs in the table `jobs` with the attempts that it runs.
 
-        If a running attempt is not in the table, its job was canceled and the bus lost the message,
-        so the attempt is stopped. If a job in the table has no attempt here at two beats in a row,
-        its start was written but the answer to this write was lost, so the job is rescued.
+        If the table has no job for a running attempt, the job was canceled and the bus lost the
+        message, so the attempt is stopped. If a job in the table has no attempt here at two beats
+        in a row, its start was written but the answer to this write was lost, so the job is
+        rescued.
         """
         # Copy the attempts before the table is read, because an attempt that starts meanwhile may
         # be missing in what was read.

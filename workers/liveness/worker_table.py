@@ -64,7 +64,7 @@ class Running:
 class StuckHandler:
     """A handler that goes on although it was cancelled.
 
-    Its attempt has ended, so the log refuses whatever the handler still reports.
+    Its attempt has ended, so the log refuses everything that the handler still reports.
     """
 
     job_id: str

@@ -150,7 +150,7 @@ async def test_cancels_in_the_middle_of_a_commit_leave_the_worker_its_connection
 
     stores = job_type("stores", store_something)
     try:
-        # The time limit ends the test if no connection is left, because the worker could not stop.
+        # The time limit ends the test if no connection is left: then the worker cannot stop either.
         async with asyncio.timeout(12), working(narrow, narrow_store, bus, wire, [stores]):
             for _ in range(4):
                 job = await queue(store, wire, stores)

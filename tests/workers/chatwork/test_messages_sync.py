@@ -307,7 +307,7 @@ async def test_what_was_read_and_not_stored_before_a_crash_comes_with_the_next_a
 
 
 async def test_a_mark_whose_attempt_may_yet_read_outlives_anothers_store(world: World) -> None:
-    """Two syncs overlap. The first sync's request is answered last, and then it crashes.
+    """Two syncs overlap. The request of the first is answered last, then the first crashes.
 
     The second sync must not remove the mark of the first when it stores its own answer. The message
     "二" was given only to the first sync, so only that mark brings it back.

@@ -128,9 +128,9 @@ async def test_a_message_of_a_stranger_ends_nothing_and_is_one_bounded_line(
     by_owner: dict[Any, int] = {}
 
     def count(change: Change) -> None:
-        by_owner[change.user_id, change.job_id] = (
-            change.seq
-        )  # as the listeners do; a value that is no dict key would end the loop
+        # The listeners index by these values too. A value that cannot be a dict key would end the
+        # loop.
+        by_owner[change.user_id, change.job_id] = change.seq
         heard.append(change)
 
     there.listen(count)
@@ -367,7 +367,7 @@ def test_of_a_queue_full_of_anything_only_attempts_are_claimed(
     assert asyncio.run(claimed()) == set()
 
 
-# A server that is not Redis-----------------------------------------------------------------------------------------------------
+# A server that is not Redis ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Tests of heartbeats, rescue and stopping.
 
-rescues.py              a second process, short leases, and reads the table of workers
+rescues.py              runs a second process with a short lease, and reads the table of workers
 test_living_workers.py  no living worker is declared gone
 test_dead_workers.py    the jobs of killed, frozen or lost workers are retried or failed
 test_reconcile.py       a worker compares the log with its attempts in hand

@@ -202,8 +202,8 @@ async def test_a_worker_that_was_frozen_together_with_the_others_gives_them_a_le
 async def test_a_worker_that_wakes_from_a_sleep_of_its_machine_takes_nobody_for_gone_before_all_have_had_a_lease(
     database: Database, store: Store, bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Only this test sends heartbeats: while a machine sleeps, the timers of its processes stand
-    # still.
+    # The timers of a sleeping machine stand still, so the worker must send no heartbeat by itself.
+    # Only this test sends heartbeats.
     monkeypatch.setattr(rescue, "HEARTBEAT", 600)
     async with working(database, store, bus, LocalWire(), [QUICK]) as worker:
         heart = worker._heart

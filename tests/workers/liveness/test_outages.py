@@ -106,8 +106,7 @@ async def test_every_request_is_told_in_time_that_the_database_hangs_and_is_answ
             assert (await client.get(f"/api/jobs/{job.id}")).status_code == 200
             proxy.hang()
 
-            # At first some requests pass authentication from a cache. Later none does, and all
-            # hang.
+            # At first some users are known from a cache; later none is, and all connections hang.
             for _ in range(3):
                 async with asyncio.timeout(8):
                     answers = await asyncio.gather(

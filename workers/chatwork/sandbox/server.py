@@ -145,7 +145,7 @@ class Sandbox:
         return message.message_id
 
     def say_oddly(self, room_id: str, fields: Mapping[str, Any] | bytes) -> str:
-        """Adds a malformed message: with these fields of it replaced, or as these exact bytes.
+        """Adds a malformed message: one with `fields` replaced, or exactly these bytes.
 
         Returns the id that a regular message would have.
         """
