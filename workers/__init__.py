@@ -1,4 +1,4 @@
-"""Doing the work: from a hint that a job is due to the job's end in the log.
+"""Runs jobs: from the hint that a job is due to the job's end in the log.
 
 registry.py       every job type, one line each: start reading here
 job_type.py       `JobType`, `Context` and `Backoff` (the wait before a retry), for a new job type

@@ -18,7 +18,7 @@ _WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
 
 class UnreadableBody(Exception):
-    """The body is longer than allowed, or its compression cannot be undone.
+    """The body is longer than allowed, or it cannot be decompressed.
 
     The message continues a sentence that begins with "the answer". It quotes nothing of the body.
     """

@@ -60,7 +60,7 @@ class Backoff:
 
 
 class Context(Protocol):
-    """A handler's link to its job: ids, shared clients, progress, and a fenced transaction."""
+    """A handler's link to its job: ids, shared clients, progress, and a transaction (`store`)."""
 
     job_id: str
     attempt: int
@@ -76,7 +76,7 @@ class Context(Protocol):
         """Reports how far the work is. The report is the job's `result` until the next one.
 
         Call it as often as you like: the first two reports are appended to the log at once, then at
-        most one a second, and the last one always.
+        most one report a second. The last report is always appended.
 
         Raises:
             NotJSON: JSON cannot hold `result`.
@@ -117,7 +117,7 @@ class JobType(Generic[P]):
     backoff: Backoff = field(default_factory=Backoff)
     """The wait between two attempts."""
     retry_when_worker_lost: bool = True
-    """Whether a job is retried after its worker crashed. False for work that costs money."""
+    """Whether a job is retried after its worker crashed. Use False for work that costs money."""
     title: str | None = None
     """The name that people see. If it is None, they see `name`."""
     unique: Unique | None = None

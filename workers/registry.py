@@ -1,7 +1,7 @@
 """Every job type, one line each.
 
 To add a job type, write its file (`workers/job_type.py` says how) and add its line here. Queueing,
-delivery, retries, the API and the page then know it.
+delivery, retries, the API and the page then support the new type.
 """
 
 from typing import Any

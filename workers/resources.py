@@ -9,7 +9,7 @@ from workers.summaries.summariser import Summariser
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """The database, Chatwork and the summariser, as a handler finds them in its `Context`."""
+    """Holds the database, Chatwork and the summariser for handlers (`Context.resources`)."""
 
     database: Database
     chatwork: Chatwork | None

@@ -49,7 +49,7 @@ Raises:
 
 
 class Interruption(IntEnum):
-    """Why a handler is stopped from outside. Of several reasons the smallest counts."""
+    """Why a handler is stopped from outside. If there are several reasons, the lowest counts."""
 
     OVER = 1  # the job was canceled, or has another attempt
     TIMEOUT = 2  # the deadline of the attempt has passed

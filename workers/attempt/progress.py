@@ -21,7 +21,7 @@ class ProgressReports:
     def __init__(self, append: Callable[[JSON], Coroutine[Any, Any, None]]) -> None:
         """`append` writes one report, and must not raise when the log refuses it."""
         self._send = append
-        self._unsent: list[JSON] = []  # at most one: the newest
+        self._unsent: list[JSON] = []  # the newest report, or empty
         self._appended = 0
         self._last_append = 0.0
         self._appending = asyncio.Lock()

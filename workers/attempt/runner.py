@@ -91,7 +91,7 @@ class Runner:
         answer.add_done_callback(lambda answer: self._begin(attempt, started, answer))
 
     async def stop(self, *, grace: float) -> None:
-        """Waits up to `grace` seconds for the running attempts, then hands the rest back.
+        """Waits up to `grace` seconds for running attempts, then hands back the other jobs.
 
         Do not call `run` after that.
         """
@@ -149,7 +149,7 @@ class Runner:
         self.slots.release(attempt.id)
 
     def _forget(self, attempt: Attempt) -> None:
-        """Takes an attempt that has ended off the lists and frees its slot."""
+        """Removes an attempt that has ended from `attempts` and releases its slot."""
         if self.attempts.get(attempt.job_id) is attempt:
             del self.attempts[attempt.job_id]
         self.slots.release(attempt.id)

@@ -26,7 +26,7 @@ from workers.outgoing_http import Outgoing
 TRIES = 3
 BACKOFF = 0.5  # seconds before the second try; twice as long before the third
 TIMEOUT = 30.0  # seconds for one request and its whole answer
-CONNECT_TIMEOUT = 10.0  # seconds
+CONNECT_TIMEOUT = 10.0  # seconds to open a connection
 MOST_CONNECTIONS = 64
 LARGEST_ANSWER = 40 * 2**20  # bytes: 100 messages of 65,535 characters, each written as \uXXXX
 LARGE_ANSWER = 64 * 1024  # bytes; a larger answer is parsed outside the event loop

@@ -207,7 +207,7 @@ async def store_messages(
 
 
 async def store_failure(database: Database, room_id: str, *, status: int | None, message: str, mark: Mark) -> None:
-    """Stores on the room why it could not be read.
+    """Stores on a room the error of a sync that could not read the room.
 
     `mark` stays. The marks in `mark.over` are removed, because `mark` covers their messages too.
     """

@@ -259,7 +259,7 @@ class RedisWire:
             yield
         except ReadOnlyError:
             log.warning("wire: this Redis has become a replica, connecting again")
-            # A connection that fails to close is dropped from the pool too.
+            # Ignore errors, because a connection that fails to close is dropped from the pool too.
             with contextlib.suppress(RedisError, OSError):
                 await self.redis.connection_pool.disconnect(inuse_connections=True)
             raise

@@ -1,4 +1,4 @@
-"""Gaps: how an answer proves, keeps and closes them, and where they are shown."""
+"""Gaps: when an answer opens, keeps or closes a gap, and where gaps are shown."""
 
 import itertools
 from collections.abc import Iterable

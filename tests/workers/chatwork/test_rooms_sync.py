@@ -1,4 +1,4 @@
-"""The job type `chatwork_rooms_sync`, from the sandbox into the table."""
+"""The job type `chatwork_rooms_sync`: it stores the sandbox's rooms in the table."""
 
 import pytest
 

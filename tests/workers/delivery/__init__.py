@@ -1,4 +1,4 @@
-"""Tests of delivery: a due job reaches a worker whatever happens to the wire.
+"""Tests of delivery: a due job reaches a worker even if its hint is lost or Redis fails.
 
 deliveries.py          reads what is in Redis, for waits and assertions
 test_pick_up.py        hints, ticks, backlogs, and slots that stay free for idle types

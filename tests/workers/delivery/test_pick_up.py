@@ -1,4 +1,4 @@
-"""A due job is picked up: at once by its hint, else by the tick, whatever the backlog."""
+"""A worker gets a due job: at once by its hint, else by the tick, even behind a backlog."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""The keys of the wire in Redis: entries, claims, and what is removed when."""
+"""The keys of the wire in Redis: entries, claims, and when each of them is removed."""
 
 import asyncio
 from datetime import timedelta
