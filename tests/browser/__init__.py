@@ -1,0 +1,23 @@
+"""Tests of the page and of Swagger UI in a real Chromium, against the real service.
+
+chromium.py           finds or installs a Chromium
+commands.py           starts Rireki's commands, each in a separate process
+conftest.py           the fixtures: one browser for the run, sites, and visits to them
+job_histories.py      writes histories of jobs for sites without a worker
+screens.py            finds parts of the screens by role and name
+site.py               a whole service for a test to visit
+watch.py              collects the faults of all pages of a test
+test_api_docs.py      Swagger UI, and the licences of the bundled packages
+test_audit.py         the audit screen
+test_companies.py     companies, linked rooms, summary drafts
+test_event_source.py  both streams in the browser's `EventSource`
+test_for_everybody.py keyboard, screen reader, phone, languages, dark theme
+test_further_type.py  a job type that the page does not know
+test_job.py           the screen of one job
+test_jobs.py          the list of jobs
+test_live.py          live changes with broken streams or a dead API
+test_much.py          many rows and many events
+test_sign_in.py       signing in and out, and the screens of each role
+test_syncs.py         the two Chatwork syncs
+test_troubles.py      errors and empty states
+"""

@@ -1,4 +1,8 @@
-"""Finds a Chromium: `CHROMIUM`, this machine, Debian's package, or Playwright's download, in this order."""
+"""Finds a Chromium, or installs one.
+
+It uses the first of these that starts: the path in `CHROMIUM`, a browser on this machine, Debian's package, Playwright's
+download.
+"""
 
 import fcntl
 import os
@@ -14,7 +18,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 ON_A_MAC = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
 
 ARGUMENTS = [
-    "--no-sandbox",  # as root Chromium runs in no other way
+    "--no-sandbox",  # Chromium refuses to run as root with a sandbox.
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
@@ -23,7 +27,7 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 
-TO_INSTALL = 600  # seconds for a package with all that it needs
+TO_INSTALL = 600  # seconds to install a package with its dependencies
 
 
 class NoBrowser(Exception):
@@ -31,13 +35,13 @@ class NoBrowser(Exception):
 
 
 def find_chromium() -> Path:
-    """A Chromium that starts. Raises `NoBrowser`."""
+    """Returns the path of a Chromium that starts. Raises `NoBrowser` if there is none."""
     if given := os.environ.get("CHROMIUM"):
         path = Path(given)
         if not _starts(path):
             raise NoBrowser(f"CHROMIUM names {given}, which does not start")
         return path
-    # Every process of the run comes here: the first one installs, and the others find what it did.
+    # All processes of the test run call this. The first process installs a Chromium, and the others wait for it and find it.
     with _alone():
         tried = []
         for way, find in _WAYS.items():
@@ -79,7 +83,7 @@ _WAYS: dict[str, Callable[[], Path | None]] = {
 
 
 def _starts(path: Path) -> bool:
-    # A file called chromium may be a script that only tells how to install it.
+    # The browser is started, because a file named `chromium` may be a script that only tells how to install Chromium.
     return _succeeds([str(path), "--version"], within=60)
 
 

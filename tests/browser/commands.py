@@ -1,6 +1,7 @@
-"""Rireki's commands, as a shell would start them, each in a process of its own.
+"""Runs Rireki's commands, each in a separate process, as a shell would start them.
 
-They are forked from one process that has imported them already: a test that waited for the imports again would do little else.
+The processes are forked from one process that has already imported the code. Otherwise every test would spend most of its time
+waiting for the imports.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ _FORKS.set_forkserver_preload(
     ]
 )
 
-TO_START = 90  # seconds
+TO_START = 90  # seconds in which a command must print its address
 
 Main = Callable[[], None]
 
@@ -36,7 +37,7 @@ def rireki() -> None:
 
 
 class Command:
-    """A running `rireki` command. Its output goes to files beside its `RIREKI_HOME`."""
+    """A running `rireki` command. Its output goes to files in the folder `home`."""
 
     def __init__(self, home: Path, arguments: list[str], variables: dict[str, str], main: Main = rireki) -> None:
         self._out = home / f"{arguments[0]}.out"
@@ -48,7 +49,7 @@ class Command:
         await asyncio.to_thread(self._process.start)
 
     async def address(self) -> str:
-        """The address of the API, once it answers."""
+        """Waits until the API answers. Returns its address."""
         async with asyncio.timeout(TO_START):
             while not (line := self._out.read_bytes().decode()).endswith("\n"):
                 assert self._process.is_alive(), f"it has ended; see {self._out.with_suffix('.log')}"
@@ -56,7 +57,7 @@ class Command:
         return line.splitlines()[0].split()[-1]
 
     async def kill(self) -> None:
-        """Kill the process, as `kill -9` does."""
+        """Kills the process, as `kill -9` does, and waits for its end."""
         self._process.kill()
         await asyncio.to_thread(self._process.join)
 

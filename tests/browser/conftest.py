@@ -1,4 +1,7 @@
-"""One browser for the whole run. Each test visits a service; a fault in any page fails the test."""
+"""The fixtures of this folder: one browser for the whole run, and services to visit.
+
+A fault in any page fails the test.
+"""
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Generator
@@ -20,18 +23,18 @@ from tests.browser.watch import Watch
 
 HERE = Path(__file__).parent
 FOUND = pytest.StashKey[Path | NoBrowser]()
-PATIENCE = 40_000  # milliseconds: what has not come by then never will, also on a machine that has much else to do
+PATIENCE = 40_000  # milliseconds to wait for something in the page. Long enough for a machine with much other work
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A browser belongs to one event loop, and lives as long as the run."""
+    """Runs all tests of this folder in one event loop, because they share one browser."""
     for item in items:
         if item.path.is_relative_to(HERE) and pytest_asyncio.is_async_test(item):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    # Not in a fixture, because installing a browser may take longer than the two minutes of a test.
+    # This is not a fixture, because installing a browser may take longer than the two minutes that a test may take.
     if session.config.option.collectonly or not any(item.path.is_relative_to(HERE) for item in session.items):
         return
     try:
@@ -42,7 +45,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Give all these skips one place, so that pytest reports them in one line."""
+    """Gives all skips of this folder one location, so that pytest reports them in one line."""
     report = yield
     if report.skipped and item.path.is_relative_to(HERE) and isinstance(report.longrepr, tuple):
         report.longrepr = (str(HERE), 0, report.longrepr[2])
@@ -72,14 +75,14 @@ async def browser(chromium: Path) -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def site(browser: Browser, postgres_url: str, template: str, tmp_path: Path) -> AsyncIterator[Site]:
-    """With a worker inside the API."""
+    """A site with a worker inside the API's process."""
     async with open_site(postgres_url, template, tmp_path) as site:
         yield site
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def idle_site(browser: Browser, postgres_url: str, template: str, tmp_path: Path) -> AsyncIterator[Site]:
-    """Without a worker: jobs stay as a test made them."""
+    """A site without a worker, so that jobs stay in the state in which a test puts them."""
     async with open_site(postgres_url, template, tmp_path, works=False) as site:
         yield site
 
@@ -88,7 +91,7 @@ async def idle_site(browser: Browser, postgres_url: str, template: str, tmp_path
 async def large_site(
     browser: Browser, postgres_url: str, template: str, empty_redis: str, tmp_path: Path
 ) -> AsyncIterator[Site]:
-    """As in production: the worker is a process of its own that gets its jobs over Redis."""
+    """A site as in production: its worker is a separate process that gets jobs over Redis."""
     async with open_site(postgres_url, template, tmp_path, redis_url=empty_redis) as site:
         yield site
 
@@ -145,7 +148,11 @@ async def visit(browser: Browser, watch: Watch) -> AsyncIterator[Visit]:
             origin: str | None = None,
             fails: str | None = None,
         ) -> Page:
-            """`origin` is the browser's address for the site, if it differs. Requests that match `fails` are aborted."""
+            """Opens `path`.
+
+            `origin` is the address under which the browser opens the site, if it is not `site.address`. Requests that match
+            `fails` are aborted.
+            """
             origin = origin or site.address
             context = await browser.new_context(
                 base_url=origin,

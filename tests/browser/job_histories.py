@@ -1,4 +1,4 @@
-"""Writes histories of jobs as the API and workers would, for sites without a worker."""
+"""Writes the events of jobs as the API and workers would, for sites without a worker."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager

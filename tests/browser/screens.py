@@ -1,4 +1,7 @@
-"""Finds parts of the screens by role and name, as people do. service/web/README.md promises the names."""
+"""Finds parts of the screens by role and name, as people do.
+
+service/web/README.md lists these names, so that they do not change without notice.
+"""
 
 from typing import Any
 
@@ -16,7 +19,7 @@ async def sign_in(page: Page, email: str, password: str) -> None:
 
 
 def link(page: Page, name: str) -> Locator:
-    """In the main menu."""
+    """Finds a link in the main menu."""
     return page.get_by_role("navigation", name="メインメニュー").get_by_role("link", name=name, exact=True)
 
 
@@ -29,7 +32,7 @@ def region(place: Page | Locator, name: str) -> Locator:
 
 
 def card(page: Page, sync: str) -> Locator:
-    """The progress card of the last sync of this name."""
+    """Finds the card with the progress of the last sync. `sync` is the name of that sync."""
     return region(page, f"{sync}: 進捗")
 
 
@@ -38,18 +41,18 @@ async def expect_status(place: Locator, status: str) -> None:
 
 
 def toasts(page: Page) -> Locator:
-    """The toasts, each found by its button that closes it."""
+    """Finds the toasts by their buttons "close", because each toast has one."""
     return region(page, "通知").get_by_role("button", name="通知を閉じる")
 
 
 async def expect_toast(page: Page, text: str) -> None:
-    """This one, and no other."""
+    """Expects that this toast is shown, and no other toast."""
     await expect(region(page, "通知").get_by_text(text)).to_be_visible()
     await expect(toasts(page)).to_have_count(1)
 
 
 def rows(page: Page, table: str) -> Locator:
-    """Without the head."""
+    """Finds the rows of a table, without its head."""
     return page.get_by_role("table", name=table, exact=True).get_by_role("row").filter(has=page.get_by_role("cell"))
 
 
@@ -59,7 +62,7 @@ def job_row(page: Page, job: dict[str, Any] | str) -> Locator:
 
 
 def field(place: Locator, name: str) -> Locator:
-    """The value beside an API's name in a list of fields."""
+    """Finds the value of a field in a list of fields. `name` is the field's name in the API."""
     return (
         place.locator("dl > div")
         .filter(has=place.page.locator("dt code", has_text=name).and_(place.page.get_by_text(name, exact=True)))

@@ -1,4 +1,8 @@
-"""The whole service for a test to visit: API and page, workers, a database, and a Chatwork that the test can make slow or bad."""
+"""Starts the whole service for a test to visit.
+
+It has the API and the page, a worker, a database and a Chatwork sandbox. A test can make the
+sandbox slow or make its answers malformed.
+"""
 
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -20,13 +24,13 @@ from tests.service_fixture import SECRET, user_of
 from workers.chatwork.sandbox import Sandbox
 
 ROOMS = {"10": ["おはようございます"], "20": ["見積書をお送りします", "届きました"], "30": ["納期は金曜日です"]}
-MESSAGES = 4  # in all of them
-LONG = 60.0  # seconds
+MESSAGES = 4  # messages in all rooms together
+LONG = 60.0  # seconds to wait for a status of a job
 
 
 @dataclass(slots=True)
 class Site:
-    """`as_admin` and `as_employee` are clients of its API."""
+    """A running service. `as_admin` and `as_employee` are HTTP clients of its API."""
 
     address: str
     database: Database
@@ -43,7 +47,7 @@ class Site:
         return Users(self.database, SECRET).new_token(user)
 
     async def sync(self, what: str, *, user: httpx.AsyncClient | None = None, **query: str) -> dict[str, Any]:
-        """`rooms` or `messages`, to its end: the job."""
+        """Runs a sync to its end and returns its job. `what` is `rooms` or `messages`."""
         answer = await (user or self.as_admin).post(
             f"/api/chatwork/{what}/sync", params=query, json={}, headers={"Prefer": "wait=60"}
         )
@@ -51,7 +55,7 @@ class Site:
         return await self.job(answer.json()["jobId"])
 
     async def begin(self, what: str, **query: str) -> str:
-        """The id of a sync that may still wait or run."""
+        """Queues a sync and returns its job's id, without waiting for its end."""
         answer = await self.as_admin.post(f"/api/chatwork/{what}/sync", params=query, json={})
         assert answer.status_code == 202, answer.text
         return str(answer.json()["jobId"])
@@ -63,7 +67,7 @@ class Site:
         return job
 
     async def jobs(self) -> list[dict[str, Any]]:
-        """Newest first."""
+        """Returns the newest 100 jobs, newest first."""
         jobs: list[dict[str, Any]] = (await self.as_admin.get("/api/jobs", params={"limit": 100})).json()["jobs"]
         return jobs
 
@@ -75,7 +79,7 @@ class Site:
         return await self.job(job_id)
 
     async def restart(self) -> None:
-        """At the same address, after a `kill`."""
+        """Starts the API again at the same address. Call it after a `kill`."""
         port = self.address.rpartition(":")[2]
         self.serve = Command(self.home, ["serve"], self.variables | {"PORT": port})
         await self.serve.start()
@@ -93,7 +97,10 @@ async def open_site(
     works: bool = True,
     main: Main = rireki,
 ) -> AsyncIterator[Site]:
-    """With `redis_url` the worker is a process of its own; without `works` there is none. `main` runs in place of `rireki`."""
+    """Starts a site with a new database, and ends it after the block.
+
+    With `redis_url` the worker is a separate process. Without `works` there is no worker. `main` runs in place of `rireki`.
+    """
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(_database(postgres_url, template))
         database = Database(url)
@@ -135,7 +142,7 @@ async def open_site(
 
 @asynccontextmanager
 async def _database(postgres_url: str, template: str) -> AsyncIterator[str]:
-    """A migrated database of its own."""
+    """Makes a migrated database. Yields its URL, and drops it after the block."""
     name = f"rireki_page_{secrets.token_hex(4)}"
     connection = await asyncpg.connect(postgres_url, timeout=60)
     try:

@@ -1,4 +1,7 @@
-"""Swagger UI from the page's build: it shows and calls the API under the strict policy, with its licences."""
+"""Swagger UI shows and calls the API, under its strict Content-Security-Policy.
+
+The licences of all bundled packages are served beside it.
+"""
 
 import re
 

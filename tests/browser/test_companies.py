@@ -26,7 +26,7 @@ async def link(page: Page, room: str) -> Locator:
 
 
 async def draft(page: Page) -> Locator:
-    """For October 2026, the month of the sandbox's messages."""
+    """Drafts a summary for October 2026, because the sandbox's messages are of this month."""
     form = region(page, "要約を下書きする")
     await form.get_by_label("開始日").fill("2026-10-01")
     await form.get_by_label("終了日").fill("2026-10-31")
@@ -55,7 +55,7 @@ async def test_a_company_gets_its_rooms_and_a_draft_that_reads_as_formatted_text
     await expect(page).to_have_title("会社 · Rireki")
     (job,) = [job for job in await site.jobs() if job["type"] == "summary_draft"]
     assert (job["status"], job["result"]["sourceMessageCount"]) == ("completed", 3)
-    # Days are in the reader's time zone, here Tokyo.
+    # The days of a period begin at midnight in the reader's time zone, which is Tokyo here.
     assert job["payload"]["periodStart"].startswith("2026-09-30T15:00:00")
     assert job["payload"]["periodEnd"].startswith("2026-10-31T15:00:00")
 

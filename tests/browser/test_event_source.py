@@ -1,4 +1,4 @@
-"""Both streams as a browser's own `EventSource` reads them."""
+"""Both streams of server-sent events work with the `EventSource` of a browser."""
 
 from typing import Any
 
@@ -69,6 +69,6 @@ async def test_an_event_source_skips_positions_and_goes_on_from_the_last_one(sit
     told = await heard(page)
     assert {name for name, _, _ in told} == {"change", "position"}
     assert all(data == {} for name, data, _ in told if name == "position")
-    # After a position, no earlier change of the first job is repeated.
+    # No change of the first job came twice, because the browser resumed after the last position.
     of_first = [data["seq"] for name, data, _ in told if name == "change" and data["jobId"] == first["id"]]
     assert len(of_first) == len(set(of_first))

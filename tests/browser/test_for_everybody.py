@@ -1,4 +1,4 @@
-"""The page with a keyboard, a screen reader, a phone, another language, a dark theme."""
+"""The page works with a keyboard, a screen reader, a phone, other languages, a dark theme."""
 
 import json
 from collections.abc import AsyncIterator
@@ -25,12 +25,15 @@ LARGEST_FIRST_LOAD = 150_000  # bytes of compressed script
 async def furnished(
     browser: Browser, postgres_url: str, template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[tuple[Site, dict[str, str]]]:
-    """A site with some of everything, for tests that only look; and the address of each screen."""
+    """A site with data on every screen, and the path of each screen.
+
+    Tests that share this site must not change it.
+    """
     async with open_site(postgres_url, template, tmp_path_factory.mktemp("furnished")) as site:
         await site.sync("rooms")
         site.sandbox.fail(status=403, times=100, room_id="30")
         await site.sync("messages")
-        # Paused, because the site's own worker would take these jobs at once.
+        # The type is paused, because the site's worker would start these jobs at once.
         await site.as_admin.post("/api/job-types/chatwork_messages_sync/pause", json={})
         async with histories_of(site) as store:
             steps = (started, so_far(1, 3), failed_and_retried, started, so_far(2, 3), completed(3))
@@ -55,7 +58,7 @@ def _addresses(job: str, failed_job: str, company: str) -> dict[str, str]:
 
 
 async def look(visit: Visit, furnished: tuple[Site, dict[str, str]], screen: str, **how: Any) -> Page:
-    """The screen after everything on it has loaded."""
+    """Opens a screen. Returns the page when everything on it has loaded."""
     site, addresses = furnished
     user = None if screen == "sign-in" else site.admin
     page = await visit(site, addresses[screen], user=user, **how)
@@ -153,7 +156,10 @@ async def is_light(page: Page) -> bool:
 
 
 async def brightness(page: Page) -> float:
-    """Brightness of the background: 0 black, 1 white. A canvas understands every notation of a colour."""
+    """Returns the brightness of the background, from 0 (black) to 1 (white).
+
+    It draws the colour on a canvas, because a canvas understands every notation of a colour.
+    """
     value: float = await page.evaluate(
         """() => {
             const canvas = document.createElement('canvas').getContext('2d')
@@ -187,7 +193,10 @@ OUTSIDE = """() => {
         .filter((element) => element.getBoundingClientRect().width > 1 && element.getBoundingClientRect().right > innerWidth + 1)
         .map((element) => element.outerHTML.slice(0, 200))
 }"""
-"""Controls and headings beyond the right edge of an element that does not scroll, so nobody can reach them."""
+"""Returns the controls and headings that nobody can reach.
+
+They are beyond the right edge, and nothing around them can be scrolled.
+"""
 
 
 # Screen readers --------------------------------------------------------------------------------------------------------------
@@ -222,7 +231,7 @@ async def what_axe_finds(page: Page) -> list[str]:
 
 
 def _axe() -> str:
-    # Found, not imported, because only one file of the package is needed: axe-core.
+    # The package is not imported, because only one of its files is needed: the script axe-core.
     spec = util.find_spec("axe_playwright_python")
     assert spec is not None
     assert spec.origin is not None

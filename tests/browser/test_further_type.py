@@ -1,4 +1,4 @@
-"""A job type that the page has no word for is shown everywhere by its title from the service."""
+"""A job type that the page does not know is shown by the title that the service gives."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -13,16 +13,19 @@ from tests.browser.site import Site
 from tests.browser.watch import Watch
 
 STORY = (started, so_far(1, 3), so_far(2, 3), failed_and_retried, started, so_far(2, 3), completed(3))
-EVENTS = 9  # queued, STORY with a failure that is two events
+EVENTS = 9  # `queued`, and the events of STORY, where the failure makes two events
 
 
 def state(page: Page) -> Locator:
-    """The job at the chosen event, once it is shown."""
+    """Finds the part that shows the job after the chosen event, when it has loaded."""
     return page.locator('section[aria-labelledby="state-heading"][aria-busy="false"]')
 
 
 async def copied(page: Page, name: str) -> Any:
-    """A value of the job, read through its copy button; None if the page says that there is none."""
+    """Copies a value of the job with its copy button and returns it.
+
+    Returns None if the page says that there is no value.
+    """
     place = state(page).get_by_role("region", name=name)
     copy = button(place, f"{name}をコピー")
     if not await copy.count():
@@ -161,7 +164,8 @@ async def test_the_history_is_downloaded_as_lines_of_json(idle_site: Site, visit
     download = await started_download.value
     lines = (await download.path()).read_text("utf-8").splitlines()
     events = (await idle_site.as_admin.get(f"/api/jobs/{job.id}/events")).json()["events"]
-    # An event gets its position shortly after the append, perhaps between these two reads.
+    # Positions are not compared, because an event gets its position some time after it was written. This may be between the
+    # two reads.
     assert [_without_position(json.loads(line)) for line in lines] == [_without_position(event) for event in events]
 
 

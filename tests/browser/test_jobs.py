@@ -1,4 +1,4 @@
-"""The list of jobs: filters in the address, live changes, rows that stay in place, bulk actions."""
+"""The list of jobs: filters in the address, live changes, rows that stay, bulk actions."""
 
 import re
 
@@ -18,7 +18,7 @@ def tab(page: Page, word: str) -> Locator:
 
 
 async def shown(page: Page) -> list[str]:
-    """The ends of the ids, from top to bottom."""
+    """Returns the last characters of each shown id, from top to bottom."""
     return [re.search(r"[0-9a-f]{8}", text).group() for text in await rows(page, "ジョブ").all_inner_texts()]  # type: ignore[union-attr]
 
 

@@ -1,4 +1,4 @@
-"""The page stays up to date with broken streams, a dead API, and no stream at all."""
+"""The page stays up to date: after broken streams, after a dead API, and without streams."""
 
 from playwright.async_api import Page, expect
 

@@ -14,8 +14,8 @@ from tests.browser.site import Site
 from tests.histories import until
 
 MANY = 10_000
-DRAWN_AT_MOST = 60  # rows
-FROZEN = 1_000  # milliseconds without a turn of the page's loop; far more than it takes, since tests share their machine
+DRAWN_AT_MOST = 60  # rows that are in the document at the same time
+FROZEN = 1_000  # milliseconds in which the page may be blocked. Usually it is far less, but tests share their machine
 
 WATCH_STALLS = """
 () => {
@@ -67,7 +67,7 @@ async def test_a_hundred_events_a_second_freeze_neither_the_list_nor_a_job(idle_
 
 
 async def a_flood(store: Store, job: Job, *, seconds: int) -> Job:
-    """Writes a hundred events a second. A slower machine writes as many in a longer time."""
+    """Writes a hundred events for each of `seconds`. A slow machine needs longer for them."""
     for second in range(seconds):
         until_the_next = asyncio.create_task(asyncio.sleep(1))
         for n in range(100):
@@ -77,5 +77,5 @@ async def a_flood(store: Store, job: Job, *, seconds: int) -> Job:
 
 
 async def longest_stall(page: Page) -> float:
-    """In milliseconds."""
+    """Returns the longest time for which the page was blocked, in milliseconds."""
     return float(await page.evaluate("window.longestStall"))

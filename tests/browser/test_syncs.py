@@ -123,7 +123,7 @@ async def test_when_chatwork_answers_500_the_sync_fails_and_says_so_and_a_retry_
 
     await press(page, ROOMS_SYNC)
 
-    # Five attempts, with a growing pause after each.
+    # The wait is long, because the job has five attempts with a growing pause after each.
     shown = card(page, ROOMS_SYNC)
     await expect(shown.get_by_text("失敗", exact=True)).to_be_visible(timeout=90_000)
     await expect(shown).to_contain_text("Chatwork API error: 500")

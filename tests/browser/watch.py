@@ -1,11 +1,14 @@
-"""Faults that no page may have in any test: errors in the console, offences against its policy, requests to other hosts."""
+"""Finds faults that no page may have in any test.
+
+They are errors in the console, violations of the Content-Security-Policy, and requests to other hosts.
+"""
 
 import re
 from urllib.parse import urlsplit
 
 from playwright.async_api import BrowserContext, ConsoleMessage, Request, WebError
 
-# Before the sign-in the page asks who is signed in. The answer is 401, and Chromium logs it.
+# This error is expected: before the sign-in the page asks who is signed in, gets 401, and Chromium logs this answer.
 NOBODY_IS_SIGNED_IN = r"status of 401 .*/api/auth/me\b"
 
 TELLS_OF_OFFENCES = """
@@ -15,7 +18,7 @@ document.addEventListener('securitypolicyviolation', (offence) =>
 
 
 class Watch:
-    """Watches all pages of some contexts. `mishaps` lists the faults."""
+    """Watches all pages of the given browser contexts. `mishaps` lists their faults."""
 
     def __init__(self) -> None:
         self.mishaps: list[str] = []

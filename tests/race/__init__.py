@@ -1,7 +1,7 @@
-"""Many writers on few jobs, while connections break and judges compare log and view.
+"""A race: many writers change few jobs while connections break and checks run.
 
 __main__.py    the race: `python -m tests.race`
-check.py       the independent judge of histories, written without `events/job.py`
-test_race.py   a small race in CI, and forgeries that the judges must find
+check.py       checks each job's history and row, by code written without `events/job.py`
+test_race.py   a small race in CI, and forged rows that the checks must find
 writers.py     the writers, in several processes
 """

@@ -1,8 +1,8 @@
-"""The race: 16 writers on 200 hot jobs with broken connections, and judges beside them.
+"""The race: 16 writers change 200 jobs over connections that break, while checks run.
 
-`python -m tests.race --decisions 200000` prints the outcome. It exits with 1 if view and log ever differed, a write was lost or
-doubled, a history broke a rule, or PostgreSQL met a deadlock. It uses the server of DATABASE_URL, and needs the right to create
-databases there; without DATABASE_URL it starts an embedded PostgreSQL with fsync.
+`python -m tests.race --decisions 200000` prints the outcome. It exits with 1 if view and log ever differed, if a write was lost
+or written twice, if a history broke a rule, or if PostgreSQL met a deadlock. It uses the server of DATABASE_URL, where it needs
+the right to create databases. Without DATABASE_URL it starts an embedded PostgreSQL with fsync.
 """
 
 import argparse
@@ -55,7 +55,7 @@ select e.job_id, e.attempt, e.data->>'worker' as worker, j.status <> 'processing
 from job_events e join jobs j on j.id = e.job_id where e.type = 'started' and e.request_id is null
 """
 
-MOST_DIFFERENCES = 20  # that are told
+MOST_DIFFERENCES = 20  # differences of each kind that are reported
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,8 @@ class Settings:
     writers_of_a_store: int = 2
     processes: int = 4
     checkers: int = 2
-    terminate_every: int = 150  # events in the log, on average; 0 for never
-    cut_every: int = 200  # decisions, on average; 0 for never
+    terminate_every: int = 150  # average number of events between two terminations of connections; 0 means never
+    cut_every: int = 200  # average number of decisions between two cut connections; 0 means never
     seed: int = 1
 
 
@@ -123,7 +123,7 @@ async def _all_writers(url: str, settings: Settings) -> list[Told]:
     each = -(-settings.decisions // settings.writers)
     stores = [names[n : n + settings.writers_of_a_store] for n in range(0, len(names), settings.writers_of_a_store)]
     loop = asyncio.get_running_loop()
-    # Spawned, because forked children would share the connections of this process.
+    # The processes are spawned and not forked, because forked processes would share the connections of this process.
     with ProcessPoolExecutor(settings.processes, multiprocessing.get_context("spawn")) as pool:
         return await asyncio.gather(
             *(
@@ -147,7 +147,10 @@ async def _keep_comparing(url: str, outcome: Outcome, over: asyncio.Event) -> No
 
 
 async def compare(connection: Connection, jobs: str, outcome: Outcome) -> None:
-    """Compares view and fold of these jobs, and seq and event count, in one snapshot."""
+    """Compares these jobs in the view with their events, in one snapshot.
+
+    Also checks that the `seq` of a job is its number of events.
+    """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         shown = {row["id"]: job_from(row) for row in await connection.fetch(jobs, TYPE)}
         counted = {row["job_id"]: row["events"] for row in await connection.fetch(HOW_MANY, list(shown))}
@@ -181,7 +184,8 @@ async def _keep_terminating(url: str, settings: Settings, outcome: Outcome, over
     """Terminates some of the writers' connections at random, and sometimes all of them."""
     chance = random.Random(settings.seed)
     connection = await connect(url, application_name="the race's fault")
-    # Paced by written events, not by time, because on a slow machine nothing would be written between two terminations.
+    # It waits for a number of written events, not for a time. Otherwise a slow machine would write nothing between two
+    # terminations.
     next_at = chance.uniform(0, 2 * settings.terminate_every)
     while not over.is_set():
         if await connection.fetchval(LAST_EVENT) >= next_at:
@@ -196,7 +200,7 @@ async def _keep_terminating(url: str, settings: Settings, outcome: Outcome, over
 
 
 async def _look_back(url: str, told: Sequence[Told], outcome: Outcome) -> None:
-    """The final check without writers: all histories, and the replies that each writer got."""
+    """Checks all histories and all replies to the writers, after the writers have ended."""
     patient = {"idle_in_transaction_session_timeout": "0", "statement_timeout": "0"}
     connection = await connect(url, application_name="the race's checker", **patient)
     await compare(connection, ALL, outcome)
@@ -216,7 +220,7 @@ async def _look_back(url: str, told: Sequence[Told], outcome: Outcome) -> None:
 def _not_as_told(told: Sequence[Told], requests: dict[str, int]) -> list[str]:
     """Finds replies that the log contradicts.
 
-    An accepted decision must be in the log once, with all its events; a refused one must not be there.
+    An accepted decision must be in the log exactly once, with all its events. A refused decision must not be in the log.
     """
     accepted = {asked: events for each in told for asked, (_, _, events) in each.accepted.items()}
     unexpected = [error for each in told for error in each.unexpected]
@@ -227,7 +231,7 @@ def _not_as_told(told: Sequence[Told], requests: dict[str, int]) -> list[str]:
 
 
 def _not_started_as_told(told: Sequence[Told], rows: Sequence[asyncpg.Record]) -> list[str]:
-    """Finds accepted starts that the log lacks, and running attempts without one."""
+    """Finds accepted starts that the log lacks, and running attempts without such a start."""
     accepted = {place: worker for each in told for place, worker in each.started.items()}
     log = {(row["job_id"], row["attempt"]): row["worker"] for row in rows}
     over = {(row["job_id"], row["attempt"]) for row in rows if row["over"]}
@@ -239,7 +243,10 @@ def _not_started_as_told(told: Sequence[Told], rows: Sequence[asyncpg.Record]) -
 
 
 async def deadlocks(connection: Connection) -> int:
-    """Of this database, once the last connection of the service has left its numbers behind."""
+    """Returns the number of deadlocks in this database.
+
+    Waits for the last connection of the service to close, because PostgreSQL counts then.
+    """
 
     async def alone() -> bool:
         return not await connection.fetchval(OF_THE_SERVICE)
@@ -253,7 +260,7 @@ async def deadlocks(connection: Connection) -> int:
 
 def main() -> int:
     settings = _settings()
-    # A SIGTERM must also end the embedded server.
+    # SIGTERM raises SystemExit, so that the embedded server is ended too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with _server() as (url, server_log), _database(url) as own:
         outcome = uvloop.run(race(own, settings))

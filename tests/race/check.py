@@ -1,6 +1,6 @@
-"""An independent judge of the log: the rules a second time, for plain rows.
+"""Checks the rows of the log by a second implementation of the rules.
 
-It uses nothing of `events/job.py`, so that one mistake cannot hide in both. The numbers are those of the sentences at the end of
+It uses nothing of `events/job.py`, so that a mistake there is not repeated here. The numbers are those of the invariants in
 docs/architecture.md.
 """
 
@@ -39,7 +39,7 @@ State = dict[str, Any]
 
 
 async def what_is_wrong(connection: Connection) -> tuple[list[str], dict[str, int]]:
-    """Contradictions to the sentences 2, 3, 4, 6 and 7, in one snapshot of the whole log.
+    """Finds violations of the invariants 2, 3, 4, 6 and 7 in one snapshot of the whole log.
 
     Also returns the number of events with each request id.
     """
@@ -56,7 +56,7 @@ async def what_is_wrong(connection: Connection) -> tuple[list[str], dict[str, in
 
 
 def judged(job_id: str, history: list[Row], shown: Row | None) -> list[str]:
-    """Contradictions to the sentences in one job's events, in order of seq, and its row."""
+    """Finds violations in the events of one job (in order of `seq`) and in its row."""
     wrong = [*_numbers(history), *_ends(history), *_attempts(history), *_speakers(history)]
     try:
         state = told(history)
@@ -74,9 +74,9 @@ def judged(job_id: str, history: list[Row], shown: Row | None) -> list[str]:
 
 
 def told(history: list[Row]) -> State:
-    """The row of the view according to the events.
+    """Returns the row that the view should have according to the events.
 
-    Raises `KeyError` for an event in a wrong place.
+    Raises `KeyError` if an event is not allowed in its place.
     """
     state: State = {}
     for row in history:

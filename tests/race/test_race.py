@@ -1,4 +1,4 @@
-"""A small race for CI, and forgeries that its judges must find.
+"""A small race for CI, and forged rows that its checks must find.
 
 `python -m tests.race` runs the whole race.
 """

@@ -1,7 +1,7 @@
-"""The writers of the race: random decisions on jobs as they last saw them.
+"""The writers of the race: they make random decisions on jobs that may have changed.
 
-Each process has several stores, each store several writers, and each writer several decisions at a time. So there are races
-within a batch, between the lanes of a store, between stores and between processes.
+Each process has several stores, each store has several writers, and each writer makes several decisions at the same time. So
+there are races within a batch, between the connections of a store, between stores and between processes.
 """
 
 import asyncio
@@ -41,9 +41,9 @@ from tests.proxy import Fault, proxy_before
 
 TYPE = "race"
 HOT = f"select {JOB_COLUMNS} from jobs where type = $1 and status in ('queued', 'processing', 'failed', 'canceled')"
-MOST_AT_ONCE = 12  # decisions that a writer has under way
+MOST_AT_ONCE = 12  # decisions that a writer makes at the same time
 MOST_UNEXPECTED = 20  # errors after which the race ends
-CONNECTIONS = 3  # connections in the pool of a store, beside its lanes
+CONNECTIONS = 3  # connections in the pool of a store. Its group commit ("lanes") has others
 
 SENT_AGAIN = "group commit: no answer from PostgreSQL, trying again"
 
@@ -53,15 +53,15 @@ class Told:
     """The replies that the writers of one process got."""
 
     accepted: dict[str, tuple[str, int, int]] = field(default_factory=dict)
-    """By request id: the job, its seq afterwards, and how many events were decided."""
+    """By request id: the job, its `seq` after the decision, and the number of decided events."""
     started: dict[tuple[str, int], str] = field(default_factory=dict)
-    """By job and attempt: the worker whose start was accepted."""
+    """By job and attempt: the worker whose start of this attempt was accepted."""
     refused: int = 0
     decided_again: int = 0
     cut: int = 0
-    """Connections that were cut during a write: before it reached PostgreSQL, or before its answer came back."""
+    """Connections that were cut during a write, before PostgreSQL had it or answered it."""
     sent_again: int = 0
-    """Statements whose outcome was unknown, or that could not be sent."""
+    """Statements that were sent again, because they could not be sent or had no answer."""
     unexpected: list[str] = field(default_factory=list)
 
 
@@ -72,7 +72,8 @@ def new_job() -> NewJob:
 def race_in_a_process(url: str, names: Sequence[Sequence[str]], decisions: int, cut_every: int, seed: int) -> Told:
     """Runs the writers of one process, until each has made its number of accepted decisions.
 
-    `names` has the names of the writers of each store. One in `cut_every` decisions, on average, is cut; 0 for never.
+    `names` has the names of the writers of each store. On average, the connection is cut in one of `cut_every` decisions; 0
+    means never.
     """
     told = Told()
 
@@ -115,7 +116,7 @@ async def _open(url: str) -> AsyncIterator[tuple[Database, Store]]:
 
 
 async def _connect(database: Database) -> None:
-    """Opens the database, again if its first connection is terminated."""
+    """Opens the database. Tries again if its first connection is terminated."""
     while True:
         with suppress(*AWAY):
             await database.connect()
@@ -144,7 +145,7 @@ class Writer:
             await asyncio.gather(*(self._start(job) if self._is_to_start(job) else self._decide_on(job) for job in jobs))
 
     async def _look(self) -> None:
-        """The job as a worker or the API sees it before its decision."""
+        """Reads a job that the next decision is made on, as a worker or the API does."""
         try:
             async with self._database.raw() as connection:
                 self._seen = {row["id"]: job_from(row) for row in await connection.fetch(HOT, TYPE)}
@@ -152,7 +153,11 @@ class Writer:
             await asyncio.sleep(0)
 
     def _is_to_start(self, job: Job) -> bool:
-        """As a worker does it; the other half is started by a decision, which may be made again."""
+        """Whether to start the job by the statement that workers use: true for half of the queued jobs.
+
+        The other half is started by a decision, which the store repeats if the job has changed. For jobs in other states it is
+        true in 2 % of the cases.
+        """
         return self._chance.random() < (0.5 if job.status is Status.QUEUED else 0.02)
 
     async def _start(self, job: Job) -> None:
@@ -206,7 +211,7 @@ class Writer:
             del self._seen[job.id]
 
     def _choose(self, job: Job, asked: str) -> tuple[str, Decision]:
-        """A decision that the job's state, as seen, allows; sometimes any decision."""
+        """Chooses a decision that is allowed in the last known state of the job; sometimes any."""
         status = self._chance.choice(list(Status)) if self._chance.random() < 0.05 else job.status
         attempt = job.attempt + (self._chance.random() < 0.02)
         match status:
@@ -216,7 +221,8 @@ class Writer:
             case Status.FAILED | Status.CANCELED:
                 return "user:x", retry
             case _:
-                # Several writers act for one worker, as after a double delivery, and a late worker acts for its old attempt.
+                # Usually this writer acts for the worker of the attempt, which has several writers then, as after a double
+                # delivery. Otherwise it acts as a late worker with an old attempt.
                 worker = job.worker if job.worker is not None and self._chance.random() < 0.9 else self._name
                 return self._chance.choices(*_while_processing(worker, attempt, asked, self._chance.random()))[0]
 
@@ -226,7 +232,7 @@ def _by_a_person(asked: str) -> tuple[str, Decision]:
 
 
 def _while_processing(worker: str, attempt: int, asked: str, number: float) -> tuple[list[tuple[str, Decision]], list[int]]:
-    """The decisions on a processing job, with their frequency."""
+    """Returns the decisions that are possible on a processing job, and their frequencies."""
     me, error = f"worker:{worker}", JobError("Race", asked)
     result = {"asked": asked, "number": number}
     often: list[tuple[int, str, Decision]] = [

@@ -1,4 +1,4 @@
-"""A deterministic simulation: the real store, workers, delivery and rescue, virtual time.
+"""A deterministic simulation: runs the real store, workers and rescue in virtual time.
 
 __main__.py          runs many seeds, or traces one
 checks.py            the invariants, checked after every statement and answer
@@ -7,7 +7,7 @@ faults.py            the faults of a run, drawn from its seed
 handlers.py          job types whose handlers behave as their payload says
 loop.py              an event loop with virtual time and an order drawn from a seed
 node.py              one simulated process of the service
-postgres.py          PostgreSQL in memory: connections, transactions, broken answers
+postgres.py          PostgreSQL in memory: connections, transactions, lost answers
 statements.py        the effect of each SQL statement, in Python
 test_simulation.py   some hundred seeds in CI
 wire.py              Redis in memory: hints and changes that are lost or doubled

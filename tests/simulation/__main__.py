@@ -22,7 +22,7 @@ def main() -> int:
         os.execve(
             sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], os.environ | {"PYTHONHASHSEED": "0"}
         )
-    gc.freeze()  # the garbage collector then skips the loaded modules after each seed
+    gc.freeze()  # saves time: the garbage collector skips the loaded modules from now on
     asked = _arguments()
     if asked.seed is not None:
         return _one(asked.seed, asked.trace)
@@ -73,7 +73,7 @@ def _run(seeds: Sequence[int], processes: int) -> Iterator[tuple[int, Lived | st
 
 
 def _outcome_of(seed: int) -> tuple[int, Lived | str]:
-    """The statistics of a run, or its failure as text."""
+    """Runs a seed. Returns the seed, and the statistics of the run or its failure as text."""
     try:
         return seed, simulate(seed)
     except KeyboardInterrupt:

@@ -1,6 +1,7 @@
 """Invariants, checked after every committed statement and every answer to a client.
 
-The fold is written here a second time, from docs/architecture.md and for raw rows, without `events/job.py`.
+The fold (the code that computes a job from its events) is written here a second time. It was written from docs/architecture.md
+and uses nothing of `events/job.py`.
 """
 
 from dataclasses import dataclass, field
@@ -14,9 +15,9 @@ from tests.simulation.loop import Process, VirtualLoop
 
 ENDS = ("completed", "failed", "canceled")
 SPENDS_AN_ATTEMPT = ("retry", "worker_lost")  # the other reasons raise maxAttempts
-FAILS_WHEN_ITS_WORKER_IS_LOST = "paid"  # the job type
-STOPS_WITHIN = 5.0  # seconds until a handler must stop after its attempt is over: one heartbeat and a margin
-HEARS_WITHIN = 2.0  # seconds until it must stop after a cancel when the bus loses nothing
+FAILS_WHEN_ITS_WORKER_IS_LOST = "paid"  # the job type that is not retried when its worker is lost
+STOPS_WITHIN = 5.0  # seconds after the end of an attempt in which its handler must stop: one heartbeat and a margin
+HEARS_WITHIN = 2.0  # seconds after a cancel in which the handler must stop if the bus loses nothing
 KNOWS_WITHIN = 10.0  # seconds until a worker must notice that it was declared gone
 
 
@@ -33,7 +34,7 @@ class Folded:
 
     view: dict[str, Any]
     kind: str
-    """The behaviour of its handler: a word of `KINDS` in `handlers.py`."""
+    """The behaviour of the job's handler: a word of `KINDS` in `handlers.py`."""
     started_by: dict[int, str] = field(default_factory=dict)
     ended: dict[int, str] = field(default_factory=dict)
     over_at: dict[int, float] = field(default_factory=dict)
@@ -67,7 +68,7 @@ class Checks:
     # The log ------------------------------------------------------------------------------------------------------------------
 
     def committed(self, row: dict[str, Any], events: list[dict[str, Any]]) -> None:
-        """A statement has committed this row of the view with these events."""
+        """Checks a commit: this row of the view, with these events."""
         for event in events:
             self._fold(event)
         folded = self.jobs.get(row["id"])
@@ -190,7 +191,7 @@ class Checks:
     # Words that clients were given ----------------------------------------------------------------------------------------
 
     def acknowledged(self, job_id: str, key: str | None) -> None:
-        """A client was told that this job is queued."""
+        """Checks an answer: a client was told that this job is queued."""
         self.accepted.add(job_id)
         if job_id not in self.jobs:
             self.fail(f"job {job_id} was accepted and is not there")
@@ -211,16 +212,16 @@ class Checks:
         self.handlers[job_id, attempt] = handler
 
     def handler_returned(self, job_id: str, handler: Handler, deadline: float) -> None:
-        """A handler has returned by itself, without being cancelled."""
+        """Checks that a handler that returned without a cancel kept its deadline."""
         took = self._loop.time() - handler.since
         excused = handler.deaf or handler.process.trouble_at >= handler.since
         if took > deadline + 0.5 and not excused:
             self.fail(f"job {job_id}: its handler ran for {took:.1f} s, and may run for {deadline:g}")
 
     def effect_committed(self, job_id: str, attempt: int, checked: tuple[str, int, float] | None) -> None:
-        """An effect was committed.
+        """Checks the commit of an effect.
 
-        `checked` is the attempt that its transaction found processing, and when.
+        `checked` is the attempt that the effect's transaction found processing, and the time of this check.
         """
         folded = self.jobs[job_id]
         if checked is None or checked[:2] != (job_id, attempt):
@@ -241,9 +242,9 @@ class Checks:
         self.left.add(worker)
 
     def no_handler_works_in_vain(self, calm_since: float, *, bus: bool) -> None:
-        """Handlers must stop after their attempt is over, unless a fault excuses them.
+        """Checks that no handler still runs long after the end of its attempt.
 
-        `bus` says whether the bus reaches every process.
+        A fault of its process excuses a handler for a while. `bus` says whether the bus reaches every process.
         """
         now = self._loop.time()
         for (job_id, attempt), handler in self.handlers.items():
@@ -257,7 +258,7 @@ class Checks:
                 self.fail(f"job {job_id}: the handler of attempt {attempt} still runs, {now - over_at:.0f} s after its end")
 
     def unended(self) -> list[str]:
-        """Descriptions of the jobs that have not ended."""
+        """Describes the jobs that have not ended, one text for each."""
         return [
             f"job {id} is {folded.view['status']} in attempt {folded.view['attempt']} of {folded.view['max_attempts']}"
             for id, folded in self.jobs.items()

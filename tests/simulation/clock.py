@@ -1,4 +1,4 @@
-"""Time, random numbers and ids, as the simulated process sees them."""
+"""Replaces the time, the random numbers and the ids that the simulated processes see."""
 
 import contextlib
 import os
@@ -17,13 +17,13 @@ EPOCH = datetime(2026, 11, 23, 9, 0, 0, tzinfo=UTC)
 
 
 def at(virtual: float) -> datetime:
-    """The wall clock of the world at a time of the loop, in seconds."""
+    """Returns the wall-clock time at `virtual`, a time of the loop in seconds."""
     return EPOCH + timedelta(seconds=virtual)
 
 
 @contextlib.contextmanager
 def replaced(loop: VirtualLoop, seed: int) -> Iterator[None]:
-    """Within the block, time comes from the loop, and every random number from `seed`."""
+    """During the block, takes the time from the loop, and all random numbers from `seed`."""
     chance = random.Random(seed)
     before = random.getstate()
     random.seed(seed)

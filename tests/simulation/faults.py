@@ -1,4 +1,4 @@
-"""The faults of a run: kinds and times drawn from its seed, until the calm at the end."""
+"""Makes the faults of a run, until the calm at its end. The seed decides kinds and times."""
 
 import asyncio
 from collections.abc import Callable

@@ -13,12 +13,12 @@ from workers.job_type import Backoff, Context, JobType, Payload, Unique
 from workers.outcomes import AttemptOver, Final, GiveUp
 
 KINDS = ("quick", "slow", "failing", "final", "gives up", "deaf", "late", "chatty", "storing", "cancels itself")
-DEADLINE = 6.0  # seconds
+DEADLINE = 6.0  # seconds that an attempt may take
 SOON = Backoff(first=0.5, ceiling=3.0)
 
 
 class Script(Payload):
-    """The payload: behaviour of the handler, duration in seconds, a distinguishing number."""
+    """The payload: how the handler behaves, for how many seconds, and a number that differs."""
 
     kind: str
     seconds: float = 0.0
@@ -26,7 +26,7 @@ class Script(Payload):
 
 
 def job_types(checks: Checks) -> dict[str, JobType[Any]]:
-    """Job types with each retry policy."""
+    """Returns job types, one for each retry policy."""
 
     async def run(context: Context, script: Script) -> JSON:
         handler = Handler(PROCESS.get(), deaf=script.kind == "deaf", since=asyncio.get_running_loop().time())
@@ -73,7 +73,7 @@ async def _behave(context: Context, script: Script) -> JSON:
 
 
 async def _deaf(context: Context, seconds: float) -> None:
-    """Ignores cancellations, and then tries to report progress and to store an effect."""
+    """Ignores cancellations for `seconds`, then tries to report progress and store an effect."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     while (left := end - loop.time()) > 0:

@@ -19,14 +19,14 @@ from events.concurrency import PART_ENDED
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-START = 1_000.0  # seconds: `time.monotonic` is never 0
-MOST_STEPS = 600_000  # callbacks in one run; more means a loop in which no time passes
+START = 1_000.0  # seconds at the start of a run. It is not 0, because `time.monotonic` is never 0
+MOST_STEPS = 600_000  # callbacks in one run. More callbacks mean an endless loop in which no time passes
 
 
 class Process:
     """A simulated process, which can be killed, frozen and continued.
 
-    `skew` is the lead of its wall clock over the world's, in seconds.
+    `skew` says by how many seconds the process's wall clock is ahead of the true time.
     """
 
     def __init__(self, name: str, *, pid: int = 1, skew: float = 0.0) -> None:
@@ -36,7 +36,7 @@ class Process:
         self.frozen = False
         self.dead = False
         self.trouble_at = float("-inf")
-        """The time until which a fault of this process excuses its silence."""
+        """Until this time, a fault is an excuse for a process that does not react."""
         self.asked_to_stop_at = float("-inf")
         self.ready: deque[asyncio.Handle] = deque()
         self.context = copy_context()
@@ -48,18 +48,18 @@ class Process:
 
 PROCESS: ContextVar[Process] = ContextVar("PROCESS")
 WORLD = Process("world")
-"""The process of everything that no fault kills: PostgreSQL, Redis, the network, the clients, the faults."""
+"""A process that no fault kills: PostgreSQL, Redis, network, clients and faults run in it."""
 
 
 class Spins(Exception):
-    """The code under simulation loops while no time passes."""
+    """The code under simulation is in an endless loop in which no time passes."""
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
     """An event loop with virtual time, which runs the simulated processes in random order.
 
-    With `shuffled`, any ready callback of a process may run next; otherwise the oldest, as in asyncio. The process is always chosen
-    at random.
+    The loop always chooses the next process at random. With `shuffled`, it also chooses one of the process's ready callbacks at
+    random. Otherwise the oldest callback runs next, as in asyncio.
     """
 
     def __init__(self, random: Random, *, shuffled: bool) -> None:
@@ -70,14 +70,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._processes: list[Process] = []
         self._tasks: list[
             asyncio.Task[Any]
-        ] = []  # references, so that the coroutine of a killed process is not closed during the run
+        ] = []  # keeps the tasks of killed processes, so that their coroutines are not closed during the run
         self._scheduled = 0
         self._closed = False
         self.steps = 0
         self.failure: BaseException | None = None
 
     def run(self, main: Coroutine[Any, Any, T]) -> T:
-        """Runs `main` to its result. Raises the first failure of any callback."""
+        """Runs `main` and returns its result. Raises the first error that any callback raised."""
         task = self.create_task(main, context=WORLD.context)
         asyncio._set_running_loop(self)
         try:
@@ -143,9 +143,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return self._closed
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Ends the run for a callback or a lasting task that raised.
+        """Ends the run if a callback or a task that should last has raised an error.
 
-        Other errors of tasks are ignored, because the garbage collector reports them at random times.
+        Ignores the errors of other tasks, because the garbage collector reports them at random times.
         """
         if ("handle" in context or PART_ENDED in context) and self.failure is None:
             self.failure = context["exception"]

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class Gone(Exception):
-    """The process died before it had answered."""
+    """The process died before it answered."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Role:
 
 
 class Node:
-    """A process from start to end; requests to it go through `ask`."""
+    """A process from its start to its end. Send requests to it with `ask`."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Node:
         self._life = loop.create_task(self._live(), name=process.name, context=process.context.copy())
 
     async def ask(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of work that runs inside the process.
+        """Runs `work` inside the process and returns its result.
 
         Raises `Gone` if the process dies before.
         """
@@ -137,9 +137,9 @@ class Node:
     # What the API is asked ----------------------------------------------------------------------------------------------------
 
     async def create(self, type: str, payload: Any, user: str, request: str, key: str | None) -> str:
-        """Queues like `service/api/queue_request.py`, and returns a job's id.
+        """Queues a job like `service/api/queue_request.py`. Returns the id of the job.
 
-        The job is new, or the active one with its unique key, or the one that the idempotency key is bound to.
+        It may be a new job, the active job with the same unique key, or the job of the same idempotency key.
         """
         idempotency = None if key is None else Idempotency(key, "hash")
         if idempotency is not None and (found := await self.store.job_of_key(user, idempotency.key)) is not None:

@@ -1,7 +1,8 @@
-"""PostgreSQL in memory, at the level of the connection.
+"""A model of PostgreSQL in memory, which replaces the connections of the service.
 
-A statement takes effect at one instant between its sending and its answer. A connection may break before that instant, after it,
-or before an effect that happens later. Only the statements that are passed to `Postgres` are known.
+A statement takes effect at one instant between the request and the answer. A connection may break before this instant or after
+it. It may also break first, and the statement still takes effect later. The model knows only the statements that are passed to
+`Postgres`.
 """
 
 import asyncio
@@ -21,8 +22,8 @@ from tests.simulation.clock import at
 from tests.simulation.loop import PROCESS, WORLD, Process, VirtualLoop
 
 IDLE_IN_TRANSACTION = 5.0  # seconds, as in `events/database.py`
-CLIENT_GIVES_UP = 35.0  # seconds
-CANNOT_CONNECT_WITHIN = 10.0  # seconds
+CLIENT_GIVES_UP = 35.0  # seconds that a client waits for the answer to a statement
+CANNOT_CONNECT_WITHIN = 10.0  # seconds that a client waits for a connection
 
 
 Trace = Callable[[str], None]
@@ -64,19 +65,19 @@ class Troubles:
 
 @dataclass(slots=True, eq=False)
 class Transaction:
-    """An open transaction. Its `now()` is the time of its beginning."""
+    """An open transaction. `now` is the time at which it began, as `now()` in SQL."""
 
     now: datetime
     used: float
     writes: list[Callable[[], None]] = field(default_factory=list)
     still_mine: tuple[str, int, float] | None = None
-    """The attempt that the last check found processing, and the time of the check."""
+    """The job and the attempt that the last check found processing, and the check's time."""
 
 
 class Postgres:
     """The server.
 
-    `troubles` apply to every connection, and `statements` maps SQL texts to their models.
+    `troubles` are the probabilities of faults on every connection. `statements` maps the text of each SQL statement to its model.
     """
 
     def __init__(
@@ -112,7 +113,7 @@ class Postgres:
         return at(self.loop.time())
 
     def database(self, url: str, *, pool_size: int) -> "SimDatabase":
-        """Stands in for the class `Database`."""
+        """Makes a `SimDatabase`. The code under simulation calls this in place of `Database`."""
         return SimDatabase(self, pool_size=pool_size)
 
     async def connect(self) -> "SimConnection":
@@ -139,12 +140,12 @@ class Postgres:
                 connection.cut(may_be_done_later=may_be_done_later)
 
     def way(self) -> float:
-        """A random latency for one direction, in seconds."""
+        """Returns a random latency for one direction, in seconds."""
         seconds = self.troubles.latency * (0.2 + self.random.random())
         return seconds * 100 if self.random.random() < self.troubles.slow else seconds
 
     def lock(self, connection: "SimConnection") -> bool:
-        """`pg_try_advisory_xact_lock`."""
+        """Does what `pg_try_advisory_xact_lock` does. Returns whether the lock is taken."""
         holder = self.lock_holder
         if holder is None or not holder.in_transaction() or holder is connection:
             self.lock_holder = connection
@@ -153,7 +154,10 @@ class Postgres:
 
 
 Effect = Callable[[datetime], Any]
-"""The effect of a statement; `now` is the time at which it arrived, or its transaction began."""
+"""Carries a statement out. It gets `now()`: the time at which the transaction began.
+
+Without a transaction, this is the time at which the statement arrived.
+"""
 
 
 class UnknownStatement(Exception):
@@ -164,7 +168,7 @@ class UnknownStatement(Exception):
 
 
 class SimConnection:
-    """Stands in for asyncpg's connection."""
+    """A connection. It replaces asyncpg's connection."""
 
     made = 0
 
@@ -174,7 +178,7 @@ class SimConnection:
         self.transaction_open: Transaction | None = None
         self._server = server
         self._closed = False
-        self._gone = False  # on the server's side
+        self._gone = False  # whether the server has ended the session
         self._asked: asyncio.Future[Any] | None = None
         self._effect: asyncio.TimerHandle | None = None
         self._do: Callable[[], None] = lambda: None
@@ -211,7 +215,7 @@ class SimConnection:
         return self._closed
 
     def terminate(self) -> None:
-        """Closes the client's end. The server still executes statements that were sent."""
+        """Closes the client's side. The server still executes the statements that were sent."""
         self._closed = True
         self._hang_up()
 
@@ -255,7 +259,7 @@ class SimConnection:
             self._asked = None
 
     def _send(self, name: str, effect: Effect, arrives: float, done: float, back: float) -> None:
-        """Chooses the fate of a sent statement at random."""
+        """Chooses at random what happens to a statement: normal execution or one of the faults."""
         server, troubles, fate = self._server, self._server.troubles, self._server.random.random()
         answers = True
         for odds, happens in (
@@ -318,9 +322,9 @@ class SimConnection:
             self._answer(outcome, back)
 
     def _cancel_statement(self) -> None:
-        """Cancels the statement, or half of the time comes too late.
+        """Cancels the statement. In half of the cases the cancel comes too late.
 
-        Then the connection is free again.
+        In both cases the connection is free afterwards.
         """
         if self._effect is not None:
             self._effect.cancel()
@@ -329,7 +333,7 @@ class SimConnection:
                 WORLD.context.copy().run(self._do)
 
     def _answer(self, outcome: Any, after: float) -> None:
-        """Delivers an outcome to the client, unless another one arrived before."""
+        """Delivers an outcome to the client, unless another outcome has arrived before."""
         if self._asked is not None:
             self._server.loop.call_later(after, _resolve, self._asked, outcome, context=self.client.context)
 
@@ -368,14 +372,14 @@ class SimConnection:
 
 
 Values = Sequence[Any]
-"""The `$n` parameters of a statement in order, or one dictionary of its `:name` parameters."""
+"""The `$n` parameters of a statement in order, or a dictionary of its `:name` parameters."""
 
 CarryOut = Callable[[Postgres, SimConnection, datetime, Values], list[Row]]
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """The model of one SQL statement: name, digest of the modelled text, effect."""
+    """The model of one SQL statement: its name, the digest of its text, and its effect."""
 
     name: str
     digest: str
@@ -383,7 +387,7 @@ class Statement:
 
 
 class SimDatabase(Database):
-    """The real `Database` over simulated connections."""
+    """The real class `Database` with simulated connections."""
 
     def __init__(self, server: Postgres, *, pool_size: int = 10) -> None:
         self.url = "simulated"
@@ -404,7 +408,7 @@ class SimDatabase(Database):
 
     @contextlib.asynccontextmanager
     async def _lent(self) -> AsyncIterator[Any]:
-        """This task's connection, the same for all its nested queries."""
+        """Lends a connection to this task. Nested queries of the task get the same connection."""
         task = asyncio.current_task()
         if (mine := self._of_tasks.get(task)) is not None:
             yield mine
@@ -423,7 +427,7 @@ class SimDatabase(Database):
 
 
 class _Queries:
-    """A connection in the form of `databases`: statements with `:name` parameters."""
+    """A connection with the methods of the library `databases`: parameters are `:name`."""
 
     def __init__(self, connection: SimConnection) -> None:
         self.raw_connection = connection

@@ -1,7 +1,7 @@
 """The effect of each SQL statement of the code under simulation, in Python.
 
-A statement is found by its text. Its entry has the digest of the text that was modelled, so that `test_simulation.py` notices a
-changed one. An unknown statement ends the simulation with its text.
+The simulation finds the model of a statement by the statement's text. Each model has a digest of the text for which it was
+written, so that `test_simulation.py` fails when the text has changed. An unknown statement ends the simulation with an error.
 """
 
 import hashlib
@@ -69,7 +69,7 @@ def start_jobs(server: Postgres, connection: SimConnection, now: datetime, value
 
 
 def until_free(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
-    """Does nothing: statements run at one instant here, so no row lock is ever held."""
+    """Does nothing, because statements run at one instant here: no row is ever locked."""
     return []
 
 
@@ -91,7 +91,8 @@ def create_jobs(server: Postgres, connection: SimConnection, now: datetime, valu
         creations, key=lambda row: (row[7] is None, row[7], row[0])
     ):
         known = server.keys.get((user_id, key))
-        # The statement's snapshot is of its arrival, and the unique index also sees rows committed since.
+        # The snapshot of the statement is from its arrival, so it shows only keys that are not newer. The unique index also
+        # sees keys that were committed later.
         if key is not None and known is not None and known[2] <= now.timestamp():
             continue
         if id in server.jobs or _active(server, unique_key, among=created):
@@ -110,7 +111,7 @@ def create_jobs(server: Postgres, connection: SimConnection, now: datetime, valu
 
 
 def _write(server: Postgres, rows: dict[str, dict[str, Any]], events: Values) -> list[Row]:
-    """Writes rows of the view and the events of their jobs at one instant."""
+    """Writes rows of the view and the events of their jobs, all at one instant."""
     columns = ("job_id", "seq", "attempt", "type", "data", "salt", "actor", "request_id", "at")
     written: dict[str, list[dict[str, Any]]] = {id: [] for id in rows}
     for values in events:
@@ -130,7 +131,7 @@ def _guard_unique_key(server: Postgres, id: str, row: dict[str, Any]) -> None:
 
 
 def _active(server: Postgres, unique_key: str | None, *, among: dict[str, dict[str, Any]]) -> str | None:
-    """The id of the active job with this unique key, or None."""
+    """Returns the id of the active job with this unique key, or None."""
     if unique_key is None:
         return None
     for row in (*server.jobs.values(), *among.values()):

@@ -1,6 +1,8 @@
-"""Some hundred seeds of the simulation, and checks that it is deterministic and current.
+"""Runs some hundred seeds of the simulation, and checks that it is deterministic.
 
-Each run is a process of its own, because the order of sets of strings must be the same in every run.
+It also checks that the modelled statements are those of the code.
+
+Each run is a separate process, because the order of a set of strings must be the same in every run.
 """
 
 import subprocess

@@ -1,4 +1,7 @@
-"""Redis in memory: hints and changes that are lost, delayed, doubled or reordered."""
+"""A model of Redis in memory. It loses, delays, doubles and reorders messages.
+
+The messages are hints (which name an attempt to run) and announced changes.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -12,7 +15,7 @@ from events.bus import Bus, Change
 from tests.simulation.loop import PROCESS, WORLD, Process, VirtualLoop
 from workers.delivery.wire import WINDOW, AttemptId, Capacity, Claim, Hint
 
-CLAIM_LASTS = 10.0  # seconds
+CLAIM_LASTS = 10.0  # seconds for which no other worker can claim a hint that one has claimed
 
 
 @dataclass
@@ -26,7 +29,7 @@ class WireTroubles:
 
 
 class Redis:
-    """The server and the network around it."""
+    """The Redis server and its network."""
 
     def __init__(self, loop: VirtualLoop, random: Random) -> None:
         self.loop = loop
@@ -43,7 +46,7 @@ class Redis:
         self.claimed.clear()
 
     def send(self, what: Callable[..., None], *facts: Any, to: Process = WORLD) -> None:
-        """Delivers a message once, twice or never, in any order."""
+        """Calls `what` in the process `to`: once, twice or never, and after a random delay."""
         troubles, chance = self.troubles, self.random
         if not self.up or chance.random() < troubles.lost:
             return
@@ -64,7 +67,7 @@ class Redis:
         self.claimed.pop(id, None)
 
     def claim(self, capacity: Capacity) -> list[Claim]:
-        """Claims by the rules of `Capacity`."""
+        """Claims waiting hints for a worker, as many as its `capacity` allows. Returns the claims."""
         queues = {job_type: self._claimable(job_type) for job_type in capacity.types}
         first = [job_type for job_type in capacity.types if job_type in capacity.idle and queues[job_type]]
         claims = [Claim(queues[job_type].pop(0), job_type) for job_type in first[: capacity.slots]]
@@ -81,7 +84,7 @@ class Redis:
 
 
 class SimWire:
-    """Stands in for `RedisWire`."""
+    """Replaces `RedisWire`."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -146,7 +149,7 @@ class SimBus(Bus):
 
 
 class TakingLoop:
-    """Stands in for arq's loop: it only takes jobs."""
+    """Replaces arq's loop. It only claims jobs and passes them on."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""One run: processes, clients and faults drawn from a seed, then calm, then the checks."""
+"""One run: first processes, clients and faults, then calm, then checks. All from a seed."""
 
 import asyncio
 import contextlib
@@ -29,10 +29,11 @@ from tests.simulation.wire import Redis, SimWire, TakingLoop
 
 T = TypeVar("T")
 
-# Seconds of calm until all jobs must have ended: a single worker may have one slot and handlers that ignore their deadlines.
+# Seconds of calm in which all jobs must end. It takes long if the only worker runs one job at a time, and if its handlers ignore
+# their deadlines.
 ENDS_WITHIN = 240.0
-BUSY_AT_MOST = CLIENT_GIVES_UP + 10.0  # further seconds until no worker may be busy
-STOPS_WITHIN = 45.0  # seconds for a process to stop during calm
+BUSY_AT_MOST = CLIENT_GIVES_UP + 10.0  # seconds after the end of all jobs in which a worker may still be busy
+STOPS_WITHIN = 45.0  # seconds in which a process must stop during calm
 USERS = ("11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222")
 
 
@@ -40,7 +41,7 @@ USERS = ("11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222
 class Lived:
     """Statistics of one or more runs.
 
-    `seconds` are virtual; `faults` does not count faults of single messages.
+    `seconds` is virtual time. `faults` does not include the faults of single messages.
     """
 
     seconds: float = 0.0
@@ -56,7 +57,7 @@ class Lived:
 def simulate(seed: int, trace: Callable[[str], None] | None = None) -> Lived:
     """Runs one seed.
 
-    `trace` gets a line for each step. Raises a `Violation`, or any error of the code.
+    `trace` is called with a line for each step. Raises a `Violation`, or any other error of the code under simulation.
     """
     random = Random(seed)
     loop = VirtualLoop(random, shuffled=random.random() < 0.4)
@@ -146,7 +147,7 @@ class World:
     # The clients --------------------------------------------------------------------------------------------------------------
 
     async def _client(self) -> None:
-        """A client that sends random requests until shortly after the last fault."""
+        """Sends random requests as a client does, until shortly after the last fault."""
         chance = self.random
         actions: tuple[Callable[[str], Awaitable[None]], ...] = (self._create, self._cancel, self._retry, self._force_fail)
         for _ in range(chance.randint(3, 8)):
@@ -163,7 +164,8 @@ class World:
         user, key = chance.choice(USERS), f"key of {request}" if chance.random() < 0.5 else None
         tries = 1 if key is None else 5
         while tries and not await self._ask_to_create(request, tries, type, payload, user, key):
-            # The outcome is unknown. A request with an idempotency key may be sent again, sometimes before its answer.
+            # There is no answer, so the outcome is unknown. A request with an idempotency key may be sent again, sometimes
+            # while the first one is still being executed.
             tries -= 1
             await asyncio.sleep(chance.random())
 
@@ -195,14 +197,14 @@ class World:
             await self._ask(lambda node: node.force_fail(job_id, request))
 
     def _some_job(self, among: tuple[str, ...]) -> str | None:
-        """A random job, usually one that is probably in one of these states."""
+        """Returns a random job in one of these states; in one of ten cases, any job."""
         jobs = self.checks.jobs
         likely = [id for id, folded in jobs.items() if folded.view["status"] in among]
         any = list(jobs) if self.random.random() < 0.1 else likely
         return self.random.choice(any) if any else None
 
     async def _ask(self, question: Callable[[Node], Coroutine[Any, Any, T]]) -> T | None:
-        """The answer of a random API; None when it refuses or never answers."""
+        """Asks a random API. Returns its answer, or None if it refuses or never answers."""
         answering = [node for node in self.nodes if node.role.answers and node.ready]
         if not answering:
             return None
@@ -221,7 +223,7 @@ class World:
         self.faults.end()
 
     async def _until(self, holds: Callable[[], list[str]], seconds: float, what: str) -> None:
-        """Waits until `holds` returns nothing."""
+        """Waits until `holds` returns an empty list. Ends the run if this takes over `seconds`."""
         until = self.loop.time() + seconds
         while complaints := holds():
             if self.loop.time() > until:
@@ -230,7 +232,7 @@ class World:
             self.checks.no_handler_works_in_vain(self.calm_since, bus=not self.local)
 
     def _busy(self) -> list[str]:
-        """Workers that are still busy after every job has ended."""
+        """Returns the workers that are still busy. Every job has ended, so there should be none."""
         runners = [(node.process.name, node.worker.runner) for node in self.nodes if node.ready and node.worker is not None]
         return [
             f"worker of {name} has {len(runner.in_hand)} attempts and {runner.free} of {runner.slots.size} slots free"
@@ -253,9 +255,9 @@ class World:
 
 
 def _throw_away(loop: VirtualLoop) -> None:
-    """Closes coroutines that still wait.
+    """Closes the coroutines that still wait at the end of a run.
 
-    Errors in their `finally` blocks are ignored, because the run is over.
+    Ignores errors in their `finally` blocks, because the run is over.
     """
     told, sys.unraisablehook = sys.unraisablehook, lambda _: None
     try:
