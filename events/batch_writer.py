@@ -147,7 +147,7 @@ async def _decide(connection: Connection, writes: Sequence[EventWrite]) -> None:
 
 
 def new_salts(count: int) -> Iterator[bytes]:
-    """Returns `count` random salts of 16 bytes. Each salt identifies one event of one write."""
+    """Returns `count` random salts of 16 bytes. No two events share a salt."""
     random = os.urandom(16 * count)
     return (random[i : i + 16] for i in range(0, len(random), 16))
 

@@ -99,7 +99,7 @@ def normal_email(email: str) -> str:
 
 
 def normal_password(password: str) -> str:
-    """Returns a password as it is hashed: in NFKC, so that all keyboards give the same text."""
+    """Returns the password in NFKC, the text that is hashed: every keyboard then gives one hash."""
     return unicodedata.normalize("NFKC", password)
 
 

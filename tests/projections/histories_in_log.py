@@ -44,7 +44,7 @@ async def unguarded(superuser: Connection) -> AsyncIterator[None]:
 
 
 async def one_of_each(store: Store) -> dict[str, Job]:
-    """A job in every state, which together have every kind of event; all are sealed."""
+    """Creates a job for each state, with every kind of event among them. All have positions."""
     jobs = {name: await store.create(keyed(name), actor="user:x") for name in ("queued", *list(Status)[1:], "retried")}
     for name in ("processing", "completed", "failed", "retried"):
         jobs[name] = await store.append(jobs[name], starting(), actor="worker:w1")

@@ -18,7 +18,7 @@ SOON = Backoff(first=0.5, ceiling=3.0)
 
 
 class Script(Payload):
-    """The payload: how the handler behaves, for how many seconds, and a number that differs."""
+    """The payload: how the handler behaves, for how many seconds, and a number of its own."""
 
     kind: str
     seconds: float = 0.0

@@ -102,7 +102,7 @@ class Heartbeat:
             await self._database.disconnect()
 
     async def run(self) -> None:
-        """Beats and rescues until cancelled."""
+        """Sends heartbeats, and rescues the jobs of dead workers, until cancelled."""
         async with asyncio.TaskGroup() as both:
             both.create_task(self._beat_on())
             both.create_task(self._rescue_on())

@@ -221,7 +221,7 @@ class Sandbox:
     def hang(self, *, times: int = 1, room_id: str | None = None, given: bool = False) -> None:
         """Sends no answer to the next `times` requests, and keeps their connections open.
 
-        With `given`, the messages of the answer count as given.
+        With `given`, the sandbox marks their messages as delivered, though no client got them.
         """
 
         async def fault(answer: Callable[[], HttpAnswer]) -> HttpAnswer:
