@@ -1,4 +1,4 @@
-"""Sign in, sign out, and which tokens are accepted."""
+"""Signing in, signing out, and the tokens that are accepted."""
 
 import asyncio
 import base64
@@ -31,7 +31,7 @@ async def me(service: Service, **headers: str) -> httpx.Response:
 
 
 async def until(service: Service, token: str, status: int) -> httpx.Response:
-    """The answer once it has this status. Users remember a token for a few seconds."""
+    """Asks until the answer has this status, because tokens are cached for a few seconds."""
     give_up = time.monotonic() + users.FRESH + 2
     while True:
         answer = await me(service, Authorization=f"Bearer {token}")
@@ -96,7 +96,7 @@ STRANGE_CLAIMS: dict[str, list[object]] = {
 
 
 def signed(claims: dict[str, object]) -> str:
-    """A token of another program that has our key and writes other claims."""
+    """Makes a token with these claims and the right key, as another program could."""
     head, body = (base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in (HEAD, claims))
     mac = hmac.new(SECRET.encode(), head + b"." + body, "sha256").digest()
     return b".".join((head, body, base64.urlsafe_b64encode(mac).rstrip(b"="))).decode()

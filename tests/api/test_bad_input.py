@@ -42,7 +42,7 @@ def assert_problem(answer: httpx.Response, status: int, *paths: str) -> None:
 
 
 def blamed(answer: httpx.Response) -> tuple[int, str]:
-    """The status, and the fields that `errors` names."""
+    """Returns the status of a problem, and the fields that its `errors` names."""
     assert answer.headers["content-type"] == "application/problem+json", answer.text
     return answer.status_code, " ".join(error["path"] for error in answer.json().get("errors", []))
 
@@ -232,7 +232,7 @@ async def test_an_unexpected_error_shows_no_internals(service: Service, monkeypa
     async def break_down(*_: Any) -> None:
         raise RuntimeError("a secret of the inside")
 
-    # A test cannot break the database's answer from outside, so it replaces the object that reads it.
+    # A test cannot make the database fail in this way, so it replaces the method that reads from the database.
     monkeypatch.setattr(type(service.context.jobs), "get", break_down)
     answer = await service.as_admin.get("/api/jobs/0190b1a0-0000-7000-8000-000000000000", headers={"X-Request-Id": "r1"})
 

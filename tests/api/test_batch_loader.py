@@ -1,4 +1,4 @@
-"""The batch loader: how many queries it makes, and that answers are not mixed up."""
+"""The batch loader makes few queries, and gives each caller the right answer."""
 
 import asyncio
 from collections.abc import Sequence

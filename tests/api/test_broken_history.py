@@ -1,4 +1,4 @@
-"""A broken history is shown up to its break, and affects no other job."""
+"""A job with a broken history is shown up to the broken event, and affects no other job."""
 
 import json
 from collections.abc import AsyncIterator
@@ -54,7 +54,7 @@ FIRST = {"it begins at 2", "a time that is none"}
 
 
 async def broken(store: Store, superuser: Connection, what: str, **more: Any) -> Job:
-    """A job that completed at seq 5, with this break in its history."""
+    """Makes a job that completed at `seq` 5, and then breaks its history in this way."""
     job = await store.create(new(payload={"key": "broken"}, unique_key="broken", **more), actor="user:x")
     for step in (starting(), reporting({"n": 1}), reporting({"n": 2}), completing({"n": 3})):
         job = await store.append(job, step, actor="worker:w1")
@@ -229,7 +229,7 @@ async def test_reading_a_broken_history_is_never_a_500(
 
         assert first == (409 if what in FIRST else 200)
         assert second == (409 if what in FIRST | {"the second event is gone"} else 200)
-        third = 200 if what == "two ends" else 409  # The second end is the break.
+        third = 200 if what == "two ends" else 409  # The broken event is the second end, which is later.
         assert (rest, now, beyond, view) == ([third, 409, 409], 409, 404, 200)
     problem = (await service.as_admin.get(f"/api/jobs/{job.id}?seq=5")).json()
     assert problem["title"] == "Conflict"

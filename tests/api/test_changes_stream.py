@@ -1,4 +1,4 @@
-"""The stream of all changes: only visible ones, none missed, resumable, ended in time."""
+"""The stream of all changes: it sends all visible changes, can be resumed, ends in time."""
 
 import asyncio
 import contextlib
@@ -42,7 +42,10 @@ class Changes:
         self._lines = answer.aiter_lines()
 
     async def next(self) -> Any:
-        """The data of the next change, the name of another event, or None at the end."""
+        """Reads the next event. Returns the data of a change, or the name of another event.
+
+        Returns None at the end of the stream.
+        """
         name = ""
         async for line in self._lines:
             key, _, value = line.partition(": ")
@@ -59,7 +62,7 @@ class Changes:
         return [(change["jobId"], change["seq"]) for change in changes]
 
     async def until_position(self, position: int) -> list[tuple[str, int]]:
-        """The changes that arrive before the event for this position or a later one."""
+        """Reads until the event for this position or a later one. Returns the changes before it."""
         seen = []
         async with asyncio.timeout(10):
             async for line in self._lines:
@@ -242,7 +245,7 @@ async def test_a_resume_sends_a_change_once_that_was_sealed_meanwhile(
 
 
 async def test_a_resume_sends_changes_that_are_not_sealed_yet(service: Service, database_url: str) -> None:
-    """Nothing is sealed while an older transaction runs."""
+    """While an older transaction is open, later events are not sealed: they get no position."""
     await seal_everything(service.context.database)
     blocker = await connect(database_url, idle_in_transaction_session_timeout="0")
     try:
@@ -353,7 +356,7 @@ async def test_a_stream_ends_when_its_reader_is_demoted(
 
 
 def seqs(text: str) -> list[int]:
-    """The seqs of the changes in a piece of a stream."""
+    """Returns the `seq` of each change in a piece of a stream."""
     return [orjson.loads(line[6:])["seq"] for line in text.splitlines() if line.startswith("data: ") and line != NOTHING]
 
 

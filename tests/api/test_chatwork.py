@@ -1,4 +1,4 @@
-"""The Chatwork endpoints: queue syncs with and without keys, read what they found."""
+"""The Chatwork endpoints: queue syncs, with and without keys, and read rooms and messages."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta

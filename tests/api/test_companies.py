@@ -151,7 +151,7 @@ async def test_an_invalid_period_is_refused_and_names_the_field(service: Service
 
 
 async def a_draft(service: Service, company_id: str) -> Any:
-    """Stores a draft of PERIOD as the job would, and returns its JSON."""
+    """Stores a draft of PERIOD as the job does, and returns the draft's JSON."""
     start = datetime(2026, 11, 1, tzinfo=UTC)
     period = Period(start, start + timedelta(days=30))
     draft = await save_draft(

@@ -1,4 +1,4 @@
-"""Connections with malformed, too large or too slow requests."""
+"""Malformed, too large and too slow requests get a problem, and the connection ends."""
 
 import asyncio
 import json
@@ -21,9 +21,9 @@ HEALTH = b"GET /healthz HTTP/1.1\r\nhost: a\r\n"
 
 
 async def sent(service: Service, *parts: bytes, end: bool = True) -> bytes:
-    """All that the server sends until it closes the connection.
+    """Sends these bytes. Returns all that the server sends until it closes the connection.
 
-    With `end`, a second request asks it to close.
+    With `end`, it also sends a second request, which asks the server to close the connection.
     """
     reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
     try:
@@ -38,7 +38,10 @@ async def sent(service: Service, *parts: bytes, end: bool = True) -> bytes:
 
 
 def problem_in(answer: bytes) -> dict[str, Any]:
-    """The problem of the only response, which must have a request id and close the connection."""
+    """Returns the problem in the only response.
+
+    Checks that the response has a request id and closes the connection.
+    """
     head, _, body = answer.partition(b"\r\n\r\n")
     first, *lines = head.decode().split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines)
@@ -165,9 +168,10 @@ End = Callable[[], None]
 
 
 async def written_by(app: Callable[[Send, End], Awaitable[None]]) -> list[bytes]:
-    """The writes of a response, up to one turn of the loop after `app` has ended.
+    """Runs `app` on a transport that keeps the writes. Returns the writes of the response.
 
-    `end` does what the loop does when the client ends its side of the connection.
+    They include the writes up to one turn of the event loop after `app` has ended. `app` calls `end` to act as a client that
+    closes its side of the connection.
     """
     ended = asyncio.Event()
 
@@ -229,7 +233,7 @@ async def test_a_pending_piece_is_written_before_the_transport_closes() -> None:
     answer.close()
     assert (wire.written, wire.gone) == ([b"a"], True)
 
-    answer.write(b"b")  # The transport still sends its buffer.
+    answer.write(b"b")  # The transport is closing, but still sends its buffer.
     assert wire.written == [b"a", b"b"]
 
 

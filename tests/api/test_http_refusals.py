@@ -1,4 +1,4 @@
-"""Requests that HTTP forbids: each gets a problem, and the connection ends."""
+"""A request that HTTP forbids gets a problem, and the connection ends."""
 
 import asyncio
 import contextlib
@@ -202,7 +202,7 @@ async def test_a_refusal_arrives_while_the_client_is_still_sending(service: Serv
 
 
 async def test_the_time_limit_of_a_body_stops_while_the_connection_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second request's body cannot arrive during the first: the connection is not read."""
+    """During the first request the connection is not read, so a second body cannot arrive."""
     monkeypatch.setattr(http_protocol, "BODY_WITHIN", 0.05)
     first_may_end, both_served, served = asyncio.Event(), asyncio.Event(), []
 

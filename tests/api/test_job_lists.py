@@ -1,4 +1,4 @@
-"""Lists of jobs for the page: by id, by owner, counts by status, NDJSON downloads."""
+"""Lists of jobs by id and by owner, counts by status, and downloads as NDJSON."""
 
 import asyncio
 from datetime import timedelta
@@ -145,7 +145,7 @@ async def test_no_count_scans_the_whole_table(view: JobsView, database: Database
 
 
 async def test_a_page_or_a_count_reads_few_rows_that_do_not_fit(view: JobsView, database: Database, jobs: list[Job]) -> None:
-    """However many jobs are newer, or belong to the same owner but do not fit."""
+    """This holds even if many jobs are newer, or if many jobs of the same owner do not fit."""
     await many_like(database, jobs)
     rare = await database.fetch_val("select id from jobs where user_id = :owner order by created_at limit 1", {"owner": ALICE})
     await database.execute("update jobs set type = 'rare', status = 'canceled', worker = null where id = :id", {"id": rare})
@@ -165,7 +165,7 @@ async def test_a_page_or_a_count_reads_few_rows_that_do_not_fit(view: JobsView, 
         await view.capped_counts(wanted, most=10)
         walked[number] = await walked_past(database) - before
 
-    # Each of four types and five statuses is one scan of at most 6 rows for a page and 10 for a count.
+    # There is one scan for each of four types and five statuses. A scan reads at most 6 rows for a page and 10 for a count.
     assert max(walked.values()) < 20 * (6 + 10) + 50, walked
 
 
@@ -176,13 +176,13 @@ async def many_like(database: Database, jobs: list[Job]) -> None:
 
 
 async def walked_past(database: Database) -> int:
-    """The number of index entries of the view that were read."""
+    """Returns the number of index entries of the view that were read so far."""
     await database.fetch_val("select pg_stat_force_next_flush()")
     return int(await database.fetch_val("select sum(idx_tup_read) from pg_stat_user_indexes where relname = 'jobs'"))
 
 
 async def scanned(database: Database) -> int:
-    """The number of full scans of the table."""
+    """Returns the number of full scans of the view's table so far."""
     await database.fetch_val("select pg_stat_force_next_flush()")
     return int(await database.fetch_val("select seq_scan from pg_stat_user_tables where relname = 'jobs'"))
 

@@ -1,4 +1,4 @@
-"""The event stream of one job: complete, in order, resumable, ended in time."""
+"""The event stream of one job: it sends all events in order, can be resumed, ends in time."""
 
 import asyncio
 import contextlib
@@ -31,7 +31,7 @@ class Stream:
         self._lines = answer.aiter_lines()
 
     async def next(self) -> tuple[int, Any] | None:
-        """The next event's id and data; None at the end."""
+        """Reads the next event. Returns its id and data, or None at the end of the stream."""
         event_id = None
         async for line in self._lines:
             if line.startswith("id: "):
@@ -228,7 +228,7 @@ async def test_a_stream_ends_when_its_token_ends(service: Service, monkeypatch: 
 
 
 async def test_a_stream_ends_when_the_role_of_its_reader_changes(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next stream has the rights of the new role: an employee gets no stack."""
+    """The next stream has the rights of the new role. Here an employee gets no stack trace."""
     monkeypatch.setattr("service.accounts.users.FRESH", 0.0)
     job = await service.job_of(service.admin)
 

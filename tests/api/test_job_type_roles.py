@@ -1,4 +1,4 @@
-"""A job type's role decides who may queue a job, and is checked again for each repeat."""
+"""The role of a job type decides who may queue it. Each repeated request is checked again."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ REFUSED = "Only an admin may queue a job of type chatwork_rooms_sync."
 
 
 async def canceled_job(service: Service, job_type: str) -> Job:
-    """A job of the employee, who may have been an admin when it was queued."""
+    """Makes a canceled job of the employee, as if the employee had been an admin before."""
     return await service.run(await service.job_of(service.employee, job_type), lambda job: cancel(job, reason="x"))
 
 

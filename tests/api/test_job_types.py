@@ -1,4 +1,4 @@
-"""`GET /api/job-types` has all that a form needs, also for a further job type."""
+"""`GET /api/job-types` has all that a form needs, also for a job type that was added."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -96,7 +96,7 @@ def test_the_openapi_document_names_a_further_type() -> None:
 
 
 def enums(node: Any) -> Iterator[list[str]]:
-    """Every `enum` of the document that holds the name of a job type."""
+    """Yields every `enum` of the document that has the name of a job type."""
     if isinstance(node, dict):
         if "summary_draft" in (node.get("enum") or ()):
             yield node["enum"]

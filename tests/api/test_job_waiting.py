@@ -1,4 +1,4 @@
-"""The reason why a queued job waits, as its owner sees it."""
+"""The API tells the owner of a queued job why the job waits."""
 
 from datetime import timedelta
 from typing import Any

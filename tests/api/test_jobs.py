@@ -125,7 +125,7 @@ async def test_filters_narrow_the_list(service: Service) -> None:
     assert await ids("type=chatwork_rooms_sync&status=processing") == []
     assert await ids(f"createdAfter={between}") == [messages.id]
     assert await ids(f"createdBefore={between}") == [rooms.id]
-    # The query holds an unescaped `+`.
+    # This query has a `+` that is not escaped.
     assert await ids(f"createdBefore={offset}") == [rooms.id]
 
 
@@ -420,7 +420,10 @@ async def test_unknown_methods_add_no_labels_to_the_metrics(service: Service) ->
 
 
 async def whole_log(service: Service, events: int) -> list[dict[str, Any]]:
-    """The log once it has this many events. A transaction on the same server may delay it."""
+    """Waits until the log has this many events, and returns them.
+
+    A transaction in another database of the same server may delay them.
+    """
     give_up = time.monotonic() + 10
     while len(log := (await service.as_admin.get("/api/events")).json()["events"]) < events:
         assert time.monotonic() < give_up

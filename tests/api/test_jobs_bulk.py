@@ -49,7 +49,7 @@ async def statuses(service: Service, *jobs: Job) -> list[str]:
 
 
 async def one_in_each_status(service: Service) -> list[Job]:
-    """The employee's jobs: queued, processing, completed, failed, canceled."""
+    """Makes five jobs of the employee: queued, processing, completed, failed, canceled."""
     steps: list[tuple[Any, ...]] = [(), (started,), (started, completed), (started, failed), (canceled,)]
     return [await service.run(await service.job_of(service.employee), *done) for done in steps]
 

@@ -1,4 +1,4 @@
-"""Large bodies and queries are refused cheaply, and do not slow others down."""
+"""Large bodies and queries are refused quickly, and do not delay other requests."""
 
 import asyncio
 import os
@@ -57,7 +57,7 @@ async def test_every_endpoint_refuses_every_kind_of_large_body_with_a_small_resp
     for endpoint in WITH_A_BODY:
         for shape, make in SHAPES.items():
             body = make(1024 * 1024 if size == "1 MiB" else endpoint.most_of_body - 64)
-            # Each request has an address of its own, so that the limit for one address is not reached.
+            # The requests come from many addresses, so that none reaches the limit for one address.
             headers = {"Content-Type": "application/json", "X-Forwarded-For": f"192.0.2.{len(told) % 250}"}
             headers["Authorization"] = (
                 f"Bearer {service.context.users.new_token(service.admin)}"  # A new token, because one endpoint signs out.
@@ -128,9 +128,9 @@ async def test_a_large_query_is_refused_with_a_small_response(service: Service) 
 async def test_a_process_stays_responsive_while_ten_clients_send_expensive_bodies(
     database: Database, database_url: str
 ) -> None:
-    """The bound is generous for a busy machine.
+    """The limit of this test is high, because the machine may be busy.
 
-    Parsing such bodies on the event loop would take seconds.
+    It would still be exceeded if the event loop parsed the bodies, which takes seconds.
     """
     bodies = [SHAPES[shape](size) for shape in DEAR for size in (1024 * 1024, MOST_OF_A_SIGN_IN - 64)]
     environment = os.environ | {"DATABASE_URL": database_url, "APP_ENV": "test", "PORT": "0", "JOB_WORKER_ENABLED": "false"}
@@ -159,7 +159,7 @@ async def _ten_dear(client: httpx.AsyncClient, bodies: list[bytes]) -> None:
 
 
 async def _slowest(client: httpx.AsyncClient, beside: Callable[[], Awaitable[None]], rounds: int) -> float:
-    """The longest time of `/healthz` in seconds while `beside` runs."""
+    """Returns the longest time that `/healthz` took while `beside` ran, in seconds."""
     slowest = 0.0
     for _ in range(rounds):
         busy = asyncio.ensure_future(beside())

@@ -1,4 +1,4 @@
-"""Emails and passwords are equal whichever keyboard typed them (Unicode NFKC)."""
+"""Emails and passwords work in every Unicode form in which keyboards type them (NFKC)."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""The OpenAPI document is valid, complete and true; so is the page to browse it."""
+"""The OpenAPI document is valid, complete and true. The page that shows it loads safely."""
 
 import re
 from datetime import UTC, datetime
@@ -243,7 +243,10 @@ def assert_as_documented(answer: httpx.Response) -> None:
 
 
 def closed(schema: Any) -> Any:
-    """The schema without additional properties: a response holds only documented fields."""
+    """Returns the schema with additional properties forbidden.
+
+    So a response may have only documented fields.
+    """
     if isinstance(schema, list):
         return [closed(part) for part in schema]
     if not isinstance(schema, dict):

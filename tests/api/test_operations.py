@@ -338,7 +338,7 @@ async def rireki(database: Database, *arguments: str) -> tuple[int, list[str]]:
 
 
 async def command(database: Database, *arguments: str, given: bytes = b"") -> tuple[int, bytes, bytes]:
-    """The exit status, standard output and standard error of the command with this input."""
+    """Runs the command with this input. Returns exit status, standard output and errors."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "service.cli", *arguments,
         env=os.environ | {"DATABASE_URL": database.url, "APP_ENV": "test"}, cwd=Path(__file__).parents[2],

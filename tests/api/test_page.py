@@ -31,7 +31,7 @@ def context(database: Database, bus: Bus, store: Store) -> ApiContext:
 
 @pytest.fixture
 def built(tmp_path: Path) -> Path:
-    """The folder of a built page, with a secret file beside it."""
+    """Makes the folder of a built page, and a secret file outside of it."""
     folder = tmp_path / "static"
     (folder / "assets").mkdir(parents=True)
     (folder / "index.html").write_text(INDEX, encoding="utf-8")

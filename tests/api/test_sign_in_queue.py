@@ -53,7 +53,7 @@ async def test_a_sign_in_refused_by_the_full_queue_is_not_counted(service: Servi
 
 
 async def test_a_try_over_the_limit_is_refused_before_its_password_is_hashed(service: Service) -> None:
-    """Both hashers are taken, so a try that waits for one is refused with the reason of the queue."""
+    """Both hashers are busy. A try that waited for a hasher would be refused by the queue."""
     tries = service.context.sign_in_limit
     for _ in range(FOR_ONE_EMAIL.amount):
         await tries.count("192.0.2.1", "admin@example.com")

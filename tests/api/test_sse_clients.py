@@ -1,4 +1,4 @@
-"""Both streams as other clients read them: httpx-sse, the HTML standard, splitlines."""
+"""Both streams can be read by other clients: httpx-sse, the HTML standard, splitlines."""
 
 import asyncio
 import contextlib
@@ -96,7 +96,10 @@ def completed(job: Job) -> Any:
 
 
 def by_the_standard(text: str) -> tuple[list[tuple[str, str, str]], str]:
-    """The events (name, data, id) that the HTML standard (9.2.6) dispatches, and the last id."""
+    """Parses a stream by the HTML standard (9.2.6).
+
+    Returns the events (name, data, id) and the last id.
+    """
     name = event_id = last = ""
     data: list[str] = []
     events = []

@@ -1,4 +1,4 @@
-"""The client's address behind trusted and other proxies."""
+"""The client's address is taken from trusted proxies only."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Verification by the API: in the background, one at a time, with a stored result."""
+"""The API runs verifications in the background, one at a time, and stores the results."""
 
 import asyncio
 import contextlib

@@ -25,7 +25,7 @@ from tests.histories import (
 
 
 def unique_key(type: str, payload: Any, user_id: str | None) -> str | None:
-    """The rule of these tests: at most one job with a given `key` in its payload is active."""
+    """Returns the unique key of a job in these tests: the `key` in its payload."""
     key: str | None = payload.get("key")
     return key
 
@@ -104,7 +104,7 @@ class Load:
                 starting(worker), reporting(turn, worker), failing(worker), starting(worker, 2), completing(turn, worker, 2),
             ):  # fmt: skip
                 if turn % 3 and job.seq >= 3:
-                    # These stay as they are, so that a view made anew finds some of each.
+                    # Some jobs stay unfinished, so that a rebuilt view has jobs in several states.
                     break
                 job = await store.append(job, step, actor=f"worker:{worker}")
                 self.appended += 1

@@ -35,7 +35,7 @@ async def guards_of(url: str) -> dict[str, str]:
 
 @pytest.fixture(params=VERSIONS)
 def fresh_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database that was just migrated, on each version that there is here."""
+    """Yields a new migrated database, on each version of PostgreSQL on this machine."""
     if request.param == 15 and not debians_server(15).is_file():
         pytest.skip("Debian's PostgreSQL 15 is not installed here")
     with postgres_server(version=request.param) as url:

@@ -38,7 +38,7 @@ async def connection(database_url: str) -> AsyncIterator[Connection]:
 
 
 def random_job(chance: random.Random) -> Job:
-    """A random job. Few times are possible, so that many jobs share one."""
+    """Makes a random job. It uses only few times, so that many jobs have the same time."""
     status = chance.choice(list(Status))
     at = BASE + timedelta(seconds=chance.randrange(40), microseconds=chance.choice([0, 1]))
     started = status is Status.PROCESSING
@@ -90,7 +90,7 @@ async def jobs(connection: Connection) -> list[Job]:
 
 
 def looked_for(jobs: list[Job], wanted: JobFilter) -> list[Job]:
-    """The expected jobs, found by a full scan in Python."""
+    """Returns the expected jobs. It finds them by a full scan in Python."""
     found = [
         job
         for job in jobs
@@ -316,7 +316,7 @@ async def test_the_next_due_is_the_soonest_of_those_types_still_to_come(
 ) -> None:
     for type, minutes in (("rooms", 30), ("rooms", 20), ("messages", 5), ("rooms", 0)):
         await store.create(new(type, delay=timedelta(minutes=minutes)), actor="user:x")
-    # What is due already is nothing to wait for.
+    # The function returns the time of the next job that becomes due, so jobs that are already due do not count.
     await connection.execute("update jobs set run_at = run_at - interval '1 minute'")
 
     rooms = await view.next_due(["rooms"])

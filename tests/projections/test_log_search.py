@@ -62,7 +62,7 @@ async def test_every_filter_finds_the_same_events_as_a_full_scan(
 
         assert first.events == matching[:limit]
         assert last.events == matching[-limit:]
-        # What is said to have been searched holds nothing else.
+        # Each result has all matching events of the positions that it says were searched.
         for found in (first, last):
             assert found.events == [event for event in matching if found.after < (event.position or 0) <= found.until]
 

@@ -32,7 +32,7 @@ async def whole_view(connection: Connection) -> list[tuple[Any, ...]]:
 
 
 async def make_up(connection: Connection) -> dict[str, Any]:
-    """All properties of the table except its rows, by name."""
+    """Returns all properties of the table except its rows, by their names."""
     queries = {
         "columns": """
             select attname, format_type(atttypid, atttypmod), attnotnull, pg_get_expr(adbin, adrelid) from pg_attribute
@@ -161,7 +161,8 @@ async def test_an_append_that_commits_late_is_in_the_rebuilt_view(
                 jobs["queued"].id,
             )
             making = asyncio.create_task(rebuild(database, unique_key))
-            # By now every job was folded without this event, and the swap waits for its end.
+            # The rebuild has now folded every job without this event. Before it replaces the table, it waits for the
+            # transaction that writes this event.
             await until(lambda: at_least(superuser, 1))
         await making
     await late.close()
@@ -197,7 +198,8 @@ async def test_a_verification_that_meets_the_swap_finds_nothing(
             await reader.execute("lock table jobs in access share mode")
             making = asyncio.create_task(rebuild(database, unique_key))
             await until(lambda: at_least(superuser, 1))
-            # Writes wait behind the rebuild, which waits for the reader; when its patience ends for a moment, they go ahead.
+            # The rebuild waits for the reader, and writes wait for the rebuild. From time to time the rebuild stops waiting
+            # and tries again later. The writes are then carried out.
             await store.append(jobs["processing"], completing(), actor="worker:w1")
             await store.create(new(), actor="user:x")
             await until(lambda: at_least(superuser, 1))

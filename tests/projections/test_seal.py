@@ -33,7 +33,7 @@ async def connection(database_url: str) -> AsyncIterator[Connection]:
 
 @asynccontextmanager
 async def slow_transaction(url: str) -> AsyncIterator[Connection]:
-    """A transaction that appends now and commits at the end of the block."""
+    """Opens a transaction that appends events now and commits at the end of the block."""
     connection = await connect(url, idle_in_transaction_session_timeout="0", application_name="the test")
     try:
         async with connection.transaction():
@@ -43,7 +43,7 @@ async def slow_transaction(url: str) -> AsyncIterator[Connection]:
 
 
 async def some_work(store: Store, jobs: int) -> list[Job]:
-    """Jobs of six events each, with two of them in one statement."""
+    """Makes jobs with six events each. Two of the six are written by one statement."""
 
     async def work() -> Job:
         job = await store.create(new(), actor="user:x")
@@ -59,7 +59,7 @@ async def positions(connection: Connection) -> list[int]:
 
 
 async def each_job_in_order(connection: Connection) -> bool:
-    """Whether the order of the log keeps the order within each job."""
+    """Returns whether the positions of each job's events are in the order of their `seq`."""
     last: dict[str, int] = {}
     for _, job_id, seq in await connection.fetch(ORDER):
         if seq != last.get(job_id, 0) + 1:
@@ -288,7 +288,7 @@ async def test_sealing_goes_on_by_itself_also_after_a_lost_connection(
 
 # Restored into another cluster ----------------------------------------------------------------------------------------------------
 
-MUCH_LATER = 4_000_000_000_000  # a transaction id that the new cluster reaches in years
+MUCH_LATER = 4_000_000_000_000  # a transaction id that the new cluster will not reach for years
 
 
 async def came_from_another_cluster(connection: Connection, *, above_seq: int = 0) -> None:
@@ -338,7 +338,7 @@ async def test_events_before_the_first_seal_in_a_new_cluster_keep_the_order_of_e
     job = await store.create(new(), actor="user:x")
     job = await store.append(job, canceling, actor="user:x")
     await came_from_another_cluster(connection)
-    # The service starts in the new cluster, and writes before anybody has sealed there.
+    # In the new cluster the service writes events before any event has been sealed there (has got its position).
     job = await store.append(job, retry, actor="user:x")
     await store.append(job, starting(attempt=2), actor="worker:w1")
 

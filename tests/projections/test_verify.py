@@ -134,7 +134,7 @@ async def test_an_event_that_is_missing_is_found(
     differences = await found(database)
 
     assert job.id in {difference.job_id for difference in differences}
-    # Its position leads nowhere now.
+    # The position of the removed event now belongs to no event, which is a difference without a job.
     assert None in {difference.job_id for difference in differences}
 
 

@@ -153,7 +153,7 @@ class Writer:
             await asyncio.sleep(0)
 
     def _is_to_start(self, job: Job) -> bool:
-        """Whether to start the job by the statement that workers use: true for half of the queued jobs.
+        """Whether to start the job by the workers' statement: true for half of the queued jobs.
 
         The other half is started by a decision, which the store repeats if the job has changed. For jobs in other states it is
         true in 2 % of the cases.

@@ -1,4 +1,4 @@
-"""The attempts of a job: failures, lost workers, manual retries, hand-backs."""
+"""How failures, lost workers, manual retries and hand-backs count as attempts of a job."""
 
 from collections.abc import Callable
 from datetime import timedelta

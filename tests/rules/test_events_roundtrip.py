@@ -71,7 +71,7 @@ def as_new(draw: Callable[[st.SearchStrategy[Any]], Any]) -> list[Event]:
 
 
 def decided(draw: Callable[[st.SearchStrategy[Any]], Any], job: Job) -> list[Event]:
-    """The events of a random decision that the job allows; empty when it allows none."""
+    """Returns the events of a random decision that the job allows, or [] if it allows none."""
     match job.status:
         case Status.QUEUED:
             decide = draw(st.sampled_from([lambda: start(job, attempt=job.attempt, worker=draw(workers)), *canceling(job)]))

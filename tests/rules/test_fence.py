@@ -1,4 +1,4 @@
-"""The fence: a worker may write only for the attempt it started, while that runs."""
+"""The fence: a worker may write only for a running attempt that it has started."""
 
 from collections.abc import Callable
 from datetime import timedelta

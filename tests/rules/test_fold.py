@@ -26,7 +26,10 @@ from tests.rules.jobs import STATES, after, job_in
 
 
 def changed(before: Job, later: Job) -> dict[str, Any]:
-    """The changed fields with their new values, without `seq` and `updated_at`."""
+    """Returns the fields that have changed, with their new values.
+
+    It leaves out `seq` and `updated_at`, which always change.
+    """
     old, new = before._asdict(), later._asdict()
     return {name: new[name] for name in new if new[name] != old[name] and name not in ("seq", "updated_at")}
 

@@ -49,7 +49,7 @@ TABLE = {
     ("canceled", "queued"): "queued",
 }
 
-# Every decision that produces an event of this type, made by the right worker if a worker makes it.
+# By type of event: every decision that produces such an event. A decision of a worker is made by the right worker.
 DECISIONS: dict[str, dict[str, Decide]] = {
     "queued": {
         "retry": retry,
@@ -69,7 +69,7 @@ DECISIONS: dict[str, dict[str, Decide]] = {
     },
 }
 
-# Some decisions are allowed only in a part of the states that allow their event.
+# These decisions are allowed in fewer states than the events that they produce.
 ONLY_IN = {"retry": {"failed", "canceled"}, "hand_back": {"processing"}, "give_up": {"processing"}}
 
 CELLS = [(state, event) for state in STATES for event in EVENT_TYPES]
@@ -77,7 +77,7 @@ ALL_DECISIONS = [(event, name) for event, decisions in DECISIONS.items() for nam
 
 
 def event_for(state: str, type: str) -> Event:
-    """An event of this type, valid after this state if the table allows one."""
+    """Makes an event of this type. It is valid after this state if the table allows that."""
     if type == "queued":
         job = job_in(state)
         reason: Reason = "worker_shutdown" if state == "processing" else "manual_retry"

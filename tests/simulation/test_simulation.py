@@ -1,8 +1,7 @@
 """Runs some hundred seeds of the simulation, and checks that it is deterministic.
 
-It also checks that the modelled statements are those of the code.
-
-Each run is a separate process, because the order of a set of strings must be the same in every run.
+It also checks that the modelled statements are those of the code. Each run is a separate process,
+because the order of a set of strings must be the same in every run.
 """
 
 import subprocess

@@ -12,7 +12,7 @@ from tests.histories import new, starting, until
 
 
 class Counted:
-    """A decision that records the jobs on which it was made."""
+    """A decision that keeps each job on which it was made."""
 
     def __init__(self, decide: Decision) -> None:
         self._decide = decide
@@ -66,7 +66,7 @@ async def waiting_for_locks(connection: Connection, backends: int) -> bool:
 
 
 async def prepared(far_store: Store, jobs: int = 1) -> list[Job]:
-    """Running jobs, written over connections that are already open."""
+    """Makes running jobs. After that, the store has open connections."""
     made = await asyncio.gather(*(far_store.create(new(), actor="user:x") for _ in range(jobs)))
     return list(await asyncio.gather(*(far_store.append(job, starting(), actor="worker:w1") for job in made)))
 

@@ -104,9 +104,10 @@ async def test_a_start_that_the_lost_backend_still_commits_is_not_written_again(
 
 
 async def start_that_meets(fault: Fault, far_store: Store, proxy: Proxy) -> tuple[Job, asyncio.Future[Job | None]]:
-    """A job, and the pending start of its attempt by "the worker".
+    """Makes a job and starts its attempt for "the worker" over a connection with the fault.
 
-    The connection meets the fault. The start is sent again once the proxy accepts new connections.
+    Returns the job and the start, which has not ended. The store sends the start again as soon as the proxy accepts new
+    connections.
     """
     job = await far_store.create(new(), actor="user:x")  # over the connection that the start will take
     proxy.once("the worker", fault)
@@ -119,7 +120,7 @@ async def test_a_start_that_is_sent_again_does_not_take_another_s_for_its_own(
 ) -> None:
     job, starting_it = await start_that_meets(Fault.CUT_BEFORE, far_store, proxy)
     await until(lambda: true_of(lambda: bool(proxy.faults_met)))
-    # A second delivery of the same hint to the same worker, over another connection.
+    # The same worker starts the attempt again over another connection, as after a second delivery.
     assert await other_store.start_attempt(job.id, 1, "rooms", worker="the worker") is not None
 
     proxy.closed_to_new = False
@@ -310,7 +311,7 @@ async def test_a_task_goes_on_although_its_connection_broke_while_it_was_given_b
     database = Database(proxy.url)
     await database.connect()
     assert await leave_a_transaction_open() == 7
-    # asyncpg's pool says this to a connection that is given back within a transaction.
+    # asyncpg's pool sends ROLLBACK to a connection that is given back with an open transaction.
     proxy.once("ROLLBACK", Fault.CUT_BEFORE)
 
     with suppress(*AWAY):

@@ -26,7 +26,7 @@ def _quiet() -> Iterator[None]:
 
 @pytest.fixture
 def redis_server() -> Iterator[RedisServer]:
-    """A server for one test, which may stop or freeze it."""
+    """Starts a Redis server for one test. The test may stop or freeze it."""
     server = RedisServer()
     server.start()
     yield server
@@ -35,7 +35,7 @@ def redis_server() -> Iterator[RedisServer]:
 
 @asynccontextmanager
 async def two_processes(url: str) -> AsyncIterator[tuple[RedisBus, RedisBus, list[Change]]]:
-    """The announcing bus, the listening bus, and the changes that the second one heard."""
+    """Yields a bus that announces, a bus that listens, and the changes that the latter got."""
     here, there = RedisBus(url), RedisBus(url)
     heard: list[Change] = []
     there.listen(heard.append)
@@ -47,7 +47,7 @@ async def two_processes(url: str) -> AsyncIterator[tuple[RedisBus, RedisBus, lis
 
 
 async def until_heard(speaker: Bus, heard: list[Change], change: Change, *, within: float = 20.0) -> None:
-    """Announces the change until it is heard, because a single announcement may be lost."""
+    """Announces the change until it has arrived, because a single announcement may be lost."""
 
     def is_heard() -> bool:
         speaker.announce([change])

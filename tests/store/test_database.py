@@ -1,4 +1,4 @@
-"""Connections that break while their task is cancelled."""
+"""Connections that break while the task that uses them is cancelled."""
 
 import asyncio
 import contextlib

@@ -167,7 +167,7 @@ async def test_a_request_fails_at_once_and_a_worker_waits_while_the_database_ref
 
 
 async def until_done(connection: Connection, statement: str, name: str) -> None:
-    """Runs a statement that needs a database without connections, and ends them first."""
+    """Ends all connections to a database, and then runs a statement that requires this."""
 
     async def tried() -> bool:
         await connection.execute(THROW_OUT, name)

@@ -1,4 +1,4 @@
-"""We set every setting that our statements depend on, over server, database and role."""
+"""Every setting that the statements need is set, whatever server, database and role set."""
 
 import asyncio
 import os
@@ -98,7 +98,7 @@ async def test_no_connection_inherits_a_setting_that_our_statements_depend_on(da
 
 
 async def test_a_transaction_reads_what_others_have_committed_meanwhile(database_url: str) -> None:
-    """Under repeatable read the update at the end would fail."""
+    """With the isolation level repeatable read, the update at the end would fail."""
     name = name_of(database_url)
     await asyncio.to_thread(
         administer, database_url, f"alter database {name} set default_transaction_isolation = 'serializable'"
@@ -175,7 +175,7 @@ def test_a_database_in_another_encoding_is_refused_at_each_connection(postgres_u
 
 
 def test_accepted_jobs_survive_kill_9_of_a_server_that_commits_asynchronously() -> None:
-    """Jobs and users, created before and after the server is set to commit asynchronously."""
+    """The jobs and users are created before and after the server's setting is changed."""
     with postgres_of_ones_own() as server:
         url = server.url()
         migrate(url)
@@ -213,7 +213,7 @@ async def accepted_under_asynchronous_commit(url: str) -> set[str]:
 
 
 def kill_all(data: Path) -> None:
-    """Kills the server and its processes almost at the same moment: all are stopped first."""
+    """Kills all processes of the server almost at once: it stops all, then kills each."""
     postmaster = int((data / "postmaster.pid").read_text().split()[0])
     processes = [postmaster, *children_of(postmaster)]
     for number in (signal.SIGSTOP, signal.SIGKILL):

@@ -84,7 +84,7 @@ async def test_a_supported_option_of_libpq_works(database_url: str, option: str)
         ("replication=database", "replication"),
         ("min_protocol_version=3.2", "min_protocol_version"),
         (f"scram_client_key={SECRET}", "scram_client_key"),
-        (f"sslmod={SECRET}", "sslmod"),  # a slip must not end in a connection without TLS
+        (f"sslmod={SECRET}", "sslmod"),  # a typing error must not lead to a connection without TLS
         (f"ssl={SECRET}", "ssl"),
         (f"channel_bindin={SECRET}", "channel_bindin"),
         ("statement_timeout=1", "statement_timeout"),
@@ -177,7 +177,7 @@ def test_a_malformed_address_is_one_line_that_names_the_variable_alone(
         ("postgresql://?host=::1", ["::1"], [5432]),
         ("postgresql://?host=a,b&port=6", ["a", "b"], [6, 6]),
         ("postgresql://?hostaddr=127.0.0.1", ["127.0.0.1"], [5432]),
-        ("postgresql://a?host=b", ["a"], [5432]),  # as asyncpg has it
+        ("postgresql://a?host=b", ["a"], [5432]),  # asyncpg reads it in this way
         ("postgresql:///db", None, None),
     ],
 )
@@ -230,7 +230,7 @@ async def test_names_and_settings_of_the_address_reach_the_session(database_url:
     url = with_options(database_url, "application_name=it's%20mine%5C&keepalives_idle=77&work_mem=9MB&options=-c%20geqo%3Doff")
 
     assert await setting(url, "application_name") == "it's mine\\"
-    assert await setting(url, "tcp_keepalives_idle") in ("77", "0")  # 0: over a socket there is nothing to keep alive
+    assert await setting(url, "tcp_keepalives_idle") in ("77", "0")  # 0 over a Unix socket, which has no keepalives
     assert await setting(url, "work_mem") == "9MB"
     assert await setting(url, "geqo") == "off"
     assert await setting(url, "lock_timeout") == "5s"

@@ -1,4 +1,4 @@
-"""Deadlines with one timer: each item is late at its time, a removed one never."""
+"""Deadlines use one timer. Each item is late at the right time, a removed item never."""
 
 import asyncio
 

@@ -30,7 +30,7 @@ from tests.store.stores import Counted, counts, is_true, waiting_for_locks, word
 
 
 async def transactions(connection: Connection) -> int:
-    """How many transactions the events were written in."""
+    """Returns the number of transactions that wrote the events."""
     return int(await connection.fetchval("select count(distinct xid) from job_events"))
 
 
@@ -122,7 +122,7 @@ async def test_a_caller_who_goes_away_while_waiting_hurts_nobody_and_writes_noth
         await locker.execute("select from jobs where id = $1 for update", job.id)
         first = asyncio.create_task(store.append(job, reporting(1), actor="worker:w1"))
         await until(lambda: waiting_for_locks(connection, 1))
-        # The job is in flight, so this one waits its turn inside the process.
+        # An append to this job is being written, so the second append waits inside the process.
         second = asyncio.create_task(store.append(job, reporting(2), actor="worker:w1"))
         await store.append(other, starting(), actor="worker:w1")
 
@@ -224,6 +224,6 @@ async def test_a_write_to_a_store_that_was_stopped_is_refused_and_does_not_wait_
     await asyncio.wait([writing], timeout=1)
 
     assert writing.done(), "it waits for ever"
-    # A cancellation that nobody asked for would be taken for one that somebody did.
+    # The writer must get an error, not a cancellation: it would believe that somebody had canceled it.
     assert not writing.cancelled()
     assert writing.exception() is not None

@@ -28,7 +28,7 @@ async def test_a_write_that_the_lost_backend_still_commits_is_not_written_again(
             await until(lambda: waiting_for_locks(connection, 1))
 
             proxy.cut()
-            # The backend of the first try still waits, because it does not notice the cut; the second try waits behind it.
+            # Two backends wait for the lock: that of the first try, which does not notice the cut, and that of the second.
             await until(lambda: waiting_for_locks(connection, 2))
         done = await completing_it
 
@@ -39,7 +39,7 @@ async def test_a_write_that_the_lost_backend_still_commits_is_not_written_again(
 
 @pytest.fixture
 def short_locks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """New connections wait only briefly for a lock."""
+    """Makes new connections wait for a lock only for a short time."""
     monkeypatch.setitem(database_module.SERVER_SETTINGS, "lock_timeout", "50ms")
 
 
@@ -56,7 +56,7 @@ async def test_a_write_whose_first_try_still_holds_the_row_is_not_given_up(
             await until(lambda: waiting_for_locks(connection, 1))
             proxy.cut()
 
-            # The second try meets, repeatedly, the row that the first one locks while it commits.
+            # The first try locks the row while it commits. The second try meets this locked row again and again.
             await until(lambda: true_of(lambda: completing_it.done() or _met_a_held_row(logged) > 10))
         done = await completing_it
 
@@ -65,7 +65,7 @@ async def test_a_write_whose_first_try_still_holds_the_row_is_not_given_up(
     assert await what_is_broken(connection) == []
 
 
-# Like a commit that waits for a standby: the row is locked and its outcome is still open.
+# Makes a commit wait, as if for a standby server: the row stays locked, and the outcome is not known yet.
 WAITS_IN_COMMIT = """
 create function wait_in_commit() returns trigger language plpgsql as $$
 begin

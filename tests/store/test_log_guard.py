@@ -73,14 +73,14 @@ async def role(superuser: Connection, database_url: str) -> AsyncIterator[str]:
     """A role with the service's rights and no others, whose name must be quoted."""
     name = f"Rireki test {secrets.token_hex(4)}"
     await superuser.execute(f'create role "{name}"')
-    # It starts a loop of its own.
+    # `grant` runs in a thread, because it starts a separate event loop.
     await asyncio.to_thread(grant, database_url, name)
     yield name
     await superuser.execute(f'drop owned by "{name}"; drop role "{name}"')
 
 
 def as_role(url: str, role: str) -> str:
-    """A URL whose connections have the rights of the role, whatever user signs in."""
+    """Returns a URL whose connections have the rights of the role, whichever user signs in."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(query=urlencode([*parse_qsl(parts.query), ("role", role)], quote_via=quote)))
 
@@ -95,7 +95,7 @@ async def some_history(store: Store) -> None:
     await store.append(job, completing(), actor="worker:w1")
 
 
-# A replica fires only the triggers that are enabled always.
+# With `session_replication_role = replica` only triggers with `enable always` fire.
 @pytest.mark.parametrize("replication_role", ["origin", "replica", "local"])
 async def test_a_change_of_the_log_is_refused_even_to_a_superuser(
     store: Store, superuser: Connection, replication_role: str

@@ -63,7 +63,7 @@ async def test_a_start_finds_its_job_by_id_although_the_statistics_show_almost_n
     plan = [row[0] for row in await lane.fetch(f"explain (costs off) execute starting({', '.join(['null'] * 8)})")]
     await lane.close()
 
-    # A plan on the index of queued jobs would be wrong, because the backlog may be millions by now.
+    # A kept plan must not use the index of queued jobs, because later this index may have millions of entries.
     assert set(re.findall(r"(\w+) on jobs j", "\n".join(plan))) == {"Update", "jobs_pkey"}
 
 
@@ -73,7 +73,7 @@ async def test_a_jobs_events_get_their_ids_in_order_of_seq_whatever_joins_are_ch
 ) -> None:
     plan = [row[0].strip() for row in await connection.fetch(f"explain (costs off) {statement}", [], [])]
 
-    # Ids are drawn in the order in which rows reach the insert, and a hash join may change it.
+    # The ids of events are assigned in the order in which rows reach the insert. A hash join could change this order.
     inserted = plan[plan.index("->  Insert on job_events") + 1 :]
     assert inserted[0].startswith("->  Subquery Scan")
     assert inserted[1:3] == ["->  Sort", "Sort Key: e.job_id, e.seq"]

@@ -193,7 +193,7 @@ async def test_new_jobs_with_keys_in_crossing_order_that_meet_a_locked_key_do_no
     answers = []
     async with open_store(database_url) as one, open_store(database_url) as two, asyncio.timeout(30):
         for turn in range(5):
-            # In the middle of all keys, however they are put in order.
+            # The held key is in the middle of all keys, both in their order here and in alphabetical order.
             keys = [f"{turn} {n}" for n in range(20)] + [f"held {turn}"] + [f"then {turn} {n}" for n in range(20)]
             await locker.execute("begin")
             await locker.execute(hold, f"held {turn}")

@@ -15,7 +15,7 @@ async def write_on_a_closed_connection(url: str) -> None:
     pool = redis_pool(url)
     connection = await pool.get_connection()
     connection._writer.transport.abort()
-    await asyncio.sleep(0)  # the loop has closed it now, and nobody has told the connection
+    await asyncio.sleep(0)  # The loop has now closed the transport, but the connection does not know it yet.
     try:
         await connection.send_command("PING")
     finally:

@@ -91,7 +91,7 @@ async def test_events_bear_the_time_of_the_database_although_the_machine_has_sle
     await store.create(new(), actor="user:x")
     awake, slept = time.clock_gettime, timedelta(hours=1)
 
-    # As Linux does it: the clock that counts the sleep has gone on, and `time.monotonic` has not.
+    # Simulates a sleep of the machine as on Linux: this clock counts the sleep, and `time.monotonic` does not.
     monkeypatch.setattr(time, "clock_gettime", lambda clock: awake(clock) + slept.total_seconds() * (clock == CLOCK))
     before = await database_time(connection) + slept
     job = await store.create(new(), actor="user:x")
@@ -121,7 +121,7 @@ async def test_an_event_is_never_earlier_than_the_one_before_although_the_clock_
     store: Store, database: Database, connection: Connection
 ) -> None:
     job = await store.create(new(), actor="user:x")
-    # As after a move to another server whose clock is behind: what was written bears times to come.
+    # Simulates a move to a server whose clock is behind: the written events have times in the future.
     await connection.execute("alter table job_events disable trigger all")
     await connection.execute("update job_events set at = at + interval '1 hour'")
     later = "created_at = created_at + interval '1 hour', updated_at = updated_at + interval '1 hour'"
