@@ -38,7 +38,7 @@ def check_origin(request: Request) -> None:
     """Raises `Problem` 403 if a page of another site has sent the request (CSRF).
 
     Such a request has the user's cookie, because the browser adds it. Browsers name the sender in `Sec-Fetch-Site`, older
-    browsers in `Origin`. A request without both headers is accepted, because only other programs send it.
+    browsers in `Origin`. A request with neither header is accepted, because no browser sends such a request.
     """
     site = header(request.scope, b"sec-fetch-site")
     origin = header(request.scope, b"origin")
