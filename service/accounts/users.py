@@ -99,7 +99,7 @@ def normal_email(email: str) -> str:
 
 
 def normal_password(password: str) -> str:
-    """Returns the password in NFKC, the text that is hashed: every keyboard then gives one hash."""
+    """Returns the password in NFKC, which is hashed: all keyboards then give the same hash."""
     return unicodedata.normalize("NFKC", password)
 
 

@@ -5,7 +5,7 @@ They end no process and no loop, and lose no job. A false message changes nothin
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
@@ -32,19 +32,8 @@ CHANGE = Change(GOOD[0], 5, 1, "queued", "quick", None)
 
 
 @pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    client: Redis = Redis.from_url(redis_url)
-    await client.flushdb()
-    yield client
-    await client.aclose()
-
-
-@pytest.fixture
-async def wire(redis: Redis, redis_url: str) -> AsyncIterator[RedisWire]:
-    wire = RedisWire(redis_url)
-    await wire.start()
-    yield wire
-    await wire.stop()
+def wire(over_redis: RedisWire) -> RedisWire:
+    return over_redis
 
 
 # The bus ----------------------------------------------------------------------------------------------------------------------
