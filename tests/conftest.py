@@ -42,19 +42,19 @@ def redis_url(worker_id: str) -> Iterator[str]:
 def template(postgres_url: str) -> Iterator[str]:
     """Creates a migrated database without rows, from which others are cloned. Yields its name."""
     name = f"rireki_template_{secrets.token_hex(4)}"
-    _administer(postgres_url, f"create database {name}")
+    administer(postgres_url, f"create database {name}")
     migrate(with_database(postgres_url, name))
     yield name
-    _administer(postgres_url, f"drop database if exists {name} with (force)")
+    administer(postgres_url, f"drop database if exists {name} with (force)")
 
 
 @pytest.fixture
 def database_url(postgres_url: str, template: str) -> Iterator[str]:
     """Creates a migrated database for one test. Yields its URL."""
     name = f"rireki_test_{secrets.token_hex(4)}"
-    _administer(postgres_url, f"create database {name} template {template}")
+    administer(postgres_url, f"create database {name} template {template}")
     yield with_database(postgres_url, name)
-    _administer(postgres_url, f"drop database if exists {name} with (force)")
+    administer(postgres_url, f"drop database if exists {name} with (force)")
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def with_database(url: str, name: str) -> str:
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
-def _administer(url: str, statement: str) -> None:
+def administer(url: str, statement: str) -> None:
     async def run() -> None:
         connection = await asyncpg.connect(url, timeout=10)
         try:

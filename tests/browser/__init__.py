@@ -4,6 +4,7 @@ chromium.py           finds or installs a Chromium
 commands.py           starts Rireki's commands, each in a separate process
 conftest.py           the fixtures: one browser for the run, sites, and visits to them
 job_histories.py      writes histories of jobs for sites without a worker
+screenshots.py        takes the screenshots of the README again
 screens.py            finds parts of the screens by role and name
 site.py               a whole service for a test to visit
 watch.py              collects the faults of all pages of a test

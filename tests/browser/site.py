@@ -96,10 +96,12 @@ async def open_site(
     redis_url: str | None = None,
     works: bool = True,
     main: Main = rireki,
+    sandbox: Sandbox | None = None,
 ) -> AsyncIterator[Site]:
     """Starts a site with a new database, and ends it after the block.
 
     With `redis_url` the worker is a separate process. Without `works` there is no worker. `main` runs in place of `rireki`.
+    `sandbox` replaces a Chatwork sandbox that has `rooms`.
     """
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(_database(postgres_url, template))
@@ -108,7 +110,7 @@ async def open_site(
         stack.push_async_callback(database.disconnect)
         admin = await user_of(database, "admin@example.com", "admin", "管理 花子")
         employee = await user_of(database, "employee@example.com", "employee", "山田 太郎")
-        sandbox = await stack.enter_async_context(sandbox_of(rooms))
+        sandbox = await stack.enter_async_context(sandbox or sandbox_of(rooms))
         variables = {
             "APP_ENV": "test",
             "RIREKI_HOME": str(home),

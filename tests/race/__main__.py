@@ -21,7 +21,6 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import uvloop
@@ -32,6 +31,7 @@ from events.job import Job, Recorded, fold
 from events.statements import JOB_COLUMNS
 from migrations.migrate import migrate
 from service.embedded.postgres import EmbeddedPostgres
+from tests.conftest import administer, with_database
 from tests.histories import open_store, until
 from tests.race.check import what_is_wrong
 from tests.race.writers import HOT, TYPE, Told, new_job, race_in_a_process
@@ -319,22 +319,13 @@ def _server() -> Iterator[tuple[str, Path | None]]:
 @contextmanager
 def _database(url: str) -> Iterator[str]:
     name = f"rireki_race_{secrets.token_hex(4)}"
-    own = urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
-    _administer(url, f"create database {name}")
+    own = with_database(url, name)
+    administer(url, f"create database {name}")
     try:
         migrate(own)
         yield own
     finally:
-        _administer(url, f"drop database if exists {name} with (force)")
-
-
-def _administer(url: str, statement: str) -> None:
-    async def run() -> None:
-        connection = await asyncpg.connect(url, timeout=10)
-        await connection.execute(statement)
-        await connection.close()
-
-    uvloop.run(run())
+        administer(url, f"drop database if exists {name} with (force)")
 
 
 if __name__ == "__main__":
