@@ -22,7 +22,11 @@ test_openapi.py             the OpenAPI document and the page to browse it
 test_operations.py          pauses, workers, force-fail, metrics
 test_page.py                the files of the page over HTTP
 test_sign_in_queue.py       the queue of sign-ins before the hashers
+test_smuggled_fields.py     fields and headers that only the service decides
 test_sse_clients.py         both streams read by other clients
 test_trusted_proxies.py     the client's address behind proxies
 test_verification.py        verification in the background
+test_who_may.py             each route answers each role as the table says
+things.py                   what the requests of the table are about
+who_may.py                  the table of who may do what
 """
