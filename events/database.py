@@ -7,7 +7,7 @@ that gets no answer at all.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -124,8 +124,8 @@ def is_away(error: Exception) -> bool:
 class _Reused(Connection):
     """A connection that returns to the pool without asyncpg's reset query.
 
-    The reset would double the cost of a short query. It is not needed, because no query on the pool changes session settings
-    or holds locks beyond its transaction. asyncpg still rolls an open transaction back.
+    The reset query runs `RESET ALL`, which would undo the settings that `_connect` made for the session. No query on the pool
+    changes session settings or holds locks beyond its transaction. asyncpg still rolls an open transaction back.
     """
 
     def get_reset_query(self) -> str:
@@ -241,9 +241,9 @@ class Database:
         `settings` are PostgreSQL's, for this session. Raises: as `connect`.
         """
         connection = await connect(self.url, **settings)
-        # asyncpg's own encoder computes the time zone of every time. For an append that is half of the client's cost of a row.
+        # A stored time may be `infinity`. asyncpg returns it without a time zone, and other times cannot be compared with that.
         await connection.set_type_codec(
-            "timestamptz", schema="pg_catalog", encoder=_time_encoder(), decoder=_time_from_microseconds, format="tuple"
+            "timestamptz", schema="pg_catalog", encoder=_microseconds, decoder=_time_from_microseconds, format="tuple"
         )
         return connection
 
@@ -332,17 +332,8 @@ _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # PostgreSQL stores a timestamp as mi
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def _time_encoder() -> Callable[[datetime], tuple[int]]:
-    """Returns an encoder that remembers the last time, because most rows of a batch share one."""
-    last, microseconds = _EPOCH, (0,)
-
-    def encode(time: datetime) -> tuple[int]:
-        nonlocal last, microseconds
-        if time is not last:
-            last, microseconds = time, ((time - _EPOCH) // _MICROSECOND,)
-        return microseconds
-
-    return encode
+def _microseconds(time: datetime) -> tuple[int]:
+    return ((time - _EPOCH) // _MICROSECOND,)
 
 
 def _time_from_microseconds(microseconds: tuple[int]) -> datetime:

@@ -60,9 +60,6 @@ READ_ON_THE_LOOP = 2048  # bytes. A longer body is parsed in a thread. The slowe
 # Only one thread, because more threads would compete with the event loop for the interpreter lock.
 _reader = ThreadPoolExecutor(1, thread_name_prefix="json")
 
-FIRST_HEADERS = "rireki.first_headers"  # `header` caches the headers by name under this key of the scope
-
-
 class Fields(BaseModel):
     """The base of bodies and queries: camelCase in JSON, no unknown fields."""
 
@@ -134,11 +131,7 @@ def _parameters(query: bytes) -> list[tuple[str, str]]:
 
 def header(scope: Scope, name: bytes) -> str | None:
     """Returns the value of the first header with this name (in lower case), or None."""
-    first: dict[bytes, bytes] | None = scope.get(FIRST_HEADERS)
-    if first is None:
-        first = scope[FIRST_HEADERS] = dict(reversed(scope["headers"]))
-    value = first.get(name)
-    return None if value is None else value.decode("latin-1")
+    return next((value.decode("latin-1") for header, value in scope["headers"] if header == name), None)
 
 
 def client_of(scope: Scope) -> str:
