@@ -6,7 +6,7 @@
 import asyncio
 import runpy
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,22 +14,11 @@ import redis.asyncio.connection
 from prometheus_client import Counter, Histogram
 from starlette.routing import Match
 
-from events import batch_writer, database, group_commit, redis_connections, statements
+from events import batch_writer, group_commit, redis_connections, statements
 from events.concurrency import Deadlines
 from service.api import app
-from service.http import metrics, protocol, request
+from service.http import metrics, protocol
 from service.process import assembly, serve
-
-
-def the_held_connections_own_time_codec() -> None:
-    async def hold(self: database.Database, **settings: str) -> database.Connection:
-        return await database.connect(self.url, **settings)
-
-    database.Database.hold = hold  # type: ignore[method-assign]
-
-
-def pooled_connections_given_back_without_a_reset() -> None:
-    del database._Reused.get_reset_query
 
 
 def plans_that_are_kept() -> None:
@@ -68,16 +57,6 @@ def fixed_addresses_found_in_a_dictionary() -> None:
     app.FixedAddresses.matches = lambda self, scope: (Match.NONE, {})  # type: ignore[method-assign]
 
 
-def headers_of_a_request_in_a_dictionary() -> None:
-    def header(scope: Mapping[str, Any], name: bytes) -> str | None:
-        return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), None)
-
-    for module in [module for name, module in sys.modules.items() if name.startswith("service.")]:
-        if getattr(module, "header", None) is request.header and module is not request:
-            module.header = header  # type: ignore[attr-defined]
-    request.header = header
-
-
 def labels_of_metrics_kept() -> None:
     made = metrics.Metrics.__init__
 
@@ -106,8 +85,6 @@ def nothing() -> None: ...
 
 
 OF_THE_DRAIN = (
-    the_held_connections_own_time_codec,
-    pooled_connections_given_back_without_a_reset,
     plans_that_are_kept,
     two_lanes,
     redis_commands_without_a_read_before_them,
@@ -115,13 +92,10 @@ OF_THE_DRAIN = (
     a_rare_garbage_collection,
 )
 OF_THE_API = (
-    the_held_connections_own_time_codec,
-    pooled_connections_given_back_without_a_reset,
     redis_commands_without_a_read_before_them,
     one_timer_for_many_deadlines,
     a_rare_garbage_collection,
     fixed_addresses_found_in_a_dictionary,
-    headers_of_a_request_in_a_dictionary,
     labels_of_metrics_kept,
     head_and_body_of_an_answer_in_one_write,
 )

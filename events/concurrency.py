@@ -11,8 +11,10 @@ K = TypeVar("K", bound=Hashable)
 class Deadlines(Generic[K]):
     """Calls `late` with each item that was not removed within `seconds` after it was added.
 
-    One timer serves all items, because a timer for each item would cost more. Use it in one event loop only. `late` must not
-    raise and must not add items.
+    Use it in one event loop only. `late` must not raise and must not add items.
+
+    Trick: one timer serves all items. Saves 7 % of a drained job's CPU and 9 % of a request's (bench/results/tricks.md).
+    Delete it when a timer of the event loop costs less than an entry of a dictionary.
     """
 
     def __init__(self, seconds: float, late: Callable[[K], None]) -> None:

@@ -24,8 +24,8 @@ class _Translating:
 
         Raises `RedisConnectionError` after the server closed the connection.
         """
-        # redis-py checks this before each command. Its own check starts a read and cancels it at once, which takes a third of
-        # the time of a command.
+        # Trick: redis-py checks this before each command. Its own check starts a read and cancels it at once. Saves 6 % of a
+        # drained job's CPU (bench/results/tricks.md). Delete it when redis-py looks at its buffer first.
         if self._reader is None or self._reader.at_eof():
             raise RedisConnectionError("Connection closed by server.")
         return bool(self._reader._buffer)  # type: ignore[attr-defined]

@@ -114,10 +114,11 @@ with asked as materialized (
 select id from created
 """
 
-# A cached (generic) plan saves a third of the time of a short append. But a plan that was made for a small table would scan
-# the whole table for every job after the table has grown. So plans are cached only when the table has 1,000 rows or more, and
-# for 30 seconds. Hash joins are off while the table is small, because a hash join does not keep the order of job ids. In a
-# large table the planner looks up each row by index.
+# Trick: a cached (generic) plan saves a third of the time of a short append and 4 to 8 % of a drained job's CPU
+# (bench/results/tricks.md). Delete it when PostgreSQL plans a statement with arrays of unknown length as well each time.
+# A plan that was made for a small table would scan the whole table for every job after the table has grown. So plans are
+# cached only when the table has 1,000 rows or more, and for 30 seconds. Hash joins are off while the table is small, because
+# a hash join does not keep the order of job ids. In a large table the planner looks up each row by index.
 CHOOSE_PLANS = """
 select small, set_config('plan_cache_mode', case when small then 'force_custom_plan' else 'force_generic_plan' end, false),
     set_config('enable_hashjoin', case when small then 'off' else 'on' end, false)

@@ -85,7 +85,8 @@ def create_app(context: ApiContext, page: Page | None = None) -> "Application":
 class FixedAddresses(BaseRoute):
     """Finds a route without path parameters by one look-up in a dictionary.
 
-    This is faster than Starlette's router, which tries its routes one after another.
+    Trick: Starlette's router tries its routes one after another. Saves 8 % of a request's CPU (bench/results/tricks.md).
+    Delete it when Starlette finds fixed paths by a look-up.
     """
 
     def __init__(self, routes: Iterable[Route]) -> None:

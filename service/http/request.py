@@ -60,6 +60,7 @@ READ_ON_THE_LOOP = 2048  # bytes. A longer body is parsed in a thread. The slowe
 # Only one thread, because more threads would compete with the event loop for the interpreter lock.
 _reader = ThreadPoolExecutor(1, thread_name_prefix="json")
 
+
 class Fields(BaseModel):
     """The base of bodies and queries: camelCase in JSON, no unknown fields."""
 
