@@ -257,9 +257,6 @@ async def _within(work: Any) -> Any:
     return await asyncio.wait_for(work, LONGEST)
 
 
-# CPU time of the servers -----------------------------------------------------------------------------------------------------
-
-
 def process_seconds(pid: int | None, *, children_too: bool = False) -> float | None:
     """Returns the CPU seconds of a process with all its threads.
 

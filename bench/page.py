@@ -183,9 +183,6 @@ async def _page(address: str) -> AsyncIterator[Page]:
         await browser.close()
 
 
-# Jobs ------------------------------------------------------------------------------------------------------------------------
-
-
 async def _fill(store: Store, rows: int) -> None:
     """Adds ended jobs. One in ten has failed."""
 
@@ -266,9 +263,6 @@ async def _steadily(step: Callable[[], Awaitable[object]], rate: int, seconds: f
             await asyncio.sleep(0.005)
 
 
-# What is measured ------------------------------------------------------------------------------------------------------------
-
-
 async def _scrolling(page: Page, rows: int) -> list[tuple[str, ...]]:
     await page.goto("/jobs")
     await page.locator(".jobs .rows-row").first.wait_for()
@@ -334,8 +328,6 @@ async def _watched(page: Page, work: Callable[[], Awaitable[Any]]) -> Watched:
     seconds = time.perf_counter() - began
     return Watched(seconds=seconds, **await page.evaluate("() => watching.stop()"))
 
-
-# The table -------------------------------------------------------------------------------------------------------------------
 
 HEAD = ("the page", "s", "frame ms: p50", "p95", "p99", "worst", "tasks over 50 ms (worst)", "frames without rows",
         "events seen a second", "press heard after ms: p50, worst", "painted: p50, worst")  # fmt: skip

@@ -240,9 +240,6 @@ async def _verify(side: Side) -> int:
     return sum([len((await verify(side.core.database, job_id=job_id)).differences) for job_id in sample])
 
 
-# Asking -----------------------------------------------------------------------------------------------------------------------
-
-
 async def _ask(sides: Sequence[Side], ask: Ask, times: int) -> list[Answered]:
     """Sends the same question to both sides in turns, so that other work affects both alike."""
     answered = [Answered() for _ in sides]
@@ -285,9 +282,6 @@ async def _request(side: Side, address: str, user: User | None) -> tuple[int, by
     if status != 200:
         raise RuntimeError(f"{address}: {status} {b''.join(body)[:500]!r}")
     return status, b"".join(body)
-
-
-# Plans ------------------------------------------------------------------------------------------------------------------------
 
 
 async def _explain(side: Side, ask: Ask, answers: Answered) -> None:
@@ -361,9 +355,6 @@ def _rows(node: dict[str, Any]) -> float:
     return float(node.get("Actual Rows", node["Plan Rows"]) * node.get("Actual Loops", 1))
 
 
-# Enqueue and drain ------------------------------------------------------------------------------------------------------------
-
-
 async def _speeds(sides: Sequence[Side], rounds: int, jobs: int = 5_000) -> dict[str, list[list[float]]]:
     speeds: dict[str, list[list[float]]] = {"enqueue": [[], []], "drain": [[], []]}
     for turn in range(rounds):
@@ -372,9 +363,6 @@ async def _speeds(sides: Sequence[Side], rounds: int, jobs: int = 5_000) -> dict
             speeds["enqueue"][number].append(await queued_per_second(side.core, jobs))
             speeds["drain"][number].append(await drained_per_second(side.core, jobs))
     return speeds
-
-
-# What is printed --------------------------------------------------------------------------------------------------------------
 
 
 def _answers(asked: dict[str, list[Answered]], jobs: Sequence[int]) -> str:

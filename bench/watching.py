@@ -174,9 +174,6 @@ def _table(watchings: list[Watching], written: dict[Place, float]) -> str:
     return "\n".join(rows)
 
 
-# The writer, a process of its own ---------------------------------------------------------------------------------------------
-
-
 async def _queue_for(url: str, redis_url: str, owners: list[str]) -> list[str]:
     async with _opened(url, redis_url) as (store, _):
         new = [NewJob("chatwork_rooms_sync", {}, owner, max_attempts=5) for owner in owners]

@@ -83,9 +83,6 @@ async def _check_settings(connection: Connection, address: DatabaseUrl) -> None:
             raise Unusable(f"has the option `{name}`, and PostgreSQL refuses it as a setting: correct or remove it") from error
 
 
-# Pooling -----------------------------------------------------------------------------------------------------------------------
-
-
 async def _check_pooling(url: str, connection: Connection) -> None:
     """Raises `Unusable` when the address leads to a pooler in transaction mode.
 
@@ -136,9 +133,6 @@ async def _server_process(connection: Connection) -> int:
         return await asyncio.wait_for(told, PROBE_WITHIN)
     finally:
         connection.remove_log_listener(hear)
-
-
-# Refusals ----------------------------------------------------------------------------------------------------------------------
 
 
 def refusal(error: BaseException, url: str) -> str:

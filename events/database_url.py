@@ -159,9 +159,6 @@ def _defined(service: str, file: Path) -> dict[str, str]:
         raise BadDatabaseUrl("has the option `service`, and the service file cannot be read") from None
 
 
-# The parts ---------------------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class _Parts:
     user: str | None
@@ -268,9 +265,6 @@ def _is_address(text: str) -> bool:
 
 def _first(*values: str | None) -> str | None:
     return next(filter(None, values), None)
-
-
-# The options -------------------------------------------------------------------------------------------------------------------
 
 
 def _timeout(text: str | None) -> float:

@@ -49,9 +49,6 @@ class JobError:
         return {"name": self.name, "message": self.message, "stack": self.stack}
 
 
-# The six events ---------------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class Queued:
     """An attempt was queued. It may run once `delay` has passed since this event.
@@ -145,9 +142,6 @@ class Job(NamedTuple):
     finished_at: datetime | None
     created_at: datetime
     updated_at: datetime
-
-
-# Decisions --------------------------------------------------------------------------------------------------------------------
 
 
 class NotAllowed(Exception):
@@ -262,9 +256,6 @@ def _failed(job: Job, error: JobError, retry_in: timedelta | None, reason: Reaso
     if retry_in is None or job.attempt >= job.max_attempts:
         return [Failed(error, will_retry=False)]
     return [Failed(error, will_retry=True), Queued(reason, job.max_attempts, retry_in)]
-
-
-# The fold ---------------------------------------------------------------------------------------------------------------------
 
 
 class BrokenHistory(Exception):
@@ -399,8 +390,6 @@ def _may_be_queued_again(job: Job, event: Queued) -> bool:
             return False
     return expected == (True, event.max_attempts) and event.type is None
 
-
-# Events as they are stored ----------------------------------------------------------------------------------------------------
 
 _WORDS: dict[type[Event], str] = {
     Queued: "queued",

@@ -103,8 +103,6 @@ def every_reason() -> tuple[Reason, ...]:
     return reasons
 
 
-# Jobs in a database --------------------------------------------------------------------------------------------------------------
-
 RETRY_AT_ONCE = timedelta(0)
 
 
@@ -168,8 +166,6 @@ async def give_positions(database: Database) -> None:
 
     await until(every_event_has_one)
 
-
-# What must always hold (docs/architecture.md), checked in one snapshot --------------------------------------------------------
 
 BROKEN_RULES = {
     "1: a job in the view has no `queued` at seq 1": """

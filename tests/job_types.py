@@ -61,9 +61,6 @@ def room_for(slots: int, *types: str) -> Capacity:
     return Capacity(slots, 0, types, [])
 
 
-# Handlers ---------------------------------------------------------------------------------------------------------------------
-
-
 async def quick(context: Context, payload: Payload) -> JSON:
     return payload.to_json()
 
@@ -165,9 +162,6 @@ JOB_TYPES: tuple[JobType[Any], ...] = (QUICK, SLOW, HANG, HOLDS, COSTLY, ONCE, F
 """The job types that a worker in a separate process knows (`worker_process.py`)."""
 
 
-# A worker ---------------------------------------------------------------------------------------------------------------------
-
-
 def new_worker(
     database: Database, store: Store, bus: Bus, wire: Wire, job_types: Iterable[JobType[Any]], *, slots: int = 10
 ) -> Worker:
@@ -243,9 +237,6 @@ class Nobody:
 async def cancel(store: Store, job: Job) -> Job:
     """Cancels the job in the log, as a person does through the API."""
     return await store.append(job, lambda job: rules.cancel(job, reason="test"), actor="user:test")
-
-
-# Waiting and looking ----------------------------------------------------------------------------------------------------------
 
 
 @overload

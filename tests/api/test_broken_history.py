@@ -70,9 +70,6 @@ async def tampering(superuser: Connection) -> AsyncIterator[None]:
         yield
 
 
-# The command line -------------------------------------------------------------------------------------------------------------
-
-
 async def test_a_replay_prints_the_events_before_the_break_and_names_the_break(
     store: Store, database: Database, superuser: Connection, tmp_path: Path
 ) -> None:
@@ -113,9 +110,6 @@ async def test_a_rebuild_stops_at_broken_jobs_and_names_the_option_to_skip_them(
     assert unchanged == 2
     assert f"{job.id}: MODIFIED at event 3".encode() in done.stdout
     assert [row["id"] for row in await superuser.fetch("select id from jobs where max_attempts = 9")] == [job.id]
-
-
-# The rebuild ------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("what", BREAKS)
@@ -207,9 +201,6 @@ async def test_jobs_of_an_unregistered_type_are_rebuilt_and_verified(store: Stor
     verified = await run(in_pipe, environment(database, tmp_path), "audit", "verify")
 
     assert (rebuilt.returncode, verified.returncode) == (0, 0)
-
-
-# The API ----------------------------------------------------------------------------------------------------------------------
 
 
 async def statuses(client: httpx.AsyncClient, job: Job, *queries: str) -> list[int]:

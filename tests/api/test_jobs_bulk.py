@@ -194,9 +194,6 @@ async def test_a_bad_request_is_refused_by_the_name_of_its_field(service: Servic
     assert (await service.as_nobody.post(ADDRESS, json=by_owner)).status_code == 401
 
 
-# Run again as new -------------------------------------------------------------------------------------------------------------
-
-
 async def again(client: httpx.AsyncClient, job: Job, **headers: str) -> httpx.Response:
     return await client.post(f"/api/jobs/{job.id}/again", headers=headers)
 

@@ -39,9 +39,6 @@ def test_every_operation_has_a_unique_name_and_says_who_may_call_it() -> None:
     }  # fmt: skip
 
 
-# Redocly's recommended rules for a document; each test names its rules -------------------------------------------------------
-
-
 def operations() -> list[tuple[str, dict[str, Any]]]:
     return [
         (f"{method.upper()} {path}", operation)

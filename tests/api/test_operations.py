@@ -62,9 +62,6 @@ def wire() -> LocalWire:
     return LocalWire()
 
 
-# Pauses -----------------------------------------------------------------------------------------------------------------------
-
-
 async def test_nothing_of_a_paused_type_is_started_until_it_is_resumed(
     database: Database, store: Store, bus: Bus, wire: LocalWire
 ) -> None:
@@ -198,9 +195,6 @@ async def test_a_forbidden_or_invalid_pause_changes_nothing(
     assert await Pauses(service.context.database).in_force() == {}
 
 
-# Workers ----------------------------------------------------------------------------------------------------------------------
-
-
 async def test_the_workers_are_listed_with_their_running_jobs(
     service: Service, database: Database, store: Store, bus: Bus, wire: LocalWire
 ) -> None:
@@ -279,9 +273,6 @@ async def test_two_workers_have_different_ids(database: Database, store: Store, 
     assert {worker.presence for worker in seen} == {Presence.GONE}
 
 
-# The command line -------------------------------------------------------------------------------------------------------------
-
-
 async def test_the_command_line_lists_the_workers_and_says_whether_any_is_alive(
     database: Database, store: Store, bus: Bus, wire: LocalWire
 ) -> None:
@@ -346,9 +337,6 @@ async def command(database: Database, *arguments: str, given: bytes = b"") -> tu
     )  # fmt: skip
     out, errors = await process.communicate(given)
     return await process.wait(), out, errors
-
-
-# A stuck job ------------------------------------------------------------------------------------------------------------------
 
 
 async def test_a_force_fail_ends_a_running_job_and_tells_its_worker(

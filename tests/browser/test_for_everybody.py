@@ -69,9 +69,6 @@ async def look(visit: Visit, furnished: tuple[Site, dict[str, str]], screen: str
     return page
 
 
-# Keyboard --------------------------------------------------------------------------------------------------------------------
-
-
 async def tab_to(page: Page, target: Locator) -> None:
     for _ in range(60):
         await page.keyboard.press("Tab")
@@ -110,9 +107,6 @@ async def test_a_dialog_holds_the_focus_and_escape_gives_it_back(idle_site: Site
 
     await expect(dialog).to_have_count(0)
     await expect(add).to_be_focused()
-
-
-# Language and theme ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -174,9 +168,6 @@ async def brightness(page: Page) -> float:
     return value
 
 
-# Phones ----------------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("screen", SCREENS)
 async def test_a_phone_never_scrolls_sideways(furnished: tuple[Site, dict[str, str]], visit: Visit, screen: str) -> None:
     page = await look(visit, furnished, screen, width=390)
@@ -197,9 +188,6 @@ OUTSIDE = """() => {
 
 They are beyond the right edge, and nothing around them can be scrolled.
 """
-
-
-# Screen readers --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -239,9 +227,6 @@ def _axe() -> str:
 
 
 AXE = _axe()
-
-
-# Size ------------------------------------------------------------------------------------------------------------------------
 
 
 async def test_the_first_load_is_small(furnished: tuple[Site, dict[str, str]], visit: Visit) -> None:

@@ -110,8 +110,6 @@ class Campaign:
         finally:
             await clients.close()
 
-    # Starting -------------------------------------------------------------------------------------------------------------------
-
     async def _start_servers(self) -> Postgres:
         postgres = self._postgres = await asyncio.to_thread(Postgres, self.folder / "servers")
         await asyncio.to_thread(migrate, postgres.url)
@@ -192,8 +190,6 @@ class Campaign:
         await clients.close()
         return signed_in
 
-    # Faults ---------------------------------------------------------------------------------------------------------------------
-
     async def _break(self, faults: Faults, load: Load) -> None:
         """Carries out the planned faults.
 
@@ -215,8 +211,6 @@ class Campaign:
 
     def _missing(self, faults: Faults) -> tuple[int, Counter[Kind]]:
         return max(self.size.jobs - len(self.record.accepted), 0), Counter(self.size.required) - faults.done
-
-    # Calm -----------------------------------------------------------------------------------------------------------------------
 
     async def _calm(self, postgres: Postgres, faults: Faults, load: Load) -> None:
         """Ends all faults, and checks that every job ends within `CALM` seconds."""
@@ -260,8 +254,6 @@ class Campaign:
         if changed:
             self._violated(12, f"a FLUSHALL while nothing ran changed rows of {', '.join(changed)}")
         self.outcome.compared_flushes += 1
-
-    # Judging --------------------------------------------------------------------------------------------------------------------
 
     async def _judge(self, postgres: Postgres, faults: Faults, snapshots: Snapshots, reader: LogReader) -> None:
         connection = await rows.connect(postgres.url)
@@ -311,8 +303,6 @@ class Campaign:
         self.outcome.violations += [
             Violation("verify", difference.job_id, difference.detail) for difference in verified.differences
         ]
-
-    # Health and the end ---------------------------------------------------------------------------------------------------------
 
     async def _healthy(self, postgres: Postgres, *, within: float) -> bool:
         """Waits until both APIs are ready and every worker has sent a heartbeat.

@@ -120,8 +120,6 @@ class Faults:
             self.done[fault.kind] += 1
             self.windows.append(Window(fault.kind, begin, time.time()))
 
-    # Processes ------------------------------------------------------------------------------------------------------------------
-
     async def _kill_worker(self, fault: Fault) -> bool:
         # One kill in ten may also choose a frozen worker.
         member = await self._choose(self._fleet.workers, fault, frozen_too=fault.harsh < 0.1)
@@ -167,8 +165,6 @@ class Faults:
                 return free[int(fault.pick * len(free))]
             await asyncio.sleep(0.1)
         return None
-
-    # Servers --------------------------------------------------------------------------------------------------------------------
 
     async def _kill_postgres(self, fault: Fault) -> bool:
         async with self._postgres_lock:
@@ -278,8 +274,6 @@ class Faults:
                 await client.delete(*claims)
         finally:
             await client.aclose()
-
-    # The network ----------------------------------------------------------------------------------------------------------------
 
     def _lines(self, fault: Fault) -> list[Line]:
         """Returns the lines that the fault breaks: those to PostgreSQL, or those to Redis.

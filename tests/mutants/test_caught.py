@@ -51,9 +51,6 @@ def _quick_reactions(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-# Nobody is told before it is durable ------------------------------------------------------------------------------------------
-
-
 class Noting(LocalWire):
     """Keeps the hints that were pushed."""
 
@@ -107,9 +104,6 @@ async def test_a_job_is_answered_only_when_it_is_durable(database: Database, sto
 
     assert (await creating).status is Status.QUEUED
     assert (await appending).status is Status.PROCESSING
-
-
-# Group commit -----------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(eq=False)
@@ -244,9 +238,6 @@ async def test_nobody_waits_longer_than_a_moment_for_writes_of_his_kind_that_tak
         assert not first.reply.done()
 
 
-# A cancel needs no heartbeat --------------------------------------------------------------------------------------------------
-
-
 async def test_a_cancel_stops_the_handler_though_no_heart_beats(
     database: Database, store: Store, bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,9 +261,6 @@ async def test_a_cancel_stops_the_handler_though_no_heart_beats(
     assert await words(store, job) == ["queued", "started", "canceled"]
 
 
-# Redis excludes nobody --------------------------------------------------------------------------------------------------------
-
-
 async def test_a_hint_that_comes_again_while_its_attempt_is_being_started_is_settled_and_disturbs_nothing(
     database: Database, store: Store, bus: Bus
 ) -> None:
@@ -292,9 +280,6 @@ async def test_a_hint_that_comes_again_while_its_attempt_is_being_started_is_set
 
     assert settled == ["again", "first"]
     assert await words(store, job) == ["queued", "started", "completed"]
-
-
-# The list of breaks -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("each", BREAKS, ids=lambda each: each.name)

@@ -269,9 +269,6 @@ def test_a_schema_of_a_newer_version_is_refused_in_one_line(database_url: str) -
         migrate(database_url)
 
 
-# The rights of the service's role ----------------------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def role(postgres_url: str) -> Iterator[str]:
     """A role without rights, with a name that must be quoted."""

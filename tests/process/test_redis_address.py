@@ -94,9 +94,6 @@ async def test_what_redis_py_takes_is_taken(monkeypatch: pytest.MonkeyPatch, url
     SignInLimit(url)
 
 
-# Servers that are not usable --------------------------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def redis_server() -> Iterator[RedisServer]:
     server = RedisServer()
@@ -244,9 +241,6 @@ async def test_sign_in_is_counted_here_where_a_stranger_holds_its_keys(
     await tries.count("127.0.0.1", "a@example.com")
     await tries.wrong("127.0.0.1")
     await tries.forget("127.0.0.1", "a@example.com")
-
-
-# Variables without effect -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("command", ["serve", "worker"])

@@ -32,9 +32,6 @@ def _nothing_hidden_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(secret_redaction, "_words", {})
 
 
-# The texts --------------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("secret", "text"),
     [
@@ -114,9 +111,6 @@ def test_the_secrets_of_the_settings_are_known_with_those_in_addresses() -> None
     assert secrets_of(settings) >= {
         "db%2Fpass", "another", "redispass", "j" * 32, "metrics", "chatwork", "d2ViaG9vaw==", "openai", "basepass", "azure",
     }  # fmt: skip
-
-
-# The stacks -------------------------------------------------------------------------------------------------------------------
 
 
 SAID = "what people wrote"  # a text that no source line in a stack holds
@@ -213,8 +207,6 @@ def test_a_secret_is_hidden_before_a_message_is_cut() -> None:
 
     assert "a-long" not in kept.message
 
-
-# The whole service ------------------------------------------------------------------------------------------------------------
 
 CANARIES = {
     "JWT_SECRET": "canary-jwt-0123456789abcdef0123456789abcdef",

@@ -208,9 +208,6 @@ async def test_events_without_a_position_are_counted_and_compared_and_none_is_gi
     assert [finding.job_id for finding in verified.findings] == [job.id]
 
 
-# The command ------------------------------------------------------------------------------------------------------------------
-
-
 async def test_the_command_prints_each_finding_and_its_exit_status_gives_the_result(
     jobs: dict[str, Job], database: Database, superuser: Connection, tmp_path: Path
 ) -> None:

@@ -286,8 +286,6 @@ async def test_sealing_goes_on_by_itself_also_after_a_lost_connection(
     assert await positions(connection) == list(range(1, 13))
 
 
-# Restored into another cluster ----------------------------------------------------------------------------------------------------
-
 MUCH_LATER = 4_000_000_000_000  # a transaction id that the new cluster will not reach for years
 
 

@@ -135,9 +135,6 @@ async def _all_writers(url: str, settings: Settings) -> list[Told]:
         )
 
 
-# Beside the writers -----------------------------------------------------------------------------------------------------------
-
-
 async def _keep_comparing(url: str, outcome: Outcome, over: asyncio.Event) -> None:
     connection = await connect(url, application_name="the race's checker", idle_in_transaction_session_timeout="0")
     while not over.is_set():
@@ -196,9 +193,6 @@ async def _keep_terminating(url: str, settings: Settings, outcome: Outcome, over
     await connection.close()
 
 
-# In the end -------------------------------------------------------------------------------------------------------------------
-
-
 async def _look_back(url: str, told: Sequence[Told], outcome: Outcome) -> None:
     """Checks all histories and all replies to the writers, after the writers have ended."""
     patient = {"idle_in_transaction_session_timeout": "0", "statement_timeout": "0"}
@@ -253,9 +247,6 @@ async def deadlocks(connection: Connection) -> int:
 
     await until(alone)
     return int(await connection.fetchval(DEADLOCKS))
-
-
-# From the command line --------------------------------------------------------------------------------------------------------
 
 
 def main() -> int:

@@ -184,8 +184,6 @@ def test_a_history_with_a_forged_place_or_time_is_refused(history: list[Recorded
             fold([*history[:place], forged, *history[place + 1 :]])
 
 
-# The shapes on the wire ---------------------------------------------------------------------------------------------------------
-
 SHAPES: list[tuple[Event, str, JSON]] = [
     (
         queued(),

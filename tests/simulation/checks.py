@@ -65,8 +65,6 @@ class Checks:
         self._loop.failure = violation = Violation(what)
         raise violation
 
-    # The log ------------------------------------------------------------------------------------------------------------------
-
     def committed(self, row: dict[str, Any], events: list[dict[str, Any]]) -> None:
         """Checks a commit: this row of the view, with these events."""
         for event in events:
@@ -188,8 +186,6 @@ class Checks:
         if not holds:
             self.fail(f"{event['type']}: {what}: {_shown(event)}")
 
-    # Words that clients were given ----------------------------------------------------------------------------------------
-
     def acknowledged(self, job_id: str, key: str | None) -> None:
         """Checks an answer: a client was told that this job is queued."""
         self.accepted.add(job_id)
@@ -201,8 +197,6 @@ class Checks:
     def cancel_acknowledged(self, job_id: str, attempt: int, status: str) -> None:
         if status != "canceled" or self.jobs[job_id].ended.get(attempt) != "canceled":
             self.fail(f"job {job_id}: its cancel was acknowledged, and attempt {attempt} is {status}")
-
-    # What handlers do -----------------------------------------------------------------------------------------------------
 
     def handler_began(self, job_id: str, attempt: int, worker: str, handler: Handler) -> None:
         if self.jobs[job_id].started_by.get(attempt) != worker:
@@ -228,8 +222,6 @@ class Checks:
             self.fail(f"job {job_id}: an effect of attempt {attempt} that was not checked")
         if attempt not in folded.started_by or folded.over_at.get(attempt, checked[2]) < checked[2]:
             self.fail(f"job {job_id}: an effect of attempt {attempt}, which was over")
-
-    # Liveness -------------------------------------------------------------------------------------------------------------
 
     def declared_gone(self, worker: str, process: Process, last_seen: datetime) -> None:
         self.gone[worker] = self._loop.time()

@@ -134,8 +134,6 @@ class Node:
         if self.worker is not None:
             await self.worker.stop(grace=self.grace)
 
-    # What the API is asked ----------------------------------------------------------------------------------------------------
-
     async def create(self, type: str, payload: Any, user: str, request: str, key: str | None) -> str:
         """Queues a job like `service/api/queue_request.py`. Returns the id of the job.
 

@@ -29,9 +29,6 @@ def digest(text: str) -> str:
     return hashlib.sha256(" ".join(text.split()).encode()).hexdigest()[:8]
 
 
-# The log and the view ---------------------------------------------------------------------------------------------------------
-
-
 def move_jobs(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
     asked = (
         "expected_seq", "status", "result", "error", "attempt", "max_attempts", "worker", "seq", "run_at", "started_at",
@@ -191,9 +188,6 @@ def clock(server: Postgres, connection: SimConnection, now: datetime, values: Va
     return [Row({"clock_timestamp": server.now})]
 
 
-# Delivery ---------------------------------------------------------------------------------------------------------------------
-
-
 def try_lock(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
     return [Row({"locked": server.lock(connection)})]
 
@@ -221,9 +215,6 @@ def in_force(server: Postgres, connection: SimConnection, now: datetime, values:
 def pause(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
     server.pauses[values[0]["type"]] = values[0] | {"since": now}
     return []
-
-
-# Liveness ---------------------------------------------------------------------------------------------------------------------
 
 
 def register(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
@@ -289,9 +280,6 @@ def _present(server: Postgres, worker_id: str) -> dict[str, Any] | None:
 
 def _all_present(server: Postgres) -> list[dict[str, Any]]:
     return [worker for worker in server.workers.values() if worker["gone_at"] is None]
-
-
-# Effects of handlers ----------------------------------------------------------------------------------------------------------
 
 
 def still_mine(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:

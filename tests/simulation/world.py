@@ -114,8 +114,6 @@ class World:
         events = sum(map(len, self.postgres.events.values()))
         return Lived(self.loop.time() - START, len(self.postgres.jobs), events, self._pids, self.faults.met)
 
-    # The processes ------------------------------------------------------------------------------------------------------------
-
     def _begin(self) -> None:
         chance = self.random
         slots = chance.randint(1, 6)
@@ -143,8 +141,6 @@ class World:
         node = Node(self.loop, process, role, self.postgres, redis, self.job_types)
         self.nodes.append(node)
         return node
-
-    # The clients --------------------------------------------------------------------------------------------------------------
 
     async def _client(self) -> None:
         """Sends random requests as a client does, until shortly after the last fault."""
@@ -214,8 +210,6 @@ class World:
         except (Gone, NotAllowed, AlreadyActive, *DATABASE_ERRORS) as refusal:
             self.tell(f"{node.process.name} refuses: {refusal!r}")
             return None
-
-    # Calm, and the end --------------------------------------------------------------------------------------------------------
 
     def _end_of_faults(self) -> None:
         self.tell("calm")

@@ -254,9 +254,6 @@ def test_an_outage_or_a_bad_value_is_no_fault_of_the_database(error: Exception) 
     assert fault(error) is None
 
 
-# The start ---------------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("breaks", ["update alembic_version set version_num = '0001'", "alter table jobs drop column worker"])
 async def test_a_process_does_not_start_on_a_schema_that_is_not_its_own(
     database_url: str, owner: Connection, breaks: str

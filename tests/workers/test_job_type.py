@@ -18,9 +18,6 @@ class Sync(Payload):
     room_limit: int | None = None
 
 
-# Unique keys ------------------------------------------------------------------------------------------------------------------
-
-
 def test_without_a_rule_any_number_may_be_active() -> None:
     assert job_type("free", hang).unique_key({"a": 1}, USER) is None
 
@@ -63,9 +60,6 @@ def test_a_field_that_is_given_as_none_makes_no_other_kind() -> None:
     assert Sync(room_id=None, room_limit=3).to_json() == Sync(room_limit=3).to_json() == {"roomLimit": 3}
 
 
-# Backoff ----------------------------------------------------------------------------------------------------------------------
-
-
 @given(attempt=st.integers(1, 10_000))
 def test_a_retry_waits_twice_as_long_each_time_give_or_take_a_fifth_and_at_most_ten_seconds(attempt: int) -> None:
     waits = Backoff().after(attempt)
@@ -85,9 +79,6 @@ def test_a_retry_never_waits_longer_than_its_ceiling_nor_less_than_nothing(
 
 def test_retries_of_jobs_that_failed_together_do_not_all_come_at_the_same_moment() -> None:
     assert len({Backoff().after(1) for _ in range(20)}) > 10
-
-
-# Payloads ---------------------------------------------------------------------------------------------------------------------
 
 
 def test_a_payload_is_camel_case_in_json_and_comes_back_as_it_was() -> None:

@@ -157,9 +157,6 @@ def complaint(unreadable: Sequence[Unreadable]) -> str:
     return f"Chatwork's answer holds what cannot be read: {', '.join(named[:MOST_NAMED])}{more}. Look at it in Chatwork."
 
 
-# One message, one field --------------------------------------------------------------------------------------------------------
-
-
 def _message(message_id: str, item: dict[str, Any]) -> ChatworkMessage:
     body = _text(item.get("body"))
     if body is None:
@@ -243,9 +240,6 @@ def _text(value: Any) -> str | None:
 
 def _missing_or(field: str, item: dict[str, Any], what: str) -> str:
     return f"`{field}` is missing" if item.get(field) is None else f"`{field}` is {what}"
-
-
-# The whole answer --------------------------------------------------------------------------------------------------------------
 
 
 def _items_of(body: bytes) -> list[Any]:

@@ -60,9 +60,6 @@ class ChatworkSettings:
             raise ValueError("the Chatwork token must be visible ASCII characters without spaces")
 
 
-# What may go wrong -------------------------------------------------------------------------------------------------------------
-
-
 class NoToken(Final):
     """`CHATWORK_API_TOKEN` is not set, so no request can be sent."""
 
@@ -120,9 +117,6 @@ class _Response:
     params: dict[str, str]
     headers: httpx.Headers
     body: bytes | None
-
-
-# The client --------------------------------------------------------------------------------------------------------------------
 
 
 class Chatwork:

@@ -151,9 +151,6 @@ async def gaps_of_company(database: Database, company_id: str) -> list[tuple[str
     return [(row["name"], _gap(row)) for row in rows]
 
 
-# What an answer proves ---------------------------------------------------------------------------------------------------------
-
-
 def _found(answer: MessagesAnswer, stored: Stored, job_id: str | None, at: datetime) -> Gap | None:
     """Returns the gap between an answer and the older stored messages, or None."""
     if answer.is_limited:

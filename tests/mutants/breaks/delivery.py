@@ -3,7 +3,6 @@
 from tests.mutants.breaks.edit import ATTEMPT, DELIVER, RUNNER, SLOTS, STATEMENTS, STORE, WIRE, WORKER, WRITER, Break, Edit
 
 BREAKS = (
-    # Delivery -----------------------------------------------------------------------------------------------------------------
     Break(
         "pushed before the commit",
         "a worker is told of a job that is not there yet, forgets the hint, and the job waits for the tick",

@@ -3,7 +3,6 @@
 from tests.mutants.breaks.edit import CONTEXT, JOB, Break, Edit
 
 BREAKS = (
-    # The fence ----------------------------------------------------------------------------------------------------------------
     Break(
         "no attempt check in the fence",
         "a late worker completes a job that another attempt has taken over",

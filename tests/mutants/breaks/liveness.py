@@ -3,7 +3,6 @@
 from tests.mutants.breaks.edit import ATTEMPT, CONCURRENCY, RESCUE, RUNNER, WORKER_TABLE, Break, Edit
 
 BREAKS = (
-    # Liveness -----------------------------------------------------------------------------------------------------------------
     Break(
         "rescue by age",
         "a long job is run twice, and a short one of a dead worker waits for ever",

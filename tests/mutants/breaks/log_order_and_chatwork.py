@@ -3,7 +3,6 @@
 from tests.mutants.breaks.edit import SEAL, Break, Edit
 
 BREAKS = (
-    # The order of the log, the budget -----------------------------------------------------------------------------------------
     Break(
         "sealing past a running transaction",
         "an event that commits late gets a position that every reader has passed already",
@@ -22,7 +21,6 @@ BREAKS = (
         (Edit("workers/chatwork/client.py", '.started") and permit.has_lapsed:', '.started") and False:'),),
         ("tests/workers/chatwork/test_client.py::test_a_permit_that_lapsed_while_the_connection_was_made_is_not_used",),
     ),
-    # What Chatwork answers ---------------------------------------------------------------------------------------------------
     Break(
         "what cannot be read is left out in silence",
         "a message is lost, and the next good sync leaves no trace of it",

@@ -3,7 +3,6 @@
 from tests.mutants.breaks.edit import CLOCK, COMMIT, STATEMENTS, STORE, WRITER, Break, Edit
 
 BREAKS = (
-    # The one write ------------------------------------------------------------------------------------------------------------
     Break(
         "no seq guard",
         "a decision made on an old state is written all the same: late workers overwrite, two workers start one attempt",
@@ -190,7 +189,6 @@ BREAKS = (
         (Edit(COMMIT, "if ended or (batch and self._waiting):", "if batch and self._waiting:"),),
         ("tests/store/test_group_commit.py::test_a_store_with_nothing_to_write_stops_at_once",),
     ),
-    # Unknown outcomes ---------------------------------------------------------------------------------------------------------
     Break(
         "what is sent again is decided again",
         "a client whose cancel was carried out, but whose answer was lost on its way from PostgreSQL, is told that it was refused",

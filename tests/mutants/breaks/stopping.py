@@ -3,7 +3,6 @@
 from tests.mutants.breaks.edit import ATTEMPT, CONCURRENCY, JOB, RESCUE, RUNNER, Break, Edit
 
 BREAKS = (
-    # Stopping, canceling, deadlines -------------------------------------------------------------------------------------------
     Break(
         "a hand-back spends an attempt",
         "each rolling restart takes an attempt away from what runs, and the last one is refused altogether",

@@ -35,9 +35,6 @@ from workers.job_type import Context
 FIRST, SECOND, THIRD, FOURTH = (AttemptId("a job", number) for number in range(1, 5))
 
 
-# Counting ---------------------------------------------------------------------------------------------------------------------
-
-
 def test_a_slot_is_free_again_when_the_handler_has_ended_and_forgotten_when_the_end_is_written() -> None:
     slots = Slots(1)
 
@@ -83,9 +80,6 @@ def test_an_attempt_cannot_be_released_twice() -> None:
 
     with pytest.raises(KeyError):
         slots.release(FIRST)
-
-
-# In a worker ------------------------------------------------------------------------------------------------------------------
 
 
 async def test_while_the_end_of_one_is_being_written_the_next_runs_and_no_third(

@@ -204,9 +204,6 @@ def test_a_complaint_names_every_message_of_a_full_answer_and_has_an_end() -> No
     assert len(thousand) < 6000
 
 
-# Rooms -------------------------------------------------------------------------------------------------------------------------
-
-
 def test_a_room_is_read_in_whatever_types() -> None:
     read = read_rooms(b"""[
         {"room_id": 1, "name": "A", "description": null},

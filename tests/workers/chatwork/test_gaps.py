@@ -119,8 +119,6 @@ def test_a_gap_touches_the_periods_in_which_something_may_be_missing() -> None:
     assert gap(5, None).touches(at(900), at(901))
 
 
-# With a sandbox ----------------------------------------------------------------------------------------------------------------
-
 minutes = itertools.count()
 
 

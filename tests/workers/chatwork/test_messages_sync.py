@@ -100,9 +100,6 @@ async def cut_off(handling: asyncio.Task[Any]) -> None:
         await handling
 
 
-# What it does ------------------------------------------------------------------------------------------------------------------
-
-
 async def test_it_stores_every_message_of_every_active_room_once(store: Store, database: Database) -> None:
     async with world_of(store, database, Sandbox(limit=1000)) as world:
         first = await world.sync()
@@ -263,9 +260,6 @@ async def test_chatwork_never_has_to_say_that_it_was_too_much(store: Store, data
 
     assert len(result["rooms"]) == 25
     assert {request.status for request in sandbox.requests} == {200}
-
-
-# No message is lost ------------------------------------------------------------------------------------------------------------
 
 
 async def test_a_room_never_read_is_read_with_force_and_then_without(store: Store, database: Database) -> None:

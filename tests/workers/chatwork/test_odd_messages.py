@@ -147,9 +147,6 @@ async def test_an_answer_that_is_no_list_is_an_error_and_the_mark_stays(store: S
     assert room.last_error_at is None
 
 
-# Rooms -------------------------------------------------------------------------------------------------------------------------
-
-
 async def sync_rooms(store: Store, database: Database, sandbox: Sandbox) -> Any:
     async with (
         client_of(sandbox, database) as chatwork,

@@ -36,8 +36,6 @@ def wire(over_redis: RedisWire) -> RedisWire:
     return over_redis
 
 
-# The bus ----------------------------------------------------------------------------------------------------------------------
-
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=50) | st.sampled_from(GOOD),
     lambda inner: st.lists(inner, max_size=7) | st.dictionaries(st.text(max_size=9), inner, max_size=5),
@@ -233,8 +231,6 @@ async def test_an_untrue_message_before_the_start_keeps_no_attempt_from_running(
     await bus.stop()
 
 
-# The wire ---------------------------------------------------------------------------------------------------------------------
-
 Spoil = Callable[[Redis, Job], Awaitable[Any]]
 
 
@@ -354,9 +350,6 @@ def test_of_a_queue_full_of_anything_only_attempts_are_claimed(
             return found ^ ours
 
     assert asyncio.run(claimed()) == set()
-
-
-# A server that is not Redis ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -64,9 +64,6 @@ async def proxy(database_url: str) -> AsyncIterator[Proxy]:
         yield proxy
 
 
-# PostgreSQL away --------------------------------------------------------------------------------------------------------------
-
-
 async def test_a_request_that_must_write_is_told_that_the_database_is_away_and_nothing_comes_of_it_later(
     service: Service, proxy: Proxy, bus: Bus
 ) -> None:
@@ -208,9 +205,6 @@ async def test_a_worker_hands_its_jobs_back_in_time_though_what_it_was_about_to_
     await far.stop()
 
 
-# A process frozen at the worst moment -----------------------------------------------------------------------------------------
-
-
 async def test_a_process_that_is_frozen_while_it_holds_the_tick_keeps_nobody_waiting_for_long(
     database: Database, store: Store, bus: Bus, database_url: str
 ) -> None:
@@ -262,9 +256,6 @@ async def test_a_worker_frozen_inside_its_storing_transaction_loses_its_locks_an
             await process.says("stopped", job.id, 1)
         assert await database.fetch_val("select attempt from effects") == 2
     assert await words(store, job) == ["queued", "started", "failed, retried", "queued: worker_lost", "started", "completed"]
-
-
-# Redis failed over ------------------------------------------------------------------------------------------------------------
 
 
 async def test_after_a_failover_of_redis_the_jobs_go_on_over_the_new_one(

@@ -320,9 +320,6 @@ def test_no_body_takes_long_to_read(body: str) -> None:
     assert time.process_time() - begun < 3
 
 
-# Cues ---------------------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -414,9 +411,6 @@ def test_tomorrow_is_counted_from_the_day_in_japan() -> None:
     )
 
     assert "期限: 明日 (11/25)" in summarise(late_in_japan)[0]
-
-
-# Reading ----------------------------------------------------------------------------------------------------------------------
 
 
 def test_sentences_are_split_in_both_languages() -> None:

@@ -82,8 +82,6 @@ def test_a_pattern_takes_linear_time_over_what_it_speaks_of_repeated(name: str) 
             assert seconds(pattern, long) < 9 * spent, (piece, end)
 
 
-# Citations ----------------------------------------------------------------------------------------------------------------------
-
 TEN = ", ".join(f"#{number}" for number in range(101, 111))
 
 
@@ -132,9 +130,6 @@ def test_an_answer_of_a_hundred_thousand_characters_is_read_in_moments(piece: st
     complete(sections_of(without_citations(answered)), "ja")
 
     assert time.perf_counter() - started < 10
-
-
-# Messages -----------------------------------------------------------------------------------------------------------------------
 
 
 def said(body: str, messages: int) -> list[Message]:

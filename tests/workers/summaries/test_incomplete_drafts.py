@@ -138,9 +138,6 @@ def test_the_names_of_rooms_are_few_short_and_no_markdown() -> None:
     assert with_gap_note("- x", ["営業"]).endswith("\n\n- x")
 
 
-# Messages of nobody ------------------------------------------------------------------------------------------------------------
-
-
 def test_messages_that_name_nobody_are_summed_up() -> None:
     named = conversation(("田中", "見積書はいつ届きますか？"), ("佐藤", "見積書は金曜日までに送ってください。"))
     messages = [

@@ -39,8 +39,6 @@ async def _no_report(total: int, processed: int) -> None:
     pass
 
 
-# Reasoning --------------------------------------------------------------------------------------------------------------------
-
 THOUGHTS = "maybe call Bob? [#1]"
 
 
@@ -109,9 +107,6 @@ async def test_nothing_but_thoughts_is_a_failure_with_a_name(server: OpenAIServe
 
     with pytest.raises(OnlyReasoning, match="nothing but its reasoning"):
         await summary_from(server)
-
-
-# Answers that are not whole -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -219,9 +214,6 @@ async def test_a_usage_that_makes_no_sense_counts_nothing(server: OpenAIServer, 
     assert (await summary_from(server)).usage == TokenUsage(0, 7)
 
 
-# Errors -------------------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("status", "code"),
     [
@@ -295,8 +287,6 @@ async def test_nothing_of_an_answer_stands_in_the_errors_stack(server: OpenAISer
     assert raised.value.__context__ is None
 
 
-# The size of an answer ----------------------------------------------------------------------------------------------------------
-
 BOMB = gzip.compress(gzip.compress(b" " * 2**28))
 """A quarter of a gigabyte in less than two kilobytes."""
 
@@ -356,9 +346,6 @@ async def test_an_answer_that_cannot_be_unpacked_is_worth_another_attempt(
 
     with pytest.raises(ModelFailed, match=r"compressed|read"):
         await summary_from(server)
-
-
-# Where the prompt goes ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

@@ -176,9 +176,6 @@ async def test_the_next_attempt_does_all_of_it_again(
     assert [draft.to_json() for draft in await list_drafts(database, company_id)] == [result]
 
 
-# The type and its payload -----------------------------------------------------------------------------------------------------
-
-
 def test_the_policy_is_that_of_the_contract() -> None:
     assert (SUMMARY_DRAFT.name, SUMMARY_DRAFT.max_attempts, SUMMARY_DRAFT.deadline) == ("summary_draft", 3, 900)
     assert not SUMMARY_DRAFT.retry_when_worker_lost

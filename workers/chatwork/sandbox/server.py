@@ -120,8 +120,6 @@ class Sandbox:
         await asyncio.gather(*self._connections, return_exceptions=True)
         await self._server.wait_closed()
 
-    # Messages and faults -----------------------------------------------------------------------------------
-
     def add_room(self, room_id: str, name: str, description: str | None = None) -> None:
         """Adds a room. If the id is known, changes the room's name and description."""
         if room_id in self.rooms:
@@ -264,8 +262,6 @@ class Sandbox:
     def calm(self) -> None:
         """Drops all faults that have not happened yet."""
         self._troubles.clear()
-
-    # Answering -----------------------------------------------------------------------------------------------------------------
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = asyncio.create_task(self._serve(reader, writer))
