@@ -1,4 +1,4 @@
-"""The chaos campaign: breaks real servers and processes under load, then checks the log.
+"""The chaos campaign breaks real servers and processes under load, then checks the log.
 
 __main__.py    the command `python -m tests.chaos`
 campaign.py    one campaign from start to end
@@ -7,12 +7,12 @@ faults.py      carries out the planned faults
 fleet.py       starts, kills, stops and restarts the processes of the service
 processes.py   the child processes: `serve` and `work` with the job types of the load
 servers.py     a PostgreSQL that can be killed and started again
-network.py     the network lines between processes and servers, which can break
+network.py     a TCP proxy before each server, which can break or delay connections
 load.py        the clients that queue, watch, cancel and retry jobs
 work.py        the job types of the load, and the endpoint that queues them
 watch.py       compares view and log, and reads the log, while the faults go on
 record.py      records each request and answer of the clients
-rows.py        reads the database directly, not over a line that breaks
+rows.py        reads the database directly, not through the proxy
 history.py     computes jobs from their events again, by code written from the contract alone
 checks.py      compares the clients' record, the log and the view
 report.py      the report of a campaign

@@ -45,7 +45,7 @@ def main() -> int:
         faults[Kind[name]] = int(number)
     if given or options.fault or options.no_faults:
         given |= {"required": {}, "at_most": given.get("seconds", chosen.seconds)}
-    configure_logs(logging.CRITICAL)  # The logs that matter are those of the processes, in separate files.
+    configure_logs(logging.CRITICAL)  # The processes of the service write the logs that matter, each to its own file.
     seed = secrets.randbelow(2**31) if options.seed is None else options.seed
     return uvloop.run(run(replace(chosen, faults=faults, **given), seed, keep=options.keep))
 

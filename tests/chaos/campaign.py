@@ -1,4 +1,4 @@
-"""One campaign: starts everything, loads it, breaks it, checks it, and cleans up."""
+"""Runs one campaign: starts the service, loads it, breaks it, checks the log, cleans up."""
 
 import asyncio
 import contextlib
@@ -35,7 +35,7 @@ from tests.servers import RedisServer
 from workers.chatwork.sandbox import Sandbox
 
 CALM = 60.0  # seconds after the last fault in which every job must end
-LONGER = 60.0  # seconds after `CALM` that a late job may take: it is slow. A job that takes longer is stuck.
+LONGER = 60.0  # further seconds: a job that ends within them is reported as slow, a later one as stuck
 EXTRA = 240.0  # seconds that a campaign may take in addition to the time of the load
 CHATWORK_LIMIT, CHATWORK_WINDOW = 20, 30.0
 """The limit on requests to Chatwork: requests, and the seconds in which they are counted.
@@ -70,12 +70,12 @@ class Campaign:
         print(f"[{time.monotonic() - self._began:6.1f} s] {what}", flush=True)
 
     async def run(self) -> None:
-        """Runs the campaign. Ends all its processes and servers, even if it fails."""
+        """Runs the campaign, and always ends the processes and servers that it started."""
         try:
             async with asyncio.timeout(self.size.at_most + EXTRA):
                 await self._story()
         except TimeoutError:
-            self._violated("campaign", f"did not come to its end within {self.size.at_most + EXTRA:.0f} s")
+            self._violated("campaign", f"the campaign did not end within {self.size.at_most + EXTRA:.0f} s")
         finally:
             self.outcome.seconds = time.monotonic() - self._began
             await self._end()
@@ -146,9 +146,10 @@ class Campaign:
         return users
 
     async def _member(self, name: str, environment: dict[str, str], postgres: Postgres) -> Member:
-        """Makes a member of the fleet with separate lines to PostgreSQL and to Redis.
+        """Describes one process of the service, with its own proxies to PostgreSQL and Redis.
 
-        So the network can break for this member alone. The second API runs a worker inside its process.
+        The network can therefore fail for this process alone. The second API process also runs a
+        worker.
         """
         line_to_postgres = Line(to_socket(lambda: postgres.socket_path))
         line_to_redis = Line(to_port(self._redis.port))
@@ -191,9 +192,10 @@ class Campaign:
         return signed_in
 
     async def _break(self, faults: Faults, load: Load) -> None:
-        """Carries out the planned faults.
+        """Carries out the planned faults, then more of them until the campaign is large enough.
 
-        If jobs or faults are missing then, goes on in laps of `LAP` seconds until none is missing or the time is over.
+        If too few jobs were accepted or too few faults carried out, rounds of `LAP` seconds follow
+        until none is missing or the time is over.
         """
         size, seed, began = self.size, self.outcome.seed, time.monotonic()
         await faults.run(plan(size, seed), size.seconds)
@@ -202,7 +204,7 @@ class Campaign:
             jobs, missing = self._missing(faults)
             if not (jobs or missing) or time.monotonic() + LAP > began + size.at_most:
                 break
-            self.say(f"missing yet: {jobs} jobs, {missing.total()} faults")
+            self.say(f"still missing: {jobs} jobs, {missing.total()} faults")
             lap_ends = time.monotonic() + LAP
             await faults.run(lap(size, seed + 1000 * number, missing), LAP)
             await asyncio.sleep(lap_ends - time.monotonic())
@@ -213,37 +215,37 @@ class Campaign:
         return max(self.size.jobs - len(self.record.accepted), 0), Counter(self.size.required) - faults.done
 
     async def _calm(self, postgres: Postgres, faults: Faults, load: Load) -> None:
-        """Ends all faults, and checks that every job ends within `CALM` seconds."""
+        """Ends all faults, and checks that every job then ends within `CALM` seconds."""
         await faults.heal()
         self.outcome.done = faults.done
         jobs, missing = self._missing(faults)
         if self.size.required and (jobs or missing):
-            self._violated("campaign", f"it was too small: {jobs} jobs missing, and {dict(missing)}")
+            self._violated("campaign", f"the campaign was too small: {jobs} jobs and these faults are missing: {dict(missing)}")
         if not await self._healthy(postgres, within=60):
-            self._violated(5, "60 s after the last fault some process of the service was not well")
+            self._violated(5, "an API process was not ready, or a worker sent no heartbeat, 60 s after the last fault")
         calm, calm_at = time.monotonic(), time.time()
-        self.say(f"calm; {load.pending} clients still wait for something")
+        self.say(f"faults have ended; {load.pending} clients still wait for an answer")
         if not await load.settled(within=CALM):
-            self._violated("answer", f"{load.pending} requests had no answer {CALM:g} s after calm")
+            self._violated("answer", f"{load.pending} requests had no answer {CALM:g} s after the last fault")
         active = await self._all_ended(postgres, by=calm + CALM + LONGER)
         if active:
-            self._violated(5, f"{active} jobs have not ended {CALM + LONGER:.0f} s after calm")
+            self._violated(5, f"{active} jobs have not ended {CALM + LONGER:.0f} s after the last fault")
             return
         took = self.outcome.seconds_to_the_last_end = max(await self._last_end(postgres) - calm_at, 0.0)
-        self.say(f"every job has ended, the last one {took:.1f} s after calm")
+        self.say(f"every job has ended, the last one {took:.1f} s after the last fault")
         if took > CALM:
-            self._violated(5, f"the last job ended {took:.0f} s after calm")
+            self._violated(5, f"the last job ended {took:.0f} s after the last fault")
 
     async def _sync_all_rooms(self, postgres: Postgres, load: Load) -> None:
-        """Syncs each room a last time. After that, no message may be missing."""
+        """Syncs each Chatwork room a last time. Afterwards every message must be stored."""
         for room_id in self._sandbox.rooms:
             await load.sync(f"messages/sync?roomId={room_id}")
         if await self._all_ended(postgres, by=time.monotonic() + CALM + CHATWORK_WINDOW):
-            self._violated(5, "the last syncs have not ended")
+            self._violated(5, "the syncs after the faults have not ended")
 
     async def _flush_when_quiet(self, postgres: Postgres) -> None:
-        """Checks invariant 12: while no job is active, a FLUSHALL of Redis changes no row."""
-        await asyncio.sleep(1.5)  # until every event has its position
+        """Checks invariant 12: while no job is active, emptying Redis (FLUSHALL) changes no row."""
+        await asyncio.sleep(1.5)  # Within this time the sealer gives every event its position, which changes rows.
         before = await _digests(postgres)
         client = Redis.from_url(self._redis.url)
         await client.flushall()
@@ -252,14 +254,14 @@ class Campaign:
         after = await _digests(postgres)
         changed = [name for name in before if before[name] != after[name]]
         if changed:
-            self._violated(12, f"a FLUSHALL while nothing ran changed rows of {', '.join(changed)}")
+            self._violated(12, f"FLUSHALL while no job was active changed rows of {', '.join(changed)}")
         self.outcome.compared_flushes += 1
 
     async def _judge(self, postgres: Postgres, faults: Faults, snapshots: Snapshots, reader: LogReader) -> None:
         connection = await rows.connect(postgres.url)
         await reader.finish(await connection.fetchval("select count(*) from job_events"))
         await connection.close()
-        self.say("reading the whole log, and judging it")
+        self.say("reading and checking the whole log")
         outcome = self.outcome
         found = outcome.found = await rows.everything(postgres.url)
         violations, outcome.figures = await asyncio.to_thread(
@@ -276,19 +278,23 @@ class Campaign:
         self._judged = True
 
     def _chatwork(self, found: rows.Everything) -> list[Violation]:
-        """Checks invariant 11 by the requests that the Chatwork sandbox got.
+        """Checks invariant 11: the requests that the Chatwork sandbox received kept to the limit.
 
-        Also checks that every message in the sandbox is stored.
+        Also checks that every message of the sandbox is stored in the database.
         """
         requests = self._sandbox.requests
         most = highest_in_any_window((request.at for request in requests), CHATWORK_WINDOW)
-        self.outcome.chatwork = f"{len(requests)}, at most {most} in any {CHATWORK_WINDOW:g} s (limit {CHATWORK_LIMIT})"
+        self.outcome.chatwork = (
+            f"{len(requests)} requests, at most {most} in any {CHATWORK_WINDOW:g} s (limit {CHATWORK_LIMIT})"
+        )
         violations = []
         if most > CHATWORK_LIMIT:
-            violations.append(Violation(11, None, f"{most} requests within {CHATWORK_WINDOW:g} s, of {CHATWORK_LIMIT}"))
+            violations.append(
+                Violation(11, None, f"{most} requests within {CHATWORK_WINDOW:g} s; the limit is {CHATWORK_LIMIT}")
+            )
         for room_id, room in self._sandbox.rooms.items():
-            # If a room gets more than 100 messages between two reads, Chatwork gives only the newest 100, and the others are
-            # missing here too.
+            # Chatwork gives only the newest 100 messages. If a room gets more than 100 between two
+            # reads, this check reports the others as missing.
             missing = {str(id) for id in room.message_ids} - found.said.get(room_id, set())
             if missing:
                 violations.append(Violation("messages", None, f"room {room_id}: {len(missing)} messages were never stored"))
@@ -305,7 +311,7 @@ class Campaign:
         ]
 
     async def _healthy(self, postgres: Postgres, *, within: float) -> bool:
-        """Waits until both APIs are ready and every worker has sent a heartbeat.
+        """Waits until both API processes are ready and every worker has sent a heartbeat.
 
         Returns False if this takes longer than `within` seconds.
         """
@@ -335,7 +341,7 @@ class Campaign:
     async def _last_end(self, postgres: Postgres) -> float:
         """Returns the time at which the last job ended, in Unix seconds.
 
-        It comes from PostgreSQL, which runs on this machine and so has the same clock.
+        PostgreSQL runs on this machine, so its time can be compared with this process's time.
         """
         connection = await rows.connect(postgres.url)
         try:
@@ -344,7 +350,7 @@ class Campaign:
             await connection.close()
 
     async def _all_ended(self, postgres: Postgres, *, by: float) -> int:
-        """Waits until no job is active, but not longer than until `by`. Returns the active jobs."""
+        """Waits until no job is active, at most until the time `by`. Returns how many still are."""
         connection = await rows.connect(postgres.url)
         try:
             while True:
@@ -370,7 +376,10 @@ class Campaign:
                 line.heal()
         disorderly = await self._fleet.end()
         if self._judged and disorderly:
-            self._violated("stopping", f"with nothing to do and nothing broken, these did not go with status 0: {disorderly}")
+            self._violated(
+                "stopping",
+                f"these processes did not end with status 0, although no fault was active and no job waited: {disorderly}",
+            )
         for line in self._lines:
             await line.close()
         await asyncio.to_thread(self._redis.stop)

@@ -27,8 +27,8 @@ CUTS = {Kind.WRITE_LOST: Cut.WRITE_LOST, Kind.ANSWER_LOST: Cut.ANSWER_LOST, Kind
 
 RECENT = "select id::text, type, attempt, run_at from jobs order by updated_at desc limit 100"
 
-# Selects rows that nobody changes any more: jobs that have ended, the newest events of the log, and keys. It selects them by
-# their ids, because a transaction that is not yet committed may add rows with an earlier time.
+# Selects rows that must not change any more: ended jobs, the newest positions of the log, and keys.
+# It returns their ids, because a transaction that commits later may add rows with an earlier time.
 SETTLED_IDS = """
 select
     (select array_agg(id) from (select id from jobs where status = 'completed' order by updated_at desc limit 3000) as newest),
@@ -46,7 +46,7 @@ select
 
 
 class Window(NamedTuple):
-    """A fault of this kind lasted from `begin` to `end` (Unix seconds)."""
+    """The time of a fault of this kind: from `begin` to `end` in Unix seconds."""
 
     kind: Kind
     begin: float
@@ -89,7 +89,10 @@ class Faults:
         }
 
     async def run(self, planned: Sequence[Fault], seconds: float) -> None:
-        """Carries out each fault at its time. Returns when all are over, after some `seconds`."""
+        """Carries out each fault at its time. Returns when all faults have ended.
+
+        `seconds` after the call, a fault that finds no process to hit is given up.
+        """
         began = time.monotonic()
         self._give_up_at = began + seconds
         async with asyncio.TaskGroup() as doing:
@@ -98,16 +101,16 @@ class Faults:
                 doing.create_task(self._do(fault))
 
     async def last_storm(self) -> None:
-        """Flushes Redis again and again, after all other faults.
+        """Empties Redis again and again (FLUSHALL), after all other faults.
 
-        No process is restarted after this. So the jobs whose Redis messages are lost can only run
-        because a worker delivers due jobs again.
+        No process is restarted afterwards. So a job whose Redis messages are lost can only run
+        because the tick of a worker delivers due jobs again.
         """
         low, high = LASTS[Kind.FLUSH_STORM]
         await self._do(Fault(0.0, Kind.FLUSH_STORM, (low + high) / 2, 0.0, 0.0))
 
     async def heal(self) -> None:
-        """Repairs all lines of the network, and starts PostgreSQL if it is down."""
+        """Ends the network faults of all processes, and starts PostgreSQL if it is down."""
         for member in self._fleet.members:
             member.postgres.heal()
             member.redis.heal()
@@ -121,8 +124,8 @@ class Faults:
             self.windows.append(Window(fault.kind, begin, time.time()))
 
     async def _kill_worker(self, fault: Fault) -> bool:
-        # One kill in ten may also choose a frozen worker.
-        member = await self._choose(self._fleet.workers, fault, frozen_too=fault.harsh < 0.1)
+        # One kill in ten may also hit a frozen worker.
+        member = await self._choose(self._fleet.workers, fault, frozen_too=fault.variant < 0.1)
         if member is not None:
             await self._fleet.kill(member, down=fault.lasts)
         return member is not None
@@ -134,7 +137,7 @@ class Faults:
         return member is not None
 
     async def _stop_worker(self, fault: Fault) -> bool:
-        """Freezes a worker. At least one other worker keeps running."""
+        """Freezes a worker while at least one other worker keeps running."""
         while (member := await self._choose(self._fleet.workers, fault)) is not None:
             if sum(worker.running for worker in self._fleet.workers) > 1:
                 return await self._fleet.freeze(member, fault.lasts)
@@ -155,7 +158,7 @@ class Faults:
         return member is not None
 
     async def _choose(self, members: Sequence[Member], fault: Fault, *, frozen_too: bool = False) -> Member | None:
-        """Waits for a running member that no other fault holds, and returns it.
+        """Waits for a running process that no other fault holds, and returns it.
 
         Returns None when the time for faults is over.
         """
@@ -196,9 +199,9 @@ class Faults:
         return True
 
     async def _flush_redis(self, fault: Fault) -> bool:
-        """Flushes Redis. In 40 % of the cases, checks that settled rows do not change."""
+        """Empties Redis. In 40 % of the cases, checks that rows of ended jobs do not change."""
         async with self._redis_lock:
-            if fault.harsh > 0.4:
+            if fault.variant > 0.4:
                 return await self._flush()
             with suppress(*rows.AWAY):
                 connection = await asyncpg.connect(self._postgres.url, timeout=5, command_timeout=20)
@@ -244,10 +247,11 @@ class Faults:
             await client.aclose()
 
     async def _duplicate_hints(self, fault: Fault) -> bool:
-        """Sends hints (messages that name an attempt to run) that no worker may act on twice.
+        """Sends hints that workers must ignore or act on once. A hint names an attempt to run.
 
-        They name waiting, running and ended jobs, with present, earlier and later attempts. Then it
-        deletes the marks by which workers claim a hint.
+        The hints name waiting, running and ended jobs, with present, earlier and later attempts.
+        Then the Redis keys by which workers claim hints are deleted, so that two workers can claim
+        the same hint.
         """
         with suppress(*rows.AWAY, RedisError):
             connection = await asyncpg.connect(self._postgres.url, timeout=5, command_timeout=5)
@@ -276,12 +280,12 @@ class Faults:
             await client.aclose()
 
     def _lines(self, fault: Fault) -> list[Line]:
-        """Returns the lines that the fault breaks: those to PostgreSQL, or those to Redis.
+        """Returns the proxies that the fault breaks: those to PostgreSQL, or those to Redis.
 
-        In a fifth of the cases it is the lines of all processes, else that of one process.
+        One fault in five breaks the proxies of all processes. The others break that of one process.
         """
-        lines = [member.postgres if fault.harsh < 0.6 else member.redis for member in self._fleet.members]
-        return lines if fault.harsh % 0.2 < 0.04 else [lines[int(fault.pick * len(lines))]]
+        lines = [member.postgres if fault.variant < 0.6 else member.redis for member in self._fleet.members]
+        return lines if fault.variant % 0.2 < 0.04 else [lines[int(fault.pick * len(lines))]]
 
     async def _delay(self, fault: Fault) -> bool:
         lines = self._lines(fault)
@@ -309,7 +313,7 @@ class Faults:
     async def _cut_a_write(self, fault: Fault) -> bool:
         """Breaks the connection of a process during its next write to the log.
 
-        Returns False if the process has not written within 15 seconds.
+        Returns False if the process does not write within 15 seconds.
         """
         lines = [member.postgres for member in self._fleet.members]
         line = lines[int(fault.pick * len(lines))]

@@ -19,7 +19,7 @@ from tests.chaos.network import Line
 
 ROOT = Path(__file__).parents[2]
 GRACE = 2.0  # seconds: WORKER_SHUTDOWN_GRACE_SECONDS of every process
-ENDS_WITHIN = 40.0  # seconds from SIGTERM in which a process must end, even during other faults
+ENDS_WITHIN = 40.0  # seconds from SIGTERM until a process must have ended, also during other faults
 CAME_UP = (b"worker started", b"Rireki is at")
 """The log lines of a process that has started.
 
@@ -43,13 +43,13 @@ class Life:
 
     @property
     def left_in_order(self) -> bool:
-        """Whether the process ended with status 0 after one SIGTERM."""
+        """Whether the process got one SIGTERM and then ended with status 0."""
         return self.terminated is not None and self.killed is None and self.status == 0
 
 
 @dataclass(slots=True)
 class Member:
-    """One API or worker of the fleet. A new process replaces the one that has ended."""
+    """An API or a worker that is always replaced: a new process starts when the old one ends."""
 
     name: str
     kind: str  # "api" or "worker"
@@ -59,7 +59,7 @@ class Member:
     logs: Path
     skewed: bool = False
     port: int = 0
-    busy: bool = False  # a fault is killing or restarting it
+    busy: bool = False  # whether a fault is killing or restarting it
     frozen: bool = False
     process: "subprocess.Popen[bytes] | None" = None
     lives: list[Life] = field(default_factory=list)
@@ -144,7 +144,7 @@ class Fleet:
             member.busy = False
 
     async def restart(self, member: Member, *, twice: bool = False) -> None:
-        """Sends SIGTERM, once or twice, waits for the end of the process, and starts a new one."""
+        """Sends SIGTERM, once or twice, waits until the process has ended, and starts a new one."""
         member.busy = True
         try:
             member.life.terminated = time.time()
@@ -154,7 +154,7 @@ class Fleet:
                 member.life.killed = time.time()
                 member.send(signal.SIGTERM)
             if not await self._ended(member, within=ENDS_WITHIN):
-                detail = f"{member.name} (pid {member.life.pid}) lived {ENDS_WITHIN:g} s after SIGTERM"
+                detail = f"{member.name} (pid {member.life.pid}) still ran {ENDS_WITHIN:g} s after SIGTERM"
                 self.violations.append(Violation("stopping", None, detail))
                 member.kill()
                 await self._ended(member, within=10)
@@ -181,9 +181,9 @@ class Fleet:
         return alive
 
     async def watch(self) -> None:
-        """Restarts processes that end by themselves, as a supervisor does, until it is canceled.
+        """Restarts each process that ends by itself, as a supervisor does, until it is canceled.
 
-        Such an end is a violation, unless the process had not finished its start (`CAME_UP`).
+        Ending by itself is a violation, unless the process had not finished its start (`CAME_UP`).
         """
         while True:
             await asyncio.sleep(0.3)
@@ -202,7 +202,7 @@ class Fleet:
     async def end(self) -> list[Life]:
         """Sends SIGTERM to every process and waits until all have ended.
 
-        Returns those that did not end in order.
+        Returns the names of those that did not end in order.
         """
         asked = [member for member in self.members if member.process is not None and member.process.poll() is None]
         for member in asked:

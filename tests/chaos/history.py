@@ -1,7 +1,7 @@
-"""Folds a job's history: computes the job from its events.
+"""Computes a job from its events, and reports what the contract does not allow.
 
-This is a second implementation, written from the contract alone. It shares no line with the
-service's rules, so that a difference between the two shows a mistake.
+This is a second implementation of the fold, written from docs/architecture.md alone. It shares no
+line with the service's rules, so a difference between the two shows a mistake.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +30,7 @@ class Event(NamedTuple):
 class Violation(NamedTuple):
     """A broken promise of the service.
 
-    `invariant` is its number in docs/architecture.md, or a word for a promise that is not among the twelve.
+    `invariant` is its number in docs/architecture.md, or a word if the promise has no number.
     """
 
     invariant: int | str
@@ -49,9 +49,9 @@ MAY_FOLLOW: Mapping[str, frozenset[str]] = {
 
 
 class Folded:
-    """Folds the events of one job, which `add` takes one by one.
+    """Computes one job from its events, which `add` takes one by one.
 
-    `state` is the job after the events so far. `violations` has what the contract does not allow.
+    `state` is the job after the events so far. `violations` lists what the contract does not allow.
     """
 
     def __init__(self, job_id: str) -> None:
@@ -85,9 +85,9 @@ class Folded:
         self._last = event
 
     def end(self) -> None:
-        """Call it after the last event. It checks that a failure with `willRetry` is not the last."""
+        """Checks that the last event is no failure with `willRetry`. Call it after all events."""
         if self._last is not None and self._last.type == "failed" and self._last.data.get("willRetry"):
-            self._complain(4, f"seq {self._last.seq}: failed, will be retried, and nothing follows")
+            self._complain(4, f"seq {self._last.seq}: failed and to be retried, but no event follows")
 
     @property
     def is_over(self) -> bool:
@@ -99,10 +99,12 @@ class Folded:
         if event.seq != self._seq + 1:
             self._complain(2, f"seq {event.seq} comes after seq {self._seq}")
         if event.type not in MAY_FOLLOW[self._status]:
-            self._complain(4, f"seq {event.seq}: {event.type} while {self._status}")
+            self._complain(4, f"seq {event.seq}: {event.type} is not allowed while the job is {self._status}")
         expected = self._attempt + 1 if event.type == "queued" else self._attempt
         if event.attempt != expected:
-            self._complain(4, f"seq {event.seq}: {event.type} of attempt {event.attempt}, and the job is in {self._attempt}")
+            self._complain(
+                4, f"seq {event.seq}: {event.type} is of attempt {event.attempt}, but the job is in attempt {self._attempt}"
+            )
         if self._last is not None and event.at < self._last.at:
             self._complain("time", f"seq {event.seq} is earlier than the event before it")
         retried = self._last is not None and self._last.type == "failed" and self._last.data.get("willRetry")
@@ -143,7 +145,7 @@ class Folded:
             case "worker_shutdown":
                 allowed = self._status == "processing" and more == 1
                 if event.actor != f"worker:{self._runner}":
-                    self._complain(7, f"seq {event.seq}: handed back by {event.actor}, run by {self._runner}")
+                    self._complain(7, f"seq {event.seq}: handed back by {event.actor}, but {self._runner} ran the attempt")
             case "manual_retry":
                 allowed = self._status in ("failed", "canceled") and not failed_before and more == 1
                 allowed = allowed and event.actor.startswith("user:")
@@ -160,7 +162,7 @@ class Folded:
             self._complain(6, f"seq {event.seq}: attempt {event.attempt} was started before")
         self._started.add(event.attempt)
         if event.actor != f"worker:{self._runner}":
-            self._complain(7, f"seq {event.seq}: {event.actor} says that {self._runner} has started")
+            self._complain(7, f"seq {event.seq}: {event.actor} wrote that {self._runner} started the attempt")
         self.state |= {"worker": self._runner, "startedAt": text(event.at)}
 
     def _result(self, event: Event) -> None:
@@ -189,14 +191,14 @@ class Folded:
 
     def _must_be_the_runner(self, event: Event) -> None:
         if self._runner is None or event.actor != f"worker:{self._runner}":
-            self._complain(7, f"seq {event.seq}: {event.type} by {event.actor}, and {self._runner} runs the attempt")
+            self._complain(7, f"seq {event.seq}: {event.type} by {event.actor}, but {self._runner} runs the attempt")
 
     def _complain(self, invariant: int | str, detail: str) -> None:
         self.violations.append(Violation(invariant, self.job_id, detail))
 
 
 def fold(events: Sequence[Event]) -> Folded:
-    """Folds all events of one job."""
+    """Computes a job from all its events."""
     folded = Folded(events[0].job_id)
     for event in events:
         folded.add(event)
@@ -205,21 +207,21 @@ def fold(events: Sequence[Event]) -> Folded:
 
 
 def differences(folded: State, shown: State) -> list[str]:
-    """Returns the fields in which the job that a client got differs from the fold.
+    """Returns the fields in which a job shown to a client differs from the computed one.
 
-    A missing stack is no difference, because only admins get it.
+    A missing stack is no difference, because only admins see it.
     """
     return [
-        f"{key} is {_short(shown.get(key))} and by the log {_short(folded.get(key))}"
+        f"{key} is {_short(shown.get(key))}, but {_short(folded.get(key))} by the log"
         for key in sorted(folded.keys() | shown.keys())
         if not _same(key, folded.get(key), shown.get(key))
     ]
 
 
 def highest_in_any_window(times: Iterable[float], seconds: float) -> int:
-    """Returns the most of these times that lie within any `seconds`.
+    """Returns the largest number of these times that lie within any period of `seconds`.
 
-    Two times that are exactly `seconds` apart do not count together.
+    Two times exactly `seconds` apart are not in one period.
     """
     ordered = sorted(times)
     most = first = 0

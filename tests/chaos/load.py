@@ -1,6 +1,6 @@
-"""The clients: they queue, watch, cancel and retry jobs, and record the answers.
+"""Simulates clients that queue, watch, cancel and retry jobs, and records the answers.
 
-They repeat a request without an answer under the same idempotency key.
+A client repeats a request that got no answer, with the same idempotency key.
 """
 
 import asyncio
@@ -17,17 +17,17 @@ from tests.chaos.record import NO_ANSWER, Answer, Record, User
 from tests.chaos.work import LOAD
 from workers.chatwork.sandbox import Sandbox
 
-PATIENCE = 6.0  # seconds a client waits for an answer
+PATIENCE = 6.0  # seconds that a client waits for an answer
 MOST_PENDING = 300
-# Seconds before the end of the load in which no sync is queued. Otherwise syncs could still wait for the request budget of
-# Chatwork when all jobs must have ended.
+# For this many seconds before the end of the load, no sync is queued. A later sync could still wait
+# for Chatwork's request budget when all jobs must have ended.
 QUIET_CHATWORK = 25.0
 UNIQUE_KINDS = 12
-ADMINS = 3  # the number of admins that queue syncs at the same time
+ADMINS = 3  # how many admins queue syncs at the same time
 
 
 class Clients:
-    """Sends requests over HTTP. Each try goes to an API process chosen at random."""
+    """Sends requests over HTTP, each to an API process chosen at random."""
 
     def __init__(self, fleet: Fleet, record: Record, dice: random.Random) -> None:
         self._fleet = fleet
@@ -50,7 +50,7 @@ class Clients:
         body: Any = None,
         wait: int | None = None,
     ) -> Answer:
-        """Sends a request once, and records the request and the answer."""
+        """Sends a request once, and records the request and its answer."""
         headers = {"Authorization": f"Bearer {user.token}"} if user.token else {}
         headers |= {"Idempotency-Key": key} if key else {}
         headers |= {"Prefer": f"wait={wait}"} if wait else {}
@@ -60,13 +60,14 @@ class Clients:
             response = await self._http.request(method, url, headers=headers, json=body, timeout=PATIENCE + (wait or 0))
             answer = Answer(response.status_code, response.json() if response.content else None)
         except Exception:
-            # A broken connection can raise many kinds of errors. They all mean that there is no answer.
+            # A broken connection can raise many kinds of errors. All of them mean that no answer
+            # came.
             answer = Answer(NO_ANSWER)
         self._record.request(what, user, path, key, answer, began)
         return answer
 
     async def insist(self, what: str, user: User, method: str, path: str, *, tries: int, **rest: Any) -> Answer:
-        """Repeats a request until it gets an answer that does not ask for another try."""
+        """Repeats a request until its answer does not ask for another try."""
         answer = Answer(NO_ANSWER)
         for tried in range(tries):
             answer = await self.ask(what, user, method, path, **rest)
@@ -99,7 +100,7 @@ class Load:
     async def run(self) -> None:
         """Queues jobs until `end` is called.
 
-        The rate is such that the jobs that are still missing are queued in the time that is left.
+        The rate is chosen so that the still missing jobs are queued in the time that is left.
         """
         self._ends_at = time.monotonic() + self._size.seconds
         others = [
@@ -122,7 +123,7 @@ class Load:
         self._goes_on = False
 
     async def settled(self, *, within: float) -> bool:
-        """Waits until every client has finished. Returns False if this takes longer than `within`."""
+        """Waits until all clients have finished. Returns False if `within` seconds are not enough."""
         until = time.monotonic() + within
         while self._tasks and (left := until - time.monotonic()) > 0:
             await asyncio.wait(set(self._tasks), timeout=left)
@@ -136,7 +137,7 @@ class Load:
     def _done(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            task.result()  # raises the error of the task, because an error of the campaign itself must be seen
+            task.result()  # raises the task's error, because an error in the campaign's own code must be seen
 
     async def _one_job(self) -> None:
         dice, self._number = self._dice, self._number + 1
@@ -145,7 +146,7 @@ class Load:
         type = dice.choices(list(LOAD), [weight for weight, _ in LOAD.values()])[0]
         body, key = self._body(type, number), f"key-{number}"
         if dice.random() < 0.06:
-            # Sends the same request twice at the same time, as an impatient client does.
+            # Sends the same request twice at once, as an impatient client does.
             self._go(self._queue_again(user, type, key, body, after=0.0))
         job_id = await self._queue(user, type, key, body, wait=5 if dice.random() < 0.05 else None)
         if job_id is None:
@@ -194,7 +195,7 @@ class Load:
             self._record.show(answer.document["job"])
 
     async def _force_fail(self, job_id: str) -> None:
-        path, body = f"/api/jobs/{job_id}/force-fail", {"reason": "an admin lost patience"}
+        path, body = f"/api/jobs/{job_id}/force-fail", {"reason": "an admin canceled the job"}
         answer = await self._clients.insist("force-fail", self._admin, "POST", path, tries=3, body=body)
         if answer.ok:
             self._record.force_failed.append((job_id, self._admin.id, answer.document["job"]["seq"]))
@@ -206,7 +207,7 @@ class Load:
             self._record.show(answer.document["job"])
 
     async def _retry_some(self) -> None:
-        """Retries a few of the failed and canceled jobs, as a user does who presses Retry."""
+        """Retries a few failed and canceled jobs, as a user does who presses Retry."""
         while True:
             await asyncio.sleep(self._dice.uniform(0.5, 1.5))
             user, status = self._dice.choice(self._people), self._dice.choice(("failed", "failed", "canceled"))
@@ -226,7 +227,7 @@ class Load:
             self._record.show(answer.document["job"])
 
     async def _sync_with_chatwork(self) -> None:
-        """Adds messages to the rooms of the sandbox, and queues syncs as an admin."""
+        """Adds messages to rooms of the Chatwork sandbox, and queues syncs as an admin."""
         while time.monotonic() < self._ends_at - QUIET_CHATWORK:
             await asyncio.sleep(self._dice.uniform(0.5, 1.5))
             room = self._dice.choice(list(self._sandbox.rooms))

@@ -1,8 +1,8 @@
-"""The network line between a process and a server: it forwards bytes and breaks on demand.
+"""A TCP proxy between one process and one server, which breaks connections on demand.
 
-Tests of a single fault use `tests/proxy.py`, which breaks a certain statement. A line lasts for the
-whole campaign and can be slow or silent for a while. It recognises nothing in the bytes but writes
-to the log.
+It lasts for the whole campaign and can also be slow or silent for a while. It does not understand
+the protocol: it only recognises writes to the log. (Tests of a single fault use `tests/proxy.py`,
+which breaks one chosen statement.)
 """
 
 import asyncio
@@ -22,10 +22,10 @@ Every such write names an actor, and almost no other request does.
 
 
 class Cut(Enum):
-    """A way to break the connection of a client that writes to the log.
+    """A way to break the connection of a client that is writing to the log.
 
-    In all three cases the client gets no answer. The server gets the write never (`WRITE_LOST`), at
-    once (`ANSWER_LOST`), or seconds later (`WRITE_LATE`).
+    The client never gets an answer. The server never gets the write (`WRITE_LOST`), gets it at once
+    (`ANSWER_LOST`), or gets it seconds later (`WRITE_LATE`).
     """
 
     WRITE_LOST = auto()
@@ -36,7 +36,7 @@ class Cut(Enum):
 class Line:
     def __init__(self, dial: Callable[[], Awaitable[Streams]]) -> None:
         self.port = 0
-        self.delay = 0.0  # seconds, each way
+        self.delay = 0.0  # seconds by which every byte is delayed, in each direction
         self.cuts_met = 0
         self._dial = dial
         self._armed: tuple[Cut, float] | None = None
@@ -56,16 +56,16 @@ class Line:
         await asyncio.gather(*self._links, return_exceptions=True)
 
     def cut(self) -> None:
-        """Breaks every connection now, for both sides."""
+        """Breaks every open connection, for the client and for the server."""
         for link in tuple(self._links):
             link.cancel()
 
     def fall_silent(self) -> None:
-        """Stops forwarding bytes, without closing connections. New ones are accepted, but silent."""
+        """Stops forwarding bytes and keeps connections open. New connections are silent, too."""
         self._forwarding.clear()
 
     def heal(self) -> None:
-        """Ends all faults of the line. Cuts its connections if they were silent."""
+        """Ends all faults. Connections that were silent are closed."""
         if not self._forwarding.is_set():
             self.cut()
             self._forwarding.set()
@@ -77,7 +77,7 @@ class Line:
         self._armed = cut, seconds
 
     def fire(self, data: bytes) -> tuple[Cut, float] | None:
-        """Returns the cut for this request, or None. A cut is returned only once."""
+        """Returns the planned cut if this request is a write to the log. It returns each cut once."""
         if self._armed is None or not any(actor in data for actor in ACTORS):
             return None
         fired, self._armed = self._armed, None
@@ -95,7 +95,7 @@ class Line:
         link = asyncio.current_task()
         assert link is not None
         self._links.add(link)
-        # `cut` cancels this task. The error is suppressed, because nobody waits for the task.
+        # `cut` cancels this task. The error is suppressed, because no task waits for this one.
         with suppress(OSError, asyncio.CancelledError):
             try:
                 await self._forwarding.wait()
@@ -147,12 +147,13 @@ class _Link:
             return
         self._answer_is_lost = True
         if cut is Cut.WRITE_LATE:
-            # The client sees the broken connection at once. It may write again before this write arrives.
+            # The client sees the broken connection at once, and may send its next write before this
+            # one arrives.
             self._to_client.transport.abort()
             await asyncio.sleep(seconds)
         self._to_server.write(data)
         await self._to_server.drain()
-        await asyncio.sleep(10)  # `_answers` ends the link earlier, as soon as the answer has come
+        await asyncio.sleep(10)  # a limit: `_answers` ends the connection as soon as the server's answer has come
 
 
 def to_socket(path: Callable[[], str]) -> Callable[[], Awaitable[Streams]]:

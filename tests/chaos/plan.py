@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-IN_A_SPELL = 3  # kills of PostgreSQL in one spell: a group of kills that follow closely
-BETWEEN_KILLS = (2.0, 9.0)  # seconds between two kills of a spell, least and most
-WELL_AGAIN = 8.0  # seconds from the last kill of a spell until a worker may be frozen
+IN_A_SPELL = 3  # kills of PostgreSQL in one group; kills of a group follow closely
+BETWEEN_KILLS = (2.0, 9.0)  # the least and the most seconds between two kills of a group
+WELL_AGAIN = 8.0  # seconds from the last kill of a group until a worker may be frozen
 
 
 class Kind(StrEnum):
-    """The kinds of faults. The values are the words of the report's table."""
+    """The kinds of faults. Their values are the words in the report's table."""
 
     KILL_WORKER = "kill -9 of a worker"
     KILL_API = "kill -9 of an API process"
@@ -20,32 +20,33 @@ class Kind(StrEnum):
     KILL_REDIS = "kill -9 of Redis"
     FREEZE_REDIS = "Redis frozen, connections open"
     FLUSH_REDIS = "FLUSHALL"
-    FLUSH_STORM = "FLUSHALL without end for seconds, and Redis slow: hints are lost before anybody has read them"
+    FLUSH_STORM = "FLUSHALL again and again for seconds while Redis is slow: hints are lost before a worker reads them"
     STOP_WORKER = "SIGSTOP of a worker for longer than the lease, then SIGCONT"
     ROLLING_RESTART = "SIGTERM of all processes, one after another"
-    TERM_TWICE = "SIGTERM of a worker, and a second one"
+    TERM_TWICE = "two SIGTERMs to one worker"
     DELAY = "network: slow"
     CUT = "network: every connection cut at once"
     HALF_OPEN = "network: silent, then cut"
     WRITE_LOST = "network: cut before a write reached PostgreSQL"
     ANSWER_LOST = "network: cut after a write was carried out, before its answer came back"
     WRITE_LATE = "network: cut when a write was sent; PostgreSQL gets it later"
-    DUPLICATE_HINTS = "hints delivered twice, of old attempts too"
+    DUPLICATE_HINTS = "hints delivered twice, also those of old attempts"
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One planned fault.
 
-    `at` and `lasts` are seconds. `pick` (0 to 1) chooses the process that it hits, when its time
-    comes. `harsh` (0 to 1) chooses between the milder and the harder form of a fault.
+    It begins `at` seconds after the start and lasts `lasts` seconds. Two random numbers from 0 to 1
+    leave nothing to chance when its time comes: `pick` chooses the process that it hits, and
+    `variant` chooses a form of the fault (for example whether Redis or PostgreSQL is cut off).
     """
 
     at: float
     kind: Kind
     lasts: float
     pick: float
-    harsh: float
+    variant: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Size:
     """The size of a campaign.
 
     Load and faults go on for `seconds`. If fewer than `jobs` jobs were accepted by then, or fewer
-    faults than `required` were carried out, both go on, but not longer than `at_most` seconds.
+    faults than `required` were carried out, both continue, at most until `at_most` seconds.
     """
 
     name: str
@@ -100,8 +101,10 @@ LASTS: Mapping[Kind, tuple[float, float]] = {
 }
 """The least and the most seconds that a fault lasts; for a kill, until the restart."""
 
-LAP = 60.0  # seconds of further faults at a time, if jobs or faults are missing after the planned ones
-LONG_OUTAGE = 40.0  # seconds. A long campaign has one such outage of PostgreSQL, and one such silence for one process
+LAP = 60.0  # seconds of one further round of faults, if jobs or faults are missing after the planned ones
+# seconds. A long campaign has one such outage of PostgreSQL, and one process has one such silence
+# of its network.
+LONG_OUTAGE = 40.0
 
 
 def plan(size: Size, seed: int) -> list[Fault]:
@@ -119,16 +122,16 @@ def plan(size: Size, seed: int) -> list[Fault]:
 
 
 def lap(size: Size, seed: int, missing: Mapping[Kind, int]) -> list[Fault]:
-    """Plans `LAP` seconds more: the usual number of faults, and the missing ones."""
+    """Plans another `LAP` seconds: the usual number of faults, and the ones still missing."""
     faults = {kind: missing.get(kind, 0) + round(number * LAP / size.seconds) for kind, number in size.faults.items()}
     return plan(replace(size, seconds=LAP, faults=faults), seed)
 
 
 def _spells(dice: random.Random, kills: int, seconds: float) -> list[list[float]]:
-    """Returns the times at which PostgreSQL is killed: spells of kills, with quiet between.
+    """Returns the times at which PostgreSQL is killed: groups of kills, with pauses between.
 
-    If the kills were spread evenly, a frozen worker would almost never be declared gone: this takes
-    regular heartbeats of the other workers for the length of a lease.
+    With evenly spread kills, a frozen worker would almost never be declared gone, because this
+    needs regular heartbeats of the other workers for the length of a lease.
     """
     number = max(round(kills / IN_A_SPELL), 1)
     share = seconds / number
@@ -146,8 +149,8 @@ def _spells(dice: random.Random, kills: int, seconds: float) -> list[list[float]
 def _times(dice: random.Random, kind: Kind, number: int, seconds: float, spells: list[list[float]]) -> Iterator[float]:
     """Yields the times of `number` faults of this kind, spread over the whole time.
 
-    Workers are frozen between the spells of kills, while PostgreSQL runs. PostgreSQL and its
-    backends are killed during the spells.
+    Workers are frozen in the pauses between kills of PostgreSQL. PostgreSQL and its backends are
+    killed outside these pauses.
     """
     match kind:
         case Kind.KILL_POSTGRES:
@@ -172,7 +175,7 @@ def _in_quiet(dice: random.Random, number: int, seconds: float, spells: list[lis
 def _with_a_long_outage(faults: list[Fault], kind: Kind) -> list[Fault]:
     """Makes one fault of this kind last `LONG_OUTAGE` seconds.
 
-    Its `harsh` is 0.3, so that a silent network is that of one process to PostgreSQL.
+    Its `variant` is 0.3, which means: the network between one process and PostgreSQL is silent.
     """
     of_this_kind = [fault for fault in faults if fault.kind is kind]
     chosen = of_this_kind[len(of_this_kind) // 2]

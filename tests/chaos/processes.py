@@ -1,6 +1,6 @@
-"""The child processes: `python -m tests.chaos.processes api|worker`.
+"""Starts a child process of the campaign: `python -m tests.chaos.processes api|worker`.
 
-They are the product's own `serve` and `work`, with settings from the environment. Added are the job
+It runs the product's own `serve` or `work`, with settings from the environment. Added are the job
 types of the load, an endpoint that queues them, and on demand a wrong clock.
 """
 
@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-PR_SET_PDEATHSIG = 1  # prctl(2): the kernel ends this process when the campaign's process has ended
+PR_SET_PDEATHSIG = 1  # an option of prctl(2): the kernel ends this process when its parent, the campaign, has ended
 
 
 def main() -> None:
@@ -82,7 +82,8 @@ def _add_endpoint() -> None:
 def _set_back_the_clock(skew: float) -> None:
     """Makes the wall clock of this process wrong by `skew` seconds.
 
-    `time.monotonic` stays right, as on a real machine. Call it before other modules import the clock.
+    `time.monotonic` stays right, as on a real machine. Call it before other modules import the
+    clock.
     """
     right, right_ns = time.time, time.time_ns
     time.time = lambda: right() + skew

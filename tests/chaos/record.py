@@ -1,4 +1,4 @@
-"""The record of the clients: every request and answer, in memory and in a file."""
+"""Records every request and answer of the clients, in memory and in a file."""
 
 import time
 from collections import Counter, defaultdict
@@ -22,9 +22,9 @@ class User(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer to a client. `status` is 0 if none came.
+    """An answer to a client. `status` is 0 if no answer came.
 
-    Then it is unknown whether the request was carried out.
+    Without an answer, it is unknown whether the request was carried out.
     """
 
     status: int
@@ -66,7 +66,8 @@ class Record:
             "key": key, "status": answer.status, "answer": answer.document,
         }  # fmt: skip
         self._file.write(orjson.dumps(line) + b"\n")
-        # No request of the load may be refused. Otherwise a campaign without jobs would pass.
+        # A refused request is a violation. Otherwise a campaign in which every request is refused
+        # would pass.
         if (answer.status >= 500 and answer.status != 503) or (what == "queue" and 400 <= answer.status < 500):
             self.violations.append(Violation("answer", None, f"{what} {path} was answered {answer.status}: {answer.document}"))
 

@@ -1,4 +1,4 @@
-"""The report of a campaign: a table in Markdown, and each violation with its history."""
+"""Writes a campaign's report: a table in Markdown, and each violation with its history."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ MOST_SHOWN = 15
 
 @dataclass(slots=True)
 class Outcome:
-    """All facts for the report. A field stays empty if the campaign ended before that part."""
+    """The facts for the report. A field stays empty if the campaign ended before that part."""
 
     size: Size
     seed: int
@@ -52,23 +52,26 @@ def table(outcome: Outcome, record: Record) -> str:
         ("ends", ", ".join(f"{number} {type}" for type, number in sorted(figures.ends.items()))),
         (
             "attempts rescued from lost workers",
-            f"{figures.reasons['worker_lost']}, and {figures.rescued_for_good} ended for good",
+            f"{figures.reasons['worker_lost']}, of which {figures.rescued_for_good} were not retried",
         ),
-        ("of them from workers that lived, and were silent", str(figures.rescued_alive)),
-        ("workers that lived and found themselves declared gone", str(outcome.declared_gone)),
+        ("of them from workers that still ran, but sent no heartbeat", str(figures.rescued_alive)),
+        ("running workers that found themselves declared gone", str(outcome.declared_gone)),
         ("attempts handed back at SIGTERM", str(figures.reasons["worker_shutdown"])),
-        ("retries: by policy, by people", f"{figures.reasons['retry']}, {figures.reasons['manual_retry']}"),
+        ("retries: automatic, by users", f"{figures.reasons['retry']}, {figures.reasons['manual_retry']}"),
         ("requests; without an answer; answered 503", f"{record.statuses.total()}; {record.statuses[NO_ANSWER]}; {refused}"),
         ("jobs shown by answers, compared with the log", str(figures.shown)),
         ("snapshots of view and log; jobs compared in them", "{}; {}".format(*outcome.snapshots)),
-        ("FLUSHALLs over which settled rows were compared", str(outcome.compared_flushes)),
+        ("FLUSHALLs before and after which rows of ended jobs were compared", str(outcome.compared_flushes)),
         ("requests to Chatwork", outcome.chatwork),
         ("longest wait of a due attempt", f"{figures.longest_wait:.1f} s"),
-        ("the same, far from every fault", f"{figures.longest_quiet_wait:.1f} s ({figures.quiet_waits} attempts)"),
-        ("from calm to the last end", _seconds(outcome.seconds_to_the_last_end)),
+        (
+            "longest wait of a due attempt, far from every fault",
+            f"{figures.longest_quiet_wait:.1f} s ({figures.quiet_waits} attempts)",
+        ),
+        ("from the last fault to the end of the last job", _seconds(outcome.seconds_to_the_last_end)),
         ("`projections/verify.py`, as a second opinion", outcome.second_opinion or "not asked"),
         ("violations", str(len(outcome.violations))),
-        ("the whole campaign took", f"{outcome.seconds:.0f} s"),
+        ("duration of the whole campaign", f"{outcome.seconds:.0f} s"),
         ("seed", str(outcome.seed)),
     ]
     lines = [f"| {outcome.size.name} campaign | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)]
@@ -78,7 +81,7 @@ def table(outcome: Outcome, record: Record) -> str:
 def complaints(outcome: Outcome) -> str:
     """Returns the violations as text: their number by invariant, and the first ones in full.
 
-    Each of the first ones is followed by the whole history of its job.
+    The whole history of its job follows each of the first ones.
     """
     counted = Counter(str(violation.invariant) for violation in outcome.violations)
     lines = ["", "Violations: " + ", ".join(f"{number} of {invariant}" for invariant, number in counted.most_common())]

@@ -1,4 +1,4 @@
-"""Reads the database directly, not over a line that breaks.
+"""Reads the database for the checks, without the proxies that the faults break.
 
 The SQL is written for these checks and shares nothing with the service.
 """

@@ -1,4 +1,4 @@
-"""A PostgreSQL, durable as in production, that can be killed and started again."""
+"""A PostgreSQL server that keeps commits as in production and can be killed and restarted."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ class Postgres:
 
     @property
     def url(self) -> str:
-        """The URL of the server's own socket, not that of a line that breaks."""
+        """The URL of the server's own socket, not that of a proxy."""
         return self._server.url()
 
     @property
@@ -30,9 +30,9 @@ class Postgres:
     def kill(self) -> None:
         """Kills all processes of the server with SIGKILL.
 
-        The postmaster comes first, because it must not clean up after the others. It is stopped while
-        the others are listed. Otherwise it could fork a backend that is not on the list, which would
-        wait for ever for a lock of a killed process.
+        The main process (postmaster) is killed first, so that it cannot clean up after the others.
+        It is stopped while the others are listed; otherwise it could fork a backend that is not on
+        the list and that would wait for ever for a lock of a killed process.
         """
         postmaster = int(self._pid_file.read_text().split("\n", 1)[0])
         with suppress(ProcessLookupError):
@@ -59,7 +59,8 @@ class Postgres:
     def start(self) -> None:
         """Starts the server. Returns when it answers.
 
-        The recovery before may take minutes on a busy machine.
+        Before it answers, PostgreSQL recovers from the kill. This may take minutes on a busy
+        machine.
         """
         for patience in reversed(range(10)):
             try:
@@ -80,7 +81,7 @@ def _children(parent: int) -> Iterator[int]:
 
 
 def _status(pid: int) -> list[str]:
-    """Returns the fields of proc(5) after the name: state, parent and so on.
+    """Returns the fields of /proc/<pid>/stat after the process's name (state, parent, ...).
 
     The list is empty if there is no such process.
     """

@@ -70,7 +70,7 @@ def broken(events: list[Event]) -> list[int | str]:
         (NEW, CANCELED, again("manual_retry", f"user:{ALICE}", max_attempts=3), STARTED_AGAIN),
     ],
 )
-def test_what_the_contract_allows_is_no_violation(rows: tuple[Row, ...]) -> None:
+def test_a_history_that_the_contract_allows_has_no_violation(rows: tuple[Row, ...]) -> None:
     assert broken(history(*rows)) == []
 
 
@@ -101,11 +101,11 @@ def test_what_the_contract_allows_is_no_violation(rows: tuple[Row, ...]) -> None
         ((NEW, NEW), 4),
     ],
 )
-def test_what_the_contract_forbids_is_found(rows: tuple[Row, ...], invariant: int) -> None:
+def test_a_history_that_the_contract_forbids_is_reported(rows: tuple[Row, ...], invariant: int) -> None:
     assert invariant in broken(history(*rows))
 
 
-def test_a_hole_a_double_and_a_step_back_in_time_are_found() -> None:
+def test_a_missing_a_repeated_and_a_backdated_event_are_reported() -> None:
     events = history(NEW, STARTED, PROGRESS, COMPLETED)
 
     assert 2 in broken([events[0], *events[2:]])
@@ -113,7 +113,7 @@ def test_a_hole_a_double_and_a_step_back_in_time_are_found() -> None:
     assert "time" in broken([*events[:3], events[3]._replace(at=AT)])
 
 
-def test_more_attempts_than_allowed_are_found() -> None:
+def test_more_attempts_than_allowed_are_reported() -> None:
     last = (failed(will_retry=True), again("retry", "worker:w1"), STARTED_AGAIN)
     third = [
         ("failed", 2, "worker:w2", failed(will_retry=True)[3]),
@@ -125,7 +125,7 @@ def test_more_attempts_than_allowed_are_found() -> None:
 
 @given(legal_histories())
 @settings(max_examples=200, deadline=None)
-def test_both_folds_agree_on_whatever_may_happen_to_a_job(recorded: list[Recorded]) -> None:
+def test_both_implementations_of_the_fold_agree_on_every_generated_history(recorded: list[Recorded]) -> None:
     events = rows_of(recorded)
     job = rules.fold(recorded)
     assert job is not None
@@ -137,7 +137,7 @@ def test_both_folds_agree_on_whatever_may_happen_to_a_job(recorded: list[Recorde
 
 
 def rows_of(recorded: list[Recorded]) -> list[Event]:
-    """Returns the events as rows of the log. Each has an actor that may write such an event."""
+    """Returns the events as rows of the log, each with an actor that may write such an event."""
     rows, worker = [], ""
     for event, following in pairwise([*recorded, None]):
         assert event is not None
@@ -157,7 +157,7 @@ def rows_of(recorded: list[Recorded]) -> list[Event]:
     return rows
 
 
-def test_a_difference_is_one_of_json_not_of_python() -> None:
+def test_values_are_compared_as_json_not_as_python_objects() -> None:
     assert differences({"result": 1}, {"result": 1}) == []
     assert differences({"result": 1}, {"result": True}) != []
     assert differences({"result": 1}, {"result": 1.0}) != []
@@ -177,12 +177,12 @@ def test_a_difference_is_one_of_json_not_of_python() -> None:
         ([0, 1, 2, 10.5, 11.5, 11.9, 12.1, 30], 4),
     ],
 )
-def test_the_fullest_window_is_found_wherever_it_begins(times: list[float], most: int) -> None:
+def test_the_period_with_the_most_requests_is_found_wherever_it_begins(times: list[float], most: int) -> None:
     assert highest_in_any_window(times, 10) == most
 
 
 @pytest.mark.parametrize("size", [SHORT, FULL])
-def test_a_seed_is_a_plan_and_another_seed_another(size: Size) -> None:
+def test_the_same_seed_gives_the_same_plan_and_another_seed_another(size: Size) -> None:
     faults = plan(size, 1)
 
     assert plan(size, 1) == faults
@@ -192,7 +192,7 @@ def test_a_seed_is_a_plan_and_another_seed_another(size: Size) -> None:
     assert all(0 <= fault.at < size.seconds + 6 for fault in faults)
 
 
-def test_a_lap_brings_what_is_missing_beside_the_usual_faults() -> None:
+def test_a_further_round_has_the_missing_faults_beside_the_usual_ones() -> None:
     faults = Counter(fault.kind for fault in lap(FULL, 1, {Kind.KILL_REDIS: 7}))
 
     usual = {kind: round(number * LAP / FULL.seconds) for kind, number in FULL.faults.items()}
@@ -200,7 +200,7 @@ def test_a_lap_brings_what_is_missing_beside_the_usual_faults() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_workers_are_frozen_while_postgresql_is_well_and_may_be_declared_gone(seed: int) -> None:
+def test_workers_are_frozen_while_postgresql_runs_so_that_they_can_be_declared_gone(seed: int) -> None:
     faults = plan(FULL, seed)
 
     kills = [fault.at for fault in faults if fault.kind is Kind.KILL_POSTGRES]
@@ -216,7 +216,7 @@ def test_more_faults_are_planned_than_are_required() -> None:
     "change",
     ["delete from idempotency_keys", "update jobs set result = '[]' where status = 'completed'", "delete from job_event_log"],
 )
-async def test_a_flushall_that_changed_what_is_settled_would_be_seen(database: Database, store: Store, change: str) -> None:
+async def test_a_flushall_that_changes_rows_of_ended_jobs_is_reported(database: Database, store: Store, change: str) -> None:
     new = NewJob("t", {}, ALICE, 1, idempotency=Idempotency("a key", "a hash"))
     job = await store.append(
         await store.create(new, actor=f"user:{ALICE}"), lambda job: rules.start(job, attempt=1, worker="w1"), actor="worker:w1"

@@ -1,4 +1,4 @@
-"""Watches during the faults: compares snapshots of view and log, and reads the whole log."""
+"""Compares snapshots of view and log, and reads the whole log, while faults go on."""
 
 import asyncio
 import hashlib
@@ -16,7 +16,7 @@ PAGE = 1000
 
 
 class Snapshots:
-    """Takes snapshots of view and log, and compares them.
+    """Takes snapshots of the database, and compares the view with the log in each.
 
     In each snapshot, a recently changed job must be in the view as its events say.
     """
@@ -28,7 +28,7 @@ class Snapshots:
         self._url = url
 
     async def run(self) -> None:
-        """Takes snapshots until it is canceled. Connects again after an outage of PostgreSQL."""
+        """Takes snapshots until it is canceled. Reconnects after an outage of PostgreSQL."""
         while True:
             with suppress(*rows.AWAY):
                 connection = await rows.connect(self._url)
@@ -48,11 +48,13 @@ class Snapshots:
             doubled = await connection.fetch(rows.DOUBLED_UNIQUE)
         self.taken += 1
         self.compared += len(shown)
-        self.violations += [Violation("unique", None, f"two active jobs of {row['unique_key']}") for row in doubled]
+        self.violations += [
+            Violation("unique", None, f"two active jobs have the unique key {row['unique_key']}") for row in doubled
+        ]
         for job_id, state in shown.items():
             events = histories.get(job_id)
             if not events:
-                self.violations.append(Violation(3, job_id, "in a snapshot: in the view and not in the log"))
+                self.violations.append(Violation(3, job_id, "in a snapshot, the job is in the view and not in the log"))
                 continue
             found = differences(fold(events).state, state)
             self.violations += [Violation(3, job_id, f"in a snapshot at seq {state['seq']}: {detail}") for detail in found]
@@ -77,7 +79,7 @@ class LogReader:
                 await asyncio.sleep(0.5)
 
     async def finish(self, last: int) -> None:
-        """Reads on until it has `last` events, at most 200 times."""
+        """Reads on until it has `last` events, with at most 200 requests."""
         for _ in range(200):
             if len(self.digests) >= last:
                 return

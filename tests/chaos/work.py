@@ -1,6 +1,6 @@
 """The job types of the load, and the endpoint that queues them.
 
-The child processes register both. Everything else that they run is the code of the service.
+Child processes of the campaign register both. All other code that they run is the service's.
 """
 
 import asyncio
@@ -31,17 +31,17 @@ create table chaos_effects (
 
 
 class Task(Payload):
-    """The payload. `mark` names the client's request; there must be only one job of each mark."""
+    """The payload. `mark` names the client's request; each mark must have only one job."""
 
     mark: str
     seconds: float = 0.0
 
 
-class NotToday(Exception):
+class Retryable(Exception):
     pass
 
 
-class Never(Final):
+class Permanent(Final):
     pass
 
 
@@ -60,14 +60,14 @@ async def slow(context: Context, task: Task) -> JSON:
 async def flaky(context: Context, task: Task) -> JSON:
     await asyncio.sleep(task.seconds)
     if random.random() < 0.5:
-        raise NotToday(f"attempt {context.attempt} has no luck")
+        raise Retryable(f"attempt {context.attempt} fails at random")
     return {"attempt": context.attempt}
 
 
 async def hopeless(context: Context, task: Task) -> JSON:
     if random.random() < 0.1:
-        raise Never("there is no use in another attempt")
-    raise NotToday(f"attempt {context.attempt} fails as all do")
+        raise Permanent("a failure that forbids another attempt")
+    raise Retryable(f"attempt {context.attempt} of a job that always fails")
 
 
 async def overdue(context: Context, task: Task) -> JSON:
@@ -83,7 +83,7 @@ async def chatty(context: Context, task: Task) -> JSON:
 
 
 async def deaf(context: Context, task: Task) -> JSON:
-    """Ignores every cancellation until it has finished its work."""
+    """Ignores every cancellation until its work is finished."""
     until = time.monotonic() + task.seconds
     while time.monotonic() < until:
         with suppress(asyncio.CancelledError):
@@ -98,7 +98,10 @@ async def wait(context: Context, task: Task) -> JSON:
 
 
 async def with_effects(context: Context, task: Task) -> JSON:
-    """Stores an effect of this attempt, between two waits in which faults may happen."""
+    """Waits, stores a row for this attempt in `chaos_effects`, and waits again.
+
+    Faults that happen during the waits show whether the row is stored once.
+    """
     await asyncio.sleep(task.seconds / 2)
     async with context.store():
         values = {"job_id": context.job_id, "attempt": context.attempt, "pid": os.getpid()}
@@ -109,13 +112,13 @@ async def with_effects(context: Context, task: Task) -> JSON:
 
 async def late(context: Context, task: Task) -> JSON:
     if context.attempt == 1:
-        raise NotToday("come back later")
+        raise Retryable("the first attempt of this job always fails")
     return {"attempt": context.attempt}
 
 
 async def quitter(context: Context, task: Task) -> JSON:
     await asyncio.sleep(task.seconds)
-    raise GiveUp("there is nothing to do")
+    raise GiveUp("the handler cancels its own job")
 
 
 SOON = Backoff(first=0.2, ceiling=2.0)
@@ -144,7 +147,8 @@ TYPES: dict[str, JobType[Any]] = {
     )
 }
 
-# For each job type: its share of the requests in percent, and the least and the most seconds of its work.
+# For each job type: its share of the requests in percent, and the least and the most seconds that
+# its work takes.
 LOAD: dict[str, tuple[int, tuple[float, float]]] = {
     "chaos_quick": (26, (0.0, 0.0)),
     "chaos_slow": (10, (1.0, 8.0)),

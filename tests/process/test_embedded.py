@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL with real processes that start, end, are killed, and run as root."""
+"""The embedded PostgreSQL, used by real processes that start, end, die, and run as root."""
 
 import asyncio
 import os

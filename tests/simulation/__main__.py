@@ -1,6 +1,7 @@
-"""Runs seeds of the simulation, or traces one.
+"""Runs many seeds of the simulation, or prints each step of one seed.
 
-`python -m tests.simulation --seeds 10000 [--from N] [--processes 2]`, or `--seed N --trace` for one seed.
+`python -m tests.simulation --seeds 10000 [--from N] [--processes 2]`, or `--seed N --trace` for one
+seed.
 """
 
 import argparse
@@ -18,11 +19,12 @@ from tests.simulation.world import Lived, simulate
 
 def main() -> int:
     if os.environ.get("PYTHONHASHSEED") != "0":
-        # The order of a set of strings must be the same in every run.
+        # Restart Python with a fixed hash seed, because otherwise each run would iterate sets of
+        # strings in another order.
         os.execve(
             sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], os.environ | {"PYTHONHASHSEED": "0"}
         )
-    gc.freeze()  # saves time: the garbage collector skips the loaded modules from now on
+    gc.freeze()  # saves time: the garbage collector ignores the modules that are loaded so far
     asked = _arguments()
     if asked.seed is not None:
         return _one(asked.seed, asked.trace)
@@ -46,12 +48,14 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description="The service on virtual time, with faults.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.simulation", description="Runs the service in virtual time, with faults drawn from a seed."
+    )
     parser.add_argument("--seeds", type=int, default=300, help="how many")
-    parser.add_argument("--from", dest="first", type=int, default=0, help="the first of them")
+    parser.add_argument("--from", dest="first", type=int, default=0, help="the first seed")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--seed", type=int, help="this one only")
-    parser.add_argument("--trace", action="store_true", help="every step of it")
+    parser.add_argument("--trace", action="store_true", help="print every step of the seed")
     return parser.parse_args()
 
 
@@ -73,7 +77,7 @@ def _run(seeds: Sequence[int], processes: int) -> Iterator[tuple[int, Lived | st
 
 
 def _outcome_of(seed: int) -> tuple[int, Lived | str]:
-    """Runs a seed. Returns the seed, and the statistics of the run or its failure as text."""
+    """Runs a seed. Returns it with the statistics of the run, or with its error as text."""
     try:
         return seed, simulate(seed)
     except KeyboardInterrupt:

@@ -1,7 +1,7 @@
-"""Invariants, checked after every committed statement and every answer to a client.
+"""Checks the invariants after every committed statement and every answer to a client.
 
-The fold (the code that computes a job from its events) is written here a second time. It was written from docs/architecture.md
-and uses nothing of `events/job.py`.
+It computes each job from its events by a second implementation of the fold. That one was written
+from docs/architecture.md and uses nothing of `events/job.py`.
 """
 
 from dataclasses import dataclass, field
@@ -14,23 +14,27 @@ from tests.simulation.clock import EPOCH
 from tests.simulation.loop import Process, VirtualLoop
 
 ENDS = ("completed", "failed", "canceled")
-SPENDS_AN_ATTEMPT = ("retry", "worker_lost")  # the other reasons raise maxAttempts
+# reasons of `queued` that leave maxAttempts as it is; all other reasons raise it by one
+SPENDS_AN_ATTEMPT = ("retry", "worker_lost")
 FAILS_WHEN_ITS_WORKER_IS_LOST = "paid"  # the job type that is not retried when its worker is lost
-STOPS_WITHIN = 5.0  # seconds after the end of an attempt in which its handler must stop: one heartbeat and a margin
-HEARS_WITHIN = 2.0  # seconds after a cancel in which the handler must stop if the bus loses nothing
-KNOWS_WITHIN = 10.0  # seconds until a worker must notice that it was declared gone
+STOPS_WITHIN = 5.0  # seconds within which a handler must stop after its attempt ended: one heartbeat and a margin
+HEARS_WITHIN = 2.0  # the same after a cancel, if the bus loses no message
+KNOWS_WITHIN = 10.0  # seconds within which a worker must notice that it was declared gone
 
 
 class Violation(BaseException):
     """An invariant is broken.
 
-    A `BaseException`, so that the code under simulation does not catch it.
+    It is a `BaseException`, so that no `except Exception` of the code under simulation catches it.
     """
 
 
 @dataclass(slots=True)
 class Folded:
-    """A job folded from its events. `ended` and `over_at` say how and when each attempt ended."""
+    """A job computed from its events.
+
+    `ended` has the kind of end of each attempt, and `over_at` the virtual time of that end.
+    """
 
     view: dict[str, Any]
     kind: str
@@ -61,19 +65,23 @@ class Checks:
         self._jobs_of_keys: dict[str, str] = {}
 
     def fail(self, what: str) -> Never:
-        """Ends the run with a `Violation`, from any task."""
+        """Ends the run with a `Violation`. A call from any task ends it."""
         self._loop.failure = violation = Violation(what)
         raise violation
 
     def committed(self, row: dict[str, Any], events: list[dict[str, Any]]) -> None:
-        """Checks a commit: this row of the view, with these events."""
+        """Checks a committed write: the job's new row of the view, and its new events."""
         for event in events:
             self._fold(event)
         folded = self.jobs.get(row["id"])
         if folded is None or not events:
-            self.fail(f"job {row['id']}: a row of the view without an event")
+            self.fail(f"job {row['id']}: its row of the view was written without an event")
         view = row | {"result": _json(row["result"]), "error": _json(row["error"])}
-        self._must(view["status"] != "failed" or not _will_retry(events[-1]), events[-1], "to be retried, and then alone")
+        self._must(
+            view["status"] != "failed" or not _will_retry(events[-1]),
+            events[-1],
+            "a failure to be retried was committed without the `queued` that follows",
+        )
         differs = {column: (view[column], value) for column, value in folded.view.items() if view[column] != value}
         if differs:
             self.fail(f"job {row['id']} at seq {row['seq']}: the view differs from the fold (view, fold): {differs}")
@@ -89,27 +97,29 @@ class Checks:
             self._created(event, data)
             return
         view = folded.view
-        self._must(event["seq"] == view["seq"] + 1, event, "seq has a gap")
+        self._must(event["seq"] == view["seq"] + 1, event, "its seq is not the next one")
         self._must(event["at"] >= view["updated_at"], event, "time runs backwards")
         view["seq"], view["updated_at"] = event["seq"], event["at"]
         if event["type"] == "queued":
             self._queued(folded, event, data)
             return
-        self._must(event["attempt"] == view["attempt"], event, "another attempt's event")
-        self._must(event["attempt"] not in folded.ended, event, "an event after the end of its attempt")
+        self._must(event["attempt"] == view["attempt"], event, "it is of another attempt than the job's")
+        self._must(event["attempt"] not in folded.ended, event, "its attempt has ended before")
         if event["type"] == "started":
             self._started(folded, event, data)
         elif event["type"] == "canceled":
-            self._must(view["status"] in ("queued", "processing"), event, f"of a job that is {view['status']}")
+            self._must(view["status"] in ("queued", "processing"), event, f"the job is {view['status']}")
             self._ended(folded, event)
         else:
-            self._must(view["status"] == "processing", event, f"of a job that is {view['status']}")
+            self._must(view["status"] == "processing", event, f"the job is {view['status']}")
             self._by_whom(folded, event, data)
             self._worked(folded, event, data)
 
     def _created(self, event: dict[str, Any], data: Any) -> None:
         first = event["type"], event["seq"], event["attempt"], data["reason"]
-        self._must(first == ("queued", 1, 1, "new"), event, "a history begins with it")
+        self._must(
+            first == ("queued", 1, 1, "new"), event, "the first event must be `queued` with seq 1, attempt 1 and reason `new`"
+        )
         at = event["at"]
         self.jobs[event["job_id"]] = Folded(
             {
@@ -124,28 +134,36 @@ class Checks:
         view, attempt, reason = folded.view, event["attempt"], data["reason"]
         self._must(attempt == view["attempt"] + 1, event, "it does not open the next attempt")
         spends = reason in SPENDS_AN_ATTEMPT
-        self._must(data["maxAttempts"] == view["max_attempts"] + (not spends), event, "maxAttempts")
+        self._must(
+            data["maxAttempts"] == view["max_attempts"] + (not spends), event, "it has the wrong maxAttempts"
+        )
         self._must(attempt <= data["maxAttempts"], event, "more attempts than allowed")
         if reason == "worker_shutdown":
-            self._must(view["status"] == "processing", event, "handed back by nobody")
-            self._must(event["actor"] == f"worker:{view['worker']}", event, "handed back by somebody else")
+            self._must(view["status"] == "processing", event, "handed back although no worker runs the job")
+            self._must(
+                event["actor"] == f"worker:{view['worker']}",
+                event,
+                "handed back by another worker than the one that runs the job",
+            )
             folded.over_at[view["attempt"]] = self._loop.time()
         elif spends:
-            self._must(folded.ended.get(view["attempt"]) == "to be retried", event, "after an end")
+            self._must(folded.ended.get(view["attempt"]) == "to be retried", event, "an automatic retry after a final end")
         else:
-            self._must(folded.ended.get(view["attempt"]) in ("failed", "canceled"), event, "before the end")
+            self._must(
+                folded.ended.get(view["attempt"]) in ("failed", "canceled"), event, "a manual retry before the end of the job"
+            )
         view |= {
             "status": "queued", "result": None, "worker": None, "attempt": attempt, "max_attempts": data["maxAttempts"],
             "run_at": _time(data["runAt"]), "started_at": None, "finished_at": None,
         }  # fmt: skip
 
     def _started(self, folded: Folded, event: dict[str, Any], data: Any) -> None:
-        self._must(folded.view["status"] == "queued", event, f"of a job that is {folded.view['status']}")
-        self._must(event["attempt"] not in folded.started_by, event, "a second start of the attempt")
-        self._must(event["actor"] == f"worker:{data['worker']}", event, "started by somebody else")
+        self._must(folded.view["status"] == "queued", event, f"the job is {folded.view['status']}")
+        self._must(event["attempt"] not in folded.started_by, event, "the attempt was started before")
+        self._must(event["actor"] == f"worker:{data['worker']}", event, "its actor is not the worker that it names")
         worker = data["worker"]
         unaware_since = max(self.gone.get(worker, self._loop.time()), self.workers[worker].trouble_at)
-        self._must(self._loop.time() <= unaware_since + KNOWS_WITHIN, event, "its worker was declared gone long ago")
+        self._must(self._loop.time() <= unaware_since + KNOWS_WITHIN, event, "its worker should know that it was declared gone")
         folded.started_by[event["attempt"]] = data["worker"]
         folded.view |= {"status": "processing", "worker": data["worker"], "started_at": event["at"]}
 
@@ -154,16 +172,24 @@ class Checks:
         actor = event["actor"]
         if actor == f"worker:{worker}":
             by_itself = folded.kind == "cancels itself" or event["type"] != "failed"
-            self._must(by_itself or data["error"]["name"] != "CancelledError", event, "nobody cancels a handler for this")
+            self._must(
+                by_itself or data["error"]["name"] != "CancelledError",
+                event,
+                "a handler's cancellation was written as a failure",
+            )
             return
-        self._must(event["type"] == "failed" and actor.startswith(("system:rescue", "user:")), event, f"by {actor}")
+        self._must(
+            event["type"] == "failed" and actor.startswith(("system:rescue", "user:")), event, f"{actor} may not write it"
+        )
         if actor == "system:rescue" and data["error"]["name"] == "WorkerLost":
-            self._must(worker in self.gone, event, "its worker is not gone")
+            self._must(worker in self.gone, event, "the rescue wrote it although the worker was not declared gone")
             costly = folded.view["type"] == FAILS_WHEN_ITS_WORKER_IS_LOST
-            self._must(not (costly and data["willRetry"]), event, "it costs money, and is retried")
+            self._must(
+                not (costly and data["willRetry"]), event, "a job type that costs money is retried after its worker was lost"
+            )
             process = self.workers[worker]
             handed_back = worker in self.left and process.trouble_at < process.asked_to_stop_at
-            self._must(not handed_back, event, "its worker had time to hand it back")
+            self._must(not handed_back, event, "the rescue wrote it although the worker had time to hand the job back")
 
     def _worked(self, folded: Folded, event: dict[str, Any], data: Any) -> None:
         view = folded.view
@@ -187,56 +213,61 @@ class Checks:
             self.fail(f"{event['type']}: {what}: {_shown(event)}")
 
     def acknowledged(self, job_id: str, key: str | None) -> None:
-        """Checks an answer: a client was told that this job is queued."""
+        """Records that a client was told the job is queued, and checks that the job exists."""
         self.accepted.add(job_id)
         if job_id not in self.jobs:
-            self.fail(f"job {job_id} was accepted and is not there")
+            self.fail(f"job {job_id} was accepted and does not exist")
         if key is not None and self._jobs_of_keys.setdefault(key, job_id) != job_id:
             self.fail(f"idempotency key {key} was answered with jobs {self._jobs_of_keys[key]} and {job_id}")
 
     def cancel_acknowledged(self, job_id: str, attempt: int, status: str) -> None:
         if status != "canceled" or self.jobs[job_id].ended.get(attempt) != "canceled":
-            self.fail(f"job {job_id}: its cancel was acknowledged, and attempt {attempt} is {status}")
+            self.fail(f"job {job_id}: its cancel was acknowledged, but attempt {attempt} is {status}")
 
     def handler_began(self, job_id: str, attempt: int, worker: str, handler: Handler) -> None:
         if self.jobs[job_id].started_by.get(attempt) != worker:
-            self.fail(f"job {job_id}: the handler of attempt {attempt} runs, and no `started` of {worker} is in the log")
+            self.fail(f"job {job_id}: the handler of attempt {attempt} runs, but the log has no `started` of {worker}")
         if (job_id, attempt) in self.handlers:
-            self.fail(f"job {job_id}: a second handler of attempt {attempt}")
+            self.fail(f"job {job_id}: a second handler was started for attempt {attempt}")
         self.handlers[job_id, attempt] = handler
 
     def handler_returned(self, job_id: str, handler: Handler, deadline: float) -> None:
-        """Checks that a handler that returned without a cancel kept its deadline."""
+        """Checks that a handler that returned by itself did so before its deadline.
+
+        A handler that ignores cancellation is excused, and so is one whose process had a fault.
+        """
         took = self._loop.time() - handler.since
         excused = handler.deaf or handler.process.trouble_at >= handler.since
         if took > deadline + 0.5 and not excused:
-            self.fail(f"job {job_id}: its handler ran for {took:.1f} s, and may run for {deadline:g}")
+            self.fail(f"job {job_id}: its handler ran for {took:.1f} s; its deadline is {deadline:g} s")
 
     def effect_committed(self, job_id: str, attempt: int, checked: tuple[str, int, float] | None) -> None:
-        """Checks the commit of an effect.
+        """Checks the rows that a handler stored in the transaction of `context.store()`.
 
-        `checked` is the attempt that the effect's transaction found processing, and the time of this check.
+        `checked` is the attempt that this transaction found processing, and the time at which it
+        looked.
         """
         folded = self.jobs[job_id]
         if checked is None or checked[:2] != (job_id, attempt):
-            self.fail(f"job {job_id}: an effect of attempt {attempt} that was not checked")
+            self.fail(f"job {job_id}: an effect of attempt {attempt} was committed without the check of the attempt")
         if attempt not in folded.started_by or folded.over_at.get(attempt, checked[2]) < checked[2]:
-            self.fail(f"job {job_id}: an effect of attempt {attempt}, which was over")
+            self.fail(f"job {job_id}: an effect of attempt {attempt} was committed after the attempt had ended")
 
     def declared_gone(self, worker: str, process: Process, last_seen: datetime) -> None:
         self.gone[worker] = self._loop.time()
         excused = process.dead or process.frozen or process.trouble_at >= (last_seen - EPOCH).total_seconds()
         if not excused:
-            self.fail(f"worker {worker} was declared gone, last seen {last_seen}, and had no trouble of its own")
+            self.fail(f"worker {worker} was declared gone, last seen {last_seen}, although no fault had hit its process")
 
     def said_goodbye(self, worker: str) -> None:
         self.gone[worker] = self._loop.time()
         self.left.add(worker)
 
-    def no_handler_works_in_vain(self, calm_since: float, *, bus: bool) -> None:
+    def check_no_handler_outlives_its_attempt(self, calm_since: float, *, bus: bool) -> None:
         """Checks that no handler still runs long after the end of its attempt.
 
-        A fault of its process excuses a handler for a while. `bus` says whether the bus reaches every process.
+        After a fault of its process, a handler has more time. `bus` says whether the bus reaches
+        every process.
         """
         now = self._loop.time()
         for (job_id, attempt), handler in self.handlers.items():
@@ -250,7 +281,7 @@ class Checks:
                 self.fail(f"job {job_id}: the handler of attempt {attempt} still runs, {now - over_at:.0f} s after its end")
 
     def unended(self) -> list[str]:
-        """Describes the jobs that have not ended, one text for each."""
+        """Describes each job that has not ended, in one text."""
         return [
             f"job {id} is {folded.view['status']} in attempt {folded.view['attempt']} of {folded.view['max_attempts']}"
             for id, folded in self.jobs.items()

@@ -23,7 +23,7 @@ def at(virtual: float) -> datetime:
 
 @contextlib.contextmanager
 def replaced(loop: VirtualLoop, seed: int) -> Iterator[None]:
-    """During the block, takes the time from the loop, and all random numbers from `seed`."""
+    """Within the block, time comes from the loop, and random numbers and ids come from `seed`."""
     chance = random.Random(seed)
     before = random.getstate()
     random.seed(seed)

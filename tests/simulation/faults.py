@@ -1,4 +1,4 @@
-"""Makes the faults of a run, until the calm at its end. The seed decides kinds and times."""
+"""Makes the faults of a run until the time for faults is over. All is drawn from the seed."""
 
 import asyncio
 from collections.abc import Callable
@@ -84,7 +84,7 @@ class Faults:
             self._some_node().kill()
 
     def _freeze(self) -> None:
-        """Freezes a process, often for longer than its lease."""
+        """Freezes a process for up to 25 seconds, often longer than its lease."""
         if self._nodes:
             node = self._some_node()
             node.process.frozen = True
@@ -96,7 +96,7 @@ class Faults:
             node.process.excuse(self._loop.time() + 1)
 
     def _stop(self) -> None:
-        """Stops a process, sometimes with a second signal."""
+        """Stops a process like SIGTERM, sometimes followed by a kill."""
         if self._nodes:
             node = self._some_node()
             node.stop(self._random.random() * 8)
@@ -109,13 +109,16 @@ class Faults:
             self._later(25, lambda: None if self._postgres.up else self._postgres.restart())
 
     def _cut_off_postgres(self) -> None:
-        """Makes PostgreSQL unreachable for a while; received statements may still take effect."""
+        """Makes PostgreSQL unreachable for a while.
+
+        Statements that it has received may still take effect.
+        """
         self._postgres.reachable = False
         self._postgres.cut(lambda _: True, may_be_done_later=True)
         self._later(40, lambda: setattr(self._postgres, "reachable", True))
 
     def _cut_connections(self) -> None:
-        """Cuts the connections of one process, or random ones."""
+        """Cuts the database connections of one process, or of all processes."""
         node = self._some_node() if self._nodes and self._random.random() < 0.5 else None
         for node_cut in self._nodes if node is None else [node]:
             node_cut.process.excuse(self._loop.time() + 3)
@@ -138,7 +141,7 @@ class Faults:
             self._some_node().process.skew += self._random.choice((-3600, -5, 5, 3600))
 
     def _pause(self) -> None:
-        """Pauses a job type through any running API."""
+        """Pauses a job type through an API process."""
         answering = [node for node in self._nodes if node.role.answers and node.ready]
         if answering:
             type, until = self._random.choice(("plain", "long")), self._random.random() * 10
@@ -149,4 +152,4 @@ class Faults:
         try:
             await node.ask(node.pauses.pause(type, until=until, reason="asked", actor="user:admin"))
         except (Gone, *DATABASE_ERRORS):
-            self._tell("the pause is refused")
+            self._tell("the pause got no answer")

@@ -13,12 +13,12 @@ from workers.job_type import Backoff, Context, JobType, Payload, Unique
 from workers.outcomes import AttemptOver, Final, GiveUp
 
 KINDS = ("quick", "slow", "failing", "final", "gives up", "deaf", "late", "chatty", "storing", "cancels itself")
-DEADLINE = 6.0  # seconds that an attempt may take
+DEADLINE = 6.0  # seconds until an attempt is timed out
 SOON = Backoff(first=0.5, ceiling=3.0)
 
 
 class Script(Payload):
-    """The payload: how the handler behaves, for how many seconds, and a number of its own."""
+    """The payload: a way to behave (one of `KINDS`), for how many seconds, and a number."""
 
     kind: str
     seconds: float = 0.0
@@ -26,7 +26,7 @@ class Script(Payload):
 
 
 def job_types(checks: Checks) -> dict[str, JobType[Any]]:
-    """Returns job types, one for each retry policy."""
+    """Returns the simulated job types, which share one handler and differ in retry policy."""
 
     async def run(context: Context, script: Script) -> JSON:
         handler = Handler(PROCESS.get(), deaf=script.kind == "deaf", since=asyncio.get_running_loop().time())

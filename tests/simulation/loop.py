@@ -1,8 +1,8 @@
 """An event loop whose time is virtual and whose order is drawn from a seed.
 
-Every callback belongs to the simulated process in whose context it was scheduled. A frozen process keeps its callbacks until it
-continues; callbacks of a dead process never run, not even a `finally`. Time stands still while a callback can run, and then jumps
-to the next timer.
+Every callback belongs to the simulated process in whose context it was scheduled. A frozen process
+keeps its callbacks until it continues. Callbacks of a dead process never run, not even a `finally`.
+Time stands still while any callback is ready, and then jumps to the next timer.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 START = 1_000.0  # seconds at the start of a run. It is not 0, because `time.monotonic` is never 0
-MOST_STEPS = 600_000  # callbacks in one run. More callbacks mean an endless loop in which no time passes
+MOST_STEPS = 600_000  # callbacks in one run. A run with more is taken for an endless loop in which no time passes.
 
 
 class Process:
@@ -52,14 +52,14 @@ WORLD = Process("world")
 
 
 class Spins(Exception):
-    """The code under simulation is in an endless loop in which no time passes."""
+    """The code under simulation runs an endless loop in which no time passes."""
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
     """An event loop with virtual time, which runs the simulated processes in random order.
 
-    The loop always chooses the next process at random. With `shuffled`, it also chooses one of the process's ready callbacks at
-    random. Otherwise the oldest callback runs next, as in asyncio.
+    At each step it chooses a process at random. With `shuffled`, it also chooses one of the
+    process's ready callbacks at random. Otherwise the oldest callback runs next, as in asyncio.
     """
 
     def __init__(self, random: Random, *, shuffled: bool) -> None:
@@ -143,9 +143,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return self._closed
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Ends the run if a callback or a task that should last has raised an error.
+        """Ends the run if a callback, or a task that must run for ever, has raised an error.
 
-        Ignores the errors of other tasks, because the garbage collector reports them at random times.
+        It ignores the errors of other tasks, because the garbage collector reports them at random
+        times.
         """
         if ("handle" in context or PART_ENDED in context) and self.failure is None:
             self.failure = context["exception"]
@@ -189,7 +190,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 self._make_ready(handle, process)
 
     def throw_away(self) -> None:
-        """Drops the tasks that have not ended, without warnings."""
+        """Drops the tasks that have not ended, without asyncio's warnings about them."""
         for task in self._tasks:
             task._log_destroy_pending = False  # type: ignore[attr-defined]
         self._tasks.clear()

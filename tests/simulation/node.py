@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class Gone(Exception):
-    """The process died before it answered."""
+    """The simulated process died before it answered the request."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Role:
 
 
 class Node:
-    """A process from its start to its end. Send requests to it with `ask`."""
+    """One simulated process from its start to its end. `ask` sends it a request."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Node:
                 self.died.set_result(None)
 
     def stop(self, grace: float) -> None:
-        """Asks the process to stop, like SIGTERM."""
+        """Asks the process to stop, like SIGTERM. Running jobs may take another `grace` seconds."""
         self.grace = grace
         self.process.asked_to_stop_at = self._loop.time()
         self.stopping.set()
@@ -98,7 +98,7 @@ class Node:
                 await self.stopping.wait()
                 self.ready = False
         except DATABASE_ERRORS:
-            pass  # an outage of PostgreSQL at the start or end; the world starts another process
+            pass  # PostgreSQL was away while the process started or stopped; the world starts another process
         finally:
             self.ready = False
             self._loop.call_soon(self.kill, context=WORLD.context)
@@ -135,9 +135,10 @@ class Node:
             await self.worker.stop(grace=self.grace)
 
     async def create(self, type: str, payload: Any, user: str, request: str, key: str | None) -> str:
-        """Queues a job like `service/api/queue_request.py`. Returns the id of the job.
+        """Queues a job as `service/api/queue_request.py` does. Returns the job's id.
 
-        It may be a new job, the active job with the same unique key, or the job of the same idempotency key.
+        The job may be a new one, the active one with the same unique key, or the one of the same
+        idempotency key.
         """
         idempotency = None if key is None else Idempotency(key, "hash")
         if idempotency is not None and (found := await self.store.job_of_key(user, idempotency.key)) is not None:

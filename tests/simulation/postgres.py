@@ -1,8 +1,8 @@
 """A model of PostgreSQL in memory, which replaces the connections of the service.
 
-A statement takes effect at one instant between the request and the answer. A connection may break before this instant or after
-it. It may also break first, and the statement still takes effect later. The model knows only the statements that are passed to
-`Postgres`.
+A statement takes effect at one instant between the request and the answer. A connection may break
+before this instant or after it. It may also break first, and the statement still takes effect
+later. The model knows only the statements that are passed to `Postgres`.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from tests.simulation.checks import Checks
 from tests.simulation.clock import at
 from tests.simulation.loop import PROCESS, WORLD, Process, VirtualLoop
 
-IDLE_IN_TRANSACTION = 5.0  # seconds, as in `events/database.py`
+IDLE_IN_TRANSACTION = 5.0  # seconds until the server ends an idle transaction, as in `events/database.py`
 CLIENT_GIVES_UP = 35.0  # seconds that a client waits for the answer to a statement
 CANNOT_CONNECT_WITHIN = 10.0  # seconds that a client waits for a connection
 
@@ -30,7 +30,7 @@ Trace = Callable[[str], None]
 
 
 class Row:
-    """A row like asyncpg's record: values by name, by index, and in order."""
+    """A row of a result, like asyncpg's record: values by name, by index, and in order."""
 
     __slots__ = ("_columns",)
 
@@ -75,9 +75,10 @@ class Transaction:
 
 
 class Postgres:
-    """The server.
+    """The simulated server.
 
-    `troubles` are the probabilities of faults on every connection. `statements` maps the text of each SQL statement to its model.
+    `troubles` has the probabilities of faults on every connection. `statements` maps the text of
+    each SQL statement to its model.
     """
 
     def __init__(
@@ -125,7 +126,7 @@ class Postgres:
         return connection
 
     def crash(self) -> None:
-        """Crashes like kill -9: uncommitted work is lost."""
+        """Crashes the server like kill -9: uncommitted work is lost."""
         self.up = False
         self.cut(lambda _: True)
 
@@ -134,7 +135,7 @@ class Postgres:
         self.started_at = self.now
 
     def cut(self, which: Callable[["SimConnection"], bool], *, may_be_done_later: bool = False) -> None:
-        """Breaks connections. A living server may still execute a statement that it has received."""
+        """Breaks connections. A running server may still execute a statement that it has received."""
         for connection in sorted(self.connections, key=lambda connection: connection.number):
             if which(connection):
                 connection.cut(may_be_done_later=may_be_done_later)
@@ -145,7 +146,7 @@ class Postgres:
         return seconds * 100 if self.random.random() < self.troubles.slow else seconds
 
     def lock(self, connection: "SimConnection") -> bool:
-        """Does what `pg_try_advisory_xact_lock` does. Returns whether the lock is taken."""
+        """Models `pg_try_advisory_xact_lock`. Returns whether the connection now holds the lock."""
         holder = self.lock_holder
         if holder is None or not holder.in_transaction() or holder is connection:
             self.lock_holder = connection
@@ -161,14 +162,14 @@ Without a transaction, this is the time at which the statement arrived.
 
 
 class UnknownStatement(Exception):
-    """The code under simulation sends a statement that `statements.py` does not model."""
+    """The code under simulation sent a statement that `statements.py` does not model."""
 
     def __init__(self, statement: str) -> None:
-        super().__init__(f"the simulation does not know this statement yet: {statement}")
+        super().__init__(f"tests/simulation/statements.py must model this statement: {statement}")
 
 
 class SimConnection:
-    """A connection. It replaces asyncpg's connection."""
+    """A simulated connection, which replaces asyncpg's connection."""
 
     made = 0
 
@@ -215,7 +216,7 @@ class SimConnection:
         return self._closed
 
     def terminate(self) -> None:
-        """Closes the client's side. The server still executes the statements that were sent."""
+        """Closes the client's side. The server still executes the statements that it was sent."""
         self._closed = True
         self._hang_up()
 
@@ -223,7 +224,7 @@ class SimConnection:
         self.terminate()
 
     def in_transaction(self) -> bool:
-        """Whether the server still holds the locks of an open transaction."""
+        """Whether the server holds an open transaction, and its locks, for this connection."""
         open = self.transaction_open
         if open is None or self._gone or self.client.dead:
             return False
@@ -259,7 +260,7 @@ class SimConnection:
             self._asked = None
 
     def _send(self, name: str, effect: Effect, arrives: float, done: float, back: float) -> None:
-        """Chooses at random what happens to a statement: normal execution or one of the faults."""
+        """Chooses at random whether a statement is executed normally or meets one of the faults."""
         server, troubles, fate = self._server, self._server.troubles, self._server.random.random()
         answers = True
         for odds, happens in (
@@ -324,7 +325,7 @@ class SimConnection:
     def _cancel_statement(self) -> None:
         """Cancels the statement. In half of the cases the cancel comes too late.
 
-        In both cases the connection is free afterwards.
+        In both cases the connection can be used afterwards.
         """
         if self._effect is not None:
             self._effect.cancel()
@@ -333,7 +334,7 @@ class SimConnection:
                 WORLD.context.copy().run(self._do)
 
     def _answer(self, outcome: Any, after: float) -> None:
-        """Delivers an outcome to the client, unless another outcome has arrived before."""
+        """Delivers an outcome to the client, unless another outcome came first."""
         if self._asked is not None:
             self._server.loop.call_later(after, _resolve, self._asked, outcome, context=self.client.context)
 
@@ -387,7 +388,7 @@ class Statement:
 
 
 class SimDatabase(Database):
-    """The real class `Database` with simulated connections."""
+    """The real class `Database`, but with simulated connections."""
 
     def __init__(self, server: Postgres, *, pool_size: int = 10) -> None:
         self.url = "simulated"
@@ -408,7 +409,7 @@ class SimDatabase(Database):
 
     @contextlib.asynccontextmanager
     async def _lent(self) -> AsyncIterator[Any]:
-        """Lends a connection to this task. Nested queries of the task get the same connection."""
+        """Lends a connection to the calling task. Its nested queries get the same connection."""
         task = asyncio.current_task()
         if (mine := self._of_tasks.get(task)) is not None:
             yield mine
@@ -427,7 +428,7 @@ class SimDatabase(Database):
 
 
 class _Queries:
-    """A connection with the methods of the library `databases`: parameters are `:name`."""
+    """Gives a connection the methods of the library `databases`, with parameters like `:name`."""
 
     def __init__(self, connection: SimConnection) -> None:
         self.raw_connection = connection

@@ -1,7 +1,8 @@
-"""The effect of each SQL statement of the code under simulation, in Python.
+"""Models, in Python, the effect of each SQL statement that the simulated service sends.
 
-The simulation finds the model of a statement by the statement's text. Each model has a digest of the text for which it was
-written, so that `test_simulation.py` fails when the text has changed. An unknown statement ends the simulation with an error.
+The simulation finds a model by the text of the statement. Each model also has a digest of the text
+for which it was written, so that `test_simulation.py` fails when the text has changed. A statement
+without a model ends the simulation with an error.
 """
 
 import hashlib
@@ -66,7 +67,10 @@ def start_jobs(server: Postgres, connection: SimConnection, now: datetime, value
 
 
 def until_free(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
-    """Does nothing, because statements run at one instant here: no row is ever locked."""
+    """Models the statement that waits for locked rows: it does nothing.
+
+    Statements take effect at one instant here, so no row is ever locked.
+    """
     return []
 
 
@@ -88,8 +92,9 @@ def create_jobs(server: Postgres, connection: SimConnection, now: datetime, valu
         creations, key=lambda row: (row[7] is None, row[7], row[0])
     ):
         known = server.keys.get((user_id, key))
-        # The snapshot of the statement is from its arrival, so it shows only keys that are not newer. The unique index also
-        # sees keys that were committed later.
+        # A statement sees keys that were committed before it arrived, and skips a job with such a
+        # key. A key that was committed later is seen only by the unique index, which raises an
+        # error.
         if key is not None and known is not None and known[2] <= now.timestamp():
             continue
         if id in server.jobs or _active(server, unique_key, among=created):
@@ -296,7 +301,7 @@ def still_mine(server: Postgres, connection: SimConnection, now: datetime, value
 def store_effect(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
     transaction = connection.transaction_open
     if transaction is None:
-        server.checks.fail("an effect outside a transaction")
+        server.checks.fail("an effect must be stored inside a transaction")
     job_id, attempt = values[0]["job_id"], values[0]["attempt"]
     transaction.writes.append(lambda: server.checks.effect_committed(job_id, attempt, transaction.still_mine))
     return []

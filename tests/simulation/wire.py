@@ -1,6 +1,6 @@
-"""A model of Redis in memory. It loses, delays, doubles and reorders messages.
+"""A model of Redis in memory, which loses, delays, doubles and reorders messages.
 
-The messages are hints (which name an attempt to run) and announced changes.
+The messages are hints (each names an attempt to run) and announced changes of jobs.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from events.bus import Bus, Change
 from tests.simulation.loop import PROCESS, WORLD, Process, VirtualLoop
 from workers.delivery.wire import WINDOW, AttemptId, Capacity, Claim, Hint
 
-CLAIM_LASTS = 10.0  # seconds for which no other worker can claim a hint that one has claimed
+CLAIM_LASTS = 10.0  # seconds for which a hint that one worker has claimed is kept from all others
 
 
 @dataclass
@@ -29,7 +29,7 @@ class WireTroubles:
 
 
 class Redis:
-    """The Redis server and its network."""
+    """The simulated Redis server and its network."""
 
     def __init__(self, loop: VirtualLoop, random: Random) -> None:
         self.loop = loop
@@ -46,7 +46,7 @@ class Redis:
         self.claimed.clear()
 
     def send(self, what: Callable[..., None], *facts: Any, to: Process = WORLD) -> None:
-        """Calls `what` in the process `to`: once, twice or never, and after a random delay."""
+        """Calls `what` in the process `to` after a random delay: once, twice or never."""
         troubles, chance = self.troubles, self.random
         if not self.up or chance.random() < troubles.lost:
             return
@@ -84,7 +84,7 @@ class Redis:
 
 
 class SimWire:
-    """Replaces `RedisWire`."""
+    """Replaces `RedisWire` (the hints in Redis) by calls of the simulated Redis."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -101,7 +101,7 @@ class SimWire:
         redis = self._redis
         await asyncio.sleep(redis.way())
         if not redis.up:
-            raise RedisAway("Redis is away")
+            raise RedisAway("Redis is unreachable")
         claims = redis.claim(capacity)
         await asyncio.sleep(redis.way())
         if not redis.up or redis.random.random() < redis.troubles.lost:
@@ -115,7 +115,7 @@ class SimWire:
         redis = self._redis
         if not redis.up:
             await asyncio.sleep(redis.way())
-            raise RedisAway("Redis is away")
+            raise RedisAway("Redis is unreachable")
         redis.woken.clear()
         await asyncio.wait({asyncio.ensure_future(redis.woken.wait())}, timeout=1)
 
@@ -126,7 +126,7 @@ class SimWire:
 
 
 class SimBus(Bus):
-    """A bus that loses some of the announcements between processes."""
+    """The bus of one process. It loses some of the announcements between processes."""
 
     def __init__(self, redis: Redis) -> None:
         super().__init__()
@@ -149,7 +149,7 @@ class SimBus(Bus):
 
 
 class TakingLoop:
-    """Replaces arq's loop. It only claims jobs and passes them on."""
+    """Replaces arq's worker loop: it only claims jobs and passes them on."""
 
     def __init__(
         self,

@@ -1,4 +1,7 @@
-"""One run: first processes, clients and faults, then calm, then checks. All from a seed."""
+"""One run of a seed: processes and clients under faults, then a calm time, then checks.
+
+During the calm time, no fault is made and every job must end.
+"""
 
 import asyncio
 import contextlib
@@ -29,11 +32,11 @@ from tests.simulation.wire import Redis, SimWire, TakingLoop
 
 T = TypeVar("T")
 
-# Seconds of calm in which all jobs must end. It takes long if the only worker runs one job at a time, and if its handlers ignore
-# their deadlines.
+# After the last fault, all jobs must end within so many seconds. It takes long if the only worker
+# runs one job at a time and its handlers ignore their deadlines.
 ENDS_WITHIN = 240.0
 BUSY_AT_MOST = CLIENT_GIVES_UP + 10.0  # seconds after the end of all jobs in which a worker may still be busy
-STOPS_WITHIN = 45.0  # seconds in which a process must stop during calm
+STOPS_WITHIN = 45.0  # seconds in which a process must stop when no faults are made
 USERS = ("11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222")
 
 
@@ -41,7 +44,7 @@ USERS = ("11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222
 class Lived:
     """Statistics of one or more runs.
 
-    `seconds` is virtual time. `faults` does not include the faults of single messages.
+    `seconds` is virtual time. `faults` does not count the faults of single messages.
     """
 
     seconds: float = 0.0
@@ -57,7 +60,8 @@ class Lived:
 def simulate(seed: int, trace: Callable[[str], None] | None = None) -> Lived:
     """Runs one seed.
 
-    `trace` is called with a line for each step. Raises a `Violation`, or any other error of the code under simulation.
+    `trace` is called with a line for each step. Raises a `Violation`, or any other error of the
+    code under simulation.
     """
     random = Random(seed)
     loop = VirtualLoop(random, shuffled=random.random() < 0.4)
@@ -105,8 +109,8 @@ class World:
         await self.faults.run()
         self._end_of_faults()
         await asyncio.gather(*clients)
-        await self._until(self.checks.unended, ENDS_WITHIN, "not every job has ended")
-        await self._until(self._busy, BUSY_AT_MOST, "a slot is lost, or an attempt is left")
+        await self._until(self.checks.unended, ENDS_WITHIN, "some jobs have not ended")
+        await self._until(self._busy, BUSY_AT_MOST, "a worker lost a slot or still holds an attempt")
         await self._stop_all()
         self._at_the_end()
 
@@ -125,7 +129,7 @@ class World:
         self._watches = [asyncio.create_task(self._watch_over(role)) for role in roles]
 
     async def _watch_over(self, role: Role) -> None:
-        """Starts a process again whenever it has ended."""
+        """Starts a process, and another one each time it has ended."""
         while True:
             node = self._start(role)
             await asyncio.wait({node.died})
@@ -160,8 +164,8 @@ class World:
         user, key = chance.choice(USERS), f"key of {request}" if chance.random() < 0.5 else None
         tries = 1 if key is None else 5
         while tries and not await self._ask_to_create(request, tries, type, payload, user, key):
-            # There is no answer, so the outcome is unknown. A request with an idempotency key may be sent again, sometimes
-            # while the first one is still being executed.
+            # No answer came, so the outcome is unknown. A request with an idempotency key may be
+            # sent again, sometimes while the first one is still being executed.
             tries -= 1
             await asyncio.sleep(chance.random())
 
@@ -193,14 +197,14 @@ class World:
             await self._ask(lambda node: node.force_fail(job_id, request))
 
     def _some_job(self, among: tuple[str, ...]) -> str | None:
-        """Returns a random job in one of these states; in one of ten cases, any job."""
+        """Returns a random job in one of these states. In one case of ten, returns any job."""
         jobs = self.checks.jobs
         likely = [id for id, folded in jobs.items() if folded.view["status"] in among]
         any = list(jobs) if self.random.random() < 0.1 else likely
         return self.random.choice(any) if any else None
 
     async def _ask(self, question: Callable[[Node], Coroutine[Any, Any, T]]) -> T | None:
-        """Asks a random API. Returns its answer, or None if it refuses or never answers."""
+        """Sends a request to a random API process. Returns None if it refuses or never answers."""
         answering = [node for node in self.nodes if node.role.answers and node.ready]
         if not answering:
             return None
@@ -212,7 +216,7 @@ class World:
             return None
 
     def _end_of_faults(self) -> None:
-        self.tell("calm")
+        self.tell("the faults end")
         self.calm_since = self.loop.time()
         self.faults.end()
 
@@ -221,12 +225,12 @@ class World:
         until = self.loop.time() + seconds
         while complaints := holds():
             if self.loop.time() > until:
-                self.checks.fail(f"{what} {seconds:g} s after: {'; '.join(complaints)}")
+                self.checks.fail(f"{what} within {seconds:g} s: {'; '.join(complaints)}")
             await asyncio.sleep(0.5)
-            self.checks.no_handler_works_in_vain(self.calm_since, bus=not self.local)
+            self.checks.check_no_handler_outlives_its_attempt(self.calm_since, bus=not self.local)
 
     def _busy(self) -> list[str]:
-        """Returns the workers that are still busy. Every job has ended, so there should be none."""
+        """Describes the workers that still hold attempts or slots, though every job has ended."""
         runners = [(node.process.name, node.worker.runner) for node in self.nodes if node.ready and node.worker is not None]
         return [
             f"worker of {name} has {len(runner.in_hand)} attempts and {runner.free} of {runner.slots.size} slots free"
@@ -240,18 +244,22 @@ class World:
         nodes = list(self.nodes)
         for node in nodes:
             node.stop(self.random.random() * 3)
-        await self._until(lambda: [node.process.name for node in nodes if not node.died.done()], STOPS_WITHIN, "still stopping")
+        await self._until(
+            lambda: [node.process.name for node in nodes if not node.died.done()],
+            STOPS_WITHIN,
+            "these processes have not stopped",
+        )
 
     def _at_the_end(self) -> None:
         lost = self.checks.accepted - set(self.postgres.jobs)
         if lost:
-            self.checks.fail(f"accepted jobs are lost: {sorted(lost)}")
+            self.checks.fail(f"accepted jobs are missing: {sorted(lost)}")
 
 
 def _throw_away(loop: VirtualLoop) -> None:
     """Closes the coroutines that still wait at the end of a run.
 
-    Ignores errors in their `finally` blocks, because the run is over.
+    It ignores errors in their `finally` blocks, because the run is over.
     """
     told, sys.unraisablehook = sys.unraisablehook, lambda _: None
     try:
