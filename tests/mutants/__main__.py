@@ -31,12 +31,12 @@ from tests.servers import postgres_server, redis_server
 ROOT = Path(__file__).resolve().parent.parent.parent
 LEFT_OUT = shutil.ignore_patterns(".venv", ".git", ".rireki", ".hypothesis", ".*_cache", "__pycache__", "node_modules")
 
-OF_A_TEST = 100  # seconds; a test that takes longer hangs
-OF_A_RUN = 900  # seconds; a run of the tests that takes longer hangs
+OF_A_TEST = 100  # seconds after which a test is taken to hang
+OF_A_RUN = 900  # seconds after which a run of the tests is taken to hang
 FAILED = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - (.*))?$", re.MULTILINE)
 
 HANGS = -1
-PASSED, SOME_FAILED = 0, 1  # exit statuses of pytest; every other status means an error
+PASSED, SOME_FAILED = 0, 1  # exit statuses of pytest; every other status means that the tests could not be run
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +55,12 @@ class Run:
 
 
 class Copy:
-    """A copy of the whole tree, in which the tests are run."""
+    """A copy of the whole project, in which breaks are made and tests are run."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.folder = folder
-        # Python writes no compiled files here: it compares their time with the source's by whole seconds, and two breaks can
-        # follow within one second.
+        # Python writes no compiled files here. It would recognise a changed source only by a time
+        # in whole seconds, and two breaks can follow within one second.
         self._environment = environment | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200"}
 
     @contextmanager
@@ -74,7 +74,7 @@ class Copy:
         for edit in by.edits:
             found = texts[edit.file].count(edit.old)
             if found != 1:
-                raise LookupError(f"{by.name}: found {found} times in {edit.file}: {edit.old!r}")
+                raise LookupError(f"{by.name}: {edit.file} must have this text once, but has it {found} times: {edit.old!r}")
             texts[edit.file] = texts[edit.file].replace(edit.old, edit.new)
         try:
             self._write(texts)
@@ -119,13 +119,13 @@ def main() -> int:
     arguments = _arguments()
     breaks = [each for each in BREAKS if not arguments.names or each.name in arguments.names]
     if unknown := set(arguments.names) - {each.name for each in breaks}:
-        print(f"no such break: {', '.join(sorted(unknown))}", file=sys.stderr)
+        print(f"there are no breaks with these names: {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2
     if arguments.list:
         for each in breaks:
             print(f"{each.name}: {each.why}")
         return 0
-    # SIGTERM raises SystemExit, so that the servers are ended too.
+    # SIGTERM raises SystemExit, so that the servers are stopped, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with (
         tempfile.TemporaryDirectory(prefix="rireki-mutants-") as folder,
@@ -140,14 +140,14 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help="only these breaks")
-    parser.add_argument("--list", action="store_true", help="say which there are, and why they matter")
+    parser.add_argument("--list", action="store_true", help="list the breaks, and what each would do in production")
     return parser.parse_args()
 
 
 def _break_and_test(copy: Copy, breaks: Sequence[Break]) -> int:
     whole = copy.test(sorted({test for each in breaks for test in each.tests}))
     if whole.status != PASSED:
-        print(f"the unbroken code fails: {whole.first}\n{whole.output[-4000:]}", file=sys.stderr)
+        print(f"the tests fail on the unbroken code: {whole.first}\n{whole.output[-4000:]}", file=sys.stderr)
         return 1
     print("| break | caught by | seconds |\n| --- | --- | --- |", flush=True)
     caught = [_is_caught(copy, each) for each in breaks]

@@ -1,4 +1,4 @@
-"""A plugin of pytest: ends the run unless all modules of the project come from the copy.
+"""A pytest plugin that ends the run unless all modules of the project come from the copy.
 
 The project is also installed in its virtual environment. Without this check, the tests could run on
 the original and pass, although the copy is broken.

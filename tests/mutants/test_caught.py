@@ -41,7 +41,7 @@ from workers.job_type import Context
 from workers.liveness import heartbeat as rescue
 
 ROOT = Path(__file__).parents[2]
-NEVER = 1_000.0  # seconds
+NEVER = 1_000.0  # seconds; longer than any test takes
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +52,7 @@ def _quick_reactions(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 class Noting(LocalWire):
-    """Keeps the hints that were pushed."""
+    """A wire that also records the hints that were pushed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class Noting(LocalWire):
 
 @asynccontextmanager
 async def no_event_is_written(database: Database) -> AsyncIterator[None]:
-    """Locks the log during the block: a write waits, and fails after five seconds."""
+    """Locks the log during the block, so that a write waits, and fails after five seconds."""
     connection = await asyncpg.connect(database.url)
     try:
         async with connection.transaction():
@@ -75,7 +75,7 @@ async def no_event_is_written(database: Database) -> AsyncIterator[None]:
         await connection.close()
 
 
-async def test_a_hint_is_pushed_only_when_its_job_is_durable(database: Database, store: Store) -> None:
+async def test_a_hint_is_pushed_only_after_its_job_is_committed(database: Database, store: Store) -> None:
     await queue(store, None, QUICK)
     wire = Noting()
 
@@ -90,7 +90,7 @@ async def test_a_hint_is_pushed_only_when_its_job_is_durable(database: Database,
     assert wire.pushed == [Hint.of(job)]
 
 
-async def test_a_job_is_answered_only_when_it_is_durable(database: Database, store: Store) -> None:
+async def test_a_new_job_is_returned_only_after_it_is_committed(database: Database, store: Store) -> None:
     job = await store.create(new(), actor="user:x")
 
     async with no_event_is_written(database):
@@ -139,13 +139,13 @@ async def test_a_batch_holds_writes_of_one_kind(database_url: str) -> None:
     assert sorted(batches) == [["move"] * 3, ["new"] * 3]
 
 
-async def test_no_kind_waits_for_the_backlog_of_another(database_url: str) -> None:
+async def test_no_kind_of_write_waits_for_the_backlog_of_another_kind(database_url: str) -> None:
     batches = await batches_of(["new"] * 8 + ["move"], database_url, lanes=1, most_in_a_batch=2)
 
     assert batches == [["new"] * 2, ["move"], *[["new"] * 2] * 3]
 
 
-async def test_lanes_share_what_waits_of_a_shared_kind_where_it_is_enough_for_each(database_url: str) -> None:
+async def test_both_lanes_share_the_waiting_writes_of_a_shared_kind_if_there_are_enough_for_each(database_url: str) -> None:
     async def sizes(writes: int, **settings: Any) -> list[int]:
         return sorted(map(len, await batches_of(["new"] * writes, database_url, **settings)))
 
@@ -180,7 +180,7 @@ class Held:
         await self.commits.stop()
 
 
-async def test_a_few_writes_go_out_together_after_those_of_their_kind_that_are_under_way(
+async def test_a_few_writes_wait_for_a_statement_of_their_kind_and_then_go_out_together(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(group_commit, "LINGER", NEVER)
@@ -196,7 +196,7 @@ async def test_a_few_writes_go_out_together_after_those_of_their_kind_that_are_u
     assert held.batches == [[0], [note.key for note in notes[1:]]]
 
 
-async def test_a_lane_takes_all_of_a_shared_kind_while_the_other_is_busy(database_url: str) -> None:
+async def test_a_lane_takes_all_waiting_writes_of_a_shared_kind_while_the_other_lane_is_busy(database_url: str) -> None:
     held, notes = Held(database_url, shared=("new",)), [Note(n, "new") for n in range(1, 2 + 2 * WORTH_A_STATEMENT)]
     async with held.under_way(Note(0, "move")):
         for note in notes:
@@ -206,7 +206,7 @@ async def test_a_lane_takes_all_of_a_shared_kind_while_the_other_is_busy(databas
     assert held.batches == [[0], [note.key for note in notes]]
 
 
-async def test_enough_writes_of_a_shared_kind_go_out_beside_those_that_are_under_way(
+async def test_many_writes_of_a_shared_kind_do_not_wait_for_a_statement_of_their_kind(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(group_commit, "LINGER", NEVER)
@@ -225,10 +225,10 @@ async def test_enough_writes_of_a_shared_kind_go_out_beside_those_that_are_under
     assert held.batches == [[0], [note.key for note in notes]]
 
 
-async def test_nobody_waits_longer_than_a_moment_for_writes_of_his_kind_that_take_long(
+async def test_a_few_writes_wait_at_most_20_ms_for_a_slow_statement_of_their_kind(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(group_commit, "LINGER", 1.0)  # longer than a slow machine needs for the lines below
+    monkeypatch.setattr(group_commit, "LINGER", 1.0)  # seconds: longer than a slow machine needs for the next lines
     held, first, second = Held(database_url), Note(0, "new"), Note(1, "new")
     async with held.under_way(first):
         held.commits.write(second)
@@ -238,7 +238,7 @@ async def test_nobody_waits_longer_than_a_moment_for_writes_of_his_kind_that_tak
         assert not first.reply.done()
 
 
-async def test_a_cancel_stops_the_handler_though_no_heart_beats(
+async def test_a_cancel_stops_the_handler_without_any_heartbeat(
     database: Database, store: Store, bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rescue, "HEARTBEAT", NEVER)
@@ -261,13 +261,13 @@ async def test_a_cancel_stops_the_handler_though_no_heart_beats(
     assert await words(store, job) == ["queued", "started", "canceled"]
 
 
-async def test_a_hint_that_comes_again_while_its_attempt_is_being_started_is_settled_and_disturbs_nothing(
+async def test_a_hint_that_comes_twice_while_its_attempt_is_being_started_is_settled_and_starts_nothing(
     database: Database, store: Store, bus: Bus
 ) -> None:
     settled: list[str] = []
 
     async with working(database, store, bus, LocalWire(), [QUICK]) as worker:
-        # The job is not due, so that the worker's periodic look for due jobs does not deliver it too.
+        # The job is not due yet, so that only the hint can deliver it, not the tick.
         job = await queue(store, None, QUICK, {"n": 7}, delay=timedelta(hours=1))
         async with row_locked(database, job):
             worker.runner.run(claim_of(job), started=lambda: settled.append("first"))
@@ -283,7 +283,7 @@ async def test_a_hint_that_comes_again_while_its_attempt_is_being_started_is_set
 
 
 @pytest.mark.parametrize("each", BREAKS, ids=lambda each: each.name)
-def test_a_break_finds_its_place_in_the_code_and_its_tests(each: Break) -> None:
+def test_the_text_that_a_break_edits_and_the_tests_that_it_names_exist(each: Break) -> None:
     for edit in each.edits:
         assert (ROOT / edit.file).read_text().count(edit.old) == 1, f"{edit.file}: {edit.old!r}"
         assert edit.old != edit.new

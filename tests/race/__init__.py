@@ -1,7 +1,7 @@
-"""A race: many writers change few jobs while connections break and checks run.
+"""The race: many writers change the same few jobs while connections break and checks run.
 
 __main__.py    the race: `python -m tests.race`
 check.py       checks each job's history and row, by code written without `events/job.py`
-test_race.py   a small race in CI, and forged rows that the checks must find
+test_race.py   a small race for `make test`, and forged rows that the checks must find
 writers.py     the writers, in several processes
 """

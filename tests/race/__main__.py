@@ -1,8 +1,9 @@
-"""The race: 16 writers change 200 jobs over connections that break, while checks run.
+"""Lets 16 writers change 200 jobs over connections that break, while checks run.
 
-`python -m tests.race --decisions 200000` prints the outcome. It exits with 1 if view and log ever differed, if a write was lost
-or written twice, if a history broke a rule, or if PostgreSQL met a deadlock. It uses the server of DATABASE_URL, where it needs
-the right to create databases. Without DATABASE_URL it starts an embedded PostgreSQL with fsync.
+`python -m tests.race --decisions 200000` prints the outcome. It exits with 1 if view and log ever
+differed, if a write was lost or written twice, if a history broke a rule, or if PostgreSQL met a
+deadlock. It uses the server of DATABASE_URL, where it needs the right to create databases. Without
+DATABASE_URL it starts an embedded PostgreSQL with fsync.
 """
 
 import argparse
@@ -55,7 +56,7 @@ select e.job_id, e.attempt, e.data->>'worker' as worker, j.status <> 'processing
 from job_events e join jobs j on j.id = e.job_id where e.type = 'started' and e.request_id is null
 """
 
-MOST_DIFFERENCES = 20  # differences of each kind that are reported
+MOST_DIFFERENCES = 20  # how many differences of each kind are reported
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ class Settings:
 class Outcome:
     """The outcome of a race.
 
-    `differences` and `wrong` are empty if all is well, and `deadlocks` is 0.
+    If all is well, `differences` and `wrong` are empty and `deadlocks` is 0.
     """
 
     decisions: int = 0
@@ -123,7 +124,7 @@ async def _all_writers(url: str, settings: Settings) -> list[Told]:
     each = -(-settings.decisions // settings.writers)
     stores = [names[n : n + settings.writers_of_a_store] for n in range(0, len(names), settings.writers_of_a_store)]
     loop = asyncio.get_running_loop()
-    # The processes are spawned and not forked, because forked processes would share the connections of this process.
+    # The processes are spawned, because forked ones would share this process's connections.
     with ProcessPoolExecutor(settings.processes, multiprocessing.get_context("spawn")) as pool:
         return await asyncio.gather(
             *(
@@ -146,7 +147,7 @@ async def _keep_comparing(url: str, outcome: Outcome, over: asyncio.Event) -> No
 async def compare(connection: Connection, jobs: str, outcome: Outcome) -> None:
     """Compares these jobs in the view with their events, in one snapshot.
 
-    Also checks that the `seq` of a job is its number of events.
+    Also checks that the `seq` of a job equals its number of events.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         shown = {row["id"]: job_from(row) for row in await connection.fetch(jobs, TYPE)}
@@ -159,7 +160,7 @@ async def compare(connection: Connection, jobs: str, outcome: Outcome) -> None:
     outcome.folded += sum(counted.values())
     for id, job in shown.items():
         if job.seq != counted.get(id):
-            _differs(outcome, f"{id}: seq is {job.seq}, the log has {counted.get(id)} events")
+            _differs(outcome, f"{id}: seq is {job.seq} in the view, but the log has {counted.get(id)} events")
         for name, in_view, by_log in _differing(job, fold(logged.get(id, []))):
             _differs(outcome, f"{id}: {name} is {in_view!r} in the view and {by_log!r} by the log")
         await asyncio.sleep(0)
@@ -181,8 +182,8 @@ async def _keep_terminating(url: str, settings: Settings, outcome: Outcome, over
     """Terminates some of the writers' connections at random, and sometimes all of them."""
     chance = random.Random(settings.seed)
     connection = await connect(url, application_name="the race's fault")
-    # It waits for a number of written events, not for a time. Otherwise a slow machine would write nothing between two
-    # terminations.
+    # The next termination waits for a number of written events, not for a time. Otherwise a slow
+    # machine could write nothing between two terminations.
     next_at = chance.uniform(0, 2 * settings.terminate_every)
     while not over.is_set():
         if await connection.fetchval(LAST_EVENT) >= next_at:
@@ -194,7 +195,7 @@ async def _keep_terminating(url: str, settings: Settings, outcome: Outcome, over
 
 
 async def _look_back(url: str, told: Sequence[Told], outcome: Outcome) -> None:
-    """Checks all histories and all replies to the writers, after the writers have ended."""
+    """Checks all histories, and all replies to the writers, after the writers have ended."""
     patient = {"idle_in_transaction_session_timeout": "0", "statement_timeout": "0"}
     connection = await connect(url, application_name="the race's checker", **patient)
     await compare(connection, ALL, outcome)
@@ -212,26 +213,29 @@ async def _look_back(url: str, told: Sequence[Told], outcome: Outcome) -> None:
 
 
 def _not_as_told(told: Sequence[Told], requests: dict[str, int]) -> list[str]:
-    """Finds replies that the log contradicts.
+    """Finds replies to the writers that the log contradicts.
 
-    An accepted decision must be in the log exactly once, with all its events. A refused decision must not be in the log.
+    An accepted decision must be in the log exactly once, with all its events. A refused decision
+    must not be in the log.
     """
     accepted = {asked: events for each in told for asked, (_, _, events) in each.accepted.items()}
     unexpected = [error for each in told for error in each.unexpected]
-    lost = [f"{asked} was accepted with {n} events, the log has {requests.get(asked, 0)}" for asked, n in accepted.items()
+    lost = [f"{asked} was accepted with {n} events, but the log has {requests.get(asked, 0)}" for asked, n in accepted.items()
             if requests.get(asked, 0) != n]  # fmt: skip
-    ghosts = [f"{asked} was not accepted and stands in the log" for asked in requests if asked and asked not in accepted]
+    ghosts = [f"{asked} was refused, but it is in the log" for asked in requests if asked and asked not in accepted]
     return unexpected[:MOST_DIFFERENCES] + lost[:MOST_DIFFERENCES] + ghosts[:MOST_DIFFERENCES]
 
 
 def _not_started_as_told(told: Sequence[Told], rows: Sequence[asyncpg.Record]) -> list[str]:
-    """Finds accepted starts that the log lacks, and running attempts without such a start."""
+    """Finds accepted starts that are missing in the log, and running attempts that no writer was told
+    of.
+    """
     accepted = {place: worker for each in told for place, worker in each.started.items()}
     log = {(row["job_id"], row["attempt"]): row["worker"] for row in rows}
     over = {(row["job_id"], row["attempt"]) for row in rows if row["over"]}
-    lost = [f"{place}: {worker} was told that it started it, the log says {log.get(place)}"
+    lost = [f"{place}: {worker} was told that it started the attempt, but the log says {log.get(place)}"
             for place, worker in accepted.items() if log.get(place) != worker]  # fmt: skip
-    ghosts = [f"{place} was started by {worker}, who was not told" for place, worker in log.items()
+    ghosts = [f"{place} was started by {worker} in the log, but no reply said so" for place, worker in log.items()
               if place not in accepted and place not in over]  # fmt: skip
     return lost[:MOST_DIFFERENCES] + ghosts[:MOST_DIFFERENCES]
 
@@ -251,7 +255,7 @@ async def deadlocks(connection: Connection) -> int:
 
 def main() -> int:
     settings = _settings()
-    # SIGTERM raises SystemExit, so that the embedded server is ended too.
+    # SIGTERM raises SystemExit, so that the embedded server is stopped, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with _server() as (url, server_log), _database(url) as own:
         outcome = uvloop.run(race(own, settings))
@@ -272,7 +276,7 @@ def _print(settings: Settings, outcome: Outcome, logged: int | None) -> None:
         "seed": settings.seed,
         "writers": f"{settings.writers} in {settings.processes} processes, {settings.jobs} hot jobs",
         "decisions": f"{outcome.decisions:,} in {outcome.seconds:.0f} s, {outcome.decisions / outcome.seconds:,.0f} a second",
-        "made again on the job as it then was": f"{outcome.decided_again:,}",
+        "made again because the job had changed": f"{outcome.decided_again:,}",
         "refused": f"{outcome.refused:,}",
         "events in the log": f"{outcome.events:,}",
         "connections terminated by PostgreSQL": f"{outcome.terminated:,}",

@@ -1,7 +1,7 @@
 """Checks the rows of the log by a second implementation of the rules.
 
-It uses nothing of `events/job.py`, so that a mistake there is not repeated here. The numbers are those of the invariants in
-docs/architecture.md.
+It uses nothing of `events/job.py`, so that a mistake there is not repeated here. A number such as
+"3:" in a violation is a number of the list "What must always hold" in docs/architecture.md.
 """
 
 import json
@@ -41,7 +41,7 @@ State = dict[str, Any]
 async def what_is_wrong(connection: Connection) -> tuple[list[str], dict[str, int]]:
     """Finds violations of the invariants 2, 3, 4, 6 and 7 in one snapshot of the whole log.
 
-    Also returns the number of events with each request id.
+    Also returns how many events have each request id.
     """
     wrong: list[str] = []
     requests: dict[str, int] = {}
@@ -51,22 +51,22 @@ async def what_is_wrong(connection: Connection) -> tuple[list[str], dict[str, in
             wrong += judged(job_id, history, shown.pop(job_id, None))
             for row in history:
                 requests[row["request_id"]] = requests.get(row["request_id"], 0) + 1
-        wrong += [f"3: {job_id} is in the view and has no events" for job_id in shown]
+        wrong += [f"3: {job_id} is in the view but has no events" for job_id in shown]
     return wrong, requests
 
 
 def judged(job_id: str, history: list[Row], shown: Row | None) -> list[str]:
-    """Finds violations in the events of one job (in order of `seq`) and in its row."""
+    """Finds violations in one job: in its events, in order of `seq`, and in its row."""
     wrong = [*_numbers(history), *_ends(history), *_attempts(history), *_speakers(history)]
     try:
         state = told(history)
     except (KeyError, ValueError, TypeError) as error:
-        return [f"{each}: {job_id}" for each in (*wrong, f"3: the history cannot be told: {error!r}")]
+        return [f"{each}: {job_id}" for each in (*wrong, f"3: the events cannot be folded: {error!r}")]
     if shown is None:
-        return [f"{each}: {job_id}" for each in (*wrong, "3: it is not in the view")]
+        return [f"{each}: {job_id}" for each in (*wrong, "3: the job is not in the view")]
     as_shown = {name: _value(name, value) for name, value in shown.items()}
     differ = [
-        f"3: {name} is {as_shown[name]!r} in the view and {state[name]!r} by the log"
+        f"3: {name} is {as_shown[name]!r} in the view, but {state[name]!r} by the log"
         for name in state
         if as_shown[name] != state[name]
     ]
@@ -130,7 +130,7 @@ def _ends(history: list[Row]) -> list[str]:
         if row["type"] in ENDS and (following["type"], following["attempt"]) != ("queued", row["attempt"] + 1):
             wrong.append(f"4: after the end at seq {row['seq']} comes {following['type']}, attempt {following['attempt']}")
         if row["type"] == "completed":
-            wrong.append(f"4: something comes after completed at seq {row['seq']}")
+            wrong.append(f"4: an event follows completed at seq {row['seq']}")
         if following["at"] < row["at"]:
             wrong.append(f"times run backwards at seq {following['seq']}")
     return wrong
@@ -156,7 +156,7 @@ def _speakers(history: list[Row]) -> list[str]:
         if kind in ("started", "progress", "completed", "failed", "hand-back") and not by_somebody_else:
             expected = worker_of.get(attempt)
             if actor != expected:
-                wrong.append(f"7: {kind} at seq {row['seq']} is by {actor}, the attempt is run by {expected}")
+                wrong.append(f"7: {kind} at seq {row['seq']} was written by {actor}, but {expected} runs the attempt")
     return wrong
 
 

@@ -1,4 +1,4 @@
-"""A small race for CI, and forged rows that its checks must find.
+"""Runs a small race, and checks that the race's checks find forged rows.
 
 `python -m tests.race` runs the whole race.
 """
@@ -35,7 +35,7 @@ async def test_view_and_log_agree_in_every_snapshot_while_writers_race_and_their
         assert getattr(outcome, happened) > 0, happened
 
 
-def test_a_race_is_clean_only_if_nothing_was_found() -> None:
+def test_a_race_is_reported_as_clean_only_if_no_check_found_anything() -> None:
     assert Outcome().is_clean
 
     for found in (Outcome(differences=["x"]), Outcome(wrong=["x"]), Outcome(deadlocks=1)):
@@ -59,7 +59,9 @@ async def a_history_of_every_kind(store: Store) -> str:
     return job.id
 
 
-async def test_the_independent_judge_accepts_the_log_of_the_store(store: Store, connection: Connection) -> None:
+async def test_the_second_implementation_of_the_rules_accepts_the_log_of_the_store(
+    store: Store, connection: Connection
+) -> None:
     await a_history_of_every_kind(store)
 
     wrong, requests = await what_is_wrong(connection)
@@ -70,12 +72,12 @@ async def test_the_independent_judge_accepts_the_log_of_the_store(store: Store, 
 
 FORGERIES = {
     "the view has another result": ("3: result is", "update jobs set result = '{\"n\": 3}'"),
-    "the view is an event behind": ("3: seq is", "update jobs set seq = seq - 1"),
-    "the view has no such job": ("3: it is not in the view", "delete from jobs"),
-    "the log has no such job": ("3: ", "delete from job_events"),
+    "the view lacks the last event": ("3: seq is", "update jobs set seq = seq - 1"),
+    "the job is missing in the view": ("3: the job is not in the view", "delete from jobs"),
+    "the job is missing in the log": ("3: ", "delete from job_events"),
     "an event is missing": ("2: seq has gaps", "delete from job_events where seq = 3"),
-    "two ends of an attempt": ("4: an attempt has two ends", "update job_events set type = 'canceled' where seq = 3"),
-    "something after the end": ("4: after the end at seq 4", "update job_events set attempt = 1 where seq = 5"),
+    "an attempt with two ends": ("4: an attempt has two ends", "update job_events set type = 'canceled' where seq = 3"),
+    "an event after the end": ("4: after the end at seq 4", "update job_events set attempt = 1 where seq = 5"),
     "a second start": (
         "6: an attempt was started twice",
         "update job_events set type = 'started', data = json_build_object('worker', 'w1') where seq = 3",
@@ -92,7 +94,9 @@ FORGERIES = {
 
 
 @pytest.mark.parametrize("forgery", FORGERIES)
-async def test_the_independent_judge_finds_every_forgery(store: Store, connection: Connection, forgery: str) -> None:
+async def test_the_second_implementation_of_the_rules_finds_every_forged_row(
+    store: Store, connection: Connection, forgery: str
+) -> None:
     expected, statement = FORGERIES[forgery]
     await a_history_of_every_kind(store)
     await connection.execute("alter table job_events disable trigger user; drop index an_attempt_starts_once")
@@ -103,8 +107,8 @@ async def test_the_independent_judge_finds_every_forgery(store: Store, connectio
     assert [each for each in wrong if each.startswith(expected)], wrong
 
 
-@pytest.mark.parametrize("forgery", ["the view has another result", "the view is an event behind"])
-async def test_a_checker_of_the_race_sees_where_view_and_fold_differ(
+@pytest.mark.parametrize("forgery", ["the view has another result", "the view lacks the last event"])
+async def test_the_race_finds_a_row_of_the_view_that_differs_from_the_events(
     store: Store, connection: Connection, forgery: str
 ) -> None:
     outcome = Outcome()

@@ -1,7 +1,8 @@
-"""The writers of the race: they make random decisions on jobs that may have changed.
+"""The writers of the race, which make random decisions on jobs that may have changed.
 
-Each process has several stores, each store has several writers, and each writer makes several decisions at the same time. So
-there are races within a batch, between the connections of a store, between stores and between processes.
+Each process has several stores, each store has several writers, and each writer makes several
+decisions at the same time. So writes compete within a batch, between the connections of a store,
+between stores and between processes.
 """
 
 import asyncio
@@ -41,9 +42,9 @@ from tests.proxy import Fault, proxy_before
 
 TYPE = "race"
 HOT = f"select {JOB_COLUMNS} from jobs where type = $1 and status in ('queued', 'processing', 'failed', 'canceled')"
-MOST_AT_ONCE = 12  # decisions that a writer makes at the same time
-MOST_UNEXPECTED = 20  # errors after which the race ends
-CONNECTIONS = 3  # connections in the pool of a store. Its group commit ("lanes") has others
+MOST_AT_ONCE = 12  # how many decisions a writer makes at the same time
+MOST_UNEXPECTED = 20  # the race ends after so many unexpected errors
+CONNECTIONS = 3  # connections in the pool of a store; its group commit opens others
 
 SENT_AGAIN = "group commit: no answer from PostgreSQL, trying again"
 
@@ -145,7 +146,7 @@ class Writer:
             await asyncio.gather(*(self._start(job) if self._is_to_start(job) else self._decide_on(job) for job in jobs))
 
     async def _look(self) -> None:
-        """Reads a job that the next decision is made on, as a worker or the API does."""
+        """Reads the job for the next decision, in the way that a worker or the API does."""
         try:
             async with self._database.raw() as connection:
                 self._seen = {row["id"]: job_from(row) for row in await connection.fetch(HOT, TYPE)}
@@ -153,10 +154,10 @@ class Writer:
             await asyncio.sleep(0)
 
     def _is_to_start(self, job: Job) -> bool:
-        """Whether to start the job by the workers' statement: true for half of the queued jobs.
+        """Decides at random whether to start the job by the workers' statement (START_JOBS).
 
-        The other half is started by a decision, which the store repeats if the job has changed. For jobs in other states it is
-        true in 2 % of the cases.
+        True for half of the queued jobs; the other half is started by a decision, which the store
+        makes again if the job has changed. True for 2 % of the jobs in other states.
         """
         return self._chance.random() < (0.5 if job.status is Status.QUEUED else 0.02)
 
@@ -172,7 +173,7 @@ class Writer:
             self._told.refused += 1
             return
         if (started.status, started.attempt, started.worker) != (Status.PROCESSING, attempt, self._name):
-            self._told.unexpected.append(f"{self._name} was told that it started attempt {attempt}: {started}")
+            self._told.unexpected.append(f"{self._name} got this reply to the start of attempt {attempt}: {started}")
         self._told.started[started.id, attempt] = self._name
         self._accepted += 1
         self._seen[job.id] = started
@@ -202,7 +203,8 @@ class Writer:
             self._told.accepted[asked] = (job.id, after.seq, len(decided[-1]))
             self._accepted += 1
             if after.status is Status.COMPLETED:
-                # A completed job allows no decision, so another job takes its place.
+                # A completed job allows no decision, so the writer makes another job to take its
+                # place.
                 fresh = await self._store.create(new_job(), actor="system:race")
                 self._seen[fresh.id] = fresh
         self._told.decided_again += len(decided) - 1
@@ -211,7 +213,9 @@ class Writer:
             del self._seen[job.id]
 
     def _choose(self, job: Job, asked: str) -> tuple[str, Decision]:
-        """Chooses a decision that is allowed in the last known state of the job; sometimes any."""
+        """Chooses a decision that is allowed in the last known state of the job, sometimes another
+        one.
+        """
         status = self._chance.choice(list(Status)) if self._chance.random() < 0.05 else job.status
         attempt = job.attempt + (self._chance.random() < 0.02)
         match status:
@@ -221,8 +225,9 @@ class Writer:
             case Status.FAILED | Status.CANCELED:
                 return "user:x", retry
             case _:
-                # Usually this writer acts for the worker of the attempt, which has several writers then, as after a double
-                # delivery. Otherwise it acts as a late worker with an old attempt.
+                # Usually the writer acts as the worker of the attempt. Then several writers act as
+                # one worker, as after a double delivery. Otherwise it acts as a late worker with an
+                # old attempt.
                 worker = job.worker if job.worker is not None and self._chance.random() < 0.9 else self._name
                 return self._chance.choices(*_while_processing(worker, attempt, asked, self._chance.random()))[0]
 
@@ -232,7 +237,7 @@ def _by_a_person(asked: str) -> tuple[str, Decision]:
 
 
 def _while_processing(worker: str, attempt: int, asked: str, number: float) -> tuple[list[tuple[str, Decision]], list[int]]:
-    """Returns the decisions that are possible on a processing job, and their frequencies."""
+    """Returns the decisions that are possible on a processing job, and how often to choose each."""
     me, error = f"worker:{worker}", JobError("Race", asked)
     result = {"asked": asked, "number": number}
     often: list[tuple[int, str, Decision]] = [

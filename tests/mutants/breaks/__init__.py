@@ -1,11 +1,11 @@
-"""The list of breaks.
+"""The list of deliberate breaks, by subject.
 
 The old text of each edit must be in its file exactly once. Otherwise the list no longer fits the
-code, which is an error (`tests/mutants/test_caught.py` checks that in every run of the tests).
-Keep the texts short: a short text changes less often.
+code, which is an error (`tests/mutants/test_caught.py` checks this in every run of the tests). Keep
+the texts short: a short text changes less often.
 
 edit.py                    `Break`, `Edit`, and the names of the edited files
-log_writes.py              the one write, and writes whose outcome is unknown
+log_writes.py              the statement that writes the log, and writes whose outcome is unknown
 fence.py                   the fence against late workers
 liveness.py                heartbeats and rescue
 delivery.py                delivery and slots

@@ -1,11 +1,11 @@
-"""`Break` and `Edit`: one deliberate break, and the files that breaks edit."""
+"""`Break` and `Edit` describe one deliberate break, and constants name the edited files."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Replaces `old`, which is in the file exactly once, by `new`."""
+    """Replaces the text `old`, which is in the file exactly once, by `new`."""
 
     file: str
     old: str
@@ -14,9 +14,9 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """One break. `why` says what would go wrong in production.
+    """One break. `why` says what it would do in production.
 
-    `tests` are ids of pytest. At least one of these tests must fail.
+    `tests` are ids of pytest. At least one of these tests must fail when the break is made.
     """
 
     name: str

@@ -1,10 +1,10 @@
-"""Breaks of the fence: a late worker must not write."""
+"""Breaks of the fence, which refuses the writes of a worker whose attempt is over."""
 
 from tests.mutants.breaks.edit import CONTEXT, JOB, Break, Edit
 
 BREAKS = (
     Break(
-        "no attempt check in the fence",
+        "the fence does not check the attempt",
         "a late worker completes a job that another attempt has taken over",
         (
             Edit(
@@ -16,8 +16,8 @@ BREAKS = (
         ("tests/rules/test_fence.py::test_a_worker_may_not_speak_for_its_own_earlier_attempt",),
     ),
     Break(
-        "no worker check in the fence",
-        "a worker speaks for an attempt that another has started",
+        "the fence does not check the worker",
+        "a worker reports on an attempt that another worker has started",
         (
             Edit(
                 JOB,
@@ -31,22 +31,22 @@ BREAKS = (
         ),
     ),
     Break(
-        "start takes any attempt",
-        "an old hint starts a later attempt, before its backoff is over",
+        "a start does not check the attempt",
+        "an old hint starts a later attempt before its backoff is over",
         (Edit(JOB, "if job.status is not Status.QUEUED or job.attempt != attempt:", "if job.status is not Status.QUEUED:"),),
         ("tests/rules/test_fence.py::test_only_the_attempt_that_is_queued_may_be_started",),
     ),
     Break(
-        "no fence for effects",
-        "a canceled or rescued attempt still stores its messages and drafts",
+        "effects have no fence",
+        "the handler of a canceled or rescued attempt still stores its messages and drafts",
         (Edit(CONTEXT, "if await self.database.fetch_val(STILL_MINE, values) is None:", "if False:"),),
         (
             "tests/workers/attempt/test_effects.py::test_effects_of_an_attempt_that_is_over_are_rolled_back_and_its_reports_refused",
         ),
     ),
     Break(
-        "effects are not fenced by attempt",
-        "after a cancel and a retry, the old attempt's effects are stored beside the new one's",
+        "the fence of effects does not check the attempt",
+        "after a cancel and a retry, effects of the old attempt are stored beside those of the new one",
         (Edit(CONTEXT, "and attempt = :attempt and worker", "and (attempt = :attempt or true) and worker"),),
         (
             "tests/workers/attempt/test_effects.py::test_effects_of_an_attempt_that_is_over_are_rolled_back_and_its_reports_refused",

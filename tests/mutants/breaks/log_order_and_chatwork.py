@@ -1,35 +1,35 @@
-"""Breaks of the order of the log, the request budget, and Chatwork's answers."""
+"""Breaks of the sealer, of Chatwork's request budget, and of reading Chatwork's answers."""
 
 from tests.mutants.breaks.edit import SEAL, Break, Edit
 
 BREAKS = (
     Break(
-        "sealing past a running transaction",
-        "an event that commits late gets a position that every reader has passed already",
+        "the sealer passes a running transaction",
+        "an event that commits late gets a position that readers have already passed",
         (Edit(SEAL, " and e.xid < pg_snapshot_xmin(pg_current_snapshot())", ""),),
         ("tests/projections/test_seal.py::test_an_event_that_commits_late_is_never_skipped",),
     ),
     Break(
-        "a permit counts for the window alone",
-        "permits that are used at the last moment come too many to Chatwork within five minutes",
+        "a permit counts only for the window, without the seconds until it lapses",
+        "with permits that are used at the last moment, Chatwork gets too many requests within five minutes",
         (Edit("workers/chatwork/rate_limit.py", "timedelta(seconds=window + lapse + slack)", "timedelta(seconds=window)"),),
         ("tests/workers/chatwork/test_rate_limit.py::test_permits_that_are_used_at_the_last_moment_do_not_exceed_it_either",),
     ),
     Break(
-        "a permit is good while its connection is made",
-        "requests whose connections were slow come to Chatwork together with those of the next window",
+        "a permit is not checked again after its connection was made",
+        "requests whose connections were slow reach Chatwork together with those of the next window",
         (Edit("workers/chatwork/client.py", '.started") and permit.has_lapsed:', '.started") and False:'),),
         ("tests/workers/chatwork/test_client.py::test_a_permit_that_lapsed_while_the_connection_was_made_is_not_used",),
     ),
     Break(
-        "what cannot be read is left out in silence",
-        "a message is lost, and the next good sync leaves no trace of it",
+        "an unreadable message is dropped without a record",
+        "a message is lost, and after the next good sync no record says so",
         (Edit("workers/chatwork/messages.py", "    await store_unreadable(database, {room_id: answer.unreadable})\n", ""),),
         ("tests/workers/chatwork/test_odd_messages.py::test_the_error_outlives_good_syncs_and_goes_when_a_person_has_seen_it",),
     ),
     Break(
-        "a full answer is taken for all that there is",
-        "of 170 new messages 70 are missing, and nothing says so",
+        "an answer of 100 messages is taken for complete",
+        "70 of 170 new messages are missing, and no gap is recorded",
         (
             Edit(
                 "workers/chatwork/gaps.py", "nothing_to_tell = not answer.is_full or stored.overlaps", "nothing_to_tell = True"
@@ -38,8 +38,8 @@ BREAKS = (
         ("tests/workers/chatwork/test_gaps.py::test_170_messages_since_the_last_sync_leave_a_gap",),
     ),
     Break(
-        "a draft knows only the gaps of the moment it was made in",
-        "an older draft is answered again as if it were complete",
+        "a draft mentions only the gaps that were known when it was made",
+        "an older draft is shown as complete although a gap was found since",
         (Edit("workers/summaries/drafts.py", "with_gap_note(self.content, self.incomplete_rooms)", "self.content"),),
         ("tests/workers/summaries/test_incomplete_drafts.py::test_a_draft_made_before_its_gap_was_found_says_so_from_then_on",),
     ),

@@ -1,17 +1,17 @@
-"""Breaks of writes to the log, and of writes whose outcome is unknown."""
+"""Breaks of writes to the log, also of writes whose outcome is unknown."""
 
 from tests.mutants.breaks.edit import CLOCK, COMMIT, STATEMENTS, STORE, WRITER, Break, Edit
 
 BREAKS = (
     Break(
-        "no seq guard",
-        "a decision made on an old state is written all the same: late workers overwrite, two workers start one attempt",
+        "a write does not check the job's seq",
+        "a decision on an old state is written: late workers overwrite, and two workers start one attempt",
         (Edit(STATEMENTS, "where j.id = a.id and j.seq = a.expected_seq", "where j.id = a.id"),),
         ("tests/store/test_decided_again.py::test_of_many_starts_of_one_attempt_in_two_processes_one_counts",),
     ),
     Break(
-        "any attempt is started",
-        "a hint that is late starts the attempt after its own, which has a hint too",
+        "START_JOBS does not check the attempt",
+        "a late hint starts the next attempt, which has a hint of its own",
         (
             Edit(
                 STATEMENTS,
@@ -22,8 +22,8 @@ BREAKS = (
         ("tests/store/test_decided_again.py::test_a_start_does_to_a_job_what_the_rules_say",),
     ),
     Break(
-        "what runs is started",
-        "two workers with one hint run it both",
+        "START_JOBS starts a job that is already processing",
+        "two workers that got the same hint both run the attempt",
         (
             Edit(
                 STATEMENTS,
@@ -34,8 +34,8 @@ BREAKS = (
         ("tests/store/test_decided_again.py::test_a_start_does_to_a_job_what_the_rules_say",),
     ),
     Break(
-        "the view moves where no event is written",
-        "view and log differ from the first refused event on",
+        "the view changes although no event is written",
+        "view and log differ after the first refused event",
         (
             Edit(
                 STATEMENTS,
@@ -46,38 +46,38 @@ BREAKS = (
         ("tests/store/test_append.py::test_every_append_answers_with_what_view_and_log_show",),
     ),
     Break(
-        "rows are moved in no order",
-        "two batches that hold the same jobs wait for each other in a ring",
+        "MOVE_JOBS locks rows in no fixed order",
+        "two batches with the same jobs wait for each other: a deadlock",
         (Edit(STATEMENTS, "unnest($1::job_move_row[]) order by id", "unnest($1::job_move_row[])"),),
         ("tests/store/test_races.py::test_batches_in_crossing_order_that_meet_a_locked_job_do_not_deadlock",),
     ),
     Break(
-        "attempts are started in no order",
-        "two workers that have claimed the same jobs wait for each other in a ring",
+        "START_JOBS locks rows in no fixed order",
+        "two workers that have claimed the same jobs wait for each other: a deadlock",
         (Edit(STATEMENTS, "    order by a.id\n), moved", "), moved"),),
         ("tests/store/test_races.py::test_starts_in_crossing_order_that_meet_a_locked_job_do_not_deadlock",),
     ),
     Break(
-        "new jobs and moves in one batch",
-        "a batch is sent as what its first write is: the others are lost, or end in an error",
+        "a batch holds writes of several kinds",
+        "a batch is sent as the kind of its first write: the other writes are lost, or end in an error",
         (Edit(COMMIT, "setdefault(write.kind, deque())", "setdefault(None, deque())"),),
         ("tests/mutants/test_caught.py::test_a_batch_holds_writes_of_one_kind",),
     ),
     Break(
-        "a few writes wait for those of their kind however long these take",
-        "while somebody holds one job's row, nobody else's job is canceled for five seconds",
+        "a few writes wait without limit for a statement of their kind that is in flight",
+        "while one job's row is locked, no other job can be canceled for five seconds",
         (Edit(COMMIT, " and few and asyncio.get_running_loop().time() < until", " and few"),),
-        ("tests/mutants/test_caught.py::test_nobody_waits_longer_than_a_moment_for_writes_of_his_kind_that_take_long",),
+        ("tests/mutants/test_caught.py::test_a_few_writes_wait_at_most_20_ms_for_a_slow_statement_of_their_kind",),
     ),
     Break(
-        "nobody looks again after a moment",
-        "while somebody holds one job's row, another job's cancel waits until anything else is written",
+        "writes that wait for a statement of their kind are not looked at again after 20 ms",
+        "while one job's row is locked, a cancel of another job waits until some other write arrives",
         (Edit(COMMIT, "call_at(self._under_way[kind], ", "call_later(1e6, "),),
-        ("tests/mutants/test_caught.py::test_nobody_waits_longer_than_a_moment_for_writes_of_his_kind_that_take_long",),
+        ("tests/mutants/test_caught.py::test_a_few_writes_wait_at_most_20_ms_for_a_slow_statement_of_their_kind",),
     ),
     Break(
-        "the backlog of one kind goes before all others",
-        "while more jobs are queued than can be written, no attempt starts, ends or is canceled",
+        "a backlog of one kind of write goes before all other kinds",
+        "while jobs are queued faster than they can be written, no attempt starts, ends or is canceled",
         (
             Edit(
                 COMMIT,
@@ -85,11 +85,11 @@ BREAKS = (
                 "            self._waiting = {kind: waiting, **self._waiting}\n",
             ),
         ),
-        ("tests/mutants/test_caught.py::test_no_kind_waits_for_the_backlog_of_another",),
+        ("tests/mutants/test_caught.py::test_no_kind_of_write_waits_for_the_backlog_of_another_kind",),
     ),
     Break(
-        "answered before the commit",
-        "a request is told 2xx for a job that a killed database has never seen",
+        "a write is answered before its commit",
+        "a request is answered 2xx, and the job is missing after PostgreSQL was killed",
         (
             Edit(
                 WRITER,
@@ -98,11 +98,11 @@ BREAKS = (
                 "                write.reply.set_result(write.after)\n        done = {row[",
             ),
         ),
-        ("tests/mutants/test_caught.py::test_a_job_is_answered_only_when_it_is_durable",),
+        ("tests/mutants/test_caught.py::test_a_new_job_is_returned_only_after_it_is_committed",),
     ),
     Break(
-        "a bad write takes its batch along",
-        "one job that a constraint refuses makes hundreds of requests fail",
+        "one bad write fails its whole batch",
+        "hundreds of requests fail because a constraint refuses one job",
         (
             Edit(
                 COMMIT,
@@ -113,8 +113,8 @@ BREAKS = (
         ("tests/store/test_group_commit.py::test_one_bad_write_among_many_hurts_only_itself",),
     ),
     Break(
-        "a row that somebody holds is given up",
-        "a finished job is run again, or fails, because its row was held for long, perhaps by the first try of the same write",
+        "a write to a locked row is given up",
+        "a finished job is run again, or fails, because its row was locked when its end was to be written",
         (
             Edit(COMMIT, "            if isinstance(error, TRANSIENT):\n                return False\n", ""),
             Edit(COMMIT, "if isinstance(error, LockNotAvailable)", "if False"),
@@ -122,28 +122,28 @@ BREAKS = (
         ("tests/store/test_locked_rows.py::test_a_write_whose_first_try_still_holds_the_row_is_not_given_up",),
     ),
     Break(
-        "a full disk refuses what is written",
-        "a finished job is run again, or fails, because the disk was full for a moment when its end was to be recorded",
+        "a write to a full disk is refused",
+        "a finished job is run again, or fails, because the disk was full when its end was to be written",
         (Edit("events/database.py", "    asyncpg.InsufficientResourcesError,", "    # asyncpg.InsufficientResourcesError,"),),
         ("tests/store/test_locked_rows.py::test_a_write_to_a_full_disk_is_written_when_there_is_space_again",),
     ),
     Break(
-        "the local clock is believed",
-        "a machine whose clock is wrong writes times that never were",
+        "events get the time of the local clock",
+        "a machine whose clock is wrong writes wrong times into the log",
         (Edit(CLOCK, "return self._theirs + timedelta(seconds=elapsed() - self._measured)", "return datetime.now(UTC)"),),
         ("tests/store/test_time.py::test_events_bear_the_time_of_the_database_although_the_local_clock_is_wrong",),
     ),
     Break(
-        "time runs backwards within a job",
-        "the job as it was at a time cannot be said any more",
+        "an event may be earlier than the one before it",
+        "the state of a job at a past time is ambiguous",
         (Edit(WRITER, "at = now if job is None else max(now, job.updated_at)", "at = now"),),
         (
             "tests/store/test_time.py::test_an_event_is_never_earlier_than_the_one_before_although_the_clock_of_the_database_was_set_back",
         ),
     ),
     Break(
-        "a retry in two transactions",
-        "somebody sees a failure that is being retried as the end; a crash between the two leaves it so for ever",
+        "a failure and its retry are written in two transactions",
+        "readers take a failure that is being retried for the end; a crash between the two makes it the end",
         (
             Edit(
                 STORE,
@@ -157,8 +157,8 @@ BREAKS = (
         ("tests/store/test_append.py::test_a_failure_and_its_retry_are_of_one_transaction",),
     ),
     Break(
-        "an idempotency key bound after its job",
-        "a request that is repeated at the same moment makes a second job",
+        "an idempotency key is stored after its job",
+        "a request that is sent twice at once makes two jobs",
         (
             Edit(STATEMENTS, "    where a.idempotency_key is not null and", "    where false and"),
             Edit(
@@ -172,68 +172,68 @@ BREAKS = (
         ("tests/store/test_idempotency.py::test_many_keys_at_once_in_two_processes_are_one_job_each",),
     ),
     Break(
-        "a retry forgets its key",
-        "a retry whose answer was lost, sent again with its key, is refused, or is a second retry where the job has failed again",
+        "a retry does not store its idempotency key",
+        "if a retry's answer is lost and the client repeats it with its key, it is refused or retries twice",
         (Edit(STORE, "request_id, job, decide(job), user_key=user_key)", "request_id, job, decide(job))"),),
         ("tests/api/test_jobs.py::test_a_retry_that_breaks_at_its_key_is_one_retry_when_it_is_sent_again",),
     ),
     Break(
-        "nobody is woken for what waited for a row",
-        "a cancel that came while another write waited for the same job's row is answered at the next write of anything, or never",
+        "a batch is not woken when a job in flight on the other lane is free again",
+        "a cancel that waited for another write of the same job is answered at the next write of any job, or never",
         (Edit(COMMIT, "if self._waiting:  # some of these", "if False:  # some of these"),),
         ("tests/store/test_locked_rows.py::test_a_write_that_waits_for_a_locked_row_is_written_when_it_is_free",),
     ),
     Break(
-        "a lane that ends wakes no other",
-        "a process that is asked to end waits five seconds for connections that have nothing to do",
+        "a lane that ends does not wake the others",
+        "a process that is stopping waits five seconds for idle connections",
         (Edit(COMMIT, "if ended or (batch and self._waiting):", "if batch and self._waiting:"),),
         ("tests/store/test_group_commit.py::test_a_store_with_nothing_to_write_stops_at_once",),
     ),
     Break(
-        "what is sent again is decided again",
-        "a client whose cancel was carried out, but whose answer was lost on its way from PostgreSQL, is told that it was refused",
+        "a write that is sent again is decided again",
+        "a client's cancel was written, but PostgreSQL's answer was lost, and the client is told that it was refused",
         (Edit(WRITER, "if write.before is None and write.new is None]", "if write.decide is not None]"),),
         ("tests/store/test_broken_connections.py::test_an_append_whose_connection_breaks_is_written_once_and_answered",),
     ),
     Break(
-        "one's own event is not recognised",
-        "a worker whose answer was lost is told that somebody else has completed its job",
+        "a repeated write does not recognise its own event",
+        "a worker that lost PostgreSQL's answer is told that another worker has completed its job",
         (Edit(WRITER, "if again and len(done) < len(writes):", "if False:"),),
         ("tests/store/test_broken_connections.py::test_an_append_whose_connection_breaks_is_written_once_and_answered",),
     ),
     Break(
-        "one's own start is not recognised",
-        "a worker whose answer was lost leaves the job that it has started to the rescue",
+        "a repeated start does not recognise its own event",
+        "a worker that lost PostgreSQL's answer leaves the job that it has started to the rescue",
         (Edit(WRITER, "if again and len(rows) < len(starts):", "if False:"),),
         ("tests/store/test_broken_connections.py::test_a_start_whose_connection_breaks_is_written_once_and_answered",),
     ),
     Break(
-        "a start that is being committed is passed over when its type is paused meanwhile",
-        "the worker has the job by the log and not in hand: it is rescued, and ended for good where it costs money",
+        "a start that is being committed is ignored if its type is paused meanwhile",
+        "the log says that the worker runs the job, but it does not: the job is rescued, or failed if it costs money",
         (Edit(WRITER, "            await connection.fetch(UNTIL_FREE, ids)\n", ""),),
         ("tests/store/test_broken_connections.py::test_a_start_that_the_lost_backend_still_commits_is_not_written_again",),
     ),
     Break(
-        "somebody else's start taken for one's own",
-        "of a job that was delivered twice both are run, as soon as a connection breaks",
+        "a repeated start takes another worker's start for its own",
+        "a job that was delivered twice is run twice when a connection breaks",
         (Edit(STATEMENTS, " and e.type = 'started' and e.salt = a.salt", " and e.type = 'started'"),),
         ("tests/store/test_broken_connections.py::test_a_start_that_is_sent_again_does_not_take_another_s_for_its_own",),
     ),
     Break(
-        "a start that was canceled meanwhile is answered as one that goes on",
-        "the handler is entered though the job has ended",
+        "a repeated start is accepted although the job was canceled meanwhile",
+        "the handler is called although the job has ended",
         (Edit(STATEMENTS, "on j.id = e.job_id and j.status = 'processing' and j.attempt", "on j.id = e.job_id and j.attempt"),),
         ("tests/store/test_broken_connections.py::test_a_start_that_is_sent_again_when_the_job_was_canceled_is_refused",),
     ),
     Break(
-        "'not there' taken for 'not written'",
-        "the old backend commits after we have looked, and the decision is made and written a second time",
+        "a write that is not visible is taken for one that never commits",
+        "the old backend commits it after the check, and the decision is made and written a second time",
         (Edit(WRITER, "        done = {row[", "        done: set[str] = set() if again else {row["),),
         ("tests/store/test_locked_rows.py::test_a_write_that_the_lost_backend_still_commits_is_not_written_again",),
     ),
     Break(
-        "a broken connection is an error to the caller",
-        "a worker gives up a result that may be in the log, or may never come there",
+        "a broken connection raises an error in the caller",
+        "a worker gives up a result without knowing whether it is in the log",
         (
             Edit(
                 COMMIT,
