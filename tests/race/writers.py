@@ -213,9 +213,7 @@ class Writer:
             del self._seen[job.id]
 
     def _choose(self, job: Job, asked: str) -> tuple[str, Decision]:
-        """Chooses a decision that is allowed in the last known state of the job, sometimes another
-        one.
-        """
+        """Chooses a decision, usually one that is allowed in the last known state of the job."""
         status = self._chance.choice(list(Status)) if self._chance.random() < 0.05 else job.status
         attempt = job.attempt + (self._chance.random() < 0.02)
         match status:
@@ -237,7 +235,7 @@ def _by_a_person(asked: str) -> tuple[str, Decision]:
 
 
 def _while_processing(worker: str, attempt: int, asked: str, number: float) -> tuple[list[tuple[str, Decision]], list[int]]:
-    """Returns the decisions that are possible on a processing job, and how often to choose each."""
+    """Returns the possible decisions on a processing job, and how often to choose each."""
     me, error = f"worker:{worker}", JobError("Race", asked)
     result = {"asked": asked, "number": number}
     often: list[tuple[int, str, Decision]] = [

@@ -134,9 +134,7 @@ class Checks:
         view, attempt, reason = folded.view, event["attempt"], data["reason"]
         self._must(attempt == view["attempt"] + 1, event, "it does not open the next attempt")
         spends = reason in SPENDS_AN_ATTEMPT
-        self._must(
-            data["maxAttempts"] == view["max_attempts"] + (not spends), event, "it has the wrong maxAttempts"
-        )
+        self._must(data["maxAttempts"] == view["max_attempts"] + (not spends), event, "it has the wrong maxAttempts")
         self._must(attempt <= data["maxAttempts"], event, "more attempts than allowed")
         if reason == "worker_shutdown":
             self._must(view["status"] == "processing", event, "handed back although no worker runs the job")
