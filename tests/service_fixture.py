@@ -22,6 +22,7 @@ from events.store import Store
 from events.writes import NewJob
 from projections.jobs import JobsView
 from service.accounts import users
+from service.accounts.passwords import hash_password
 from service.accounts.sign_in_limit import SignInLimit
 from service.accounts.users import Role, User, Users
 from service.api.app import create_app
@@ -91,7 +92,7 @@ async def service(database: Database, bus: Bus, store: Store) -> AsyncIterator[S
 @functools.cache
 def hash_of_password() -> str:
     """Returns the hash of PASSWORD, which is made once, because hashing is slow."""
-    return users._hasher.hash(PASSWORD)
+    return hash_password(PASSWORD)
 
 
 async def user_of(database: Database, email: str, role: str, name: str) -> User:

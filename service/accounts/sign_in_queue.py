@@ -1,6 +1,6 @@
 """The bounded queue of sign-ins that wait for a password hasher.
 
-One verification takes 64 MiB and a core, so the queue is short: a sign-in that finds it full is
+One verification takes 46 MiB and a core, so the queue is short: a sign-in that finds it full is
 rejected at once. One address may fill only a part of it, and addresses take turns, so that a flood
 from one address does not delay the others.
 """

@@ -19,10 +19,10 @@ from enum import StrEnum
 from typing import Any
 from uuid import uuid4
 
-import argon2
 import jwt
 
 from events.database import AWAY, Database, Row
+from service.accounts.passwords import PasswordRefused, check_password, hash_password, stand_in_for, verify_password
 from service.accounts.sign_in_queue import SignInLine
 from service.live.batch_loader import BatchLoader
 
@@ -32,7 +32,6 @@ KNOWN_WITHIN = 5.0  # seconds that the database has to answer a query
 MOST_REMEMBERED = 10_000  # tokens in the cache
 LONGEST_TOKEN = 4096  # characters
 LATEST_EXPIRY = 253_402_300_799  # Unix seconds: the end of the year 9999, the latest time that Python can hold
-SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 1024  # characters
 
 # `:typed` finds emails that were stored before emails were normalised.
 FIND = """
@@ -66,14 +65,8 @@ with old as (delete from ended_tokens where expires_at < now())
 insert into ended_tokens (id, expires_at) values (:token_id, :expires_at) on conflict do nothing
 """
 
-# If the email is unknown, the password is verified against this hash, so that an unknown email
-# takes as long as a known one. The hash has the same parameters as `_hasher`.
-NOBODYS_HASH = "$argon2id$v=19$m=65536,t=3,p=4$POLGdgIR4+cTlBOrcIUa6Q$TVTaeUkTohMxI7WsM4XeSJXzJbA1nh8L+IycIRGpClg"
-
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TOKEN_ID = re.compile(r"[\x21-\x7e]{1,200}")
-
-_hasher = argon2.PasswordHasher(time_cost=3, memory_cost=64 * 1024, parallelism=4)
 
 
 class Role(StrEnum):
@@ -98,11 +91,6 @@ def normal_email(email: str) -> str:
     return unicodedata.normalize("NFKC", email).strip().lower()
 
 
-def normal_password(password: str) -> str:
-    """Returns the password in NFKC, which is hashed: all keyboards then give the same hash."""
-    return unicodedata.normalize("NFKC", password)
-
-
 class CannotAdd(Exception):
     """The user cannot be added. The message names the fault and the rule."""
 
@@ -111,19 +99,18 @@ async def add_user(database: Database, email: str, role: str, password: str, nam
     """Add a user. Without a name, the email up to the @ is used. Raises `CannotAdd`."""
     email = normal_email(email)
     name = (name or email.partition("@")[0]).strip()
-    typed, password = password, normal_password(password)
     if not re.fullmatch(r"[^@\s\0]+@[^@\s\0]+", email) or len(email) > 254:
         raise CannotAdd(f"{email!r} is not an email address: give one like yamada@example.com, at most 254 characters")
     if role not in list(Role):
         raise CannotAdd(f"{role!r} is not a role: use admin or employee")
-    if len(typed) > LONGEST_PASSWORD or min(len(typed), len(password)) < SHORTEST_PASSWORD:
-        raise CannotAdd(f"the password must have {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters")
-    if "\0" in password:
-        raise CannotAdd("the password must not contain a NUL character, because nobody can type one")
+    try:
+        check_password(password)
+    except PasswordRefused as refusal:
+        raise CannotAdd(str(refusal)) from None
     if not name or "\0" in name or len(name) > 200:
         raise CannotAdd("the name must have 1 to 200 characters, none of them NUL")
     user = User(str(uuid4()), email, name, Role(role))
-    password_hash = await asyncio.to_thread(_hasher.hash, password)
+    password_hash = await asyncio.to_thread(hash_password, password)
     values = {"id": user.id, "email": email, "name": name, "role": role, "password_hash": password_hash}
     if await database.fetch_val(ADD, values) is None:
         raise CannotAdd(f"there is already a user with the email {email}")
@@ -153,7 +140,8 @@ class Users:
         async with asyncio.timeout(KNOWN_WITHIN):
             row = await self._database.fetch_one(FIND, {"email": normal_email(email), "typed": email.strip()})
         async with line.hasher(address):
-            verified = await asyncio.to_thread(_verify, NOBODYS_HASH if row is None else row["password_hash"], password)
+            password_hash = stand_in_for(normal_email(email), self._secret) if row is None else row["password_hash"]
+            verified = await asyncio.to_thread(verify_password, password_hash, password)
         if row is None or not verified.matches:
             return None
         if verified.rehashed is not None:
@@ -247,28 +235,3 @@ def _ours(claims: dict[str, Any]) -> bool:
         and isinstance(jti, str) and bool(_TOKEN_ID.fullmatch(jti))
         and type(exp) in (int, float) and exp <= LATEST_EXPIRY
     )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class _Verified:
-    matches: bool
-    rehashed: str | None = None
-    """The new hash, if the old one is of a text that was not normalised, or has weaker parameters."""
-
-
-def _verify(password_hash: str, password: str) -> _Verified:
-    """Verify a password against a hash.
-
-    A password beyond ASCII is also tried as typed, and in NFC and NFD, because the hash may be
-    older than the normalisation.
-    """
-    normal = normal_password(password)
-    forms = [normal, password, *(unicodedata.normalize(form, password) for form in ("NFC", "NFD"))]
-    for text in dict.fromkeys(forms):
-        try:
-            _hasher.verify(password_hash, text)
-        except argon2.exceptions.VerificationError:
-            continue
-        old = text != normal or _hasher.check_needs_rehash(password_hash)
-        return _Verified(True, _hasher.hash(normal) if old else None)
-    return _Verified(False)

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from service.accounts.sign_in_queue import LineFull
-from service.accounts.users import LONGEST_PASSWORD, TOKEN_LIFE, Role, User, normal_email
+from service.accounts.users import TOKEN_LIFE, Role, User, normal_email
 from service.http.authentication import COOKIE
 from service.http.context import ApiContext
 from service.http.endpoint import Answer, Call, Endpoint, Who, json_answer
@@ -19,6 +19,7 @@ from service.http.request import Fields, Nothing, client_of
 from service.trusted_proxies import counted_as
 
 MOST_OF_A_SIGN_IN = 8 * 1024  # bytes of the body
+LONGEST_PASSWORD = 1024  # characters: an existing password may be longer than a new one
 
 # Seconds that a sign-in may take. This limit is longer than that of other requests, because a sign-in waits while earlier
 # passwords are hashed.

@@ -24,6 +24,7 @@ from rich.text import Text
 
 from events.database import connect, connect_unsettled
 from migrations.migrate import migrate
+from service.accounts.passwords import random_password
 from service.accounts.users import Role, add_user
 from service.commands.audit import print_replay, print_verification
 from service.commands.plain_text import plain_lines, plain_text, visible
@@ -103,7 +104,7 @@ async def _service(url: str, sandbox: Sandbox) -> AsyncIterator[Api]:
     settings = Settings.model_construct(
         app_env="test", database_url=url, chatwork_api_base_url=sandbox.base_url, chatwork_api_token=sandbox.token
     )
-    password = secrets.token_urlsafe(12)
+    password = random_password()
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as listening:
         async with opened(settings, url) as core:
             await add_user(core.database, EMAIL, Role.ADMIN, password)

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import gc
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
@@ -246,6 +245,7 @@ async def first_sign_in(settings: Settings, database: Database) -> tuple[str, st
 
     Raises: `ConfigError` if HOST is not a loopback address, because the password is printed.
     """
+    from service.accounts.passwords import random_password
     from service.accounts.users import CannotAdd, Role, add_user, nobody_yet
 
     if settings.app_env != "development":
@@ -253,7 +253,7 @@ async def first_sign_in(settings: Settings, database: Database) -> tuple[str, st
     path = settings.rireki_home / "sign-in"
     if not path.exists() and not await nobody_yet(database):
         return None
-    email, _, password = keep_secret(path, f"{FIRST_EMAIL} {secrets.token_urlsafe(12)}").partition(" ")
+    email, _, password = keep_secret(path, f"{FIRST_EMAIL} {random_password()}").partition(" ")
     if not settings.listens_on_loopback:
         raise ConfigError(
             f"HOST {settings.host} is beyond loopback, and the generated sign-in in {path} is for this machine only: "

@@ -311,7 +311,7 @@ async def test_the_command_line_pauses_and_resumes_a_type(database: Database) ->
         (["users", "add", "a@example.com", "--role", "admin", "--password-stdin"], b"\xff\xfe long enough",
             "rireki: the password on standard input is not UTF-8: write it in UTF-8"),
         (["users", "add", "a@example.com", "--role", "admin", "--password-stdin"], b"with a \0 in it",
-            "rireki: the password must not contain a NUL character, because nobody can type one"),
+            "rireki: the password must not contain control characters, because nobody can type them into a form"),
         (["users", "add", "\udcff@example.com", "--role", "admin", "--password-stdin"], b"long enough",
             "rireki: an argument is not UTF-8: '\\udcff@example.com'"),
     ],
