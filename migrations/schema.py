@@ -6,6 +6,9 @@ table.
 """
 
 TABLES = {
+    "access_records": (
+        "id bigint, at timestamp with time zone, actor text, action text, target text, request_id text, address text"
+    ),
     "alembic_version": "version_num character varying(32)",
     "chatwork_budget": (
         "account text, taken_at timestamp with time zone[], permits integer[], granted integer, blocked_until "
@@ -32,6 +35,7 @@ TABLES = {
     "company_chatwork_rooms": "company_id uuid, room_id text, created_at timestamp with time zone",
     "ended_tokens": "id text, expires_at timestamp with time zone",
     "idempotency_keys": ("user_id uuid, key text, request_hash text, job_id uuid, created_at timestamp with time zone"),
+    "invitations": ("user_id uuid, token_hash bytea, created_at timestamp with time zone, expires_at timestamp with time zone"),
     "job_event_log": "position bigint, event_id bigint, leaf bytea",
     "job_event_log_cursor": "only_row boolean, system_identifier bigint, xid xid8, event_id bigint, position bigint",
     "job_events": (
@@ -50,7 +54,10 @@ TABLES = {
         "content text, source_links text[], model text, prompt_version text, source_message_count integer, "
         "token_usage json, created_at timestamp with time zone, expires_at timestamp with time zone"
     ),
-    "users": ("id uuid, email text, name text, role text, password_hash text, created_at timestamp with time zone"),
+    "users": (
+        "id uuid, email text, name text, role text, password_hash text, created_at timestamp with time zone, "
+        "disabled_at timestamp with time zone, token_generation integer, kept_token text"
+    ),
     "verifications": (
         "id uuid, started_at timestamp with time zone, last_seen timestamp with time zone, finished_at timestamp "
         "with time zone, actor text, jobs bigint, events bigint, last_position bigint, differences text[], "
@@ -81,13 +88,13 @@ ROW_TYPES = {
 """The row types in which an append sends its rows (revision 0008)."""
 
 ONLY_READ = frozenset({"alembic_version"})
-APPEND_ONLY = frozenset({"job_events", "job_event_log"})
+APPEND_ONLY = frozenset({"access_records", "job_events", "job_event_log"})
 
 
 def rights(table: str) -> tuple[str, ...]:
     """Returns the rights of the service's role on a table.
 
-    In addition, triggers refuse every change of the log's rows, also by roles with more rights.
+    In addition, triggers refuse every change of the log and of the record of access, also by roles with more rights.
     """
     if table in ONLY_READ:
         return ("select",)

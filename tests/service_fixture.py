@@ -42,7 +42,7 @@ SECRET = "a key for tests that is also long enough for HS512, which must be refu
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A running API, and HTTP clients of an admin, two employees and somebody without a token."""
+    """A running API, and HTTP clients of an admin, two employees, an auditor and somebody without a token."""
 
     url: str
     context: ApiContext
@@ -52,6 +52,8 @@ class Service:
     as_employee: httpx.AsyncClient
     as_other: httpx.AsyncClient
     as_nobody: httpx.AsyncClient
+    auditor: User
+    as_auditor: httpx.AsyncClient
 
     @property
     def port(self) -> int:
@@ -76,6 +78,7 @@ async def service(database: Database, bus: Bus, store: Store) -> AsyncIterator[S
     admin = await user_of(database, "admin@example.com", "admin", "管理者")
     employee = await user_of(database, "employee@example.com", "employee", "employee")
     other = await user_of(database, "other@example.com", "employee", "other")
+    auditor = await user_of(database, "auditor@example.com", "auditor", "監査人")
     async with contextlib.AsyncExitStack() as stack:
         url = await stack.enter_async_context(serving(context))
 
@@ -84,8 +87,9 @@ async def service(database: Database, bus: Bus, store: Store) -> AsyncIterator[S
             return await stack.enter_async_context(httpx.AsyncClient(base_url=url, headers=headers, timeout=30))
 
         yield Service(
-            url, context, admin, employee, await client(admin), await client(employee), await client(other), await client(None)
-        )
+            url, context, admin, employee, await client(admin), await client(employee), await client(other), await client(None),
+            auditor, await client(auditor),
+        )  # fmt: skip
     await chatwork.close()
 
 

@@ -72,6 +72,11 @@ _TOKEN_ID = re.compile(r"[\x21-\x7e]{1,200}")
 class Role(StrEnum):
     ADMIN = "admin"
     EMPLOYEE = "employee"
+    AUDITOR = "auditor"
+
+
+READERS_OF_ALL = frozenset({Role.ADMIN, Role.AUDITOR})
+"""The roles that read everybody's jobs and the whole log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,11 @@ class User:
     @property
     def is_admin(self) -> bool:
         return self.role is Role.ADMIN
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether the user reads everybody's jobs and the whole log."""
+        return self.role in READERS_OF_ALL
 
 
 def normal_email(email: str) -> str:
@@ -102,7 +112,7 @@ async def add_user(database: Database, email: str, role: str, password: str, nam
     if not re.fullmatch(r"[^@\s\0]+@[^@\s\0]+", email) or len(email) > 254:
         raise CannotAdd(f"{email!r} is not an email address: give one like yamada@example.com, at most 254 characters")
     if role not in list(Role):
-        raise CannotAdd(f"{role!r} is not a role: use admin or employee")
+        raise CannotAdd(f"{role!r} is not a role: use {', '.join(Role)}")
     try:
         check_password(password)
     except PasswordRefused as refusal:

@@ -12,7 +12,7 @@ job_waiting.py    `GET /api/jobs/{id}/waiting`: why a queued job does not run ye
 jobs.py           list jobs; read, cancel and retry one; its history and past states
 jobs_again.py     `POST /api/jobs/{id}/again`: a new job with the payload of an old one
 jobs_bulk.py      `POST /api/jobs/bulk`: cancel or retry many jobs
-log.py            `GET /api/events`: the whole log in order, for admins
+log.py            `GET /api/events`: the whole log in order, for admins and auditors
 operations.py     workers, job types, and the pause of a job type
 queue_request.py  queues or retries a job for a request: role, Idempotency-Key, Prefer: wait
 verification.py   start a verification of the log, and read the last result

@@ -1,4 +1,4 @@
-"""Endpoints for admins that queue Chatwork's syncs, and list rooms and messages."""
+"""Endpoints that queue Chatwork's syncs, and list rooms and messages."""
 
 from typing import Annotated, Any
 
@@ -194,7 +194,8 @@ ENDPOINTS = (
         query=MessagesSyncQuery, queues=True,
     ),
     Endpoint(
-        "GET", "/api/chatwork/rooms", list_rooms, Who.ADMIN, "The stored rooms.", {200: Answer(Rooms, "The rooms by name.")},
+        "GET", "/api/chatwork/rooms", list_rooms, Who.READERS_OF_ALL, "The stored rooms.",
+        {200: Answer(Rooms, "The rooms by name.")},
     ),
     Endpoint(
         "PATCH", "/api/chatwork/rooms/{id}", change_room, Who.ADMIN, "Switch a room's part in the sync of all rooms on or off.",
@@ -206,7 +207,7 @@ ENDPOINTS = (
         {200: Answer(OneRoom, "The room.")}, body=SeenError, problems=(404,),
     ),
     Endpoint(
-        "GET", "/api/chatwork/rooms/{id}/messages", list_messages, Who.ADMIN, "A room's messages, newest first.",
+        "GET", "/api/chatwork/rooms/{id}/messages", list_messages, Who.READERS_OF_ALL, "A room's messages, newest first.",
         {200: Answer(MessagesPage, "A page of messages.")}, query=PageQuery, problems=(404,),
     ),
 )  # fmt: skip

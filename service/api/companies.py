@@ -137,7 +137,7 @@ ENDPOINTS = (
         {200: Answer(Companies, "The companies by name.")},
     ),
     Endpoint(
-        "POST", "/api/companies", create_company, Who.SIGNED_IN, "Add a company.", {201: Answer(OneCompany, "The new company.")},
+        "POST", "/api/companies", create_company, Who.CHANGERS, "Add a company.", {201: Answer(OneCompany, "The new company.")},
         body=NewCompany, problems=(409,),
     ),
     Endpoint(
@@ -154,7 +154,7 @@ ENDPOINTS = (
         {204: Answer(None, "The room is unlinked.")}, problems=(404,), path_schemas=ROOM_IN_PATH,
     ),
     Endpoint(
-        "POST", "/api/companies/{id}/summaries/draft", draft_summary, Who.SIGNED_IN,
+        "POST", "/api/companies/{id}/summaries/draft", draft_summary, Who.CHANGERS,
         "Queue a summary draft of a period, unless a current one exists.",
         {200: Answer(CachedDraft, "An unexpired draft of the same period and the same number of messages."),
          202: Answer(Queued, "The new job, or the caller's active one for the same period.")},

@@ -70,7 +70,7 @@ class FindingDocument(TypedDict):
 
 
 def may_see(user: User, job: Job) -> bool:
-    return user.is_admin or job.user_id == user.id
+    return user.reads_all or job.user_id == user.id
 
 
 def job_json(job: Job, *, with_stack: bool) -> JobDocument:

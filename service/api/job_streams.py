@@ -81,7 +81,7 @@ async def stream_changes(call: Call[Nothing, Nothing]) -> Response:
 
 async def _changes(call: Call[Any, Any], after: int | None) -> Messages:
     feed = call.context.job_watches.feed
-    with feed.watched(None if call.user.is_admin else call.user.id) as watcher:
+    with feed.watched(None if call.user.reads_all else call.user.id) as watcher:
         yield RECONNECT + await feed.beginning(watcher, after)
         while not watcher.ended:
             piece = await watcher.take(QUIET)

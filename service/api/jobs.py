@@ -33,7 +33,7 @@ class JobsQuery(Fields):
     cursor: str | None = Field(default=None, description="`nextCursor` of the previous page.")
     created_after: RequestTime | None = None
     created_before: RequestTime | None = None
-    user_id: RequestId | None = Field(default=None, description="Only jobs of this owner. For admins only.")
+    user_id: RequestId | None = Field(default=None, description="Only jobs of this owner. For admins and auditors only.")
     ids: RequestIds | None = Field(
         default=None, description="Only these jobs, at most 100. Unknown ids are left out. Not together with other parameters."
     )
@@ -41,7 +41,7 @@ class JobsQuery(Fields):
 
 class CountsQuery(Fields):
     type: JobTypeName | None = None
-    user_id: RequestId | None = Field(default=None, description="Only jobs of this owner. For admins only.")
+    user_id: RequestId | None = Field(default=None, description="Only jobs of this owner. For admins and auditors only.")
     created_after: RequestTime | None = None
     created_before: RequestTime | None = None
 
@@ -194,10 +194,10 @@ def owner_wanted(call: Call[Any, Any], user_id: str | None) -> str | None:
     `user_id` is the owner that the request names. An employee gets their own id. Raises `Problem`
     403 if an employee's request names an owner.
     """
-    if call.user.is_admin:
+    if call.user.reads_all:
         return user_id
     if user_id is not None:
-        raise Problem(403, "Only an admin may choose whose jobs to see.")
+        raise Problem(403, "Only an admin or an auditor may choose whose jobs to see.")
     return call.user.id
 
 
@@ -277,7 +277,7 @@ ENDPOINTS = (
         problems=(404,), headers={"Last-Event-ID": "The last `id` that was received."},
     ),
     Endpoint(
-        "POST", "/api/jobs/{id}/cancel", cancel_job, Who.SIGNED_IN, "Cancel a job that is queued or processing.", ONE_JOB,
+        "POST", "/api/jobs/{id}/cancel", cancel_job, Who.CHANGERS, "Cancel a job that is queued or processing.", ONE_JOB,
         problems=(404, 409),
     ),
     Endpoint(
@@ -285,7 +285,7 @@ ENDPOINTS = (
         "Fail the running attempt of a stuck job for good.", ONE_JOB, body=Reason, problems=(404, 409),
     ),
     Endpoint(
-        "POST", "/api/jobs/{id}/retry", retry_job, Who.SIGNED_IN, "Queue the next attempt of a failed or canceled job.", ONE_JOB,
+        "POST", "/api/jobs/{id}/retry", retry_job, Who.CHANGERS, "Queue the next attempt of a failed or canceled job.", ONE_JOB,
         problems=(404, 409), queues=True,
     ),
 )  # fmt: skip

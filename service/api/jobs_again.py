@@ -50,7 +50,7 @@ def _payload_of_today(old: Job) -> Payload:
 
 ENDPOINTS = (
     Endpoint(
-        "POST", "/api/jobs/{id}/again", run_again, Who.SIGNED_IN,
+        "POST", "/api/jobs/{id}/again", run_again, Who.CHANGERS,
         "Queue a new job with the same type and payload. The caller owns it.",
         {202: Answer(Queued, "The new job, or the active one of the same kind.")}, problems=(404,), queues=True,
     ),

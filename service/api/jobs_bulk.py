@@ -136,7 +136,7 @@ async def _change(call: Call[Nothing, Bulk], job: Job) -> Job | Refused:
 
 ENDPOINTS = (
     Endpoint(
-        "POST", "/api/jobs/bulk", change_many_jobs, Who.SIGNED_IN,
+        "POST", "/api/jobs/bulk", change_many_jobs, Who.CHANGERS,
         f"Cancel or retry up to {MOST} jobs: those that the caller may see and that the action is allowed on. `dryRun` only"
         " counts them.",
         {200: Answer(BulkDone, "How many jobs were `matched` and `done`, which were refused, and whether there are more.")},

@@ -1,4 +1,4 @@
-"""`GET /api/events`: the whole log in order, for admins, as JSON or NDJSON."""
+"""`GET /api/events`: the whole log in order, for admins and auditors, as JSON or NDJSON."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
@@ -68,7 +68,7 @@ async def get_log(call: Call[LogQuery, Nothing]) -> Response:
     look = last_events if query.latest else first_events
     found = await look(call.context.database, _wanted(query), after=query.after, until=until, limit=limit)
     answer: Log = {
-        "events": [event_json(recorded, with_stack=True) for recorded in found.events],
+        "events": [event_json(recorded, with_stack=call.user.is_admin) for recorded in found.events],
         "searched": {"after": found.after, "until": found.until},
     }
     return json_answer(answer)
@@ -79,7 +79,7 @@ async def _lines(call: Call[LogQuery, Any], until: int) -> AsyncIterator[bytes]:
     while after < until and left != 0 and not call.context.job_watches.closed:
         limit = AT_ONCE if left is None else min(AT_ONCE, left)
         found = await first_events(call.context.database, _wanted(call.query), after=after, until=until, limit=limit)
-        yield b"".join(_line(recorded) for recorded in found.events)
+        yield b"".join(_line(recorded, with_stack=call.user.is_admin) for recorded in found.events)
         left = None if left is None else left - len(found.events)
         after = found.until
 
@@ -88,13 +88,13 @@ def _wanted(query: LogQuery) -> EventFilter:
     return EventFilter(query.actor, query.type, query.job_id)
 
 
-def _line(recorded: Recorded) -> bytes:
-    return orjson.dumps(event_json(recorded, with_stack=True)) + b"\n"
+def _line(recorded: Recorded, *, with_stack: bool) -> bytes:
+    return orjson.dumps(event_json(recorded, with_stack=with_stack)) + b"\n"
 
 
 ENDPOINTS = (
     Endpoint(
-        "GET", "/api/events", get_log, Who.ADMIN,
+        "GET", "/api/events", get_log, Who.READERS_OF_ALL,
         "The log in order. No event is skipped, even if it commits late. `searched` names the positions that were searched, from"
         " `after` (exclusive) to `until`. A search for rare events takes several calls: each starts where the last one ended.",
         {200: Answer(Log, "The events that fit.", streams=(NDJSON,))}, query=LogQuery,

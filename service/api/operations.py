@@ -186,7 +186,8 @@ ONE_JOB_TYPE = {200: Answer(OneJobType, "The job type.")}
 
 ENDPOINTS = (
     Endpoint(
-        "GET", "/api/workers", list_workers, Who.ADMIN, "The workers and their running jobs, with workers gone in the last day.",
+        "GET", "/api/workers", list_workers, Who.READERS_OF_ALL,
+        "The workers and their running jobs, with workers gone in the last day.",
         {200: Answer(WorkersDocument, "The workers.")},
     ),
     Endpoint(

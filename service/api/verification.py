@@ -1,4 +1,4 @@
-"""Verifications for admins: start one in the background, and read the last result.
+"""Verifications: an admin starts one in the background; admins and auditors read the last result.
 
 A verification computes every job from the log again and compares the result with the view. Only one runs at a time, over all
 processes.
@@ -67,7 +67,7 @@ def _json(row: Row) -> VerificationDocument:
 
 ENDPOINTS = (
     Endpoint(
-        "GET", "/api/audit/verify", get_verification, Who.ADMIN, "The last verification and its findings.",
+        "GET", "/api/audit/verify", get_verification, Who.READERS_OF_ALL, "The last verification and its findings.",
         {200: Answer(LastVerification, "The verification, or null if there was none. Its counts are null until it has finished.")},
     ),
     Endpoint(

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from events.concurrency import Deadlines
-from service.accounts.users import User
+from service.accounts.users import READERS_OF_ALL, Role, User
 from service.http.authentication import check_origin, token_of, user_of
 from service.http.context import ApiContext
 from service.http.logs import ABOUT
@@ -32,9 +32,40 @@ B = TypeVar("B", bound=BaseModel)
 
 
 class Who(StrEnum):
+    """The callers that an endpoint admits.
+
+    An auditor reads everything and changes nothing: `SIGNED_IN` is for reads and for a user's own session, `CHANGERS` for
+    everything else that an employee may do.
+    """
+
     ANYONE = "anyone"
     SIGNED_IN = "signed in"
+    CHANGERS = "admin or employee"
+    READERS_OF_ALL = "admin or auditor"
     ADMIN = "admin"
+
+    @property
+    def refusal(self) -> str:
+        """The sentence for a caller whose role is not admitted."""
+        return _REFUSALS[self]
+
+    def admits(self, role: Role) -> bool:
+        return role in _ADMITTED[self]
+
+
+_ADMITTED: Mapping[Who, frozenset[Role]] = {
+    Who.ANYONE: frozenset(Role),
+    Who.SIGNED_IN: frozenset(Role),
+    Who.CHANGERS: frozenset({Role.ADMIN, Role.EMPLOYEE}),
+    Who.READERS_OF_ALL: READERS_OF_ALL,
+    Who.ADMIN: frozenset({Role.ADMIN}),
+}
+
+_REFUSALS: Mapping[Who, str] = {
+    Who.CHANGERS: "An auditor may read everything and change nothing.",
+    Who.READERS_OF_ALL: "Only an admin or an auditor may do this.",
+    Who.ADMIN: "Only an admin may do this.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +194,8 @@ class Address:
             token = token_of(request)
             user = await user_of(self._context.users, token)
             ABOUT.set({**ABOUT.get(), "user_id": user.id})
-            if endpoint.who is Who.ADMIN and not user.is_admin:
-                raise Problem(403, "Only an admin may do this.")
+            if not endpoint.who.admits(user.role):
+                raise Problem(403, endpoint.who.refusal)
         query = read_query(request, endpoint.query)
         body = await read_body(request, endpoint.body, endpoint.most_of_body) if endpoint.takes_body else Nothing()
         async with asyncio.timeout(None) as patience:

@@ -35,7 +35,7 @@ TAGS = {
 PROBLEMS = {
     400: "The request cannot be read. `errors` names the fields.",
     401: "The request has no valid token, or the email or the password is wrong.",
-    403: "Only an admin may do this, or the request comes from another site.",
+    403: "The caller's role may not do this, or the request comes from another site.",
     404: "It does not exist, or belongs to another user.",
     408: "The body did not arrive in time.",
     409: "The present state does not allow this.",
@@ -191,7 +191,7 @@ def _refusals(endpoint: Endpoint) -> list[int]:
     statuses = {400, 422, 503, *endpoint.problems}
     if endpoint.who is not Who.ANYONE:
         statuses.add(401)
-    if endpoint.who is Who.ADMIN or endpoint.method != "GET":
+    if endpoint.who not in (Who.ANYONE, Who.SIGNED_IN) or endpoint.method != "GET":
         statuses.add(403)
     if endpoint.takes_body:
         statuses |= {408, 413, 415}

@@ -1,5 +1,6 @@
 """Tests of the HTTP API, over real HTTP on loopback.
 
+test_auditor.py             what an auditor may read, and that an auditor changes nothing
 test_auth.py                sign in, sign out, accepted tokens
 test_bad_input.py           bad input gets a problem that names the field
 test_batch_loader.py        the batch loader: one query for many single look-ups

@@ -137,7 +137,8 @@ async def test_only_admins_list_the_users_and_no_password_is_shown(service: Serv
     answer = await service.as_admin.get("/api/users")
 
     assert [(user["email"], user["role"]) for user in answer.json()["users"]] == [
-        ("employee@example.com", "employee"), ("other@example.com", "employee"), ("admin@example.com", "admin"),
+        ("employee@example.com", "employee"), ("other@example.com", "employee"), ("auditor@example.com", "auditor"),
+        ("admin@example.com", "admin"),
     ]  # fmt: skip
     assert set(answer.json()["users"][0]) == {"id", "email", "name", "role"}
     assert (await service.as_employee.get("/api/users")).status_code == 403
@@ -280,7 +281,7 @@ async def test_the_cookie_is_secure_in_production(service: Service) -> None:
     [
         ("admin", "admin", PASSWORD, "'admin' is not an email address"),
         ("a@b\0", "admin", PASSWORD, "is not an email address"),
-        ("new@example.com", "root", PASSWORD, "'root' is not a role: use admin or employee"),
+        ("new@example.com", "root", PASSWORD, "'root' is not a role: use admin, employee, auditor"),
         ("new@example.com", "admin", "short", "the password must have 12 to 256 characters"),
         ("new@example.com", "admin", "Password12345", "the password must not be one of the most common passwords"),
         ("EMPLOYEE@example.com", "admin", PASSWORD, "there is already a user with the email employee@example.com"),

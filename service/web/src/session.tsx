@@ -13,6 +13,10 @@ interface Session {
   /** The reason that nobody is signed in. */
   gone: Gone;
   isAdmin: boolean;
+  /** Reads everybody's jobs and the log: an admin or an auditor. */
+  readsAll: boolean;
+  /** An auditor changes nothing. */
+  mayChange: boolean;
   enter: (user: User) => void;
   leave: () => Promise<void>;
 }
@@ -65,6 +69,8 @@ export function WithSession({
       user: user ?? null,
       gone,
       isAdmin: user?.role === "admin",
+      readsAll: user?.role === "admin" || user?.role === "auditor",
+      mayChange: user?.role !== "auditor",
       enter: (entered) => {
         // The next user must not see data that was fetched for this one.
         queries.removeQueries({ predicate: ({ queryKey }) => queryKey[0] !== ME[0] });

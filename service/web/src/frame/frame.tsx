@@ -49,13 +49,15 @@ export function Frame({ children }: { children: ReactNode }) {
 
 function Navigation({ path }: { path: string }) {
   const words = useWords();
-  const { isAdmin } = useSession();
+  const { isAdmin, readsAll, mayChange } = useSession();
   const links: [address: string, word: string, icon: IconName, here: RegExp][] = [
-    ["/chatwork", words.chatwork, "chatwork", isAdmin ? /^\/(chatwork)?$/ : /^\/chatwork$/],
     ["/jobs", words.jobs, "jobs", isAdmin ? /^\/jobs/ : /^\/(jobs|$)/],
     ["/companies", words.companies, "companies", /^\/companies/],
   ];
-  if (isAdmin) links.push(["/audit", words.audit, "audit", /^\/audit/]);
+  if (mayChange) {
+    links.unshift(["/chatwork", words.chatwork, "chatwork", isAdmin ? /^\/(chatwork)?$/ : /^\/chatwork$/]);
+  }
+  if (readsAll) links.push(["/audit", words.audit, "audit", /^\/audit/]);
   return (
     <nav className="links" aria-label={words.navigation}>
       {links.map(([address, word, icon, here]) => (

@@ -12,6 +12,7 @@ export const frameWords = {
   account: say("アカウント", "Account"),
   admin: say("管理者", "Admin"),
   employee: say("一般ユーザー", "Employee"),
+  auditor: say("監査人", "Auditor"),
   signOut: say("サインアウト", "Sign out"),
   language: say("言語", "Language"),
   theme: say("表示", "Theme"),

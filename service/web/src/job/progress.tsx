@@ -7,6 +7,7 @@ import { Icon } from "../parts/icons";
 import { Meaning } from "../parts/states";
 import { Ago } from "../parts/time";
 import { Link } from "../route";
+import { useSession } from "../session";
 import { useWords } from "../words/words";
 import { useCancel, useRetry } from "./actions";
 import { type Done, doneOf, isActive, mayCancel, mayRetry, paceOf } from "./facts";
@@ -130,8 +131,10 @@ function Outcome({ job }: { job: Job }) {
 
 function Buttons({ job, title }: { job: Job; title: string }) {
   const words = useWords();
+  const { mayChange } = useSession();
   const cancel = useCancel();
   const retry = useRetry();
+  if (!mayChange) return null;
   if (mayCancel(job)) {
     return (
       <div className="progress-buttons">

@@ -18,6 +18,7 @@ export const refusalsWords = {
     (what: string) => `Not valid: ${what}.`,
   ),
   onlyAdminsMay: say("この操作は管理者のみ実行できます。", "Only admins may do this."),
+  auditorsOnlyRead: say("監査人は閲覧のみ可能です。", "Auditors may read everything and change nothing."),
   onlyOwnJobs: say("表示できるのは自分のジョブのみです。", "You may see your own jobs only."),
   otherSite: say(
     "このページのアドレスとは別のサイトからの操作とみなされたため、実行できませんでした。",

@@ -10,12 +10,12 @@ import { AuditTabs } from "./tabs";
 
 export function AuditScreen() {
   const words = useWords();
-  const { isAdmin } = useSession();
+  const { readsAll } = useSession();
   const { query } = usePlace();
   return (
     <>
       <Heading title={words.audit} intro={words.auditIntro} />
-      {isAdmin ? (
+      {readsAll ? (
         <>
           <AuditTabs />
           {query.get("part") === "operations" ? (

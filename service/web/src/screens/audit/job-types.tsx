@@ -11,6 +11,7 @@ import { Dialog } from "../../parts/dialog";
 import { Icon } from "../../parts/icons";
 import { Loading, Mishap, ProblemPlate } from "../../parts/states";
 import { useNames } from "../../people";
+import { useSession } from "../../session";
 import { useWords } from "../../words/words";
 
 /** The reason that the service writes if nobody gave one. It is not shown, because it is English and adds nothing. */
@@ -46,6 +47,7 @@ function TypeCard({ type }: { type: JobType }) {
   const now = useNow();
   const queries = useQueryClient();
   const { complain } = useToasts();
+  const { isAdmin } = useSession();
   const [pausing, setPausing] = useState(false);
   const resuming = useMutation({
     mutationFn: () => resumeType(type.name),
@@ -79,26 +81,27 @@ function TypeCard({ type }: { type: JobType }) {
           {paused.reason && paused.reason !== NO_REASON && <span className="pause-reason">{paused.reason}</span>}
         </p>
       )}
-      {paused ? (
-        <button
-          type="button"
-          className="button button-small"
-          aria-label={words.resumeWhat(type.name)}
-          disabled={resuming.isPending}
-          onClick={() => resuming.mutate()}
-        >
-          {words.resume}
-        </button>
-      ) : (
-        <button
-          type="button"
-          className="button button-small"
-          aria-label={words.pauseWhat(type.name)}
-          onClick={() => setPausing(true)}
-        >
-          {words.pause}
-        </button>
-      )}
+      {isAdmin &&
+        (paused ? (
+          <button
+            type="button"
+            className="button button-small"
+            aria-label={words.resumeWhat(type.name)}
+            disabled={resuming.isPending}
+            onClick={() => resuming.mutate()}
+          >
+            {words.resume}
+          </button>
+        ) : (
+          <button
+            type="button"
+            className="button button-small"
+            aria-label={words.pauseWhat(type.name)}
+            onClick={() => setPausing(true)}
+          >
+            {words.pause}
+          </button>
+        ))}
       {pausing && <PauseDialog type={type} onClose={() => setPausing(false)} />}
     </li>
   );

@@ -7,6 +7,7 @@ import { Heading } from "../../parts/heading";
 import { Icon } from "../../parts/icons";
 import { Loading, NotFound, Plate, ProblemPlate } from "../../parts/states";
 import { Link } from "../../route";
+import { useSession } from "../../session";
 import { useWords } from "../../words/words";
 import { DraftForm } from "./draft-form";
 import { Drafts } from "./drafts";
@@ -17,6 +18,7 @@ export const COMPANIES = ["companies"];
 
 export function CompaniesScreen({ id }: { id: string | null }) {
   const words = useWords();
+  const { mayChange } = useSession();
   const [adding, setAdding] = useState(false);
   const {
     data: companies,
@@ -27,9 +29,11 @@ export function CompaniesScreen({ id }: { id: string | null }) {
   return (
     <>
       <Heading title={words.companies} intro={words.companiesIntro}>
-        <button type="button" className="button" onClick={() => setAdding(true)}>
-          <Icon name="plus" /> {words.newCompany}
-        </button>
+        {mayChange && (
+          <button type="button" className="button" onClick={() => setAdding(true)}>
+            <Icon name="plus" /> {words.newCompany}
+          </button>
+        )}
       </Heading>
       {!companies && (error ? <ProblemPlate error={error} again={() => void refetch()} /> : <Loading rows={5} />)}
       {companies?.length === 0 && (
@@ -99,6 +103,7 @@ function CompanyList({ companies, id }: { companies: Company[]; id: string | nul
 
 function CompanyPanel({ company }: { company: Company }) {
   const words = useWords();
+  const { mayChange } = useSession();
   return (
     <article className="company" aria-labelledby="company-name">
       <Link className="crumb company-back" to="/companies">
@@ -108,7 +113,7 @@ function CompanyPanel({ company }: { company: Company }) {
         {company.name}
       </h2>
       <LinkedRooms company={company} />
-      <DraftForm company={company} />
+      {mayChange && <DraftForm company={company} />}
       <Drafts company={company} />
     </article>
   );

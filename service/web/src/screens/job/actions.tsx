@@ -14,7 +14,7 @@ import { useWords } from "../../words/words";
 
 export function Actions({ job }: { job: Job }) {
   const words = useWords();
-  const { isAdmin } = useSession();
+  const { isAdmin, mayChange } = useSession();
   const { complain } = useToasts();
   const [forcing, setForcing] = useState(false);
   const cancel = useCancel();
@@ -23,12 +23,12 @@ export function Actions({ job }: { job: Job }) {
   const download = useMutation({ mutationFn: () => downloadHistory(job.id), onError: complain });
   return (
     <div className="actions">
-      {mayCancel(job) && (
+      {mayChange && mayCancel(job) && (
         <button type="button" className="button" disabled={cancel.isPending} onClick={() => cancel.mutate(job.id)}>
           {cancel.isPending ? words.canceling : words.cancel}
         </button>
       )}
-      {mayRetry(job) && (
+      {mayChange && mayRetry(job) && (
         <button
           type="button"
           className="button button-main"
@@ -38,7 +38,7 @@ export function Actions({ job }: { job: Job }) {
           {words.retry}
         </button>
       )}
-      {!isActive(job) && (
+      {mayChange && !isActive(job) && (
         <button type="button" className="button" disabled={again.isPending} onClick={() => again.mutate(job)}>
           {words.runAgain}
         </button>

@@ -83,7 +83,7 @@ function Running({ job }: { job: Job }) {
 
 function WhyWaiting({ job }: { job: Job }) {
   const words = useWords();
-  const { isAdmin } = useSession();
+  const { readsAll } = useSession();
   const reason = useReason(job);
   if (!reason) return null;
   return (
@@ -91,7 +91,7 @@ function WhyWaiting({ job }: { job: Job }) {
       <Icon name={reason.warns ? "warn" : "info"} />
       <span>
         <b>{words.whyWaiting}</b> {reason.text}{" "}
-        {reason.warns && isAdmin && <Link to={OPERATIONS}>{words.toOperations}</Link>}
+        {reason.warns && readsAll && <Link to={OPERATIONS}>{words.toOperations}</Link>}
       </span>
     </p>
   );

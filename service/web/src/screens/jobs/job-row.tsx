@@ -17,7 +17,8 @@ interface JobRowProps {
   job: Job;
   owner: string;
   chosen: boolean;
-  onChoose: (id: string, on: boolean) => void;
+  /** Null for a reader who may change no job. */
+  onChoose: ((id: string, on: boolean) => void) | null;
 }
 
 /** Memoized, so that rows that stay on the screen are not drawn again while scrolling. */
@@ -28,7 +29,7 @@ export const JobRow = memo(function JobRow({ job, owner, chosen, onChoose }: Job
   return (
     <>
       <Cell className="tick">
-        <Check label={words.selectJob(what)} checked={chosen} onChange={(on) => onChoose(job.id, on)} />
+        {onChoose && <Check label={words.selectJob(what)} checked={chosen} onChange={(on) => onChoose(job.id, on)} />}
       </Cell>
       <Cell className="job-what">
         <Link className="row-link row-whole" to={`/jobs/${job.id}`}>

@@ -11,12 +11,12 @@ import { Warnings } from "./warnings";
 
 export function JobsScreen() {
   const words = useWords();
-  const { isAdmin } = useSession();
+  const { readsAll } = useSession();
   const filter = useFilter();
   return (
     <>
-      <Heading title={words.jobs} intro={isAdmin ? words.jobsIntroAdmin : words.jobsIntro} />
-      {isAdmin && <Warnings />}
+      <Heading title={words.jobs} intro={readsAll ? words.jobsIntroAdmin : words.jobsIntro} />
+      {readsAll && <Warnings />}
       <Tabs filter={filter} />
       <Filters />
       <List key={JSON.stringify(filter)} filter={filter} />

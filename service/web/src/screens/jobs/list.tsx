@@ -7,6 +7,7 @@ import { Loading, Plate, ProblemPlate } from "../../parts/states";
 import { useScrolled } from "../../parts/use-scrolled";
 import { useNames } from "../../people";
 import { Link, type Place, usePlace } from "../../route";
+import { useSession } from "../../session";
 import { useWords } from "../../words/words";
 import { BulkDialog } from "./bulk";
 import { JobRow } from "./job-row";
@@ -27,6 +28,7 @@ export function List({ filter }: { filter: JobFilter }) {
   const list = useJobsList(filter, chosen || scrolled || acting !== null);
   const { jobs } = list;
   const names = useNames();
+  const { mayChange } = useSession();
   const choose = useCallback((id: string, on: boolean) => {
     setChoice(({ ids }) => {
       const after = new Set(ids);
@@ -41,35 +43,39 @@ export function List({ filter }: { filter: JobFilter }) {
 
   return (
     <section aria-label={words.jobs}>
-      <div className={`bulk${chosen ? "" : " bulk-idle"}`}>
-        <Check
-          label={words.selectAll}
-          checked={choice.matching || (jobs.length > 0 && choice.ids.size === jobs.length)}
-          some={!choice.matching && choice.ids.size > 0 && choice.ids.size < jobs.length}
-          onChange={(on) => setChoice(on ? { ids: new Set(jobs.map(({ id }) => id)), matching: false } : NOTHING)}
-        />
-        {chosen ? (
-          <>
-            <span aria-live="polite">{choice.matching ? words.matchingSelected : words.selected(choice.ids.size)}</span>
-            {!choice.matching && list.hasNextPage && choice.ids.size === jobs.length && (
-              <button type="button" className="link" onClick={() => setChoice({ ids: new Set(), matching: true })}>
-                {words.selectMatching}
+      {mayChange && (
+        <div className={`bulk${chosen ? "" : " bulk-idle"}`}>
+          <Check
+            label={words.selectAll}
+            checked={choice.matching || (jobs.length > 0 && choice.ids.size === jobs.length)}
+            some={!choice.matching && choice.ids.size > 0 && choice.ids.size < jobs.length}
+            onChange={(on) => setChoice(on ? { ids: new Set(jobs.map(({ id }) => id)), matching: false } : NOTHING)}
+          />
+          {chosen ? (
+            <>
+              <span aria-live="polite">
+                {choice.matching ? words.matchingSelected : words.selected(choice.ids.size)}
+              </span>
+              {!choice.matching && list.hasNextPage && choice.ids.size === jobs.length && (
+                <button type="button" className="link" onClick={() => setChoice({ ids: new Set(), matching: true })}>
+                  {words.selectMatching}
+                </button>
+              )}
+              <button type="button" className="button button-small" onClick={() => setActing("cancel")}>
+                {words.bulkCancel}
               </button>
-            )}
-            <button type="button" className="button button-small" onClick={() => setActing("cancel")}>
-              {words.bulkCancel}
-            </button>
-            <button type="button" className="button button-small" onClick={() => setActing("retry")}>
-              {words.bulkRetry}
-            </button>
-            <button type="button" className="link" onClick={() => setChoice(NOTHING)}>
-              {words.clearSelection}
-            </button>
-          </>
-        ) : (
-          <span className="faint">{words.selectAll}</span>
-        )}
-      </div>
+              <button type="button" className="button button-small" onClick={() => setActing("retry")}>
+                {words.bulkRetry}
+              </button>
+              <button type="button" className="link" onClick={() => setChoice(NOTHING)}>
+                {words.clearSelection}
+              </button>
+            </>
+          ) : (
+            <span className="faint">{words.selectAll}</span>
+          )}
+        </div>
+      )}
       <div className="news" aria-live="polite">
         {list.waiting > 0 && (
           <button
@@ -116,7 +122,7 @@ export function List({ filter }: { filter: JobFilter }) {
                 job={job}
                 chosen={choice.matching || choice.ids.has(job.id)}
                 owner={names.owner(job.userId)}
-                onChoose={choose}
+                onChoose={mayChange ? choose : null}
               />
             )
           );
