@@ -38,7 +38,7 @@ async def main() -> None:
     configure_logs()  # Logs go to standard error, because the first line on standard output must be the address.
     settings = Settings()
     assert settings.database_url is not None
-    async with opened(settings, settings.database_url) as core:
+    async with opened(settings, settings.database_url, seals=True) as core:
         listening = socket.create_server(("127.0.0.1", 0), backlog=2048)
         app = Starlette(routes=[Route("/", answer, methods=["POST"]), Route("/queue/{room}", queue, methods=["POST"])])
         app.state.core = core

@@ -80,7 +80,8 @@ async def _work_until_asked_to_stop() -> None:
     settings, stop = load_settings(), asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     assert settings.database_url is not None
-    async with opened(settings, settings.database_url) as core:
+    # A worker of the product does not seal. This one does, so that the cost of a job includes its positions.
+    async with opened(settings, settings.database_url, seals=True) as core:
         worker = worker_of_nothing(core)
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)

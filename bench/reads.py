@@ -210,7 +210,7 @@ async def _measure(urls: Sequence[str], jobs: Sequence[int], redis_url: str, tim
 @contextlib.asynccontextmanager
 async def _open(url: str, redis_url: str, filled: Filled) -> AsyncIterator[Side]:
     settings = Settings(app_env="test", redis_url=redis_url, job_worker_enabled=False)
-    async with opened(settings, url) as core:
+    async with opened(settings, url, seals=True) as core:
         context = api_context(core)
         app = create_app(context)
         people = [User(user_id, f"{user_id}@example.com", "bench", role) for user_id, role in _people(filled)]

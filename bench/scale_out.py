@@ -130,7 +130,7 @@ class Count:
 
 async def _drain(url: str, redis_url: str, settings: dict[str, str], meter: Meter, workers: int, jobs: int) -> Cost:
     """Measures a drain: from the start of all workers until the last job has completed."""
-    async with opened(Settings(app_env="test", redis_url=redis_url, job_worker_enabled=False), url) as core:
+    async with opened(Settings(app_env="test", redis_url=redis_url, job_worker_enabled=False), url, seals=True) as core:
         await queued_per_second(core, jobs)
     cost = Cost()
     async with meter.written(cost), contextlib.AsyncExitStack() as stack:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import asyncpg
 
-from events.database import Connection, connect_bare, connect_unsettled, set_for_session
+from events.database import Connection, Database, connect_bare, connect_unsettled, set_for_session
 from events.database_url import BadDatabaseUrl, DatabaseUrl, read_database_url
 
 STARTS_WITHIN = 20.0  # seconds to wait for a server that is starting
@@ -21,6 +21,10 @@ ASKED_AGAIN = 0.25  # seconds between two tries
 PROBES = 10  # comparisons of the server processes of two connections
 PROBE_WITHIN = 5.0  # seconds to wait for a second connection, because a small pool may have none left
 LONGEST = 300  # characters that are quoted of the server's own message
+
+PLACE = (
+    "select c.system_identifier, d.oid::bigint from pg_control_system() c, pg_database d where d.datname = current_database()"
+)
 
 TRANSACTION_POOLING = (
     "leads to a pooler that hands out its connections for one transaction at a time. Rireki needs whole sessions: set the"
@@ -52,6 +56,14 @@ async def check_database(url: str) -> None:
         raise Unusable(refusal(error, url)) from error
     finally:
         connection.terminate()
+
+
+async def place_of(database: Database) -> tuple[int, int]:
+    """Returns numbers of the cluster and of the database in it: the same for two addresses of one database."""
+    async with database.raw() as connection:
+        row = await connection.fetchrow(PLACE)
+    assert row is not None
+    return row["system_identifier"], row["oid"]
 
 
 async def check_schema(url: str) -> None:

@@ -69,6 +69,17 @@ set system_identifier = excluded.system_identifier, xid = excluded.xid, event_id
     position = excluded.position
 """
 
+# Uses the order of the sealer, so the first row is the event that gets the next position.
+LAG = """
+select extract(epoch from clock_timestamp() - e.at)::float8
+from job_events e
+left join lateral (select l.event_id from job_event_log l where l.event_id = e.event_id offset 0) as placed on true
+where (e.xid, e.event_id) > ((select xid from job_event_log_cursor), (select event_id from job_event_log_cursor))
+and placed.event_id is null
+order by e.xid, e.event_id
+limit 1
+"""
+
 
 async def seal(database: Database, *, wait: bool = False) -> int:
     """Gives positions to at most `MOST_AT_ONCE` events, and returns their number.
@@ -90,10 +101,16 @@ async def seal_everything(database: Database) -> None:
         pass
 
 
+async def seal_lag(database: Database) -> float:
+    """Returns for how many seconds the next event to be sealed has waited, or 0 if none waits."""
+    waited = await database.fetch_val(LAG)
+    return 0.0 if waited is None else max(0.0, float(waited))
+
+
 async def keep_sealing(database: Database) -> None:
     """Seals every `SEAL_EVERY` seconds until cancelled.
 
-    Every process runs this, and a lock lets one process seal at a time.
+    Several processes may run this, and a lock lets one process seal at a time.
     """
     while True:
         try:

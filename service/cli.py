@@ -19,7 +19,7 @@ import typer
 
 from events.secret_redaction import scrubbed
 from service.commands.plain_text import plain_lines, visible
-from service.config import ConfigError, Settings, load_settings
+from service.config import ConfigError, SealerSettings, Settings, load_settings
 
 T = TypeVar("T")
 
@@ -82,6 +82,8 @@ def main() -> None:
 def serve() -> None:
     """Run the API and the page, and a worker unless JOB_WORKER_ENABLED is false.
 
+    It also seals: it gives every event its position in the log, unless
+    SEALER_ENABLED is false because `rireki seal` runs.
     Without DATABASE_URL it starts an embedded PostgreSQL under RIREKI_HOME.
     Without REDIS_URL jobs run only inside this process.
     After SIGTERM, running jobs have WORKER_SHUTDOWN_GRACE_SECONDS (default 25)
@@ -104,6 +106,7 @@ def serve() -> None:
 def worker() -> None:
     """Run a worker without the API. It needs REDIS_URL, because it receives jobs over Redis.
 
+    A worker never seals: `rireki serve` or `rireki seal` gives events their positions.
     After SIGTERM, running jobs have WORKER_SHUTDOWN_GRACE_SECONDS (default 25)
     to finish; then the rest returns to the queue.
     After Ctrl-C, all running jobs return to the queue at once.
@@ -112,7 +115,7 @@ def worker() -> None:
     from service.process.assembly import database_url, prepare_schema
     from service.process.serve import work
 
-    settings = load_settings()
+    settings = load_settings(without=("sealer_database_url",))
     if settings.redis_url is None:
         raise ConfigError(
             "REDIS_URL is not set, and a worker receives jobs over Redis: set it, or use `rireki serve`, which runs jobs itself"
@@ -121,6 +124,24 @@ def worker() -> None:
     with database_url(settings) as url:
         prepare_schema(settings, url)
         _run(work(settings, url))
+
+
+@app.command()
+def seal() -> None:
+    """Seal the log, and nothing else: give every event its position in the log.
+
+    Run it beside `rireki serve` with SEALER_ENABLED=false. It connects over
+    SEALER_DATABASE_URL, or else DATABASE_URL, and needs no Redis. Several may
+    run; one at a time seals. Without any, positions come late, never wrong.
+    """
+    from service.http.logs import configure_logs
+    from service.process.assembly import sealer_url
+    from service.process.serve import seal as run
+
+    settings = load_settings(SealerSettings)
+    configure_logs()
+    with sealer_url(settings) as url:
+        _run(run(settings, url))
 
 
 @app.command()

@@ -10,7 +10,7 @@ import os
 import ssl
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
@@ -126,11 +126,15 @@ Secret = Field(default=None, repr=False)
 class Settings(BaseSettings):
     """One field for each environment variable. `.env.example` explains them."""
 
+    required_in_production: ClassVar[tuple[str, ...]] = ("database_url", "redis_url", "jwt_secret")
+
     model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, extra="ignore", hide_input_in_errors=True)
 
     app_env: Literal["development", "test", "production"] = "development"
     database_url: Annotated[str, AfterValidator(_database_url)] | None = Secret
     migrate_database_url: Annotated[str, AfterValidator(_database_url)] | None = Secret
+    sealer_enabled: bool = True
+    sealer_database_url: Annotated[str, AfterValidator(_database_url)] | None = Secret
     redis_url: Annotated[str, AfterValidator(checked_redis_url)] | None = Secret
     job_worker_enabled: bool = True
     jwt_secret: Annotated[str, AfterValidator(_long_enough)] | None = Secret
@@ -201,10 +205,18 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _seals_what_it_uses(self) -> Self:
+        if self.sealer_database_url is not None and self.database_url is None:
+            raise ValueError(
+                "SEALER_DATABASE_URL is another role's address of the database in DATABASE_URL: set DATABASE_URL too"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _fit_for_production(self) -> Self:
         if not self.production:
             return self
-        missing = [name.upper() for name in ("database_url", "redis_url", "jwt_secret") if getattr(self, name) is None]
+        missing = [name.upper() for name in self.required_in_production if getattr(self, name) is None]
         if missing:
             *others, last = missing
             listed = f"{', '.join(others)} and {last} are" if others else f"{last} is"
@@ -213,6 +225,18 @@ class Settings(BaseSettings):
             raise ValueError(f"CHATWORK_RATE_LIMIT must be at most {CHATWORK_LIMIT} in production")
         if self.chatwork_sandbox_data is not None:
             raise ValueError("CHATWORK_SANDBOX_DATA must not be set in production, because there is no sandbox there")
+        return self
+
+
+class SealerSettings(Settings):
+    """The settings of `rireki seal`, which needs only a database: no Redis, and no key."""
+
+    required_in_production: ClassVar[tuple[str, ...]] = ()
+
+    @model_validator(mode="after")
+    def _seals_what_it_uses(self) -> Self:
+        if self.production and self.sealer_database_url is None and self.database_url is None:
+            raise ValueError("SEALER_DATABASE_URL or DATABASE_URL is required in production")
         return self
 
 
@@ -245,22 +269,25 @@ def _secrets_in_address(address: str) -> set[str]:
     return {parts.netloc.rpartition("@")[0].partition(":")[2], *query}
 
 
-def load_settings() -> Settings:
+def load_settings(kind: type[Settings] = Settings, *, without: tuple[str, ...] = ()) -> Settings:
     """Read the settings from the environment. Raises `ConfigError`.
 
     After this call, the secrets in the settings are removed from everything that is logged, stored
-    or printed.
+    or printed. The variables in `without` are not read, and are removed from this process's
+    environment.
     """
-    settings = _read_environment()
+    for name in [name for name in os.environ if name.lower() in without]:
+        del os.environ[name]
+    settings = _read_environment(kind)
     hide(secrets_of(settings))
     return settings
 
 
-def _read_environment() -> Settings:
+def _read_environment(kind: type[Settings]) -> Settings:
     try:
         # The lower-case spelling takes precedence, as in curl, Python and Go.
         lower_case: dict[str, Any] = {name: os.environ[name] for name in ("https_proxy", "no_proxy") if os.environ.get(name)}
-        return Settings(**lower_case)
+        return kind(**lower_case)
     except ValidationError as error:
         raise ConfigError(_line(error)) from None
 

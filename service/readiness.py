@@ -6,7 +6,9 @@ from events.database import Connection, Database, Record
 from events.database_faults import UnsuitableDatabase
 from migrations.migrate import newest_revision
 from migrations.schema import ROW_TYPES, TABLES, columns, rights
+from projections.seal import seal_lag
 
+LATE = 60.0  # seconds that an event may wait for its position before a warning
 NAMED = 3  # a message names at most this many missing things
 
 LOOK = """
@@ -74,6 +76,18 @@ async def refuse_what_is_unsuitable(database: Database, *, production: bool) -> 
     if readiness.fault is not None:
         raise UnsuitableDatabase(readiness.fault)
     return readiness.warnings
+
+
+async def late_positions(database: Database) -> list[str]:
+    """Returns a warning if the next event to be sealed has waited longer than `LATE`, else none."""
+    lag = await seal_lag(database)
+    if lag < LATE:
+        return []
+    warning = (
+        f"the oldest event without a position in the log has waited {round(lag)} seconds: run `rireki seal`, or `rireki serve`"
+        " with SEALER_ENABLED=true. If one of them runs, end the transactions of the PostgreSQL server that are older than that"
+    )
+    return [warning]
 
 
 async def _look(connection: Connection) -> Record:

@@ -120,8 +120,9 @@ def make_context(
         resources=Resources(database=database, chatwork=chatwork, summariser=Summariser(SummarySettings())),
         users=Users(database, SECRET),
         sign_in_limit=SignInLimit(None),
-        job_watches=JobWatches(bus, view, store),
+        job_watches=JobWatches(bus, view, store, database),
         verifier=Verifier(database),
+        sealer=database,
     )
 
 

@@ -14,13 +14,14 @@ from typing_extensions import TypedDict
 
 from events.database import DATABASE_ERRORS
 from events.database_faults import fault, log_trouble
+from projections.seal import seal_lag
 from service.http.authentication import token_of
 from service.http.context import ApiContext
 from service.http.endpoint import Answer, Call, Endpoint, Who, json_answer
 from service.http.metrics import MOST_COUNTED, Metrics
 from service.http.problems import Problem
 from service.http.request import Nothing
-from service.readiness import Readiness, look_at
+from service.readiness import Readiness, late_positions, look_at
 from workers.liveness.heartbeat import LEASE
 from workers.liveness.worker_table import workers_seen
 from workers.pauses import Pauses
@@ -81,7 +82,10 @@ async def readyz(call: Call[Nothing, Nothing]) -> Response:
 async def _look_at(context: ApiContext) -> Readiness:
     try:
         async with asyncio.timeout(READY_WITHIN):
-            return await look_at(context.database, production=context.settings.production)
+            readiness = await look_at(context.database, production=context.settings.production)
+            if readiness.fault is None:
+                readiness.warnings.extend(await late_positions(context.database))
+            return readiness
     except Exception as error:
         if (cause := fault(error)) is None:
             raise
@@ -102,7 +106,7 @@ async def metrics(call: Call[Nothing, Nothing]) -> Response:
 
 
 async def _measure(measured: Metrics, context: ApiContext) -> None:
-    """Reads the jobs, workers and pauses from the database and sets their metrics."""
+    """Reads the jobs, workers, pauses and the lag of the sealer from the database and sets their metrics."""
     for gauge in (measured.jobs, measured.workers, measured.stuck, measured.paused):
         gauge.clear()
     for job_type, statuses in (await context.jobs.counts(most=MOST_COUNTED)).items():
@@ -112,6 +116,7 @@ async def _measure(measured: Metrics, context: ApiContext) -> None:
         measured.workers.labels(worker.presence).inc()
         for handler in worker.stuck:
             measured.stuck.labels(handler.type).inc()
+    measured.seal_lag.set(await seal_lag(context.database))
     for job_type in await Pauses(context.database).in_force():
         measured.paused.labels(job_type).set(1)
 

@@ -55,7 +55,8 @@ class Log(TypedDict):
 
 
 async def get_log(call: Call[LogQuery, Nothing]) -> Response:
-    await seal_everything(call.context.database)
+    if call.context.sealer is not None:
+        await seal_everything(call.context.sealer)
     query, until = call.query, await last_position(call.context.database)
     until = until if query.until is None else min(query.until, until)
     if wants(call.request, "application/json", NDJSON) == NDJSON:

@@ -106,7 +106,7 @@ async def _service(url: str, sandbox: Sandbox) -> AsyncIterator[Api]:
     )
     password = random_password()
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as listening:
-        async with opened(settings, url) as core:
+        async with opened(settings, url, seals=True) as core:
             await add_user(core.database, EMAIL, Role.ADMIN, password)
             context, worker = api_context(core), worker_of(core)
             await worker.start()

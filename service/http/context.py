@@ -36,3 +36,5 @@ class ApiContext:
     job_watches: JobWatches
     verifier: Verifier
     metrics: Metrics = field(default_factory=Metrics)
+    sealer: Database | None = None
+    """The database over which this process seals the log. None if another process seals."""

@@ -23,6 +23,9 @@ class Metrics:
         self.workers = Gauge("rireki_workers", "Workers by state", ["state"], registry=registry)
         self.stuck = Gauge("rireki_stuck_handlers", "Handlers that ignore their cancellation", ["type"], registry=registry)
         self.paused = Gauge("rireki_paused", "1 for a job type that is paused", ["type"], registry=registry)
+        self.seal_lag = Gauge(
+            "rireki_seal_lag_seconds", "Seconds that the oldest event without a position has waited, or 0", registry=registry
+        )
         self.watchers = Gauge("rireki_watchers", "Open streams and held responses", registry=registry)
         # Trick: the metric of each set of labels is cached, because `labels` checks and joins the labels again for every
         # request. Saves 12 % of a request's CPU (bench/results/tricks.md). Delete it when prometheus-client caches by itself.

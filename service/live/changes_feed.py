@@ -77,9 +77,10 @@ class Watcher:
 class ChangesFeed:
     """All open streams of this process."""
 
-    def __init__(self, bus: Bus, database: Database) -> None:
+    def __init__(self, bus: Bus, database: Database, sealer: Database | None = None) -> None:
         self._bus = bus
         self._database = database
+        self._sealer = sealer
         self._of_all: set[Watcher] = set()
         self._of_owner: defaultdict[str, set[Watcher]] = defaultdict(set)
         self._watchers = 0
@@ -205,7 +206,9 @@ class ChangesFeed:
                 self._tell_position(everybody=looks % IDLE_LOOKS == 0)
 
     async def _look(self) -> None:
-        await seal(self._database)
+        if self._sealer is not None:
+            with contextlib.suppress(*DATABASE_ERRORS):  # the log can be read even if the sealer's role is refused
+                await seal(self._sealer)
         last = await last_position(self._database)
         while self._position is not None and self._position < last:
             until = min(last, self._position + READ_AT_ONCE)

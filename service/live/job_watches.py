@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 
 from events.bus import Bus, Change
-from events.database import DATABASE_ERRORS
+from events.database import DATABASE_ERRORS, Database
 from events.store import Store
 from projections.jobs import JobsView
 from service.live.batch_loader import BatchLoader
@@ -53,12 +53,12 @@ class JobWatches:
     `news` loads a job's events after a seq. Watchers that wake at the same moment share one query.
     """
 
-    def __init__(self, bus: Bus, jobs: JobsView, store: Store) -> None:
+    def __init__(self, bus: Bus, jobs: JobsView, store: Store, sealer: Database | None = None) -> None:
         self._bus = bus
         self._jobs = jobs
         self.news = BatchLoader(store.history.news)
         self._watches: defaultdict[str, set[Watch]] = defaultdict(set)
-        self.feed = ChangesFeed(bus, jobs.database)
+        self.feed = ChangesFeed(bus, jobs.database, sealer)
         self.closed = False
 
     @property

@@ -11,7 +11,8 @@ import structlog
 from events.bus import Bus, RedisBus
 from events.concurrency import end, lasting
 from events.database import Database, connect_unsettled
-from events.database_check import Unusable, check_database, check_schema
+from events.database_check import Unusable, check_database, check_schema, place_of
+from events.database_faults import UnsuitableDatabase
 from events.redis_faults import redis_fault
 from events.store import Store
 from migrations.migrate import migrate
@@ -35,7 +36,10 @@ YOUNGEST = 5_000  # the youngest generation is collected after this many new obj
 
 @dataclass(frozen=True, slots=True)
 class Core:
-    """The parts that every process of the service has."""
+    """The parts that the API and the workers have.
+
+    `sealer` is the database over which this process seals, or None if another process seals.
+    """
 
     settings: Settings
     database: Database
@@ -43,6 +47,7 @@ class Core:
     store: Store
     wire: Wire
     resources: Resources
+    sealer: Database | None = None
 
 
 @contextlib.contextmanager
@@ -84,6 +89,21 @@ def migrate_database_url(settings: Settings) -> Iterator[str]:
     yield settings.migrate_database_url
 
 
+@contextlib.contextmanager
+def sealer_url(settings: Settings) -> Iterator[str]:
+    """Gives the URL for `rireki seal`: SEALER_DATABASE_URL, or else what `database_url` gives.
+
+    A sealer's own role has no right to migrate, so the schema is prepared only in the second case.
+    """
+    if settings.sealer_database_url is not None:
+        _check("SEALER_DATABASE_URL", settings.sealer_database_url)
+        yield settings.sealer_database_url
+        return
+    with database_url(settings) as url:
+        prepare_schema(settings, url)
+        yield url
+
+
 def _check(variable: str, url: str) -> None:
     try:
         asyncio.run(check_database(url))
@@ -107,8 +127,11 @@ def prepare_schema(settings: Settings, url: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def opened(settings: Settings, url: str) -> AsyncIterator[Core]:
+async def opened(settings: Settings, url: str, *, seals: bool = False) -> AsyncIterator[Core]:
     """Opens the parts of a process, and closes them at the end of the block.
+
+    With `seals` the process also seals the log. A worker never does: it runs other people's code,
+    which must not hold the rights to the order of the log.
 
     Raises `ConfigError`, `UnsuitableDatabase`.
     """
@@ -130,9 +153,58 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Core]:
         await wire.start()
         stack.push_async_callback(wire.stop)
         resources = await stack.enter_async_context(_resources(settings, database))
-        sealing = lasting(keep_sealing(database), "sealer")
-        stack.push_async_callback(end, sealing)
-        yield Core(settings, database, bus, store, wire, resources)
+        sealer = await stack.enter_async_context(_sealing_beside(settings, database)) if seals else None
+        yield Core(settings, database, bus, store, wire, resources, sealer)
+
+
+@contextlib.asynccontextmanager
+async def sealing(settings: Settings, url: str) -> AsyncIterator[Database]:
+    """Seals the log of the database at `url` while the block lasts. Gives its connections.
+
+    Raises `ConfigError`, `UnsuitableDatabase`.
+    """
+    database = Database(url, pool_size=4)
+    await database.connect()
+    try:
+        warnings = await refuse_what_is_unsuitable(database, production=settings.production)
+    except UnsuitableDatabase as error:
+        await database.disconnect()
+        if settings.sealer_database_url is None:
+            raise
+        raise ConfigError(f"SEALER_DATABASE_URL: {error}") from error
+    try:
+        for warning in warnings:
+            log.warning(warning)
+        async with _sealing_over(database):
+            yield database
+    finally:
+        await database.disconnect()
+
+
+@contextlib.asynccontextmanager
+async def _sealing_beside(settings: Settings, database: Database) -> AsyncIterator[Database]:
+    """Seals over SEALER_DATABASE_URL, or else over the connections of the service itself."""
+    if settings.sealer_database_url is None:
+        async with _sealing_over(database):
+            yield database
+        return
+    try:
+        await check_database(settings.sealer_database_url)
+    except Unusable as error:
+        raise ConfigError(f"SEALER_DATABASE_URL {error}") from error
+    async with sealing(settings, settings.sealer_database_url) as sealer:
+        if await place_of(sealer) != await place_of(database):
+            raise ConfigError("SEALER_DATABASE_URL leads to another database than DATABASE_URL: name the same one")
+        yield sealer
+
+
+@contextlib.asynccontextmanager
+async def _sealing_over(database: Database) -> AsyncIterator[None]:
+    task = lasting(keep_sealing(database), "sealer")
+    try:
+        yield
+    finally:
+        await end(task)
 
 
 def warn_of_variables_without_effect(settings: Settings) -> None:
@@ -218,8 +290,9 @@ def api_context(core: Core) -> "ApiContext":
         resources=core.resources,
         users=Users(core.database, jwt_secret(core.settings)),
         sign_in_limit=SignInLimit(core.settings.redis_url),
-        job_watches=JobWatches(core.bus, jobs, core.store),
+        job_watches=JobWatches(core.bus, jobs, core.store, core.sealer),
         verifier=Verifier(core.database),
+        sealer=core.sealer,
     )
 
 

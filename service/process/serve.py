@@ -27,6 +27,7 @@ from service.process.assembly import (
     first_sign_in,
     keep_what_is_loaded,
     opened,
+    sealing,
     warn_of_variables_without_effect,
     worker_of,
 )
@@ -62,11 +63,11 @@ def listen(settings: Settings) -> socket.socket:
 
 
 async def serve(settings: Settings, url: str, listening: socket.socket) -> None:
-    """Run the API on this socket until a signal, with a worker if the settings say so."""
+    """Run the API on this socket until a signal, with a worker and a sealer if the settings say so."""
     warn_of_variables_without_effect(settings)
     stop = Stop(settings.worker_shutdown_grace_seconds)
     with stop.listening():
-        async with opened(settings, url) as core:
+        async with opened(settings, url, seals=settings.sealer_enabled) as core:
             sign_in = await first_sign_in(settings, core.database)
             context = api_context(core)
             worker = worker_of(core) if settings.job_worker_enabled else None
@@ -87,6 +88,15 @@ async def work(settings: Settings, url: str) -> None:
             async with _watching_the_model(core), _working(worker, stop):
                 keep_what_is_loaded()
                 await _until_asked(stop)
+
+
+async def seal(settings: Settings, url: str) -> None:
+    """Seal the log until a signal, without the API and without a worker."""
+    stop = Stop(grace=0)
+    with stop.listening():
+        async with sealing(settings, url):
+            log.info("sealing")
+            await _until_asked(stop)
 
 
 @contextlib.asynccontextmanager

@@ -22,6 +22,7 @@ test_normalised_sign_in.py  emails and passwords in every Unicode form
 test_openapi.py             the OpenAPI document and the page to browse it
 test_operations.py          pauses, workers, force-fail, metrics
 test_page.py                the files of the page over HTTP
+test_seal_lag.py            a sealer that is late: metrics, readiness, and the log
 test_sign_in_queue.py       the queue of sign-ins before the hashers
 test_smuggled_fields.py     fields and headers that only the service decides
 test_sse_clients.py         both streams read by other clients

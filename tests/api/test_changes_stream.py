@@ -159,7 +159,7 @@ async def test_a_change_that_redis_echoes_is_sent_once(database: Database, redis
     await bus.start()
     store = Store(database, bus)
     await store.start()
-    everything = ChangesFeed(bus, database)
+    everything = ChangesFeed(bus, database, database)
     try:
         async with everything.running():
             with everything.watched(None) as watcher:
@@ -179,7 +179,7 @@ async def test_a_change_that_redis_echoes_is_sent_once(database: Database, redis
 
 
 async def test_a_change_that_the_bus_lost_arrives_late(service: Service) -> None:
-    deaf = ChangesFeed(Bus(), service.context.database)
+    deaf = ChangesFeed(Bus(), service.context.database, service.context.database)
     async with deaf.running():
         with deaf.watched(service.employee.id) as watcher:
             assert await deaf.beginning(watcher, None) == b""
@@ -198,7 +198,7 @@ async def test_a_change_that_the_bus_lost_arrives_late(service: Service) -> None
 @pytest.mark.parametrize("told_by", ["the bus", "the log"])
 async def test_a_false_change_hides_no_true_one_of_the_same_seq(service: Service, told_by: str) -> None:
     bus = service.context.bus if told_by == "the bus" else Bus()
-    feed_ = ChangesFeed(bus, service.context.database)
+    feed_ = ChangesFeed(bus, service.context.database, service.context.database)
     async with feed_.running():
         with feed_.watched(None) as watcher:
             await feed_.beginning(watcher, None)
@@ -232,7 +232,7 @@ async def test_a_resume_sends_a_change_once_that_was_sealed_meanwhile(
 ) -> None:
     monkeypatch.setattr(feed, "LOOK_EVERY", 60)
     bus = Bus()
-    feed_ = ChangesFeed(bus, service.context.database)
+    feed_ = ChangesFeed(bus, service.context.database, service.context.database)
     async with feed_.running():
         with feed_.watched(None), feed_.watched(service.employee.id) as resumed:
             job = await service.run(await service.job_of(service.employee), started)

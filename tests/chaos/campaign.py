@@ -46,6 +46,11 @@ CHATWORK_ROOMS = 6
 EMPLOYEES = 4
 PASSWORD = "correct horse battery staple"
 
+SEALED_WITHIN = 30.0  # seconds in which the APIs, which seal, give every event its position
+
+WITHOUT_POSITION = """
+select count(*) from job_events e where not exists (select from job_event_log l where l.event_id = e.event_id)
+"""
 PRESENT = "select pid from workers where gone_at is null and last_seen > now() - interval '8 seconds'"
 ACTIVE = "select count(*) from jobs where status in ('queued', 'processing')"
 TABLES = "select tablename from pg_tables where schemaname = 'public' and tablename not in ('workers', 'ended_tokens')"
@@ -245,7 +250,8 @@ class Campaign:
 
     async def _flush_when_quiet(self, postgres: Postgres) -> None:
         """Checks invariant 12: while no job is active, emptying Redis (FLUSHALL) changes no row."""
-        await asyncio.sleep(1.5)  # Within this time the sealer gives every event its position, which changes rows.
+        if waiting := await self._all_placed(postgres, by=time.monotonic() + SEALED_WITHIN):
+            self._violated(9, f"{waiting} events had no position {SEALED_WITHIN:g} s after the last one")
         before = await _digests(postgres)
         client = Redis.from_url(self._redis.url)
         await client.flushall()
@@ -357,6 +363,21 @@ class Campaign:
                 active = int(await connection.fetchval(ACTIVE))
                 if not active or time.monotonic() > by:
                     return active
+                await asyncio.sleep(0.2)
+        finally:
+            await connection.close()
+
+    async def _all_placed(self, postgres: Postgres, *, by: float) -> int:
+        """Waits until an API has given every event its position, but not longer than until `by`.
+
+        Returns the number of events without one.
+        """
+        connection = await rows.connect(postgres.url)
+        try:
+            while True:
+                waiting = int(await connection.fetchval(WITHOUT_POSITION))
+                if not waiting or time.monotonic() > by:
+                    return waiting
                 await asyncio.sleep(0.2)
         finally:
             await connection.close()

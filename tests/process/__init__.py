@@ -7,6 +7,7 @@ test_pgbouncer.py      a connection pooler (PgBouncer) in front of the database
 test_plain.py          control characters in data do not reach a terminal
 test_processes.py      `rireki serve` and `rireki worker`: signals, grace period, ends
 test_redis_address.py  REDIS_URL, and Redis servers that are not usable
+test_sealer.py         the processes that seal the log, and those that do not
 test_secrets.py        secrets are removed from all output
 test_start_faults.py   databases that are not usable: the message that each command prints
 test_version.py        `rireki --version`

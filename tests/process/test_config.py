@@ -1,12 +1,13 @@
 """The settings: accepted and refused values, and one line for each fault."""
 
+import os
 import stat
 from pathlib import Path
 
 import pytest
 
 from service.accounts.secret_file import jwt_secret
-from service.config import ConfigError, Settings, load_settings
+from service.config import ConfigError, SealerSettings, Settings, load_settings
 
 SECRET = "0123456789abcdef0123456789abcdef"
 PRODUCTION = {
@@ -58,6 +59,30 @@ def test_production_needs_what_development_brings_along(monkeypatch: pytest.Monk
         settings_of(monkeypatch, **(PRODUCTION | {missing: ""}))
 
 
+def test_a_sealer_in_production_needs_one_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APP_ENV", "production")
+
+    with pytest.raises(ConfigError, match=r"^SEALER_DATABASE_URL or DATABASE_URL is required in production$"):
+        load_settings(SealerSettings)
+    monkeypatch.setenv("SEALER_DATABASE_URL", PRODUCTION["DATABASE_URL"])
+    assert load_settings(SealerSettings).sealer_database_url == PRODUCTION["DATABASE_URL"]
+
+
+def test_a_sealers_address_beside_no_database_url_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match=r"^SEALER_DATABASE_URL is another role's address .*: set DATABASE_URL too$"):
+        settings_of(monkeypatch, SEALER_DATABASE_URL=PRODUCTION["DATABASE_URL"])
+
+
+@pytest.mark.parametrize("name", ["SEALER_DATABASE_URL", "sealer_database_url"])
+def test_a_withheld_variable_is_in_no_settings_and_in_no_environment(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, PRODUCTION["DATABASE_URL"])
+
+    settings = load_settings(without=("sealer_database_url",))
+
+    assert settings.sealer_database_url is None
+    assert name not in os.environ
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -68,6 +93,8 @@ def test_production_needs_what_development_brings_along(monkeypatch: pytest.Monk
         ("REDIS_URL", "redis://"),
         ("REDIS_URL", "redis://127.0.0.1:6379/hunter2"),
         ("JOB_WORKER_ENABLED", "perhaps"),
+        ("SEALER_ENABLED", "perhaps"),
+        ("SEALER_DATABASE_URL", "mysql://root:hunter2@localhost/rireki"),
         ("JWT_SECRET", "hunter2"),
         ("PORT", "http"),
         ("PORT", "65536"),

@@ -20,7 +20,6 @@ from events.job import Job, Queued, Started
 from events.store import Store
 from events.writes import NewJob
 from service.config import ConfigError, Settings
-from service.process import assembly as process_module
 from service.process import serve
 from tests.chatwork_server import sandbox_of
 from tests.job_types import ended, events_of, running, until, words
@@ -230,7 +229,6 @@ async def test_a_process_ends_though_a_handler_never_hears_of_it_and_keeps_its_c
 @pytest.mark.parametrize(
     ("where", "name", "part"),
     [
-        (process_module, "keep_sealing", "sealer"),
         (Delivery, "run", "delivery"),
         (Heartbeat, "run", "heartbeat"),
         (Worker, "_take_some", "taking jobs"),

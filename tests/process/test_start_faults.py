@@ -24,6 +24,7 @@ JOB = "01a20a62-6488-7fee-a1a5-07c966751dd3"
 COMMANDS: dict[str, list[str]] = {
     "serve": ["serve"],
     "worker": ["worker"],
+    "seal": ["seal"],
     "migrate": ["migrate"],
     "migrate --app-role": ["migrate", "--app-role", "nobody"],
     "workers": ["workers"],
