@@ -1,1 +1,4 @@
-"""Tests with real PostgreSQL, real Redis and real HTTP. `servers.py` starts the servers."""
+"""Tests with a real PostgreSQL, a real Redis and real HTTP.
+
+`servers.py` starts the servers.
+"""

@@ -1,7 +1,7 @@
-"""The command `rireki` with a job type `blocked`, which holds the interpreter for hours.
+"""Runs `rireki` with a job type `blocked`, whose handler blocks the interpreter for hours.
 
-The handler hangs inside one match of a regular expression, which nothing can interrupt. The
-processes get little time to end. Run it as `python -m tests.blocked_process serve`.
+The handler matches a regular expression that backtracks without end, which nothing can interrupt.
+The processes get little time to stop. Run it as `python -m tests.blocked_process serve`.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""A sandbox with the rooms of one test, and a client that hardly waits between tries."""
+"""A Chatwork sandbox with the rooms of one test, and a client that retries almost at once."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ START = 1_793_000_000  # Unix seconds: October 2026
 
 
 def sandbox_of(rooms: Mapping[str, Sequence[str]], *, limit: int = 100_000, window: float = 300.0) -> Sandbox:
-    """Returns a sandbox with these rooms (by id) and their messages, sent a minute apart."""
+    """Returns a sandbox with these rooms (by id), whose messages were sent a minute apart."""
     sandbox = Sandbox(rooms={}, limit=limit, window=window)
     for room_id, said in rooms.items():
         sandbox.add_room(room_id, f"Room {room_id}")
@@ -49,5 +49,5 @@ async def until(condition: Callable[[], Awaitable[bool]], *, within: float = 10)
     """Waits until `condition` is true. Fails after `within` seconds."""
     end = time.monotonic() + within
     while not await condition():
-        assert time.monotonic() < end, "it did not become true"
+        assert time.monotonic() < end, "the condition did not become true in time"
         await asyncio.sleep(0.005)

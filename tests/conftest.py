@@ -20,7 +20,7 @@ from tests.servers import postgres_server, redis_server
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[[], AbstractEventLoop]]:
-    """Returns the event loop that the service uses too."""
+    """Lets every test run on uvloop, the event loop that the service uses."""
     return {"uvloop": uvloop.new_event_loop}
 
 
@@ -32,7 +32,10 @@ def postgres_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def redis_url(worker_id: str) -> Iterator[str]:
-    """Returns the URL of a server for this test process, or of its database on a given server."""
+    """Yields the URL of a Redis server for this test process.
+
+    If REDIS_URL is set, it is a database of that server, else a new server.
+    """
     with redis_server() as url:
         database = 1 + int(worker_id.removeprefix("gw") if worker_id.startswith("gw") else 0)
         yield urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
@@ -40,7 +43,10 @@ def redis_url(worker_id: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def template(postgres_url: str) -> Iterator[str]:
-    """Creates a migrated database without rows, from which others are cloned. Yields its name."""
+    """Creates a migrated database without rows, from which the others are cloned.
+
+    Yields its name.
+    """
     name = f"rireki_template_{secrets.token_hex(4)}"
     administer(postgres_url, f"create database {name}")
     migrate(with_database(postgres_url, name))

@@ -1,4 +1,4 @@
-"""The command `rireki` with a job type `deaf` whose handler goes on when it is cancelled.
+"""Runs `rireki` with a job type `deaf`, whose handler ignores cancellation.
 
 The handler keeps a connection to the database. Run it as `python -m tests.deaf_process serve`.
 """

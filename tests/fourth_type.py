@@ -1,4 +1,4 @@
-"""The command `rireki` with a fourth job type, registered as a user of the code would."""
+"""Runs `rireki` with a fourth job type, registered as a user of the code would do it."""
 
 import asyncio
 from typing import Literal
@@ -11,7 +11,7 @@ from workers.registry import JOB_TYPES
 
 
 class InvoiceExport(Payload):
-    fiscal_year: int = Field(ge=2000, le=2100, description="The year that the invoices are of.")
+    fiscal_year: int = Field(ge=2000, le=2100, description="The year of the invoices.")
     form: Literal["csv", "pdf"] = "csv"
 
 

@@ -1,4 +1,4 @@
-"""Runs a handler with a real job and the real `Context`, without a worker around it.
+"""Runs a handler with a real job and the real `Context`, but without a worker.
 
 ```python
 async with running(store, resources, SUMMARY_DRAFT, {"companyId": …}) as attempt:
@@ -38,7 +38,7 @@ class RunningAttempt:
         return self.attempt.job
 
     async def handle(self) -> JSON:
-        """Runs the handler; returns or raises what it does. The job stays `processing`."""
+        """Runs the handler, and returns or raises what it does. The job stays `processing`."""
         payload = self.job_type.payload.model_validate(self.job.payload)
         try:
             return await self.job_type.run(self.context, payload)
@@ -55,7 +55,7 @@ class RunningAttempt:
         )
 
     async def cancel(self, store: Store) -> None:
-        """Cancels the job in the log, as a person does. The handler is not told."""
+        """Cancels the job in the log, as a user does. The handler is not told."""
         await store.append(self.job, lambda job: rules.cancel(job, reason="test"), actor="user:test")
 
     async def lose(self, store: Store) -> Job:

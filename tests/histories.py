@@ -1,7 +1,7 @@
-"""Histories of jobs for tests, and the rules that must hold in any snapshot of a database.
+"""Makes histories of jobs for tests, and checks rules that every snapshot must satisfy.
 
-`given(queued(), Started("w1"), Failed(ERROR, will_retry=True), queued("retry"))` is the job after
-these events.
+`job_after(queued(), Started("w1"), Failed(ERROR, will_retry=True), queued("retry"))` is the job
+after these events.
 """
 
 import asyncio
@@ -56,16 +56,16 @@ EXAMPLES: dict[str, Event] = {
 }
 """An example of each event but `queued`, whose meaning depends on the events before it."""
 
-AS_THE_RULES_HAVE_IT = 0
+BY_THE_RULES = 0
 
 
 def queued(
-    reason: Reason = "new", *, max_attempts: int = AS_THE_RULES_HAVE_IT, delay: timedelta = NO_DELAY, payload: JSON = None
+    reason: Reason = "new", *, max_attempts: int = BY_THE_RULES, delay: timedelta = NO_DELAY, payload: JSON = None
 ) -> Queued:
-    """Returns the `queued` of a new job with three attempts, or a later `queued`.
+    """Returns the first `queued` of a job with three attempts, or a later `queued`.
 
-    If `max_attempts` is left out, `given` takes the number of the `queued` before, and adds one if
-    `reason` says that the attempt before does not count.
+    If `max_attempts` is left out, `recorded` takes the number of the `queued` before. It adds one
+    if the attempt before does not count because of `reason`.
     """
     if reason == "new":
         return Queued(reason, max_attempts or 3, delay, "rooms", {"n": 1} if payload is None else payload, ALICE)
@@ -73,20 +73,23 @@ def queued(
 
 
 def recorded(*events: Event, job_id: str = JOB_ID) -> list[Recorded]:
-    """Returns these events with their `seq` and attempt, a second and a microsecond apart."""
+    """Returns these events as the log keeps them, with `seq`, attempt and time.
+
+    They are a second and a microsecond apart.
+    """
     history: list[Recorded] = []
     attempt, max_attempts = 0, 0
     for place, event in enumerate(events):
         if isinstance(event, Queued):
             attempt += 1
-            if event.max_attempts == AS_THE_RULES_HAVE_IT:
+            if event.max_attempts == BY_THE_RULES:
                 event = replace(event, max_attempts=max_attempts + (event.reason in ("manual_retry", "worker_shutdown")))
             max_attempts = event.max_attempts
         history.append(Recorded(job_id, place + 1, attempt, event, "system:test", AT + place * STEP))
     return history
 
 
-def given(*events: Event) -> Job:
+def job_after(*events: Event) -> Job:
     job = fold(recorded(*events))
     assert job is not None
     return job
@@ -154,7 +157,7 @@ async def until(condition: Callable[[], Awaitable[Any]], *, seconds: float = 10)
 
 
 async def give_positions(database: Database) -> None:
-    """Seals the log until every event has a position in the order of the whole log.
+    """Waits until the sealer has given every event its position in the order of the whole log.
 
     An open transaction in any database of the server may delay that for a moment.
     """
@@ -177,11 +180,11 @@ BROKEN_RULES = {
         full join (select job_id, max(seq) as last, count(*) as events from job_events group by job_id) e on e.job_id = j.id
         where j.seq is distinct from e.last or e.last is distinct from e.events
     """,
-    "4: two ends of one attempt": """
+    "4: an attempt has two ends": """
         select job_id from job_events where type in ('completed', 'failed', 'canceled')
         group by job_id, attempt having count(*) > 1
     """,
-    "4: after an end comes something else than `queued` with the next attempt": """
+    "4: an end is followed by another event than `queued` with the next attempt": """
         select e.job_id from job_events e join job_events n on n.job_id = e.job_id and n.seq = e.seq + 1
         where e.type in ('completed', 'failed', 'canceled')
         and (e.type = 'completed' or n.type <> 'queued' or n.attempt <> e.attempt + 1)
@@ -194,13 +197,13 @@ BROKEN_RULES = {
         union all
         select job_id from job_events where type = 'queued' and attempt > (data->>'maxAttempts')::int
     """,
-    "7: somebody else speaks for the worker that started the attempt": """
+    "7: an event of an attempt is not from the worker that started it": """
         select e.job_id from job_events e
         left join job_events s on s.job_id = e.job_id and s.attempt = e.attempt and s.type = 'started' and s.seq < e.seq
         where e.type in ('progress', 'completed', 'failed')
         and e.actor is distinct from 'worker:' || (s.data->>'worker') and not (e.type = 'failed' and e.actor !~ '^worker:')
     """,
-    "8: an idempotency key leads to no job": """
+    "8: the job of an idempotency key does not exist": """
         select job_id from idempotency_keys k where not exists (select from jobs j where j.id = k.job_id)
     """,
     "times run backwards within a job": """
@@ -212,8 +215,8 @@ BROKEN_RULES = {
 async def what_is_broken(connection: Connection) -> list[str]:
     """Returns the rules that the database breaks, checked in one snapshot."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        # Lock the table, because a rebuilt `jobs` that is swapped in later would not fit the
-        # snapshot.
+        # The lock keeps a rebuild from swapping the table `jobs` meanwhile, because the new table
+        # would not fit the snapshot.
         await connection.execute("lock table jobs in access share mode")
         broken = [
             f"{rule}: {row[0]}" for rule, query in BROKEN_RULES.items() for row in await connection.fetch(f"{query} limit 5")
@@ -228,7 +231,7 @@ async def _where_view_and_fold_differ(connection: Connection) -> list[str]:
     shown = {row["id"]: job_from(row) for row in await connection.fetch(f"select {JOB_COLUMNS} from jobs")}
     folded = {job_id: fold(history) for job_id, history in logged.items()}
     return [
-        f"3: view and fold differ in {', '.join(_differing(shown.get(id), folded.get(id)))}: {id}"
+        f"3: the view differs from the fold in {', '.join(_differing(shown.get(id), folded.get(id)))}: {id}"
         for id in sorted(shown.keys() | folded.keys())
         if shown.get(id) != folded.get(id)
     ]

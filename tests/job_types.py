@@ -1,4 +1,4 @@
-"""Job types for tests, a real worker around them, and waits for conditions.
+"""Job types for tests, a real worker that runs them, and waits for conditions.
 
 ```python
 async with working(database, store, bus, wire, job_types) as worker:
@@ -37,11 +37,11 @@ from workers.worker import Worker
 T = TypeVar("T")
 
 AT_ONCE = Backoff(first=0.0, ceiling=0.0, jitter=0.0)
-LONG = 20.0  # seconds after which a test that waits for something fails
+LONG = 20.0  # seconds after which a test that waits for a condition fails
 
 
 class Anything(Payload):
-    """A payload with any fields, for what a test wants to tell its handler."""
+    """A payload with any fields, by which a test controls its handler."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="allow", frozen=True)
 
@@ -51,13 +51,13 @@ class Numbered(Payload):
 
 
 def job_type(name: str, run: Callable[[Context, Any], Awaitable[JSON]], **policy: Any) -> JobType[Any]:
-    """Returns a job type with a test's handler. Retries come at once without a `backoff`."""
+    """Returns a job type with this handler. Without a `backoff`, retries come at once."""
     rest: dict[str, Any] = {"payload": Anything, "run": run, "deadline": 30.0, "backoff": AT_ONCE} | policy
     return JobType(name, **rest)
 
 
-def room_for(slots: int, *types: str) -> Capacity:
-    """Returns the capacity of a worker with so many free slots, all of them for any type."""
+def capacity_for(slots: int, *types: str) -> Capacity:
+    """Returns the capacity of a worker with so many free slots for jobs of these types."""
     return Capacity(slots, 0, types, [])
 
 
@@ -98,11 +98,11 @@ async def fail(context: Context, payload: Any) -> JSON:
 
 
 async def fail_for_good(context: Context, payload: Any) -> JSON:
-    raise NotWorthAnotherTry("it will never work")
+    raise NotWorthAnotherTry("this error forbids a retry")
 
 
 async def give_up(context: Context, payload: Any) -> JSON:
-    raise GiveUp("there is nothing to do")
+    raise GiveUp("the handler gives up")
 
 
 async def swallow_cancellation(context: Context, payload: Any) -> JSON:
@@ -112,7 +112,7 @@ async def swallow_cancellation(context: Context, payload: Any) -> JSON:
 
 
 async def wait_deaf_to_cancellation(event: asyncio.Event, *, at_most: float = 10.0) -> None:
-    """Waits for `event` and ignores cancellation, at most `at_most` seconds so that tests end."""
+    """Waits for `event` and ignores cancellation, for at most `at_most` seconds."""
     give_up_at = time.monotonic() + at_most
     while not event.is_set() and time.monotonic() < give_up_at:
         with suppress(asyncio.CancelledError, TimeoutError):
@@ -120,7 +120,7 @@ async def wait_deaf_to_cancellation(event: asyncio.Event, *, at_most: float = 10
 
 
 async def block_the_loop(context: Context, payload: Any) -> JSON:
-    """Blocks the event loop, like a long computation that should run in a thread."""
+    """Blocks the event loop, as a long computation does that should run in a thread."""
     time.sleep(payload.seconds)  # noqa: ASYNC251
     return {"blocked": payload.seconds}
 
@@ -150,7 +150,7 @@ MEETINGS: dict[str, asyncio.Barrier] = {}
 
 
 async def meet(context: Context, payload: Any) -> JSON:
-    """Ends when as many handlers as the meeting expects run at the same time."""
+    """Ends when as many handlers run at the same time as the meeting expects."""
     await asyncio.wait_for(MEETINGS[payload.meeting].wait(), LONG)
     return "met"
 
@@ -180,9 +180,10 @@ def new_worker(
 async def working(
     database: Database, store: Store, bus: Bus, wire: Wire, job_types: Iterable[JobType[Any]], *, slots: int = 10
 ) -> AsyncIterator[Worker]:
-    """Runs a worker that knows these types. At the block's end its tasks must still run.
+    """Runs a worker that knows these job types, and yields it.
 
-    Then the worker is stopped and hands its running jobs back.
+    At the end of the block, checks that its background tasks still run. Then stops it, so that it
+    hands back its running jobs.
     """
     worker = new_worker(database, store, bus, wire, job_types, slots=slots)
     await worker.start()
@@ -203,7 +204,7 @@ def claim_of(job: Job) -> Claim:
 
 
 async def lives_on(worker: Worker, store: Store, database: Database) -> None:
-    """Waits until every slot is free, then checks that the worker can fill them all."""
+    """Waits until every slot is free, then checks that the worker can fill all of them again."""
     runner = worker.runner
     await until(lambda: runner.free == runner.slots.size and not runner.in_hand)
     must_be_whole(worker)
@@ -222,7 +223,7 @@ async def lives_on(worker: Worker, store: Store, database: Database) -> None:
 async def queue(
     store: Store, wire: Wire | None, job_type: JobType[Any], payload: JSON = None, *, delay: timedelta = NO_DELAY
 ) -> Job:
-    """Queues a job. Without a wire no hint is sent, so only the tick finds the job."""
+    """Queues a job. Without a wire, no hint is sent, so only the tick finds the job."""
     target = wire if wire is not None else cast(Wire, Nobody())
     return await enqueue(store, target, job_type, payload or {}, user_id=None, actor="system:test", delay=delay)
 
@@ -235,7 +236,7 @@ class Nobody:
 
 
 async def cancel(store: Store, job: Job) -> Job:
-    """Cancels the job in the log, as a person does through the API."""
+    """Cancels the job in the log, as a user does through the API."""
     return await store.append(job, lambda job: rules.cancel(job, reason="test"), actor="user:test")
 
 
@@ -248,7 +249,7 @@ async def until(condition: Callable[[], T], *, within: float = ..., what: str = 
 
 
 async def until(condition: Callable[[], Any], *, within: float = LONG, what: str = "") -> Any:
-    """Returns what `condition` returns, once that is true. Fails after `within` seconds."""
+    """Returns the result of `condition` once it is true. Fails after `within` seconds."""
     give_up_at = time.monotonic() + within
     while True:
         value = condition()
@@ -257,12 +258,14 @@ async def until(condition: Callable[[], Any], *, within: float = LONG, what: str
         if value:
             return value
         if time.monotonic() > give_up_at:
-            raise AssertionError(f"not so within {within} seconds: {what or inspect.getsource(condition).strip()}")
+            raise AssertionError(
+                f"this did not become true within {within} seconds: {what or inspect.getsource(condition).strip()}"
+            )
         await asyncio.sleep(0.005)
 
 
 async def ended(database: Database, job: Job, *, within: float = LONG) -> Job:
-    """Waits until the job has ended for good, and returns the job."""
+    """Waits until the job has ended for good, and returns it."""
     return await until_job(database, job, lambda now: now.status in ENDED and now.finished_at is not None, within=within)
 
 
@@ -279,7 +282,7 @@ async def until_job(database: Database, job: Job, condition: Callable[[Job], boo
         if condition(now):
             return now
         if time.monotonic() > give_up_at:
-            raise AssertionError(f"not so within {within} seconds: {now}")
+            raise AssertionError(f"the job had not ended after {within} seconds: {now}")
         await asyncio.sleep(0.005)
 
 
@@ -299,13 +302,13 @@ async def starts(store: Store, job: Job) -> list[tuple[int, str]]:
 
 
 async def must_fold(database: Database, store: Store, job: Job) -> None:
-    """Checks that the job's history is legal and gives the job that the table `jobs` holds."""
+    """Checks that the job's history is legal, and folds to the job in the table `jobs`."""
     assert rules.fold(await store.history.events(job.id)) == await JobsView(database).get(job.id)
 
 
 @asynccontextmanager
 async def row_locked(database: Database, *jobs: Job) -> AsyncIterator[None]:
-    """Locks the rows of these jobs, so that every write to them waits until the block ends.
+    """Locks the rows of these jobs until the block ends, so that every write to them waits.
 
     A write that waits longer than five seconds fails.
     """

@@ -1,4 +1,4 @@
-"""The command `rireki` with job types whose errors hold every secret of the process.
+"""Runs `rireki` with job types whose errors contain every secret of the process.
 
 Run it as `python -m tests.leaking_process serve`.
 """

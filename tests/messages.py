@@ -1,11 +1,11 @@
-"""Conversations for the tests of summaries, made of pairs (sender, text)."""
+"""Makes conversations for the tests of summaries from pairs (sender, text)."""
 
 from datetime import UTC, datetime, timedelta
 
 from workers.summaries.summary import Message
 
 MORNING = datetime(2026, 11, 24, 0, 0, tzinfo=UTC)
-"""A Tuesday, nine o'clock in Japan."""
+"""The time of the first message: a Tuesday, nine o'clock in Japan."""
 
 
 def conversation(

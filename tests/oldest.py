@@ -1,7 +1,7 @@
 """Runs the tests of PostgreSQL on the oldest supported version: `python -m tests.oldest`.
 
-`make test` uses the newest. PostgreSQL 15 comes from Debian's package. On a machine without it, the
-oldest version of the wheel is used instead, and the output says so.
+`make test` uses the newest one. PostgreSQL 15 comes from Debian's package. On a machine without
+that package, the oldest version of the wheel is used instead, and the output says so.
 """
 
 import os
@@ -47,7 +47,7 @@ def main() -> int:
     """Runs the tests and returns the exit status of pytest."""
     version = PROMISED if debians_server(PROMISED).is_file() else OLDEST_OF_THE_WHEEL
     if version != PROMISED:
-        print(f"There is no PostgreSQL {PROMISED} in {DEBIANS}: tested on {version}, from the wheel, instead.", flush=True)
+        print(f"There is no PostgreSQL {PROMISED} in {DEBIANS}. The tests use {version} from the wheel instead.", flush=True)
     print(f"PostgreSQL {version}: {' '.join(FILES)}", flush=True)
     os.environ["TEST_POSTGRES"] = str(version)
     os.environ.pop("DATABASE_URL", None)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 PROMPT_TOKENS, COMPLETION_TOKENS = 100, 20
-"""The numbers of tokens that every answer says it used."""
+"""The numbers of used tokens that every completion reports."""
 
 GOOD_ANSWER = """## Summary
 
@@ -31,7 +31,7 @@ GOOD_ANSWER = """## Summary
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole HTTP answer, such as an error."""
+    """A whole HTTP response, such as an error."""
 
     status: int
     body: bytes
@@ -43,14 +43,14 @@ class Reply:
 class OpenAIServer:
     """The server. `answer` makes the text of a completion from the JSON of a request.
 
-    Replies in `next_replies` are sent first. After `hold`, requests wait for `release`.
+    Responses in `next_replies` are sent first. After `hold`, requests wait for `release`.
     """
 
     url: str = ""
     answer: Callable[[dict[str, Any]], str | None] = lambda request: GOOD_ANSWER
     next_replies: deque[Reply] = field(default_factory=deque)
     card: Reply | None = None
-    """The answer to `GET /v1/models/{id}`; None answers 404."""
+    """The JSON for `GET /v1/models/{id}`. With None, the answer is 404."""
     requests: list[dict[str, Any]] = field(default_factory=list)
     heads: list[str] = field(default_factory=list)
     cards_asked_for: list[str] = field(default_factory=list)
@@ -126,7 +126,7 @@ class OpenAIServer:
             self._arrived.notify_all()
 
     async def _waited(self, reader: asyncio.StreamReader) -> bool:
-        """Waits until requests are answered. Returns false if the client hung up before that."""
+        """Waits until requests may be answered. Returns False if the client hung up before."""
         released, hung_up = asyncio.create_task(self._may_answer.wait()), asyncio.create_task(reader.read(1))
         await asyncio.wait([released, hung_up], return_when=asyncio.FIRST_COMPLETED)
         may_answer = released.done()
@@ -153,7 +153,7 @@ class OpenAIServer:
 
 
 def completion(content: object, finish_reason: object = "stop", **message: object) -> Reply:
-    """Returns a whole completion with this content; `message` are more fields of its message."""
+    """Returns a completion with this content. `message` are further fields of its message."""
     choice = {"index": 0, "message": {"role": "assistant", "content": content, **message}, "finish_reason": finish_reason}
     return Reply(200, json.dumps({"object": "chat.completion", "choices": [choice]}).encode())
 

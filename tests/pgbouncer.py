@@ -1,6 +1,7 @@
-"""PgBouncer in front of a test's server, from this machine or from Debian's package.
+"""Starts PgBouncer (a connection pooler) in front of a test's PostgreSQL.
 
-The package is installed if the tests run as root.
+The program comes from this machine, or from Debian's package, which is installed if the tests run
+as root.
 """
 
 import asyncio
@@ -37,7 +38,7 @@ TO_INSTALL = 300  # seconds that an installation may take
 
 
 def find_pgbouncer() -> str:
-    """Returns the path of PgBouncer, which is installed if that is possible.
+    """Returns the path of PgBouncer. Installs it if there is none and that is possible.
 
     If there is none, skips the test, or fails it if PGBOUNCER_TESTS=required.
     """
@@ -50,7 +51,7 @@ def find_pgbouncer() -> str:
         found = _on_this_machine()
     if found is not None:
         return found
-    reason = "no pgbouncer: there is none on this machine, and none could be installed with apt-get"
+    reason = "pgbouncer is not on this machine, and apt-get could not install it"
     if os.environ.get("PGBOUNCER_TESTS") == "required":
         pytest.fail(reason)
     pytest.skip(reason)
@@ -67,7 +68,8 @@ async def pgbouncer_before(url: str, *, mode: str, size: int = 20) -> AsyncItera
     host, number = (address["host"] or ["127.0.0.1"])[0], (address["port"] or [5432])[0]
 
     async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # PgBouncer runs as a user who may not read the folder that holds the server's socket.
+        # PgBouncer may run as a user that cannot read the folder of the server's socket, so it
+        # connects over TCP through this process.
         opening = asyncio.open_unix_connection(f"{host}/.s.PGSQL.{number}") if host.startswith("/") else None
         there = await (opening or asyncio.open_connection(host, number))
         await asyncio.gather(_pour(reader, there[1]), _pour(there[0], writer))

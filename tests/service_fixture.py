@@ -1,6 +1,6 @@
-"""A fixture with the whole API over HTTP on loopback.
+"""A fixture that runs the whole API over HTTP on loopback.
 
-No worker runs: a test uses `run` to act as one.
+No worker runs: a test calls `run` to append what a worker would.
 """
 
 import asyncio
@@ -37,12 +37,12 @@ from workers.resources import Resources
 from workers.summaries.summariser import Summariser, SummarySettings
 
 PASSWORD = "correct horse battery staple"
-SECRET = "a key for tests that is also long enough for HS512, which must be refused"
+SECRET = "a key for tests, long enough also for HS512 tokens, which must be refused"
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A running API, and HTTP clients of an admin, two employees, an auditor and somebody without a token."""
+    """A running API, and clients of an admin, two employees, an auditor and a stranger."""
 
     url: str
     context: ApiContext
@@ -66,7 +66,7 @@ class Service:
         return job
 
     async def job_of(self, user: User | None, job_type: str = "chatwork_rooms_sync", payload: Any = None) -> Job:
-        """Queues a job, which no worker runs."""
+        """Queues a job of this user. No worker runs it."""
         new = NewJob(job_type, payload or {}, None if user is None else user.id, max_attempts=5)
         return await self.context.store.create(new, actor="system:test")
 
@@ -95,7 +95,7 @@ async def service(database: Database, bus: Bus, store: Store) -> AsyncIterator[S
 
 @functools.cache
 def hash_of_password() -> str:
-    """Returns the hash of PASSWORD, which is made once, because hashing is slow."""
+    """Returns the hash of PASSWORD. It is computed once, because hashing is slow."""
     return hash_password(PASSWORD)
 
 

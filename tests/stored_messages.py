@@ -1,4 +1,4 @@
-"""Rooms and messages in the database, stored as a sync stores them."""
+"""Stores Chatwork rooms and messages in the database as a sync stores them."""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,7 +10,7 @@ from workers.chatwork.rooms import upsert_rooms
 from workers.summaries.summary import Message
 
 ANSWERED = Mark(id=0, over=(), needs_force=True)
-"""A mark that is not in the database, for answers that a test makes itself."""
+"""A mark (note of a started request) that is not in the database, for answers made by a test."""
 
 
 async def a_room(database: Database, room_id: str, name: str = "営業") -> str:
@@ -25,12 +25,12 @@ async def store(database: Database, messages: Sequence[Message]) -> None:
 
 
 def as_chatwork_says(messages: Sequence[Message]) -> MessagesAnswer:
-    """Returns an answer of Chatwork that holds these messages."""
+    """Returns an answer of Chatwork with these messages."""
     return answer_of(ChatworkMessage(each.message_id, each.sender, each.body, each.sent_at) for each in messages)
 
 
 def answer_of(messages: Iterable[ChatworkMessage]) -> MessagesAnswer:
-    """Returns an answer that is neither full nor forced, so that it opens no gap."""
+    """Returns an answer of Chatwork that is not full and not forced, so that it opens no gap."""
     items = tuple({message.message_id: message for message in messages}.values())
     return MessagesAnswer(items, given=1 if items else 0, message_ids=tuple(each.message_id for each in items), is_forced=False)
 

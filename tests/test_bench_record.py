@@ -1,4 +1,4 @@
-"""Checks the results of benchmarks in bench/results/."""
+"""Checks that results of benchmarks are saved to bench/results/ with all their facts."""
 
 import importlib
 import sys
@@ -13,12 +13,12 @@ TABLE = "| what | ms |\n| --- | --- |\n| an answer | 3 |"
 FAST, SLOW = record.SLOW_FROM - 1, record.SLOW_FROM + 1
 
 
-def test_a_saved_result_tells_date_machine_versions_and_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_saved_result_has_date_machine_versions_and_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["/anywhere/bench/http.py", "--rounds", "1", "--save"])
 
     path = record.write("http", TABLE, versions={"PostgreSQL": "18.4"}, arithmetic=FAST, folder=tmp_path)
 
-    head = path.read_text().replace("\n  ", " ")  # join the lines of a long fact
+    head = path.read_text().replace("\n  ", " ")  # join lines that were wrapped
     facts = dict(line[2:].split(": ", 1) for line in head.splitlines() if line.startswith("- "))
     assert path == tmp_path / "http.md"
     assert list(facts) == ["Date", "Machine", "Versions", "Command"]

@@ -37,7 +37,7 @@ def documents() -> list[Path]:
 
 
 def files() -> set[str]:
-    """Returns the paths of all our files and folders, relative to the root, with `/`."""
+    """Returns the paths of all files and folders, relative to the project's root, with `/`."""
     found = set()
     for folder, folders, names in os.walk(ROOT):
         folders[:] = [name for name in folders if not MADE.fullmatch(name)]
@@ -46,7 +46,7 @@ def files() -> set[str]:
 
 
 def paths_named_in(document: str, *, folders: set[str]) -> list[str]:
-    """Returns the code spans that look like one of our paths, without generated files."""
+    """Returns the code spans that look like paths of this project, except generated files."""
     spans = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", re.sub(r"```.*?```", "", document, flags=re.DOTALL))
     return [
         path
@@ -89,7 +89,8 @@ def test_every_path_named_in_the_documents_exists() -> None:
     missing = [
         f"{document.relative_to(ROOT)}: {path}"
         for document in documents()
-        if document.name != "CHANGELOG.md" and document.parent != RESULTS  # they may name files that no longer exist
+        # these documents may name files that no longer exist
+        if document.name != "CHANGELOG.md" and document.parent != RESULTS
         for path in paths_named_in(text(document), folders=folders)
         if not (
             path.strip("/") in ours or (document.parent / path).exists() or any(known.endswith(f"/{path}") for known in ours)
@@ -99,7 +100,7 @@ def test_every_path_named_in_the_documents_exists() -> None:
     assert missing == []
 
 
-def test_names_in_brackets_behind_a_path_stand_in_that_file() -> None:
+def test_a_name_in_brackets_after_a_path_is_in_that_file() -> None:
     wrong = [
         f"{document.relative_to(ROOT)}: {name} in {path}"
         for document in documents()
@@ -111,7 +112,7 @@ def test_names_in_brackets_behind_a_path_stand_in_that_file() -> None:
     assert wrong == []
 
 
-def test_paths_are_found_in_code_spans_and_nowhere_else() -> None:
+def test_paths_are_found_only_in_code_spans() -> None:
     document = (
         "Read `events/job.py`, `tests/simulation` and `job.py`, not `context.store()` or events/other.py.\n```\n`x/y.py`\n```"
     )
@@ -124,7 +125,7 @@ def test_every_result_of_a_benchmark_has_its_facts_and_is_linked() -> None:
 
     for path in sorted(RESULTS.glob("*.md")):
         facts = re.findall(r"^- (\w+): ", text(path), re.MULTILINE)
-        computed = path.name == "model.md"  # it is computed, so it names no machine
+        computed = path.name == "model.md"  # a computed result, so it names no machine
         assert facts[:4] == (["Date", "Command"] if computed else ["Date", "Machine", "Versions", "Command"]), path.name
         assert f"results/{path.name})" in linked, path.name
 
@@ -152,14 +153,14 @@ def test_every_decision_has_date_status_context_decision_price_and_what_would_ch
 
 
 def places() -> list[tuple[str, str, list[str]]]:
-    """Returns the rows of "Where is …?": a question, a file, and names in that file."""
+    """Returns the rows of the table "Where is …?": a question, a file, and names in that file."""
     section = text(ROOT / "docs" / "architecture.md").split("## Where is …?\n")[1].split("\n## ")[0]
     rows = re.findall(r"^\| (Where .+?\?) \| `([^`|]+)` \| (.+) \|$", section, re.MULTILINE)
     return [(question, path, re.findall(r"`([^`]+)`", names)) for question, path, names in rows]
 
 
 def names_defined_in(path: Path) -> set[str]:
-    """Returns the names that a file defines: in Python all of them, in TypeScript the exports."""
+    """Returns the names that a Python file defines, or that a TypeScript file exports."""
     if path.suffix != ".py":
         return set(re.findall(r"^export (?:async )?(?:function|const|class) (\w+)", text(path), re.MULTILINE))
     return set(_defined(ast.parse(text(path)).body))
@@ -177,7 +178,7 @@ def _defined(body: Sequence[ast.stmt]) -> Iterator[str]:
                 yield name
 
 
-def test_every_answer_to_where_is_names_a_file_and_what_is_in_it() -> None:
+def test_every_row_of_the_table_where_is_names_a_file_and_names_in_it() -> None:
     wrong = [
         f"{question} {path}: {name}"
         for question, path, names in places()
@@ -190,7 +191,7 @@ def test_every_answer_to_where_is_names_a_file_and_what_is_in_it() -> None:
     assert all(names for _, _, names in places())
 
 
-def test_names_are_found_where_they_are_defined_and_nowhere_else(tmp_path: Path) -> None:
+def test_names_are_found_only_where_they_are_defined(tmp_path: Path) -> None:
     source = tmp_path / "source.py"
     source.write_text(
         "from a import b\n\nA = 1\n\n\nclass C:\n    d: int\n\n    async def e(self): ...\n\n\ndef f(): ...\n", "utf-8"
@@ -233,7 +234,7 @@ def test_the_changelog_has_a_dated_entry_for_the_version_of_the_package() -> Non
     assert re.fullmatch(rf"\[{re.escape(version[1])}\] - \d{{4}}-\d\d-\d\d", heads[1])
 
 
-def test_the_job_type_of_the_readme_runs_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_job_type_of_the_readme_completes(monkeypatch: pytest.MonkeyPatch) -> None:
     handler, caller = re.findall(r"```python\n(.*?)```", text(ROOT / "README.md"), re.DOTALL)
     module = types.ModuleType("workers.countdown")
     exec(compile(handler, "README.md", "exec"), module.__dict__)

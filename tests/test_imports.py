@@ -95,7 +95,7 @@ def test_no_file_reads_the_environment_or_imports_redis_outside_its_home() -> No
         ("events/store.py", "__import__('service')"),
     ],
 )
-def test_a_breach_is_found(path: str, source: str) -> None:
+def test_a_violation_is_found(path: str, source: str) -> None:
     assert len(list(faults_in(path, source))) == 1
 
 
@@ -107,7 +107,7 @@ def test_a_breach_is_found(path: str, source: str) -> None:
         ("workers/attempt/attempt.py", "import redistribute\nimport os\nos.cpu_count()"),
     ],
 )
-def test_no_breach_is_found_in_allowed_code(path: str, source: str) -> None:
+def test_no_violation_is_found_in_allowed_code(path: str, source: str) -> None:
     assert list(faults_in(path, source)) == []
 
 
@@ -117,7 +117,7 @@ def test_every_package_at_the_root_is_linted() -> None:
     assert packages == {*linted_packages(), "tests", "bench"}
 
 
-def test_no_package_has_the_name_of_one_of_pythons() -> None:
+def test_no_package_has_the_name_of_a_module_of_python() -> None:
     assert not {*linted_packages(), "tests", "bench"} & sys.stdlib_module_names
 
 
@@ -143,14 +143,14 @@ def copied(folder: Path) -> Path:
     return folder
 
 
-def test_import_linter_finds_no_breach_in_the_code_as_it_is(tmp_path: Path) -> None:
+def test_import_linter_finds_no_violation_in_the_code(tmp_path: Path) -> None:
     report = _lint(copied(tmp_path))
 
     assert re.findall(r"^(.+?) BROKEN", report, re.MULTILINE) == []
     assert set(re.findall(r"^(.+?) KEPT", report, re.MULTILINE)) == BREACHES.keys()
 
 
-def test_import_linter_finds_a_breach_of_each_contract(tmp_path: Path) -> None:
+def test_import_linter_finds_a_violation_of_each_contract(tmp_path: Path) -> None:
     folder = copied(tmp_path)
     for path, line in BREACHES.values():
         with (folder / path).open("a", encoding="utf-8") as file:
@@ -164,7 +164,7 @@ def test_import_linter_finds_a_breach_of_each_contract(tmp_path: Path) -> None:
 def _lint(folder: Path) -> str:
     program = "from importlinter.cli import lint_imports_command; lint_imports_command()"
     command = [sys.executable, "-c", program, "--no-logo", "--no-cache"]
-    # `python -c` looks for modules in this folder first, so import-linter checks the copy.
+    # `python -c` imports from this folder first, so import-linter checks the copy.
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False).stdout
 
 
@@ -175,7 +175,7 @@ def room_plans() -> list[Path]:
 
 
 def room_of(line: str) -> str:
-    """Returns the module or sub-package that a docstring's line describes, else ""."""
+    """Returns the module or sub-package that a docstring's line describes, or ""."""
     name, _, description = line.partition("  ")
     return name if description.strip() and name.endswith((".py", "/")) else ""
 
@@ -198,5 +198,5 @@ def test_a_package_describes_each_of_its_modules_in_one_line(plan: Path) -> None
     ("line", "room"),
     [("job.py  the rules", "job.py"), ("web/   the page", "web/"), ("job.py", ""), ("text", "")],
 )
-def test_a_line_of_a_room_plan_names_a_room_with_a_description(line: str, room: str) -> None:
+def test_a_line_of_a_package_docstring_has_a_name_and_a_description(line: str, room: str) -> None:
     assert room_of(line) == room

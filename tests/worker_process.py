@@ -2,9 +2,10 @@
 
     python -m tests.worker_process '<json>'
 
-The settings are `{"database", "redis", "slots", "heartbeat", "lease", "grace", "patience"}`, all but
-the first optional. It prints one JSON array a line: `["worker", id]`, then `["running", job,
-attempt]` and `["stopped", job, attempt]` when a handler is entered and left. It runs until SIGTERM.
+The settings are `{"database", "redis", "slots", "heartbeat", "lease", "grace", "patience"}`, all
+but the first optional. It prints one JSON array a line: first `["worker", id]`, then `["running",
+job, attempt]` when a handler is called, and `["stopped", job, attempt]` when it ends. It runs until
+SIGTERM.
 """
 
 import asyncio
@@ -35,7 +36,7 @@ from workers.liveness import heartbeat as rescue
 
 
 class WorkerProcess:
-    """The worker process, as the test controls it."""
+    """Starts and controls the worker process of a test."""
 
     def __init__(self, database_url: str, **settings: Any) -> None:
         self._process: subprocess.Popen[str] = subprocess.Popen(
@@ -61,7 +62,7 @@ class WorkerProcess:
         while not any(said[: len(line)] == list(line) for said in self.said):
             assert self._process.stdout is not None
             text = await asyncio.wait_for(asyncio.to_thread(self._process.stdout.readline), 30)
-            assert text, f"the worker has ended with status {self._process.wait()} and never said {line}; it said {self.said}"
+            assert text, f"the worker ended with status {self._process.wait()} without printing {line}; it printed {self.said}"
             self.said.append(json.loads(text))
 
     def kill(self) -> None:
@@ -76,7 +77,7 @@ class WorkerProcess:
         self._process.send_signal(signal.SIGCONT)
 
     async def stop(self) -> int:
-        """Stops the process as an operator does. Returns the exit status."""
+        """Stops the process as an operator does (SIGTERM). Returns its exit status."""
         self._process.terminate()
         return await asyncio.to_thread(self._process.wait, 30)
 

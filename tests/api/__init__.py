@@ -29,6 +29,6 @@ test_sse_clients.py         both streams read by other clients
 test_trusted_proxies.py     the client's address behind proxies
 test_verification.py        verification in the background
 test_who_may.py             each route answers each role as the table says
-things.py                   what the requests of the table are about
+things.py                   the job, company and rooms that requests of `who_may.py` name
 who_may.py                  the table of who may do what
 """

@@ -1,4 +1,4 @@
-"""Signing in, signing out, and the tokens that are accepted."""
+"""Tests of signing in, signing out, and the tokens that are accepted."""
 
 import asyncio
 import base64
@@ -31,7 +31,7 @@ async def me(service: Service, **headers: str) -> httpx.Response:
 
 
 async def until(service: Service, token: str, status: int) -> httpx.Response:
-    """Asks until the answer has this status, because tokens are cached for a few seconds."""
+    """Repeats a request until it gets this status, because tokens are cached for seconds."""
     give_up = time.monotonic() + users.FRESH + 2
     while True:
         answer = await me(service, Authorization=f"Bearer {token}")
@@ -58,7 +58,7 @@ async def test_the_case_of_an_email_does_not_matter(service: Service) -> None:
 
 
 @pytest.mark.parametrize(("email", "password"), [("admin@example.com", "wrong"), ("nobody@example.com", PASSWORD)])
-async def test_a_wrong_password_and_an_unknown_email_look_the_same(service: Service, email: str, password: str) -> None:
+async def test_a_wrong_password_and_an_unknown_email_get_the_same_answer(service: Service, email: str, password: str) -> None:
     answer = await login(service, email, password)
 
     assert answer.status_code == 401

@@ -1,4 +1,4 @@
-"""Bad input gets a problem that names the field, never a 500, and nothing is written."""
+"""Bad input gets a problem response that names the field, never a 500, and writes nothing."""
 
 import asyncio
 import contextlib
@@ -42,7 +42,7 @@ def assert_problem(answer: httpx.Response, status: int, *paths: str) -> None:
 
 
 def blamed(answer: httpx.Response) -> tuple[int, str]:
-    """Returns the status of a problem, and the fields that its `errors` names."""
+    """Returns the status of a problem response, and the fields that its `errors` name."""
     assert answer.headers["content-type"] == "application/problem+json", answer.text
     return answer.status_code, " ".join(error["path"] for error in answer.json().get("errors", []))
 
@@ -74,7 +74,7 @@ def blamed(answer: httpx.Response) -> tuple[int, str]:
         ('{"a": "履歴 \\ud83d\\ude00"}'.encode(), 200, ""),
     ],
 )
-def test_json_that_a_later_part_would_refuse_is_refused_first(raw: bytes, status: int, path: str) -> None:
+def test_json_that_could_not_be_stored_is_refused_at_once(raw: bytes, status: int, path: str) -> None:
     if status == 200:
         parse_json(raw)
         return
@@ -110,14 +110,14 @@ async def test_a_body_is_refused_by_the_name_of_its_field(service: Service) -> N
     assert told == BAD_BODIES
 
 
-async def test_a_refusal_never_repeats_what_was_sent(service: Service) -> None:
+async def test_a_problem_never_repeats_the_sent_value(service: Service) -> None:
     answer = await post(service, body_of(password=["hunter2"], email="hunter2" * 100))
 
     assert_problem(answer, 422, "email", "password")
     assert "hunter2" not in answer.text
 
 
-async def test_errors_are_told_in_plain_words(service: Service) -> None:
+async def test_problems_describe_each_error_in_plain_words(service: Service) -> None:
     too_long = await service.as_nobody.post("/api/auth/login", json={"email": "a@example.com", "password": "x" * 2_000})
     no_number = await service.as_admin.get("/api/jobs?limit=abc")
     no_room = await service.as_admin.post("/api/chatwork/messages/sync?roomId=abc")
@@ -230,9 +230,10 @@ async def test_a_post_without_parameters_takes_an_empty_body_and_nothing_else(se
 
 async def test_an_unexpected_error_shows_no_internals(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     async def break_down(*_: Any) -> None:
-        raise RuntimeError("a secret of the inside")
+        raise RuntimeError("a secret inside the error")
 
-    # A test cannot make the database fail in this way, so it replaces the method that reads from the database.
+    # The test replaces the method that reads from the database, because it cannot make the database
+    # fail in this way.
     monkeypatch.setattr(type(service.context.jobs), "get", break_down)
     answer = await service.as_admin.get("/api/jobs/0190b1a0-0000-7000-8000-000000000000", headers={"X-Request-Id": "r1"})
 
@@ -271,7 +272,7 @@ async def test_a_missing_database_is_a_503_with_retry_after(service: Service, da
 
 
 class Gate:
-    """A TCP proxy before the database, which can be closed."""
+    """A TCP proxy before the database, which can be closed like a gate."""
 
     def __init__(self, url: str) -> None:
         self._to = urlsplit(url)

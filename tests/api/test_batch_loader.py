@@ -1,4 +1,4 @@
-"""The batch loader makes few queries, and gives each caller the right answer."""
+"""The batch loader makes few queries, and gives each caller the answer to its own key."""
 
 import asyncio
 from collections.abc import Sequence
@@ -16,7 +16,10 @@ __all__ = ["service"]
 
 
 class Oracle:
-    """A query that doubles even numbers and leaves odd ones out. It waits for `may_answer`."""
+    """A query that doubles even numbers and has no answer for odd ones.
+
+    It waits for `may_answer`.
+    """
 
     def __init__(self) -> None:
         self.asked: list[Sequence[int]] = []

@@ -28,33 +28,33 @@ from tests.service_fixture import Service, service
 __all__ = ["jobs", "service", "superuser"]
 
 BREAKS = {
-    "a middle event is gone": "delete from job_events where seq = 3",
-    "the second event is gone": "delete from job_events where seq = 2",
-    "it begins at 2": "delete from job_events where seq = 1",
-    "a kind is unknown": "update job_events set type = 'paused' where seq = 3",
-    "data lack a key": "update job_events set data = '{}' where seq = 3",
-    "data are of the wrong kind": "update job_events set data = '[1]' where seq = 3",
+    "a middle event is missing": "delete from job_events where seq = 3",
+    "the second event is missing": "delete from job_events where seq = 2",
+    "the first event is missing": "delete from job_events where seq = 1",
+    "an event has an unknown kind": "update job_events set type = 'paused' where seq = 3",
+    "an event's data lack a key": "update job_events set data = '{}' where seq = 3",
+    "an event's data are a list": "update job_events set data = '[1]' where seq = 3",
     "data are null": "update job_events set data = 'null' where seq = 3",
-    "data cannot be read": r"""update job_events set data = '{"result": "\ud800"}' where seq = 3""",
-    "data are too deep": """
+    "an event's data cannot be decoded": r"""update job_events set data = '{"result": "\ud800"}' where seq = 3""",
+    "an event's data are nested too deeply to be shown": """
         update job_events set data = ('{"result": ' || repeat('[', 600) || repeat(']', 600) || '}')::json where seq = 3
     """,
-    "data are much too deep": """
+    "an event's data are nested too deeply to be parsed": """
         update job_events set data = ('{"result": ' || repeat('[', 2000) || repeat(']', 2000) || '}')::json where seq = 3
     """,
     "two ends": "update job_events set type = 'canceled', data = '{\"reason\": \"x\"}' where seq = 3",
-    "an attempt is left out": "update job_events set attempt = 7 where seq = 3",
+    "an attempt is skipped": "update job_events set attempt = 7 where seq = 3",
     "times run backwards": "update job_events set at = at - interval '1 day' where seq = 3",
     "a failure without an error": "update job_events set type = 'failed', data = '{\"willRetry\": 3}' where seq = 3",
-    "a time that is none": """
+    "an event's time is out of range": """
         update job_events set data = (data::jsonb || '{"runAt": "9999-12-31T23:59:59-12:00"}')::json where seq = 1
     """,
 }
-FIRST = {"it begins at 2", "a time that is none"}
+FIRST = {"the first event is missing", "an event's time is out of range"}
 
 
 async def broken(store: Store, superuser: Connection, what: str, **more: Any) -> Job:
-    """Makes a job that completed at `seq` 5, and then breaks its history in this way."""
+    """Makes a job that completed at `seq` 5, and then breaks its history with this statement."""
     job = await store.create(new(payload={"key": "broken"}, unique_key="broken", **more), actor="user:x")
     for step in (starting(), reporting({"n": 1}), reporting({"n": 2}), completing({"n": 3})):
         job = await store.append(job, step, actor="worker:w1")
@@ -73,7 +73,7 @@ async def tampering(superuser: Connection) -> AsyncIterator[None]:
 async def test_a_replay_prints_the_events_before_the_break_and_names_the_break(
     store: Store, database: Database, superuser: Connection, tmp_path: Path
 ) -> None:
-    job = await broken(store, superuser, "a middle event is gone")
+    job = await broken(store, superuser, "a middle event is missing")
     variables = environment(database, tmp_path)
 
     text = await run(in_pipe, variables, "audit", "replay", job.id)
@@ -95,7 +95,7 @@ async def test_a_replay_prints_the_events_before_the_break_and_names_the_break(
 async def test_a_rebuild_stops_at_broken_jobs_and_names_the_option_to_skip_them(
     jobs: dict[str, Job], store: Store, database: Database, superuser: Connection, tmp_path: Path
 ) -> None:
-    job = await broken(store, superuser, "a kind is unknown")
+    job = await broken(store, superuser, "an event has an unknown kind")
     variables = environment(database, tmp_path)
     await superuser.execute("update jobs set max_attempts = 9 where id = any($1)", [job.id, jobs["queued"].id])
 
@@ -113,7 +113,7 @@ async def test_a_rebuild_stops_at_broken_jobs_and_names_the_option_to_skip_them(
 
 
 @pytest.mark.parametrize("what", BREAKS)
-async def test_a_rebuild_goes_on_without_the_jobs_that_are_broken(
+async def test_a_rebuild_that_skips_broken_jobs_keeps_their_rows(
     jobs: dict[str, Job], store: Store, database: Database, superuser: Connection, what: str
 ) -> None:
     job = await broken(store, superuser, what)
@@ -129,10 +129,10 @@ async def test_a_rebuild_goes_on_without_the_jobs_that_are_broken(
     assert await superuser.fetchval("select to_regclass('jobs_rebuilt')") is None
 
 
-async def test_a_broken_job_without_a_row_stays_without_one(
+async def test_a_broken_job_without_a_row_in_the_view_gets_none_from_a_rebuild(
     jobs: dict[str, Job], store: Store, database: Database, superuser: Connection
 ) -> None:
-    job = await broken(store, superuser, "it begins at 2")
+    job = await broken(store, superuser, "the first event is missing")
     await superuser.execute("delete from jobs where id = $1", job.id)
 
     rebuilt = await rebuild_view(database, unique_key, skip_broken=True)
@@ -169,7 +169,7 @@ async def test_the_command_names_the_jobs_that_lost_their_key(
     assert await superuser.fetchval("select id from jobs where unique_key = 'chatwork_rooms_sync'") == older.id
 
 
-async def test_the_older_job_keeps_the_key_in_any_order_of_folding(
+async def test_the_older_job_keeps_the_key_whichever_job_is_folded_first(
     store: Store, database: Database, superuser: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("projections.rebuild.BATCH", 1)
@@ -183,7 +183,7 @@ async def test_the_older_job_keeps_the_key_in_any_order_of_folding(
     assert await superuser.fetchval("select id from jobs where unique_key = 'one'") == made[2].id
 
 
-async def test_the_key_in_the_log_wins_over_the_present_rule(
+async def test_a_unique_key_in_the_log_wins_over_the_present_rule_of_the_type(
     jobs: dict[str, Job], store: Store, database: Database, superuser: Connection
 ) -> None:
     before = await whole_view(superuser)
@@ -219,8 +219,9 @@ async def test_reading_a_broken_history_is_never_a_500(
         first, second, *rest, now, beyond, view = await statuses(client, job, *queries)
 
         assert first == (409 if what in FIRST else 200)
-        assert second == (409 if what in FIRST | {"the second event is gone"} else 200)
-        third = 200 if what == "two ends" else 409  # The broken event is the second end, which is later.
+        assert second == (409 if what in FIRST | {"the second event is missing"} else 200)
+        # the second end is a later event, so the third one can still be shown
+        third = 200 if what == "two ends" else 409
         assert (rest, now, beyond, view) == ([third, 409, 409], 409, 404, 200)
     problem = (await service.as_admin.get(f"/api/jobs/{job.id}?seq=5")).json()
     assert problem["title"] == "Conflict"
@@ -253,7 +254,7 @@ async def test_the_events_of_a_broken_history_are_listed_as_they_are(
 
 
 async def test_an_employee_sees_no_stack_in_unreadable_events(service: Service, superuser: Connection) -> None:
-    job = await broken(service.context.store, superuser, "a kind is unknown", user_id=service.employee.id)
+    job = await broken(service.context.store, superuser, "an event has an unknown kind", user_id=service.employee.id)
     async with tampering(superuser):
         await superuser.execute("""update job_events set data = '{"error": {"stack": "secret"}}' where seq = 3""")
 
@@ -264,8 +265,10 @@ async def test_an_employee_sees_no_stack_in_unreadable_events(service: Service, 
     assert as_employee.json()["events"][2]["data"] == {"unreadable": None}
 
 
-async def test_a_history_without_its_end_is_reported_and_its_stream_ends(service: Service, superuser: Connection) -> None:
-    job = await broken(service.context.store, superuser, "a middle event is gone", user_id=service.employee.id)
+async def test_a_history_that_lost_its_last_events_is_reported_and_its_stream_ends(
+    service: Service, superuser: Connection
+) -> None:
+    job = await broken(service.context.store, superuser, "a middle event is missing", user_id=service.employee.id)
     async with tampering(superuser):
         await superuser.execute("delete from job_events where job_id = $1 and seq > 2", job.id)
     address = f"/api/jobs/{job.id}/events"
@@ -277,9 +280,11 @@ async def test_a_history_without_its_end_is_reported_and_its_stream_ends(service
     assert streamed.count("data: ") == 2
 
 
-async def test_a_row_without_events_and_events_without_a_row(service: Service, superuser: Connection) -> None:
+async def test_a_row_without_events_is_shown_and_events_without_a_row_are_not_found(
+    service: Service, superuser: Connection
+) -> None:
     without_events, without_row = [
-        await broken(service.context.store, superuser, "a middle event is gone"), await service.job_of(service.employee)
+        await broken(service.context.store, superuser, "a middle event is missing"), await service.job_of(service.employee)
     ]  # fmt: skip
     async with tampering(superuser):
         await superuser.execute("delete from job_events where job_id = $1", without_events.id)
@@ -310,7 +315,7 @@ async def test_a_change_of_a_job_whose_view_lags_behind_its_log_is_refused(servi
     assert "VIEW_DRIFT" in refused.json()["detail"]
 
 
-async def test_a_broken_history_does_not_stop_the_other_streams(
+async def test_a_broken_history_does_not_stop_the_streams_of_other_jobs(
     service: Service, store: Store, superuser: Connection, database: Database
 ) -> None:
     seen: list[str] = []
@@ -336,7 +341,7 @@ async def test_a_broken_history_does_not_stop_the_other_streams(
     assert any(other.id in line for line in seen)
 
 
-async def test_a_fold_says_where_it_broke(store: Store, superuser: Connection) -> None:
+async def test_a_fold_of_a_broken_history_names_the_broken_event(store: Store, superuser: Connection) -> None:
     job = await broken(store, superuser, "times run backwards")
 
     with pytest.raises(BrokenHistory) as refused:

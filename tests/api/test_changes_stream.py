@@ -1,4 +1,4 @@
-"""The stream of all changes: it sends all visible changes, can be resumed, ends in time."""
+"""The stream of all changes sends all visible changes, can be resumed, and ends in time."""
 
 import asyncio
 import contextlib
@@ -34,7 +34,7 @@ def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Changes:
-    """Reads a stream as an EventSource does, and remembers the last `id`."""
+    """Reads a stream as a browser's EventSource does, and remembers the last `id`."""
 
     def __init__(self, answer: httpx.Response) -> None:
         self.answer = answer
@@ -154,7 +154,7 @@ async def test_a_change_on_the_bus_and_in_the_log_is_sent_once(service: Service)
         assert await everything.until_position(20) == [place for job in jobs for place in places(job)]
 
 
-async def test_a_change_that_redis_echoes_is_sent_once(database: Database, redis_url: str) -> None:
+async def test_a_change_that_comes_back_over_redis_is_sent_once(database: Database, redis_url: str) -> None:
     bus = RedisBus(redis_url)
     await bus.start()
     store = Store(database, bus)
@@ -196,7 +196,7 @@ async def test_a_change_that_the_bus_lost_arrives_late(service: Service) -> None
 
 
 @pytest.mark.parametrize("told_by", ["the bus", "the log"])
-async def test_a_false_change_hides_no_true_one_of_the_same_seq(service: Service, told_by: str) -> None:
+async def test_a_forged_change_hides_no_real_change_of_the_same_seq(service: Service, told_by: str) -> None:
     bus = service.context.bus if told_by == "the bus" else Bus()
     feed_ = ChangesFeed(bus, service.context.database, service.context.database)
     async with feed_.running():
@@ -215,7 +215,7 @@ async def test_a_false_change_hides_no_true_one_of_the_same_seq(service: Service
     assert [change["status"] for change in said if change.get("seq") == 2] == ["completed", "processing"]
 
 
-async def test_a_resume_sends_every_change_after_the_position(service: Service) -> None:
+async def test_a_resumed_stream_sends_every_change_after_the_position(service: Service) -> None:
     async with changes(service.as_employee) as own:
         job = await service.run(await service.job_of(service.employee), started)
         await own.until_position(2)
@@ -227,7 +227,7 @@ async def test_a_resume_sends_every_change_after_the_position(service: Service) 
         assert await resumed.some(2) == places(job)[2:]
 
 
-async def test_a_resume_sends_a_change_once_that_was_sealed_meanwhile(
+async def test_a_resumed_stream_sends_a_change_once_that_got_its_position_meanwhile(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "LOOK_EVERY", 60)
@@ -244,8 +244,8 @@ async def test_a_resume_sends_a_change_once_that_was_sealed_meanwhile(
     assert seqs(text) == [1, 2]
 
 
-async def test_a_resume_sends_changes_that_are_not_sealed_yet(service: Service, database_url: str) -> None:
-    """While an older transaction is open, later events are not sealed: they get no position."""
+async def test_a_resumed_stream_sends_changes_that_have_no_position_yet(service: Service, database_url: str) -> None:
+    """While an older transaction is open, later events get no position."""
     await seal_everything(service.context.database)
     blocker = await connect(database_url, idle_in_transaction_session_timeout="0")
     try:
@@ -262,7 +262,7 @@ async def test_a_resume_sends_changes_that_are_not_sealed_yet(service: Service, 
 
 
 @pytest.mark.parametrize("last", [0, 10**17])
-async def test_a_resume_from_too_far_back_or_ahead_gets_a_reset(
+async def test_a_resume_from_a_position_too_far_back_or_ahead_gets_a_reset(
     service: Service, last: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "MOST_REPLAYED", 2)
@@ -289,7 +289,7 @@ async def test_a_stream_without_a_token_gets_401(service: Service) -> None:
     assert (await service.as_nobody.get(ADDRESS)).status_code == 401
 
 
-async def test_a_head_does_not_wait_for_a_stream(service: Service) -> None:
+async def test_a_head_request_is_answered_without_waiting_for_changes(service: Service) -> None:
     answer = await asyncio.wait_for(service.as_employee.head(ADDRESS), 5)
 
     assert (answer.status_code, answer.content) == (200, b"")
@@ -309,7 +309,7 @@ async def test_the_stream_of_a_slow_reader_ends_at_the_memory_limit() -> None:
     assert await asyncio.wait_for(watcher.take(60), 5) == b""
 
 
-async def test_a_fast_reader_may_be_sent_any_amount() -> None:
+async def test_the_stream_of_a_fast_reader_has_no_limit() -> None:
     watcher = Watcher(None)
 
     for _ in range(10):

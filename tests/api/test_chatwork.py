@@ -1,4 +1,4 @@
-"""The Chatwork endpoints: queue syncs, with and without keys, and read rooms and messages."""
+"""The Chatwork endpoints queue syncs, with and without keys, and read rooms and messages."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -9,7 +9,7 @@ import httpx2 as httpx
 
 from events.database import Database
 from events.job import complete, start
-from tests.job_types import room_for
+from tests.job_types import capacity_for
 from tests.service_fixture import Service, make_context, service, serving, user_of
 from workers.chatwork.answers import Unreadable
 from workers.chatwork.unreadable import store_unreadable
@@ -31,7 +31,7 @@ async def test_a_sync_belongs_to_the_admin_who_queued_it(service: Service) -> No
     assert (job.type, job.payload, job.user_id, job.max_attempts) == (
         "chatwork_messages_sync", {"roomId": "7", "roomLimit": 3}, service.admin.id, 5,
     )  # fmt: skip
-    assert [claim.id.job_id for claim in await service.context.wire.claim(room_for(9, job.type))] == [job.id]
+    assert [claim.id.job_id for claim in await service.context.wire.claim(capacity_for(9, job.type))] == [job.id]
     assert await service.context.database.fetch_val("select request_id from job_events") == "r-1"
 
 
@@ -60,7 +60,7 @@ async def test_a_sync_without_a_chatwork_token_gets_400(service: Service) -> Non
     assert await jobs(service) == 0
 
 
-async def test_a_sync_that_is_active_is_shared(service: Service) -> None:
+async def test_a_second_sync_request_gets_the_active_job(service: Service) -> None:
     second_admin = await user_of(service.context.database, "second@example.com", "admin", "second")
     headers = {"Authorization": f"Bearer {service.context.users.new_token(second_admin)}"}
 
@@ -227,7 +227,7 @@ async def jobs(service: Service) -> int:
 
 
 async def room(database: Database, room_id: str, name: str) -> str:
-    """Stores a room as a sync would, and returns its id."""
+    """Stores a room as a sync does, and returns its id."""
     query = "insert into chatwork_rooms (room_id, name, is_active) values (:room_id, :name, true) returning id"
     return str(await database.fetch_val(query, {"room_id": room_id, "name": name}))
 

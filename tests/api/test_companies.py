@@ -1,4 +1,4 @@
-"""The company endpoints: companies, linked rooms, summary drafts."""
+"""The company endpoints manage companies, linked rooms and summary drafts."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -106,7 +106,7 @@ async def test_a_current_draft_is_answered_without_a_job(service: Service) -> No
     assert await jobs(service) == 0
 
 
-async def test_a_draft_of_fewer_messages_is_made_again(service: Service) -> None:
+async def test_a_draft_is_made_again_when_there_are_more_messages(service: Service) -> None:
     company_id = await company(service)
     await a_draft(service, company_id)
     await room(service.context.database, "7", "営業")
@@ -119,7 +119,7 @@ async def test_a_draft_of_fewer_messages_is_made_again(service: Service) -> None
     assert answer.status_code == 202
 
 
-async def test_the_key_is_looked_up_before_the_current_draft(service: Service) -> None:
+async def test_the_idempotency_key_is_looked_up_before_the_current_draft(service: Service) -> None:
     company_id = await company(service)
     key = {"Idempotency-Key": "k"}
     first = await service.as_employee.post(f"/api/companies/{company_id}/summaries/draft", json=PERIOD, headers=key)

@@ -23,7 +23,7 @@ HEALTH = b"GET /healthz HTTP/1.1\r\nhost: a\r\n"
 async def sent(service: Service, *parts: bytes, end: bool = True) -> bytes:
     """Sends these bytes. Returns all that the server sends until it closes the connection.
 
-    With `end`, it also sends a second request, which asks the server to close the connection.
+    With `end`, a second request follows, which asks the server to close the connection.
     """
     reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
     try:
@@ -38,7 +38,7 @@ async def sent(service: Service, *parts: bytes, end: bool = True) -> bytes:
 
 
 def problem_in(answer: bytes) -> dict[str, Any]:
-    """Returns the problem in the only response.
+    """Returns the problem document of the only response.
 
     Checks that the response has a request id and closes the connection.
     """
@@ -86,13 +86,13 @@ async def test_only_a_target_over_the_limit_is_refused(service: Service) -> None
 
 
 @pytest.mark.parametrize("grows", [b"x: " + b"a" * 50_000, b"x: a\r\n" * 8_000, b"%s: " + b"a" * 50_000])
-async def test_an_endless_head_is_refused_at_the_limit(service: Service, grows: bytes) -> None:
+async def test_an_endless_request_head_is_refused_at_the_limit(service: Service, grows: bytes) -> None:
     answer = await sent(service, HEALTH, *[grows] * 2, end=False)
 
     assert problem_in(answer)["status"] == 431
 
 
-async def test_an_endless_trailer_is_refused(service: Service) -> None:
+async def test_an_endless_trailer_after_a_body_is_refused(service: Service) -> None:
     login = b"POST /api/auth/login HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ncontent-type: application/json\r\n\r\n"
 
     answer = await sent(service, login, b"2\r\n{}\r\n0\r\n", b"x: a\r\n" * 100_000, end=False)
@@ -100,7 +100,7 @@ async def test_an_endless_trailer_is_refused(service: Service) -> None:
     assert problem_in(answer)["status"] == 431
 
 
-async def test_bodies_and_earlier_requests_do_not_count_for_the_limit_of_a_head(service: Service) -> None:
+async def test_bodies_and_earlier_requests_do_not_count_for_the_size_limit_of_a_request_head(service: Service) -> None:
     body = b"a" * 900_000
     large = b"GET /healthz HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % len(body)
 
@@ -109,7 +109,9 @@ async def test_bodies_and_earlier_requests_do_not_count_for_the_limit_of_a_head(
     assert answer.count(b"HTTP/1.1 200 ") == 202
 
 
-async def test_a_connection_without_a_whole_head_is_closed_in_time(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connection_without_a_whole_request_head_is_closed_in_time(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(http_protocol, "HEAD_WITHIN", 0.2)
 
     assert await sent(service, b"", end=False) == b""
@@ -134,21 +136,21 @@ async def test_a_connection_may_idle_between_requests_but_not_within_one(
 
 
 class Wire(asyncio.Transport):
-    """A transport that keeps each write."""
+    """A transport that keeps each write in a list."""
 
     def __init__(self) -> None:
         super().__init__()
         self.written: list[bytes] = []
-        self.gone = False
+        self.closed = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written.append(bytes(data))
 
     def is_closing(self) -> bool:
-        return self.gone
+        return self.closed
 
     def close(self) -> None:
-        self.gone = True
+        self.closed = True
 
     def write_eof(self) -> None:
         self.close()
@@ -164,23 +166,23 @@ HEAD_OF_FIVE: Message = {"type": "http.response.start", "status": 200, "headers"
 FIVE: Message = {"type": "http.response.body", "body": b"hello"}
 
 
-End = Callable[[], None]
+CloseByClient = Callable[[], None]
 
 
-async def written_by(app: Callable[[Send, End], Awaitable[None]]) -> list[bytes]:
+async def written_by(app: Callable[[Send, CloseByClient], Awaitable[None]]) -> list[bytes]:
     """Runs `app` on a transport that keeps the writes. Returns the writes of the response.
 
-    They include the writes up to one turn of the event loop after `app` has ended. `app` calls `end` to act as a client that
-    closes its side of the connection.
+    They include those up to one turn of the event loop after `app` has ended. `app` gets a function
+    that acts as a client closing its side of the connection.
     """
     ended = asyncio.Event()
 
-    def end() -> None:
+    def close_by_client() -> None:
         protocol.eof_received()
         wire.close()
 
     async def answers(scope: Scope, receive: Receive, send: Send) -> None:
-        await app(send, end)
+        await app(send, close_by_client)
         asyncio.get_running_loop().call_soon(ended.set)
 
     config = http_server(answers).config
@@ -193,8 +195,8 @@ async def written_by(app: Callable[[Send, End], Awaitable[None]]) -> list[bytes]
     return wire.written
 
 
-async def test_head_and_body_of_a_response_are_one_write() -> None:
-    async def app(send: Send, end: End) -> None:
+async def test_the_headers_and_body_of_a_response_are_one_write() -> None:
+    async def app(send: Send, close_by_client: CloseByClient) -> None:
         await send(HEAD_OF_FIVE)
         await send(FIVE)
 
@@ -204,8 +206,8 @@ async def test_head_and_body_of_a_response_are_one_write() -> None:
     assert written.endswith(b"\r\n\r\nhello")
 
 
-async def test_a_head_does_not_wait_for_a_late_body() -> None:
-    async def app(send: Send, end: End) -> None:
+async def test_the_headers_of_a_response_do_not_wait_for_a_late_body() -> None:
+    async def app(send: Send, close_by_client: CloseByClient) -> None:
         await send(HEAD_OF_FIVE)
         await asyncio.sleep(0.01)
         await send(FIVE)
@@ -216,32 +218,32 @@ async def test_a_head_does_not_wait_for_a_late_body() -> None:
     assert body == b"hello"
 
 
-async def test_a_head_is_written_before_the_connection_ends() -> None:
-    async def app(send: Send, end: End) -> None:
+async def test_the_headers_of_a_response_are_written_before_the_connection_ends() -> None:
+    async def app(send: Send, close_by_client: CloseByClient) -> None:
         await send(HEAD_OF_FIVE)
-        end()
+        close_by_client()
 
     (head,) = await written_by(app)
 
     assert head.endswith(b"\r\n\r\n")
 
 
-async def test_a_pending_piece_is_written_before_the_transport_closes() -> None:
+async def test_a_pending_part_of_a_response_is_written_before_the_transport_closes() -> None:
     wire = Wire()
     answer = HeadWithBody(wire, asyncio.get_running_loop())
     answer.write(b"a")
     answer.close()
-    assert (wire.written, wire.gone) == ([b"a"], True)
+    assert (wire.written, wire.closed) == ([b"a"], True)
 
-    answer.write(b"b")  # The transport is closing, but still sends its buffer.
+    answer.write(b"b")  # the transport is closing, but its buffer is still sent
     assert wire.written == [b"a", b"b"]
 
 
-async def test_a_pending_piece_is_not_written_to_a_closed_connection() -> None:
+async def test_a_pending_part_of_a_response_is_not_written_to_a_closed_connection() -> None:
     wire = Wire()
     answer = HeadWithBody(wire, asyncio.get_running_loop())
     answer.write(b"a")
-    wire.gone = True
+    wire.closed = True
 
     await asyncio.sleep(0)
     await asyncio.sleep(0)

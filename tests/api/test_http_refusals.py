@@ -1,4 +1,4 @@
-"""A request that HTTP forbids gets a problem, and the connection ends."""
+"""A request that HTTP forbids gets a problem response, and the connection ends."""
 
 import asyncio
 import contextlib
@@ -113,7 +113,7 @@ RESEMBLING = (
 )  # fmt: skip
 
 
-async def test_a_similar_path_does_not_reach_the_endpoint(service: Service) -> None:
+async def test_a_path_that_only_looks_like_an_endpoint_does_not_reach_it(service: Service) -> None:
     rest = f"HTTP/1.1\r\nhost: a\r\nconnection: close\r\nauthorization: Bearer {service.context.users.new_token(service.admin)}"
 
     answers = {target: await sent(service, f"GET {target} {rest}\r\n\r\n".encode(), end=False) for target in RESEMBLING}
@@ -222,7 +222,7 @@ async def test_the_time_limit_of_a_body_stops_while_the_connection_is_not_read(m
     protocol.connection_made(wire)
     protocol.data_received(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\nPOST /next HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n")
     await asyncio.sleep(0.2)
-    assert not wire.gone
+    assert not wire.closed
     first_may_end.set()
     await asyncio.wait_for(both_served.wait(), 5)
     protocol.connection_lost(None)

@@ -1,4 +1,4 @@
-"""Lists of jobs by id and by owner, counts by status, and downloads as NDJSON."""
+"""Jobs can be listed by id and by owner, counted by status, and downloaded as NDJSON."""
 
 import asyncio
 from datetime import timedelta
@@ -40,7 +40,7 @@ async def ids(client: Any, query: str) -> list[str]:
     return [job["id"] for job in (await client.get(f"/api/jobs?{query}")).json()["jobs"]]
 
 
-async def test_jobs_by_id_are_those_that_the_caller_may_see_newest_first(service: Service) -> None:
+async def test_a_list_by_ids_has_the_jobs_that_the_caller_may_see_newest_first(service: Service) -> None:
     mine, theirs, system, mine_too = [
         await service.job_of(user) for user in (service.employee, service.admin, None, service.employee)
     ]
@@ -51,7 +51,7 @@ async def test_jobs_by_id_are_those_that_the_caller_may_see_newest_first(service
     assert await ids(service.as_other, wanted) == []
 
 
-async def test_jobs_by_id_show_no_stack_to_an_employee(service: Service) -> None:
+async def test_a_list_by_ids_shows_no_stack_to_an_employee(service: Service) -> None:
     job = await service.run(await service.job_of(service.employee), started, failed)
 
     assert "Traceback" in (await service.as_admin.get(f"/api/jobs?ids={job.id}")).text
@@ -87,7 +87,7 @@ async def test_bad_ids_are_refused_by_name(service: Service) -> None:
     assert blamed(await service.as_admin.get("/api/jobs/counts?status=queued")) == (422, "status")
 
 
-async def test_counts_are_of_the_jobs_that_the_caller_may_see(service: Service) -> None:
+async def test_counts_include_only_jobs_that_the_caller_may_see(service: Service) -> None:
     steps: list[tuple[Any, ...]] = [(), (), (started,), (started, completed), (started, failed), (canceled,), (canceled,)]
     for done in steps:
         await service.run(await service.job_of(service.employee), *done)
@@ -106,7 +106,7 @@ async def test_counts_are_of_the_jobs_that_the_caller_may_see(service: Service) 
     assert (await counts(service.as_admin, "?type=chatwork_messages_sync"))["counts"] == none | {"queued": 1}
 
 
-async def test_counts_keep_to_the_time_range(service: Service) -> None:
+async def test_counts_include_only_jobs_in_the_time_range(service: Service) -> None:
     first, second, third = [await service.job_of(service.employee) for _ in range(3)]
     query = {"createdAfter": rfc3339(first.created_at), "createdBefore": rfc3339(third.created_at)}
 
@@ -144,8 +144,8 @@ async def test_no_count_scans_the_whole_table(view: JobsView, database: Database
     assert await scanned(database) == before
 
 
-async def test_a_page_or_a_count_reads_few_rows_that_do_not_fit(view: JobsView, database: Database, jobs: list[Job]) -> None:
-    """This holds even if many jobs are newer, or if many jobs of the same owner do not fit."""
+async def test_a_page_or_a_count_reads_few_rows_that_do_not_match(view: JobsView, database: Database, jobs: list[Job]) -> None:
+    """This holds even if many jobs are newer, or if many jobs of the same owner do not match."""
     await many_like(database, jobs)
     rare = await database.fetch_val("select id from jobs where user_id = :owner order by created_at limit 1", {"owner": ALICE})
     await database.execute("update jobs set type = 'rare', status = 'canceled', worker = null where id = :id", {"id": rare})
@@ -165,7 +165,8 @@ async def test_a_page_or_a_count_reads_few_rows_that_do_not_fit(view: JobsView, 
         await view.capped_counts(wanted, most=10)
         walked[number] = await walked_past(database) - before
 
-    # There is one scan for each of four types and five statuses. A scan reads at most 6 rows for a page and 10 for a count.
+    # For each of four types and five statuses there is one scan. It reads at most 6 rows for a page
+    # and 10 for a count.
     assert max(walked.values()) < 20 * (6 + 10) + 50, walked
 
 
@@ -176,13 +177,13 @@ async def many_like(database: Database, jobs: list[Job]) -> None:
 
 
 async def walked_past(database: Database) -> int:
-    """Returns the number of index entries of the view that were read so far."""
+    """Returns how many index entries of the view have been read so far."""
     await database.fetch_val("select pg_stat_force_next_flush()")
     return int(await database.fetch_val("select sum(idx_tup_read) from pg_stat_user_indexes where relname = 'jobs'"))
 
 
 async def scanned(database: Database) -> int:
-    """Returns the number of full scans of the view's table so far."""
+    """Returns how many full scans of the view's table there have been so far."""
     await database.fetch_val("select pg_stat_force_next_flush()")
     return int(await database.fetch_val("select seq_scan from pg_stat_user_tables where relname = 'jobs'"))
 

@@ -1,4 +1,4 @@
-"""The event stream of one job: it sends all events in order, can be resumed, ends in time."""
+"""The event stream of one job sends all events in order, can be resumed, and ends in time."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ SSE = {"Accept": "text/event-stream"}
 
 
 class Stream:
-    """Reads a stream as an EventSource does."""
+    """Reads a stream as a browser's EventSource does."""
 
     def __init__(self, answer: httpx.Response) -> None:
         self.answer = answer
@@ -99,7 +99,7 @@ async def test_a_reconnect_after_the_last_event_gets_204(service: Service) -> No
     assert (answer.status_code, answer.content) == (204, b"")
 
 
-async def test_a_head_does_not_wait_for_a_stream(service: Service) -> None:
+async def test_a_head_request_is_answered_without_waiting_for_events(service: Service) -> None:
     job = await service.job_of(service.employee)
 
     answer = await asyncio.wait_for(service.as_employee.head(f"/api/jobs/{job.id}/events", headers=SSE), 5)
@@ -137,7 +137,7 @@ async def test_a_job_that_was_retried_by_hand_is_streamed_again(service: Service
         assert (await events.next() or (0, {}))[0] == 3
 
 
-async def test_many_watchers_of_a_busy_job_miss_nothing_and_get_nothing_twice(service: Service) -> None:
+async def test_many_watchers_of_a_busy_job_get_every_event_once(service: Service) -> None:
     job = await service.job_of(service.employee)
 
     async def watch() -> list[int]:
@@ -179,7 +179,7 @@ async def test_a_change_that_the_bus_lost_arrives_late(service: Service, monkeyp
 
 
 @pytest.mark.parametrize("told_by", ["the bus", "the log"])
-async def test_a_false_seq_on_the_bus_hides_no_later_change(service: Service, told_by: str) -> None:
+async def test_a_forged_seq_on_the_bus_hides_no_later_event(service: Service, told_by: str) -> None:
     job = await service.job_of(service.employee)
     bus = service.context.bus if told_by == "the bus" else Bus()
     live_ = JobWatches(bus, JobsView(service.context.database), service.context.store)
@@ -228,7 +228,7 @@ async def test_a_stream_ends_when_its_token_ends(service: Service, monkeypatch: 
 
 
 async def test_a_stream_ends_when_the_role_of_its_reader_changes(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next stream has the rights of the new role. Here an employee gets no stack trace."""
+    """The next stream has the rights of the new role: here, an employee gets no stack trace."""
     monkeypatch.setattr("service.accounts.users.FRESH", 0.0)
     job = await service.job_of(service.admin)
 

@@ -1,4 +1,4 @@
-"""The role of a job type decides who may queue it. Each repeated request is checked again."""
+"""The role of a job type decides who may queue it, also when a request is repeated."""
 
 import asyncio
 import time

@@ -96,7 +96,7 @@ def test_the_openapi_document_names_a_further_type() -> None:
 
 
 def enums(node: Any) -> Iterator[list[str]]:
-    """Yields every `enum` of the document that has the name of a job type."""
+    """Yields every `enum` of the document that contains the name of a job type."""
     if isinstance(node, dict):
         if "summary_draft" in (node.get("enum") or ()):
             yield node["enum"]

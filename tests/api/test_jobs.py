@@ -1,4 +1,4 @@
-"""The job endpoints: visibility, pages, past states, cancel, retry, repeated requests."""
+"""The job endpoints: who sees a job, pages, past states, cancel, retry, repeated requests."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from events.database import Database
 from events.job import Job, JobError, cancel, complete, fail, progress, rfc3339, start
 from events.store import Store
 from service.http.request import preferred_wait
-from tests.job_types import room_for
+from tests.job_types import capacity_for
 from tests.proxy import Fault, proxy_before
 from tests.service_fixture import Service, make_context, service, serving
 
@@ -125,7 +125,7 @@ async def test_filters_narrow_the_list(service: Service) -> None:
     assert await ids("type=chatwork_rooms_sync&status=processing") == []
     assert await ids(f"createdAfter={between}") == [messages.id]
     assert await ids(f"createdBefore={between}") == [rooms.id]
-    # This query has a `+` that is not escaped.
+    # The `+` of the time zone in this query is not escaped.
     assert await ids(f"createdBefore={offset}") == [rooms.id]
 
 
@@ -191,7 +191,7 @@ async def test_an_invalid_past_moment_is_refused(service: Service) -> None:
     assert told == cases
 
 
-async def test_the_history_names_who_did_what(service: Service) -> None:
+async def test_the_history_names_the_actor_of_each_event(service: Service) -> None:
     job = await service.run(await service.job_of(service.employee, payload={"a": 1}), started())
     await service.as_admin.post(f"/api/jobs/{job.id}/cancel")
 
@@ -235,7 +235,7 @@ async def test_a_canceled_job_is_retried_with_one_attempt_more(service: Service)
     assert answer.status_code == 200
     again = answer.json()["job"]
     assert (again["status"], again["attempt"], again["maxAttempts"]) == ("queued", 2, 6)
-    assert [claim.id for claim in await service.context.wire.claim(room_for(9, job.type))] == [(job.id, 2)]
+    assert [claim.id for claim in await service.context.wire.claim(capacity_for(9, job.type))] == [(job.id, 2)]
     assert (await service.as_employee.post(f"/api/jobs/{job.id}/retry")).status_code == 409
 
 
@@ -261,7 +261,7 @@ async def test_a_retry_sent_twice_with_one_key_is_one_retry(service: Service) ->
 @pytest.mark.parametrize(
     ("statement", "fault"), [("insert into idempotency_keys", Fault.CUT_BEFORE), ("manual_retry", Fault.CUT_AFTER)]
 )
-async def test_a_retry_that_breaks_at_its_key_is_one_retry_when_it_is_sent_again(
+async def test_a_retry_whose_connection_breaks_is_one_retry_when_it_is_sent_again(
     service: Service, database_url: str, bus: Bus, statement: str, fault: Fault
 ) -> None:
     job = await service.run(await service.job_of(service.employee, "summary_draft"), lambda job: cancel(job, reason="x"))
@@ -373,7 +373,7 @@ def test_a_preference_is_read_or_ignored(prefer: list[str], seconds: int | None)
     assert preferred_wait(Request({"type": "http", "headers": headers})) == seconds
 
 
-async def test_the_whole_log_is_for_admins_in_order(service: Service) -> None:
+async def test_only_admins_read_the_whole_log_and_they_read_it_in_order(service: Service) -> None:
     job = await service.run(await service.job_of(service.admin), started(), completed({}))
     await service.job_of(None)
 
@@ -389,7 +389,7 @@ async def test_the_whole_log_is_for_admins_in_order(service: Service) -> None:
     assert (await service.as_admin.get("/api/events?limit=1001")).status_code == 422
 
 
-async def test_metrics_are_for_this_machine_or_the_token(service: Service) -> None:
+async def test_metrics_may_be_read_from_this_machine_or_with_the_token(service: Service) -> None:
     await service.job_of(None)
     context = make_context(service.context.database, service.context.bus, service.context.store, metrics_token="let me in")
 
@@ -422,7 +422,7 @@ async def test_unknown_methods_add_no_labels_to_the_metrics(service: Service) ->
 async def whole_log(service: Service, events: int) -> list[dict[str, Any]]:
     """Waits until the log has this many events, and returns them.
 
-    A transaction in another database of the same server may delay them.
+    A transaction in another database of the same server may delay their positions.
     """
     give_up = time.monotonic() + 10
     while len(log := (await service.as_admin.get("/api/events")).json()["events"]) < events:

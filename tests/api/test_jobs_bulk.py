@@ -12,7 +12,7 @@ from events.writes import NewJob
 from service.api import jobs_bulk as bulk
 from tests.api.test_bad_input import blamed
 from tests.api.test_job_lists import NO_JOB
-from tests.job_types import room_for
+from tests.job_types import capacity_for
 from tests.service_fixture import Service, make_context, service, serving
 
 __all__ = ["service"]
@@ -72,11 +72,11 @@ async def test_a_bulk_retry_queues_and_delivers_failed_and_canceled_jobs(service
 
     assert done == {"matched": 2, "done": 2, "refused": [], "more": False}
     assert await statuses(service, *jobs) == ["queued", "processing", "completed", "queued", "queued"]
-    claims = await service.context.wire.claim(room_for(9, jobs[0].type))
+    claims = await service.context.wire.claim(capacity_for(9, jobs[0].type))
     assert {claim.id.job_id for claim in claims} == {jobs[3].id, jobs[4].id}
 
 
-async def test_a_repeated_bulk_request_finds_no_jobs(service: Service) -> None:
+async def test_a_repeated_bulk_request_changes_no_job(service: Service) -> None:
     jobs = [await service.job_of(service.employee) for _ in range(3)]
     ids = [job.id for job in jobs]
 
@@ -210,7 +210,7 @@ async def test_running_a_job_again_makes_a_new_job_of_the_caller(service: Servic
     assert new.id != old.id
     assert (new.type, new.payload, new.user_id) == (old.type, old.payload, service.admin.id)
     assert (new.status, new.attempt, new.max_attempts) == (Status.QUEUED, 1, 3)
-    assert [claim.id.job_id for claim in await service.context.wire.claim(room_for(9, new.type))] == [new.id]
+    assert [claim.id.job_id for claim in await service.context.wire.claim(capacity_for(9, new.type))] == [new.id]
     assert await service.context.jobs.get(old.id) == old
 
 

@@ -57,10 +57,12 @@ async def test_every_endpoint_refuses_every_kind_of_large_body_with_a_small_resp
     for endpoint in WITH_A_BODY:
         for shape, make in SHAPES.items():
             body = make(1024 * 1024 if size == "1 MiB" else endpoint.most_of_body - 64)
-            # The requests come from many addresses, so that none reaches the limit for one address.
+            # The requests come from many addresses, so that none of them reaches the limit of one
+            # address.
             headers = {"Content-Type": "application/json", "X-Forwarded-For": f"192.0.2.{len(told) % 250}"}
             headers["Authorization"] = (
-                f"Bearer {service.context.users.new_token(service.admin)}"  # A new token, because one endpoint signs out.
+                # a new token for each request, because one endpoint signs out
+                f"Bearer {service.context.users.new_token(service.admin)}"
             )
             answer = await service.as_nobody.request(endpoint.method, address_of(endpoint), content=body, headers=headers)
             told[endpoint.path, shape] = answer.status_code, len(answer.content)
@@ -128,9 +130,10 @@ async def test_a_large_query_is_refused_with_a_small_response(service: Service) 
 async def test_a_process_stays_responsive_while_ten_clients_send_expensive_bodies(
     database: Database, database_url: str
 ) -> None:
-    """The limit of this test is high, because the machine may be busy.
+    """The event loop stays free while ten clients send bodies that take long to parse.
 
-    It would still be exceeded if the event loop parsed the bodies, which takes seconds.
+    The limit is high, because the machine may be busy. It would still be exceeded if the event loop
+    parsed the bodies, which takes seconds.
     """
     bodies = [SHAPES[shape](size) for shape in DEAR for size in (1024 * 1024, MOST_OF_A_SIGN_IN - 64)]
     environment = os.environ | {"DATABASE_URL": database_url, "APP_ENV": "test", "PORT": "0", "JOB_WORKER_ENABLED": "false"}

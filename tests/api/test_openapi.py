@@ -48,12 +48,12 @@ def operations() -> list[tuple[str, dict[str, Any]]]:
 
 
 def test_the_document_names_its_licence() -> None:
-    """info-license, info-license-strict."""
+    """Redocly's rules info-license and info-license-strict hold."""
     assert openapi_document(ENDPOINTS)["info"]["license"] == {"name": "MIT", "identifier": "MIT"}
 
 
 def test_every_operation_declares_defined_security() -> None:
-    """security-defined."""
+    """Redocly's rule security-defined holds."""
     schemes = set(openapi_document(ENDPOINTS)["components"]["securitySchemes"])
 
     for name, operation in operations():
@@ -62,7 +62,7 @@ def test_every_operation_declares_defined_security() -> None:
 
 
 def test_every_operation_has_summary_id_tag_and_both_kinds_of_response() -> None:
-    """operation-summary, -operationId-url-safe, -singular-tag, -2xx-response, -4xx-response."""
+    """Redocly's rules for an operation hold: summary, id, tag, 2xx and 4xx responses."""
     for name, operation in operations():
         assert operation["summary"].strip(), name
         assert re.fullmatch(r"[A-Za-z0-9_-]+", operation["operationId"]), name
@@ -71,7 +71,7 @@ def test_every_operation_has_summary_id_tag_and_both_kinds_of_response() -> None
 
 
 def test_every_tag_is_described_and_used() -> None:
-    """operation-tag-defined, tag-description."""
+    """Redocly's rules operation-tag-defined and tag-description hold."""
     tags = {tag["name"]: tag["description"] for tag in openapi_document(ENDPOINTS)["tags"]}
 
     assert set(tags) == {tag for _, operation in operations() for tag in operation["tags"]}
@@ -79,10 +79,10 @@ def test_every_tag_is_described_and_used() -> None:
 
 
 def test_no_two_paths_are_equal_or_ambiguous() -> None:
-    """no-ambiguous-paths, no-identical-paths, path-parameters-defined.
+    """Redocly's rules no-ambiguous-paths, no-identical-paths and path-parameters-defined hold.
 
-    Also no-path-trailing-slash and path-not-include-query. A path without parameters may stand beside one with a parameter,
-    because it wins, as a test below checks.
+    So do no-path-trailing-slash and path-not-include-query. A path without parameters may stand
+    beside one with a parameter, because it wins, as a test below checks.
     """
     paths = list(openapi_document(ENDPOINTS)["paths"])
 
@@ -95,7 +95,10 @@ def test_no_two_paths_are_equal_or_ambiguous() -> None:
 
 
 def test_every_component_is_used_and_every_example_fits_its_schema() -> None:
-    """no-unused-components, no-unresolved-refs, no-invalid-{media-type,parameter}-examples."""
+    """Redocly's rules no-unused-components, no-unresolved-refs and no-invalid-examples hold.
+
+    The last one is split into no-invalid-media-type-examples and no-invalid-parameter-examples.
+    """
     document = openapi_document(ENDPOINTS)
     defined = {f"#/components/{kind}/{name}" for kind in ("schemas", "responses") for name in document["components"][kind]}
 
@@ -156,7 +159,7 @@ GET /metrics
 """
 
 
-def test_a_path_without_parameters_wins(service: Service) -> None:
+def test_a_path_without_parameters_wins_over_one_with_a_parameter_over_one_with_a_parameter(service: Service) -> None:
     context = make_context(service.context.database, service.context.bus, service.context.store)
     routes = create_app(context).router.routes
     fixed = [route for route in routes if isinstance(route, Route) and "{" not in route.path]
@@ -253,7 +256,7 @@ def closed(schema: Any) -> Any:
 
 
 async def test_the_docs_page_has_no_inline_script_and_loads_only_from_this_host(service: Service, tmp_path: Path) -> None:
-    """Uses empty files in place of Swagger UI's. A browser test covers the real ones."""
+    """Empty files stand in for those of Swagger UI. A browser test covers the real ones."""
     for name in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png", "LICENSE.txt"):
         (tmp_path / "api" / "docs").mkdir(parents=True, exist_ok=True)
         (tmp_path / "api" / "docs" / name).write_text("content", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""For operators: pauses, the list of workers, force-fail, metrics."""
+"""Operators' work: pauses, the list of workers, failing a stuck job, metrics."""
 
 import asyncio
 import os
@@ -62,7 +62,7 @@ def wire() -> LocalWire:
     return LocalWire()
 
 
-async def test_nothing_of_a_paused_type_is_started_until_it_is_resumed(
+async def test_no_job_of_a_paused_type_is_started_until_it_is_resumed(
     database: Database, store: Store, bus: Bus, wire: LocalWire
 ) -> None:
     pauses, other = Pauses(database), job_type("other", QUICK.run)
@@ -124,7 +124,7 @@ async def test_an_automatic_pause_never_shortens_an_operators_pause(database: Da
         await pauses.pause("d", until=datetime.now(UTC) - timedelta(seconds=1), reason="late", actor="user:1")
 
 
-async def test_only_a_distant_chatwork_reset_pauses_the_types_that_call_chatwork(database: Database) -> None:
+async def test_a_chatwork_limit_pauses_the_syncs_only_if_its_reset_is_far_away(database: Database) -> None:
     pauses, told = Pauses(database), []
 
     async def left_alone(seconds: float) -> None:
@@ -323,13 +323,13 @@ async def test_a_wrong_command_line_prints_one_line(database: Database, argument
 
 
 async def rireki(database: Database, *arguments: str) -> tuple[int, list[str]]:
-    """Runs the command and returns its exit status and output."""
+    """Runs `rireki` in this process's environment. Returns its exit status and output."""
     status, out, _ = await command(database, *arguments)
     return status, out.decode().splitlines()
 
 
 async def command(database: Database, *arguments: str, given: bytes = b"") -> tuple[int, bytes, bytes]:
-    """Runs the command with this input. Returns exit status, standard output and errors."""
+    """Runs a command with this input. Returns exit status, standard output and errors."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "service.cli", *arguments,
         env=os.environ | {"DATABASE_URL": database.url, "APP_ENV": "test"}, cwd=Path(__file__).parents[2],

@@ -31,7 +31,7 @@ def context(database: Database, bus: Bus, store: Store) -> ApiContext:
 
 @pytest.fixture
 def built(tmp_path: Path) -> Path:
-    """Makes the folder of a built page, and a secret file outside of it."""
+    """Makes the folder of a built page, and a secret file outside that folder."""
     folder = tmp_path / "static"
     (folder / "assets").mkdir(parents=True)
     (folder / "index.html").write_text(INDEX, encoding="utf-8")
@@ -121,7 +121,7 @@ async def test_a_file_that_the_browser_has_gets_304(context: ApiContext, built: 
 @pytest.mark.parametrize(
     "name", ["../secret.js", "%2e%2e/secret.js", "..%2f..%2fsecret.js", "nothing.js", "", "a" * 5000, "%00"]
 )
-async def test_no_path_leads_out_of_the_folder(context: ApiContext, built: Path, name: str) -> None:
+async def test_no_path_reads_a_file_outside_the_page_s_folder(context: ApiContext, built: Path, name: str) -> None:
     async with browser(context, built) as client:
         path = httpx.URL("http://rireki").copy_with(raw_path=f"/assets/{name}".encode())
         answer = await client.get(path, headers=HTML)

@@ -1,4 +1,4 @@
-"""The queue of sign-ins before the password hashers: short, and fair to each address."""
+"""The queue of sign-ins before the password hashers is short, and fair to each address."""
 
 import asyncio
 import contextlib
@@ -53,7 +53,7 @@ async def test_a_sign_in_refused_by_the_full_queue_is_not_counted(service: Servi
 
 
 async def test_a_try_over_the_limit_is_refused_before_its_password_is_hashed(service: Service) -> None:
-    """Both hashers are busy. A try that waited for a hasher would be refused by the queue."""
+    """Both hashers are busy, so a try that waited for a hasher would be refused by the queue."""
     tries = service.context.sign_in_limit
     for _ in range(FOR_ONE_EMAIL.amount):
         await tries.count("192.0.2.1", "admin@example.com")
@@ -65,7 +65,7 @@ async def test_a_try_over_the_limit_is_refused_before_its_password_is_hashed(ser
     assert refused.json()["detail"].startswith("Too many tries to sign in. ")
 
 
-def test_the_queue_is_short_and_one_address_gets_only_a_part() -> None:
+def test_the_queue_is_short_and_one_address_gets_only_a_part_of_it_of_it() -> None:
     line = SignInLine()
     with contextlib.ExitStack() as places:
         for _ in range(MOST_OF_ONE_ADDRESS):

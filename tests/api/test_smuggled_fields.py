@@ -1,6 +1,6 @@
-"""No client decides what only the service may decide: owner, status, attempt, actor, ids, times.
+"""No client sets what only the service may decide: owner, status, attempt, actor, times.
 
-The tests go over all endpoints that change something, so a new endpoint is tested too.
+The tests go over all endpoints that change something, so a new endpoint is tested, too.
 """
 
 import re
@@ -14,7 +14,7 @@ from service.api.app import ENDPOINTS
 from service.http.endpoint import Endpoint
 from service.http.openapi import openapi_document
 from tests.api.test_who_may import user_for
-from tests.api.things import Things, contents, given
+from tests.api.things import Things, contents, make_things
 from tests.api.who_may import WHO_MAY
 from tests.service_fixture import Service, service
 
@@ -67,7 +67,7 @@ def test_no_endpoint_declares_a_field_that_the_service_decides() -> None:
 
 
 async def test_fields_that_the_service_decides_are_refused_in_every_body_and_query(service: Service) -> None:
-    things = await given(service, "queued")
+    things = await make_things(service, "queued")
     before = await contents(service.context.database)
     told: dict[str, tuple[int, set[str]]] = {}
     for endpoint in CHANGES:
@@ -86,7 +86,7 @@ async def test_headers_that_name_another_user_change_no_actor(caller: str, servi
     assert user is not None
     for name in (name for name, row in WHO_MAY.items() if row.tables(caller) & {"job_events", *ACTORS}):
         method, path = name.split()
-        things, last = await given(service, WHO_MAY[name].job), await service.context.database.fetch_val(LAST_EVENT)
+        things, last = await make_things(service, WHO_MAY[name].job), await service.context.database.fetch_val(LAST_EVENT)
         body, request_id = WHO_MAY[name].body, f"r-{uuid4()}"
         headers = dict.fromkeys(HEADERS, SOMEBODY) | {
             "Authorization": f"Bearer {service.context.users.new_token(user)}",
@@ -119,7 +119,10 @@ def declared(document: dict[str, Any], endpoint: Endpoint) -> set[str]:
 
 
 async def blamed(service: Service, endpoint: Endpoint, things: Things, *, in_body: bool) -> tuple[int, set[str]]:
-    """Sends a valid request with all smuggled fields. Returns the status and the refused fields."""
+    """Sends a valid request with all forbidden fields.
+
+    Returns the status and the refused fields.
+    """
     row, name = WHO_MAY[name_of(endpoint)], "body" if in_body else "query"
     valid: dict[str, Any] = {} if row.body is None else row.body(things)
     smuggled = dict.fromkeys(SMUGGLED, "1")

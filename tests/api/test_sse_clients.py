@@ -26,7 +26,7 @@ LINE_ENDS = "a\u2028b\u2029c\u0085d\x0be\x0cf\x1cg\r\nh"
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes streams send signs of life and positions many times a second."""
+    """Makes streams send heartbeats and positions many times a second."""
     monkeypatch.setattr(live, "QUIET", 0.02)
     monkeypatch.setattr(stream, "QUIET", 0.02)
     monkeypatch.setattr(feed, "LOOK_EVERY", 0.1)

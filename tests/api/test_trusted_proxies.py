@@ -86,7 +86,7 @@ def test_only_a_trusted_proxy_sets_the_scheme(peer: str, proto: tuple[str, ...],
     assert scope["scheme"] == scheme
 
 
-def test_forwarded_is_ignored() -> None:
+def test_the_header_forwarded_is_ignored() -> None:
     scope = scope_of("127.0.0.1", ("forwarded", "for=192.0.2.7;proto=https"))
 
     read_trusted_proxies(LOOPBACK).apply(scope)
@@ -97,7 +97,9 @@ def test_forwarded_is_ignored() -> None:
 @pytest.mark.parametrize(
     "wrong", ["*", "localhost", "10.0.0.1/8", "10.0.0.0/33", "10.0.0", "127.0.0.1,", "127.0.0.1;::1", "none,::1"]
 )
-def test_a_malformed_trusted_proxy_is_one_line_at_the_start(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_malformed_trusted_proxies_setting_is_refused_in_one_line_at_the_start(
+    wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TRUSTED_PROXIES", wrong)
 
     with pytest.raises(ConfigError, match=r"^TRUSTED_PROXIES must be `none`, or IP addresses and networks [^\n]*$"):
@@ -145,7 +147,7 @@ async def test_the_limit_and_the_log_use_the_client_behind_a_trusted_proxy(servi
     assert {line["client"] for line in logs if line["event"] == "request"} == {"2001:db8::1"}
 
 
-async def test_behind_a_proxy_that_is_not_trusted_the_proxy_is_counted(service: Service) -> None:
+async def test_behind_an_untrusted_proxy_sign_ins_are_counted_by_the_proxy_s_address(service: Service) -> None:
     context = service.context
     context = make_context(context.database, context.bus, context.store, trusted_proxies="none")
 

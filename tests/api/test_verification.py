@@ -30,7 +30,7 @@ def started(job: Job) -> Any:
 
 @contextlib.asynccontextmanager
 async def held_up(url: str) -> AsyncIterator[None]:
-    """Locks the view, so that a verification waits."""
+    """Locks the view, so that a verification waits until the block ends."""
     connection = await connect(url, idle_in_transaction_session_timeout="0")
     try:
         async with connection.transaction():
@@ -106,7 +106,9 @@ async def test_a_failed_verification_reports_its_error(service: Service, databas
     assert (last["jobs"], last["differenceCount"]) == (None, None)
 
 
-async def test_a_verification_of_a_dead_process_is_over_and_the_next_may_start(service: Service, database: Database) -> None:
+async def test_the_verification_of_a_dead_process_counts_as_ended_and_the_next_may_start(
+    service: Service, database: Database
+) -> None:
     await database.execute(LEFT_BEHIND)
 
     lost = await finished(service)

@@ -1,4 +1,7 @@
-"""Every route answers every role as the table in `who_may.py` says, and a refused call writes nothing."""
+"""Every route answers every role as the table in `who_may.py` says.
+
+A refused request writes nothing.
+"""
 
 from typing import Any
 from uuid import uuid4
@@ -9,7 +12,7 @@ from starlette.routing import Route
 from service.accounts.users import User
 from service.api.app import ENDPOINTS, create_app
 from service.page import Page
-from tests.api.things import STACK, Things, contents, given
+from tests.api.things import STACK, Things, contents, make_things
 from tests.api.who_may import CALLERS, WHO_MAY, Row
 from tests.service_fixture import Service, make_context, service, user_of
 
@@ -36,7 +39,7 @@ def test_every_other_route_is_a_public_file(service: Service) -> None:
 
 @pytest.mark.parametrize("caller", CALLERS)
 async def test_every_route_answers_each_caller_as_the_table_says(caller: str, service: Service) -> None:
-    """A refused call writes nothing. No answer shows what the caller may not see."""
+    """A refused request writes nothing, and no answer shows what the caller may not see."""
     user = await user_for(service, caller)
     told = {name: await seen_of(service, name, row, caller, user) for name, row in WHO_MAY.items()}
 
@@ -44,7 +47,7 @@ async def test_every_route_answers_each_caller_as_the_table_says(caller: str, se
 
 
 async def test_head_answers_every_caller_as_get_does(service: Service) -> None:
-    things = await given(service, "queued")
+    things = await make_things(service, "queued")
     rows = {name.split()[1]: row for name, row in WHO_MAY.items() if name.startswith("GET ")}
     told = {
         (path, caller): await call(service, await user_for(service, caller), "HEAD", things.path(path), row, things)
@@ -55,7 +58,7 @@ async def test_head_answers_every_caller_as_get_does(service: Service) -> None:
 
 
 async def user_for(service: Service, caller: str) -> User | None:
-    """Returns a caller of the table. The owner is the employee; nobody has no account."""
+    """Returns the user for a caller of the table. The owner is the employee."""
     match caller:
         case "nobody":
             return None
@@ -69,9 +72,12 @@ async def user_for(service: Service, caller: str) -> User | None:
 
 
 async def seen_of(service: Service, name: str, row: Row, caller: str, user: User | None) -> tuple[int, set[str], set[str]]:
-    """Calls the row's endpoint. Returns the status, the changed tables, and what the answer must not show but does."""
+    """Sends the row's request. Returns the status, the changed tables and the leaks.
+
+    A leak is something in the answer that the caller must not see.
+    """
     method, path = name.split()
-    things = await given(service, row.job)
+    things = await make_things(service, row.job)
     before = await contents(service.context.database)
     status, body = await call(service, user, method, things.path(path), row, things)
     after = await contents(service.context.database)

@@ -1,4 +1,7 @@
-"""The things that the requests of `who_may.py` are about, and what the database holds of everything."""
+"""Makes the job, company and rooms that requests of `who_may.py` name.
+
+Also computes a digest of every table, which shows what a request has written.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,12 +25,12 @@ where table_schema = current_schema() and table_type = 'BASE TABLE' and table_na
 order by table_name
 """
 FOLLOW_EVERY_READ = ("job_event_log", "job_event_log_cursor")
-"""Tables that a read may write too: the order of the log is given when somebody reads the log."""
+"""Tables that a read may write too: the order of the log is written when somebody reads the log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Things:
-    """What a request needs: a job of the owner, a company with a linked room, a room without link."""
+    """Ids for a request: a job of the owner, a company with a linked room, an unlinked room."""
 
     job_id: str
     company_id: str
@@ -37,14 +40,17 @@ class Things:
     credentials: dict[str, str]
 
     def path(self, template: str) -> str:
-        """Returns the path with these things in the place of its parameters."""
+        """Returns the path with these ids in place of its parameters."""
         ids = {"/api/jobs/": self.job_id, "/api/companies/": self.company_id, "/api/chatwork/rooms/": self.room_id}
         own = next((found for prefix, found in ids.items() if template.startswith(prefix)), "")
         return template.replace("{id}", own).replace("{roomId}", self.room_number).replace("{name}", JOB_TYPE)
 
 
-async def given(service: Service, job_state: str) -> Things:
-    """Makes new things. The owner is `service.employee`, who also gets a failed job with a stack trace."""
+async def make_things(service: Service, job_state: str) -> Things:
+    """Makes a new job, company and rooms. The owner of the job is `service.employee`.
+
+    Also makes a failed job of this employee with a stack trace.
+    """
     database = service.context.database
     company_id = str(await database.fetch_val("insert into companies (name) values (:n) returning id", {"n": str(uuid4())}))
     await _failed_job(service)
@@ -61,7 +67,7 @@ async def given(service: Service, job_state: str) -> Things:
 
 
 async def contents(database: Database) -> dict[str, str]:
-    """Returns a digest of the rows of every table, save those in `FOLLOW_EVERY_READ`."""
+    """Returns a digest of the rows of every table, except those in `FOLLOW_EVERY_READ`."""
     tables = [row["table_name"] for row in await database.fetch_all(TABLES, {"except": list(FOLLOW_EVERY_READ)})]
     digests = " union all ".join(
         f"select '{table}' as name, coalesce(md5(string_agg(t::text, E'\\n' order by t::text)), '') as digest from {table} t"

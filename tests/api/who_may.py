@@ -1,7 +1,7 @@
-"""The table of who may do what: one row for each method and path, from which `test_who_may.py` is made.
+"""The table of who may do what: one row for each method and path.
 
-A row has a status for each caller, in the order of `CALLERS`. "=" after a status says that this
-answer is a success that writes nothing.
+`test_who_may.py` makes its tests from it. A row has a status for each caller, in the order of
+`CALLERS`. "=" after a status says that this success writes nothing.
 """
 
 from collections.abc import Callable
@@ -25,8 +25,9 @@ class JobState(StrEnum):
 class Row:
     """The expected statuses of one method and path.
 
-    `writes` names the tables that a call changes when it is let in, without "=" after its status. `body` and `query` make a
-    valid request. `job` is the state of the owner's job before each call.
+    `writes` names the tables that a successful request changes, unless "=" follows its status.
+    `body` and `query` make a valid request. `job` is the state of the owner's job before each
+    request.
     """
 
     statuses: str
@@ -59,12 +60,10 @@ THEIR_JOB = Row("401 404 200 200")
 READERS = Row("401 403 403 200")
 
 WHO_MAY: dict[str, Row] = {
-    # Accounts
     "POST /api/auth/login": Row("200 200 200 200", body=lambda things: things.credentials),
     "POST /api/auth/logout": Row("401 204 204 204", "ended_tokens"),
     "GET /api/auth/me": SIGNED_IN,
     "GET /api/users": Row("401 403 403 200"),
-    # Jobs
     "GET /api/jobs": SIGNED_IN,
     "GET /api/jobs/counts": SIGNED_IN,
     "GET /api/jobs/stream": SIGNED_IN,
@@ -76,16 +75,13 @@ WHO_MAY: dict[str, Row] = {
     "POST /api/jobs/{id}/retry": Row("401 404 200 200", JOB, job=JobState.CANCELED),
     "POST /api/jobs/{id}/again": Row("401 404 202 202", JOB, job=JobState.CANCELED),
     "POST /api/jobs/{id}/force-fail": Row("401 403 403 200", JOB, job=JobState.PROCESSING),
-    # Operations
     "GET /api/workers": READERS,
     "GET /api/job-types": SIGNED_IN,
     "POST /api/job-types/{name}/pause": Row("401 403 403 200", "pauses"),
     "POST /api/job-types/{name}/resume": Row("401 403 403 200", "pauses"),
-    # The log
     "GET /api/events": READERS,
     "GET /api/audit/verify": READERS,
     "POST /api/audit/verify": Row("401 403 403 202", "verifications"),
-    # Chatwork
     "POST /api/chatwork/rooms/sync": Row("401 403 403 202", JOB),
     "POST /api/chatwork/messages/sync": Row("401 403 403 202", JOB),
     "GET /api/chatwork/rooms": READERS,
@@ -94,7 +90,6 @@ WHO_MAY: dict[str, Row] = {
     "POST /api/chatwork/rooms/{id}/error/seen": Row(
         "401 403 403 200", "chatwork_unreadable", lambda _: {"lastErrorAt": "2099-01-01T00:00:00Z"}
     ),
-    # Companies
     "GET /api/companies": SIGNED_IN,
     "POST /api/companies": Row("401 201 201 201", "companies", lambda things: {"name": f"new {things.company_id}"}),
     "GET /api/companies/{id}/chatwork-rooms": SIGNED_IN,
@@ -104,7 +99,6 @@ WHO_MAY: dict[str, Row] = {
     "DELETE /api/companies/{id}/chatwork-rooms/{roomId}": Row("401 403 403 204", "company_chatwork_rooms"),
     "POST /api/companies/{id}/summaries/draft": Row("401 202 202 202", JOB, lambda _: PERIOD),
     "GET /api/companies/{id}/summaries/drafts": SIGNED_IN,
-    # The process
     "GET /healthz": ANYONE,
     "GET /readyz": ANYONE,
     "GET /metrics": ANYONE,

@@ -1,4 +1,6 @@
-"""Takes the screenshots of the README from a running service: `python -m tests.browser.screenshots`.
+"""Takes the screenshots of the README from a running service.
+
+Run it as `python -m tests.browser.screenshots`.
 
 It starts the service with the Chatwork sandbox's own rooms, works like an admin, and writes the
 images to `docs/screenshots`. Run it after a change of the page.

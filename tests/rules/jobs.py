@@ -9,7 +9,7 @@ from events.job import (
     Started,
     evolve,
 )
-from tests.histories import ERROR, given, next_recorded, queued
+from tests.histories import ERROR, job_after, next_recorded, queued
 
 STATES: dict[str, tuple[Event, ...]] = {
     "queued": (queued(),),
@@ -21,7 +21,7 @@ STATES: dict[str, tuple[Event, ...]] = {
 
 
 def job_in(state: str) -> Job:
-    return given(*STATES[state])
+    return job_after(*STATES[state])
 
 
 def after(job: Job, *events: Event) -> Job:

@@ -18,12 +18,12 @@ from events.job import (
     start,
     word,
 )
-from tests.histories import ERROR, given, queued
+from tests.histories import ERROR, job_after, queued
 from tests.rules.jobs import after, job_in
 
 
 def test_a_failure_with_an_attempt_left_is_queued_again_in_the_same_write() -> None:
-    job = given(queued(), Started("w1"))
+    job = job_after(queued(), Started("w1"))
     delay = timedelta(seconds=2)
 
     events = fail(job, attempt=1, worker="w1", error=ERROR, retry_in=delay)
@@ -34,7 +34,7 @@ def test_a_failure_with_an_attempt_left_is_queued_again_in_the_same_write() -> N
 
 
 def test_a_lost_worker_spends_an_attempt() -> None:
-    job = given(queued(), Started("w1"))
+    job = job_after(queued(), Started("w1"))
 
     events = rescue(job, attempt=1, worker="w1", error=ERROR, retry_in=timedelta(0))
 
@@ -53,7 +53,7 @@ def test_a_manual_retry_raises_max_attempts_with_the_attempt() -> None:
 
 
 def test_a_hand_back_raises_max_attempts_with_the_attempt() -> None:
-    job = given(queued(), Started("w1"))
+    job = job_after(queued(), Started("w1"))
 
     events = hand_back(job, attempt=1, worker="w1")
 
@@ -64,7 +64,7 @@ def test_a_hand_back_raises_max_attempts_with_the_attempt() -> None:
 
 @pytest.mark.parametrize("decide", [fail, rescue])
 def test_the_last_attempt_is_not_retried(decide: Callable[..., list[Event]]) -> None:
-    job = given(queued(max_attempts=1), Started("w1"))
+    job = job_after(queued(max_attempts=1), Started("w1"))
 
     events = decide(job, attempt=1, worker="w1", error=ERROR, retry_in=timedelta(seconds=1))
 
@@ -73,7 +73,7 @@ def test_the_last_attempt_is_not_retried(decide: Callable[..., list[Event]]) -> 
 
 @pytest.mark.parametrize("decide", [fail, rescue])
 def test_a_failure_without_retry_ends_although_attempts_are_left(decide: Callable[..., list[Event]]) -> None:
-    job = given(queued(max_attempts=3), Started("w1"))
+    job = job_after(queued(max_attempts=3), Started("w1"))
 
     events = decide(job, attempt=1, worker="w1", error=ERROR, retry_in=None)
 
@@ -81,7 +81,7 @@ def test_a_failure_without_retry_ends_although_attempts_are_left(decide: Callabl
 
 
 def test_three_attempts_are_three_runs() -> None:
-    job = given(queued(max_attempts=3))
+    job = job_after(queued(max_attempts=3))
     runs = 0
 
     while job.status is Status.QUEUED:
@@ -93,7 +93,9 @@ def test_three_attempts_are_three_runs() -> None:
 
 
 def test_a_manual_retry_of_a_job_out_of_attempts_gives_exactly_one_more() -> None:
-    job = given(queued(max_attempts=1), Started("w1"), Failed(ERROR, will_retry=False), queued("manual_retry"), Started("w1"))
+    job = job_after(
+        queued(max_attempts=1), Started("w1"), Failed(ERROR, will_retry=False), queued("manual_retry"), Started("w1")
+    )
 
     events = fail(job, attempt=2, worker="w1", error=ERROR, retry_in=timedelta(0))
 
@@ -101,7 +103,7 @@ def test_a_manual_retry_of_a_job_out_of_attempts_gives_exactly_one_more() -> Non
 
 
 def test_hand_backs_spend_none_of_the_attempts() -> None:
-    job = given(queued(max_attempts=2))
+    job = job_after(queued(max_attempts=2))
 
     for _ in range(5):
         job = after(job, *start(job, attempt=job.attempt, worker="w1"))

@@ -25,7 +25,7 @@ from events.job import (
     fail,
     fold,
 )
-from tests.histories import AT, ERROR, JOB_ID, every_reason, given, next_recorded, queued, recorded
+from tests.histories import AT, ERROR, JOB_ID, every_reason, job_after, next_recorded, queued, recorded
 
 
 def misplaced(job: Job, event: Event, **places: Any) -> Recorded:
@@ -34,7 +34,7 @@ def misplaced(job: Job, event: Event, **places: Any) -> Recorded:
 
 @pytest.mark.parametrize("seq", [0, 1, 2, 4, 5])
 def test_an_event_out_of_its_place_is_refused(seq: int) -> None:
-    job = given(queued(), Started("w1"))
+    job = job_after(queued(), Started("w1"))
 
     with pytest.raises(BrokenHistory):
         evolve(job, misplaced(job, Progress(1), seq=seq))
@@ -42,7 +42,7 @@ def test_an_event_out_of_its_place_is_refused(seq: int) -> None:
 
 @pytest.mark.parametrize(("event", "attempt"), [(Progress(1), 0), (Progress(1), 2), (queued("worker_shutdown"), 1)])
 def test_an_event_of_another_attempt_is_refused(event: Event, attempt: int) -> None:
-    job = given(queued(), Started("w1"))
+    job = job_after(queued(), Started("w1"))
     event = replace(event, max_attempts=4) if isinstance(event, Queued) else event
 
     with pytest.raises(BrokenHistory):
@@ -50,14 +50,14 @@ def test_an_event_of_another_attempt_is_refused(event: Event, attempt: int) -> N
 
 
 def test_an_attempt_is_never_skipped() -> None:
-    job = given(queued(), Started("w1"))
+    job = job_after(queued(), Started("w1"))
 
     with pytest.raises(BrokenHistory):
         evolve(job, misplaced(job, queued("worker_shutdown", max_attempts=4), attempt=3))
 
 
 def test_time_does_not_run_backwards_within_a_job_and_may_stand_still() -> None:
-    job = given(queued(), Started("w1"))
+    job = job_after(queued(), Started("w1"))
 
     assert evolve(job, misplaced(job, Progress(1), at=job.updated_at)).updated_at == job.updated_at
     with pytest.raises(BrokenHistory):
@@ -93,7 +93,7 @@ AFTER: dict[str, tuple[tuple[Event, ...], set[Reason]]] = {
 @pytest.mark.parametrize("what", AFTER)
 def test_a_later_attempt_is_opened_only_for_a_reason_that_a_decision_could_have_had(what: str, reason: Reason) -> None:
     events, reasons = AFTER[what]
-    job = given(*events)
+    job = job_after(*events)
     again = Queued(reason, 4 if reason in ("manual_retry", "worker_shutdown") else 3)
 
     if reason in reasons:
@@ -105,7 +105,7 @@ def test_a_later_attempt_is_opened_only_for_a_reason_that_a_decision_could_have_
 
 @pytest.mark.parametrize("max_attempts", [2, 4, 100])
 def test_a_retry_that_changes_how_many_attempts_are_allowed_is_refused(max_attempts: int) -> None:
-    job = given(queued(max_attempts=3), Started("w1"), Failed(ERROR, will_retry=True))
+    job = job_after(queued(max_attempts=3), Started("w1"), Failed(ERROR, will_retry=True))
 
     with pytest.raises(BrokenHistory):
         evolve(job, next_recorded(job, Queued("retry", max_attempts)))
@@ -113,7 +113,7 @@ def test_a_retry_that_changes_how_many_attempts_are_allowed_is_refused(max_attem
 
 @pytest.mark.parametrize("max_attempts", [2, 3, 5])
 def test_a_manual_retry_that_raises_the_attempts_by_more_or_less_than_one_is_refused(max_attempts: int) -> None:
-    job = given(queued(max_attempts=3), Canceled("asked"))
+    job = job_after(queued(max_attempts=3), Canceled("asked"))
 
     with pytest.raises(BrokenHistory):
         evolve(job, next_recorded(job, Queued("manual_retry", max_attempts)))
@@ -126,14 +126,14 @@ def test_a_job_that_may_not_be_tried_even_once_is_refused(max_attempts: int) -> 
 
 
 def test_a_failure_that_promises_a_retry_where_no_attempt_is_left_is_refused() -> None:
-    job = given(queued(max_attempts=1), Started("w1"))
+    job = job_after(queued(max_attempts=1), Started("w1"))
 
     with pytest.raises(BrokenHistory):
         evolve(job, next_recorded(job, Failed(ERROR, will_retry=True)))
 
 
 def test_a_broken_history_names_the_job_the_event_and_the_state() -> None:
-    job = given(queued(), Started("w1"), Completed(1))
+    job = job_after(queued(), Started("w1"), Completed(1))
 
     with pytest.raises(BrokenHistory) as broken:
         evolve(job, next_recorded(job, Started("w2")))
@@ -160,7 +160,7 @@ def test_folding_up_to_any_event_is_the_job_as_it_was_then() -> None:
 
 
 def test_a_job_and_an_event_cannot_be_changed_in_place() -> None:
-    job = given(queued())
+    job = job_after(queued())
 
     with pytest.raises(AttributeError):
         job.status = Status.FAILED  # type: ignore[misc]
@@ -169,7 +169,7 @@ def test_a_job_and_an_event_cannot_be_changed_in_place() -> None:
 
 
 def test_a_decision_leaves_the_job_as_it_was() -> None:
-    job = given(queued(), Started("w1"))
+    job = job_after(queued(), Started("w1"))
     before = copy.deepcopy(job)
 
     fail(job, attempt=1, worker="w1", error=ERROR, retry_in=timedelta(0))

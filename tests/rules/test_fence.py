@@ -22,7 +22,7 @@ from events.job import (
     rescue,
     start,
 )
-from tests.histories import ERROR, given, queued
+from tests.histories import ERROR, job_after, queued
 
 BY_A_WORKER: dict[str, Callable[[Job, int, str], list[Event]]] = {
     "progress": lambda job, attempt, worker: progress(job, attempt=attempt, worker=worker, result={}),
@@ -36,7 +36,7 @@ BY_A_WORKER: dict[str, Callable[[Job, int, str], list[Event]]] = {
 
 @pytest.mark.parametrize("name", BY_A_WORKER)
 def test_a_late_worker_may_not_speak_for_a_job_that_moved_on_to_another_worker(name: str) -> None:
-    job = given(queued(), Started("w1"), Failed(ERROR, will_retry=True), queued("retry"), Started("w2"))
+    job = job_after(queued(), Started("w1"), Failed(ERROR, will_retry=True), queued("retry"), Started("w2"))
 
     with pytest.raises(NotAllowed, match="processing in attempt 2"):
         BY_A_WORKER[name](job, 1, "w1")
@@ -44,7 +44,7 @@ def test_a_late_worker_may_not_speak_for_a_job_that_moved_on_to_another_worker(n
 
 @pytest.mark.parametrize("name", BY_A_WORKER)
 def test_a_worker_may_not_speak_for_its_own_earlier_attempt(name: str) -> None:
-    job = given(queued(), Started("w1"), Failed(ERROR, will_retry=True), queued("retry"), Started("w1"))
+    job = job_after(queued(), Started("w1"), Failed(ERROR, will_retry=True), queued("retry"), Started("w1"))
 
     with pytest.raises(NotAllowed):
         BY_A_WORKER[name](job, 1, "w1")
@@ -52,7 +52,7 @@ def test_a_worker_may_not_speak_for_its_own_earlier_attempt(name: str) -> None:
 
 @pytest.mark.parametrize("name", BY_A_WORKER)
 def test_a_worker_may_not_speak_for_another_in_the_same_attempt(name: str) -> None:
-    job = given(queued(), Started("w1"))
+    job = job_after(queued(), Started("w1"))
 
     with pytest.raises(NotAllowed):
         BY_A_WORKER[name](job, 1, "w2")
@@ -60,7 +60,7 @@ def test_a_worker_may_not_speak_for_another_in_the_same_attempt(name: str) -> No
 
 @pytest.mark.parametrize("name", BY_A_WORKER)
 def test_a_worker_may_not_speak_for_an_attempt_to_come(name: str) -> None:
-    job = given(queued(), Started("w1"))
+    job = job_after(queued(), Started("w1"))
 
     with pytest.raises(NotAllowed):
         BY_A_WORKER[name](job, 2, "w1")
@@ -68,7 +68,7 @@ def test_a_worker_may_not_speak_for_an_attempt_to_come(name: str) -> None:
 
 @pytest.mark.parametrize("name", BY_A_WORKER)
 def test_a_worker_may_not_speak_for_a_job_that_was_canceled_and_queued_again(name: str) -> None:
-    job = given(queued(), Started("w1"), Canceled("asked"), queued("manual_retry"))
+    job = job_after(queued(), Started("w1"), Canceled("asked"), queued("manual_retry"))
 
     for attempt in (1, 2):
         with pytest.raises(NotAllowed):
@@ -77,21 +77,21 @@ def test_a_worker_may_not_speak_for_a_job_that_was_canceled_and_queued_again(nam
 
 @pytest.mark.parametrize("attempt", [0, 1, 3])
 def test_only_the_attempt_that_is_queued_may_be_started(attempt: int) -> None:
-    job = given(queued(), Started("w1"), Failed(ERROR, will_retry=True), queued("retry"))
+    job = job_after(queued(), Started("w1"), Failed(ERROR, will_retry=True), queued("retry"))
 
     with pytest.raises(NotAllowed, match="queued in attempt 2"):
         start(job, attempt=attempt, worker="w1")
 
 
 def test_an_attempt_is_started_once_even_by_the_same_worker() -> None:
-    job = given(queued(), Started("w1"))
+    job = job_after(queued(), Started("w1"))
 
     with pytest.raises(NotAllowed):
         start(job, attempt=1, worker="w1")
 
 
 def test_a_cancel_and_a_force_fail_need_no_attempt() -> None:
-    job = given(queued(), Started("w1"), Failed(ERROR, will_retry=True), queued("retry"), Started("w2"))
+    job = job_after(queued(), Started("w1"), Failed(ERROR, will_retry=True), queued("retry"), Started("w2"))
 
     assert cancel(job, reason="asked") == [Canceled("asked")]
     assert force_fail(job, error=ERROR) == [Failed(ERROR, will_retry=False)]

@@ -21,7 +21,7 @@ from events.job import (
     evolve,
     queue,
 )
-from tests.histories import ALICE, AT, ERROR, JOB_ID, STEP, given, queued
+from tests.histories import ALICE, AT, ERROR, JOB_ID, STEP, job_after, queued
 from tests.rules.jobs import STATES, after, job_in
 
 
@@ -69,7 +69,7 @@ def test_a_job_of_the_system_has_no_user() -> None:
 
 
 def test_started_sets_the_worker_and_the_start_of_this_attempt() -> None:
-    job = given(queued())
+    job = job_after(queued())
 
     later = after(job, Started("w1"))
 
@@ -77,7 +77,7 @@ def test_started_sets_the_worker_and_the_start_of_this_attempt() -> None:
 
 
 def test_progress_sets_the_result_and_nothing_else() -> None:
-    job = given(queued(), Started("w1"))
+    job = job_after(queued(), Started("w1"))
 
     later = after(job, Progress({"done": 1}))
 
@@ -85,7 +85,7 @@ def test_progress_sets_the_result_and_nothing_else() -> None:
 
 
 def test_completed_sets_the_result_and_the_end_and_clears_the_error() -> None:
-    job = given(queued(), Started("w1"), Failed(ERROR, will_retry=True), queued("retry"), Started("w2"), Progress(1))
+    job = job_after(queued(), Started("w1"), Failed(ERROR, will_retry=True), queued("retry"), Started("w2"), Progress(1))
 
     later = after(job, Completed({"done": 2}))
 
@@ -100,7 +100,7 @@ def test_completed_sets_the_result_and_the_end_and_clears_the_error() -> None:
 
 
 def test_failed_sets_the_error_and_the_end_and_leaves_the_result() -> None:
-    job = given(queued(), Started("w1"), Progress({"done": 1}))
+    job = job_after(queued(), Started("w1"), Progress({"done": 1}))
 
     later = after(job, Failed(ERROR, will_retry=False))
 
@@ -114,7 +114,7 @@ def test_failed_sets_the_error_and_the_end_and_leaves_the_result() -> None:
 
 
 def test_failed_replaces_the_error_of_an_attempt_before() -> None:
-    job = given(queued(), Started("w1"), Failed(ERROR, will_retry=True), queued("retry"), Started("w1"))
+    job = job_after(queued(), Started("w1"), Failed(ERROR, will_retry=True), queued("retry"), Started("w1"))
     other = JobError("KeyError", "another", None)
 
     later = after(job, Failed(other, will_retry=False))
@@ -123,7 +123,7 @@ def test_failed_replaces_the_error_of_an_attempt_before() -> None:
 
 
 def test_a_failure_that_will_be_retried_is_not_an_end() -> None:
-    job = given(queued(), Started("w1"))
+    job = job_after(queued(), Started("w1"))
 
     later = after(job, Failed(ERROR, will_retry=True))
 
@@ -133,7 +133,7 @@ def test_a_failure_that_will_be_retried_is_not_an_end() -> None:
 
 @pytest.mark.parametrize("events", [(queued(),), (queued(), Started("w1"), Progress({"done": 1}))])
 def test_canceled_sets_the_end_and_leaves_result_and_error(events: tuple[Event, ...]) -> None:
-    job = given(*events)
+    job = job_after(*events)
 
     later = after(job, Canceled("asked"))
 
@@ -145,7 +145,7 @@ def test_canceled_sets_the_end_and_leaves_result_and_error(events: tuple[Event, 
 
 
 def test_canceled_keeps_the_error_of_an_attempt_before() -> None:
-    job = given(queued(), Started("w1"), Failed(ERROR, will_retry=True), queued("retry"))
+    job = job_after(queued(), Started("w1"), Failed(ERROR, will_retry=True), queued("retry"))
 
     later = after(job, Canceled("asked"))
 
@@ -153,7 +153,7 @@ def test_canceled_keeps_the_error_of_an_attempt_before() -> None:
 
 
 def test_a_retry_of_a_failed_job_clears_what_belonged_to_the_attempt_and_keeps_the_error() -> None:
-    job = given(queued(), Started("w1"), Progress({"done": 1}), Failed(ERROR, will_retry=False))
+    job = job_after(queued(), Started("w1"), Progress({"done": 1}), Failed(ERROR, will_retry=False))
     delay = timedelta(minutes=1)
 
     later = after(job, Queued("manual_retry", 4, delay))
@@ -171,7 +171,7 @@ def test_a_retry_of_a_failed_job_clears_what_belonged_to_the_attempt_and_keeps_t
 
 
 def test_a_hand_back_clears_worker_result_and_start() -> None:
-    job = given(queued(), Started("w1"), Progress({"done": 1}))
+    job = job_after(queued(), Started("w1"), Progress({"done": 1}))
 
     later = after(job, queued("worker_shutdown", max_attempts=4))
 
@@ -180,9 +180,9 @@ def test_a_hand_back_clears_worker_result_and_start() -> None:
 
 
 def test_the_creation_fields_of_a_job_never_change() -> None:
-    job = given(queued())
+    job = job_after(queued())
 
-    last = given(
+    last = job_after(
         queued(), Started("w1"), Failed(ERROR, will_retry=True), queued("retry"), Canceled("x"), queued("manual_retry"),
         Started("w2"), Progress(1), Completed(2),
     )  # fmt: skip

@@ -30,7 +30,7 @@ from events.job import (
     start,
     word,
 )
-from tests.histories import AT, ERROR, EXAMPLES, JOB_ID, given, next_recorded, queued, recorded
+from tests.histories import AT, ERROR, EXAMPLES, JOB_ID, job_after, next_recorded, queued, recorded
 from tests.rules.jobs import STATES, after, job_in
 
 Decide = Callable[[Job], list[Event]]
@@ -105,7 +105,7 @@ def test_a_history_begins_with_queued_and_with_nothing_else(event: str) -> None:
     first = queued() if event == "queued" else EXAMPLES[event]
 
     if event == "queued":
-        assert fold(recorded(first)) == given(queued())
+        assert fold(recorded(first)) == job_after(queued())
     else:
         with pytest.raises(BrokenHistory, match=f"begins with {event}"):
             evolve(None, Recorded(JOB_ID, 1, 1, first, "system:test", AT))

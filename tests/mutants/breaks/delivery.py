@@ -136,7 +136,7 @@ BREAKS = (
                 "from pauses p where false",
             ),
         ),
-        ("tests/api/test_operations.py::test_nothing_of_a_paused_type_is_started_until_it_is_resumed",),
+        ("tests/api/test_operations.py::test_no_job_of_a_paused_type_is_started_until_it_is_resumed",),
     ),
     Break(
         "attempts whose end waits to be written are not counted",

@@ -175,7 +175,7 @@ BREAKS = (
         "a retry does not store its idempotency key",
         "if a retry's answer is lost and the client repeats it with its key, it is refused or retries twice",
         (Edit(STORE, "request_id, job, decide(job), user_key=user_key)", "request_id, job, decide(job))"),),
-        ("tests/api/test_jobs.py::test_a_retry_that_breaks_at_its_key_is_one_retry_when_it_is_sent_again",),
+        ("tests/api/test_jobs.py::test_a_retry_whose_connection_breaks_is_one_retry_when_it_is_sent_again",),
     ),
     Break(
         "a batch is not woken when a job in flight on the other lane is free again",

@@ -21,7 +21,7 @@ from events.database import Database
 from events.job import JSON, Job
 from events.store import Store
 from events.writes import new_job_id
-from tests.job_types import QUICK, ended, job_type, queue, room_for, running, until, words, working
+from tests.job_types import QUICK, capacity_for, ended, job_type, queue, running, until, words, working
 from tests.store.test_bus import until_heard
 from workers.delivery import wire as wire_module
 from workers.delivery.redis_wire import WAKE, RedisWire, queue_of
@@ -322,7 +322,7 @@ async def test_whatever_lies_in_redis_every_job_runs_soon_and_the_loops_go_on(
 async def test_a_value_of_another_type_in_place_of_a_queue_is_removed_by_a_claim(redis: Redis, wire: RedisWire) -> None:
     await redis.set(queue_of("quick"), "a string")
 
-    assert await wire.claim(room_for(5, "quick")) == []
+    assert await wire.claim(capacity_for(5, "quick")) == []
 
     assert not await redis.exists(queue_of("quick"))
 
@@ -344,7 +344,7 @@ def test_of_a_queue_full_of_anything_only_attempts_are_claimed(
             wire = RedisWire(redis_url)
             found: set[str] = set()
             for _ in range(10):
-                found |= {str(claim.id) for claim in await wire.claim(room_for(slots, "quick"))}
+                found |= {str(claim.id) for claim in await wire.claim(capacity_for(slots, "quick"))}
             assert ours <= set(map(bytes.decode, await redis.zrange(queue_of("quick"), 0, -1))) | found
             await wire.redis.aclose(close_connection_pool=True)
             return found ^ ours

@@ -16,12 +16,12 @@ from projections.jobs import JobsView
 from tests.job_types import (
     QUICK,
     cancel,
+    capacity_for,
     ended,
     fail_in_first_attempt,
     job_type,
     new_worker,
     queue,
-    room_for,
     row_locked,
     running,
     until,
@@ -196,7 +196,7 @@ async def test_a_backlog_is_delivered_part_by_part_and_whole(
 
     while len(taken) < len(jobs):
         await delivery.deliver_due_jobs()
-        claims = await until(lambda: wire.claim(room_for(7, "quick")))
+        claims = await until(lambda: wire.claim(capacity_for(7, "quick")))
         for claim in claims:
             # Act as if the job were started: it is not due any more, and its hint is removed.
             await database.execute("update jobs set status = 'completed' where id = :id", {"id": claim.id.job_id})
@@ -223,7 +223,7 @@ async def test_what_comes_to_be_due_behind_a_backlog_s_place_is_found_when_all_i
 
     assert await until(lambda: wire.length("quick")) == 20
     await until(more_comes)
-    assert late.id in [claim.id.job_id for claim in await wire.claim(room_for(100, "quick"))]
+    assert late.id in [claim.id.job_id for claim in await wire.claim(capacity_for(100, "quick"))]
 
 
 async def test_a_part_of_a_backlog_that_was_read_and_not_delivered_is_delivered_by_the_next_tick(
@@ -246,7 +246,7 @@ async def test_a_part_of_a_backlog_that_was_read_and_not_delivered_is_delivered_
 
         await far.disconnect()
     assert proxy.faults_met
-    claims = await wire.claim(room_for(100, "quick"))
+    claims = await wire.claim(capacity_for(100, "quick"))
     assert [claim.id.job_id for claim in claims] == [job.id for job in jobs[:20]]
 
 

@@ -20,11 +20,11 @@ from projections.jobs import JobsView
 from tests.job_types import (
     FAIL_ONCE,
     QUICK,
+    capacity_for,
     ended,
     job_type,
     lives_on,
     queue,
-    room_for,
     running,
     starts,
     until,
@@ -133,7 +133,7 @@ async def test_a_redis_that_hangs_for_longer_than_anybody_waits_for_it_costs_no_
         redis_server.freeze()
         jobs = [await queue(store, wire, QUICK) for _ in range(3)]
         with pytest.raises(RedisError, match=r"(?i)timeout"):
-            await wire.claim(room_for(1, "quick"))
+            await wire.claim(capacity_for(1, "quick"))
         finish.set()
         assert (await ended(database, undisturbed)).result == "undisturbed"
         redis_server.thaw()
@@ -219,6 +219,6 @@ async def test_a_lost_redis_does_not_disturb_what_runs(
 
 async def _cannot_claim(wire: RedisWire) -> bool:
     with suppress(Exception):
-        await wire.claim(room_for(0, "quick"))
+        await wire.claim(capacity_for(0, "quick"))
         return False
     return True

@@ -16,10 +16,10 @@ from projections.jobs import JobsView
 from tests.job_types import (
     QUICK,
     cancel,
+    capacity_for,
     ended,
     job_type,
     queue,
-    room_for,
     row_locked,
     running,
     until,
@@ -97,10 +97,10 @@ async def test_what_was_claimed_is_claimed_again_only_when_the_claim_has_lapsed(
     jobs = [await queue(store, over_redis, QUICK) for _ in range(5)]
     await until(lambda: _queued(redis, 5))
 
-    assert await over_redis.claim(room_for(3, "quick")) == [Claim(AttemptId(job.id, 1), "quick") for job in jobs[:3]]
-    assert await over_redis.claim(room_for(10, "quick")) == [Claim(AttemptId(job.id, 1), "quick") for job in jobs[3:]]
-    assert await over_redis.claim(room_for(10, "quick")) == []
-    assert len(await until(lambda: over_redis.claim(room_for(1, "quick")))) == 1
+    assert await over_redis.claim(capacity_for(3, "quick")) == [Claim(AttemptId(job.id, 1), "quick") for job in jobs[:3]]
+    assert await over_redis.claim(capacity_for(10, "quick")) == [Claim(AttemptId(job.id, 1), "quick") for job in jobs[3:]]
+    assert await over_redis.claim(capacity_for(10, "quick")) == []
+    assert len(await until(lambda: over_redis.claim(capacity_for(1, "quick")))) == 1
 
 
 async def test_an_entry_leaves_redis_when_its_attempt_could_not_be_started(
