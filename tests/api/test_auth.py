@@ -253,6 +253,8 @@ async def test_a_change_sent_by_a_page_of_another_site_is_refused(service: Servi
         {"Origin": "https://evil.example.com"},
         {"Origin": "null"},
         {"Origin": "http://127.0.0.1:1"},
+        {"Origin": "http://["},
+        {"Origin": service.url.replace("://", "://1]2[.")},
         {"Origin": service.url, "Sec-Fetch-Site": "cross-site"},
     )
 
