@@ -1,0 +1,45 @@
+"""Some hundred hostile inputs for each reader. `python -m tests.fuzz` runs many more."""
+
+import time
+
+import pytest
+
+from tests.fuzz.__main__ import READERS
+from tests.fuzz.inputs import MOST_MEMORY, Reader, run_reader
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_reader_refuses_hostile_input_only_as_it_declares(name: str) -> None:
+    """It is also quick, and takes little memory."""
+    run, faults = run_reader(READERS[name], inputs=300, seed=1)
+
+    assert faults == [], "\n".join(map(str, faults))
+    assert run.accepted > 0
+
+
+def crash(given: bytes) -> None:
+    if b"x" in given:
+        raise KeyError("a fault of the reader")
+
+
+def hang(given: bytes) -> None:
+    until = time.thread_time() + 0.12
+    while time.thread_time() < until:
+        pass
+
+
+KEPT: list[bytes] = []
+
+
+def keep(given: bytes) -> None:
+    KEPT.append(b"x" * (MOST_MEMORY * 1024 + 2**22))
+
+
+@pytest.mark.parametrize(("read", "told"), [(crash, "KeyError"), (hang, "it took"), (keep, "the process grew")])
+def test_crashes_hangs_and_growth_are_found(read: object, told: str) -> None:
+    reader = Reader("broken", read, (ValueError,), [b"a"], [b"x"])  # type: ignore[arg-type]
+
+    _, faults = run_reader(reader, inputs=20 if read is crash else 1, seed=1)
+    KEPT.clear()
+
+    assert told in faults[0].problem
