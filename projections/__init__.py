@@ -3,6 +3,7 @@
 changes.py   the log as changes: the state of each job after each event
 guards.py    compares the log's triggers and constraints with those of the migrations
 jobs.py      reads the jobs view: pages, counts, due attempts
+proof/       the formats in which the log can be proved to a stranger
 rebuild.py   builds the jobs view anew beside the live one, then swaps them
 seal.py      gives every event its position in the whole log
 search.py    finds events in the log by actor, type or job, forwards or backwards

@@ -1,0 +1,9 @@
+"""The formats in which the log can be proved to a stranger, as pure functions (docs/log-format.md).
+
+checkpoint.py   the text that a log signs about itself: origin, size, root
+entry.py        an event as the bytes that its leaf hashes
+merkle.py       the Merkle tree of RFC 9162: root, inclusion proofs, consistency proofs
+redaction.py    the text that is signed when the data of an event are erased
+signed_note.py  a text with Ed25519 signatures, and its keys (C2SP signed-note)
+tiles.py        paths and contents of tiles and entry bundles (C2SP tlog-tiles)
+"""

@@ -1,0 +1,238 @@
+"""A text with Ed25519 signatures, and the keys that sign and verify it, as C2SP signed-note defines them.
+
+Keys are written as Go's `sumdb/note` writes them: a verifier's key is `<name>+<id>+<base64>`, a signer's key is
+`PRIVATE+KEY+<name>+<id>+<base64>`. A note may come from a stranger. So its size and its number of signatures are bounded.
+"""
+
+import base64
+import binascii
+import hashlib
+import re
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+ED25519 = 1
+KEY_BYTES = 32
+ID_BYTES = 4
+MOST_NOTE_BYTES = 1_000_000
+MOST_SIGNATURES = 100
+MOST_KEY_CHARACTERS = 1_000
+
+DASH = "— "
+PRIVATE = "PRIVATE+KEY+"
+KEY_ID = re.compile(r"[0-9a-f]{8}", re.ASCII)
+CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
+
+
+class BadKey(ValueError):
+    """The text is not a key of the expected kind. The message never quotes the text."""
+
+
+class BadNote(ValueError):
+    """The bytes are not a signed note."""
+
+
+class UntrustedNote(BadNote):
+    """No signature is by a trusted key, or the signature of a trusted key is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """The public half of a key."""
+
+    name: str
+    public_key: bytes
+
+    @property
+    def id(self) -> bytes:
+        return key_id(self.name, ED25519, self.public_key)
+
+    def verifies(self, text: bytes, signature: bytes) -> bool:
+        try:
+            Ed25519PublicKey.from_public_bytes(self.public_key).verify(signature, text)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+    def __str__(self) -> str:
+        """Returns the key as text (vkey)."""
+        return f"{self.name}+{self.id.hex()}+{_base64(bytes((ED25519,)) + self.public_key)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """A private key. Its `repr` does not show the secret."""
+
+    name: str
+    secret: bytes = field(repr=False)
+
+    @property
+    def verifier(self) -> Verifier:
+        return Verifier(self.name, Ed25519PrivateKey.from_private_bytes(self.secret).public_key().public_bytes_raw())
+
+    def sign(self, text: bytes) -> bytes:
+        return Ed25519PrivateKey.from_private_bytes(self.secret).sign(text)
+
+    def to_text(self) -> str:
+        """Returns the private key as text."""
+        return f"{PRIVATE}{self.name}+{self.verifier.id.hex()}+{_base64(bytes((ED25519,)) + self.secret)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """One line of a note's signatures: the name and the id of its key, and the signature itself."""
+
+    name: str
+    key_id: bytes
+    signature: bytes
+
+    def to_line(self) -> str:
+        return f"{DASH}{self.name} {_base64(self.key_id + self.signature)}\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A text, which ends in a newline, and its signatures. Nothing is verified yet."""
+
+    text: str
+    signatures: Sequence[Signature]
+
+    def to_bytes(self) -> bytes:
+        return (self.text + "\n" + "".join(signature.to_line() for signature in self.signatures)).encode()
+
+
+def key_id(name: str, algorithm: int, public_key: bytes) -> bytes:
+    return hashlib.sha256(name.encode() + b"\n" + bytes((algorithm,)) + public_key).digest()[:ID_BYTES]
+
+
+def new_signer(name: str) -> Signer:
+    """Makes a random key. Raises `BadKey` for a name that no key may have."""
+    _check_name(name)
+    return Signer(name, secrets.token_bytes(KEY_BYTES))
+
+
+def read_signer(text: str) -> Signer:
+    """Reads a private key. Raises `BadKey`."""
+    if not text.startswith(PRIVATE):
+        raise BadKey(f"A private key must begin with {PRIVATE}.")
+    name, named_id, secret = _parts(text.removeprefix(PRIVATE))
+    signer = Signer(name, secret)
+    if signer.verifier.id != named_id:
+        raise BadKey("The id of the private key does not belong to its name and secret; a part was changed or cut off.")
+    return signer
+
+
+def read_verifier(text: str) -> Verifier:
+    """Reads a verifier's key (vkey). Raises `BadKey`."""
+    name, named_id, public_key = _parts(text)
+    verifier = Verifier(name, public_key)
+    if verifier.id != named_id:
+        raise BadKey("The id of the verifier's key does not belong to its name and key; a part was changed or cut off.")
+    return verifier
+
+
+def sign(text: str, signers: Iterable[Signer]) -> Note:
+    """Signs a text with each key, in their order. Raises `BadNote` for a text that no note may have."""
+    _check_text(text)
+    data = text.encode()
+    return Note(text, tuple(Signature(signer.name, signer.verifier.id, signer.sign(data)) for signer in signers))
+
+
+def read_note(data: bytes) -> Note:
+    """Takes a note apart without verifying it. Raises `BadNote`."""
+    if len(data) > MOST_NOTE_BYTES:
+        raise BadNote(f"A note has at most {MOST_NOTE_BYTES} bytes; this one has {len(data)}.")
+    try:
+        note = data.decode()
+    except UnicodeDecodeError as error:
+        raise BadNote("The note is not valid UTF-8.") from error
+    text, separator, lines = note.rpartition("\n\n")
+    if not separator or not lines.endswith("\n"):
+        raise BadNote("A note must have a text, an empty line, and signatures that end in a newline.")
+    text += "\n"
+    _check_text(text)
+    signatures = lines[:-1].split("\n")
+    if len(signatures) > MOST_SIGNATURES:
+        raise BadNote(f"A note has at most {MOST_SIGNATURES} signatures; this one has {len(signatures)}.")
+    return Note(text, tuple(map(_signature, signatures)))
+
+
+def verified_by(note: Note, trusted: Iterable[Verifier]) -> list[Verifier]:
+    """Returns the trusted keys that have signed the note, in the order of its signatures, each once.
+
+    Raises `UntrustedNote` if there is none, or if the signature of a trusted key is wrong.
+    """
+    known = {(verifier.name, verifier.id): verifier for verifier in trusted}
+    found: list[Verifier] = []
+    data = note.text.encode()
+    for signature in note.signatures:
+        verifier = known.get((signature.name, signature.key_id))
+        if verifier is None or verifier in found:
+            continue
+        if not verifier.verifies(data, signature.signature):
+            raise UntrustedNote(f"The signature of {signature.name} ({signature.key_id.hex()}) does not belong to this text.")
+        found.append(verifier)
+    if not found:
+        raise UntrustedNote("None of the note's signatures is by a trusted key.")
+    return found
+
+
+def open_note(data: bytes, trusted: Iterable[Verifier]) -> str:
+    """Returns the text of a note that at least one trusted key has signed. Raises `BadNote`."""
+    note = read_note(data)
+    verified_by(note, trusted)
+    return note.text
+
+
+def is_key_name(name: str) -> bool:
+    """Says whether a key may have this name, and whether a log may have it as its origin."""
+    return bool(name) and len(name) <= MOST_KEY_CHARACTERS // 2 and name.isprintable() and not re.search(r"[\s+]", name)
+
+
+def _check_name(name: str) -> None:
+    if not is_key_name(name):
+        raise BadKey("The name of a key must have 1 to 500 visible characters, without spaces and without a plus sign.")
+
+
+def _check_text(text: str) -> None:
+    if not text.endswith("\n") or CONTROL.search(text):
+        raise BadNote("The text of a note must end in a newline and hold no other control characters.")
+
+
+def _parts(text: str) -> tuple[str, bytes, bytes]:
+    if len(text) > MOST_KEY_CHARACTERS:
+        raise BadKey(f"A key has at most {MOST_KEY_CHARACTERS} characters; this one has {len(text)}.")
+    name, _, rest = text.partition("+")
+    named_id, _, encoded = rest.partition("+")
+    _check_name(name)
+    if not KEY_ID.fullmatch(named_id):
+        raise BadKey("The id of a key must be 8 hexadecimal digits (0-9, a-f).")
+    key = _from_base64(encoded)
+    if key is None or len(key) != 1 + KEY_BYTES or key[0] != ED25519:
+        raise BadKey("The last part of a key must be an Ed25519 key in base64: the byte 1, then 32 bytes.")
+    return name, bytes.fromhex(named_id), key[1:]
+
+
+def _signature(line: str) -> Signature:
+    name, _, encoded = line.removeprefix(DASH).partition(" ")
+    signature = _from_base64(encoded)
+    if not line.startswith(DASH) or not is_key_name(name) or signature is None or len(signature) <= ID_BYTES:
+        raise BadNote("Each signature of a note must be a line of an em dash, a key's name and base64, with spaces between.")
+    return Signature(name, signature[:ID_BYTES], signature[ID_BYTES:])
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _from_base64(text: str) -> bytes | None:
+    """Decodes standard base64. Returns None for other text, and for a second spelling of the same bytes."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error):
+        return None
+    return data if _base64(data) == text else None

@@ -1,0 +1,6 @@
+"""The formats of the proof (`projections/proof/`, docs/log-format.md).
+
+stranger.py   a second implementation, which shares no code with ours
+trees.py      the Merkle tree by the recursive definitions of RFC 9162
+vectors.py    the test vectors, written to docs/log-format.json
+"""

@@ -1,0 +1,194 @@
+"""A second implementation of the log format. It follows docs/log-format.md and the standards that the page names.
+
+It imports nothing of ours and no library outside Python's own, so it does not share a fault with the first implementation.
+Ed25519 follows the formulas of RFC 8032 section 5.1, slowly.
+"""
+
+import base64
+import hashlib
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+P = 2**255 - 19
+ORDER = 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, -1, P) % P
+
+Point = tuple[int, int]
+
+
+def sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+# Entries ----------------------------------------------------------------------------------------------------------------------
+
+
+def text_part(text: str | None) -> bytes:
+    if text is None:
+        return b"\x00"
+    utf8 = text.encode("utf-8")
+    if len(utf8) <= 8192:
+        return b"\x01" + len(utf8).to_bytes(2, "big") + utf8
+    return b"\x02" + len(utf8).to_bytes(8, "big", signed=True) + sha256(utf8)
+
+
+def entry(event: dict[str, Any]) -> bytes:
+    """Makes the entry of an event that is described as in docs/log-format.json."""
+    since_2000 = datetime.fromisoformat(event["at"]) - datetime(2000, 1, 1, tzinfo=UTC)
+    out: bytes = b"\x01" + bytes.fromhex(event["jobId"].replace("-", ""))
+    out += event["seq"].to_bytes(4, "big", signed=True) + event["attempt"].to_bytes(4, "big", signed=True)
+    for name in ("type", "actor", "requestId", "cause"):
+        out += text_part(event[name])
+    out += (since_2000 // timedelta(microseconds=1)).to_bytes(8, "big", signed=True)
+    return out + sha256(bytes.fromhex(event["salt"]) + event["data"].encode("utf-8"))
+
+
+# The tree ---------------------------------------------------------------------------------------------------------------------
+
+
+def leaf(content: bytes) -> bytes:
+    return sha256(b"\x00" + content)
+
+
+def root(leaves: list[bytes]) -> bytes:
+    if not leaves:
+        return sha256(b"")
+    if len(leaves) == 1:
+        return leaves[0]
+    left = largest_power_below(len(leaves))
+    return sha256(b"\x01" + root(leaves[:left]) + root(leaves[left:]))
+
+
+def largest_power_below(n: int) -> int:
+    power = 1
+    while power * 2 < n:
+        power *= 2
+    return power
+
+
+def root_from_inclusion(leaf_hash: bytes, index: int, size: int, proof: list[bytes]) -> bytes:
+    """Computes the root from a leaf and its proof, from the outside of the tree inwards."""
+    if size == 1:
+        assert not proof
+        return leaf_hash
+    left = largest_power_below(size)
+    *inner, sibling = proof
+    if index < left:
+        return sha256(b"\x01" + root_from_inclusion(leaf_hash, index, left, inner) + sibling)
+    return sha256(b"\x01" + sibling + root_from_inclusion(leaf_hash, index - left, size - left, inner))
+
+
+def roots_from_consistency(old: int, size: int, proof: list[bytes], known: bytes | None) -> tuple[bytes, bytes]:
+    """Computes the old and the new root from a proof. `known` is the old root as long as it is a part of the tree itself."""
+    if old == size:
+        if known is not None:
+            assert not proof
+            return known, known
+        (only,) = proof
+        return only, only
+    left = largest_power_below(size)
+    *inner, sibling = proof
+    if old <= left:
+        first, second = roots_from_consistency(old, left, inner, known)
+        return first, sha256(b"\x01" + second + sibling)
+    first, second = roots_from_consistency(old - left, size - left, inner, None)
+    return sha256(b"\x01" + sibling + first), sha256(b"\x01" + sibling + second)
+
+
+# Files ------------------------------------------------------------------------------------------------------------------------
+
+
+def tile_path(level: str, number: int, width: int) -> str:
+    groups = []
+    while True:
+        number, rest = divmod(number, 1000)
+        groups.append(f"{rest:03d}")
+        if number == 0:
+            break
+    path = "/".join(["x" + group for group in groups[:0:-1]] + groups[:1])
+    return f"tile/{level}/{path}" + (f".p/{width}" if width < 256 else "")
+
+
+def bundle_entries(contents: bytes) -> list[bytes]:
+    found = []
+    while contents:
+        length = contents[0] * 256 + contents[1]
+        assert len(contents) >= 2 + length
+        found.append(contents[2 : 2 + length])
+        contents = contents[2 + length :]
+    return found
+
+
+# Keys and notes ---------------------------------------------------------------------------------------------------------------
+
+
+def verified_text(note: str, verifier: str) -> str:
+    """Returns the text of a note, if this key has signed it. Fails otherwise."""
+    text, signatures = note.rsplit("\n\n", 1)
+    text += "\n"
+    name, key_id, key = verifier.split("+", 2)
+    public_key = base64.b64decode(key)[1:]
+    assert sha256(name.encode() + b"\n\x01" + public_key)[:4].hex() == key_id
+    for line in signatures.removesuffix("\n").split("\n"):
+        dash, signer, encoded = line.split(" ")
+        signed = base64.b64decode(encoded)
+        if dash == "\u2014" and signer == name and signed[:4].hex() == key_id:
+            assert ed25519_verifies(public_key, text.encode(), signed[4:])
+            return text
+    raise AssertionError("the key has not signed this note")
+
+
+def public_key_of(secret: bytes) -> bytes:
+    digest = hashlib.sha512(secret).digest()
+    scalar = int.from_bytes(digest[:32], "little")
+    scalar = scalar & ~7 & ~(1 << 255) | 1 << 254
+    return compressed(multiplied(scalar, BASE))
+
+
+def ed25519_verifies(public_key: bytes, message: bytes, signature: bytes) -> bool:
+    s = int.from_bytes(signature[32:], "little")
+    a, r = decompressed(public_key), decompressed(signature[:32])
+    if len(signature) != 64 or s >= ORDER:
+        return False
+    k = int.from_bytes(hashlib.sha512(signature[:32] + public_key + message).digest(), "little") % ORDER
+    return multiplied(s, BASE) == added(r, multiplied(k, a))
+
+
+def added(one: Point, other: Point) -> Point:
+    (x1, y1), (x2, y2) = one, other
+    product = D * x1 * x2 * y1 * y2
+    x = (x1 * y2 + x2 * y1) * pow(1 + product, -1, P)
+    y = (y1 * y2 + x1 * x2) * pow(1 - product, -1, P)
+    return x % P, y % P
+
+
+def multiplied(scalar: int, point: Point) -> Point:
+    result = (0, 1)
+    while scalar:
+        if scalar & 1:
+            result = added(result, point)
+        point = added(point, point)
+        scalar >>= 1
+    return result
+
+
+def recovered_x(y: int, sign: int) -> int:
+    square = (y * y - 1) * pow(D * y * y + 1, -1, P) % P
+    x = pow(square, (P + 3) // 8, P)
+    if (x * x - square) % P:
+        x = x * pow(2, (P - 1) // 4, P) % P
+    assert (x * x - square) % P == 0
+    return x if x & 1 == sign else P - x
+
+
+def compressed(point: Point) -> bytes:
+    return (point[1] | (point[0] & 1) << 255).to_bytes(32, "little")
+
+
+def decompressed(data: bytes) -> Point:
+    number = int.from_bytes(data, "little")
+    y = number & ~(1 << 255)
+    return recovered_x(y, number >> 255), y
+
+
+BASE: Point = (recovered_x(4 * pow(5, -1, P) % P, 0), 4 * pow(5, -1, P) % P)
