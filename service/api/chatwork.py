@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 
 from events.job import rfc3339
 from service.api.documents import Id, RoomId, Time, optional_time
-from service.api.queue_request import Queued, enqueue_for
+from service.api.queue_request import Queued, about_the_job, enqueue_for
 from service.http.endpoint import Answer, Call, Endpoint, Who, json_answer
 from service.http.problems import Problem, not_found
 from service.http.query_fields import RequestTime
@@ -183,7 +183,9 @@ def _gap_json(gap: Gap) -> GapDocument:
     }
 
 
-QUEUED = {202: Answer(Queued, "The new job, or the active one of the same kind.")}
+NEXT_PAGE = {"list_messages": {"id": "$request.path.id", "cursor": "$response.body#/nextCursor"}}
+ABOUT_THE_FIRST_ROOM = {name: {"id": "$response.body#/rooms/0/id"} for name in ("change_room", "see_error", "list_messages")}
+QUEUED = {202: Answer(Queued, "The new job, or the active one of the same kind.", links=about_the_job("/jobId"))}
 
 ENDPOINTS = (
     Endpoint(
@@ -195,7 +197,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         "GET", "/api/chatwork/rooms", list_rooms, Who.READERS_OF_ALL, "The stored rooms.",
-        {200: Answer(Rooms, "The rooms by name.")},
+        {200: Answer(Rooms, "The rooms by name.", links=ABOUT_THE_FIRST_ROOM)},
     ),
     Endpoint(
         "PATCH", "/api/chatwork/rooms/{id}", change_room, Who.ADMIN, "Switch a room's part in the sync of all rooms on or off.",
@@ -208,6 +210,6 @@ ENDPOINTS = (
     ),
     Endpoint(
         "GET", "/api/chatwork/rooms/{id}/messages", list_messages, Who.READERS_OF_ALL, "A room's messages, newest first.",
-        {200: Answer(MessagesPage, "A page of messages.")}, query=PageQuery, problems=(404,),
+        {200: Answer(MessagesPage, "A page of messages.", links=NEXT_PAGE)}, query=PageQuery, problems=(404,),
     ),
 )  # fmt: skip

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from service.api.documents import ROOM_ID, ROOM_ID_SCHEMA, Id, RoomId, Time
-from service.api.queue_request import Queued, enqueue_for
+from service.api.queue_request import Queued, about_the_job, enqueue_for
 from service.http.endpoint import Answer, Call, Endpoint, Who, json_answer
 from service.http.problems import bad_field
 from service.http.request import Fields, Nothing, read_id
@@ -129,15 +129,23 @@ def _company_id(call: Call[Any, Any]) -> str:
     return read_id(call.path("id"))
 
 
+def _about_the_company(pointer: str) -> dict[str, dict[str, str]]:
+    """Returns the endpoints that take the id of a company, which stands at `pointer` of the response."""
+    names = ("list_linked_rooms", "link_room", "draft_summary", "list_drafts")
+    return {name: {"id": f"$response.body#{pointer}"} for name in names}
+
+
+ABOUT_THE_LINK = {"unlink_room": {"id": "$request.path.id", "roomId": "$response.body#/room/roomId"}}
 ROOM_IN_PATH = {"roomId": lambda: ROOM_ID_SCHEMA}
 
 ENDPOINTS = (
     Endpoint(
         "GET", "/api/companies", list_companies, Who.SIGNED_IN, "The companies.",
-        {200: Answer(Companies, "The companies by name.")},
+        {200: Answer(Companies, "The companies by name.", links=_about_the_company("/companies/0/id"))},
     ),
     Endpoint(
-        "POST", "/api/companies", create_company, Who.CHANGERS, "Add a company.", {201: Answer(OneCompany, "The new company.")},
+        "POST", "/api/companies", create_company, Who.CHANGERS, "Add a company.",
+        {201: Answer(OneCompany, "The new company.", links=_about_the_company("/company/id"))},
         body=NewCompany, problems=(409,),
     ),
     Endpoint(
@@ -147,7 +155,7 @@ ENDPOINTS = (
     Endpoint(
         "POST", "/api/companies/{id}/chatwork-rooms", link_room, Who.ADMIN,
         "Link a room to a company. The company gets the stored messages of a room that has no other link.",
-        {201: Answer(OneLinkedRoom, "The linked room.")}, body=NewLink, problems=(404,),
+        {201: Answer(OneLinkedRoom, "The linked room.", links=ABOUT_THE_LINK)}, body=NewLink, problems=(404,),
     ),
     Endpoint(
         "DELETE", "/api/companies/{id}/chatwork-rooms/{roomId}", unlink_room, Who.ADMIN, "Unlink a room from a company.",
@@ -157,7 +165,7 @@ ENDPOINTS = (
         "POST", "/api/companies/{id}/summaries/draft", draft_summary, Who.CHANGERS,
         "Queue a summary draft of a period, unless a current one exists.",
         {200: Answer(CachedDraft, "An unexpired draft of the same period and the same number of messages."),
-         202: Answer(Queued, "The new job, or the caller's active one for the same period.")},
+         202: Answer(Queued, "The new job, or the caller's active one for the same period.", links=about_the_job("/jobId"))},
         body=DraftRequest, problems=(404,), queues=True,
     ),
     Endpoint(

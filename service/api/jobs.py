@@ -16,7 +16,7 @@ from events.writes import Decision, UnknownJob
 from projections.jobs import JobFilter
 from service.api.documents import EventDocument, JobDocument, event_json, job_json, may_see
 from service.api.job_streams import EVENT_STREAM, stream_job
-from service.api.queue_request import retry_for
+from service.api.queue_request import about_the_job, retry_for
 from service.http.endpoint import Answer, Call, Endpoint, Who, json_answer
 from service.http.problems import FieldError, Problem, bad_field, not_found
 from service.http.query_fields import JobTypeName, RequestId, RequestIds, RequestTime
@@ -251,12 +251,13 @@ def _job_answer(call: Call[Any, Any], job: Job, headers: dict[str, str] | None =
     return json_answer(answer, headers=headers)
 
 
-ONE_JOB = {200: Answer(OneJob, "The job.")}
+NEXT_PAGE = {"list_jobs": {"cursor": "$response.body#/nextCursor"}}
+ONE_JOB = {200: Answer(OneJob, "The job.", links=about_the_job("/job/id"))}
 
 ENDPOINTS = (
     Endpoint(
         "GET", "/api/jobs", list_jobs, Who.SIGNED_IN, "List jobs, newest first. An employee gets only their own.",
-        {200: Answer(JobsPage, "A page of jobs.")}, query=JobsQuery,
+        {200: Answer(JobsPage, "A page of jobs.", links=about_the_job("/jobs/0/id") | NEXT_PAGE)}, query=JobsQuery,
     ),
     Endpoint(
         "GET", "/api/jobs/counts", count_jobs, Who.SIGNED_IN,

@@ -6,7 +6,7 @@ from starlette.responses import Response
 from events.job import Job
 from service.api.chatwork import must_be_set_up
 from service.api.jobs import visible_job
-from service.api.queue_request import Queued, enqueue_for
+from service.api.queue_request import Queued, about_the_job, enqueue_for
 from service.http.endpoint import Answer, Call, Endpoint, Who
 from service.http.problems import FieldError, Problem
 from service.http.request import Nothing
@@ -52,6 +52,7 @@ ENDPOINTS = (
     Endpoint(
         "POST", "/api/jobs/{id}/again", run_again, Who.CHANGERS,
         "Queue a new job with the same type and payload. The caller owns it.",
-        {202: Answer(Queued, "The new job, or the active one of the same kind.")}, problems=(404,), queues=True,
+        {202: Answer(Queued, "The new job, or the active one of the same kind.", links=about_the_job("/jobId"))},
+        problems=(404,), queues=True,
     ),
 )  # fmt: skip

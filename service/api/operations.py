@@ -182,7 +182,8 @@ def _pause_json(pause: Pause) -> PauseDocument:
 
 
 NAME_IN_PATH = {"name": job_type_names}
-ONE_JOB_TYPE = {200: Answer(OneJobType, "The job type.")}
+ABOUT_THE_TYPE = {name: {"name": "$response.body#/jobType/name"} for name in ("pause_job_type", "resume_job_type")}
+ONE_JOB_TYPE = {200: Answer(OneJobType, "The job type.", links=ABOUT_THE_TYPE)}
 
 ENDPOINTS = (
     Endpoint(

@@ -40,6 +40,12 @@ Raises `Problem` to refuse the request.
 """
 
 
+def about_the_job(pointer: str) -> dict[str, dict[str, str]]:
+    """Returns the links of a response with a job's id at `pointer` (`/jobId`): the endpoints that take this id."""
+    names = ("get_job", "get_events", "get_waiting", "cancel_job", "retry_job", "run_again", "force_fail_job")
+    return {name: {"id": f"$response.body#{pointer}"} for name in names}
+
+
 async def enqueue_for(call: Call[Any, Any], job_type: str, payload: Payload | PayloadOrAnswer) -> Response:
     """Queues a job of the caller and answers 202 `{jobId, status}`.
 

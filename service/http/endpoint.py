@@ -107,12 +107,14 @@ class Answer:
     """Declares the response of an endpoint with one status.
 
     `model` is the TypedDict of the JSON, or None if the response has no JSON. `streams` lists the other media types that the
-    client may ask for.
+    client may ask for. `links` names the endpoints that take a value of this response, each with the parameters that it takes
+    and where they stand: `{"get_job": {"id": "$response.body#/jobId"}}` (OpenAPI 3.1, runtime expressions).
     """
 
     model: Any
     about: str
     streams: tuple[str, ...] = ()
+    links: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,7 +184,8 @@ def _problem_response(status: int, schemas: _Schemas) -> dict[str, Any]:
 def _response(answer: Answer, schemas: _Schemas) -> dict[str, Any]:
     content: dict[str, Any] = {} if answer.model is None else {JSON_TYPE: {"schema": schemas.of(answer.model)}}
     content |= {media: {"schema": {"type": "string"}} for media in answer.streams}
-    return {"description": answer.about} | ({"content": content} if content else {})
+    links = {name: {"operationId": name, "parameters": dict(parameters)} for name, parameters in answer.links.items()}
+    return {"description": answer.about} | ({"content": content} if content else {}) | ({"links": links} if links else {})
 
 
 def _refusals(endpoint: Endpoint) -> list[int]:

@@ -111,6 +111,25 @@ def test_every_component_is_used_and_every_example_fits_its_schema() -> None:
                 assert OAS31Validator(parameter["schema"]).is_valid(example), (name, parameter["name"])
 
 
+def test_every_link_leads_to_an_operation_and_fills_its_parameters() -> None:
+    """Also: each operation that takes an id can be reached by a link from one that answers it."""
+    declared = {
+        operation["operationId"]: {parameter["name"] for parameter in operation.get("parameters", ())}
+        for _, operation in operations()
+    }
+    links = [
+        (name, link)
+        for name, operation in operations()
+        for response in operation["responses"].values()
+        for link in response.get("links", {}).values()
+    ]
+
+    for name, link in links:
+        assert set(link["parameters"]) <= declared[link["operationId"]], name
+    reached = {link["operationId"] for _, link in links}
+    assert {name for name, parameters in declared.items() if "id" in parameters} <= reached
+
+
 async def test_every_promised_path_is_documented(service: Service) -> None:
     declared = {f"{endpoint.method} {endpoint.path}" for endpoint in ENDPOINTS}
 

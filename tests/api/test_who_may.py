@@ -74,7 +74,8 @@ async def user_for(service: Service, caller: str) -> User | None:
 async def seen_of(service: Service, name: str, row: Row, caller: str, user: User | None) -> tuple[int, set[str], set[str]]:
     """Sends the row's request. Returns the status, the changed tables and the leaks.
 
-    A leak is something in the answer that the caller must not see.
+    A leak is something in the answer that the caller must not see. A successful request may be on
+    record in `access_records`; a refused one changes no table at all.
     """
     method, path = name.split()
     things = await make_things(service, row.job)
@@ -83,7 +84,8 @@ async def seen_of(service: Service, name: str, row: Row, caller: str, user: User
     after = await contents(service.context.database)
     kept_from = {things.job_id: ("nobody", "other"), STACK: ("nobody", "other", "owner", "auditor")}
     shown = {secret for secret, callers in kept_from.items() if caller in callers and secret in body}
-    return status, {table for table in before if before[table] != after[table]}, shown
+    changed = {table for table in before if before[table] != after[table]}
+    return status, changed - ({"access_records"} if status < 300 else set()), shown
 
 
 async def call(service: Service, user: User | None, method: str, path: str, row: Row, things: Things) -> tuple[int, str]:

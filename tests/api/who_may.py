@@ -11,8 +11,8 @@ from typing import Any
 
 from tests.api.things import Things
 
-CALLERS = ("nobody", "other", "owner", "admin")
-"""Without a token; another employee; the employee who owns the job; an admin."""
+CALLERS = ("nobody", "other", "owner", "auditor", "admin")
+"""Without a token; another employee; the employee who owns the job; an auditor; an admin."""
 
 
 class JobState(StrEnum):
@@ -54,50 +54,50 @@ def _bulk(action: str) -> Callable[[Things], dict[str, Any]]:
 
 PERIOD = {"periodStart": "2026-11-01T00:00:00Z", "periodEnd": "2026-12-01T00:00:00Z"}
 JOB = "jobs job_events"
-ANYONE = Row("200 200 200 200")
-SIGNED_IN = Row("401 200 200 200")
-THEIR_JOB = Row("401 404 200 200")
-READERS = Row("401 403 403 200")
+ANYONE = Row("200 200 200 200 200")
+SIGNED_IN = Row("401 200 200 200 200")
+THEIR_JOB = Row("401 404 200 200 200")
+READERS = Row("401 403 403 200 200")
 
 WHO_MAY: dict[str, Row] = {
-    "POST /api/auth/login": Row("200 200 200 200", body=lambda things: things.credentials),
-    "POST /api/auth/logout": Row("401 204 204 204", "ended_tokens"),
+    "POST /api/auth/login": Row("200 200 200 200 200", body=lambda things: things.credentials),
+    "POST /api/auth/logout": Row("401 204 204 204 204", "ended_tokens"),
     "GET /api/auth/me": SIGNED_IN,
-    "GET /api/users": Row("401 403 403 200"),
+    "GET /api/users": Row("401 403 403 403 200"),
     "GET /api/jobs": SIGNED_IN,
     "GET /api/jobs/counts": SIGNED_IN,
     "GET /api/jobs/stream": SIGNED_IN,
-    "POST /api/jobs/bulk": Row("401 200= 200 200", JOB, _bulk("cancel")),
+    "POST /api/jobs/bulk": Row("401 200= 200 403 200", JOB, _bulk("cancel")),
     "GET /api/jobs/{id}": THEIR_JOB,
     "GET /api/jobs/{id}/events": THEIR_JOB,
     "GET /api/jobs/{id}/waiting": THEIR_JOB,
-    "POST /api/jobs/{id}/cancel": Row("401 404 200 200", JOB),
-    "POST /api/jobs/{id}/retry": Row("401 404 200 200", JOB, job=JobState.CANCELED),
-    "POST /api/jobs/{id}/again": Row("401 404 202 202", JOB, job=JobState.CANCELED),
-    "POST /api/jobs/{id}/force-fail": Row("401 403 403 200", JOB, job=JobState.PROCESSING),
+    "POST /api/jobs/{id}/cancel": Row("401 404 200 403 200", JOB),
+    "POST /api/jobs/{id}/retry": Row("401 404 200 403 200", JOB, job=JobState.CANCELED),
+    "POST /api/jobs/{id}/again": Row("401 404 202 403 202", JOB, job=JobState.CANCELED),
+    "POST /api/jobs/{id}/force-fail": Row("401 403 403 403 200", JOB, job=JobState.PROCESSING),
     "GET /api/workers": READERS,
     "GET /api/job-types": SIGNED_IN,
-    "POST /api/job-types/{name}/pause": Row("401 403 403 200", "pauses"),
-    "POST /api/job-types/{name}/resume": Row("401 403 403 200", "pauses"),
+    "POST /api/job-types/{name}/pause": Row("401 403 403 403 200", "pauses"),
+    "POST /api/job-types/{name}/resume": Row("401 403 403 403 200", "pauses"),
     "GET /api/events": READERS,
     "GET /api/audit/verify": READERS,
-    "POST /api/audit/verify": Row("401 403 403 202", "verifications"),
-    "POST /api/chatwork/rooms/sync": Row("401 403 403 202", JOB),
-    "POST /api/chatwork/messages/sync": Row("401 403 403 202", JOB),
+    "POST /api/audit/verify": Row("401 403 403 403 202", "verifications"),
+    "POST /api/chatwork/rooms/sync": Row("401 403 403 403 202", JOB),
+    "POST /api/chatwork/messages/sync": Row("401 403 403 403 202", JOB),
     "GET /api/chatwork/rooms": READERS,
     "GET /api/chatwork/rooms/{id}/messages": READERS,
-    "PATCH /api/chatwork/rooms/{id}": Row("401 403 403 200", "chatwork_rooms", lambda _: {"isActive": False}),
+    "PATCH /api/chatwork/rooms/{id}": Row("401 403 403 403 200", "chatwork_rooms", lambda _: {"isActive": False}),
     "POST /api/chatwork/rooms/{id}/error/seen": Row(
-        "401 403 403 200", "chatwork_unreadable", lambda _: {"lastErrorAt": "2099-01-01T00:00:00Z"}
+        "401 403 403 403 200", "chatwork_unreadable", lambda _: {"lastErrorAt": "2099-01-01T00:00:00Z"}
     ),
     "GET /api/companies": SIGNED_IN,
-    "POST /api/companies": Row("401 201 201 201", "companies", lambda things: {"name": f"new {things.company_id}"}),
+    "POST /api/companies": Row("401 201 201 403 201", "companies", lambda things: {"name": f"new {things.company_id}"}),
     "GET /api/companies/{id}/chatwork-rooms": SIGNED_IN,
     "POST /api/companies/{id}/chatwork-rooms": Row(
-        "401 403 403 201", "company_chatwork_rooms", lambda things: {"roomId": things.other_room_number}
+        "401 403 403 403 201", "company_chatwork_rooms", lambda things: {"roomId": things.other_room_number}
     ),
-    "DELETE /api/companies/{id}/chatwork-rooms/{roomId}": Row("401 403 403 204", "company_chatwork_rooms"),
-    "POST /api/companies/{id}/summaries/draft": Row("401 202 202 202", JOB, lambda _: PERIOD),
+    "DELETE /api/companies/{id}/chatwork-rooms/{roomId}": Row("401 403 403 403 204", "company_chatwork_rooms"),
+    "POST /api/companies/{id}/summaries/draft": Row("401 202 202 403 202", JOB, lambda _: PERIOD),
     "GET /api/companies/{id}/summaries/drafts": SIGNED_IN,
     "GET /healthz": ANYONE,
     "GET /readyz": ANYONE,
