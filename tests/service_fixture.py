@@ -22,6 +22,7 @@ from events.store import Store
 from events.writes import NewJob
 from projections.jobs import JobsView
 from service.accounts import users
+from service.accounts.known_devices import KnownDevices
 from service.accounts.passwords import hash_password
 from service.accounts.sign_in_limit import SignInLimit
 from service.accounts.users import Role, User, Users
@@ -119,6 +120,7 @@ def make_context(
         wire=LocalWire(),
         resources=Resources(database=database, chatwork=chatwork, summariser=Summariser(SummarySettings())),
         users=Users(database, SECRET),
+        devices=KnownDevices(SECRET),
         sign_in_limit=SignInLimit(None),
         job_watches=JobWatches(bus, view, store, database),
         verifier=Verifier(database),

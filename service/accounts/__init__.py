@@ -2,10 +2,12 @@
 
 build_common_passwords.py  makes the file of common passwords from two packages
 common_passwords.py        knows whether a password is a common one
+guess_delay.py             growing delays between the tries to guess one password
 keyed_hash.py              hashes with keys that are derived from JWT_SECRET
+known_devices.py           the cookies of devices that have signed in before
 passwords.py               the rules for new passwords; hashes and verifies passwords
 secret_file.py             secrets kept in files under RIREKI_HOME, such as the signing key
-sign_in_limit.py           limits how often an address may try to sign in, over all processes
+sign_in_limit.py           limits the tries to sign in of an address, an account and a device
 sign_in_queue.py           the bounded queue of sign-ins that wait for a password hasher
 users.py                   adds users, verifies passwords, issues and checks tokens
 """

@@ -15,5 +15,6 @@ jobs_bulk.py      `POST /api/jobs/bulk`: cancel or retry many jobs
 log.py            `GET /api/events`: the whole log in order, for admins and auditors
 operations.py     workers, job types, and the pause of a job type
 queue_request.py  queues or retries a job for a request: role, Idempotency-Key, Prefer: wait
+sign_in.py        what every way to sign in shares: limits, cookies, the log
 verification.py   start a verification of the log, and read the last result
 """

@@ -1,22 +1,17 @@
 """Sign in and out, and the list of users."""
 
 import asyncio
-from http.cookies import SimpleCookie
-from typing import Any
 
 from pydantic import Field, SecretStr
-from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from service.accounts.sign_in_queue import LineFull
-from service.accounts.users import TOKEN_LIFE, Role, User, normal_email
-from service.http.authentication import COOKIE
-from service.http.context import ApiContext
+from service.accounts.users import Role, User
+from service.api.sign_in import Try, add_session, count_request, end_session
 from service.http.endpoint import Answer, Call, Endpoint, Who, json_answer
-from service.http.problems import not_signed_in, too_many
-from service.http.request import Fields, Nothing, client_of
-from service.trusted_proxies import counted_as
+from service.http.problems import too_many
+from service.http.request import Fields, Nothing
 
 MOST_OF_A_SIGN_IN = 8 * 1024  # bytes of the body
 LONGEST_PASSWORD = 1024  # characters: an existing password may be longer than a new one
@@ -52,52 +47,39 @@ class AllUsers(TypedDict):
     users: list[UserDocument]
 
 
-async def count_request(context: "ApiContext", request: Request) -> None:
-    """Counts the request for the client's address, before the body is read.
-
-    Raises `TooManyTries` if the address has made too many requests.
-    """
-    await context.sign_in_limit.request(_counted_address(request))
-
-
 async def login(call: Call[Nothing, Credentials]) -> Response:
     call.patience.reschedule(asyncio.get_running_loop().time() + SIGNED_IN_WITHIN)
+    attempt = Try.of(call, call.body.email)
     try:
-        with call.context.sign_in_limit.line.place(_counted_address(call.request)):
-            signed_in = await _signed_in(call)
+        with attempt.logged(), call.context.sign_in_limit.line.place(attempt.queue):
+            user, token = await _signed_in(call, attempt)
     except LineFull:
         raise too_many("people sign in at this moment", RETRY_AFTER) from None
-    user, token = signed_in
     answer: SignedIn = {"token": token, "user": user_json(user)}
-    return json_answer(answer, headers={"Set-Cookie": _cookie(call, token, int(TOKEN_LIFE.total_seconds()))})
+    return add_session(call, json_answer(answer), token, attempt.account)
 
 
-async def _signed_in(call: Call[Nothing, Credentials]) -> tuple[User, str]:
+async def _signed_in(call: Call[Nothing, Credentials], attempt: Try) -> tuple[User, str]:
     """Checks the email and the password. Returns the user and a new token.
 
     Raises:
         Problem: 401 if the email or the password is wrong.
-        TooManyTries: the address has tried too often.
+        TooManyTries: the address, the account or the device has tried too often.
         LineFull: too many sign-ins wait for the hash of a password.
     """
-    address, email, tries = _counted_address(call.request), normal_email(call.body.email), call.context.sign_in_limit
-    await tries.count(address, email)
-    signed_in = await call.context.users.sign_in(call.body.email, call.body.password.get_secret_value(), tries.line, address)
+    await attempt.count()
+    line, password = call.context.sign_in_limit.line, call.body.password.get_secret_value()
+    signed_in = await call.context.users.sign_in(call.body.email, password, line, attempt.queue)
     if signed_in is None:
-        await tries.wrong(address)
-        raise not_signed_in("The email or the password is wrong.")
-    await tries.forget(address, email)
+        raise await attempt.refuse()
+    await attempt.forget()
     return signed_in
-
-
-def _counted_address(request: Request) -> str:
-    return counted_as(client_of(request.scope))
 
 
 async def logout(call: Call[Nothing, Nothing]) -> Response:
     assert call.token is not None
     await call.context.users.end_token(call.token)
-    return Response(status_code=204, headers={"Set-Cookie": _cookie(call, "", 0)})
+    return end_session(call, Response(status_code=204))
 
 
 async def me(call: Call[Nothing, Nothing]) -> Response:
@@ -112,13 +94,6 @@ async def list_users(call: Call[Nothing, Nothing]) -> Response:
 
 def user_json(user: User) -> UserDocument:
     return {"id": user.id, "email": user.email, "name": user.name, "role": user.role}
-
-
-def _cookie(call: Call[Any, Any], token: str, seconds: int) -> str:
-    cookie: SimpleCookie = SimpleCookie({COOKIE: token})
-    attributes: dict[str, Any] = {"path": "/", "max-age": seconds, "httponly": True, "samesite": "Lax"}
-    cookie[COOKIE].update(attributes | {"secure": call.context.settings.production or call.request.scope["scheme"] == "https"})
-    return cookie[COOKIE].OutputString()
 
 
 ENDPOINTS = (

@@ -123,7 +123,7 @@ async def _measure(measured: Metrics, context: ApiContext) -> None:
 
 def _must_be_let_in(call: Call[Nothing, Nothing]) -> None:
     wanted = call.context.settings.metrics_token
-    given = token_of(call.request)
+    given = token_of(call.request, call.context.settings)
     if wanted is not None and given is not None and secrets.compare_digest(given.encode(), wanted.encode()):
         return
     if not _from_this_machine(call.request):

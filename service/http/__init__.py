@@ -2,6 +2,7 @@
 
 authentication.py  finds the user of a request, by bearer token or cookie
 context.py         what the endpoints of one API process share
+cookies.py         cookies: their names and attributes
 endpoint.py        the declaration of an endpoint, and the routes made from it
 logs.py            structured log lines on standard error
 metrics.py         the Prometheus metrics of the API

@@ -3,13 +3,13 @@
 from starlette.requests import Request
 
 from service.accounts.users import User, Users
+from service.config import Settings
+from service.http.cookies import SESSION, cookie_of
 from service.http.problems import Problem, not_signed_in
 from service.http.request import header
 
-COOKIE = "rireki_session"
 
-
-def token_of(request: Request) -> str | None:
+def token_of(request: Request, settings: Settings) -> str | None:
     """Returns the token of the request, or None.
 
     The cookie is read only if the header `Authorization` is missing.
@@ -17,7 +17,7 @@ def token_of(request: Request) -> str | None:
     scheme, _, token = (header(request.scope, b"authorization") or "").partition(" ")
     if scheme:
         return token.strip() if scheme.lower() == "bearer" else None
-    return request.cookies.get(COOKIE)
+    return cookie_of(request, SESSION, settings)
 
 
 async def user_of(users: Users, token: str | None) -> User:

@@ -6,6 +6,7 @@ from events.bus import Bus
 from events.database import Database
 from events.store import Store
 from projections.jobs import JobsView
+from service.accounts.known_devices import KnownDevices
 from service.accounts.sign_in_limit import SignInLimit
 from service.accounts.users import Users
 from service.config import Settings
@@ -32,6 +33,7 @@ class ApiContext:
     wire: Wire
     resources: Resources
     users: Users
+    devices: KnownDevices
     sign_in_limit: SignInLimit
     job_watches: JobWatches
     verifier: Verifier

@@ -193,7 +193,7 @@ class Address:
         if endpoint.admit is not None:
             await endpoint.admit(self._context, request)
         if endpoint.who is not Who.ANYONE:
-            token = token_of(request)
+            token = token_of(request, self._context.settings)
             user = await user_of(self._context.users, token)
             ABOUT.set({**ABOUT.get(), "user_id": user.id})
             if not endpoint.who.admits(user.role):

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 
-from service.http.authentication import COOKIE
+from service.http.cookies import SESSION
 from service.http.endpoint import Answer, Endpoint, Who
 from service.http.problems import ProblemDocument
 from service.http.request import LONGEST_KEY, LONGEST_WAIT, Nothing, size
@@ -67,7 +67,12 @@ def openapi_document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
             "schemas": schemas.components,
             "responses": {_problem_name(status): _problem_response(status, schemas) for status in PROBLEMS},
             "securitySchemes": {
-                "session": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": SESSION,
+                    "description": f"In production the name is `__Host-{SESSION}`.",
+                },
                 "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
             },
         },

@@ -273,13 +273,14 @@ def _pausing(database: Database, service: str) -> Callable[[float], Awaitable[No
 
 
 def api_context(core: Core) -> "ApiContext":
+    from service.accounts.known_devices import KnownDevices
     from service.accounts.sign_in_limit import SignInLimit
     from service.accounts.users import Users
     from service.http.context import ApiContext
     from service.live.job_watches import JobWatches
     from service.live.verifier import Verifier
 
-    jobs = JobsView(core.database)
+    jobs, secret = JobsView(core.database), jwt_secret(core.settings)
     return ApiContext(
         settings=core.settings,
         database=core.database,
@@ -288,7 +289,8 @@ def api_context(core: Core) -> "ApiContext":
         jobs=jobs,
         wire=core.wire,
         resources=core.resources,
-        users=Users(core.database, jwt_secret(core.settings)),
+        users=Users(core.database, secret),
+        devices=KnownDevices(secret),
         sign_in_limit=SignInLimit(core.settings.redis_url),
         job_watches=JobWatches(core.bus, jobs, core.store, core.sealer),
         verifier=Verifier(core.database),

@@ -8,6 +8,7 @@ test_broken_history.py      a broken history is shown up to its break
 test_changes_stream.py      the stream of all changes
 test_chatwork.py            the Chatwork endpoints
 test_companies.py           companies, linked rooms, summary drafts
+test_guess_delay.py         the delays between the tries to guess one password
 test_http_protocol.py       malformed, too large and too slow requests
 test_http_refusals.py       requests that HTTP forbids
 test_job_lists.py           lists of jobs, counts, downloads
@@ -17,11 +18,13 @@ test_job_types.py           the list of job types
 test_job_waiting.py         why a queued job waits
 test_jobs.py                read, cancel and retry jobs, and their past states
 test_jobs_bulk.py           change many jobs, and run an old one again
+test_known_devices.py       known devices sign in while strangers guess; the log of sign-ins
 test_large_bodies.py        large bodies and queries are refused cheaply
 test_normalised_sign_in.py  emails and passwords in every Unicode form
 test_openapi.py             the OpenAPI document and the page to browse it
 test_operations.py          pauses, workers, force-fail, metrics
 test_page.py                the files of the page over HTTP
+test_passwords.py           the rules for new passwords, and their hashes
 test_seal_lag.py            a sealer that is late: metrics, readiness, and the log
 test_sign_in_queue.py       the queue of sign-ins before the hashers
 test_smuggled_fields.py     fields and headers that only the service decides

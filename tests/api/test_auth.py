@@ -15,7 +15,7 @@ from events.database import Database
 from service.accounts import users
 from service.accounts.sign_in_limit import FOR_ONE_EMAIL, SignInLimit, TooManyTries
 from service.accounts.users import CannotAdd, Users, add_user
-from service.http.authentication import COOKIE
+from service.http.cookies import DEVICE, SESSION
 from tests.service_fixture import PASSWORD, SECRET, Service, make_context, service, serving
 
 __all__ = ["service"]
@@ -46,10 +46,12 @@ async def test_signing_in_gives_a_token_and_the_same_in_a_cookie(service: Servic
     user = {"id": service.admin.id, "email": "admin@example.com", "name": "管理者", "role": "admin"}
     assert answer.status_code == 200
     assert answer.json()["user"] == user
-    cookie = answer.headers["set-cookie"]
-    assert cookie.startswith(f"{COOKIE}={answer.json()['token']}; ")
+    cookie, device = answer.headers.get_list("set-cookie")
+    assert cookie.startswith(f"{SESSION}={answer.json()['token']}; ")
+    assert device.startswith(f"{DEVICE}=")
+    assert set(device.lower().split("; ")[1:]) == {"httponly", "samesite=strict", "path=/", "max-age=34560000"}
     assert set(cookie.lower().split("; ")[1:]) == {"httponly", "samesite=lax", "path=/", "max-age=43200"}
-    assert (await me(service, Cookie=f"{COOKIE}={answer.json()['token']}")).json() == {"user": user}
+    assert (await me(service, Cookie=f"{SESSION}={answer.json()['token']}")).json() == {"user": user}
     assert (await me(service, Authorization=f"Bearer {answer.json()['token']}")).json() == {"user": user}
 
 
@@ -239,7 +241,7 @@ async def test_without_redis_each_process_counts_sign_ins_alone() -> None:
 
 async def test_a_change_sent_by_a_page_of_another_site_is_refused(service: Service) -> None:
     address = "/api/jobs/0190b1a0-0000-7000-8000-000000000000/cancel"
-    cookie = {"Cookie": f"{COOKIE}={service.context.users.new_token(service.admin)}"}
+    cookie = {"Cookie": f"{SESSION}={service.context.users.new_token(service.admin)}"}
     ours: list[dict[str, str]] = [
         {},
         {"Sec-Fetch-Site": "same-origin", "Origin": "https://jobs.example.com"},
@@ -264,7 +266,7 @@ async def test_a_change_sent_by_a_page_of_another_site_is_refused(service: Servi
         assert (await service.as_nobody.post(address, headers=cookie | headers)).status_code == 403
 
 
-async def test_the_cookie_is_secure_in_production(service: Service) -> None:
+async def test_the_cookies_in_production_are_bound_to_this_host(service: Service) -> None:
     context = service.context
     production = make_context(
         context.database, context.bus, context.store, app_env="production", database_url="postgresql://x/y",
@@ -273,9 +275,36 @@ async def test_the_cookie_is_secure_in_production(service: Service) -> None:
 
     async with serving(production) as url, httpx.AsyncClient(base_url=url) as client:
         answer = await client.post("/api/auth/login", json={"email": "admin@example.com", "password": PASSWORD})
+        token = answer.json()["token"]
+        client.cookies.clear()
+        statuses = {
+            name: (await client.get("/api/auth/me", headers={"Cookie": f"{name}={token}"})).status_code
+            for name in (f"__Host-{SESSION}", SESSION)
+        }
 
-    assert "secure" in answer.headers["set-cookie"].lower().split("; ")
+    for cookie, name in zip(answer.headers.get_list("set-cookie"), (SESSION, DEVICE), strict=True):
+        assert cookie.startswith(f"__Host-{name}=")
+        attributes = cookie.lower().split("; ")[1:]
+        assert {"secure", "httponly", "path=/"} <= set(attributes)
+        assert not [attribute for attribute in attributes if attribute.startswith("domain")]
+    assert statuses == {f"__Host-{SESSION}": 200, SESSION: 401}
     assert answer.headers["strict-transport-security"]
+
+
+async def test_the_events_are_streamed_by_the_cookie_in_production(service: Service) -> None:
+    context = service.context
+    production = make_context(
+        context.database, context.bus, context.store, app_env="production", database_url="postgresql://x/y",
+        redis_url="redis://x", jwt_secret=SECRET,
+    )  # fmt: skip
+    cookie = {"Cookie": f"__Host-{SESSION}={context.users.new_token(service.admin)}", "Accept": "text/event-stream"}
+
+    async with (
+        serving(production) as url,
+        httpx.AsyncClient(base_url=url) as client,
+        client.stream("GET", "/api/jobs/stream", headers=cookie) as stream,
+    ):
+        assert (stream.status_code, stream.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
 
 
 @pytest.mark.parametrize(

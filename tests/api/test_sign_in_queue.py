@@ -56,7 +56,7 @@ async def test_a_try_over_the_limit_is_refused_before_its_password_is_hashed(ser
     """Both hashers are busy, so a try that waited for a hasher would be refused by the queue."""
     tries = service.context.sign_in_limit
     for _ in range(FOR_ONE_EMAIL.amount):
-        await tries.count("192.0.2.1", "admin@example.com")
+        await tries.count("192.0.2.1", service.context.devices.account("admin@example.com"))
 
     async with tries.line.hasher("192.0.2.2"), tries.line.hasher("192.0.2.3"):
         refused = await sign_in(service.as_nobody, "192.0.2.1", "admin@example.com", PASSWORD)

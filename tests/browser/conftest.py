@@ -15,7 +15,7 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 from redis.asyncio import Redis
 
 from service.accounts.users import User
-from service.http.authentication import COOKIE
+from service.http.cookies import SESSION
 from service.page import STATIC
 from tests.browser.chromium import ARGUMENTS, NoBrowser, find_chromium
 from tests.browser.site import Site, open_site
@@ -169,7 +169,7 @@ async def visit(browser: Browser, watch: Watch) -> AsyncIterator[Visit]:
             if fails is not None:
                 await context.route(fails, lambda route: route.abort())
             if user is not None:
-                await context.add_cookies([{"name": COOKIE, "value": site.token(user), "url": origin}])
+                await context.add_cookies([{"name": SESSION, "value": site.token(user), "url": origin}])
             page = await context.new_page()
             await page.goto(path)
             return page

@@ -18,7 +18,7 @@ from typing import Any
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from migrations.migrate import migrate
-from service.http.authentication import COOKIE
+from service.http.cookies import SESSION
 from tests.browser.chromium import ARGUMENTS, find_chromium
 from tests.browser.screens import button, region, toasts
 from tests.browser.site import Site, open_site
@@ -110,7 +110,7 @@ async def _visit(
         reduced_motion="reduce",
         viewport={"width": size[0], "height": size[1]},
     )
-    await context.add_cookies([{"name": COOKIE, "value": site.token(site.admin), "url": site.address}])
+    await context.add_cookies([{"name": SESSION, "value": site.token(site.admin), "url": site.address}])
     page = await context.new_page()
     await page.goto(path)
     await expect(page.get_by_role("main")).to_be_visible()

@@ -14,9 +14,11 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from projections import jobs as jobs_view
+from service.accounts.known_devices import KnownDevices
 from service.accounts.users import Users, normal_email
 from service.api import job_streams, queue_request
 from service.api.app import ENDPOINTS, _request_id
+from service.config import Settings
 from service.http.authentication import check_origin, token_of
 from service.http.endpoint import Call
 from service.http.problems import Problem, problem_response
@@ -31,6 +33,7 @@ JOB_ID = b"0190b1a0-0000-7000-8000-000000000000"
 HEADER_ENDS = b"\0\r\n"  # no header holds these: the HTTP parser refuses them
 MOST_OF_A_QUERY, MOST_OF_A_HEADER = 16_000, 60_000  # bytes
 SECRET = "a key for tests that is long enough for HS256"
+SETTINGS = Settings(app_env="test")
 
 BODIES = {
     endpoint.body: endpoint.most_of_body for endpoint in ENDPOINTS if endpoint.takes_body and endpoint.body is not Nothing
@@ -100,9 +103,10 @@ def read_origin(given: bytes) -> None:
 def read_token(given: bytes) -> None:
     users = Users(cast(Any, None), SECRET)
     for request in (request_with((b"authorization", header_of(given))), request_with((b"cookie", header_of(given)))):
-        token = token_of(request)
+        token = token_of(request, SETTINGS)
         claims = users._claims(token) if token else None
         assert claims is None
+    assert KnownDevices(SECRET).read(header_of(given).decode("latin-1")) is None
 
 
 def read_request_id(given: bytes) -> None:

@@ -1,0 +1,99 @@
+"""Growing delays between the tries to guess one password, over all addresses and all processes.
+
+The first `FREE` wrong passwords cost nothing. Then each further try must wait about twice as long
+as the one before, up to `LONGEST`. One wrong password is forgotten every `FORGET_EVERY` seconds. So the
+account of a person can be guessed at about 20 times an hour, however many addresses take part, and
+it is never locked. A refused try is not counted and makes no wait longer.
+
+`DELAY` in Lua and `attempt` in Python are the same rule: one runs inside Redis, the other in this
+process. A test compares them.
+"""
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+
+FREE = 20
+LONGEST = 300.0  # seconds
+FORGET_EVERY = 180.0  # seconds
+MOST_KEPT = 10_000  # accounts that a process remembers
+
+DELAY = """
+local now = redis.call('time')
+now = now[1] + now[2] / 1000000
+local kept = redis.call('hmget', KEYS[1], 'wrong', 'at')
+local free, longest, forget_every, undo = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
+local wrong, at = tonumber(kept[1]) or 0, tonumber(kept[2]) or 0
+if undo then
+    if kept[1] then redis.call('hset', KEYS[1], 'wrong', tostring(math.max(0, wrong - 1))) end
+    return '0'
+end
+wrong = math.max(0, wrong - math.max(0, now - at) / forget_every)
+local wait = 0
+if wrong > free - 1 then wait = at + math.min(longest, 2 ^ (wrong - free)) - now end
+if wait > 0 then return tostring(wait) end
+redis.call('hset', KEYS[1], 'wrong', tostring(wrong + 1), 'at', string.format('%.6f', now))
+redis.call('expire', KEYS[1], math.ceil((wrong + 1) * forget_every))
+return '0'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Guesses:
+    """The wrong passwords of one account: how many are remembered, and the time of the last try."""
+
+    wrong: float = 0.0
+    at: float = 0.0
+
+
+def attempt(before: Guesses, now: float) -> tuple[Guesses, float]:
+    """Returns the guesses with one more try, and 0; or the same guesses, and the seconds to wait.
+
+    The try counts as wrong until it is taken back.
+    """
+    wrong = max(0.0, before.wrong - max(0.0, now - before.at) / FORGET_EVERY)
+    wait = before.at + min(LONGEST, 2.0 ** (wrong - FREE)) - now if wrong > FREE - 1 else 0.0
+    return (before, wait) if wait > 0 else (Guesses(wrong + 1, now), 0.0)
+
+
+class GuessDelays:
+    """Remembers the guesses in this process."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, Guesses] = OrderedDict()
+
+    def wait_for(self, name: str) -> float:
+        """Returns the seconds until a try is allowed, without counting one."""
+        return attempt(self._kept.get(name, Guesses()), time.time())[1]
+
+    def count(self, name: str) -> None:
+        after, _ = attempt(self._kept.pop(name, Guesses()), time.time())
+        self._kept[name] = after
+        if len(self._kept) > MOST_KEPT:
+            self._kept.popitem(last=False)
+
+    def take_back(self, name: str) -> None:
+        """Take back a try whose password was right."""
+        if (kept := self._kept.get(name)) is not None:
+            self._kept[name] = Guesses(max(0.0, kept.wrong - 1), kept.at)
+
+
+class SharedGuessDelays:
+    """Remembers the guesses in Redis, for all processes. Raises `RedisError`."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._delay = redis.register_script(DELAY)
+
+    async def count(self, name: str) -> float:
+        """Counts a try and returns 0, or returns the seconds until one is allowed."""
+        return float(await self._run(name, "0"))
+
+    async def take_back(self, name: str) -> None:
+        """Take back a try whose password was right."""
+        await self._run(name, "1")
+
+    async def _run(self, name: str, undo: str) -> str | bytes:
+        answer: str | bytes = await self._delay([f"rireki:guesses:{name}"], [FREE, LONGEST, FORGET_EVERY, undo])
+        return answer
