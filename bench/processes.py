@@ -17,6 +17,7 @@ from service.accounts.users import ADD, Role, User, Users
 
 TICKS = os.sysconf("SC_CLK_TCK")
 JWT_SECRET = "a key for benchmarks only, of more than 32 bytes"
+NO_LIMITS = {f"LIMIT_{name}": "off" for name in ("REQUESTS", "STREAMS", "HELD_ANSWERS", "ACTIVE_JOBS", "PAID_JOBS")}
 ADMIN = User("aaaaaaaa-0000-4000-8000-000000000000", "admin@example.com", "Admin", Role.ADMIN)
 
 
@@ -29,7 +30,7 @@ def environment(url: str, redis_url: str) -> Iterator[dict[str, str]]:
     with tempfile.TemporaryDirectory(prefix="rireki-bench-") as home:
         yield os.environ | {
             "APP_ENV": "test", "DATABASE_URL": url, "REDIS_URL": redis_url, "RIREKI_HOME": home, "PORT": "0",
-            "JOB_WORKER_ENABLED": "false", "JWT_SECRET": JWT_SECRET, "CHATWORK_API_TOKEN": "nobody-asks",
+            "JOB_WORKER_ENABLED": "false", "JWT_SECRET": JWT_SECRET, "CHATWORK_API_TOKEN": "nobody-asks", **NO_LIMITS,
         }  # fmt: skip
 
 

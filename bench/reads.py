@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Message
 
 from bench.fill import TABLES, Filled, fill
 from bench.nothing import drained_per_second, queued_per_second
+from bench.processes import NO_LIMITS
 from bench.record import add_save_option, publish
 from bench.servers import fresh_database, versions_of
 from events.database import Connection, connect
@@ -209,7 +210,10 @@ async def _measure(urls: Sequence[str], jobs: Sequence[int], redis_url: str, tim
 
 @contextlib.asynccontextmanager
 async def _open(url: str, redis_url: str, filled: Filled) -> AsyncIterator[Side]:
-    settings = Settings(app_env="test", redis_url=redis_url, job_worker_enabled=False)
+    settings = Settings(
+        app_env="test", redis_url=redis_url, job_worker_enabled=False,
+        **{name.lower(): None for name in NO_LIMITS},  # type: ignore[arg-type]
+    )  # fmt: skip
     async with opened(settings, url, seals=True) as core:
         context = api_context(core)
         app = create_app(context)

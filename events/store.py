@@ -139,6 +139,11 @@ class Store:
         row = await self._database.fetch_one(KEY, {"user_id": user_id, "key": key})
         return None if row is None else (row["job_id"], row["request_hash"])
 
+    async def active_job(self, unique_key: str | None) -> str | None:
+        """Returns the id of the active job with this unique key, or None."""
+        job_id: str | None = await self._database.fetch_val(ACTIVE_JOB, {"unique_key": unique_key})
+        return job_id
+
     async def bind_key(self, user_id: str, idempotency: Idempotency, job_id: str) -> None:
         """Binds an idempotency key to an existing job.
 
@@ -170,8 +175,7 @@ class Store:
             owner = await self.job_of_key(new.user_id, new.idempotency.key)
             if owner is not None:
                 raise KeyTaken(*owner)
-        active = await self._database.fetch_val(ACTIVE_JOB, {"unique_key": new.unique_key})
-        if active is not None:
+        if (active := await self.active_job(new.unique_key)) is not None:
             raise AlreadyActive(active)
         # Returns without an error, because the conflicting job has ended meanwhile: the caller tries again.
 

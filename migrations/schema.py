@@ -48,6 +48,7 @@ TABLES = {
         "with time zone, finished_at timestamp with time zone, created_at timestamp with time zone, updated_at "
         "timestamp with time zone, unique_key text"
     ),
+    "paid_jobs": "user_id uuid, queued_at timestamp with time zone[]",
     "pauses": ("type text, since timestamp with time zone, until timestamp with time zone, reason text, actor text"),
     "summary_drafts": (
         "id uuid, company_id uuid, period_start timestamp with time zone, period_end timestamp with time zone, "

@@ -7,6 +7,8 @@ commands/           what the commands of `rireki` do
 config.py           the settings of a process
 embedded/           the PostgreSQL server that starts without DATABASE_URL
 http/               what every request passes through
+limit_values.py     reads the values of the LIMIT_… settings
+limits/             the limits of one person over all processes
 live/               streams of changes, and verifications of the log
 page.py             serves the built page
 process/            a process from its start to its end

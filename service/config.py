@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from events.database_url import read_database_url, with_service
 from events.secret_redaction import hide
+from service.limit_values import Rate, read_most, read_rate
 from service.redis_url import checked_redis_url
 from service.trusted_proxies import TrustedProxies, read_trusted_proxies
 from workers.outgoing_http import Outgoing, trusting
@@ -120,6 +121,17 @@ def _trusted_proxies(value: object) -> object:
     return read_trusted_proxies(value) if isinstance(value, str) else value
 
 
+def _rate(value: object) -> object:
+    return read_rate(value) if isinstance(value, str) else value
+
+
+def _most(value: object) -> object:
+    return read_most(value) if isinstance(value, str) else value
+
+
+RateLimit = Annotated[Rate | None, NoDecode, BeforeValidator(_rate)]
+NumberLimit = Annotated[int | None, NoDecode, BeforeValidator(_most)]
+
 Secret = Field(default=None, repr=False)
 
 
@@ -146,6 +158,12 @@ class Settings(BaseSettings):
     )
     rireki_home: Path = Path(".rireki")
     worker_shutdown_grace_seconds: float = Field(default=25, ge=0, le=3600, allow_inf_nan=False)
+
+    limit_requests: RateLimit = Rate(600, 60)
+    limit_streams: NumberLimit = 20
+    limit_held_answers: NumberLimit = 20
+    limit_active_jobs: NumberLimit = 1000
+    limit_paid_jobs: RateLimit = Rate(200, 86400)
 
     chatwork_api_base_url: Annotated[str, _url("http", "https")] = CHATWORK_API
     chatwork_api_token: Annotated[str, AfterValidator(_for_a_header)] | None = Secret

@@ -29,6 +29,7 @@ from service.accounts.users import Role, User, Users
 from service.api.app import create_app
 from service.config import Settings
 from service.http.context import ApiContext
+from service.limits.limits import Limits
 from service.live.job_watches import JobWatches
 from service.live.verifier import Verifier
 from service.process.serve import http_server
@@ -38,6 +39,7 @@ from workers.resources import Resources
 from workers.summaries.summariser import Summariser, SummarySettings
 
 PASSWORD = "correct horse battery staple"
+NO_LIMITS = {f"limit_{name}": "off" for name in ("requests", "streams", "held_answers", "active_jobs", "paid_jobs")}
 SECRET = "a key for tests, long enough also for HS512 tokens, which must be refused"
 
 
@@ -110,9 +112,11 @@ async def user_of(database: Database, email: str, role: str, name: str) -> User:
 def make_context(
     database: Database, bus: Bus, store: Store, *, chatwork: Chatwork | None = None, **settings: Any
 ) -> ApiContext:
+    """Returns a context without limits, unless `settings` names some."""
     view = JobsView(database)
+    given = Settings(**({"app_env": "test"} | NO_LIMITS | settings))
     return ApiContext(
-        settings=Settings(**({"app_env": "test"} | settings)),
+        settings=given,
         database=database,
         store=store,
         bus=bus,
@@ -122,6 +126,7 @@ def make_context(
         users=Users(database, SECRET),
         devices=KnownDevices(SECRET),
         sign_in_limit=SignInLimit(None),
+        limits=Limits(given, database),
         job_watches=JobWatches(bus, view, store, database),
         verifier=Verifier(database),
         sealer=database,

@@ -22,7 +22,14 @@ ROOT = Path(__file__).parent.parent
 READS_THE_ENVIRONMENT = ("service/config.py",)
 INHERITS_THE_ENVIRONMENT = ("service/embedded/binaries.py", "service/web/build.py")
 """Files that pass the whole environment to a program, and read no setting from it."""
-IMPORTS_REDIS = ("events/bus.py", "events/redis_connections.py", "events/redis_faults.py", "service/accounts/", "workers/")
+IMPORTS_REDIS = (
+    "events/bus.py",
+    "events/redis_connections.py",
+    "events/redis_faults.py",
+    "service/accounts/",
+    "service/limits/",
+    "workers/",
+)
 ROOM_PLANS = ("events", "projections", "workers", "service", "migrations")
 """Packages whose docstring names every module, as does that of each sub-package."""
 ENVIRONMENT = ("environ", "environb", "getenv", "getenvb", "putenv")

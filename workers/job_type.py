@@ -129,6 +129,8 @@ class JobType(Generic[P]):
     """
     role: Literal["admin", "employee"] = "admin"
     """The lowest role that may queue, retry or repeat a job of this type."""
+    paid: bool = False
+    """Whether its jobs cost money. LIMIT_PAID_JOBS limits how many one person may queue."""
 
     def unique_key(self, payload: JSON, user_id: str | None) -> str | None:
         """Returns the key that only one active job may have; None if any number may be active."""

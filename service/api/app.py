@@ -34,6 +34,7 @@ from service.http.logs import ABOUT, new_request_id
 from service.http.metrics import Metrics
 from service.http.problems import answer_problem
 from service.http.request import client_of, header
+from service.limits.over_limit import OverLimit
 from service.page import Page
 from service.trusted_proxies import TrustedProxies
 
@@ -65,7 +66,7 @@ def create_app(context: ApiContext, page: Page | None = None) -> "Application":
 
     @contextlib.asynccontextmanager
     async def lifespan(app: object) -> AsyncIterator[None]:
-        async with context.job_watches.running(), context.verifier.running():
+        async with context.limits.running(), context.job_watches.running(), context.verifier.running():
             yield
 
     declared = [
@@ -177,6 +178,8 @@ class Application:
             ABOUT.reset(before)
 
     async def _answer_error(self, request: Request, error: Exception) -> Response:
+        if isinstance(error, OverLimit):
+            self._metrics.refused(error.setting)
         not_found = isinstance(error, HTTPException) and error.status_code == 404
         return (self._page.not_found(request) if not_found else None) or await answer_problem(request, error)
 

@@ -97,8 +97,16 @@ async def _stream(call: Call[Any, Any], messages: Messages) -> Response:
         return Response(headers=HEADERS, media_type=EVENT_STREAM)
     # After the first message the stream misses no change, and only then the response starts. So a client that fetches a
     # document after the start has every later change from the stream.
+    messages = _counted(call, messages)
     first = await anext(messages)
     return StreamingResponse(_while_allowed(call, first, messages), headers=HEADERS, media_type=EVENT_STREAM)
+
+
+async def _counted(call: Call[Any, Any], messages: Messages) -> Messages:
+    """Yields the messages, and counts the stream as open until it ends. Raises `OverLimit`."""
+    async with call.context.limits.streams.held(call.user.id), contextlib.aclosing(messages):
+        async for message in messages:
+            yield message
 
 
 async def _while_allowed(call: Call[Any, Any], first: bytes, messages: Messages) -> Messages:

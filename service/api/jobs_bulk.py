@@ -4,6 +4,7 @@ Each job goes through the same decision as in a request for one job. A repeated 
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
@@ -16,11 +17,12 @@ from events.writes import AlreadyActive
 from projections.jobs import JobFilter
 from service.api.documents import Id, may_see
 from service.api.jobs import cancel_reason, owner_wanted
-from service.api.queue_request import must_be_allowed
+from service.api.queue_request import must_be_allowed, room_for_job
 from service.http.endpoint import Answer, Call, Endpoint, Who, json_answer
 from service.http.problems import FieldError, Problem, problem_of
 from service.http.query_fields import JobTypeName, RequestId, RequestTime
 from service.http.request import Fields, Nothing
+from service.limits.over_limit import OverLimit
 from workers.delivery.wire import Hint
 
 MOST = 1000  # jobs in one call
@@ -124,10 +126,16 @@ async def _change(call: Call[Nothing, Bulk], job: Job) -> Job | Refused:
     def decide(job: Job) -> list[Event]:
         return cancel(job, reason=cancel_reason(call, job)) if call.body.action == "cancel" else retry(job)
 
+    room: contextlib.AbstractAsyncContextManager[None] = contextlib.nullcontext()
     try:
         if call.body.action == "retry":
             must_be_allowed(call.user, job.type)
-        return await call.context.store.append(job, decide, actor=call.actor, request_id=call.request_id)
+            room = room_for_job(call, job.user_id, job.type)
+        async with room:
+            return await call.context.store.append(job, decide, actor=call.actor, request_id=call.request_id)
+    except OverLimit as error:
+        call.context.metrics.refused(error.setting)
+        return {"jobId": job.id, "detail": error.detail}
     except (NotAllowed, Problem) as error:
         return {"jobId": job.id, "detail": problem_of(error).detail}
     except AlreadyActive:

@@ -5,6 +5,7 @@ a repeated request gets the job of the first request. Last, `Prefer: wait` delay
 """
 
 import asyncio
+import contextlib
 import hashlib
 import time
 from collections.abc import Awaitable, Callable
@@ -22,6 +23,7 @@ from service.api.documents import Id
 from service.http.endpoint import ANSWER_WITHIN, Call, json_answer
 from service.http.problems import Problem, bad_field
 from service.http.request import LONGEST_KEY, header, preferred_wait
+from service.limits.over_limit import OverLimit
 from workers.delivery.enqueue import enqueue
 from workers.delivery.wire import Hint
 from workers.job_type import Payload
@@ -58,6 +60,7 @@ async def enqueue_for(call: Call[Any, Any], job_type: str, payload: Payload | Pa
     Raises:
         Problem: 403 if the caller may not queue this type, 400 for a bad key.
         KeyTaken: the key belongs to another request. The client gets 422.
+        OverLimit: the caller has too many active jobs, or has queued too many paid ones.
     """
     if job_type in JOB_TYPES:
         must_be_allowed(call.user, job_type)
@@ -83,6 +86,7 @@ async def retry_for(call: Call[Any, Any], job: Job) -> tuple[Job, dict[str, str]
             kind and another one is active.
         KeyTaken: the key belongs to another request. The client gets 422.
         NotAllowed: the job is not failed or canceled.
+        OverLimit: the job's owner has too many active jobs, or has queued too many paid ones.
     """
     must_be_allowed(call.user, job.type)
     idempotency = _idempotency_of(call)
@@ -99,6 +103,15 @@ def must_be_allowed(user: User, job_type: str) -> None:
     allowed = Role.ADMIN if registered is None else Role(registered.role)
     if not user.is_admin and user.role is not allowed:
         raise Problem(403, f"Only an admin may queue a job of type {job_type}.")
+
+
+def room_for_job(call: Call[Any, Any], owner: str | None, job_type: str) -> contextlib.AbstractAsyncContextManager[None]:
+    """Counts one more job of this owner. Queue or retry the job inside the block.
+
+    To enter the block raises `OverLimit`.
+    """
+    registered = JOB_TYPES.get(job_type)
+    return call.context.limits.room_for_job(owner, paid=registered is not None and registered.paid)
 
 
 # The idempotency key ----------------------------------------------------------------------------------------------------------
@@ -155,16 +168,26 @@ async def _enqueued(call: Call[Any, Any], job_type: str, payload: Payload, idemp
     the key meanwhile, returns the job of that request, or raises `KeyTaken` if that request differs.
     """
     store = call.context.store
+    content = payload.to_json()
     try:
-        return await enqueue(
-            store, call.context.wire, JOB_TYPES[job_type], payload.to_json(), user_id=call.user.id, actor=call.actor,
-            request_id=call.request_id, idempotency=idempotency,
-        )  # fmt: skip
+        async with room_for_job(call, call.user.id, job_type):
+            return await enqueue(
+                store, call.context.wire, JOB_TYPES[job_type], content, user_id=call.user.id, actor=call.actor,
+                request_id=call.request_id, idempotency=idempotency,
+            )  # fmt: skip
     except KeyTaken as taken:
         assert idempotency is not None
         return await _job_of_key(call, idempotency, taken.job_id, taken.request_hash)
     except AlreadyActive as active:
         job_id = active.job_id
+    except OverLimit:
+        # No new job is needed if the same request has queued one meanwhile, or if a job of this kind is active.
+        if (first := await _first_job(call, idempotency)) is not None:
+            return first
+        active_job = await store.active_job(JOB_TYPES[job_type].unique_key(content, call.user.id))
+        if active_job is None:
+            raise
+        job_id = active_job
     if idempotency is not None:
         try:
             await store.bind_key(call.user.id, idempotency, job_id)
@@ -176,10 +199,12 @@ async def _enqueued(call: Call[Any, Any], job_type: str, payload: Payload, idemp
 async def _retried(call: Call[Any, Any], job: Job, idempotency: Idempotency | None) -> Job:
     user_key = None if idempotency is None else (call.user.id, idempotency)
     try:
-        job = await call.context.store.append(job, retry, actor=call.actor, request_id=call.request_id, user_key=user_key)
+        retry(job)  # A job that cannot be retried is refused for that reason, and not by a limit.
+        async with room_for_job(call, job.user_id, job.type):
+            job = await call.context.store.append(job, retry, actor=call.actor, request_id=call.request_id, user_key=user_key)
     except AlreadyActive as active:
         raise Problem(409, f"Cannot retry this job: job {active.job_id} does the same and is active.") from active
-    except (NotAllowed, KeyTaken):
+    except (NotAllowed, KeyTaken, OverLimit):
         # The client may have sent the same request twice at the same time. Then the other request has queued the attempt.
         first = await _first_job(call, idempotency)
         if first is None:
@@ -195,13 +220,19 @@ async def _retried(call: Call[Any, Any], job: Job, idempotency: Idempotency | No
 async def _held(call: Call[Any, Any], job: Job) -> tuple[Job, dict[str, str]]:
     """Waits as long as the client asked (`Prefer: wait=…`), at most until the job has ended.
 
-    Returns the job and a `Preference-Applied` header. If `Prefer` is missing or cannot be read, returns at once without the
-    header, as RFC 7240 asks.
+    Returns the job and a `Preference-Applied` header. If `Prefer` is missing or cannot be read, or if too many responses of the
+    caller are held already, returns at once without the header, as RFC 7240 asks.
     """
     seconds = preferred_wait(call.request)
     if seconds is None:
         return job, {}
-    return await _until_ended(call, job, seconds), {"Preference-Applied": f"wait={seconds}"}
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(call.context.limits.held_answers.held(call.user.id))
+        except OverLimit as error:
+            call.context.metrics.refused(error.setting)
+            return job, {}
+        return await _until_ended(call, job, seconds), {"Preference-Applied": f"wait={seconds}"}
 
 
 async def _until_ended(call: Call[Any, Any], job: Job, seconds: float) -> Job:

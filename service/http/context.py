@@ -11,6 +11,7 @@ from service.accounts.sign_in_limit import SignInLimit
 from service.accounts.users import Users
 from service.config import Settings
 from service.http.metrics import Metrics
+from service.limits.limits import Limits
 from service.live.job_watches import JobWatches
 from service.live.verifier import Verifier
 from workers.delivery.wire import Wire
@@ -35,6 +36,7 @@ class ApiContext:
     users: Users
     devices: KnownDevices
     sign_in_limit: SignInLimit
+    limits: Limits
     job_watches: JobWatches
     verifier: Verifier
     metrics: Metrics = field(default_factory=Metrics)

@@ -196,6 +196,7 @@ class Address:
             token = token_of(request, self._context.settings)
             user = await user_of(self._context.users, token)
             ABOUT.set({**ABOUT.get(), "user_id": user.id})
+            await self._context.limits.requests.count(user.id)
             if not endpoint.who.admits(user.role):
                 raise Problem(403, endpoint.who.refusal)
         query = read_query(request, endpoint.query)

@@ -27,7 +27,14 @@ class Metrics:
             "rireki_seal_lag_seconds", "Seconds that the oldest event without a position has waited, or 0", registry=registry
         )
         self.watchers = Gauge("rireki_watchers", "Open streams and held responses", registry=registry)
+        self.refusals = Counter(
+            "rireki_refused", "Requests and jobs over a limit, by its setting", ["limit"], registry=registry
+        )
         # Trick: the metric of each set of labels is cached, because `labels` checks and joins the labels again for every
         # request. Saves 12 % of a request's CPU (bench/results/tricks.md). Delete it when prometheus-client caches by itself.
         self.requests_of = functools.cache(self.requests.labels)
         self.seconds_of = functools.cache(self.seconds.labels)
+
+    def refused(self, setting: str) -> None:
+        """Counts a request or a job that is over the limit of this setting."""
+        self.refusals.labels(setting).inc()

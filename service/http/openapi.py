@@ -42,7 +42,7 @@ PROBLEMS = {
     413: "The body is larger than the endpoint's limit.",
     415: "The body is not `application/json`.",
     422: "The request is not valid. `errors` names each field.",
-    429: "Too many requests. `Retry-After` says when to try again.",
+    429: "A limit is reached; `detail` names it. `Retry-After` says when to try again.",
     503: "The database does not answer. `Retry-After` says when to try again.",
 }
 
@@ -196,7 +196,7 @@ def _response(answer: Answer, schemas: _Schemas) -> dict[str, Any]:
 def _refusals(endpoint: Endpoint) -> list[int]:
     statuses = {400, 422, 503, *endpoint.problems}
     if endpoint.who is not Who.ANYONE:
-        statuses.add(401)
+        statuses |= {401, 429}
     if endpoint.who not in (Who.ANYONE, Who.SIGNED_IN) or endpoint.method != "GET":
         statuses.add(403)
     if endpoint.takes_body:

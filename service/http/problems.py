@@ -20,6 +20,7 @@ from events.job import BrokenHistory, NotAllowed
 from events.writes import BrokenView, KeyTaken
 from projections import jobs
 from service.accounts.sign_in_limit import TooManyTries
+from service.limits.over_limit import OverLimit
 from workers.chatwork import messages
 from workers.summaries.companies import MAX_NAME, NameNotValid, NameTaken, RoomNotLinked, UnknownCompany, UnknownRoom
 
@@ -118,6 +119,8 @@ def problem_of(error: Exception) -> Problem:
             return bad_field("Idempotency-Key", "was used with another request: send a new key")
         case TooManyTries():
             return too_many("tries to sign in", error.retry_after)
+        case OverLimit():
+            return Problem(429, error.detail, headers={"Retry-After": str(error.retry_after)})
         case LockNotAvailable():
             return Problem(503, "Another operation holds this row. Try again.", headers={"Retry-After": "2"})
         case _ if fault(error) is not None:

@@ -277,6 +277,7 @@ def api_context(core: Core) -> "ApiContext":
     from service.accounts.sign_in_limit import SignInLimit
     from service.accounts.users import Users
     from service.http.context import ApiContext
+    from service.limits.limits import Limits
     from service.live.job_watches import JobWatches
     from service.live.verifier import Verifier
 
@@ -292,6 +293,7 @@ def api_context(core: Core) -> "ApiContext":
         users=Users(core.database, secret),
         devices=KnownDevices(secret),
         sign_in_limit=SignInLimit(core.settings.redis_url),
+        limits=Limits(core.settings, core.database),
         job_watches=JobWatches(core.bus, jobs, core.store, core.sealer),
         verifier=Verifier(core.database),
         sealer=core.sealer,

@@ -11,6 +11,7 @@ test_companies.py           companies, linked rooms, summary drafts
 test_guess_delay.py         the delays between the tries to guess one password
 test_http_protocol.py       malformed, too large and too slow requests
 test_http_refusals.py       requests that HTTP forbids
+test_job_limits.py          the limits of active and of paid jobs
 test_job_lists.py           lists of jobs, counts, downloads
 test_job_stream.py          the event stream of one job
 test_job_type_roles.py      the role that a job type asks for
@@ -21,10 +22,12 @@ test_jobs_bulk.py           change many jobs, and run an old one again
 test_known_devices.py       known devices sign in while strangers guess; the log of sign-ins
 test_large_bodies.py        large bodies and queries are refused cheaply
 test_normalised_sign_in.py  emails and passwords in every Unicode form
+test_open_limits.py         the limits of streams and of held answers
 test_openapi.py             the OpenAPI document and the page to browse it
 test_operations.py          pauses, workers, force-fail, metrics
 test_page.py                the files of the page over HTTP
 test_passwords.py           the rules for new passwords, and their hashes
+test_request_limit.py       the limit of requests
 test_seal_lag.py            a sealer that is late: metrics, readiness, and the log
 test_sign_in_queue.py       the queue of sign-ins before the hashers
 test_smuggled_fields.py     fields and headers that only the service decides
@@ -32,6 +35,7 @@ test_sse_clients.py         both streams read by other clients
 test_trusted_proxies.py     the client's address behind proxies
 test_verification.py        verification in the background
 test_who_may.py             each route answers each role as the table says
+limited.py                  a second API on the same database, with limits
 things.py                   the job, company and rooms that requests of `who_may.py` name
 who_may.py                  the table of who may do what
 """

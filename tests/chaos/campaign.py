@@ -32,6 +32,7 @@ from tests.chaos.servers import Postgres
 from tests.chaos.watch import LogReader, Snapshots
 from tests.chaos.work import EFFECTS_TABLE
 from tests.servers import RedisServer
+from tests.service_fixture import NO_LIMITS
 from workers.chatwork.sandbox import Sandbox
 
 CALM = 60.0  # seconds after the last fault in which every job must end
@@ -139,6 +140,7 @@ class Campaign:
             "CHATWORK_RATE_LIMIT": str(CHATWORK_LIMIT),
             "CHAOS_CHATWORK_WINDOW": str(CHATWORK_WINDOW),
             "RIREKI_HOME": str(self.folder / "home"),
+            **{name.upper(): value for name, value in NO_LIMITS.items()},
         }
         names = ["api-1", "api-2", *(f"worker-{n}" for n in range(1, self.size.workers + 1))]
         for name in names:

@@ -113,6 +113,7 @@ SUMMARY_DRAFT = JobType(
     retry_when_worker_lost=False,
     unique=Unique.PER_USER_AND_PAYLOAD,
     role="employee",
+    paid=True,
 )
 """A job whose worker is lost is not retried, because its requests to the model may cost money.
 

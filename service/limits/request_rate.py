@@ -1,0 +1,117 @@
+"""LIMIT_REQUESTS: how many requests one person may send in a sliding window, over all processes.
+
+To ask Redis for every request would cost a quarter of a cheap request. So a person who is far from the limit gets some requests
+ahead: a process lets these pass without asking, and tells Redis of them when it asks again. Near the limit, and for every limit
+of up to `RESERVE`, each request asks. So one process never exceeds the limit, and each further process exceeds it by at most
+a sixteenth.
+
+Every process also keeps its own count. It is the only one without Redis, and while Redis is away.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from service.limit_values import Rate
+from service.limits.over_limit import OverLimit
+from service.limits.shared_counts import SharedCounts
+from service.limits.sliding_window import SlidingWindow
+from service.live.batch_loader import BatchLoader
+
+SETTING = "LIMIT_REQUESTS"
+RESERVE = 100  # while fewer than these are left, nothing passes ahead
+SHARE = 16  # of what is left beyond the reserve, a process gets one part of this many ahead
+MOST_REMEMBERED = 10_000  # people; when there are more, those who have sent nothing lately are forgotten
+
+
+def ahead_of(left: int) -> int:
+    """Returns how many may pass before the shared count is asked again, if it has room for `left`."""
+    return max(0, left - RESERVE) // SHARE
+
+
+@dataclass(slots=True)
+class _Person:
+    most: int
+    here: SlidingWindow
+    asking: int = 0
+    """Requests that wait for an answer of Redis."""
+    granted: int = 0
+    """Requests that Redis has counted and that have not passed yet."""
+    ahead: int = 0
+    unreported: int = 0
+    """Requests that have passed ahead, and that Redis does not know."""
+    full_until: float = 0.0
+    """Monotonic seconds until which Redis has no room."""
+
+
+class RequestRate:
+    """Counts the requests of each person."""
+
+    def __init__(self, rate: Rate | None, shared: SharedCounts | None) -> None:
+        self._rate = rate
+        self._shared = shared
+        self._people: dict[str, _Person] = {}
+        self._asked: BatchLoader[str, bool] = BatchLoader(self._ask)
+
+    async def count(self, person: str, *, times: int = 1) -> None:
+        """Counts one request. `times` multiplies the limit. Raises `OverLimit`, and then counts nothing."""
+        if self._rate is None:
+            return
+        known = self._people.get(person) or self._new(person, self._rate, times)
+        self._must_fit(known, known.here.wait(time.monotonic(), known.most))
+        if known.ahead:
+            known.ahead -= 1
+            known.unreported += 1
+        elif self._shared is not None:
+            await self._pass(person, known)
+        now = time.monotonic()
+        self._must_fit(known, known.here.wait(now, known.most))
+        known.here.add(now)
+
+    async def _pass(self, person: str, known: _Person) -> None:
+        """Waits until Redis has counted the request, or has not answered. Raises `OverLimit`."""
+        while not known.granted:
+            self._must_fit(known, known.full_until - time.monotonic())
+            known.asking += 1
+            try:
+                answered = await self._asked.get(person)
+            finally:
+                known.asking -= 1
+            if not answered:
+                return
+        known.granted -= 1
+
+    async def _ask(self, people: Sequence[str]) -> Mapping[str, bool]:
+        assert self._shared is not None
+        assert self._rate is not None
+        known = {person: self._people[person] for person in people if person in self._people}
+        # Requests that were granted in the last answer may still count as asking, because they have not run since.
+        asked = [(person, each.most, each.unreported, max(0, each.asking - each.granted)) for person, each in known.items()]
+        answers = await self._shared.count_requests(self._rate.seconds, asked)
+        if answers is None:
+            return {}
+        for each, (_, _, unreported, asking), (granted, left, wait) in zip(known.values(), asked, answers, strict=True):
+            each.unreported -= unreported
+            each.granted += granted
+            each.ahead = ahead_of(left)
+            each.full_until = time.monotonic() + wait if granted < asking else 0.0
+        return dict.fromkeys(people, True)
+
+    def _must_fit(self, known: _Person, wait: float) -> None:
+        if wait <= 0:
+            return
+        assert self._rate is not None
+        raise OverLimit(SETTING, f"one person at most {known.most} requests in any {self._rate.unit}", wait)
+
+    def _new(self, person: str, rate: Rate, times: int) -> _Person:
+        if len(self._people) >= MOST_REMEMBERED:
+            self._forget_idle()
+        known = self._people[person] = _Person(rate.most * times, SlidingWindow(rate.seconds))
+        return known
+
+    def _forget_idle(self) -> None:
+        now = time.monotonic()
+        for person, known in list(self._people.items()):
+            known.here.forget(now)
+            if not (known.here.total or known.asking):
+                del self._people[person]
