@@ -59,7 +59,7 @@ async def check_database(url: str) -> None:
 
 
 async def place_of(database: Database) -> tuple[int, int]:
-    """Returns numbers of the cluster and of the database in it: the same for two addresses of one database."""
+    """Returns ids of the cluster and the database, equal for two addresses of one database."""
     async with database.raw() as connection:
         row = await connection.fetchrow(PLACE)
     assert row is not None

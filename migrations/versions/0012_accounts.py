@@ -1,4 +1,4 @@
-"""Accounts that can be disabled, signed out and invited; the role auditor; the record of access."""
+"""Adds disabled and invited accounts, sign-out, the role auditor and the access record."""
 
 from migrations.sql import run
 

@@ -119,7 +119,7 @@ def test_an_unknown_email_is_verified_against_a_hash_that_nothing_matches() -> N
 
 
 def test_an_unknown_email_costs_like_some_account_and_always_the_same() -> None:
-    """The time of an answer does not say whether an account exists whose hash has the older parameters."""
+    """A sign-in takes the same time whether or not an account with an older hash exists."""
     emails = [f"{number}@example.com" for number in range(200)]
 
     chosen = [stand_in_for(email, "a secret") for email in emails]

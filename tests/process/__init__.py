@@ -4,7 +4,7 @@ test_config.py         the environment variables: accepted and refused values, m
 test_embedded.py       the embedded PostgreSQL, which real processes use and kill
 test_migrations.py     `rireki migrate`: concurrent, repeated, and the rights of a role
 test_pgbouncer.py      a connection pooler (PgBouncer) in front of the database
-test_plain.py          control characters in data do not reach a terminal
+test_plain.py          data are printed without control characters
 test_processes.py      `rireki serve` and `rireki worker`: signals, grace period, ends
 test_redis_address.py  REDIS_URL, and Redis servers that are not usable
 test_sealer.py         the processes that seal the log, and those that do not

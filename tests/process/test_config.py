@@ -1,4 +1,4 @@
-"""The settings: accepted and refused values, and one line for each fault."""
+"""The settings: which values are accepted or refused, and one line for each fault."""
 
 import os
 import stat
@@ -48,13 +48,13 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
     assert (settings.port, settings.database_url, settings.job_worker_enabled) == (8000, None, True)
 
 
-def test_a_worker_is_apart_in_production_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_production_serve_runs_no_jobs_unless_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not settings_of(monkeypatch, **PRODUCTION).job_worker_enabled
     assert settings_of(monkeypatch, JOB_WORKER_ENABLED="true").job_worker_enabled
 
 
 @pytest.mark.parametrize("missing", ["DATABASE_URL", "REDIS_URL", "JWT_SECRET"])
-def test_production_needs_what_development_brings_along(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+def test_production_requires_the_variables_that_development_does_without(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     with pytest.raises(ConfigError, match=f"^{missing} is required in production$"):
         settings_of(monkeypatch, **(PRODUCTION | {missing: ""}))
 
@@ -116,7 +116,9 @@ def test_a_withheld_variable_is_in_no_settings_and_in_no_environment(monkeypatch
         ("OPENAI_BASE_URL", "ftp://models.example.com"),
     ],
 )
-def test_a_malformed_value_is_one_line_that_names_the_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_a_malformed_value_is_refused_in_one_line_that_names_the_variable(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
     with pytest.raises(ConfigError) as refused:
         settings_of(monkeypatch, **{name: value})
 
@@ -126,9 +128,7 @@ def test_a_malformed_value_is_one_line_that_names_the_variable(monkeypatch: pyte
     assert "hunter2" not in line
 
 
-def test_production_refuses_what_would_break_chatworks_limit_and_any_sandbox(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_production_refuses_a_sandbox_and_a_rate_above_chatworks_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     rooms = tmp_path / "rooms.ndjson"
     rooms.write_text("")
 
@@ -143,13 +143,13 @@ def test_production_refuses_what_would_break_chatworks_limit_and_any_sandbox(
     "environment",
     [{"CHATWORK_API_TOKEN": "t"}, {"CHATWORK_API_BASE_URL": "http://127.0.0.1:9"}, {"APP_ENV": "test"}],
 )
-def test_the_sandbox_steps_back_for_the_real_chatwork_and_for_tests(
+def test_no_sandbox_runs_beside_the_real_chatwork_or_in_tests(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
 ) -> None:
     assert not settings_of(monkeypatch, **environment).chatwork_sandbox
 
 
-def test_no_secret_stands_in_the_settings_text(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_text_form_of_the_settings_contains_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     secrets = {"METRICS_TOKEN": "hunter2", "CHATWORK_API_TOKEN": "hunter2", "OPENAI_API_KEY": "hunter2"}
     settings = settings_of(monkeypatch, **PRODUCTION, **secrets, CHATWORK_WEBHOOK_TOKEN="aHVudGVyMg==")
 
@@ -162,7 +162,7 @@ def test_a_signing_key_of_31_bytes_is_refused_everywhere(monkeypatch: pytest.Mon
         settings_of(monkeypatch, JWT_SECRET=SECRET[:-1])
 
 
-def test_the_development_key_is_kept_for_the_owner_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_development_key_is_kept_in_a_file_that_only_its_owner_may_read(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings_of(monkeypatch)
 
     first, second = jwt_secret(settings), jwt_secret(load_settings())
@@ -173,7 +173,7 @@ def test_the_development_key_is_kept_for_the_owner_alone(monkeypatch: pytest.Mon
     assert stat.S_IMODE(Path(".rireki/jwt-secret").stat().st_mode) == 0o600
 
 
-def test_a_damaged_development_key_is_one_line_that_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_development_key_is_refused_in_one_line_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings_of(monkeypatch)
     jwt_secret(settings)
     Path(".rireki/jwt-secret").write_bytes(b"\xff")
@@ -182,14 +182,14 @@ def test_a_damaged_development_key_is_one_line_that_says_what_to_do(monkeypatch:
         jwt_secret(settings)
 
 
-def test_a_home_that_cannot_be_written_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_home_that_cannot_be_written_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     Path(".rireki").write_text("not a folder")
 
     with pytest.raises(ConfigError, match=r"^RIREKI_HOME: cannot keep"):
         jwt_secret(settings_of(monkeypatch))
 
 
-def test_tests_sign_with_a_key_that_is_kept_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_tests_sessions_are_signed_with_a_key_that_is_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings_of(monkeypatch, APP_ENV="test")
 
     assert jwt_secret(settings) != jwt_secret(settings)
@@ -197,5 +197,7 @@ def test_tests_sign_with_a_key_that_is_kept_nowhere(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(("host", "loopback"), [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False)])
-def test_it_knows_whether_others_can_reach_it(monkeypatch: pytest.MonkeyPatch, host: str, loopback: bool) -> None:
+def test_the_settings_say_whether_other_machines_can_reach_the_service(
+    monkeypatch: pytest.MonkeyPatch, host: str, loopback: bool
+) -> None:
     assert settings_of(monkeypatch, HOST=host).listens_on_loopback is loopback

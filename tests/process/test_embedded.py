@@ -21,7 +21,7 @@ from service.embedded.postgres import EmbeddedError, EmbeddedPostgres
 ROOT = os.geteuid() == 0
 REPOSITORY = Path(__file__).parents[2]
 
-# A separate process that uses the server until its standard input ends.
+# A program that uses the server in a process of its own, until its standard input ends.
 USER = """
 import sys
 from pathlib import Path
@@ -72,7 +72,7 @@ class User:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
-    """A home that does not exist yet. A server that still runs at the end is killed."""
+    """A home folder that does not exist yet. A server that still runs at the end is killed."""
     home = tmp_path / "home"
     yield home
     for pid_file in home.glob("*/data/postmaster.pid"):
@@ -108,12 +108,12 @@ def is_running(pid: int) -> bool:
 def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
     until = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < until, "it did not come about"
+        assert time.monotonic() < until, "the condition did not become true in time"
         time.sleep(0.01)
 
 
 def end_server(pid: int) -> None:
-    """Send SIGKILL to this process, if it is a PostgreSQL."""
+    """Kills this process with SIGKILL, but only if it is a PostgreSQL."""
     if is_running(pid) and b"postgres" in Path(f"/proc/{pid}/cmdline").read_bytes():
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not is_running(pid))
@@ -159,7 +159,7 @@ def test_a_path_too_long_for_a_socket_works(tmp_path: Path) -> None:
     server.close()
 
 
-def test_users_share_one_server_and_the_last_one_out_stops_it(home: Path) -> None:
+def test_processes_share_one_server_and_the_last_one_stops_it(home: Path) -> None:
     first, second = User(home), User(home)
     started = {ask(user.url(), "select pg_postmaster_start_time()") for user in (first, second)}
     pid = server_pid(home)
@@ -185,13 +185,13 @@ def test_a_process_may_use_the_server_twice(home: Path) -> None:
     wait_until(lambda: not is_running(pid))
 
 
-def test_closing_twice_does_no_harm(home: Path) -> None:
+def test_a_server_may_be_closed_twice(home: Path) -> None:
     server = start(home)
     server.close()
     server.close()
 
 
-def test_the_server_of_a_killed_user_is_found_and_used_and_stopped_by_the_next(home: Path) -> None:
+def test_the_server_of_a_killed_process_is_used_and_stopped_by_the_next_process(home: Path) -> None:
     killed = User(home)
     killed.url()
     pid = server_pid(home)
@@ -218,7 +218,7 @@ def test_a_killed_server_recovers_what_was_committed(home: Path) -> None:
     server.close()
 
 
-def test_a_server_that_dies_under_its_user_can_be_started_again(home: Path) -> None:
+def test_a_server_that_dies_while_a_process_uses_it_can_be_started_again(home: Path) -> None:
     server = start(home)
     end_server(server_pid(home))
 
@@ -228,7 +228,7 @@ def test_a_server_that_dies_under_its_user_can_be_started_again(home: Path) -> N
     server.close()
 
 
-def test_a_user_killed_while_the_home_is_laid_down_leaves_nothing_half(home: Path) -> None:
+def test_a_process_killed_while_it_creates_the_data_folder_leaves_no_half_made_one(home: Path) -> None:
     user = User(home)
     wait_until(lambda: (home / "postgresql-18" / "data.new" / "PG_VERSION").exists())
     user.kill()
@@ -240,13 +240,13 @@ def test_a_user_killed_while_the_home_is_laid_down_leaves_nothing_half(home: Pat
     server.close()
 
 
-def test_a_stale_pid_file_is_not_believed_when_its_pid_is_another_program_now(home: Path) -> None:
+def test_a_stale_pid_file_is_ignored_when_its_pid_belongs_to_another_program(home: Path) -> None:
     user = User(home)
     user.url()
     pid_file = home / "postgresql-18" / "data" / "postmaster.pid"
     user.kill()
     end_server(server_pid(home))
-    # PostgreSQL mistakes any process of its own user for the old server, and refuses to start.
+    # PostgreSQL takes any process of its own user for the old server, and refuses to start.
     other = subprocess.Popen(["sleep", "600"], user=pid_file.stat().st_uid if ROOT else None)
     pid_file.write_text(pid_file.read_text().replace(pid_file.read_text().split()[0], str(other.pid), 1))
 
@@ -260,7 +260,7 @@ def test_a_stale_pid_file_is_not_believed_when_its_pid_is_another_program_now(ho
 
 
 @pytest.mark.parametrize("garbage", ["", "garbage", "-1\n\n\n", "\x00\xff\n" * 20])
-def test_a_garbage_pid_file_is_not_believed(home: Path, garbage: str) -> None:
+def test_a_pid_file_with_garbage_is_ignored(home: Path, garbage: str) -> None:
     start(home).close()
     data = home / "postgresql-18" / "data"
     (data / "postmaster.pid").write_text(garbage)
@@ -280,7 +280,7 @@ def test_ctrl_c_on_the_terminal_does_not_reach_the_server(home: Path) -> None:
     server.close()
 
 
-def test_a_home_removed_under_its_user_does_not_keep_it_from_leaving(home: Path) -> None:
+def test_a_process_ends_although_its_home_was_removed_meanwhile(home: Path) -> None:
     server = start(home)
     pid = server_pid(home)
     shutil.rmtree(home)
@@ -290,7 +290,7 @@ def test_a_home_removed_under_its_user_does_not_keep_it_from_leaving(home: Path)
     assert not is_running(pid)
 
 
-def test_a_data_folder_without_a_version_is_one_clear_line(home: Path) -> None:
+def test_a_data_folder_without_a_version_is_reported_in_one_clear_line(home: Path) -> None:
     start(home).close()
     data = home / "postgresql-18" / "data"
     (data / "PG_VERSION").unlink()
@@ -302,7 +302,7 @@ def test_a_data_folder_without_a_version_is_one_clear_line(home: Path) -> None:
     assert (data / "base").exists()
 
 
-def test_a_data_folder_of_another_version_is_one_clear_line(home: Path) -> None:
+def test_a_data_folder_of_another_version_is_reported_in_one_clear_line(home: Path) -> None:
     start(home).close()
     data = home / "postgresql-18" / "data"
     (data / "PG_VERSION").write_text("17\n")
@@ -313,7 +313,7 @@ def test_a_data_folder_of_another_version_is_one_clear_line(home: Path) -> None:
     assert_clear(refused.value, f"{data} is from PostgreSQL 17, not 18")
 
 
-def test_damaged_data_is_one_clear_line_with_postgresqls_reason(home: Path) -> None:
+def test_damaged_data_are_reported_in_one_line_with_postgresqls_reason(home: Path) -> None:
     start(home).close()
     (home / "postgresql-18" / "data" / "global" / "pg_control").write_bytes(b"\0" * 8192)
 
@@ -324,7 +324,7 @@ def test_damaged_data_is_one_clear_line_with_postgresqls_reason(home: Path) -> N
     assert "server.log" in str(refused.value)
 
 
-def test_a_home_that_is_a_file_is_one_clear_line(home: Path) -> None:
+def test_a_home_that_is_a_file_is_reported_in_one_clear_line(home: Path) -> None:
     home.write_text("not a folder")
 
     with pytest.raises(EmbeddedError) as refused:
@@ -334,7 +334,7 @@ def test_a_home_that_is_a_file_is_one_clear_line(home: Path) -> None:
 
 
 @pytest.mark.skipif(ROOT, reason="root may write everywhere")
-def test_a_folder_that_may_not_be_written_is_one_clear_line(tmp_path: Path) -> None:
+def test_a_folder_that_may_not_be_written_is_reported_in_one_clear_line(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
 
     with pytest.raises(EmbeddedError) as refused:
@@ -344,7 +344,7 @@ def test_a_folder_that_may_not_be_written_is_one_clear_line(tmp_path: Path) -> N
     assert_clear(refused.value, "Permission denied")
 
 
-def test_a_missing_wheel_is_one_clear_line_that_names_the_remedy(home: Path) -> None:
+def test_a_missing_wheel_is_reported_in_one_line_that_names_the_remedy(home: Path) -> None:
     user = User(
         home,
         flags=(
@@ -361,7 +361,7 @@ def test_a_missing_wheel_is_one_clear_line_that_names_the_remedy(home: Path) -> 
 
 
 @pytest.mark.skipif(not ROOT, reason="needs root")
-def test_as_root_no_mode_outside_the_home_changes_and_nothing_runs_as_root(home: Path) -> None:
+def test_as_root_no_file_mode_outside_the_home_changes_and_no_server_runs_as_root(home: Path) -> None:
     assert home.parent.stat().st_mode & 0o777 == 0o700
 
     server = start(home)
@@ -372,7 +372,7 @@ def test_as_root_no_mode_outside_the_home_changes_and_nothing_runs_as_root(home:
 
 
 @pytest.mark.skipif(not ROOT, reason="needs root")
-def test_as_root_the_server_has_no_privilege_where_it_needs_none() -> None:
+def test_as_root_the_server_is_started_without_roots_privileges() -> None:
     with tempfile.TemporaryDirectory() as folder:
         server = start(Path(folder))
         status = Path(f"/proc/{server_pid(Path(folder))}/status").read_text()
@@ -384,7 +384,7 @@ def test_as_root_the_server_has_no_privilege_where_it_needs_none() -> None:
 @pytest.mark.skipif(not ROOT, reason="needs root")
 @pytest.mark.skipif(not Path("/usr/bin/python3").exists(), reason="needs a Python that everyone may run")
 @pytest.mark.skipif(not everybody_may_enter(REPOSITORY), reason="needs a checkout that other users may read")
-def test_an_ordinary_user_and_root_each_have_their_own_home_and_not_the_others(tmp_path: Path) -> None:
+def test_an_ordinary_user_and_root_each_use_only_their_own_home(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         roots, theirs = Path(folder) / "roots", Path(folder) / "theirs"
         Path(folder).chmod(0o755)
@@ -409,7 +409,7 @@ def test_an_ordinary_user_and_root_each_have_their_own_home_and_not_the_others(t
 
 
 def assert_clear(complaint: object, words: str) -> None:
-    """Assert that the error is one line with the fault and a remedy."""
+    """Checks that the error is one line with these words, which name the fault and a remedy."""
     assert words in str(complaint)
     assert "RIREKI_HOME" in str(complaint)
     assert "\n" not in str(complaint)

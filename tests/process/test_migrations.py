@@ -1,4 +1,4 @@
-"""Migrations: by several processes at once, in any schema, refused in a wrong encoding."""
+"""Migrations run in several processes at once, in any schema, and refuse a wrong encoding."""
 
 import asyncio
 import secrets
@@ -57,7 +57,7 @@ async def asking(url: str) -> AsyncIterator[Connection]:
 
 @contextmanager
 def emptied(postgres_url: str, how: str = "") -> Iterator[str]:
-    """An empty database for one test."""
+    """Creates an empty database for one test. Yields its URL."""
     name = f"rireki_test_{secrets.token_hex(4)}"
     administer(postgres_url, f"create database {name} {how}")
     try:
@@ -95,7 +95,7 @@ def with_setting(url: str, name: str, value: str) -> str:
 
 
 def migrating(url: str) -> "subprocess.Popen[str]":
-    """Starts a process that migrates as soon as it receives a line."""
+    """Starts a process that migrates as soon as it reads a line."""
     process = subprocess.Popen(
         [sys.executable, "-c", MIGRATE, url],
         cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -135,10 +135,7 @@ def test_five_processes_that_migrate_an_empty_database_at_the_same_moment_all_su
 async def test_serve_and_worker_that_start_at_the_same_moment_on_an_empty_database_both_run(
     empty_url: str, redis_url: str, tmp_path: Path
 ) -> None:
-    """The test holds the migration lock until all processes wait for it.
-
-    So all of them find the database empty.
-    """
+    """The test holds the migration lock until all processes have found the database empty."""
     commands = ["serve", "worker", "worker"]
     async with AsyncExitStack() as stack, asking(empty_url) as connection:
         await connection.execute(f"select pg_advisory_lock({MIGRATING})")
@@ -172,7 +169,7 @@ async def test_serve_and_worker_that_start_at_the_same_moment_on_an_empty_databa
         assert await connection.fetchval("select version_num from alembic_version") == newest_revision()
 
 
-def test_a_turn_is_waited_for_whatever_timeouts_the_database_has(empty_url: str) -> None:
+def test_a_migration_waits_for_another_one_whatever_timeouts_the_database_has(empty_url: str) -> None:
     name = urlsplit(empty_url).path.removeprefix("/")
     settings = [f"alter database {name} set {each}" for each in ("lock_timeout = '50ms'", "statement_timeout = '50ms'")]
     administer(empty_url, *settings)
@@ -198,7 +195,7 @@ def test_a_turn_is_waited_for_whatever_timeouts_the_database_has(empty_url: str)
     assert revision(empty_url) == newest_revision()
 
 
-def test_the_turn_of_a_killed_migrator_goes_to_the_next(empty_url: str) -> None:
+def test_after_a_migrating_process_was_killed_the_next_one_migrates(empty_url: str) -> None:
     first, second = migrating(empty_url), migrating(empty_url)
     release(first)
     asked = "select 1 from pg_locks where locktype = 'advisory' and granted"
@@ -213,17 +210,17 @@ def test_the_turn_of_a_killed_migrator_goes_to_the_next(empty_url: str) -> None:
     assert revision(empty_url) == newest_revision()
 
 
-def test_a_table_that_others_use_is_waited_for(empty_url: str) -> None:
+def test_a_migration_waits_for_a_table_that_other_sessions_use(empty_url: str) -> None:
     """The migration waits for the lock several times, each time not for long.
 
-    Between two waits others can use the table.
+    Between two waits, other sessions can use the table.
     """
     upgrade(empty_url, "0008")
 
     async def migrate_beside_a_transaction() -> None:
         async with asking(empty_url) as connection:
             async with connection.transaction():
-                await connection.execute("select from job_events")  # the lock lasts until the end of the transaction
+                await connection.execute("select from job_events")  # locks the table until the end of the transaction
                 migration = asyncio.create_task(asyncio.to_thread(migrate, empty_url))
                 await asyncio.wait({migration}, timeout=LOCK_TIMEOUT + 0.5)
                 assert not migration.done()
@@ -234,7 +231,9 @@ def test_a_table_that_others_use_is_waited_for(empty_url: str) -> None:
 
 
 @pytest.mark.parametrize(("kinds", "listed"), [("rp", TABLES), ("c", ROW_TYPES)], ids=["tables", "row types"])
-def test_the_list_of_our_tables_is_what_the_migrations_make(database_url: str, kinds: str, listed: dict[str, str]) -> None:
+def test_migrations_schema_lists_the_tables_and_columns_that_the_migrations_make(
+    database_url: str, kinds: str, listed: dict[str, str]
+) -> None:
     """A new migration also changes `migrations/schema.py`: copy it from this test's message."""
     made = {row["relname"]: row["columns"] for row in ask(database_url, DESCRIBED, list(kinds))}
     for relation in made.keys() | listed.keys():
@@ -243,7 +242,7 @@ def test_the_list_of_our_tables_is_what_the_migrations_make(database_url: str, k
 
 
 @pytest.mark.parametrize("encoding", ["EUC_JP", "SQL_ASCII", "LATIN1"])
-def test_a_database_that_is_not_in_utf_8_is_refused_in_one_line_and_left_alone(postgres_url: str, encoding: str) -> None:
+def test_a_database_that_is_not_in_utf_8_is_refused_in_one_line_and_not_changed(postgres_url: str, encoding: str) -> None:
     with emptied(postgres_url, f"encoding '{encoding}' locale 'C' template template0") as url:
         with pytest.raises(
             UnsuitableDatabase, match=f"^the database has the encoding {encoding}, and Rireki needs UTF8: [^\n]+$"
@@ -271,7 +270,7 @@ def test_a_schema_of_a_newer_version_is_refused_in_one_line(database_url: str) -
 
 @pytest.fixture
 def role(postgres_url: str) -> Iterator[str]:
-    """A role without rights, with a name that must be quoted."""
+    """Creates a role without rights, whose name must be quoted. Yields the name."""
     name = f'Rireki "app" 履歴 {secrets.token_hex(4)}'
     quoted = '"{}"'.format(name.replace('"', '""'))
     administer(postgres_url, f"create role {quoted}")
@@ -295,7 +294,7 @@ def may(url: str, role: str, table: str) -> list[str]:
     return [right for right, has in zip(every, ask(url, f"select {', '.join(asked)}")[0], strict=True) if has]
 
 
-def test_a_role_is_given_our_tables_and_nothing_of_a_strangers(database_url: str, role: str) -> None:
+def test_the_role_of_the_service_gets_rights_on_our_tables_and_on_nothing_else(database_url: str, role: str) -> None:
     administer(
         database_url,
         "create table strangers (secret text)",
@@ -316,9 +315,7 @@ def test_a_role_is_given_our_tables_and_nothing_of_a_strangers(database_url: str
         assert list(ask(database_url, asked)[0]) == [False, False, True]
 
 
-def test_a_view_of_another_role_in_our_schema_is_no_obstacle_for_an_owner_who_is_no_superuser(
-    empty_url: str, role: str
-) -> None:
+def test_an_owner_without_superuser_migrates_beside_another_roles_view_in_the_schema(empty_url: str, role: str) -> None:
     owner, other = f"owner_{secrets.token_hex(4)}", f"other_{secrets.token_hex(4)}"
     administer(
         empty_url,
@@ -338,7 +335,7 @@ def test_a_view_of_another_role_in_our_schema_is_no_obstacle_for_an_owner_who_is
         administer(empty_url, f"drop owned by {owner}, {other} cascade; drop role {owner}, {other}")
 
 
-def test_the_rights_are_given_in_the_schema_in_which_the_tables_are(empty_url: str, role: str) -> None:
+def test_rights_are_granted_in_the_schema_that_has_the_tables(empty_url: str, role: str) -> None:
     name = urlsplit(empty_url).path.removeprefix("/")
     administer(
         empty_url,
@@ -357,7 +354,7 @@ def test_the_rights_are_given_in_the_schema_in_which_the_tables_are(empty_url: s
 
 
 async def positions_of_a_job_of(url: str) -> int:
-    """Runs a job and gives its events positions in the log. Returns their number."""
+    """Runs a job and gives its events positions in the log. Returns the number of positions."""
     database = Database(url)
     await database.connect()
     async with open_store(url) as store:
@@ -369,7 +366,7 @@ async def positions_of_a_job_of(url: str) -> int:
     return sealed
 
 
-def test_a_schema_that_was_made_since_and_comes_first_on_the_path_gets_none_of_the_tables(empty_url: str) -> None:
+def test_a_newer_schema_that_comes_first_on_the_search_path_gets_no_tables(empty_url: str) -> None:
     upgrade(empty_url, "0007")
     name = urlsplit(empty_url).path.removeprefix("/")
     administer(empty_url, f"create schema since; alter database {name} set search_path = since, public")
@@ -380,7 +377,7 @@ def test_a_schema_that_was_made_since_and_comes_first_on_the_path_gets_none_of_t
     assert ask(empty_url, in_since) == []
 
 
-def test_rights_that_were_given_beyond_ours_are_taken_back(database_url: str, role: str) -> None:
+def test_rights_beyond_those_that_the_service_needs_are_revoked(database_url: str, role: str) -> None:
     with all_taken_back(database_url, role):
         quoted = '"{}"'.format(role.replace('"', '""'))
         administer(database_url, f"grant all on job_events, alembic_version to {quoted}")

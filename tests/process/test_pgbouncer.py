@@ -1,4 +1,4 @@
-"""PgBouncer: session mode works and leaves no settings behind; other modes are refused."""
+"""Behind PgBouncer, session mode works and leaves no settings; other modes are refused."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -28,7 +28,10 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 
 async def as_another_client(url: str) -> tuple[int, dict[str, str]]:
-    """Connects as another client. Returns the server process's pid and the settings there."""
+    """Connects as another client.
+
+    Returns the pid of its server process and the settings there.
+    """
     connection = await asyncpg.connect(url, timeout=10)
     try:
         settings = {name: await connection.fetchval("select current_setting($1)", name) for name in SETTINGS}
@@ -59,13 +62,13 @@ async def test_session_settings_do_not_reach_the_next_client_of_the_pooler(datab
 
         after = await as_another_client(url)
 
-    assert ours == before[0]  # All three must share one server process, or the test proves nothing.
+    assert ours == before[0]  # all three must have used one server process, or the test proves nothing
     assert after == before
 
 
 @pytest.mark.parametrize("size", [1, 20], ids=["one connection", "twenty connections"])
 @pytest.mark.parametrize("mode", ["transaction", "statement"])
-async def test_other_modes_are_found_each_time_and_nothing_was_set_there(database_url: str, mode: str, size: int) -> None:
+async def test_other_modes_are_always_detected_and_no_setting_is_left_behind(database_url: str, mode: str, size: int) -> None:
     async with pgbouncer_before(database_url, mode=mode, size=size) as url:
         before = await as_another_client(url)
 
@@ -76,7 +79,7 @@ async def test_other_modes_are_found_each_time_and_nothing_was_set_there(databas
         assert (await as_another_client(url))[1] == before[1]
 
 
-async def test_transaction_mode_is_found_beside_other_clients(database_url: str) -> None:
+async def test_transaction_mode_is_detected_while_other_clients_use_the_pool(database_url: str) -> None:
     async with pgbouncer_before(database_url, mode="transaction") as url:
         others = [await asyncpg.connect(url, statement_cache_size=0) for _ in range(5)]
 
@@ -96,12 +99,12 @@ async def test_transaction_mode_is_found_beside_other_clients(database_url: str)
 
 
 @pytest.mark.parametrize("size", [1, 2, 20])
-async def test_session_mode_is_let_in_however_small_the_pool_is(database_url: str, size: int) -> None:
+async def test_session_mode_is_accepted_however_small_the_pool_is(database_url: str, size: int) -> None:
     async with pgbouncer_before(database_url, mode="session", size=size) as url:
         await check_database(url)
 
 
-async def test_a_command_refuses_transaction_mode_in_one_line_and_migrates_past_it(database_url: str, tmp_path: Path) -> None:
+async def test_a_command_refuses_transaction_mode_and_migrates_by_the_direct_address(database_url: str, tmp_path: Path) -> None:
     async with pgbouncer_before(database_url, mode="transaction") as url:
         is_one_line(*await run("serve", home=tmp_path, DATABASE_URL=url), about="set the pooler's pool_mode to session")
         is_one_line(*await run("migrate", home=tmp_path, DATABASE_URL=url), about="set the pooler's pool_mode to session")

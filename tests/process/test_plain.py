@@ -1,4 +1,4 @@
-"""Data is printed as plain text: without control characters, line breaks or markup."""
+"""Data are printed as plain text: without control characters, line breaks or markup."""
 
 import asyncio
 import json
@@ -40,7 +40,7 @@ def hidden(text: str) -> set[str]:
 
 
 @given(st.text(st.characters(exclude_categories=[]) | st.sampled_from(HOSTILE + "\\ux1bn")))
-def test_every_character_is_shown_and_no_two_texts_look_the_same(text: str) -> None:
+def test_every_character_is_shown_and_different_texts_look_different(text: str) -> None:
     shown = plain(text)
 
     assert hidden(shown) == hidden(visible(text)) == set()
@@ -55,7 +55,7 @@ def unescaped(shown: str) -> str:
 
 
 @pytest.mark.parametrize("text", ["", "株式会社サンプル　部屋", "Ελληνικά ½ 😀 [bold] {x}"])
-def test_what_is_visible_stays_as_it_is(text: str) -> None:
+def test_visible_characters_are_printed_as_they_are(text: str) -> None:
     assert plain(text) == text
 
 
@@ -72,7 +72,7 @@ def test_what_is_visible_stays_as_it_is(text: str) -> None:
         (r"C:\new", r"C:\\new"),
     ],
 )
-def test_what_cannot_be_seen_is_written_by_its_number(text: str, shown: str) -> None:
+def test_an_invisible_character_is_printed_as_its_number(text: str, shown: str) -> None:
     assert plain(text) == shown
 
 
@@ -101,7 +101,7 @@ def in_pipe(variables: dict[str, str], *arguments: str) -> "subprocess.Completed
 
 
 def on_terminal(variables: dict[str, str], *arguments: str, columns: int = 80) -> tuple[int, str]:
-    """Runs a command on a terminal. Returns the exit status and everything that was printed."""
+    """Runs a command on a terminal. Returns its exit status and everything that it printed."""
     ours, theirs = pty.openpty()
     ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     command = [sys.executable, "-m", "service.cli", *arguments]
@@ -125,7 +125,7 @@ async def run(function: Any, *arguments: Any, **more: Any) -> Any:
 
 
 @pytest.mark.parametrize("language", ["C.UTF-8", "C", "xx_XX"])
-async def test_a_history_is_replayed_in_a_pipe_a_line_an_event(
+async def test_a_history_is_replayed_in_a_pipe_with_one_line_for_each_event(
     store: Store, database: Database, tmp_path: Path, language: str
 ) -> None:
     job_id = await hostile_job(store)
@@ -157,7 +157,7 @@ async def test_a_history_is_replayed_on_a_terminal(
     assert "[/oops]" in flat or columns < 80
 
 
-async def test_as_json_every_value_is_what_it_was_and_no_character_is_hidden(
+async def test_json_output_keeps_every_value_and_escapes_invisible_characters(
     store: Store, database: Database, tmp_path: Path
 ) -> None:
     job_id = await hostile_job(store)
@@ -187,8 +187,7 @@ async def test_a_verification_and_an_export_show_no_hidden_character(store: Stor
 
 
 async def test_workers_with_odd_names_are_listed(database: Database, tmp_path: Path) -> None:
-    # `last_seen` is in the future, so that the workers count as alive even if a slow machine needs
-    # long to start the two commands.
+    # `last_seen` is in the future, so that the workers count as alive on a slow machine, too.
     add = (
         "insert into workers (id, host, pid, job_types, slots, stuck, last_seen)"
         " values (:id, 'h', 1, '{}', 3, '[]', now() + interval '1 hour')"
@@ -219,7 +218,7 @@ async def test_workers_with_odd_names_are_listed(database: Database, tmp_path: P
         ("workers", HOSTILE),
     ],
 )
-async def test_a_complaint_about_an_argument_is_one_line(
+async def test_an_error_about_an_argument_is_printed_in_one_line(
     database: Database, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
     done = await run(in_pipe, environment(database, tmp_path), *arguments)
@@ -230,7 +229,7 @@ async def test_a_complaint_about_an_argument_is_one_line(
     assert done.stderr.count(b"\n") == 1
 
 
-async def test_a_complaint_about_a_person_is_one_line(database: Database, tmp_path: Path) -> None:
+async def test_an_error_about_a_user_is_printed_in_one_line(database: Database, tmp_path: Path) -> None:
     done = await run(in_pipe, environment(database, tmp_path), "users", "add", "--role", "admin", HOSTILE, "--password-stdin")
 
     assert done.returncode == 2

@@ -33,7 +33,7 @@ HANDED_BACK = ["queued", "started", "queued: worker_shutdown"]
 
 
 class Rireki:
-    """A process of the service, started by its command."""
+    """A process of the service that was started by its command."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -100,7 +100,7 @@ async def sync(store: Store) -> Job:
 @pytest.mark.parametrize(
     ("number", "grace"), [(signal.SIGTERM, "0.2"), (signal.SIGINT, "600")], ids=["SIGTERM after its grace", "Ctrl-C at once"]
 )
-async def test_what_runs_inside_the_api_is_handed_back_when_it_is_asked_to_end(
+async def test_jobs_that_run_inside_the_api_are_handed_back_when_it_is_stopped(
     database: Database, store: Store, sandbox: Sandbox, tmp_path: Path, number: signal.Signals, grace: str
 ) -> None:
     sandbox.hang(times=100)
@@ -118,7 +118,7 @@ async def test_what_runs_inside_the_api_is_handed_back_when_it_is_asked_to_end(
     assert await database.fetch_val("select count(*) from workers where gone_at is null") == 0
 
 
-async def test_what_ends_within_the_grace_is_completed_and_not_handed_back(
+async def test_a_job_that_ends_within_the_grace_time_is_completed_and_not_handed_back(
     database: Database, store: Store, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     held = sandbox.hold()
@@ -136,7 +136,7 @@ async def test_what_ends_within_the_grace_is_completed_and_not_handed_back(
     assert await words(store, job) == ["queued", "started", "completed"]
 
 
-async def test_a_second_signal_waits_for_nothing(
+async def test_a_second_signal_ends_the_process_without_waiting(
     database: Database, store: Store, sandbox: Sandbox, tmp_path: Path, redis_url: str
 ) -> None:
     sandbox.hang(times=100)
@@ -154,7 +154,7 @@ async def test_a_second_signal_waits_for_nothing(
 
 
 @pytest.mark.parametrize("host", ["http://127.0.0.1", "127.0.0.1:80", "nowhere.invalid", "192.0.2.1"])
-def test_a_host_that_is_not_this_machine_is_a_line_that_names_it(host: str) -> None:
+def test_a_host_that_is_not_this_machine_is_refused_in_a_line_that_names_it(host: str) -> None:
     with pytest.raises(ConfigError) as refused:
         serve.listen(Settings(app_env="test", host=host, port=0))
 
@@ -162,7 +162,7 @@ def test_a_host_that_is_not_this_machine_is_a_line_that_names_it(host: str) -> N
     assert "\n" not in str(refused.value)
 
 
-def test_a_port_that_is_taken_is_a_line_that_names_it() -> None:
+def test_a_port_in_use_is_refused_in_a_line_that_names_it() -> None:
     with serve.listen(Settings(app_env="test", port=0)) as first:
         port = first.getsockname()[1]
 
@@ -172,7 +172,9 @@ def test_a_port_that_is_taken_is_a_line_that_names_it() -> None:
             serve.listen(Settings(app_env="test", port=port))
 
 
-async def test_what_a_second_signal_cuts_off_leaves_no_traces(database: Database, sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_tasks_cut_off_by_a_second_signal_print_no_tracebacks(
+    database: Database, sandbox: Sandbox, tmp_path: Path
+) -> None:
     async with Rireki.running("serve", home=tmp_path, **variables(database, sandbox)) as process:
         address = await process.address()
         _, writer = await asyncio.open_connection("127.0.0.1", int(address.rpartition(":")[2]))
@@ -192,7 +194,7 @@ async def test_what_a_second_signal_cuts_off_leaves_no_traces(database: Database
     assert said.endswith("rireki: stopped without waiting\n")
 
 
-async def test_a_second_signal_ends_a_process_though_postgresql_hangs(
+async def test_a_second_signal_ends_a_process_although_postgresql_hangs(
     database: Database, store: Store, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     sandbox.hang(times=100)
@@ -211,7 +213,7 @@ async def test_a_second_signal_ends_a_process_though_postgresql_hangs(
                 assert await process.ended() == 1
 
 
-async def test_a_process_ends_though_a_handler_never_hears_of_it_and_keeps_its_connection(
+async def test_a_process_ends_although_a_handler_ignores_its_cancellation_and_keeps_its_connection(
     database: Database, store: Store, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     settings = variables(database, sandbox, WORKER_SHUTDOWN_GRACE_SECONDS="0.2")
@@ -234,23 +236,23 @@ async def test_a_process_ends_though_a_handler_never_hears_of_it_and_keeps_its_c
         (Worker, "_take_some", "taking jobs"),
     ],
 )
-async def test_a_process_ends_by_the_error_of_a_part_that_was_to_last(
+async def test_a_process_ends_with_the_error_of_a_background_task_that_fails(
     database: Database, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, where: object, name: str, part: str
 ) -> None:
     async def do_no_more(anything: object) -> None:
-        raise RuntimeError("no more of it")
+        raise RuntimeError("this part of the process fails")
 
     monkeypatch.setattr(where, name, do_no_more)
     monkeypatch.setattr(serve, "keep_what_is_loaded", lambda: None)
 
     async with asyncio.timeout(30):
-        with capture_logs() as logs, pytest.raises(RuntimeError, match="no more of it"):
+        with capture_logs() as logs, pytest.raises(RuntimeError, match="this part of the process fails"):
             await serve.work(Settings(app_env="test"), database.url)
 
     assert [line["part"] for line in logs if line["log_level"] == "critical"] == [part]
 
 
-async def test_a_rolling_restart_of_three_workers_under_load_fails_no_job_and_loses_no_second(
+async def test_a_rolling_restart_of_three_workers_under_load_fails_and_delays_no_job(
     database: Database, store: Store, sandbox: Sandbox, tmp_path: Path, redis_url: str
 ) -> None:
     async with Redis.from_url(redis_url) as client:
@@ -285,7 +287,7 @@ async def test_a_rolling_restart_of_three_workers_under_load_fails_no_job_and_lo
     assert sum("queued: worker_shutdown" in history for history in told) >= len(fleet)
     for history in told:
         assert not {word for word in history if word.startswith("failed") or "worker_lost" in word}, history
-    # A returned job goes to another worker.
+    # A job that was handed back was then run by another worker.
     for job in jobs:
         starts = await events_of(store, job, Started)
         assert len({started.worker for started in starts}) == len(starts)
@@ -302,7 +304,7 @@ async def _load(store: Store, jobs: list[Job]) -> None:
 
 
 async def _waits(store: Store, job: Job) -> list[float]:
-    """Returns, for each attempt, the seconds from the time at which it was due to its start."""
+    """Returns, for each attempt, the seconds from the time when it was due until its start."""
     due, waits = job.run_at, []
     for recorded in await store.history.events(job.id):
         match recorded.event:
@@ -314,7 +316,7 @@ async def _waits(store: Store, job: Job) -> list[float]:
 
 
 async def _has_started(database: Database, worker: Rireki, since: datetime) -> bool:
-    """Whether this worker runs an attempt that it started after that time."""
+    """Whether this worker runs an attempt that it started after this time."""
     runs = """
     select count(*) > 0 from jobs j join workers w on w.id = j.worker
     where j.status = 'processing' and w.pid = :pid and j.started_at > :since

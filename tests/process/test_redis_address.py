@@ -1,4 +1,4 @@
-"""REDIS_URL: a fault is one line that names the variable and shows no password."""
+"""A fault of REDIS_URL is one line that names the variable and shows no password."""
 
 import asyncio
 import contextlib
@@ -70,7 +70,9 @@ def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("url", "named"), REFUSED, ids=[url for url, _ in REFUSED])
-def test_what_redis_py_would_not_take_is_one_line_that_names_it(monkeypatch: pytest.MonkeyPatch, url: str, named: str) -> None:
+def test_an_option_that_redis_py_refuses_is_reported_in_one_line_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, url: str, named: str
+) -> None:
     monkeypatch.setenv("REDIS_URL", url)
 
     with pytest.raises(ConfigError) as refused:
@@ -84,7 +86,7 @@ def test_what_redis_py_would_not_take_is_one_line_that_names_it(monkeypatch: pyt
 
 
 @pytest.mark.parametrize("url", TAKEN)
-async def test_what_redis_py_takes_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+async def test_every_address_that_redis_py_accepts_is_accepted(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("REDIS_URL", url)
 
     settings = load_settings()
@@ -117,7 +119,7 @@ async def complaint(home: Path, command: str, url: str, environment: dict[str, s
 
 @pytest.mark.parametrize("command", ["serve", "worker"])
 @pytest.mark.parametrize("fault", ["password", "user", "rights", "database", "TLS", "certificate", "no Redis", "name"])
-async def test_what_can_be_known_at_the_start_is_one_line_and_status_2(
+async def test_a_fault_that_is_known_at_the_start_is_one_line_and_status_2(
     database: Database, sandbox: Sandbox, redis_server: RedisServer, admin: Redis, tmp_path: Path, command: str, fault: str
 ) -> None:
     at = f"127.0.0.1:{redis_server.port}"
@@ -154,7 +156,7 @@ async def speak_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
     writer.close()
 
 
-async def test_what_goes_wrong_later_stands_in_readyz_and_once_in_the_log(
+async def test_a_fault_that_begins_later_is_in_readyz_and_once_in_the_log(
     database: Database, sandbox: Sandbox, redis_server: RedisServer, admin: Redis, tmp_path: Path
 ) -> None:
     settings = variables(database, sandbox, REDIS_URL=redis_server.url.replace("://", "://default:hunter2@"))
@@ -178,7 +180,7 @@ async def test_what_goes_wrong_later_stands_in_readyz_and_once_in_the_log(
         answer = (await client.get("/readyz")).json()
         assert answer["detail"] == "This process cannot serve: REDIS_URL: Redis refuses the user or the password."
         assert (await client.get("/healthz")).status_code == 200
-        await asyncio.sleep(2)  # several retries
+        await asyncio.sleep(2)  # time for several retries
         await admin.config_set("requirepass", "hunter2")
 
         async def well() -> bool:
@@ -186,8 +188,10 @@ async def test_what_goes_wrong_later_stands_in_readyz_and_once_in_the_log(
 
         await until(well)
     log = (tmp_path / "serve.log").read_text()
-    tries = "".join(line for line in log.splitlines() if '"cannot serve"' not in line)  # except the lines of our own requests
-    assert 1 <= tries.count("Redis refuses the user or the password") <= 4  # one for each part that talks to Redis
+    # the lines that requests of this test caused are left out
+    tries = "".join(line for line in log.splitlines() if '"cannot serve"' not in line)
+    # each part that uses Redis may log the fault once
+    assert 1 <= tries.count("Redis refuses the user or the password") <= 4
     assert "hunter2" not in log
 
 
@@ -220,8 +224,8 @@ async def test_a_redis_behind_a_unix_socket_is_used_by_every_part(
     assert await Redis.from_url(redis_server.url.replace("/0", "/1")).keys("rireki:tries*")
 
 
-@pytest.mark.parametrize("spoil", ["a string", "a list of no numbers", "a hash"])
-async def test_sign_in_is_counted_here_where_a_stranger_holds_its_keys(
+@pytest.mark.parametrize("spoil", ["a string", "a list that holds no numbers", "a hash"])
+async def test_sign_ins_are_counted_in_this_process_if_another_program_uses_their_redis_keys(
     redis_server: RedisServer, admin: Redis, spoil: str
 ) -> None:
     tries = SignInLimit(redis_server.url)
@@ -244,7 +248,7 @@ async def test_sign_in_is_counted_here_where_a_stranger_holds_its_keys(
 
 
 @pytest.mark.parametrize("command", ["serve", "worker"])
-async def test_a_variable_that_does_nothing_yet_is_warned_of(
+async def test_a_variable_without_effect_causes_a_warning(
     database: Database, sandbox: Sandbox, redis_server: RedisServer, tmp_path: Path, command: str
 ) -> None:
     settings = variables(
@@ -261,7 +265,7 @@ async def test_a_variable_that_does_nothing_yet_is_warned_of(
     assert "aHVudGVy" not in said
 
 
-async def test_a_variable_that_switches_off_what_is_not_there_is_not_warned_of(
+async def test_a_variable_that_switches_off_a_missing_feature_causes_no_warning(
     database: Database, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     settings = variables(database, sandbox, CHATWORK_AUTO_SYNC_ENABLED="false", CHATWORK_WEBHOOK_TOKEN="")

@@ -44,7 +44,7 @@ def _nothing_hidden_yet(monkeypatch: pytest.MonkeyPatch) -> None:
         ("postgres", "role postgres"),
     ],
 )
-def test_a_known_secret_is_hidden_in_every_way_of_writing_it(secret: str, text: str) -> None:
+def test_a_known_secret_is_hidden_in_every_encoding(secret: str, text: str) -> None:
     hide([secret])
 
     assert MARK in scrubbed(text)
@@ -52,7 +52,7 @@ def test_a_known_secret_is_hidden_in_every_way_of_writing_it(secret: str, text: 
         assert form not in scrubbed(text)
 
 
-def test_a_short_secret_tears_no_word_apart() -> None:
+def test_a_short_secret_is_not_hidden_inside_longer_words() -> None:
     hide(["post", "a", "in", "token"])
 
     assert scrubbed("postgresql is a database in tokens") == "postgresql is a database in tokens"
@@ -68,7 +68,7 @@ def test_a_short_secret_tears_no_word_apart() -> None:
         r"{\"api-key\": \"HIDEHIDE\"}",
     ],
 )  # fmt: skip
-def test_what_looks_like_a_secret_is_hidden_though_nobody_knows_it(text: str) -> None:
+def test_a_text_that_looks_like_a_secret_is_hidden_although_it_is_not_configured(text: str) -> None:
     assert MARK in scrubbed(text)
     assert "HIDE" not in scrubbed(text)
 
@@ -91,17 +91,17 @@ def test_ordinary_text_stays_as_it_is(text: str) -> None:
         "authorization: basic ",
     ],
 )  # fmt: skip
-def test_the_time_is_linear_whatever_is_written(piece: str) -> None:
+def test_hiding_secrets_takes_linear_time_for_any_text(piece: str) -> None:
     hide([f"secret {n} of many" for n in range(20)])
     text = piece * (1_000_000 // len(piece)) + "x" * 1_000_000
 
     began = time.monotonic()
     scrubbed(text)
 
-    assert time.monotonic() - began < 15  # quadratic time would be hours
+    assert time.monotonic() - began < 15  # seconds; an algorithm of quadratic time would take hours
 
 
-def test_the_secrets_of_the_settings_are_known_with_those_in_addresses() -> None:
+def test_the_secrets_of_the_settings_include_passwords_in_addresses() -> None:
     settings = Settings(
         database_url="postgresql://me:db%2Fpass@h/x?password=another", redis_url="rediss://:redispass@h/0",
         jwt_secret="j" * 32, metrics_token="metrics", chatwork_api_token="chatwork", chatwork_webhook_token="d2ViaG9vaw==",
@@ -113,7 +113,7 @@ def test_the_secrets_of_the_settings_are_known_with_those_in_addresses() -> None
     }  # fmt: skip
 
 
-SAID = "what people wrote"  # a text that no source line in a stack holds
+SAID = "a text that users wrote"  # a text that no source line in a stack contains
 
 
 def raised(raising: Any) -> BaseException:
@@ -141,9 +141,9 @@ def from_a_library_in_passing() -> None:
 
 def in_a_group() -> None:
     try:
-        raise ExceptionGroup("some", [httpx.HTTPError(SAID), ValueError("a word of ours")])
+        raise ExceptionGroup("some", [httpx.HTTPError(SAID), ValueError("a message of our own")])
     except ExceptionGroup as group:
-        raise Final("ours, and a word of ours") from group
+        raise Final("ours, and a message of our own") from group
 
 
 def by_itself() -> None:
@@ -162,7 +162,7 @@ def by_the_standard_library() -> None:
 @pytest.mark.parametrize(
     "raising", [from_a_library, from_a_library_in_passing, in_a_group, by_itself, by_the_standard_library], ids=lambda f: f.__name__
 )  # fmt: skip
-def test_a_stack_keeps_types_and_places_and_no_words_from_outside(raising: Any) -> None:
+def test_a_stack_keeps_types_and_code_lines_but_no_text_from_outside(raising: Any) -> None:
     kept = error_from(raised(raising))
 
     assert SAID not in kept.message + (kept.stack or "")
@@ -170,7 +170,7 @@ def test_a_stack_keeps_types_and_places_and_no_words_from_outside(raising: Any) 
     assert f"in {raising.__name__}" in (kept.stack or "")
 
 
-def test_words_of_our_own_stay_in_a_stack_with_their_notes_and_causes() -> None:
+def test_messages_of_our_own_errors_stay_in_a_stack_with_their_notes_and_causes() -> None:
     def fail() -> None:
         try:
             raise ValueError("the cause")
@@ -186,7 +186,7 @@ def test_words_of_our_own_stay_in_a_stack_with_their_notes_and_causes() -> None:
         assert words in (kept.stack or "")
 
 
-def test_an_error_that_leads_to_itself_and_one_that_cannot_be_printed_are_kept() -> None:
+def test_an_error_that_causes_itself_and_one_that_cannot_be_printed_are_kept() -> None:
     class Odd(Exception):
         def __str__(self) -> str:
             raise KeyboardInterrupt
@@ -200,7 +200,7 @@ def test_an_error_that_leads_to_itself_and_one_that_cannot_be_printed_are_kept()
     assert "cannot be printed" in kept.message
 
 
-def test_a_secret_is_hidden_before_a_message_is_cut() -> None:
+def test_a_secret_is_hidden_before_a_long_message_is_cut() -> None:
     hide(["a-long-secret-of-ours"])
 
     kept = error_from(Final("x" * (LONGEST_MESSAGE - 40) + " a-long-secret-of-ours" * 100))
@@ -228,7 +228,7 @@ def redis_server() -> Iterator[RedisServer]:
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A server that answers 400 and echoes the request's head, encoded three times."""
+    """Answers 400 and repeats the request's head in the body, encoded three times."""
     head = await reader.readuntil(b"\r\n\r\n")
     said = head.decode().replace("\r\n", " ")
     body = f'{{"error": {{"message": "{said}", "code": "bad", "type": "{said}"}}, "errors": ["{said}"]}}'.encode()
@@ -239,7 +239,7 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     writer.close()
 
 
-async def test_no_secret_of_a_service_is_found_anywhere_whatever_fails(
+async def test_no_secret_is_found_in_any_output_or_table_whatever_fails(
     database: Database, store: Store, redis_server: RedisServer, tmp_path: Path
 ) -> None:
     await add_user(database, "admin@example.com", "admin", "correct horse battery staple")

@@ -1,4 +1,4 @@
-"""An unusable database: each command prints one line with cause and remedy, status 2."""
+"""With an unusable database, each command prints one line with cause and remedy; status 2."""
 
 import asyncio
 import contextlib
@@ -41,7 +41,7 @@ SECRET = "hunter2"
 
 
 async def run(*arguments: str, home: Path, **variables: str) -> tuple[int, str, str]:
-    """Run a command to its end. Returns its exit status, standard output and standard error."""
+    """Runs a command to its end. Returns its exit status, standard output and standard error."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "service.cli", *arguments,
@@ -69,7 +69,7 @@ def is_one_line(status: int, told: str, complained: str, *, named: str = "DATABA
 
 @contextlib.asynccontextmanager
 async def listening(answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], object]) -> AsyncIterator[int]:
-    """Runs a server on loopback that is not PostgreSQL. Gives its port."""
+    """Runs a server on loopback that is not PostgreSQL. Yields its port."""
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:  # type: ignore[arg-type]
         yield server.sockets[0].getsockname()[1]
 
@@ -94,7 +94,7 @@ async def no_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 async def refuses(code: bytes, text: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A PostgreSQL that rejects each connection with this error."""
+    """Acts as a PostgreSQL that rejects each connection with this error."""
     start = await reader.readexactly(int.from_bytes(await reader.readexactly(4), "big") - 4)
     if start[:4] == (80877103).to_bytes(4, "big"):
         writer.write(b"N")
@@ -105,21 +105,21 @@ async def refuses(code: bytes, text: bytes, reader: asyncio.StreamReader, writer
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-async def test_every_command_says_in_one_line_that_nobody_listens(command: str, tmp_path: Path) -> None:
+async def test_every_command_says_in_one_line_that_no_server_listens(command: str, tmp_path: Path) -> None:
     variables = {"DATABASE_URL": f"postgresql://u:{SECRET}@127.0.0.1:1/db", "REDIS_URL": "redis://127.0.0.1:1/0"}
 
     is_one_line(*await run(*COMMANDS[command], home=tmp_path, **variables), about="127.0.0.1:1, where no server listens")
 
 
 @pytest.mark.parametrize("command", ["worker", "audit export", "users add"])
-async def test_a_command_says_in_one_line_that_an_option_cannot_be_kept(command: str, tmp_path: Path) -> None:
+async def test_a_command_names_in_one_line_an_option_that_cannot_be_honoured(command: str, tmp_path: Path) -> None:
     variables = {"DATABASE_URL": f"postgresql://u@h/db?sslmode={SECRET}", "REDIS_URL": "redis://127.0.0.1:1/0"}
 
     is_one_line(*await run(*COMMANDS[command], home=tmp_path, **variables), about="the option `sslmode`, which must be disable")
 
 
 @pytest.mark.parametrize("command", ["serve", "audit verify", "demo"])
-async def test_a_missing_database_is_one_line(command: str, tmp_path: Path, postgres_url: str) -> None:
+async def test_a_missing_database_is_reported_in_one_line(command: str, tmp_path: Path, postgres_url: str) -> None:
     url = with_database(postgres_url, "rireki_is_not_here")
 
     is_one_line(*await run(*COMMANDS[command], home=tmp_path, DATABASE_URL=url), about="database that does not exist")
@@ -136,7 +136,7 @@ async def test_a_missing_database_is_one_line(command: str, tmp_path: Path, post
         (b"28P01", b"two\nlines \x1b[31m", "(two)"),
     ],
 )
-async def test_a_refusal_is_one_line(code: bytes, text: bytes, about: str, tmp_path: Path) -> None:
+async def test_a_refusal_of_postgresql_is_reported_in_one_line(code: bytes, text: bytes, about: str, tmp_path: Path) -> None:
     async with listening(lambda reader, writer: refuses(code, text, reader, writer)) as port:
         url = f"postgresql://u:{SECRET}@127.0.0.1:{port}/db"
         is_one_line(*await run("migrate", home=tmp_path, DATABASE_URL=url), about=about)
@@ -153,7 +153,7 @@ async def test_a_refusal_is_one_line(code: bytes, text: bytes, about: str, tmp_p
         (no_tls, "?sslmode=require", "has no TLS"),
     ],
 )
-async def test_what_is_no_postgresql_is_one_line(
+async def test_a_server_that_is_not_postgresql_is_reported_in_one_line(
     server: Callable[[asyncio.StreamReader, asyncio.StreamWriter], object], options: str, about: str, tmp_path: Path
 ) -> None:
     async with listening(server) as port:
@@ -170,7 +170,7 @@ async def test_what_is_no_postgresql_is_one_line(
         (f"postgresql://u:{SECRET}@127.0.0.1:1/db?sslmode=verify-full", ""),
     ],
 )
-async def test_a_place_that_is_not_there_is_one_line(url: str, about: str, tmp_path: Path) -> None:
+async def test_an_unreachable_address_is_reported_in_one_line(url: str, about: str, tmp_path: Path) -> None:
     is_one_line(*await run("migrate", home=tmp_path, DATABASE_URL=url, HOME=str(tmp_path)), about=about)
 
 
@@ -181,7 +181,7 @@ async def test_a_place_that_is_not_there_is_one_line(url: str, about: str, tmp_p
         ("sslmode=verify-full&sslrootcert={certificate}", "certificate is not trusted (IP address mismatch"),
     ],
 )
-async def test_a_certificate_that_is_not_trusted_is_one_line(
+async def test_an_untrusted_certificate_is_reported_in_one_line(
     options: str,
     about: str,
     tmp_path: Path,
@@ -202,7 +202,7 @@ async def test_a_certificate_that_is_not_trusted_is_one_line(
         is_one_line(*await run("migrate", home=tmp_path, DATABASE_URL=url), about=about)
 
 
-async def test_a_server_that_is_starting_is_waited_for(postgres_url: str) -> None:
+async def test_a_command_waits_for_a_server_that_is_starting(postgres_url: str) -> None:
     """The server rejects two connections as a starting PostgreSQL does, and then accepts them."""
     address = read_database_url(postgres_url).arguments
     starts = 0
@@ -235,7 +235,7 @@ async def _pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 @pytest.fixture
 async def powerless(postgres_url: str) -> AsyncIterator[tuple[str, str]]:
-    """Gives the name of a role that may only connect, and the URL of its empty database."""
+    """Yields the name of a role that may only connect, and the URL of its empty database."""
     role, name = f"rireki_powerless_{secrets.token_hex(4)}", f"rireki_test_{secrets.token_hex(4)}"
     administrator = await asyncpg.connect(postgres_url)
     await administrator.execute(f"create role {role} login password 'canary-{SECRET}'")
@@ -253,7 +253,7 @@ async def powerless(postgres_url: str) -> AsyncIterator[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("command", ["serve", "migrate", "demo"])
-async def test_a_role_without_rights_on_the_schema_is_one_line(
+async def test_a_role_without_rights_on_the_schema_is_reported_in_one_line(
     command: str, powerless: tuple[str, str], tmp_path: Path
 ) -> None:
     _, url = powerless
@@ -263,7 +263,7 @@ async def test_a_role_without_rights_on_the_schema_is_one_line(
 
 @pytest.mark.parametrize("command", ["serve", "worker", "workers"])
 @pytest.mark.parametrize("migrated", [False, True], ids=["without a schema", "without rights"])
-async def test_a_service_in_production_without_schema_or_rights_is_one_line(
+async def test_in_production_a_missing_schema_or_right_is_reported_in_one_line(
     command: str, migrated: bool, powerless: tuple[str, str], tmp_path: Path, postgres_url: str, redis_url: str
 ) -> None:
     _, url = powerless
@@ -283,7 +283,9 @@ async def test_missing_variables_of_production_are_named_together(tmp_path: Path
     assert complained == "rireki: DATABASE_URL, REDIS_URL and JWT_SECRET are required in production\n"
 
 
-async def test_migrations_go_their_own_way_and_name_it(postgres_url: str, database_url: str, tmp_path: Path) -> None:
+async def test_migrations_use_migrate_database_url_and_name_it_in_errors(
+    postgres_url: str, database_url: str, tmp_path: Path
+) -> None:
     elsewhere = with_database(postgres_url, "rireki_is_not_here")
     variables = {"DATABASE_URL": f"postgresql://u:{SECRET}@127.0.0.1:1/db", "MIGRATE_DATABASE_URL": database_url}
 
@@ -294,7 +296,7 @@ async def test_migrations_go_their_own_way_and_name_it(postgres_url: str, databa
     is_one_line(*ended, named="MIGRATE_DATABASE_URL", about="database that does not exist")
 
 
-async def test_a_service_runs_with_libpqs_keywords_in_its_address(database_url: str, tmp_path: Path) -> None:
+async def test_the_service_runs_with_libpq_s_keywords_in_its_address(database_url: str, tmp_path: Path) -> None:
     mark = "&" if urlsplit(database_url).query else "?"
     url = f"{database_url}{mark}connect_timeout=5&channel_binding=prefer&application_name=mine&target_session_attrs=read-write"
     async with Rireki.running("serve", home=tmp_path, DATABASE_URL=url) as process:

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RIREKI = "from service.cli import main; main()"
 
 
-def test_the_version_is_told_without_any_setting() -> None:
+def test_the_version_is_printed_without_any_setting() -> None:
     done = subprocess.run(
         [sys.executable, "-c", RIREKI, "--version"],
         cwd=ROOT,
@@ -24,7 +24,7 @@ def test_the_version_is_told_without_any_setting() -> None:
     assert done.stdout == f"rireki {metadata.version('rireki')}\n"
 
 
-def test_what_is_installed_is_what_the_project_declares() -> None:
+def test_the_installed_version_is_the_one_that_the_project_declares() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
     assert metadata.version("rireki") == project["version"]

@@ -1,4 +1,4 @@
-"""A process ends when asked to, even if its event loop is blocked or the GIL is held."""
+"""A process ends when asked to, even if its event loop or interpreter is blocked."""
 
 import asyncio
 import contextlib
@@ -46,7 +46,7 @@ def alive(pid: int) -> bool:
 
 @pytest.mark.parametrize("command", ["serve", "worker"])
 @pytest.mark.parametrize(("number", "grace"), [(TERM, "0.5"), (INT, "600")], ids=["SIGTERM", "Ctrl-C"])
-async def test_a_blocked_process_ends_within_its_promise(
+async def test_a_blocked_process_ends_within_its_grace_time(
     database: Database, store: Store, sandbox: Sandbox, redis_url: str, tmp_path: Path, command: str, number: signal.Signals,
     grace: str,
 ) -> None:  # fmt: skip
@@ -77,7 +77,7 @@ async def test_a_blocked_process_ends_soon_after_a_second_signal(
         assert await process.ended() == ENDING
 
 
-async def test_a_process_that_is_blocked_after_it_heard_the_signal_ends_too(
+async def test_a_process_that_blocks_after_it_got_the_signal_ends_too(
     database: Database, store: Store, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     settings = variables(database, sandbox, WORKER_SHUTDOWN_GRACE_SECONDS="600")
@@ -98,7 +98,7 @@ async def test_a_process_that_is_blocked_after_it_heard_the_signal_ends_too(
 
 
 @pytest.mark.parametrize("how", ["asked to end", "killed"])
-async def test_the_watchdog_never_outlives_its_process_and_holds_nothing_of_it(
+async def test_the_watchdog_ends_with_its_process_and_keeps_none_of_its_files_open(
     database: Database, sandbox: Sandbox, tmp_path: Path, how: str
 ) -> None:
     async with Rireki.running("serve", home=tmp_path, **variables(database, sandbox)) as process:
@@ -109,7 +109,7 @@ async def test_the_watchdog_never_outlives_its_process_and_holds_nothing_of_it(
         assert os.readlink(f"/proc/{dog}/fd/1") == "/dev/null"
         assert os.getsid(dog) == dog
 
-        for number in (TERM, INT, signal.SIGHUP):  # as a supervisor sends them to the whole group
+        for number in (TERM, INT, signal.SIGHUP):  # as a supervisor sends signals to the whole process group
             os.kill(dog, number)
         async with httpx.AsyncClient(base_url=address) as client:
             assert (await client.get("/healthz")).status_code == 200
@@ -120,7 +120,7 @@ async def test_the_watchdog_never_outlives_its_process_and_holds_nothing_of_it(
         await until(lambda: not alive(dog))
 
 
-async def test_a_process_that_has_lost_its_watchdog_serves_and_ends_as_ever(
+async def test_a_process_without_its_watchdog_serves_and_ends_as_usual(
     database: Database, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     async with Rireki.running("serve", home=tmp_path, **variables(database, sandbox)) as process:
@@ -139,11 +139,11 @@ def watch() -> Watch:
     return Watch(asked_end=45, interrupted_end=20, last_moments=3)
 
 
-def test_nothing_is_due_before_anybody_asked() -> None:
+def test_a_process_is_not_killed_before_it_was_asked_to_end() -> None:
     assert watch().deadline == math.inf
 
 
-def test_an_unheard_signal_counts_from_the_moment_it_came_and_once() -> None:
+def test_a_signal_that_the_blocked_process_cannot_handle_counts_once_from_its_arrival() -> None:
     dog = watch()
 
     dog.see([TERM], 100)
@@ -152,7 +152,7 @@ def test_an_unheard_signal_counts_from_the_moment_it_came_and_once() -> None:
     assert dog.deadline == 145
 
 
-def test_ctrl_c_has_no_grace_and_a_second_signal_has_only_last_moments() -> None:
+def test_ctrl_c_has_no_grace_time_and_a_second_signal_leaves_only_seconds() -> None:
     dog = watch()
 
     dog.see([INT], 100)
@@ -162,7 +162,7 @@ def test_ctrl_c_has_no_grace_and_a_second_signal_has_only_last_moments() -> None
     assert dog.deadline == 104
 
 
-def test_a_signal_that_was_heard_is_the_first_and_the_next_unheard_one_the_second() -> None:
+def test_after_a_handled_signal_an_unhandled_one_counts_as_the_second() -> None:
     dog = watch()
 
     dog.see([TERM], 100)

@@ -1,4 +1,4 @@
-"""A job in each state, for the tests of this folder."""
+"""Makes a job in each state, for the tests of this folder."""
 
 from events.job import (
     Canceled,

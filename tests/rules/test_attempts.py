@@ -1,4 +1,4 @@
-"""How failures, lost workers, manual retries and hand-backs count as attempts of a job."""
+"""How failures, lost workers, manual retries and hand-backs count as attempts."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -33,7 +33,7 @@ def test_a_failure_with_an_attempt_left_is_queued_again_in_the_same_write() -> N
     assert (later.status, later.attempt, later.max_attempts) == ("queued", 2, 3)
 
 
-def test_a_lost_worker_spends_an_attempt() -> None:
+def test_a_lost_worker_uses_up_an_attempt() -> None:
     job = job_after(queued(), Started("w1"))
 
     events = rescue(job, attempt=1, worker="w1", error=ERROR, retry_in=timedelta(0))
@@ -63,7 +63,7 @@ def test_a_hand_back_raises_max_attempts_with_the_attempt() -> None:
 
 
 @pytest.mark.parametrize("decide", [fail, rescue])
-def test_the_last_attempt_is_not_retried(decide: Callable[..., list[Event]]) -> None:
+def test_a_failure_of_the_last_attempt_is_not_retried(decide: Callable[..., list[Event]]) -> None:
     job = job_after(queued(max_attempts=1), Started("w1"))
 
     events = decide(job, attempt=1, worker="w1", error=ERROR, retry_in=timedelta(seconds=1))
@@ -80,7 +80,7 @@ def test_a_failure_without_retry_ends_although_attempts_are_left(decide: Callabl
     assert events == [Failed(ERROR, will_retry=False)]
 
 
-def test_three_attempts_are_three_runs() -> None:
+def test_a_job_with_three_attempts_runs_at_most_three_times() -> None:
     job = job_after(queued(max_attempts=3))
     runs = 0
 
@@ -102,7 +102,7 @@ def test_a_manual_retry_of_a_job_out_of_attempts_gives_exactly_one_more() -> Non
     assert events == [Failed(ERROR, will_retry=False)]
 
 
-def test_hand_backs_spend_none_of_the_attempts() -> None:
+def test_hand_backs_use_up_no_attempts() -> None:
     job = job_after(queued(max_attempts=2))
 
     for _ in range(5):

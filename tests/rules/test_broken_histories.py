@@ -33,7 +33,7 @@ def misplaced(job: Job, event: Event, **places: Any) -> Recorded:
 
 
 @pytest.mark.parametrize("seq", [0, 1, 2, 4, 5])
-def test_an_event_out_of_its_place_is_refused(seq: int) -> None:
+def test_an_event_whose_seq_is_not_the_next_one_is_refused(seq: int) -> None:
     job = job_after(queued(), Started("w1"))
 
     with pytest.raises(BrokenHistory):
@@ -56,7 +56,7 @@ def test_an_attempt_is_never_skipped() -> None:
         evolve(job, misplaced(job, queued("worker_shutdown", max_attempts=4), attempt=3))
 
 
-def test_time_does_not_run_backwards_within_a_job_and_may_stand_still() -> None:
+def test_an_event_earlier_than_the_one_before_is_refused_and_an_equal_time_is_accepted() -> None:
     job = job_after(queued(), Started("w1"))
 
     assert evolve(job, misplaced(job, Progress(1), at=job.updated_at)).updated_at == job.updated_at
@@ -65,7 +65,7 @@ def test_time_does_not_run_backwards_within_a_job_and_may_stand_still() -> None:
 
 
 @pytest.mark.parametrize(("seq", "attempt"), [(2, 1), (1, 2), (0, 1), (1, 0)])
-def test_a_first_event_that_is_not_the_first_is_refused(seq: int, attempt: int) -> None:
+def test_a_first_event_with_another_seq_or_attempt_than_1_is_refused(seq: int, attempt: int) -> None:
     with pytest.raises(BrokenHistory):
         evolve(None, Recorded(JOB_ID, seq, attempt, queued(), "system:test", AT))
 
@@ -76,7 +76,7 @@ def test_a_first_event_without_a_type_is_refused() -> None:
 
 
 @pytest.mark.parametrize("reason", [reason for reason in every_reason() if reason != "new"])
-def test_a_history_begins_with_no_reason_but_new(reason: Reason) -> None:
+def test_a_first_event_with_another_reason_than_new_is_refused(reason: Reason) -> None:
     with pytest.raises(BrokenHistory):
         evolve(None, Recorded(JOB_ID, 1, 1, replace(queued(), reason=reason), "system:test", AT))
 
@@ -91,7 +91,7 @@ AFTER: dict[str, tuple[tuple[Event, ...], set[Reason]]] = {
 
 @pytest.mark.parametrize("reason", every_reason())
 @pytest.mark.parametrize("what", AFTER)
-def test_a_later_attempt_is_opened_only_for_a_reason_that_a_decision_could_have_had(what: str, reason: Reason) -> None:
+def test_a_later_attempt_is_accepted_only_with_a_reason_that_fits_the_state(what: str, reason: Reason) -> None:
     events, reasons = AFTER[what]
     job = job_after(*events)
     again = Queued(reason, 4 if reason in ("manual_retry", "worker_shutdown") else 3)
@@ -120,12 +120,12 @@ def test_a_manual_retry_that_raises_the_attempts_by_more_or_less_than_one_is_ref
 
 
 @pytest.mark.parametrize("max_attempts", [-1, 0])
-def test_a_job_that_may_not_be_tried_even_once_is_refused(max_attempts: int) -> None:
+def test_a_job_without_any_allowed_attempt_is_refused(max_attempts: int) -> None:
     with pytest.raises(BrokenHistory):
         evolve(None, Recorded(JOB_ID, 1, 1, replace(queued(), max_attempts=max_attempts), "system:test", AT))
 
 
-def test_a_failure_that_promises_a_retry_where_no_attempt_is_left_is_refused() -> None:
+def test_a_failure_with_will_retry_but_no_attempt_left_is_refused() -> None:
     job = job_after(queued(max_attempts=1), Started("w1"))
 
     with pytest.raises(BrokenHistory):
@@ -148,7 +148,7 @@ def test_a_history_without_events_gives_no_job() -> None:
     assert fold([]) is None
 
 
-def test_folding_up_to_any_event_is_the_job_as_it_was_then() -> None:
+def test_folding_the_first_events_gives_the_job_as_it_was_after_them() -> None:
     history = recorded(queued(), Started("w1"), Progress(1), Completed(2))
     statuses = ["queued", "processing", "processing", "completed"]
 
@@ -168,7 +168,7 @@ def test_a_job_and_an_event_cannot_be_changed_in_place() -> None:
         queued().max_attempts = 9  # type: ignore[misc]
 
 
-def test_a_decision_leaves_the_job_as_it_was() -> None:
+def test_a_decision_does_not_change_the_job_object() -> None:
     job = job_after(queued(), Started("w1"))
     before = copy.deepcopy(job)
 

@@ -1,4 +1,4 @@
-"""Events survive their stored form, and fold to the same job afterwards."""
+"""Events keep their values in their stored form, and fold to the same job afterwards."""
 
 import functools
 from collections.abc import Callable
@@ -149,7 +149,7 @@ def test_every_sequence_of_decisions_keeps_the_invariants_of_a_job(history: list
 
 @given(legal_histories(), st.data())
 @settings(deadline=None)
-def test_a_history_with_an_event_left_out_doubled_or_swapped_is_refused(history: list[Recorded], data: st.DataObject) -> None:
+def test_a_history_with_a_missing_doubled_or_swapped_event_is_refused(history: list[Recorded], data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(history) - 1))
     harm = data.draw(st.sampled_from(["left out", "doubled", "swapped"]))
     harmed = list(history)
@@ -157,7 +157,7 @@ def test_a_history_with_an_event_left_out_doubled_or_swapped_is_refused(history:
     if harm == "doubled":
         harmed.insert(place, history[place])
     elif place == len(history) - 1:
-        return  # a history without its last event is still valid
+        return  # without its last event, a history is still valid
     elif harm == "left out":
         del harmed[place]
     else:
@@ -169,7 +169,7 @@ def test_a_history_with_an_event_left_out_doubled_or_swapped_is_refused(history:
 
 @given(legal_histories(), st.data())
 @settings(deadline=None)
-def test_a_history_with_a_forged_place_or_time_is_refused(history: list[Recorded], data: st.DataObject) -> None:
+def test_a_history_with_a_forged_seq_attempt_or_time_is_refused(history: list[Recorded], data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(history) - 1))
     event = history[place]
     forgeries = [
@@ -237,7 +237,7 @@ SHAPES: list[tuple[Event, str, JSON]] = [
 
 
 @pytest.mark.parametrize(("event", "type", "data"), SHAPES)
-def test_an_event_has_the_shape_of_the_contract(event: Event, type: str, data: JSON) -> None:
+def test_a_stored_event_has_the_keys_of_the_contract(event: Event, type: str, data: JSON) -> None:
     assert word(event) == type
     assert event_data(event, AT) == data
     assert event_from(type, data, AT) == event

@@ -35,7 +35,7 @@ BY_A_WORKER: dict[str, Callable[[Job, int, str], list[Event]]] = {
 
 
 @pytest.mark.parametrize("name", BY_A_WORKER)
-def test_a_late_worker_may_not_speak_for_a_job_that_moved_on_to_another_worker(name: str) -> None:
+def test_a_late_worker_may_not_write_for_a_job_that_moved_on_to_another_worker(name: str) -> None:
     job = job_after(queued(), Started("w1"), Failed(ERROR, will_retry=True), queued("retry"), Started("w2"))
 
     with pytest.raises(NotAllowed, match="processing in attempt 2"):
@@ -43,7 +43,7 @@ def test_a_late_worker_may_not_speak_for_a_job_that_moved_on_to_another_worker(n
 
 
 @pytest.mark.parametrize("name", BY_A_WORKER)
-def test_a_worker_may_not_speak_for_its_own_earlier_attempt(name: str) -> None:
+def test_a_worker_may_not_write_for_its_own_earlier_attempt(name: str) -> None:
     job = job_after(queued(), Started("w1"), Failed(ERROR, will_retry=True), queued("retry"), Started("w1"))
 
     with pytest.raises(NotAllowed):
@@ -51,7 +51,7 @@ def test_a_worker_may_not_speak_for_its_own_earlier_attempt(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BY_A_WORKER)
-def test_a_worker_may_not_speak_for_another_in_the_same_attempt(name: str) -> None:
+def test_a_worker_may_not_write_for_the_worker_that_started_the_attempt(name: str) -> None:
     job = job_after(queued(), Started("w1"))
 
     with pytest.raises(NotAllowed):
@@ -59,7 +59,7 @@ def test_a_worker_may_not_speak_for_another_in_the_same_attempt(name: str) -> No
 
 
 @pytest.mark.parametrize("name", BY_A_WORKER)
-def test_a_worker_may_not_speak_for_an_attempt_to_come(name: str) -> None:
+def test_a_worker_may_not_write_for_a_later_attempt(name: str) -> None:
     job = job_after(queued(), Started("w1"))
 
     with pytest.raises(NotAllowed):
@@ -67,7 +67,7 @@ def test_a_worker_may_not_speak_for_an_attempt_to_come(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BY_A_WORKER)
-def test_a_worker_may_not_speak_for_a_job_that_was_canceled_and_queued_again(name: str) -> None:
+def test_a_worker_may_not_write_for_a_job_that_was_canceled_and_queued_again(name: str) -> None:
     job = job_after(queued(), Started("w1"), Canceled("asked"), queued("manual_retry"))
 
     for attempt in (1, 2):

@@ -28,13 +28,13 @@ from tests.rules.jobs import STATES, after, job_in
 def changed(before: Job, later: Job) -> dict[str, Any]:
     """Returns the fields that have changed, with their new values.
 
-    It leaves out `seq` and `updated_at`, which always change.
+    `seq` and `updated_at` are left out, because they always change.
     """
     old, new = before._asdict(), later._asdict()
     return {name: new[name] for name in new if new[name] != old[name] and name not in ("seq", "updated_at")}
 
 
-def test_a_new_job_has_what_its_first_event_says_and_nothing_else() -> None:
+def test_a_new_job_has_only_the_values_of_its_first_event() -> None:
     [event] = queue(job_type="rooms", payload={"n": 1}, user_id=ALICE, max_attempts=3, delay=timedelta(seconds=5))
 
     job = evolve(None, Recorded(JOB_ID, 1, 1, event, "user:x", AT))
@@ -76,7 +76,7 @@ def test_started_sets_the_worker_and_the_start_of_this_attempt() -> None:
     assert changed(job, later) == {"status": "processing", "worker": "w1", "started_at": job.updated_at + STEP}
 
 
-def test_progress_sets_the_result_and_nothing_else() -> None:
+def test_progress_sets_only_the_result() -> None:
     job = job_after(queued(), Started("w1"))
 
     later = after(job, Progress({"done": 1}))
@@ -152,7 +152,7 @@ def test_canceled_keeps_the_error_of_an_attempt_before() -> None:
     assert later.error == ERROR
 
 
-def test_a_retry_of_a_failed_job_clears_what_belonged_to_the_attempt_and_keeps_the_error() -> None:
+def test_a_retry_of_a_failed_job_clears_the_fields_of_the_attempt_and_keeps_the_error() -> None:
     job = job_after(queued(), Started("w1"), Progress({"done": 1}), Failed(ERROR, will_retry=False))
     delay = timedelta(minutes=1)
 

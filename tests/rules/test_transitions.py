@@ -1,4 +1,4 @@
-"""The table of states and events, cell by cell, for decisions and recorded events."""
+"""The table of states and events holds, cell by cell, for decisions and recorded events."""
 
 from collections.abc import Callable
 
@@ -35,7 +35,8 @@ from tests.rules.jobs import STATES, after, job_in
 
 Decide = Callable[[Job], list[Event]]
 
-# A copy of the table in docs/architecture.md. A missing pair is an empty cell.
+# This is a copy of the table in docs/architecture.md. A pair that is missing here is an empty cell
+# there.
 TABLE = {
     ("none", "queued"): "queued",
     ("queued", "started"): "processing",
@@ -49,7 +50,8 @@ TABLE = {
     ("canceled", "queued"): "queued",
 }
 
-# By type of event: every decision that produces such an event. A decision of a worker is made by the right worker.
+# For each type of event, every decision that produces it. The right worker makes each worker's
+# decision.
 DECISIONS: dict[str, dict[str, Decide]] = {
     "queued": {
         "retry": retry,
@@ -77,7 +79,7 @@ ALL_DECISIONS = [(event, name) for event, decisions in DECISIONS.items() for nam
 
 
 def event_for(state: str, type: str) -> Event:
-    """Makes an event of this type. It is valid after this state if the table allows that."""
+    """Makes an event of this type. It is valid in this state if the table allows that."""
     if type == "queued":
         job = job_in(state)
         reason: Reason = "worker_shutdown" if state == "processing" else "manual_retry"
@@ -101,7 +103,7 @@ def test_a_recorded_event_leads_to_the_state_of_the_table_or_is_refused(state: s
 
 
 @pytest.mark.parametrize("event", EVENT_TYPES)
-def test_a_history_begins_with_queued_and_with_nothing_else(event: str) -> None:
+def test_a_first_event_other_than_queued_is_refused(event: str) -> None:
     first = queued() if event == "queued" else EXAMPLES[event]
 
     if event == "queued":

@@ -1,4 +1,4 @@
-"""The log (`events/store.py`) and its connections, on a real PostgreSQL and Redis.
+"""Tests of the log (`events/store.py`) and its connections, with real servers.
 
 stores.py                    helpers: counts, lock waits, running jobs
 test_append.py               one append: the log and the view change together or not at all

@@ -24,7 +24,7 @@ async def proxy(database_url: str) -> AsyncIterator[Proxy]:
 
 @pytest.fixture
 async def far_store(proxy: Proxy) -> AsyncIterator[Store]:
-    """A store whose connections go through the proxy."""
+    """A store whose connections go through the proxy, which can break them."""
     async with open_store(proxy.url) as store:
         yield store
 
@@ -38,7 +38,7 @@ async def connection(database_url: str) -> AsyncIterator[Connection]:
 
 @pytest.fixture
 async def locker(database_url: str) -> AsyncIterator[Connection]:
-    """Another connection, for transactions that hold locks without a time limit."""
+    """A connection of its own, for transactions that hold locks without a time limit."""
     connection = await connect(database_url, application_name="the test", idle_in_transaction_session_timeout="0")
     yield connection
     await connection.close()

@@ -1,4 +1,4 @@
-"""Helpers of the tests of the store."""
+"""Functions that the tests of the store share: counts, lock waits, running jobs."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from tests.histories import new, starting, until
 
 
 class Counted:
-    """A decision that keeps each job on which it was made."""
+    """A decision that records each job on which it was made."""
 
     def __init__(self, decide: Decision) -> None:
         self._decide = decide
@@ -28,7 +28,7 @@ async def words_of(store: Store, job: Job | str) -> list[str]:
 
 
 async def counts(connection: Connection) -> tuple[int, int, int]:
-    """The numbers of events, jobs and idempotency keys in the database."""
+    """Returns the numbers of events, jobs and idempotency keys in the database."""
     row = await connection.fetchrow(
         "select (select count(*) from job_events), (select count(*) from jobs), (select count(*) from idempotency_keys)"
     )
@@ -41,9 +41,9 @@ async def row_and_fold(database: Database, store: Store, job_id: str) -> tuple[J
 
 
 async def deadlocks(connection: Connection) -> int:
-    """The number of deadlocks in this database.
+    """Returns the number of deadlocks in this database.
 
-    Waits for the last connection of the service to close, because PostgreSQL counts then.
+    Waits for the last connection of the service to close, because PostgreSQL reports them then.
     """
 
     async def alone() -> bool:
@@ -66,7 +66,7 @@ async def waiting_for_locks(connection: Connection, backends: int) -> bool:
 
 
 async def prepared(far_store: Store, jobs: int = 1) -> list[Job]:
-    """Makes running jobs. After that, the store has open connections."""
+    """Makes jobs that are processing. Afterwards the store has open connections."""
     made = await asyncio.gather(*(far_store.create(new(), actor="user:x") for _ in range(jobs)))
     return list(await asyncio.gather(*(far_store.append(job, starting(), actor="worker:w1") for job in made)))
 

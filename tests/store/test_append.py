@@ -24,7 +24,7 @@ from tests.histories import (
 from tests.store.stores import counts, row_and_fold, words_of
 
 
-async def test_an_accepted_job_stands_in_log_and_view_at_once(store: Store, database: Database) -> None:
+async def test_an_accepted_job_is_in_log_and_view_at_once(store: Store, database: Database) -> None:
     job = await store.create(new(delay=timedelta(minutes=5)), actor="user:x", request_id="r1")
 
     shown, folded = await row_and_fold(database, store, job.id)
@@ -36,7 +36,7 @@ async def test_an_accepted_job_stands_in_log_and_view_at_once(store: Store, data
     assert UUID(job.id).version == 7
 
 
-async def test_every_append_answers_with_what_view_and_log_show(store: Store, database: Database) -> None:
+async def test_every_append_returns_the_job_as_view_and_log_have_it(store: Store, database: Database) -> None:
     job = await store.create(new(), actor="user:x")
     steps = [
         starting(), reporting({"n": 1}), failing(), starting("w2", 2), canceling, retry, starting("w3", 3),
@@ -59,7 +59,7 @@ async def test_an_event_keeps_its_actor_and_request_id(store: Store, connection:
     assert [tuple(row) for row in rows] == [("user:x", "r1"), ("worker:w1", "r2")]
 
 
-async def test_a_failure_and_its_retry_are_of_one_transaction(store: Store, connection: Connection) -> None:
+async def test_a_failure_and_its_retry_are_written_in_one_transaction(store: Store, connection: Connection) -> None:
     job = await store.create(new(), actor="user:x")
     job = await store.append(job, starting(), actor="worker:w1")
 
@@ -70,7 +70,7 @@ async def test_a_failure_and_its_retry_are_of_one_transaction(store: Store, conn
     assert await connection.fetchval("select count(distinct at) from job_events where seq in (3, 4)") == 1
 
 
-async def test_a_decision_for_nothing_writes_nothing(store: Store, connection: Connection) -> None:
+async def test_a_decision_without_events_writes_nothing(store: Store, connection: Connection) -> None:
     job = await store.create(new(), actor="user:x")
 
     same = await store.append(job, lambda job: [], actor="user:x")
@@ -107,7 +107,7 @@ async def test_a_new_job_whose_event_is_refused_leaves_neither_row_nor_key(store
     assert await counts(connection) == (0, 0, 0)
 
 
-async def test_a_job_that_is_not_there_is_said_to_be_missing(store: Store, connection: Connection) -> None:
+async def test_an_append_to_a_missing_job_raises_an_error(store: Store, connection: Connection) -> None:
     job = await store.create(new(), actor="user:x")
     await connection.execute("delete from jobs")
 
@@ -118,7 +118,7 @@ async def test_a_job_that_is_not_there_is_said_to_be_missing(store: Store, conne
     assert await words_of(store, job) == ["queued"]
 
 
-async def test_the_store_is_as_durable_as_the_server_is_set_up(store: Store, connection: Connection, database_url: str) -> None:
+async def test_writes_to_the_log_are_committed_synchronously(store: Store, connection: Connection, database_url: str) -> None:
     await connection.execute("create table seen (synchronous_commit text)")
     await connection.execute("""
         create function see() returns trigger language plpgsql as $$

@@ -1,4 +1,4 @@
-"""Appends whose connection breaks or stalls: each is written once and answered."""
+"""An append whose connection breaks or stalls is written once and answered."""
 
 import asyncio
 from contextlib import suppress
@@ -104,23 +104,23 @@ async def test_a_start_that_the_lost_backend_still_commits_is_not_written_again(
 
 
 async def start_that_meets(fault: Fault, far_store: Store, proxy: Proxy) -> tuple[Job, asyncio.Future[Job | None]]:
-    """Makes a job and starts its attempt for "the worker" over a connection with the fault.
+    """Starts a new job's attempt for "the worker" over a connection with this fault.
 
-    Returns the job and the start, which has not ended. The store sends the start again as soon as the proxy accepts new
-    connections.
+    Returns the job, and the task of the start, which has not ended. The store sends the start again
+    as soon as the proxy accepts new connections.
     """
-    job = await far_store.create(new(), actor="user:x")  # over the connection that the start will take
+    job = await far_store.create(new(), actor="user:x")  # uses the connection that the start will use
     proxy.once("the worker", fault)
     proxy.closed_to_new = True
     return job, far_store.start_attempt(job.id, 1, "rooms", worker="the worker")
 
 
-async def test_a_start_that_is_sent_again_does_not_take_another_s_for_its_own(
+async def test_a_start_that_is_sent_again_does_not_take_another_start_for_its_own(
     far_store: Store, other_store: Store, proxy: Proxy, connection: Connection
 ) -> None:
     job, starting_it = await start_that_meets(Fault.CUT_BEFORE, far_store, proxy)
     await until(lambda: true_of(lambda: bool(proxy.faults_met)))
-    # The same worker starts the attempt again over another connection, as after a second delivery.
+    # The same worker id starts the attempt over another connection, as after a second delivery.
     assert await other_store.start_attempt(job.id, 1, "rooms", worker="the worker") is not None
 
     proxy.closed_to_new = False
@@ -147,7 +147,7 @@ async def test_a_start_that_is_sent_again_when_the_job_was_canceled_is_refused(
 
 
 @pytest.mark.parametrize("fault", [Fault.CUT_BEFORE, Fault.CUT_AFTER])
-async def test_two_events_whose_connection_breaks_are_written_once_and_answered(
+async def test_two_events_of_one_append_whose_connection_breaks_are_written_once(
     far_store: Store, proxy: Proxy, connection: Connection, fault: Fault
 ) -> None:
     [job] = await prepared(far_store)
@@ -182,7 +182,7 @@ async def test_a_new_job_whose_connection_breaks_is_made_once_and_answered(
     assert await what_is_broken(connection) == []
 
 
-async def test_a_batch_whose_connection_breaks_gives_each_its_own_answer(
+async def test_after_a_broken_connection_each_write_of_a_batch_gets_its_own_result(
     far_store: Store, other_store: Store, proxy: Proxy, connection: Connection
 ) -> None:
     jobs = await prepared(far_store, 30)
@@ -209,7 +209,7 @@ async def test_a_batch_whose_connection_breaks_gives_each_its_own_answer(
     assert await what_is_broken(connection) == []
 
 
-async def test_a_write_is_recognised_although_others_have_moved_the_job_on_since(
+async def test_a_repeated_write_is_recognised_although_the_job_has_changed_since(
     far_store: Store, other_store: Store, proxy: Proxy, connection: Connection
 ) -> None:
     [job] = await prepared(far_store)
@@ -229,7 +229,7 @@ async def test_a_write_is_recognised_although_others_have_moved_the_job_on_since
     assert await what_is_broken(connection) == []
 
 
-async def test_a_write_that_never_arrived_is_decided_again_when_others_moved_the_job_on(
+async def test_a_write_that_never_arrived_is_decided_again_if_the_job_has_changed(
     far_store: Store, other_store: Store, proxy: Proxy, connection: Connection
 ) -> None:
     [job] = await prepared(far_store)
@@ -249,7 +249,7 @@ async def test_a_write_that_never_arrived_is_decided_again_when_others_moved_the
     assert await what_is_broken(connection) == []
 
 
-async def test_a_connection_that_stalls_holds_up_only_its_own_batch(
+async def test_a_connection_that_stalls_delays_only_its_own_batch(
     far_store: Store, proxy: Proxy, connection: Connection
 ) -> None:
     jobs = await prepared(far_store, 20)
@@ -283,7 +283,7 @@ async def test_a_connection_that_stalls_and_then_breaks_leaves_one_event(
     assert await words_of(far_store, job) == ["queued", "started", "completed"]
 
 
-async def test_listeners_hear_of_a_write_whose_answer_was_lost(proxy: Proxy, connection: Connection) -> None:
+async def test_a_write_whose_answer_was_lost_is_announced_to_listeners(proxy: Proxy, connection: Connection) -> None:
     heard: list[Change] = []
     bus = Bus()
     bus.listen(heard.append)
@@ -302,7 +302,7 @@ async def test_listeners_hear_of_a_write_whose_answer_was_lost(proxy: Proxy, con
     assert [change.seq for change in heard] == [1, 2, 3]
 
 
-async def test_a_task_goes_on_although_its_connection_broke_while_it_was_given_back(proxy: Proxy) -> None:
+async def test_a_task_goes_on_although_its_connection_broke_while_it_was_returned_to_the_pool(proxy: Proxy) -> None:
     async def leave_a_transaction_open() -> Any:
         async with database.raw() as raw:
             await raw.execute("begin")
@@ -311,7 +311,7 @@ async def test_a_task_goes_on_although_its_connection_broke_while_it_was_given_b
     database = Database(proxy.url)
     await database.connect()
     assert await leave_a_transaction_open() == 7
-    # asyncpg's pool sends ROLLBACK to a connection that is given back with an open transaction.
+    # asyncpg's pool sends ROLLBACK when a connection comes back with an open transaction.
     proxy.once("ROLLBACK", Fault.CUT_BEFORE)
 
     with suppress(*AWAY):

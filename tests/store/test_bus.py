@@ -1,4 +1,4 @@
-"""Changes reach other processes over Redis, also after an outage."""
+"""The bus announces changes to other processes over Redis, also after an outage."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -35,7 +35,7 @@ def redis_server() -> Iterator[RedisServer]:
 
 @asynccontextmanager
 async def two_processes(url: str) -> AsyncIterator[tuple[RedisBus, RedisBus, list[Change]]]:
-    """Yields a bus that announces, a bus that listens, and the changes that the latter got."""
+    """Yields a bus that announces, and the changes that a bus of another process receives."""
     here, there = RedisBus(url), RedisBus(url)
     heard: list[Change] = []
     there.listen(heard.append)
@@ -47,7 +47,7 @@ async def two_processes(url: str) -> AsyncIterator[tuple[RedisBus, RedisBus, lis
 
 
 async def until_heard(speaker: Bus, heard: list[Change], change: Change, *, within: float = 20.0) -> None:
-    """Announces the change until it has arrived, because a single announcement may be lost."""
+    """Announces the change until it arrives, because a single announcement may be lost."""
 
     def is_heard() -> bool:
         speaker.announce([change])
@@ -56,7 +56,7 @@ async def until_heard(speaker: Bus, heard: list[Change], change: Change, *, with
     await until(is_heard, within=within)
 
 
-def test_a_listener_hears_every_change_of_its_process_until_it_stops() -> None:
+def test_a_listener_gets_every_change_of_its_process_until_it_stops() -> None:
     bus = Bus()
     heard: list[Change] = []
     stop = bus.listen(heard.append)
@@ -68,7 +68,7 @@ def test_a_listener_hears_every_change_of_its_process_until_it_stops() -> None:
     assert [change.seq for change in heard] == [3, 4]
 
 
-def test_a_listener_may_stop_listening_while_it_listens() -> None:
+def test_a_listener_may_unsubscribe_while_it_handles_a_change() -> None:
     bus = Bus()
     heard: list[Change] = []
     stops = [bus.listen(lambda _: stops[0]()), bus.listen(heard.append)]
@@ -78,7 +78,7 @@ def test_a_listener_may_stop_listening_while_it_listens() -> None:
     assert heard == [CHANGE]
 
 
-async def test_a_change_is_heard_in_another_process_as_it_was_said(redis_url: str) -> None:
+async def test_another_process_gets_the_same_change_that_was_announced(redis_url: str) -> None:
     async with two_processes(redis_url) as (here, _, heard):
         changes = [CHANGE, CHANGE._replace(seq=4, user_id="01a20a6a-ab4e-7283-a269-a03f99e2fa07")]
 
@@ -88,7 +88,7 @@ async def test_a_change_is_heard_in_another_process_as_it_was_said(redis_url: st
         assert [change for change in heard if change.job_id == CHANGE.job_id] == changes
 
 
-async def test_one_process_hears_itself_at_once_without_redis() -> None:
+async def test_a_process_gets_its_own_changes_at_once_without_redis() -> None:
     bus = RedisBus("redis://127.0.0.1:1/0")
     heard: list[Change] = []
     bus.listen(heard.append)
@@ -108,7 +108,7 @@ async def test_announcing_never_raises_when_the_queue_to_redis_is_full(monkeypat
 
 
 @pytest.mark.parametrize("how", ["killed", "stopped"])
-async def test_changes_are_heard_again_after_redis_was_restarted(redis_server: RedisServer, how: str) -> None:
+async def test_changes_arrive_again_after_redis_was_restarted(redis_server: RedisServer, how: str) -> None:
     async with two_processes(redis_server.url) as (here, there, heard):
         await until_heard(here, heard, CHANGE)
 
@@ -131,7 +131,7 @@ async def test_a_bus_may_start_before_redis_does(redis_server: RedisServer) -> N
         await until_heard(here, heard, CHANGE)
 
 
-async def test_a_redis_that_hangs_without_closing_is_noticed_and_changes_are_heard_again_when_it_answers(
+async def test_a_redis_that_hangs_is_noticed_and_changes_arrive_again_when_it_answers(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     get_message = PubSub.get_message
@@ -150,7 +150,7 @@ async def test_a_redis_that_hangs_without_closing_is_noticed_and_changes_are_hea
         await until_heard(here, heard, CHANGE._replace(seq=4))
 
 
-async def test_a_redis_with_nothing_to_say_is_not_taken_for_one_that_hangs(
+async def test_a_redis_without_messages_is_not_taken_for_one_that_hangs(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     get_message = PubSub.get_message
@@ -187,7 +187,7 @@ async def test_a_redis_with_nothing_to_say_is_not_taken_for_one_that_hangs(
     ],
     ids=ascii,
 )
-async def test_a_malformed_message_does_not_stop_the_listening(redis_url: str, message: bytes) -> None:
+async def test_a_malformed_message_does_not_end_the_subscription(redis_url: str, message: bytes) -> None:
     async with two_processes(redis_url) as (here, there, heard), Redis.from_url(redis_url) as stranger:
         await stranger.publish(module.CHANNEL, message)
 
@@ -203,5 +203,5 @@ async def test_a_bus_stops_at_any_moment(redis_url: str) -> None:
         for _ in range(moment % 12):
             await asyncio.sleep(0)
 
-        # On Python 3.11 `asyncio.wait_for`, which redis-py sends with, may swallow a cancellation.
+        # On Python 3.11, `asyncio.wait_for` (used by redis-py to send) may swallow a cancellation.
         await asyncio.wait_for(bus.stop(), 5)

@@ -1,4 +1,4 @@
-"""Connections that break while the task that uses them is cancelled."""
+"""Connections that break while the task that uses them is being cancelled."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ from events.database import DATABASE_ERRORS, Database
 from tests.proxy import Fault, proxy_before
 
 
-async def test_a_cancelled_transaction_stays_cancelled_though_it_cannot_be_rolled_back(database_url: str) -> None:
+async def test_a_cancelled_task_stays_cancelled_although_its_rollback_fails(database_url: str) -> None:
     async with proxy_before(database_url) as proxy:
         database = Database(proxy.url)
         await database.connect()
@@ -48,7 +48,7 @@ async def test_a_connection_error_is_raised_unchanged_without_a_cancellation(dat
 
 
 @pytest.mark.parametrize("in_a_transaction", [False, True], ids=["alone", "in a transaction"])
-async def test_a_statement_that_gets_no_answer_is_given_up_once_and_its_connection_with_it(
+async def test_a_statement_without_an_answer_is_given_up_and_its_connection_closed(
     database_url: str, monkeypatch: pytest.MonkeyPatch, in_a_transaction: bool
 ) -> None:
     monkeypatch.setattr(database_module, "NO_ANSWER", 2.0)
@@ -68,7 +68,7 @@ async def test_a_statement_that_gets_no_answer_is_given_up_once_and_its_connecti
         await database.disconnect()
 
 
-async def test_a_connection_that_is_never_returned_does_not_block_the_closing_of_the_pool(
+async def test_the_pool_closes_although_a_connection_is_never_returned(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_module, "CLOSES_WITHIN", 0.2)
@@ -99,7 +99,7 @@ async def test_the_server_gets_our_keepalive_settings_for_silent_clients(databas
     ]  # fmt: skip
 
 
-async def test_a_timeout_is_raised_as_a_timeout(database: Database) -> None:
+async def test_a_timeout_of_a_statement_is_raised_as_timeout_error(database: Database) -> None:
     with pytest.raises(TimeoutError):
         async with database.transaction(), asyncio.timeout(0):
             await asyncio.Event().wait()

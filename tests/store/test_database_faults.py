@@ -1,4 +1,4 @@
-"""Faults that need an operator are not reported as outages."""
+"""Database faults that an operator must mend are reported as faults, not as outages."""
 
 import asyncio
 import os
@@ -33,7 +33,8 @@ THROW_OUT = "select pg_terminate_backend(pid) from pg_stat_activity where datnam
 COMPANY = {"name": "株式会社サンプル"}
 
 BROKEN = [
-    # the SQL that breaks the database, the SQL that repairs it, a request that meets the fault, the reported cause
+    # Each case: SQL that breaks the database, SQL that repairs it, a request that meets the fault,
+    # and the reported cause.
     (
         "alter table job_events rename to elsewhere", "alter table elsewhere rename to job_events",
         ("GET", "/api/jobs/{job}/events", None), "the schema lacks job_events: run `rireki migrate`",
@@ -92,7 +93,7 @@ async def role(owner: Connection, database_url: str) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def served(url: str) -> AsyncIterator[tuple[httpx.AsyncClient, Store]]:
-    """The API on this database, for an admin."""
+    """Runs the API on this database. Yields a client of an admin."""
     database = Database(url)
     await database.connect()
     store = Store(database, Bus())
@@ -107,7 +108,7 @@ async def served(url: str) -> AsyncIterator[tuple[httpx.AsyncClient, Store]]:
 
 
 @pytest.mark.parametrize(("breaks", "mends", "asked", "said"), BROKEN, ids=[each[0] for each in BROKEN])
-async def test_a_database_that_somebody_has_changed_is_named_while_the_service_runs(
+async def test_a_fault_that_a_changed_database_causes_is_named_while_the_service_runs(
     owner: Connection,
     database_url: str,
     role: str,
@@ -167,7 +168,10 @@ async def test_a_request_fails_at_once_and_a_worker_waits_while_the_database_ref
 
 
 async def until_done(connection: Connection, statement: str, name: str) -> None:
-    """Ends all connections to a database, and then runs a statement that requires this."""
+    """Repeats a statement until it succeeds. Ends all connections to the database before.
+
+    PostgreSQL refuses the statement while the database has connections.
+    """
 
     async def tried() -> bool:
         await connection.execute(THROW_OUT, name)
@@ -183,7 +187,7 @@ async def until_done(connection: Connection, statement: str, name: str) -> None:
 async def test_a_refused_statement_fails_the_waiting_request_and_leaves_no_connection_behind(
     database: Database, owner: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first statement of every new connection of a lane once failed on PostgreSQL 15."""
+    """A regression test: on PostgreSQL 15, the first statement of each new connection failed."""
     monkeypatch.setattr("events.batch_writer.CHOOSE_PLANS", "select from nowhere at all")
     store = Store(database, Bus())
     await store.start()
@@ -198,7 +202,7 @@ async def test_a_refused_statement_fails_the_waiting_request_and_leaves_no_conne
     await store.stop()
 
 
-async def test_a_loop_that_goes_on_logs_the_fault_that_an_operator_must_mend(database: Database) -> None:
+async def test_a_background_task_logs_a_fault_that_an_operator_must_mend(database: Database) -> None:
     await database.execute("alter table job_event_log_cursor rename to elsewhere")
 
     with capture_logs() as logs:
@@ -214,7 +218,7 @@ async def something(holds: Callable[[], bool]) -> bool:
     return holds()
 
 
-async def test_a_database_that_is_only_read_from_for_now_is_an_outage(database_url: str, owner: Connection) -> None:
+async def test_a_database_that_is_read_only_for_a_while_is_an_outage(database_url: str, owner: Connection) -> None:
     async with served(database_url) as (client, store):
         job = await store.create(new(), actor="user:x")
         name = urlsplit(database_url).path.removeprefix("/")
@@ -250,12 +254,12 @@ async def test_a_database_that_is_only_read_from_for_now_is_an_outage(database_u
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_an_outage_or_a_bad_value_is_no_fault_of_the_database(error: Exception) -> None:
+def test_an_outage_or_a_bad_value_is_not_reported_as_a_database_fault(error: Exception) -> None:
     assert fault(error) is None
 
 
 @pytest.mark.parametrize("breaks", ["update alembic_version set version_num = '0001'", "alter table jobs drop column worker"])
-async def test_a_process_does_not_start_on_a_schema_that_is_not_its_own(
+async def test_a_process_does_not_start_on_a_schema_of_another_version(
     database_url: str, owner: Connection, breaks: str
 ) -> None:
     await owner.execute(breaks)
@@ -266,7 +270,7 @@ async def test_a_process_does_not_start_on_a_schema_that_is_not_its_own(
 
 
 @pytest.mark.parametrize("command", ["serve", "worker"])
-async def test_a_process_in_production_says_in_one_line_that_the_schema_is_old(
+async def test_in_production_a_process_reports_an_old_schema_in_one_line(
     database_url: str, redis_url: str, owner: Connection, tmp_path: Path, command: str
 ) -> None:
     await owner.execute("update alembic_version set version_num = '0001'")
@@ -299,7 +303,7 @@ async def test_a_newer_schema_is_served_with_a_warning(database: Database, owner
     assert readiness.warnings[0].startswith("the schema is at 9999, which is newer than ")
 
 
-async def test_a_server_that_does_not_write_safely_is_a_warning_in_production(database: Database, owner: Connection) -> None:
+async def test_a_server_with_fsync_off_causes_a_warning_in_production(database: Database, owner: Connection) -> None:
     unsafe = await owner.fetchval("select current_setting('fsync') = 'off'")
 
     warnings = (await look_at(database, production=True)).warnings

@@ -160,6 +160,6 @@ BREAKS = (
         "a background task of a process ends without ending the process",
         "the process looks alive, so nobody restarts it, but it does not deliver or rescue jobs any more",
         (Edit(CONCURRENCY, "    task.add_done_callback(_tell_if_broken)\n", ""),),
-        ("tests/process/test_processes.py::test_a_process_ends_by_the_error_of_a_part_that_was_to_last",),
+        ("tests/process/test_processes.py::test_a_process_ends_with_the_error_of_a_background_task_that_fails",),
     ),
 )

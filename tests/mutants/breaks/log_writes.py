@@ -43,7 +43,7 @@ BREAKS = (
                 "where e.job_id in (select id from moved) and e.type <> 'progress'",
             ),
         ),
-        ("tests/store/test_append.py::test_every_append_answers_with_what_view_and_log_show",),
+        ("tests/store/test_append.py::test_every_append_returns_the_job_as_view_and_log_have_it",),
     ),
     Break(
         "MOVE_JOBS locks rows in no fixed order",
@@ -154,7 +154,7 @@ BREAKS = (
                 "            if not write.events:\n                return job\n",
             ),
         ),
-        ("tests/store/test_append.py::test_a_failure_and_its_retry_are_of_one_transaction",),
+        ("tests/store/test_append.py::test_a_failure_and_its_retry_are_written_in_one_transaction",),
     ),
     Break(
         "an idempotency key is stored after its job",
@@ -217,7 +217,7 @@ BREAKS = (
         "a repeated start takes another worker's start for its own",
         "a job that was delivered twice is run twice when a connection breaks",
         (Edit(STATEMENTS, " and e.type = 'started' and e.salt = a.salt", " and e.type = 'started'"),),
-        ("tests/store/test_broken_connections.py::test_a_start_that_is_sent_again_does_not_take_another_s_for_its_own",),
+        ("tests/store/test_broken_connections.py::test_a_start_that_is_sent_again_does_not_take_another_start_for_its_own",),
     ),
     Break(
         "a repeated start is accepted although the job was canceled meanwhile",
