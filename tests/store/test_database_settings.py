@@ -1,4 +1,4 @@
-"""Every setting that the statements need is set, whatever server, database and role set."""
+"""Each connection sets what the statements need, whatever server, database and role set."""
 
 import asyncio
 import os
@@ -84,7 +84,7 @@ def name_of(url: str) -> str:
 
 @pytest.mark.parametrize("way", [from_the_pool, held, by_itself])
 @pytest.mark.parametrize("whose", ["database", "role in database"])
-async def test_no_connection_inherits_a_setting_that_our_statements_depend_on(database_url: str, whose: str, way: Way) -> None:
+async def test_no_connection_inherits_a_setting_that_our_statements_rely_on(database_url: str, whose: str, way: Way) -> None:
     name = name_of(database_url)
     subject = f"database {name}" if whose == "database" else f"role {urlsplit(database_url).username} in database {name}"
     for setting, spoiled, ours in SPOILED:
@@ -132,7 +132,7 @@ async def test_a_role_that_may_not_reset_its_replication_role_is_refused(databas
         await asyncio.to_thread(administer, database_url, f"drop role {role}")
 
 
-async def test_a_lane_of_the_store_has_all_plans_to_choose_from(database_url: str, store: Store) -> None:
+async def test_a_lane_of_the_store_enables_all_kinds_of_query_plans(database_url: str, store: Store) -> None:
     name = name_of(database_url)
     switched = "; ".join(f"alter database {name} set {each} = off" for each in PLANS)
     await asyncio.to_thread(administer, database_url, switched)
@@ -145,7 +145,7 @@ async def test_a_lane_of_the_store_has_all_plans_to_choose_from(database_url: st
     assert found["enable_nestloop"] == "on"
 
 
-async def test_rows_that_a_policy_hides_raise_an_error(database_url: str) -> None:
+async def test_a_policy_that_hides_rows_raises_an_error(database_url: str) -> None:
     role = f"{name_of(database_url)}_role"
     await asyncio.to_thread(
         administer,
@@ -175,7 +175,7 @@ def test_a_database_in_another_encoding_is_refused_at_each_connection(postgres_u
 
 
 def test_accepted_jobs_survive_kill_9_of_a_server_that_commits_asynchronously() -> None:
-    """The jobs and users are created before and after the server's setting is changed."""
+    """Jobs and users are created before and after the server's setting is changed."""
     with postgres_of_ones_own() as server:
         url = server.url()
         migrate(url)
@@ -193,7 +193,7 @@ def test_accepted_jobs_survive_kill_9_of_a_server_that_commits_asynchronously() 
 async def accepted_under_asynchronous_commit(url: str) -> set[str]:
     asynchronous = ("synchronous_commit = off", "wal_writer_delay = '10s'", "wal_writer_flush_after = '1GB'")
     async with open_store(url) as store:
-        # Existing connections must keep our setting when the server's configuration changes.
+        # Open connections must keep our setting when the server's configuration changes.
         first = [await store.create(new(), actor="user:x") for _ in range(20)]
         async with by_itself(url) as connection:
             for each in asynchronous:
@@ -213,7 +213,7 @@ async def accepted_under_asynchronous_commit(url: str) -> set[str]:
 
 
 def kill_all(data: Path) -> None:
-    """Kills all processes of the server almost at once: it stops all, then kills each."""
+    """Kills all processes of the server almost at once: stops all first, then kills each."""
     postmaster = int((data / "postmaster.pid").read_text().split()[0])
     processes = [postmaster, *children_of(postmaster)]
     for number in (signal.SIGSTOP, signal.SIGKILL):

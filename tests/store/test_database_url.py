@@ -1,4 +1,4 @@
-"""DATABASE_URL: which options are passed on, translated, dropped or refused."""
+"""Each option of DATABASE_URL is passed on, translated, dropped or refused."""
 
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -110,7 +110,7 @@ async def test_an_unknown_option_is_refused_by_its_name(database_url: str, optio
     assert SECRET not in str(refused.value)
 
 
-async def test_a_wrong_setting_in_options_is_one_line_without_its_value(database_url: str) -> None:
+async def test_a_wrong_setting_in_options_is_refused_in_one_line_without_its_value(database_url: str) -> None:
     with pytest.raises(Unusable) as refused:
         await check_database(with_options(database_url, f"options=-c%20work_mem%3D{SECRET}"))
 
@@ -152,7 +152,7 @@ async def test_a_wrong_setting_in_options_is_one_line_without_its_value(database
     ],
 )
 @pytest.mark.parametrize("variable", ["DATABASE_URL", "MIGRATE_DATABASE_URL"])
-def test_a_malformed_address_is_one_line_that_names_the_variable_alone(
+def test_a_malformed_address_is_refused_in_a_line_that_shows_only_the_variable(
     monkeypatch: pytest.MonkeyPatch, variable: str, url: str
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://h/db")
@@ -181,7 +181,7 @@ def test_a_malformed_address_is_one_line_that_names_the_variable_alone(
         ("postgresql:///db", None, None),
     ],
 )
-def test_hosts_are_read_in_all_their_forms(url: str, hosts: list[str] | None, ports: list[int] | None) -> None:
+def test_hosts_are_read_in_every_form_of_libpq(url: str, hosts: list[str] | None, ports: list[int] | None) -> None:
     arguments = read_database_url(url).arguments
 
     assert (arguments["host"], arguments["port"]) == (hosts, ports)
@@ -210,11 +210,11 @@ def test_user_password_and_database_are_read_unescaped(
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("1", 2.0), ("30", 30.0), ("0", 10.0), ("-5", 10.0)])
-def test_the_time_to_connect_is_libpqs(text: str, seconds: float) -> None:
+def test_connect_timeout_is_read_as_libpq_reads_it(text: str, seconds: float) -> None:
     assert read_database_url(f"postgresql://h?connect_timeout={text}").arguments["timeout"] == seconds
 
 
-async def test_the_first_host_that_answers_is_taken(database_url: str) -> None:
+async def test_the_first_host_that_answers_is_used(database_url: str) -> None:
     address = read_database_url(database_url).arguments
     hosts = ",".join(["127.0.0.1", *(quote(host, safe="") for host in address["host"])])
     ports = ",".join(["1", *map(str, address["port"])])
@@ -226,7 +226,7 @@ async def test_the_first_host_that_answers_is_taken(database_url: str) -> None:
     assert await setting(url, "timezone") == "UTC"
 
 
-async def test_names_and_settings_of_the_address_reach_the_session(database_url: str) -> None:
+async def test_names_and_settings_in_the_address_are_set_in_the_session(database_url: str) -> None:
     url = with_options(database_url, "application_name=it's%20mine%5C&keepalives_idle=77&work_mem=9MB&options=-c%20geqo%3Doff")
 
     assert await setting(url, "application_name") == "it's mine\\"
@@ -236,14 +236,14 @@ async def test_names_and_settings_of_the_address_reach_the_session(database_url:
     assert await setting(url, "lock_timeout") == "5s"
 
 
-async def test_an_unsettled_connection_has_the_addresses_own_settings_alone(database_url: str) -> None:
+async def test_an_unsettled_connection_has_only_the_settings_of_the_address(database_url: str) -> None:
     connection: asyncpg.Connection[asyncpg.Record] = await connect_unsettled(with_options(database_url, "connect_timeout=9"))
 
     assert await connection.fetchval("select current_setting('statement_timeout')") == "0"
     await connection.close()
 
 
-def test_a_service_is_read_from_its_file_and_the_address_counts_first(tmp_path: Path) -> None:
+def test_a_service_is_read_from_its_file_and_the_address_overrides_it(tmp_path: Path) -> None:
     file = tmp_path / "services"
     file.write_text("[blue]\nhost=/run/blue\nport=5433\nuser=u\npassword=p%q&r\ndbname=d\nsslmode=verify-full\n")
 

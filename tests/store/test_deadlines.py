@@ -1,4 +1,4 @@
-"""Deadlines use one timer. Each item is late at the right time, a removed item never."""
+"""One timer serves many deadlines: each item is late on time, a removed item never is."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ from events.concurrency import Deadlines
 SECONDS = 0.05
 
 
-async def test_each_item_is_late_at_its_time_and_in_order() -> None:
+async def test_each_item_is_reported_late_at_its_time_and_in_order() -> None:
     loop, late = asyncio.get_running_loop(), asyncio.Queue[tuple[str, float]]()
     deadlines = Deadlines[str](SECONDS, lambda name: late.put_nowait((name, loop.time())))
     began = {}
@@ -23,7 +23,7 @@ async def test_each_item_is_late_at_its_time_and_in_order() -> None:
         assert at >= began[name] + SECONDS
 
 
-async def test_a_removed_item_is_never_late_and_the_next_one_is() -> None:
+async def test_a_removed_item_is_never_reported_late_but_the_next_one_is() -> None:
     late = asyncio.Queue[str]()
     deadlines = Deadlines(SECONDS, late.put_nowait)
     for name in ("a", "b"):

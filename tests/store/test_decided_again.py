@@ -1,4 +1,4 @@
-"""Decisions are repeated on the current job when it has changed."""
+"""A decision is made again on the current job if the job has changed meanwhile."""
 
 import asyncio
 import random
@@ -30,7 +30,7 @@ from tests.histories import (
 from tests.store.stores import Counted, deadlocks, row_and_fold, words_of
 
 
-async def test_a_refused_write_decides_again_on_the_job_as_it_is(store: Store, other_store: Store) -> None:
+async def test_a_refused_write_is_decided_again_on_the_current_job(store: Store, other_store: Store) -> None:
     job = await store.create(new(), actor="user:x")
     started = await other_store.append(job, starting(), actor="worker:w1")
     decision = Counted(canceling)
@@ -86,7 +86,7 @@ async def test_decisions_on_one_job_id_are_made_one_after_the_other(store: Store
     assert await words_of(store, job) == ["queued", "canceled"]
 
 
-async def test_a_late_worker_is_told_what_has_happened_and_writes_nothing(store: Store, other_store: Store) -> None:
+async def test_a_late_worker_gets_the_present_state_and_writes_nothing(store: Store, other_store: Store) -> None:
     job = await store.create(new(), actor="user:x")
     held = await store.append(job, starting("w1"), actor="worker:w1")
     moved = await other_store.append(held, failing("w1"), actor="system:rescue")
@@ -111,7 +111,7 @@ async def test_a_worker_learns_at_its_next_write_that_the_job_was_canceled(store
     assert refused.value.job.status is Status.CANCELED
 
 
-async def test_of_many_starts_of_one_attempt_in_two_processes_one_counts(store: Store, other_store: Store) -> None:
+async def test_one_of_many_starts_of_one_attempt_in_two_processes_succeeds(store: Store, other_store: Store) -> None:
     job = await store.create(new(), actor="user:x")
 
     answers = await asyncio.gather(
@@ -140,7 +140,7 @@ HISTORIES: dict[str, list[Decision]] = {
 
 @pytest.mark.parametrize("history", HISTORIES.values(), ids=HISTORIES)
 @pytest.mark.parametrize("attempt", [1, 2, 3])
-async def test_a_start_does_to_a_job_what_the_rules_say(
+async def test_start_jobs_does_to_a_job_what_the_rules_say(
     store: Store, database: Database, history: list[Decision], attempt: int
 ) -> None:
     job = await store.create(new(), actor="user:x")
@@ -163,7 +163,7 @@ async def test_a_start_does_to_a_job_what_the_rules_say(
     assert (event.event, event.attempt, event.actor) == (expected, attempt, "worker:w2")
 
 
-async def test_a_start_asks_for_the_type_and_for_pauses(store: Store, connection: Connection) -> None:
+async def test_a_start_checks_the_job_type_and_its_pauses(store: Store, connection: Connection) -> None:
     job = await store.create(new(), actor="user:x")
     pause = "insert into pauses (type, until, reason, actor) values ('rooms', $1, 'test', 'user:x')"
 
@@ -177,7 +177,7 @@ async def test_a_start_asks_for_the_type_and_for_pauses(store: Store, connection
     assert await words_of(store, job) == ["queued", "started"]
 
 
-async def test_of_many_starts_of_many_attempts_in_two_processes_one_counts_for_each(
+async def test_one_start_of_each_attempt_succeeds_if_two_processes_start_many(
     database_url: str, connection: Connection
 ) -> None:
     async with open_store(database_url) as one, open_store(database_url) as two:

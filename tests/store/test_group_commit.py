@@ -1,4 +1,4 @@
-"""Group commit: many writes in few transactions, each with its own outcome."""
+"""Group commit writes many events in few transactions, each write with its own outcome."""
 
 import asyncio
 
@@ -34,7 +34,7 @@ async def transactions(connection: Connection) -> int:
     return int(await connection.fetchval("select count(distinct xid) from job_events"))
 
 
-async def test_many_writes_are_few_transactions(store: Store, connection: Connection) -> None:
+async def test_many_writes_need_few_transactions(store: Store, connection: Connection) -> None:
     jobs = await asyncio.gather(*(store.create(new(), actor="user:x") for _ in range(300)))
     created_in = await transactions(connection)
 
@@ -44,7 +44,7 @@ async def test_many_writes_are_few_transactions(store: Store, connection: Connec
     assert await transactions(connection) - created_in <= 10
 
 
-async def test_new_jobs_and_moves_at_the_same_moment_are_each_decided_and_sent_once(
+async def test_new_jobs_and_changes_of_jobs_at_the_same_time_are_each_written_once(
     store: Store, connection: Connection
 ) -> None:
     jobs = await asyncio.gather(*(store.create(new(), actor="user:x") for _ in range(20)))
@@ -78,12 +78,12 @@ BAD_WRITES: dict[str, tuple[str, Decision]] = {
     "that a constraint refuses": ("nobody", starting()),
     "with a character that text cannot hold": ("worker:w1", starting("w\0")),
     "with a lone surrogate": ("worker:\ud800", starting()),
-    "with what is not JSON": ("worker:w1", lambda job: [Started("w1"), Completed({1, 2})]),
+    "with a value that JSON cannot hold": ("worker:w1", lambda job: [Started("w1"), Completed({1, 2})]),
 }
 
 
 @pytest.mark.parametrize("what", BAD_WRITES)
-async def test_one_bad_write_among_many_hurts_only_itself(store: Store, connection: Connection, what: str) -> None:
+async def test_one_bad_write_among_many_fails_alone(store: Store, connection: Connection, what: str) -> None:
     jobs = await asyncio.gather(*(store.create(new(), actor="user:x") for _ in range(50)))
     actor, decide = BAD_WRITES[what]
 
@@ -102,7 +102,7 @@ async def test_one_bad_write_among_many_hurts_only_itself(store: Store, connecti
 
 
 @pytest.mark.parametrize("user_id", ["no uuid", "abcd", f"{ALICE}00", ""])
-async def test_one_bad_new_job_among_many_hurts_only_itself(store: Store, connection: Connection, user_id: str) -> None:
+async def test_one_bad_new_job_among_many_fails_alone(store: Store, connection: Connection, user_id: str) -> None:
     async with asyncio.timeout(5):
         answers = await asyncio.gather(
             *(store.create(new(user_id=user_id if n == 25 else ALICE), actor="user:x") for n in range(50)),
@@ -113,7 +113,7 @@ async def test_one_bad_new_job_among_many_hurts_only_itself(store: Store, connec
     assert await counts(connection) == (49, 49, 0)
 
 
-async def test_a_caller_who_goes_away_while_waiting_hurts_nobody_and_writes_nothing(
+async def test_a_caller_cancelled_before_its_write_is_sent_writes_nothing_and_disturbs_no_other(
     store: Store, connection: Connection, locker: Connection
 ) -> None:
     job, other = [await store.create(new(), actor="user:x") for _ in range(2)]
@@ -122,7 +122,7 @@ async def test_a_caller_who_goes_away_while_waiting_hurts_nobody_and_writes_noth
         await locker.execute("select from jobs where id = $1 for update", job.id)
         first = asyncio.create_task(store.append(job, reporting(1), actor="worker:w1"))
         await until(lambda: waiting_for_locks(connection, 1))
-        # An append to this job is being written, so the second append waits inside the process.
+        # An append to this job is in flight, so the second append waits inside the process.
         second = asyncio.create_task(store.append(job, reporting(2), actor="worker:w1"))
         await store.append(other, starting(), actor="worker:w1")
 
@@ -135,7 +135,9 @@ async def test_a_caller_who_goes_away_while_waiting_hurts_nobody_and_writes_noth
     assert await what_is_broken(connection) == []
 
 
-async def test_a_caller_who_goes_away_in_flight_hurts_nobody(store: Store, connection: Connection, locker: Connection) -> None:
+async def test_a_caller_cancelled_while_its_write_is_in_flight_disturbs_no_other(
+    store: Store, connection: Connection, locker: Connection
+) -> None:
     job, other = [await store.create(new(), actor="user:x") for _ in range(2)]
     async with locker.transaction():
         await locker.execute("select from jobs where id = $1 for update", job.id)
@@ -168,7 +170,7 @@ async def test_a_locked_job_does_not_delay_the_others(store: Store, connection: 
     assert (await held).status is Status.PROCESSING
 
 
-async def test_listeners_hear_exactly_the_committed_writes(database: Database, connection: Connection) -> None:
+async def test_exactly_the_committed_writes_are_announced_to_listeners(database: Database, connection: Connection) -> None:
     bus = Bus()
     heard: list[Change] = []
     bus.listen(heard.append)
@@ -192,7 +194,7 @@ async def test_listeners_hear_exactly_the_committed_writes(database: Database, c
     ]
 
 
-async def test_a_store_that_is_stopped_first_writes_what_was_given_to_it(database: Database, connection: Connection) -> None:
+async def test_a_store_that_is_being_stopped_first_finishes_its_writes(database: Database, connection: Connection) -> None:
     store = Store(database, Bus())
     await store.start()
     writing = [asyncio.create_task(store.create(new(), actor="user:x")) for _ in range(20)]
@@ -214,7 +216,7 @@ async def test_a_store_with_nothing_to_write_stops_at_once(database: Database) -
         await store.stop()
 
 
-async def test_a_write_to_a_store_that_was_stopped_is_refused_and_does_not_wait_for_ever(database: Database) -> None:
+async def test_a_write_to_a_stopped_store_is_refused_at_once(database: Database) -> None:
     store = Store(database, Bus())
     await store.start()
     await store.create(new(), actor="user:x")
@@ -223,7 +225,7 @@ async def test_a_write_to_a_store_that_was_stopped_is_refused_and_does_not_wait_
     writing = asyncio.create_task(store.create(new(), actor="user:x"))
     await asyncio.wait([writing], timeout=1)
 
-    assert writing.done(), "it waits for ever"
-    # The writer must get an error, not a cancellation: it would believe that somebody had canceled it.
+    assert writing.done(), "the write waits for ever"
+    # The writer must get an error. After a cancellation it would take itself for canceled.
     assert not writing.cancelled()
     assert writing.exception() is not None

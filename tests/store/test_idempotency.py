@@ -21,7 +21,7 @@ from tests.histories import (
 from tests.store.stores import counts
 
 
-async def test_one_key_at_the_same_moment_from_many_tasks_is_one_job(
+async def test_many_tasks_that_use_one_key_at_once_get_one_job(
     store: Store, other_store: Store, connection: Connection
 ) -> None:
     keyed = new(idempotency=Idempotency("once", "hash"))
@@ -37,7 +37,7 @@ async def test_one_key_at_the_same_moment_from_many_tasks_is_one_job(
     assert await store.job_of_key(ALICE, "once") == (job.id, "hash")
 
 
-async def test_a_key_that_comes_with_another_request_names_the_first(store: Store, connection: Connection) -> None:
+async def test_a_key_used_for_another_request_is_refused_and_names_the_first_job(store: Store, connection: Connection) -> None:
     job = await store.create(new(idempotency=Idempotency("once", "hash")), actor="user:x")
 
     with pytest.raises(KeyTaken) as taken:
@@ -47,7 +47,7 @@ async def test_a_key_that_comes_with_another_request_names_the_first(store: Stor
     assert await counts(connection) == (1, 1, 1)
 
 
-async def test_a_key_outlives_the_job_it_made(store: Store) -> None:
+async def test_a_key_still_gives_its_job_after_the_job_has_ended(store: Store) -> None:
     job = await store.create(new(idempotency=Idempotency("once", "hash")), actor="user:x")
     await store.append(job, canceling, actor="user:x")
 
@@ -55,7 +55,7 @@ async def test_a_key_outlives_the_job_it_made(store: Store) -> None:
         await store.create(new(idempotency=Idempotency("once", "hash")), actor="user:x")
 
 
-async def test_the_same_key_of_another_user_is_another_job(store: Store, connection: Connection) -> None:
+async def test_the_same_key_of_another_user_makes_another_job(store: Store, connection: Connection) -> None:
     mine = await store.create(new(idempotency=Idempotency("once", "hash")), actor="user:a")
 
     async with asyncio.timeout(5):
@@ -66,7 +66,7 @@ async def test_the_same_key_of_another_user_is_another_job(store: Store, connect
     assert await store.job_of_key(BOB, "once") == (theirs.id, "hash")
 
 
-async def test_many_keys_at_once_in_two_processes_are_one_job_each(
+async def test_many_keys_at_once_in_two_processes_make_one_job_each(
     store: Store, other_store: Store, connection: Connection
 ) -> None:
     keys = [f"key {n}" for n in range(30)]
@@ -106,7 +106,7 @@ async def test_create_many_queues_the_allowed_jobs_and_raises_for_the_first_refu
     assert await what_is_broken(connection) == []
 
 
-async def test_a_job_that_was_not_made_takes_no_key(store: Store) -> None:
+async def test_the_key_of_a_job_that_could_not_be_made_stays_free(store: Store) -> None:
     first = await store.create(new(unique_key="u"), actor="user:x")
 
     with pytest.raises(AlreadyActive) as active:

@@ -28,7 +28,8 @@ async def test_a_write_that_the_lost_backend_still_commits_is_not_written_again(
             await until(lambda: waiting_for_locks(connection, 1))
 
             proxy.cut()
-            # Two backends wait for the lock: that of the first try, which does not notice the cut, and that of the second.
+            # Two backends wait for the lock: the one of the first try, which does not notice the
+            # cut connection, and the one of the second try.
             await until(lambda: waiting_for_locks(connection, 2))
         done = await completing_it
 
@@ -39,11 +40,11 @@ async def test_a_write_that_the_lost_backend_still_commits_is_not_written_again(
 
 @pytest.fixture
 def short_locks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes new connections wait for a lock only for a short time."""
+    """Lets new connections wait for a lock only for a short time."""
     monkeypatch.setitem(database_module.SERVER_SETTINGS, "lock_timeout", "50ms")
 
 
-async def test_a_write_whose_first_try_still_holds_the_row_is_not_given_up(
+async def test_a_write_is_not_given_up_while_its_first_try_still_locks_the_row(
     short_locks: None, far_store: Store, proxy: Proxy, connection: Connection, locker: Connection
 ) -> None:
     [job] = await prepared(far_store)
@@ -56,7 +57,8 @@ async def test_a_write_whose_first_try_still_holds_the_row_is_not_given_up(
             await until(lambda: waiting_for_locks(connection, 1))
             proxy.cut()
 
-            # The first try locks the row while it commits. The second try meets this locked row again and again.
+            # The first try keeps the row locked while it commits. The second try meets the locked
+            # row again and again.
             await until(lambda: true_of(lambda: completing_it.done() or _met_a_held_row(logged) > 10))
         done = await completing_it
 
@@ -65,7 +67,7 @@ async def test_a_write_whose_first_try_still_holds_the_row_is_not_given_up(
     assert await what_is_broken(connection) == []
 
 
-# Makes a commit wait, as if for a standby server: the row stays locked, and the outcome is not known yet.
+# Makes a commit wait, as if for a standby server: the row stays locked, and the outcome is unknown.
 WAITS_IN_COMMIT = """
 create function wait_in_commit() returns trigger language plpgsql as $$
 begin
@@ -79,7 +81,7 @@ for each row when (new.type = 'completed') execute function wait_in_commit();
 
 
 def _met_a_held_row(logged: Sequence[Mapping[str, Any]]) -> int:
-    return sum("somebody holds a row" in line["event"] for line in logged)
+    return sum("a row is locked by another transaction" in line["event"] for line in logged)
 
 
 async def test_a_locked_row_delays_no_other_job_for_long(
@@ -152,11 +154,11 @@ async def test_a_write_to_a_full_disk_is_written_when_there_is_space_again(store
 
 DISK_IS_FULL = """
 create sequence tries;
-create function refuse_for_want_of_room() returns trigger language plpgsql as $$
+create function refuse_because_the_disk_is_full() returns trigger language plpgsql as $$
 begin
     perform nextval('tries');
     raise exception 'could not extend file: No space left on device' using errcode = 'disk_full';
 end $$;
 create trigger disk_is_full before insert on job_events
-for each row when (new.type = 'completed') execute function refuse_for_want_of_room();
+for each row when (new.type = 'completed') execute function refuse_because_the_disk_is_full();
 """

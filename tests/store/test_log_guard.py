@@ -73,7 +73,7 @@ async def role(superuser: Connection, database_url: str) -> AsyncIterator[str]:
     """A role with the service's rights and no others, whose name must be quoted."""
     name = f"Rireki test {secrets.token_hex(4)}"
     await superuser.execute(f'create role "{name}"')
-    # `grant` runs in a thread, because it starts a separate event loop.
+    # `grant` starts an event loop of its own, so it runs in a thread.
     await asyncio.to_thread(grant, database_url, name)
     yield name
     await superuser.execute(f'drop owned by "{name}"; drop role "{name}"')
@@ -95,7 +95,7 @@ async def some_history(store: Store) -> None:
     await store.append(job, completing(), actor="worker:w1")
 
 
-# With `session_replication_role = replica` only triggers with `enable always` fire.
+# With `session_replication_role = replica`, only triggers with `enable always` fire.
 @pytest.mark.parametrize("replication_role", ["origin", "replica", "local"])
 async def test_a_change_of_the_log_is_refused_even_to_a_superuser(
     store: Store, superuser: Connection, replication_role: str
@@ -123,7 +123,7 @@ async def test_a_change_of_the_log_is_refused_even_to_a_superuser(
         (2, 1, "canceled", "user:", "an_actor_is_a_user_a_worker_or_the_system"),
     ],
 )
-async def test_an_event_that_makes_no_sense_is_refused_by_the_database(
+async def test_the_database_refuses_an_event_that_no_job_can_have(
     superuser: Connection, seq: int, attempt: int, type: str, actor: str, constraint: str
 ) -> None:
     with pytest.raises(asyncpg.CheckViolationError) as refused:
@@ -132,7 +132,7 @@ async def test_an_event_that_makes_no_sense_is_refused_by_the_database(
     assert refused.value.constraint_name == constraint
 
 
-async def test_two_events_never_share_a_place_in_a_history(store: Store, superuser: Connection) -> None:
+async def test_two_events_of_a_job_never_have_the_same_seq(store: Store, superuser: Connection) -> None:
     job = await store.create(new(), actor="user:x")
 
     with pytest.raises(asyncpg.UniqueViolationError) as refused:
@@ -141,7 +141,7 @@ async def test_two_events_never_share_a_place_in_a_history(store: Store, superus
     assert refused.value.constraint_name == "an_event_has_its_own_place_in_the_history"
 
 
-async def test_an_attempt_starts_once_whoever_writes(store: Store, superuser: Connection) -> None:
+async def test_the_database_refuses_a_second_start_of_an_attempt(store: Store, superuser: Connection) -> None:
     job = await store.create(new(), actor="user:x")
     await store.append(job, starting(), actor="worker:w1")
 
@@ -151,7 +151,7 @@ async def test_an_attempt_starts_once_whoever_writes(store: Store, superuser: Co
     assert refused.value.constraint_name == "an_attempt_starts_once"
 
 
-async def test_the_service_works_with_no_more_than_reading_the_log_and_adding_to_it(
+async def test_the_service_works_with_a_role_that_may_only_read_and_append_to_the_log(
     database_url: str, superuser: Connection, role: str
 ) -> None:
     url = as_role(database_url, role)
@@ -182,7 +182,7 @@ async def test_the_service_works_with_no_more_than_reading_the_log_and_adding_to
     assert await what_is_broken(superuser) == []
 
 
-async def test_the_role_of_the_service_may_read_the_log_and_add_to_it_and_nothing_else(
+async def test_the_role_of_the_service_may_only_read_and_append_to_the_log(
     database_url: str, superuser: Connection, role: str
 ) -> None:
     rights = ("select", "insert", "update", "delete", "truncate", "references", "trigger")
@@ -194,7 +194,7 @@ async def test_the_role_of_the_service_may_read_the_log_and_add_to_it_and_nothin
     assert not await superuser.fetchval("select has_any_column_privilege($1, 'job_events', 'update')", role)
 
 
-async def test_the_role_of_the_service_can_neither_change_the_log_nor_take_its_guard_away(
+async def test_the_role_of_the_service_cannot_change_the_log_or_remove_its_triggers(
     store: Store, superuser: Connection, database_url: str, role: str
 ) -> None:
     await some_history(store)
@@ -209,7 +209,7 @@ async def test_the_role_of_the_service_can_neither_change_the_log_nor_take_its_g
     await connection.close()
 
 
-async def test_rights_are_given_again_without_harm(superuser: Connection, database_url: str, role: str) -> None:
+async def test_rights_can_be_granted_twice(superuser: Connection, database_url: str, role: str) -> None:
     await asyncio.to_thread(grant, database_url, role)
 
     assert await superuser.fetchval("select has_table_privilege($1, 'job_events', 'insert')", role)

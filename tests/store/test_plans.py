@@ -1,4 +1,4 @@
-"""Query plans of the appends: index lookups in order, kept only for grown tables."""
+"""Appends use index lookups in order, and keep query plans only for grown tables."""
 
 import re
 
@@ -10,7 +10,7 @@ from events.store import Store
 from tests.histories import new, open_store, until
 
 
-async def test_no_plan_is_kept_before_the_table_has_grown(database_url: str, connection: Connection) -> None:
+async def test_no_query_plan_is_kept_before_the_table_has_grown(database_url: str, connection: Connection) -> None:
     async with open_store(database_url) as store:
         for jobs, mode, hash_joins in ((0, "force_custom_plan", "off"), (1_000, "force_generic_plan", "on")):
             await store.create_many([new() for _ in range(jobs)], actor="user:x")
@@ -24,7 +24,7 @@ async def test_no_plan_is_kept_before_the_table_has_grown(database_url: str, con
         plan = [row[0].strip() for row in await lane.fetch("explain (costs off) execute moving(null, null)")]
         await lane.close()
 
-    # One index lookup for each row, in the order of the input, whatever the number of rows.
+    # Each row is found by one index lookup, in the order of the input, however many rows there are.
     assert plan[plan.index("->  Update on jobs j") + 1 :][:4] == [
         "->  Nested Loop",
         "->  CTE Scan on asked a",
@@ -34,7 +34,7 @@ async def test_no_plan_is_kept_before_the_table_has_grown(database_url: str, con
     assert plan[plan.index("CTE asked") + 1 :][:2] == ["->  Sort", "Sort Key: unnest.id"]
 
 
-async def test_a_store_that_began_with_an_empty_table_keeps_plans_soon_after_it_has_grown(store: Store) -> None:
+async def test_a_store_that_began_with_an_empty_table_keeps_query_plans_after_it_has_grown(store: Store) -> None:
     await store.create_many([new() for _ in range(1_000)], actor="user:x")
 
     async def plans_are_kept() -> bool:
@@ -51,7 +51,7 @@ select gen_random_uuid(), 'rooms', 'completed', '{}', 1, 1, 3, now(), now(), now
 """
 
 
-async def test_a_start_finds_its_job_by_id_although_the_statistics_show_almost_none_queued(
+async def test_a_start_finds_its_job_by_id_although_the_statistics_show_few_queued_jobs(
     store: Store, connection: Connection
 ) -> None:
     await connection.execute(ENDED_LONG_AGO)
@@ -63,7 +63,8 @@ async def test_a_start_finds_its_job_by_id_although_the_statistics_show_almost_n
     plan = [row[0] for row in await lane.fetch(f"explain (costs off) execute starting({', '.join(['null'] * 8)})")]
     await lane.close()
 
-    # A kept plan must not use the index of queued jobs, because later this index may have millions of entries.
+    # A kept plan must not use the partial index of queued jobs, which may later have millions of
+    # entries.
     assert set(re.findall(r"(\w+) on jobs j", "\n".join(plan))) == {"Update", "jobs_pkey"}
 
 
@@ -73,7 +74,7 @@ async def test_a_jobs_events_get_their_ids_in_order_of_seq_whatever_joins_are_ch
 ) -> None:
     plan = [row[0].strip() for row in await connection.fetch(f"explain (costs off) {statement}", [], [])]
 
-    # The ids of events are assigned in the order in which rows reach the insert. A hash join could change this order.
+    # Events get their ids in the order in which rows reach the insert. A hash join could change it.
     inserted = plan[plan.index("->  Insert on job_events") + 1 :]
     assert inserted[0].startswith("->  Subquery Scan")
     assert inserted[1:3] == ["->  Sort", "Sort Key: e.job_id, e.seq"]

@@ -40,7 +40,7 @@ RACE_SECONDS = 4.0
 
 
 class Writer:
-    """A writer that makes random decisions on jobs as it last saw them."""
+    """A writer that makes random decisions on jobs that may have changed since it saw them."""
 
     def __init__(self, name: str, store: Store, jobs: Sequence[Job], chance: random.Random) -> None:
         self._name = name
@@ -60,7 +60,8 @@ class Writer:
         except NotAllowed as refused:
             self._seen[job.id] = refused.job
             if refused.job.status is Status.COMPLETED:
-                # A completed job allows no decision, so another job takes its place.
+                # A completed job allows no decision, so the writer makes another job to take its
+                # place.
                 del self._seen[job.id]
                 fresh = await self._store.create(new(max_attempts=2), actor="system:race")
                 self._seen[fresh.id] = fresh
@@ -86,7 +87,7 @@ class Writer:
         return self._chance.choice(by_its_worker)
 
 
-async def test_racing_writers_never_make_view_and_log_differ(database_url: str, connection: Connection) -> None:
+async def test_view_and_log_never_differ_while_writers_change_the_same_jobs(database_url: str, connection: Connection) -> None:
     chance = random.Random(20261123)
     snapshots = 0
 
@@ -137,7 +138,7 @@ async def test_batches_that_lock_the_same_jobs_never_deadlock(database_url: str,
     assert await what_is_broken(connection) == []
 
 
-async def test_batches_in_crossing_order_that_meet_a_locked_job_do_not_deadlock(
+async def test_batches_with_jobs_in_opposite_orders_that_meet_a_locked_job_do_not_deadlock(
     database_url: str, connection: Connection, locker: Connection
 ) -> None:
     async with open_store(database_url) as one, open_store(database_url) as two, asyncio.timeout(15):
@@ -155,7 +156,7 @@ async def test_batches_in_crossing_order_that_meet_a_locked_job_do_not_deadlock(
     assert await deadlocks(connection) == 0
 
 
-async def test_starts_in_crossing_order_that_meet_a_locked_job_do_not_deadlock(
+async def test_starts_in_opposite_orders_that_meet_a_locked_job_do_not_deadlock(
     database_url: str, connection: Connection, locker: Connection
 ) -> None:
     async with open_store(database_url) as one, open_store(database_url) as two, asyncio.timeout(15):
@@ -184,7 +185,7 @@ insert into idempotency_keys (user_id, key, request_hash, job_id) values ('{ALIC
 
 
 @pytest.mark.parametrize(("hold", "refused"), [(HOLD_UNIQUE_KEY, "AlreadyActive"), (HOLD_IDEMPOTENCY_KEY, "KeyTaken")])
-async def test_new_jobs_with_keys_in_crossing_order_that_meet_a_locked_key_do_not_deadlock(
+async def test_new_jobs_with_keys_in_opposite_orders_that_meet_a_locked_key_do_not_deadlock(
     database_url: str, connection: Connection, locker: Connection, hold: str, refused: str
 ) -> None:
     def with_key(key: str) -> NewJob:
@@ -193,7 +194,8 @@ async def test_new_jobs_with_keys_in_crossing_order_that_meet_a_locked_key_do_no
     answers = []
     async with open_store(database_url) as one, open_store(database_url) as two, asyncio.timeout(30):
         for turn in range(5):
-            # The held key is in the middle of all keys, both in their order here and in alphabetical order.
+            # The locked key is in the middle of all keys, in the order of this list and in
+            # alphabetical order.
             keys = [f"{turn} {n}" for n in range(20)] + [f"held {turn}"] + [f"then {turn} {n}" for n in range(20)]
             await locker.execute("begin")
             await locker.execute(hold, f"held {turn}")

@@ -1,4 +1,4 @@
-"""Every failure of a Redis connection is a RedisError, also on uvloop."""
+"""Every failure of a Redis connection raises a RedisError, also on uvloop."""
 
 import asyncio
 
@@ -15,19 +15,19 @@ async def write_on_a_closed_connection(url: str) -> None:
     pool = redis_pool(url)
     connection = await pool.get_connection()
     connection._writer.transport.abort()
-    await asyncio.sleep(0)  # The loop has now closed the transport, but the connection does not know it yet.
+    await asyncio.sleep(0)  # by now the loop has closed the transport, but the connection does not know it
     try:
         await connection.send_command("PING")
     finally:
         await pool.aclose()
 
 
-def test_a_write_on_a_closed_connection_is_an_error_of_redis(redis_url: str) -> None:
+def test_a_write_on_a_closed_connection_raises_a_redis_error(redis_url: str) -> None:
     with pytest.raises(RedisConnectionError, match="closed"):
         uvloop.run(write_on_a_closed_connection(redis_url))
 
 
-async def test_a_connection_that_the_server_has_closed_meanwhile_is_opened_again(redis_url: str) -> None:
+async def test_a_connection_that_the_server_has_closed_is_opened_again(redis_url: str) -> None:
     async with Redis.from_pool(redis_pool(redis_url)) as redis, Redis.from_url(redis_url) as other:
         first = await redis.client_id()
         await other.client_kill_filter(_id=str(first))
@@ -39,12 +39,12 @@ async def test_an_unexpected_answer_is_not_taken_for_the_answer_to_the_next_comm
     async with Redis.from_pool(redis_pool(redis_url)) as redis:
         first = await redis.client_id()
         connection = await redis.connection_pool.get_connection()
-        await connection.send_command("ECHO", "nobody asked for this")
+        await connection.send_command("ECHO", "an answer without a command")
         await redis.connection_pool.release(connection)
         while not connection._reader._buffer:  # noqa: ASYNC110 (nobody tells of it)
             await asyncio.sleep(0.005)
 
-        assert await redis.client_id() not in (first, b"nobody asked for this")
+        assert await redis.client_id() not in (first, b"an answer without a command")
 
 
 async def errors_of_connections_that_their_pool_closes(url: str) -> list[BaseException]:
@@ -60,7 +60,7 @@ async def errors_of_connections_that_their_pool_closes(url: str) -> list[BaseExc
     return errors
 
 
-def test_a_connection_that_its_pool_closes_while_it_is_opened_breaks_with_an_error_of_redis(redis_url: str) -> None:
+def test_a_connection_that_its_pool_closes_while_it_is_opened_raises_a_redis_error(redis_url: str) -> None:
     errors = uvloop.run(errors_of_connections_that_their_pool_closes(redis_url))
 
     assert errors

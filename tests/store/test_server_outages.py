@@ -23,7 +23,8 @@ async def test_writes_go_on_although_the_server_closed_the_connection_with_its_l
 
     async with asyncio.timeout(10):
         async with locker.transaction():
-            # The lock makes the other connection wait, so that the next write uses the one that is closing.
+            # The lock keeps the other connection busy, so that the next write uses the one that is
+            # closing.
             await locker.execute("select from jobs where id = $1 for update", held.id)
             waiting = asyncio.create_task(far_store.append(held, completing(), actor="worker:w1"))
             await until(lambda: waiting_for_locks(connection, 1))
@@ -39,7 +40,7 @@ async def test_writes_go_on_although_the_server_closed_a_connection_that_was_jus
     far_store: Store, proxy: Proxy, connection: Connection
 ) -> None:
     jobs = await prepared(far_store, 10)
-    # This setting is sent on new connections.
+    # Only new connections send this statement.
     proxy.once("clock_timestamp", Fault.GOODBYE)
     proxy.cut()
 
@@ -54,7 +55,7 @@ async def test_writes_go_on_although_the_server_closed_a_connection_that_was_jus
 STEPS = 4
 
 
-async def test_backends_that_are_terminated_again_and_again_lose_and_double_nothing(
+async def test_no_write_is_lost_or_doubled_while_backends_are_terminated_again_and_again(
     database_url: str, connection: Connection
 ) -> None:
     accepted: list[Job] = []
@@ -94,7 +95,7 @@ async def test_backends_that_are_terminated_again_and_again_lose_and_double_noth
 async def test_a_database_that_refuses_connections_for_a_while_only_delays_writes(
     proxy: Proxy, connection: Connection, postgres_url: str
 ) -> None:
-    # The pool is not opened, so that only the store connects through the proxy.
+    # The database pool stays closed, so that only the store connects through the proxy.
     store = Store(Database(proxy.url), Bus())
     await store.start()
     jobs = await prepared(store, 10)
@@ -117,7 +118,9 @@ async def test_a_database_that_refuses_connections_for_a_while_only_delays_write
     assert await what_is_broken(connection) == []
 
 
-async def test_writes_are_refused_when_the_store_stops_while_the_database_is_away(proxy: Proxy, connection: Connection) -> None:
+async def test_writes_are_refused_when_the_store_stops_while_the_database_is_unreachable(
+    proxy: Proxy, connection: Connection
+) -> None:
     database = Database(proxy.url)
     await database.connect()
     store = Store(database, Bus())
@@ -139,7 +142,7 @@ async def test_writes_are_refused_when_the_store_stops_while_the_database_is_awa
     await database.disconnect()
 
 
-async def test_an_accepted_job_is_there_although_every_connection_was_killed_at_once(
+async def test_an_accepted_job_exists_although_every_connection_was_killed_at_once(
     far_store: Store, proxy: Proxy, connection: Connection
 ) -> None:
     accepted = []

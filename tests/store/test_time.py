@@ -1,4 +1,4 @@
-"""Events have the time of the database, under any clock of this machine."""
+"""Events have the time of the database, whatever the clock of this machine shows."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -28,7 +28,7 @@ from tests.histories import (
 
 
 class WrongClock(datetime):
-    """A wall clock of this machine that is wrong."""
+    """Replaces this machine's wall clock by a wrong one."""
 
     error = timedelta(0)
 
@@ -55,7 +55,7 @@ async def database_time(connection: Connection) -> datetime:
 
 
 @pytest.mark.parametrize("error", [timedelta(hours=-3), timedelta(hours=3)])
-async def test_events_bear_the_time_of_the_database_although_the_local_clock_is_wrong(
+async def test_events_have_the_time_of_the_database_although_the_local_clock_is_wrong(
     database: Database, connection: Connection, wrong_clock: type[WrongClock], error: timedelta
 ) -> None:
     wrong_clock.error = error
@@ -72,7 +72,7 @@ async def test_events_bear_the_time_of_the_database_although_the_local_clock_is_
 
 
 @pytest.mark.parametrize("step", [timedelta(hours=-1), timedelta(hours=1)])
-async def test_events_bear_the_time_of_the_database_although_the_local_clock_is_set_anew(
+async def test_events_have_the_time_of_the_database_although_the_local_clock_is_set(
     store: Store, connection: Connection, wrong_clock: type[WrongClock], step: timedelta
 ) -> None:
     await store.create(new(), actor="user:x")
@@ -85,13 +85,14 @@ async def test_events_bear_the_time_of_the_database_although_the_local_clock_is_
     assert before - A_LITTLE <= job.created_at <= after + A_LITTLE
 
 
-async def test_events_bear_the_time_of_the_database_although_the_machine_has_slept(
+async def test_events_have_the_time_of_the_database_although_the_machine_has_slept(
     store: Store, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await store.create(new(), actor="user:x")
     awake, slept = time.clock_gettime, timedelta(hours=1)
 
-    # Simulates a sleep of the machine as on Linux: this clock counts the sleep, and `time.monotonic` does not.
+    # Simulates a sleep of the machine on Linux: this clock counts the sleep, and `time.monotonic`
+    # does not.
     monkeypatch.setattr(time, "clock_gettime", lambda clock: awake(clock) + slept.total_seconds() * (clock == CLOCK))
     before = await database_time(connection) + slept
     job = await store.create(new(), actor="user:x")
@@ -121,7 +122,8 @@ async def test_an_event_is_never_earlier_than_the_one_before_although_the_clock_
     store: Store, database: Database, connection: Connection
 ) -> None:
     job = await store.create(new(), actor="user:x")
-    # Simulates a move to a server whose clock is behind: the written events have times in the future.
+    # Simulates a move to a server whose clock is behind: the events in the log have times in the
+    # future.
     await connection.execute("alter table job_events disable trigger all")
     await connection.execute("update job_events set at = at + interval '1 hour'")
     later = "created_at = created_at + interval '1 hour', updated_at = updated_at + interval '1 hour'"
@@ -151,7 +153,7 @@ async def test_times_never_run_backwards_between_processes_whose_clocks_differ(
     assert await connection.fetchval("select count(*) from job_events") == 8
 
 
-async def test_the_clock_of_the_database_is_measured_to_a_fraction_of_a_second(connection: Connection) -> None:
+async def test_the_offset_of_the_database_s_clock_is_measured_to_a_fraction_of_a_second(connection: Connection) -> None:
     clock = DatabaseClock()
 
     await clock.measure(connection)

@@ -24,7 +24,7 @@ from tests.histories import (
 from tests.store.stores import counts, deadlocks, words_of
 
 
-async def test_of_many_unique_jobs_at_once_one_is_made_and_the_others_name_it(
+async def test_one_of_many_equal_unique_jobs_is_made_and_the_other_requests_name_it(
     store: Store, other_store: Store, connection: Connection
 ) -> None:
     answers = await asyncio.gather(
@@ -37,7 +37,7 @@ async def test_of_many_unique_jobs_at_once_one_is_made_and_the_others_name_it(
     assert await counts(connection) == (1, 1, 0)
 
 
-async def test_unique_jobs_in_crossing_order_do_not_deadlock(database_url: str, connection: Connection) -> None:
+async def test_unique_jobs_in_opposite_orders_do_not_deadlock(database_url: str, connection: Connection) -> None:
     async with open_store(database_url) as one, open_store(database_url) as two:
         for turn in range(8):
             kinds = [f"{turn} {n}" for n in range(40)]
@@ -52,7 +52,7 @@ async def test_unique_jobs_in_crossing_order_do_not_deadlock(database_url: str, 
 
 
 @pytest.mark.parametrize("end", ["completed", "failed", "canceled"])
-async def test_a_unique_job_that_has_ended_makes_room_for_another(store: Store, end: str) -> None:
+async def test_after_a_unique_job_has_ended_another_may_be_made(store: Store, end: str) -> None:
     first = await store.create(new(unique_key="rooms"), actor="user:x")
     first = await store.append(first, starting(), actor="worker:w1")
     with pytest.raises(AlreadyActive):
@@ -91,7 +91,7 @@ async def test_a_retry_of_an_old_job_while_a_new_one_is_active_names_the_new_one
     assert await what_is_broken(connection) == []
 
 
-async def test_retries_and_new_jobs_of_one_kind_at_once_make_one_active_job(
+async def test_retries_and_new_jobs_with_one_unique_key_at_once_make_one_active_job(
     store: Store, other_store: Store, connection: Connection
 ) -> None:
     old = []
@@ -110,7 +110,7 @@ async def test_retries_and_new_jobs_of_one_kind_at_once_make_one_active_job(
     assert await what_is_broken(connection) == []
 
 
-async def test_jobs_without_a_unique_key_are_never_in_each_others_way(store: Store, connection: Connection) -> None:
+async def test_jobs_without_a_unique_key_never_exclude_each_other(store: Store, connection: Connection) -> None:
     await asyncio.gather(*(store.create(new(), actor="user:x") for _ in range(20)))
 
     assert await counts(connection) == (20, 20, 0)

@@ -13,7 +13,7 @@ BREAKS = (
                 "job.status is not Status.PROCESSING or job.worker != worker",
             ),
         ),
-        ("tests/rules/test_fence.py::test_a_worker_may_not_speak_for_its_own_earlier_attempt",),
+        ("tests/rules/test_fence.py::test_a_worker_may_not_write_for_its_own_earlier_attempt",),
     ),
     Break(
         "the fence does not check the worker",
@@ -26,7 +26,7 @@ BREAKS = (
             ),
         ),
         (
-            "tests/rules/test_fence.py::test_a_worker_may_not_speak_for_another_in_the_same_attempt",
+            "tests/rules/test_fence.py::test_a_worker_may_not_write_for_the_worker_that_started_the_attempt",
             "tests/race/test_race.py::test_view_and_log_agree_in_every_snapshot_while_writers_race_and_their_connections_break",
         ),
     ),

@@ -7,7 +7,7 @@ BREAKS = (
         "a write does not check the job's seq",
         "a decision on an old state is written: late workers overwrite, and two workers start one attempt",
         (Edit(STATEMENTS, "where j.id = a.id and j.seq = a.expected_seq", "where j.id = a.id"),),
-        ("tests/store/test_decided_again.py::test_of_many_starts_of_one_attempt_in_two_processes_one_counts",),
+        ("tests/store/test_decided_again.py::test_one_of_many_starts_of_one_attempt_in_two_processes_succeeds",),
     ),
     Break(
         "START_JOBS does not check the attempt",
@@ -19,7 +19,7 @@ BREAKS = (
                 "(j.status, j.type) is not distinct from (a.status, a.type)",
             ),
         ),
-        ("tests/store/test_decided_again.py::test_a_start_does_to_a_job_what_the_rules_say",),
+        ("tests/store/test_decided_again.py::test_start_jobs_does_to_a_job_what_the_rules_say",),
     ),
     Break(
         "START_JOBS starts a job that is already processing",
@@ -31,7 +31,7 @@ BREAKS = (
                 "(j.attempt, j.type) is not distinct from (a.attempt, a.type)",
             ),
         ),
-        ("tests/store/test_decided_again.py::test_a_start_does_to_a_job_what_the_rules_say",),
+        ("tests/store/test_decided_again.py::test_start_jobs_does_to_a_job_what_the_rules_say",),
     ),
     Break(
         "the view changes although no event is written",
@@ -49,13 +49,13 @@ BREAKS = (
         "MOVE_JOBS locks rows in no fixed order",
         "two batches with the same jobs wait for each other: a deadlock",
         (Edit(STATEMENTS, "unnest($1::job_move_row[]) order by id", "unnest($1::job_move_row[])"),),
-        ("tests/store/test_races.py::test_batches_in_crossing_order_that_meet_a_locked_job_do_not_deadlock",),
+        ("tests/store/test_races.py::test_batches_with_jobs_in_opposite_orders_that_meet_a_locked_job_do_not_deadlock",),
     ),
     Break(
         "START_JOBS locks rows in no fixed order",
         "two workers that have claimed the same jobs wait for each other: a deadlock",
         (Edit(STATEMENTS, "    order by a.id\n), moved", "), moved"),),
-        ("tests/store/test_races.py::test_starts_in_crossing_order_that_meet_a_locked_job_do_not_deadlock",),
+        ("tests/store/test_races.py::test_starts_in_opposite_orders_that_meet_a_locked_job_do_not_deadlock",),
     ),
     Break(
         "a batch holds writes of several kinds",
@@ -110,7 +110,7 @@ BREAKS = (
                 "            _refuse(batch, error)\n        return []",
             ),
         ),
-        ("tests/store/test_group_commit.py::test_one_bad_write_among_many_hurts_only_itself",),
+        ("tests/store/test_group_commit.py::test_one_bad_write_among_many_fails_alone",),
     ),
     Break(
         "a write to a locked row is given up",
@@ -119,7 +119,7 @@ BREAKS = (
             Edit(COMMIT, "            if isinstance(error, TRANSIENT):\n                return False\n", ""),
             Edit(COMMIT, "if isinstance(error, LockNotAvailable)", "if False"),
         ),
-        ("tests/store/test_locked_rows.py::test_a_write_whose_first_try_still_holds_the_row_is_not_given_up",),
+        ("tests/store/test_locked_rows.py::test_a_write_is_not_given_up_while_its_first_try_still_locks_the_row",),
     ),
     Break(
         "a write to a full disk is refused",
@@ -131,7 +131,7 @@ BREAKS = (
         "events get the time of the local clock",
         "a machine whose clock is wrong writes wrong times into the log",
         (Edit(CLOCK, "return self._theirs + timedelta(seconds=elapsed() - self._measured)", "return datetime.now(UTC)"),),
-        ("tests/store/test_time.py::test_events_bear_the_time_of_the_database_although_the_local_clock_is_wrong",),
+        ("tests/store/test_time.py::test_events_have_the_time_of_the_database_although_the_local_clock_is_wrong",),
     ),
     Break(
         "an event may be earlier than the one before it",
@@ -169,7 +169,7 @@ BREAKS = (
                 "            if created is not None:\n",
             ),
         ),
-        ("tests/store/test_idempotency.py::test_many_keys_at_once_in_two_processes_are_one_job_each",),
+        ("tests/store/test_idempotency.py::test_many_keys_at_once_in_two_processes_make_one_job_each",),
     ),
     Break(
         "a retry does not store its idempotency key",
