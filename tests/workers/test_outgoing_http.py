@@ -1,4 +1,4 @@
-"""HTTP clients for Chatwork and the model: their proxy and the certificates they trust.
+"""HTTP clients for Chatwork and the model use the proxy and certificates of the settings.
 
 The tests use a real proxy and a real TLS server on loopback.
 """
@@ -78,7 +78,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Makes a self-signed certificate for chatwork.test, model.test and loopback, and its key."""
     openssl = shutil.which("openssl")
     if openssl is None:
-        pytest.skip("there is no openssl here to make a certificate with")
+        pytest.skip("openssl is missing, which makes the test's certificate")
     folder = tmp_path_factory.mktemp("tls")
     names = "subjectAltName=DNS:chatwork.test,DNS:model.test,DNS:localhost,IP:127.0.0.1"
     subprocess.run(
@@ -174,7 +174,7 @@ async def test_loopback_is_called_directly(
     assert proxy.asked_for == []
 
 
-async def test_the_clients_themselves_read_nothing_from_the_environment(
+async def test_the_http_clients_read_nothing_from_the_environment(
     monkeypatch: pytest.MonkeyPatch, proxy: Proxy, server: int, certificate: Path, database: Database
 ) -> None:
     environment = {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "SSL_CERT_FILE": str(certificate)}
@@ -227,7 +227,7 @@ def test_no_proxy_is_read_as_curl_reads_it(no_proxy: str, url: str, direct: bool
     assert (Outgoing(PROXY, no_proxy).proxy_for(url) is None) is direct
 
 
-def test_the_small_spelling_counts_where_both_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_variable_in_small_letters_wins_over_the_one_in_capitals(monkeypatch: pytest.MonkeyPatch) -> None:
     small = _settings(monkeypatch, HTTPS_PROXY="http://large:1", https_proxy="http://small:2", NO_PROXY="a", no_proxy="b")
 
     assert (small.https_proxy, small.no_proxy) == ("http://small:2", "b")
@@ -243,7 +243,9 @@ def test_the_small_spelling_counts_where_both_are_given(monkeypatch: pytest.Monk
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy"])
-def test_a_malformed_proxy_is_one_line_without_its_value(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_a_malformed_proxy_is_refused_in_one_line_without_its_value(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
     with pytest.raises(ConfigError, match=r"^HTTPS_PROXY must be the address of a proxy like http://") as refused:
         _settings(monkeypatch, **{name: value})
 
@@ -252,7 +254,7 @@ def test_a_malformed_proxy_is_one_line_without_its_value(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(("content", "reason"), [(None, "cannot be read"), ("", "has no cert"), ("no PEM\n", "has no cert")])
-def test_a_file_without_certificates_is_one_line(
+def test_a_file_without_certificates_is_refused_in_one_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str | None, reason: str
 ) -> None:
     if content is not None:
@@ -264,12 +266,12 @@ def test_a_file_without_certificates_is_one_line(
     assert "\n" not in str(refused.value)
 
 
-def test_a_folder_is_no_certificate_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_folder_as_certificate_file_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^SSL_CERT_FILE must be a PEM file"):
         _settings(monkeypatch, SSL_CERT_FILE=str(tmp_path))
 
 
-def test_the_proxys_password_stands_in_no_text_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_text_form_of_the_settings_contains_the_proxys_password(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = _settings(monkeypatch, HTTPS_PROXY="http://me:hunter2@proxy:3128")
 
     assert "hunter2" not in repr(settings) + repr(settings.outgoing)

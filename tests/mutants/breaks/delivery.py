@@ -30,7 +30,7 @@ BREAKS = (
                 "            done = await self._start_jobs(connection, starts, again)\n",
             ),
         ),
-        ("tests/workers/attempt/test_outcomes.py::test_nothing_runs_before_its_started_is_durable",),
+        ("tests/workers/attempt/test_outcomes.py::test_a_handler_is_called_only_after_started_is_committed",),
     ),
     Break(
         "a hint is deleted before 'started' is durable",
@@ -42,25 +42,25 @@ BREAKS = (
                 "        attempt = self._starting[claim.id] = self.attempt_of(claim)\n        started()\n",
             ),
         ),
-        ("tests/workers/delivery/test_redis_keys.py::test_an_entry_stays_in_redis_until_started_is_durable",),
+        ("tests/workers/delivery/test_redis_keys.py::test_an_entry_stays_in_redis_until_started_is_committed",),
     ),
     Break(
         "due jobs are never delivered again",
         "jobs whose hints were in Redis when it was emptied wait for ever",
         (Edit(DELIVER, "id in waiting and now - at < DELIVER_AGAIN}", "id in waiting}"),),
-        ("tests/workers/delivery/test_redis_keys.py::test_an_empty_redis_gets_its_entries_back_from_the_tick",),
+        ("tests/workers/delivery/test_redis_keys.py::test_the_tick_writes_the_entries_again_after_redis_was_emptied",),
     ),
     Break(
         "a claim lasts an hour",
         "hints that a worker had claimed when it died are hidden for an hour, as by arq's in-progress key",
         (Edit(WIRE, "CLAIM_LASTS = 10_000 ", "CLAIM_LASTS = 3_600_000 "),),
-        ("tests/workers/delivery/test_redis_keys.py::test_an_entry_stays_in_redis_until_started_is_durable",),
+        ("tests/workers/delivery/test_redis_keys.py::test_an_entry_stays_in_redis_until_started_is_committed",),
     ),
     Break(
         "a claim does not exclude other workers",
         "every worker claims the same hints, and only one of them can start the attempts",
         (Edit(WIRE, "'1', 'nx', 'px'", "'1', 'px'"),),
-        ("tests/workers/delivery/test_redis_keys.py::test_what_was_claimed_is_claimed_again_only_when_the_claim_has_lapsed",),
+        ("tests/workers/delivery/test_redis_keys.py::test_a_claimed_hint_is_claimed_again_only_after_the_claim_has_lapsed",),
     ),
     Break(
         "an attempt that is delivered twice is run twice",
@@ -95,23 +95,21 @@ BREAKS = (
             ),
         ),
         (
-            "tests/workers/attempt/test_end_of_attempt.py::test_an_attempt_that_is_stopped_ends_once_whether_or_not_its_handler_listens",
+            "tests/workers/attempt/test_end_of_attempt.py::test_a_stopped_attempt_reports_its_end_once_whether_or_not_its_handler_stops",
         ),
     ),
     Break(
         "an attempt that was lost before its handler was called is left to the rescue",
         "a job that never ran uses up an attempt, and fails if its type costs money",
         (Edit(ATTEMPT, "            self._interruption = Interruption.STOPPING\n", "            pass\n"),),
-        (
-            "tests/workers/attempt/test_end_of_attempt.py::test_an_attempt_that_is_stopped_before_it_begins_is_handed_back_and_its_handler_never_called",
-        ),
+        ("tests/workers/attempt/test_end_of_attempt.py::test_an_attempt_stopped_before_its_handler_is_called_is_handed_back",),
     ),
     Break(
         "an attempt whose end cannot be written keeps its slot",
         "each outage of PostgreSQL costs the worker a slot, until it takes no more jobs",
         (Edit(ATTEMPT, "        finally:\n            if self._asking", "        else:\n            if self._asking"),),
         (
-            "tests/workers/attempt/test_end_of_attempt.py::test_an_attempt_whose_end_cannot_be_written_ends_once_and_frees_its_slot",
+            "tests/workers/attempt/test_end_of_attempt.py::test_an_attempt_whose_end_cannot_be_written_reports_its_end_once_and_frees_its_slot",
         ),
     ),
     Break(
@@ -142,26 +140,28 @@ BREAKS = (
         "attempts whose end waits to be written are not counted",
         "while PostgreSQL hangs, a worker takes more and more jobs, until it is killed for using too much memory",
         (Edit(SLOTS, ", 2 * self.size - taken)", ", self.size)"),),
-        ("tests/workers/attempt/test_slots.py::test_while_the_end_of_one_is_being_written_the_next_runs_and_no_third",),
+        ("tests/workers/attempt/test_slots.py::test_while_an_end_is_being_written_one_more_attempt_runs_but_not_two",),
     ),
     Break(
         "an attempt holds its slot while its end is being written",
         "a worker with one slot waits for PostgreSQL's disk after each job",
         (Edit(SLOTS, "        return min(self.size - taken + len(self._recording),", "        return min(self.size - taken,"),),
-        ("tests/workers/attempt/test_slots.py::test_while_the_end_of_one_is_being_written_the_next_runs_and_no_third",),
+        ("tests/workers/attempt/test_slots.py::test_while_an_end_is_being_written_one_more_attempt_runs_but_not_two",),
     ),
     Break(
         "an attempt whose end is being written counts as running",
         "a job type loses its turn to another type while the end of its last job is being written",
         (Edit(SLOTS, " if attempt_id not in self._recording}", "}"),),
-        ("tests/workers/delivery/test_pick_up.py::test_a_type_whose_last_attempt_is_still_being_written_keeps_its_turn",),
+        (
+            "tests/workers/delivery/test_pick_up.py::test_a_type_keeps_its_turn_while_the_end_of_its_last_attempt_is_being_written",
+        ),
     ),
     Break(
         "a backlog is delivered only once",
         "a job that becomes due before the place that delivery has reached waits until the backlog is empty",
         (Edit(DELIVER, "time.monotonic() - self._backlogs[job_type].since >= DELIVER_AGAIN", "False"),),
         (
-            "tests/workers/delivery/test_pick_up.py::test_what_comes_to_be_due_behind_a_backlog_s_place_is_found_when_all_is_delivered_again",
+            "tests/workers/delivery/test_pick_up.py::test_a_job_that_becomes_due_before_the_reached_place_is_found_by_the_next_pass",
         ),
     ),
     Break(

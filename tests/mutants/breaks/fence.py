@@ -41,7 +41,7 @@ BREAKS = (
         "the handler of a canceled or rescued attempt still stores its messages and drafts",
         (Edit(CONTEXT, "if await self.database.fetch_val(STILL_MINE, values) is None:", "if False:"),),
         (
-            "tests/workers/attempt/test_effects.py::test_effects_of_an_attempt_that_is_over_are_rolled_back_and_its_reports_refused",
+            "tests/workers/attempt/test_effects.py::test_effects_of_an_ended_attempt_are_rolled_back_and_its_progress_is_refused",
         ),
     ),
     Break(
@@ -49,7 +49,7 @@ BREAKS = (
         "after a cancel and a retry, effects of the old attempt are stored beside those of the new one",
         (Edit(CONTEXT, "and attempt = :attempt and worker", "and (attempt = :attempt or true) and worker"),),
         (
-            "tests/workers/attempt/test_effects.py::test_effects_of_an_attempt_that_is_over_are_rolled_back_and_its_reports_refused",
+            "tests/workers/attempt/test_effects.py::test_effects_of_an_ended_attempt_are_rolled_back_and_its_progress_is_refused",
         ),
     ),
 )

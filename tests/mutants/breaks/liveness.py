@@ -26,19 +26,23 @@ BREAKS = (
                 "w.id = j.worker and w.last_seen > now() - interval '1 second')",
             ),
         ),
-        ("tests/workers/liveness/test_living_workers.py::test_a_silent_worker_is_gone_after_a_lease_and_not_before",),
+        ("tests/workers/liveness/test_living_workers.py::test_a_silent_worker_is_declared_gone_after_a_lease_and_not_before",),
     ),
     Break(
         "workers are declared gone right after PostgreSQL has started",
         "after a restart of PostgreSQL every worker looks dead",
         (Edit(WORKER_TABLE, "and pg_postmaster_start_time() < now() - make_interval(secs => :lease)\n", ""),),
-        ("tests/workers/liveness/test_living_workers.py::test_nobody_is_gone_before_postgresql_has_run_for_a_lease",),
+        (
+            "tests/workers/liveness/test_living_workers.py::test_no_worker_is_declared_gone_before_postgresql_has_run_for_a_lease",
+        ),
     ),
     Break(
         "a rescuer that was itself cut off does not wait",
         "the first worker that reaches PostgreSQL again declares all others gone",
         (Edit(RESCUE, "if self._beats_regularly():", "if True:"),),
-        ("tests/workers/liveness/test_living_workers.py::test_nobody_is_gone_because_the_database_was_away",),
+        (
+            "tests/workers/liveness/test_living_workers.py::test_no_worker_is_declared_gone_because_the_database_was_unreachable",
+        ),
     ),
     Break(
         "a rescuer that was itself frozen does not wait",
@@ -51,7 +55,7 @@ BREAKS = (
             ),
         ),
         (
-            "tests/workers/liveness/test_living_workers.py::test_a_worker_that_wakes_from_a_sleep_of_its_machine_takes_nobody_for_gone_before_all_have_had_a_lease",
+            "tests/workers/liveness/test_living_workers.py::test_after_a_sleep_of_its_machine_a_worker_declares_no_other_gone_for_a_lease",
         ),
     ),
     Break(
@@ -59,7 +63,7 @@ BREAKS = (
         "when a machine wakes, its first worker declares the others gone: its local clock stood still during the sleep",
         (Edit(RESCUE, 'max(now - self._last_beat, beat["silent_for"])', "now - self._last_beat"),),
         (
-            "tests/workers/liveness/test_living_workers.py::test_a_worker_that_wakes_from_a_sleep_of_its_machine_takes_nobody_for_gone_before_all_have_had_a_lease",
+            "tests/workers/liveness/test_living_workers.py::test_after_a_sleep_of_its_machine_a_worker_declares_no_other_gone_for_a_lease",
         ),
     ),
     Break(
@@ -69,7 +73,9 @@ BREAKS = (
             Edit(RESCUE, "            both.create_task(self._rescue_on())\n", ""),
             Edit(RESCUE, "await self.beat()\n", "await self.beat()\n                await self.rescue()\n"),
         ),
-        ("tests/workers/liveness/test_living_workers.py::test_a_worker_beats_on_while_its_rescue_of_others_gets_no_answer",),
+        (
+            "tests/workers/liveness/test_living_workers.py::test_a_worker_sends_heartbeats_while_its_rescue_of_other_workers_hangs",
+        ),
     ),
     Break(
         "a heartbeat waits for its answer as long as any other statement",
@@ -82,7 +88,7 @@ BREAKS = (
             ),
         ),
         (
-            "tests/workers/liveness/test_living_workers.py::test_a_beat_that_gets_no_answer_is_given_up_and_its_connection_with_it",
+            "tests/workers/liveness/test_living_workers.py::test_a_heartbeat_without_an_answer_is_given_up_and_its_connection_closed",
         ),
     ),
     Break(
@@ -90,7 +96,7 @@ BREAKS = (
         "the pool waits for a server that never answers, and the heartbeat waits for the pool",
         (Edit("events/database.py", "                    connection.raw_connection.terminate()\n", ""),),
         (
-            "tests/workers/liveness/test_living_workers.py::test_a_beat_that_gets_no_answer_is_given_up_and_its_connection_with_it",
+            "tests/workers/liveness/test_living_workers.py::test_a_heartbeat_without_an_answer_is_given_up_and_its_connection_closed",
         ),
     ),
     Break(
@@ -98,23 +104,21 @@ BREAKS = (
         "it keeps working on jobs that other workers have taken over, and is never registered anew",
         (Edit(WORKER_TABLE, "before.id = w.id and w.gone_at is null", "before.id = w.id"),),
         (
-            "tests/workers/liveness/test_reconcile.py::test_a_worker_that_finds_itself_declared_gone_stops_what_it_runs_and_goes_on_under_a_new_name",
+            "tests/workers/liveness/test_reconcile.py::test_a_worker_that_was_declared_gone_stops_its_handlers_and_goes_on_under_a_new_id",
         ),
     ),
     Break(
         "a worker that was declared gone stops none of its handlers",
         "its handlers go on with work whose results are refused",
         (Edit(RESCUE, "            self._runner.lose()\n", ""),),
-        (
-            "tests/workers/liveness/test_reconcile.py::test_a_worker_that_was_declared_gone_stops_though_nobody_has_rescued_its_jobs_yet",
-        ),
+        ("tests/workers/liveness/test_reconcile.py::test_a_worker_that_was_declared_gone_stops_before_its_jobs_are_rescued",),
     ),
     Break(
         "a worker that may have been declared gone starts jobs",
         "frozen between claim and start, it starts a job that is rescued at once, or failed if it costs money",
         (Edit(RUNNER, "        if not self.leased:\n            return\n", ""),),
         (
-            "tests/workers/liveness/test_dead_workers.py::test_a_worker_that_may_have_been_declared_gone_starts_nothing_before_it_knows_better",
+            "tests/workers/liveness/test_dead_workers.py::test_a_worker_that_may_have_been_declared_gone_starts_no_job_before_it_has_checked",
         ),
     ),
     Break(
@@ -133,7 +137,7 @@ BREAKS = (
             ),
         ),
         (
-            "tests/workers/liveness/test_dead_workers.py::test_a_worker_that_was_frozen_while_it_started_a_job_and_declared_gone_hands_it_back_without_having_run_it",
+            "tests/workers/liveness/test_dead_workers.py::test_a_worker_declared_gone_while_it_started_a_job_hands_the_job_back_unrun",
         ),
     ),
     Break(
@@ -153,7 +157,7 @@ BREAKS = (
         "the job stays processing for ever: its worker lives but does not know that it started the job",
         (Edit(RESCUE, "for job_id in unknown & self._unknown}", "for job_id in ()}"),),
         (
-            "tests/workers/liveness/test_reconcile.py::test_what_a_worker_started_without_knowing_it_is_rescued_after_two_heartbeats",
+            "tests/workers/liveness/test_reconcile.py::test_a_job_that_a_worker_started_without_knowing_it_is_rescued_after_two_heartbeats",
         ),
     ),
     Break(

@@ -13,7 +13,7 @@ BREAKS = (
         "a permit counts only for the window, without the seconds until it lapses",
         "with permits that are used at the last moment, Chatwork gets too many requests within five minutes",
         (Edit("workers/chatwork/rate_limit.py", "timedelta(seconds=window + lapse + slack)", "timedelta(seconds=window)"),),
-        ("tests/workers/chatwork/test_rate_limit.py::test_permits_that_are_used_at_the_last_moment_do_not_exceed_it_either",),
+        ("tests/workers/chatwork/test_rate_limit.py::test_permits_that_are_used_at_the_last_moment_do_not_exceed_the_limit",),
     ),
     Break(
         "a permit is not checked again after its connection was made",
@@ -25,7 +25,9 @@ BREAKS = (
         "an unreadable message is dropped without a record",
         "a message is lost, and after the next good sync no record says so",
         (Edit("workers/chatwork/messages.py", "    await store_unreadable(database, {room_id: answer.unreadable})\n", ""),),
-        ("tests/workers/chatwork/test_odd_messages.py::test_the_error_outlives_good_syncs_and_goes_when_a_person_has_seen_it",),
+        (
+            "tests/workers/chatwork/test_odd_messages.py::test_the_error_of_a_room_stays_after_good_syncs_until_a_person_confirms_it",
+        ),
     ),
     Break(
         "an answer of 100 messages is taken for complete",
@@ -41,6 +43,6 @@ BREAKS = (
         "a draft mentions only the gaps that were known when it was made",
         "an older draft is shown as complete although a gap was found since",
         (Edit("workers/summaries/drafts.py", "with_gap_note(self.content, self.incomplete_rooms)", "self.content"),),
-        ("tests/workers/summaries/test_incomplete_drafts.py::test_a_draft_made_before_its_gap_was_found_says_so_from_then_on",),
+        ("tests/workers/summaries/test_incomplete_drafts.py::test_an_older_draft_gets_a_note_when_a_gap_is_found",),
     ),
 )

@@ -14,13 +14,13 @@ BREAKS = (
                 "expected = job.status is Status.PROCESSING, job.max_attempts",
             ),
         ),
-        ("tests/workers/liveness/test_stopping.py::test_a_worker_that_stops_hands_its_jobs_back_without_spending_an_attempt",),
+        ("tests/workers/liveness/test_stopping.py::test_a_worker_that_stops_hands_its_jobs_back_without_using_up_an_attempt",),
     ),
     Break(
         "SIGTERM hands no job back",
         "jobs that run when a worker is stopped are rescued after a lease, and each loses an attempt",
         (Edit(RUNNER, "        self._interrupt_all(Interruption.STOPPING)\n", ""),),
-        ("tests/workers/liveness/test_stopping.py::test_a_process_that_is_asked_to_end_hands_back_what_it_runs",),
+        ("tests/workers/liveness/test_stopping.py::test_a_process_that_gets_sigterm_hands_back_its_running_jobs",),
     ),
     Break(
         "a cancel does not stop the handler",
@@ -32,19 +32,19 @@ BREAKS = (
         "a cancel that arrives before the handler is called is ignored",
         "the handler is called although the job has ended, and works until the next heartbeat",
         (Edit(ATTEMPT, "if self._heard > self.job.seq and not", "if False and not"),),
-        ("tests/workers/attempt/test_cancel.py::test_a_handler_whose_job_was_canceled_before_it_began_is_never_entered",),
+        ("tests/workers/attempt/test_cancel.py::test_a_handler_whose_job_was_canceled_before_it_began_is_never_called",),
     ),
     Break(
         "a message of the bus is believed without a check",
         "anybody who reaches Redis can end a running attempt with a message",
         (Edit(ATTEMPT, "            if not await self._is_still_ours():\n", "            if True:\n"),),
-        ("tests/workers/delivery/test_hostile_redis.py::test_no_untrue_message_stops_an_attempt",),
+        ("tests/workers/delivery/test_hostile_redis.py::test_no_forged_message_stops_an_attempt",),
     ),
     Break(
         "a cancel that the bus lost is never found",
         "while the bus is down, the handler of a canceled job works to its end",
         (Edit(RESCUE, "                attempt.interrupt(Interruption.OVER)\n", "                pass\n"),),
-        ("tests/workers/liveness/test_reconcile.py::test_a_cancel_that_the_bus_did_not_bring_is_found_at_the_next_heartbeat",),
+        ("tests/workers/liveness/test_reconcile.py::test_a_cancel_that_the_bus_lost_is_found_at_the_next_heartbeat",),
     ),
     Break(
         "the first reason to stop an attempt is recorded, not the strongest",
@@ -56,9 +56,7 @@ BREAKS = (
                 "self._interruption = self._interruption or why",
             ),
         ),
-        (
-            "tests/workers/attempt/test_cancel.py::test_of_reasons_to_stop_that_come_together_the_one_that_counts_more_is_recorded",
-        ),
+        ("tests/workers/attempt/test_cancel.py::test_the_strongest_of_several_reasons_to_stop_is_recorded",),
     ),
     Break(
         "a timeout is recorded under another name than Timeout",

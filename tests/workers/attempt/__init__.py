@@ -1,4 +1,4 @@
-"""Tests of one attempt, whatever its handler does.
+"""Tests of one attempt from start to end, for handlers of every kind.
 
 attempts.py                   runs a job and waits for its end
 test_outcomes.py              completed, failed, retried, given up, timed out

@@ -18,7 +18,7 @@ from workers.job_type import JobType
 
 
 async def run_one(database: Database, store: Store, bus: Bus, type: JobType[Any], payload: JSON = None) -> Job:
-    """Runs one job to its end and returns it, after a check that the worker still works."""
+    """Runs one job to its end and returns it. Checks that the worker still works afterwards."""
     wire = LocalWire()
     async with working(database, store, bus, wire, [type], slots=3) as worker:
         job = await ended(database, await queue(store, wire, type, payload))

@@ -1,4 +1,4 @@
-"""The fixtures of this folder: a local wire, and short waits."""
+"""The fixtures of this folder: a wire inside the process, and short waits."""
 
 from collections.abc import Iterator
 
@@ -20,7 +20,8 @@ def wire() -> LocalWire:
 def _quick_reactions(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(attempt, "PATIENCE", 0.2)
     monkeypatch.setattr(tick, "TICK", 0.1)
-    # With a short heartbeat an attempt whose end was not recorded is soon rescued, so tests see it.
+    # With a short heartbeat, an attempt whose end was not recorded is soon rescued, so that tests
+    # see it.
     monkeypatch.setattr(heartbeat, "HEARTBEAT", 0.2)
     with capture_logs():
         yield

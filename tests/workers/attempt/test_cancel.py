@@ -1,4 +1,4 @@
-"""Cancels at every moment of an attempt, and several reasons to stop at once."""
+"""A cancel at any moment of an attempt, and several reasons to stop at once."""
 
 import asyncio
 import random
@@ -54,10 +54,11 @@ async def test_a_job_that_was_canceled_while_queued_is_never_run(
 
 
 @pytest.mark.parametrize("first", ["cancel", "started"])
-async def test_a_cancel_while_started_is_in_flight_ends_the_job_whichever_is_first(
+async def test_a_cancel_while_started_is_being_written_ends_the_job_in_either_order(
     database: Database, store: Store, bus: Bus, wire: LocalWire, first: str
 ) -> None:
-    # Cancel through another store: one store would never write the cancel and `started` together.
+    # The cancel goes through another store, because one store would never write the cancel and
+    # `started` together.
     elsewhere = Store(database, bus)
     await elsewhere.start()
     async with working(database, store, bus, wire, [HANG]) as worker:
@@ -80,7 +81,7 @@ async def test_a_cancel_while_started_is_in_flight_ends_the_job_whichever_is_fir
     await elsewhere.stop()
 
 
-async def test_an_attempt_that_is_no_longer_the_one_that_waits_is_not_started(
+async def test_an_attempt_is_not_started_if_the_job_waits_for_another_attempt(
     database: Database, store: Store, bus: Bus, wire: LocalWire
 ) -> None:
     seen: list[int] = []
@@ -107,7 +108,7 @@ async def test_an_attempt_that_is_no_longer_the_one_that_waits_is_not_started(
     assert await words(store, job) == ["queued", "canceled", "queued: manual_retry", "started", "completed"]
 
 
-async def test_a_handler_whose_job_was_canceled_before_it_began_is_never_entered(
+async def test_a_handler_whose_job_was_canceled_before_it_began_is_never_called(
     database: Database, store: Store, bus: Bus, wire: LocalWire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entered: list[int] = []
@@ -120,7 +121,8 @@ async def test_a_handler_whose_job_was_canceled_before_it_began_is_never_entered
 
     enters = job_type("enters", enter)
     async with working(database, store, bus, wire, [enters]) as worker:
-        job = await queue(store, None, enters, delay=timedelta(hours=1))  # so the tick does not deliver it first
+        # not due yet, so that the tick does not deliver it
+        job = await queue(store, None, enters, delay=timedelta(hours=1))
         answers: list[asyncio.Future[Job | None]] = []
 
         def start_late(*facts: Any, **more: Any) -> asyncio.Future[Job | None]:
@@ -131,7 +133,7 @@ async def test_a_handler_whose_job_was_canceled_before_it_began_is_never_entered
         worker.runner.run(claim_of(job), started=lambda: None)
         started = await answers[0]
 
-        # The bus announces the cancel before the answer to our own write comes.
+        # The bus announces the cancel before the worker gets the answer to its own write.
         await cancel(store, job)
         on_its_way.set_result(started)
 
@@ -169,7 +171,7 @@ async def test_a_running_handler_is_canceled_at_once(database: Database, store: 
     assert await words(store, job) == ["queued", "started", "canceled"]
 
 
-async def test_of_a_cancel_and_a_completion_at_the_same_moment_one_wins_and_the_other_is_told_the_state(
+async def test_a_cancel_and_a_completion_at_once_have_one_winner_and_the_loser_gets_the_state(
     database: Database, store: Store, bus: Bus, wire: LocalWire
 ) -> None:
     finish: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
@@ -234,7 +236,7 @@ async def test_a_job_that_is_canceled_and_retried_runs_again_while_its_old_handl
     assert await words(store, job) == ["queued", "started", "canceled", "queued: manual_retry", "started", "completed"]
 
 
-async def test_a_handler_that_has_its_result_when_the_worker_stops_is_completed_and_not_handed_back(
+async def test_a_handler_that_has_returned_when_the_worker_stops_is_completed_and_not_handed_back(
     database: Database, store: Store, bus: Bus, wire: LocalWire
 ) -> None:
     finish = asyncio.Event()
@@ -248,7 +250,7 @@ async def test_a_handler_that_has_its_result_when_the_worker_stops_is_completed_
     await worker.start()
     job = await running(database, await queue(store, wire, waits))
     await until(lambda: worker.runner.attempts)
-    # End the task that takes jobs first, so that `stop` only has to deal with the running job.
+    # The task that takes jobs ends first, so that `stop` only has to deal with the running job.
     worker._stopping.set()
     await until(lambda: worker._taking is not None and worker._taking.done())
 
@@ -268,7 +270,7 @@ async def test_a_handler_that_has_its_result_when_the_worker_stops_is_completed_
     ],
     ids=lambda value: value.name.lower() if isinstance(value, Interruption) else "",
 )
-async def test_of_reasons_to_stop_that_come_together_the_one_that_counts_more_is_recorded(
+async def test_the_strongest_of_several_reasons_to_stop_is_recorded(
     database: Database, store: Store, bus: Bus, first: Interruption, then: Interruption, history: list[str]
 ) -> None:
     once = job_type("once", hang, max_attempts=1)

@@ -1,4 +1,4 @@
-"""`Context.store`: only an attempt that is not over stores its effects."""
+"""`Context.store` commits the effects of a handler only while its attempt is not over."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ from workers.outcomes import AttemptOver, Final
 
 
 @pytest.mark.parametrize("moved_on", ["canceled", "in a later attempt"])
-async def test_effects_of_an_attempt_that_is_over_are_rolled_back_and_its_reports_refused(
+async def test_effects_of_an_ended_attempt_are_rolled_back_and_its_progress_is_refused(
     database: Database, store: Store, bus: Bus, wire: LocalWire, moved_on: str
 ) -> None:
     await database.execute("create table effects (attempt integer)")
@@ -71,7 +71,7 @@ async def test_effects_of_an_attempt_that_is_over_are_rolled_back_and_its_report
     assert await words(store, job) == (canceled if moved_on == "canceled" else later)
 
 
-async def test_effects_of_a_living_attempt_are_stored(database: Database, store: Store, bus: Bus) -> None:
+async def test_effects_of_a_running_attempt_are_stored(database: Database, store: Store, bus: Bus) -> None:
     await database.execute("create table effects (attempt integer)")
 
     async def store_something(context: Context, payload: Any) -> JSON:
@@ -104,7 +104,7 @@ create constraint trigger slow after insert on effects deferrable initially defe
 """
 
 
-async def test_a_transaction_that_is_canceled_at_any_moment_gives_its_connection_back(database_url: str) -> None:
+async def test_a_transaction_that_is_canceled_at_any_moment_returns_its_connection(database_url: str) -> None:
     narrow = Database(database_url, pool_size=2)
     await narrow.connect()
 
@@ -133,7 +133,7 @@ where datname = current_database() and query ilike 'commit%' and wait_event = 'P
 """
 
 
-async def test_cancels_in_the_middle_of_a_commit_leave_the_worker_its_connections(
+async def test_cancels_during_a_commit_cost_the_worker_no_connection(
     database: Database, store: Store, database_url: str, bus: Bus, wire: LocalWire
 ) -> None:
     async with database.raw() as connection:
@@ -150,11 +150,12 @@ async def test_cancels_in_the_middle_of_a_commit_leave_the_worker_its_connection
 
     stores = job_type("stores", store_something)
     try:
-        # The time limit ends the test if no connection is left: then the worker cannot stop either.
+        # The time limit ends the test if no connection is left, because then the worker cannot
+        # stop.
         async with asyncio.timeout(12), working(narrow, narrow_store, bus, wire, [stores]):
             for _ in range(4):
                 job = await queue(store, wire, stores)
-                await until(lambda: database.fetch_val(COMMITS_UNDER_WAY), within=5, what="a commit is under way")
+                await until(lambda: database.fetch_val(COMMITS_UNDER_WAY), within=5, what="a commit is being executed")
                 await cancel(store, job)
                 await until(lambda: _no_commit_is_under_way(database))
 

@@ -1,4 +1,4 @@
-"""An attempt tells its worker once that it ended.
+"""An attempt tells its worker once that it has ended.
 
 However an attempt ends, it calls `ended` once, after its last write.
 """
@@ -42,7 +42,7 @@ HANDED_BACK = ["queued", "started", "queued: worker_shutdown"]
 
 @dataclass
 class InHand:
-    """A started attempt without a worker: its slot, and what it passed to its callbacks."""
+    """A started attempt without a worker: its slot, and the arguments of its callbacks."""
 
     attempt: Attempt
     job: Job
@@ -106,7 +106,7 @@ async def exit_the_process(context: Context, payload: Any) -> JSON:
     ],
     ids=lambda value: value.name if isinstance(value, JobType) else "",
 )
-async def test_an_attempt_that_ends_by_itself_ends_once(
+async def test_an_attempt_that_ends_by_itself_reports_its_end_once(
     database: Database, store: Store, kind: JobType[Any], history: list[str]
 ) -> None:
     async with in_hand(database, store, kind) as held:
@@ -129,7 +129,7 @@ async def test_an_attempt_that_ends_by_itself_ends_once(
     ids=lambda value: value.name.lower() if isinstance(value, Interruption) else "",
 )
 @pytest.mark.parametrize("listens", [True, False], ids=["listens", "is stuck"])
-async def test_an_attempt_that_is_stopped_ends_once_whether_or_not_its_handler_listens(
+async def test_a_stopped_attempt_reports_its_end_once_whether_or_not_its_handler_stops(
     database: Database, store: Store, why: Interruption, history: list[str], listens: bool
 ) -> None:
     entered, release = asyncio.Event(), asyncio.Event()
@@ -160,7 +160,7 @@ async def test_an_attempt_that_is_stopped_ends_once_whether_or_not_its_handler_l
 
 
 @pytest.mark.parametrize("why", [Interruption.STOPPING, Interruption.LOST])
-async def test_an_attempt_that_is_stopped_before_it_begins_is_handed_back_and_its_handler_never_called(
+async def test_an_attempt_stopped_before_its_handler_is_called_is_handed_back(
     database: Database, store: Store, why: Interruption
 ) -> None:
     entered: list[int] = []
@@ -180,9 +180,11 @@ async def test_an_attempt_that_is_stopped_before_it_begins_is_handed_back_and_it
     assert [job.id for job in held.handed_back] == [held.job.id]
 
 
-async def test_an_attempt_whose_end_cannot_be_written_ends_once_and_frees_its_slot(database: Database, store: Store) -> None:
+async def test_an_attempt_whose_end_cannot_be_written_reports_its_end_once_and_frees_its_slot(
+    database: Database, store: Store
+) -> None:
     async def refuse(job: Job, decide: Any) -> Job:
-        raise OSError("the log is broken")
+        raise OSError("the write to the log fails")
 
     async with in_hand(database, store, job_type("returns", quick), send=refuse) as held:
         held.begin()

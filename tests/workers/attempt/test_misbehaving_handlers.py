@@ -1,4 +1,4 @@
-"""Handlers that raise, return or swallow strange things: the job ends, the worker lives."""
+"""Handlers that raise, return or swallow strange things end their jobs and harm no worker."""
 
 import asyncio
 import math
@@ -37,7 +37,7 @@ from workers.outcomes import AttemptOver, Final
 
 
 async def run_all(database: Database, store: Store, bus: Bus, type: JobType[Any], kinds: Iterable[str]) -> dict[str, Job]:
-    """Runs a job for each kind (the payload's `kind`), like `run_one`."""
+    """Runs a job for each kind (the payload's `kind`), as `run_one` does."""
     wire = LocalWire()
     async with working(database, store, bus, wire, [type]) as worker:
         jobs = {kind: await queue(store, wire, type, {"kind": kind}) for kind in kinds}
@@ -78,7 +78,7 @@ class Explosive(Exception):
     ],
     ids=lambda value: type(value).__name__[:20] if isinstance(value, BaseException) else "",
 )
-async def test_whatever_a_handler_raises_ends_its_attempt(
+async def test_any_exception_of_a_handler_ends_its_attempt(
     database: Database, store: Store, bus: Bus, error: BaseException, name: str, ends_at_once: bool
 ) -> None:
     async def misbehave(context: Context, payload: Any) -> JSON:
@@ -92,7 +92,7 @@ async def test_whatever_a_handler_raises_ends_its_attempt(
     assert job.status is Status.FAILED
 
 
-async def test_a_megabyte_of_unreadable_error_is_kept_cut_and_readable(database: Database, store: Store, bus: Bus) -> None:
+async def test_an_error_message_of_a_megabyte_is_cut_and_made_readable(database: Database, store: Store, bus: Bus) -> None:
     async def rant(context: Context, payload: Any) -> JSON:
         raise Final("\x00\ud800\udfff履歴 " * 150_000)
 
@@ -128,7 +128,7 @@ NOT_JSON: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("how", ["returned", "reported"])
-async def test_what_is_not_json_is_refused_and_not_tried_again(
+async def test_a_result_that_is_not_json_fails_the_job_without_a_retry(
     database: Database, store: Store, bus: Bus, wire: LocalWire, how: str
 ) -> None:
     async def answer(context: Context, payload: Any) -> JSON:
@@ -142,7 +142,7 @@ async def test_what_is_not_json_is_refused_and_not_tried_again(
     assert ends == dict.fromkeys(NOT_JSON, (Status.FAILED, "NotJSON", 1, None))
 
 
-async def test_a_result_is_stored_only_as_deep_as_it_can_be_read_again(database: Database, store: Store, bus: Bus) -> None:
+async def test_a_result_nested_too_deeply_to_be_read_again_is_refused(database: Database, store: Store, bus: Bus) -> None:
     depths = {str(depth): nested(depth) for depth in (32, *range(240, 256))}
 
     async def answer(context: Context, payload: Any) -> JSON:
@@ -153,10 +153,10 @@ async def test_a_result_is_stored_only_as_deep_as_it_can_be_read_again(database:
     assert jobs["32"].result == nested(32)
     for job in jobs.values():
         assert await words(store, job) in (["queued", "started", "completed"], ["queued", "started", "failed"])
-        orjson.dumps({"events": [{"data": {"result": job.result}}]})  # as the API answers
+        orjson.dumps({"events": [{"data": {"result": job.result}}]})  # as the API does for its answer
 
 
-async def test_a_result_is_what_the_handler_returned(database: Database, store: Store, bus: Bus) -> None:
+async def test_the_result_of_a_job_equals_what_the_handler_returned(database: Database, store: Store, bus: Bus) -> None:
     results: list[JSON] = ["a NUL: \x00", 2**64 - 1, 0.1, "履歴 🎌", {"": [None, True, {}]}, None, "null"]
     values = {ascii(result): result for result in results}
 
@@ -170,7 +170,9 @@ async def test_a_result_is_what_the_handler_returned(database: Database, store: 
         assert await events_of(store, job, Completed) == [Completed(values[kind])]
 
 
-async def test_a_stored_payload_of_another_version_fails_the_job_for_good(database: Database, store: Store, bus: Bus) -> None:
+async def test_a_stored_payload_that_no_longer_fits_its_schema_fails_the_job_without_a_retry(
+    database: Database, store: Store, bus: Bus
+) -> None:
     job = await run_one(database, store, bus, job_type("numbered", hang, payload=Numbered), {"n": "not a number"})
 
     assert await words(store, job) == ["queued", "started", "failed"]
@@ -178,7 +180,7 @@ async def test_a_stored_payload_of_another_version_fails_the_job_for_good(databa
     assert job.error.name == "InvalidPayload"
 
 
-async def test_a_handler_that_swallows_its_cancellation_gives_its_slot_back_and_is_counted_as_stuck(
+async def test_a_handler_that_ignores_its_cancellation_is_counted_as_stuck_and_frees_its_slot(
     database: Database, store: Store, bus: Bus, wire: LocalWire
 ) -> None:
     release = asyncio.Event()
@@ -214,7 +216,7 @@ async def test_a_handler_that_swallows_its_cancellation_gives_its_slot_back_and_
     await must_fold(database, store, job)
 
 
-async def test_a_canceled_job_whose_handler_does_not_listen_stays_canceled(
+async def test_a_canceled_job_whose_handler_ignores_it_stays_canceled(
     database: Database, store: Store, bus: Bus, wire: LocalWire
 ) -> None:
     deaf = job_type("deaf", swallow_cancellation)

@@ -1,4 +1,4 @@
-"""The ends of an attempt: completed, failed, retried, given up, timed out."""
+"""An attempt ends as completed, failed, retried, given up or timed out."""
 
 import asyncio
 from datetime import timedelta
@@ -44,7 +44,7 @@ async def test_a_job_is_started_and_completed(database: Database, store: Store, 
         assert actors == ["system:test", *[f"worker:{worker.runner.worker_id}"] * 2]
 
 
-async def test_a_failing_job_is_retried_with_backoff_until_its_attempts_are_spent(
+async def test_a_failing_job_is_retried_with_backoff_until_its_attempts_are_used_up(
     database: Database, store: Store, bus: Bus
 ) -> None:
     async def fail(context: Context, payload: Any) -> JSON:
@@ -77,7 +77,7 @@ async def test_an_error_of_an_earlier_attempt_is_cleared_by_completion(database:
     assert (job.error, job.result, job.max_attempts) == (None, {"attempt": 2}, 5)
 
 
-async def test_nobody_sees_a_failure_that_is_being_retried_as_the_end(
+async def test_a_failure_and_its_retry_become_visible_together(
     database: Database, store: Store, bus: Bus, wire: LocalWire
 ) -> None:
     seen: list[Change] = []
@@ -93,25 +93,25 @@ async def test_nobody_sees_a_failure_that_is_being_retried_as_the_end(
     assert await database.fetch_val(transactions, {"id": job.id}) == 1
 
 
-async def test_a_final_error_ends_the_job_at_once(database: Database, store: Store, bus: Bus) -> None:
+async def test_an_error_that_forbids_a_retry_ends_the_job_at_once(database: Database, store: Store, bus: Bus) -> None:
     job = await run_one(database, store, bus, job_type("hopeless", fail_for_good))
 
     assert await words(store, job) == ["queued", "started", "failed"]
     assert job.error is not None
-    assert (job.error.name, job.error.message) == ("NotWorthAnotherTry", "it will never work")
+    assert (job.error.name, job.error.message) == ("NotWorthAnotherTry", "this error forbids a retry")
 
 
 async def test_a_handler_that_gives_up_cancels_its_job(database: Database, store: Store, bus: Bus) -> None:
     job = await run_one(database, store, bus, job_type("gives_up", give_up))
 
     assert await words(store, job) == ["queued", "started", "canceled"]
-    assert await events_of(store, job, Canceled) == [Canceled("there is nothing to do")]
+    assert await events_of(store, job, Canceled) == [Canceled("the handler gives up")]
 
 
 @pytest.mark.parametrize(
     "reason", ["a \ud800 half", "nothing \x00 at all", "long " * 200_000], ids=["a lone surrogate", "NUL", "a megabyte"]
 )
-async def test_whatever_reason_a_handler_gives_up_with_its_job_is_canceled(
+async def test_a_handler_may_give_up_with_any_text_as_its_reason(
     database: Database, store: Store, bus: Bus, reason: str
 ) -> None:
     async def give_up(context: Context, payload: Any) -> JSON:
@@ -134,7 +134,9 @@ async def test_an_attempt_that_passes_its_deadline_times_out_and_is_retried(data
     assert job.error.message == "the attempt did not end within 0.1 seconds"
 
 
-async def test_what_a_handler_returns_after_its_deadline_does_not_count(database: Database, store: Store, bus: Bus) -> None:
+async def test_a_result_that_a_handler_returns_after_its_deadline_is_ignored(
+    database: Database, store: Store, bus: Bus
+) -> None:
     async def return_when_told_to_stop(context: Context, payload: Any) -> JSON:
         try:
             await asyncio.Event().wait()
@@ -148,7 +150,9 @@ async def test_what_a_handler_returns_after_its_deadline_does_not_count(database
     assert (job.error.name, job.result) == ("Timeout", None)
 
 
-async def test_nothing_runs_before_its_started_is_durable(database: Database, store: Store, bus: Bus, wire: LocalWire) -> None:
+async def test_a_handler_is_called_only_after_started_is_committed(
+    database: Database, store: Store, bus: Bus, wire: LocalWire
+) -> None:
     entered: list[int] = []
 
     async def enter(context: Context, payload: Any) -> JSON:

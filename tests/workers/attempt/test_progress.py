@@ -1,4 +1,4 @@
-"""Progress reports: throttled, in order, and the last one always appended."""
+"""Progress reports are throttled and appended in order, and the last one always is."""
 
 import asyncio
 import time
@@ -35,7 +35,7 @@ from workers.job_type import Context
 from workers.outcomes import Final
 
 
-async def test_the_first_report_and_the_first_change_are_appended_at_once_the_rest_now_and_then_the_last_always(
+async def test_the_first_report_the_first_change_and_the_last_report_are_always_appended(
     database: Database, store: Store, bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress_module, "PROGRESS_EVERY", 0.3)
@@ -50,7 +50,7 @@ async def test_the_first_report_and_the_first_change_are_appended_at_once_the_re
             await context.progress({"at": n})
             await asyncio.sleep(0.005)
         await context.progress({"at": "the end"})
-        raise Final("with nothing to show but progress")
+        raise Final("a job that only reports progress")
 
     job = await run_one(database, store, bus, job_type("reports", report))
 
@@ -67,7 +67,7 @@ async def test_the_first_report_and_the_first_change_are_appended_at_once_the_re
     assert job.result == {"at": "the end"}
 
 
-async def test_a_report_is_appended_in_time_though_no_other_follows(
+async def test_a_throttled_report_is_appended_although_no_other_follows(
     database: Database, store: Store, bus: Bus, wire: LocalWire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress_module, "PROGRESS_EVERY", 0.2)
@@ -87,7 +87,7 @@ async def test_a_report_is_appended_in_time_though_no_other_follows(
     assert await events_of(store, job, Progress) == [Progress(0), Progress(1), Progress(4)]
 
 
-async def test_a_report_that_comes_while_another_is_being_appended_waits_for_its_turn(
+async def test_a_report_waits_while_another_one_is_being_appended(
     database: Database, store: Store, bus: Bus, wire: LocalWire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress_module, "PROGRESS_EVERY", 0.8)
@@ -118,7 +118,7 @@ async def test_a_report_that_comes_while_another_is_being_appended_waits_for_its
     assert (times[3] - times[2]).total_seconds() > 0.7
 
 
-async def test_progress_is_what_it_was_when_it_was_reported(
+async def test_a_report_keeps_the_values_of_the_moment_of_its_call(
     database: Database, store: Store, bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress_module, "PROGRESS_EVERY", 0.05)
@@ -173,7 +173,7 @@ async def test_progress_after_a_cancel_is_refused(database: Database, store: Sto
 
 
 @pytest.mark.parametrize("end", ["fails", "times out"])
-async def test_the_last_report_is_kept_though_its_append_is_on_its_way_when_the_handler_ends(
+async def test_the_last_report_is_kept_although_it_is_being_appended_when_the_handler_ends(
     database: Database, store: Store, bus: Bus, wire: LocalWire, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
     monkeypatch.setattr(progress_module, "PROGRESS_EVERY", 0.05 if end == "fails" else 0.0)
@@ -197,7 +197,8 @@ async def test_the_last_report_is_kept_though_its_append_is_on_its_way_when_the_
         job = await queue(store, wire, reports)
         await reported.wait()
         async with row_locked(database, *others):
-            # The store has two connections for appends. Block both, so that the next append waits.
+            # The store has two connections for appends. Both are blocked, so that the next append
+            # waits.
             cancels = []
             for waiting, other in enumerate(others, 1):
                 cancels.append(asyncio.create_task(cancel(store, other)))

@@ -1,4 +1,4 @@
-"""Slots: taken once, free when the handler ends, released exactly once."""
+"""A slot is taken once, free when the handler has ended, and released exactly once."""
 
 import asyncio
 from collections import defaultdict
@@ -35,7 +35,7 @@ from workers.job_type import Context
 FIRST, SECOND, THIRD, FOURTH = (AttemptId("a job", number) for number in range(1, 5))
 
 
-def test_a_slot_is_free_again_when_the_handler_has_ended_and_forgotten_when_the_end_is_written() -> None:
+def test_a_slot_is_free_when_its_handler_has_ended_and_released_when_the_end_is_written() -> None:
     slots = Slots(1)
 
     slots.take(FIRST, "quick")
@@ -48,7 +48,7 @@ def test_a_slot_is_free_again_when_the_handler_has_ended_and_forgotten_when_the_
     assert (slots.free, slots.all_free, slots.running_types, slots.holds(FIRST)) == (1, True, set(), False)
 
 
-def test_no_more_ends_wait_to_be_written_than_there_are_slots() -> None:
+def test_at_most_as_many_ends_wait_to_be_written_as_there_are_slots() -> None:
     slots = Slots(2)
     for attempt_id in (FIRST, SECOND):
         slots.take(attempt_id, "quick")
@@ -63,7 +63,7 @@ def test_no_more_ends_wait_to_be_written_than_there_are_slots() -> None:
 
 
 @pytest.mark.parametrize("step", ["record", "release"])
-def test_each_step_that_frees_a_slot_wakes_those_who_wait_for_one(step: str) -> None:
+def test_each_step_that_frees_a_slot_wakes_the_tasks_that_wait_for_one(step: str) -> None:
     slots = Slots(1)
     slots.take(FIRST, "quick")
     assert not slots.freed.is_set()
@@ -82,7 +82,7 @@ def test_an_attempt_cannot_be_released_twice() -> None:
         slots.release(FIRST)
 
 
-async def test_while_the_end_of_one_is_being_written_the_next_runs_and_no_third(
+async def test_while_an_end_is_being_written_one_more_attempt_runs_but_not_two(
     database: Database, store: Store, bus: Bus, wire: LocalWire
 ) -> None:
     entered: list[str] = []
@@ -143,7 +143,7 @@ async def test_a_late_hint_of_an_attempt_whose_handler_is_still_stopping_release
         await lives_on(worker, store, database)
 
 
-@pytest.mark.parametrize("refusal", ["the job was canceled", "the log is broken"])
+@pytest.mark.parametrize("refusal", ["the job was canceled", "the write to the log fails"])
 async def test_a_start_that_fails_frees_its_slot_and_settles_its_hint_once(
     database: Database, store: Store, bus: Bus, wire: LocalWire, monkeypatch: pytest.MonkeyPatch, refusal: str
 ) -> None:

@@ -1,4 +1,4 @@
-"""Parsing Chatwork's answers: each item alone, and values of an unexpected JSON type."""
+"""Chatwork's answers are parsed item by item, also values of an unexpected JSON type."""
 
 import json
 import time
@@ -51,7 +51,7 @@ def with_id(digits: bytes) -> bytes:
         (b"9007199254740993.0", "9007199254740993"),
     ],
 )
-def test_an_id_is_read_in_any_type_and_exactly(raw: bytes, message_id: str) -> None:
+def test_an_id_is_read_exactly_from_any_json_type(raw: bytes, message_id: str) -> None:
     read = read_messages(answer(with_id(raw)))
 
     assert [each.message_id for each in read.items] == [message_id]
@@ -62,7 +62,7 @@ def test_an_id_is_read_in_any_type_and_exactly(raw: bytes, message_id: str) -> N
     [b"true", b"null", b"-1", b"42.5", b"1e400000000", b"1e-400000000", b"NaN", b"Infinity", b"1" * 39, b"1" * 5000,
      b'"1 or 2"', b'"1e3"', b'"-1"', b'""', '"４２"'.encode(), b'"' + b"1" * 39 + b'"', b'["42"]', b'{"id": 42}'],
 )  # fmt: skip
-def test_what_is_no_id_costs_its_own_message_alone(raw: bytes) -> None:
+def test_an_invalid_id_makes_only_its_own_message_unreadable(raw: bytes) -> None:
     read = read_messages(answer(message(message_id="1"), with_id(raw), message(message_id="3")))
 
     assert [each.message_id for each in read.items] == ["1", "3"]
@@ -90,7 +90,7 @@ def test_a_time_is_read_as_a_number_and_as_text(value: object, sent_at: datetime
 @pytest.mark.parametrize(
     "value", [None, MISSING, True, False, -1, 10**12, 10**40, 1e300, "", "soon", "2026-11-24", "1e9", [TIME], {"at": TIME}]
 )
-def test_a_message_without_a_readable_time_is_named_and_not_read(value: object) -> None:
+def test_a_message_without_a_readable_time_is_reported_and_not_stored(value: object) -> None:
     read = read_messages(answer(message(send_time=value, body=SECRET), message(message_id="8")))
 
     assert [each.message_id for each in read.items] == ["8"]
@@ -101,7 +101,7 @@ def test_a_message_without_a_readable_time_is_named_and_not_read(value: object) 
 
 
 @pytest.mark.parametrize("value", [None, MISSING, True, [SECRET], {"text": SECRET}])
-def test_a_message_without_a_body_is_named_and_not_read(value: object) -> None:
+def test_a_message_without_a_body_is_reported_and_not_stored(value: object) -> None:
     read = read_messages(answer(message(body=value), message(message_id="8")))
 
     assert [each.message_id for each in read.items] == ["8"]
@@ -114,7 +114,7 @@ def test_a_message_without_a_body_is_named_and_not_read(value: object) -> None:
     ("value", "body"),
     [("", ""), (12, "12"), (1.5, "1.5"), ("NUL \0", "NUL \ufffd"), ("half \ud83d", "half ?"), ("長" * 70_000, "長" * 70_000)],
 )
-def test_a_body_is_read_as_text_that_can_be_kept(value: object, body: str) -> None:
+def test_a_body_is_read_as_text_that_postgresql_can_store(value: object, body: str) -> None:
     assert [each.body for each in read_messages(answer(message(body=value))).items] == [body]
 
 
@@ -122,24 +122,24 @@ def test_a_body_is_read_as_text_that_can_be_kept(value: object, body: str) -> No
     "account",
     [None, MISSING, {}, [], 5, True, "佐藤", {"name": None}, {"name": ""}, {"name": " 　"}, {"name": True}, {"name": []}],
 )
-def test_a_message_of_nobody_is_read_with_no_sender(account: object) -> None:
+def test_a_message_without_an_account_is_read_with_no_sender(account: object) -> None:
     read = read_messages(answer(message(account=account)))
 
     assert [(each.sender, each.body) for each in read.items] == [(None, "了解です")]
     assert read.unreadable == ()
 
 
-def test_a_name_that_is_a_number_is_a_name() -> None:
+def test_a_name_that_is_a_number_is_read_as_text() -> None:
     assert read_messages(answer(message(account={"name": 7}))).items[0].sender == "7"
 
 
 @pytest.mark.parametrize("value", [None, MISSING, 0, "0", -5, True, "soon", [], 10**12])
-def test_no_readable_time_of_an_edit_is_no_edit(value: object) -> None:
+def test_an_unreadable_time_of_an_edit_is_read_as_no_edit(value: object) -> None:
     assert read_messages(answer(message(update_time=value))).items[0].edited_at is None
 
 
 @pytest.mark.parametrize("item", [b"1", b"null", b'"text"', b"[]", b"true", b"[[[[]]]]", b"{}"])
-def test_an_item_that_is_no_message_costs_itself_alone(item: bytes) -> None:
+def test_an_item_that_is_no_message_makes_no_other_item_unreadable(item: bytes) -> None:
     read = read_messages(answer(item, message()))
 
     assert [each.message_id for each in read.items] == ["7"]
@@ -147,7 +147,7 @@ def test_an_item_that_is_no_message_costs_itself_alone(item: bytes) -> None:
 
 
 @pytest.mark.parametrize("nest", [b"[" * 50_000 + b"]" * 50_000, b'{"a":' * 50_000 + b'"]}"' + b"}" * 50_000])
-def test_what_is_nested_beyond_reading_costs_its_own_item_alone(nest: bytes) -> None:
+def test_an_item_nested_too_deeply_makes_no_other_item_unreadable(nest: bytes) -> None:
     odd = message(body="IT").replace(b'"IT"', nest)
 
     read = read_messages(answer(message(message_id="1"), odd, nest, message(message_id="3", body='said "[" \\')))
@@ -165,21 +165,21 @@ def test_nesting_that_never_ends_is_refused_in_linear_time() -> None:
     assert time.monotonic() - began < 20
 
 
-def test_of_an_id_given_twice_the_later_counts() -> None:
+def test_the_later_of_two_messages_with_one_id_counts() -> None:
     read = read_messages(answer(message(body="前"), message(message_id=7, body="後")))
 
     assert [each.body for each in read.items] == ["後"]
     assert (read.given, read.message_ids) == (2, ("7",))
 
 
-def test_a_good_message_stays_though_its_id_comes_again_without_a_body() -> None:
+def test_a_readable_message_counts_although_its_id_comes_again_without_a_body() -> None:
     read = read_messages(answer(message(), message(body=None)))
 
     assert [each.body for each in read.items] == ["了解です"]
     assert [each.item for each in read.unreadable] == ["message 7"]
 
 
-def test_bytes_that_are_no_utf_8_spoil_a_character_alone() -> None:
+def test_bytes_that_are_not_utf_8_spoil_only_their_own_character() -> None:
     read = read_messages(answer(message(body="IT").replace(b"IT", b"a\xffb"), message(message_id="8")))
 
     assert [each.body for each in read.items] == ["a\ufffdb", "了解です"]
@@ -187,7 +187,7 @@ def test_bytes_that_are_no_utf_8_spoil_a_character_alone() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b"{}", b'"x"', b"1", b"<html>", answer(message())[:-1], b"\xff\xfe"])
-def test_an_answer_that_is_no_array_is_none(body: bytes) -> None:
+def test_an_answer_that_is_not_an_array_is_refused(body: bytes) -> None:
     for read in (read_messages, read_rooms):
         with pytest.raises(NotAnAnswer, match=r"^it is (not JSON|not a JSON array)$") as refusal:
             read(body)
@@ -195,7 +195,7 @@ def test_an_answer_that_is_no_array_is_none(body: bytes) -> None:
         assert refusal.value.__suppress_context__ or refusal.value.__context__ is None
 
 
-def test_a_complaint_names_every_message_of_a_full_answer_and_has_an_end() -> None:
+def test_an_error_names_many_unreadable_messages_and_its_length_is_limited() -> None:
     hundred = complaint([Unreadable(f"message {number}", "`body` is missing") for number in range(100)])
     thousand = complaint([Unreadable(f"message {number}", "`body` is missing") for number in range(1000)])
 
@@ -204,7 +204,7 @@ def test_a_complaint_names_every_message_of_a_full_answer_and_has_an_end() -> No
     assert len(thousand) < 6000
 
 
-def test_a_room_is_read_in_whatever_types() -> None:
+def test_a_room_is_read_from_any_json_types() -> None:
     read = read_rooms(b"""[
         {"room_id": 1, "name": "A", "description": null},
         {"room_id": "02", "name": 7, "description": 8},
@@ -219,7 +219,7 @@ def test_a_room_is_read_in_whatever_types() -> None:
     assert read.unreadable == ()
 
 
-def test_a_room_without_an_id_costs_itself_alone_and_rooms_without_any_are_no_answer() -> None:
+def test_a_room_without_an_id_is_left_out_and_an_answer_with_only_such_rooms_is_refused() -> None:
     read = read_rooms(b'[{"name": "A"}, 5, {"room_id": true, "name": "C"}, {"room_id": 4, "name": "D"}]')
 
     assert [room.name for room in read.items] == ["D"]

@@ -1,4 +1,4 @@
-"""The Chatwork client against a server with every fault."""
+"""Tests of the Chatwork client against a server that makes every fault."""
 
 import asyncio
 import gzip
@@ -20,7 +20,7 @@ from workers.outcomes import Final
 MESSAGE = {"message_id": "1", "account": {"account_id": 1, "name": "佐藤"}, "body": "極秘の内容", "send_time": 1793000000}
 
 
-async def test_it_reads_rooms_and_messages(database: Database) -> None:
+async def test_the_client_reads_rooms_and_messages(database: Database) -> None:
     async with sandbox_of({"10": ["おはよう"]}) as sandbox, client_of(sandbox, database) as chatwork:
         rooms = await chatwork.rooms()
         messages = await chatwork.messages("10", force=True)
@@ -31,7 +31,7 @@ async def test_it_reads_rooms_and_messages(database: Database) -> None:
     ]
 
 
-async def test_204_is_nothing_new(database: Database) -> None:
+async def test_status_204_means_no_new_messages(database: Database) -> None:
     async with sandbox_of({"10": []}) as sandbox, client_of(sandbox, database) as chatwork:
         assert (await chatwork.messages("10")).given == 0
 
@@ -50,7 +50,7 @@ async def test_a_server_error_is_tried_three_times(database: Database) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 302, 202])
-async def test_any_other_refusal_is_told_at_once_with_its_status(database: Database, status: int) -> None:
+async def test_any_other_refusal_is_raised_at_once_with_its_status(database: Database, status: int) -> None:
     async with sandbox_of({"10": ["おはよう"]}) as sandbox, client_of(sandbox, database) as chatwork:
         sandbox.answer(b"{}", status=status, headers={"location": "https://elsewhere.example/"})
 
@@ -61,7 +61,7 @@ async def test_any_other_refusal_is_told_at_once_with_its_status(database: Datab
     assert len(sandbox.requests) == 1
 
 
-async def test_a_bad_token_is_final(database: Database) -> None:
+async def test_a_refused_token_forbids_a_retry(database: Database) -> None:
     async with sandbox_of({"10": []}) as sandbox, client_of(sandbox, database, token="wrong") as chatwork:
         with pytest.raises(Unauthorized, match=r"^Chatwork API error: 401$") as refusal:
             await chatwork.rooms()
@@ -71,7 +71,7 @@ async def test_a_bad_token_is_final(database: Database) -> None:
     assert len(sandbox.requests) == 1
 
 
-async def test_what_may_have_been_given_is_asked_for_again_with_force(database: Database) -> None:
+async def test_after_a_lost_answer_the_request_is_repeated_with_force(database: Database) -> None:
     async with sandbox_of({"10": ["おはよう"]}) as sandbox, client_of(sandbox, database) as chatwork:
         sandbox.drop(given=True)
 
@@ -81,7 +81,7 @@ async def test_what_may_have_been_given_is_asked_for_again_with_force(database: 
     assert [request.force for request in sandbox.requests] == [False, True]
 
 
-async def test_an_answer_that_does_not_come_is_given_up(database: Database) -> None:
+async def test_a_request_without_an_answer_is_given_up(database: Database) -> None:
     async with sandbox_of({"10": ["おはよう"]}) as sandbox, client_of(sandbox, database, timeout=0.1) as chatwork:
         sandbox.hang(given=True)
         assert (await chatwork.messages("10")).given == 1
@@ -91,7 +91,7 @@ async def test_an_answer_that_does_not_come_is_given_up(database: Database) -> N
             await chatwork.messages("10")
 
 
-async def test_a_server_that_is_not_there_is_no_answer(database: Database) -> None:
+async def test_an_unreachable_server_is_reported_as_no_answer(database: Database) -> None:
     async with sandbox_of({"10": []}) as sandbox:
         pass
     async with client_of(sandbox, database) as chatwork:
@@ -99,7 +99,7 @@ async def test_a_server_that_is_not_there_is_no_answer(database: Database) -> No
             await chatwork.rooms()
 
 
-async def test_429_is_waited_out_and_no_try_is_spent(database: Database) -> None:
+async def test_the_client_waits_after_status_429_and_uses_up_no_try(database: Database) -> None:
     async with sandbox_of({"10": ["おはよう"]}) as sandbox, client_of(sandbox, database) as chatwork:
         reset = str(int(time.time()) + 1)
         sandbox.fail(status=503, times=2)
@@ -112,7 +112,7 @@ async def test_429_is_waited_out_and_no_try_is_spent(database: Database) -> None
     assert time.time() >= int(reset)
 
 
-async def test_a_refused_request_was_not_answered_and_needs_no_force(database: Database) -> None:
+async def test_a_request_refused_with_429_is_repeated_without_force(database: Database) -> None:
     async with sandbox_of({"10": ["おはよう"]}) as sandbox, client_of(sandbox, database) as chatwork:
         sandbox.answer(b"{}", status=429, headers={"x-ratelimit-reset": "0"})
 
@@ -121,7 +121,7 @@ async def test_a_refused_request_was_not_answered_and_needs_no_force(database: D
     assert [(request.status, request.force) for request in sandbox.requests] == [(429, False), (200, False)]
 
 
-async def test_waiting_out_a_429_can_be_canceled_and_is_no_busy_loop(database: Database) -> None:
+async def test_the_wait_after_status_429_can_be_canceled_and_is_no_busy_loop(database: Database) -> None:
     async def is_blocked() -> bool:
         return bool(await database.fetch_val("select bool_or(blocked_until > now()) from chatwork_budget"))
 
@@ -138,13 +138,13 @@ async def test_waiting_out_a_429_can_be_canceled_and_is_no_busy_loop(database: D
 
 
 @pytest.mark.parametrize("headers", [{}, {"x-ratelimit-reset": "soon"}, {"x-ratelimit-reset": "9" * 400}])
-def test_a_pause_is_bounded_whatever_the_headers_say(headers: dict[str, str]) -> None:
+def test_the_wait_after_status_429_is_bounded_whatever_the_headers_say(headers: dict[str, str]) -> None:
     pause = client._pause(httpx.Headers(headers))
 
     assert client.SHORTEST_PAUSE <= pause <= client.LONGEST_PAUSE
 
 
-def test_a_pause_is_measured_by_the_servers_clock() -> None:
+def test_the_wait_after_status_429_is_measured_by_the_servers_clock() -> None:
     headers = httpx.Headers({"date": "Tue, 24 Nov 2026 09:00:00 GMT", "x-ratelimit-reset": "1795510830"})
 
     assert client._pause(headers) == 30
@@ -164,7 +164,7 @@ def test_a_pause_is_measured_by_the_servers_clock() -> None:
         b"\xff\xfe",
     ],
 )
-async def test_an_answer_of_the_wrong_shape_is_told_without_its_content(database: Database, body: bytes) -> None:
+async def test_an_answer_of_the_wrong_shape_is_reported_without_its_content(database: Database, body: bytes) -> None:
     async with sandbox_of({"10": []}) as sandbox, client_of(sandbox, database) as chatwork:
         sandbox.answer(body)
 
@@ -185,7 +185,7 @@ async def test_a_huge_answer_is_not_read_to_its_end(database: Database, monkeypa
             await chatwork.messages("10")
 
 
-async def test_a_broken_compression_is_told(database: Database) -> None:
+async def test_a_broken_compression_is_reported(database: Database) -> None:
     async with sandbox_of({"10": []}) as sandbox, client_of(sandbox, database) as chatwork:
         sandbox.answer(b"not gzip", headers={"content-encoding": "gzip"})
 
@@ -204,7 +204,7 @@ async def test_characters_that_postgresql_cannot_keep_are_replaced(database: Dat
     assert message.message_id == "42"
 
 
-async def test_each_request_is_announced_with_its_permit_in_hand(database: Database) -> None:
+async def test_each_request_is_announced_after_its_permit_was_taken(database: Database) -> None:
     announced: list[int] = []
 
     async def announce() -> bool:
@@ -219,7 +219,7 @@ async def test_each_request_is_announced_with_its_permit_in_hand(database: Datab
     assert [request.force for request in sandbox.requests] == [False, True]
 
 
-async def test_a_permit_that_lapsed_while_the_mark_was_left_is_not_used(database: Database) -> None:
+async def test_a_permit_that_lapsed_while_the_mark_was_written_is_not_used(database: Database) -> None:
     rate_limit = RateLimit(database, "test", 100, lapse=0.5)
     announced = 0
 
@@ -249,7 +249,7 @@ async def test_a_permit_that_lapsed_while_the_connection_was_made_is_not_used(da
         writer.close()
 
     # `first` takes the only place in the listen queue, so the kernel does not accept a second
-    # connection. The client's kernel tries to connect again a second later.
+    # connection. The client's kernel tries again a second later.
     with socket.socket() as door, socket.socket() as first:
         door.bind(("127.0.0.1", 0))
         door.listen(0)
@@ -279,7 +279,7 @@ async def _has_passed(moment: float) -> bool:
     return time.monotonic() > moment
 
 
-async def test_more_requests_than_connections_lose_no_permit(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_requests_that_wait_for_a_connection_lose_no_permit(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "MOST_CONNECTIONS", 2)
     rate_limit = RateLimit(database, "test", 100, lapse=1.0)
     async with sandbox_of({"10": []}) as sandbox, client_of(sandbox, database, rate_limit=rate_limit) as chatwork:
@@ -291,7 +291,7 @@ async def test_more_requests_than_connections_lose_no_permit(database: Database,
     assert await permits_taken(database) == len(sandbox.requests) == 8
 
 
-async def test_neither_token_nor_bodies_are_logged(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_token_and_message_bodies_are_never_logged(database: Database, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     async with sandbox_of({"10": ["極秘の内容"]}) as sandbox, client_of(sandbox, database) as chatwork:
         await chatwork.messages("10")

@@ -1,4 +1,4 @@
-"""Gaps: when an answer opens, keeps or closes a gap, and where gaps are shown."""
+"""An answer opens, keeps or closes a gap in a room's messages; the gaps are shown."""
 
 import itertools
 from collections.abc import Iterable
@@ -69,14 +69,14 @@ def hundred(first: int) -> range:
         (answer([], limited=True), stored(5), None),
     ],
 )
-def test_what_an_answer_leaves_open(given: MessagesAnswer, known: Stored, found: Gap | None) -> None:
+def test_an_answer_opens_a_gap_only_if_messages_may_be_missing(given: MessagesAnswer, known: Stored, found: Gap | None) -> None:
     assert after([], given, known) == ([] if found is None else [found])
 
 
 @pytest.mark.parametrize(
     ("before", "given", "left"),
     [
-        # An answer that is not full holds all messages. It closes a gap that it reaches.
+        # An answer that is not full has all messages of the room. It closes a gap that it reaches.
         (gap(50, 71), answer(range(80, 90), forced=True), gap(50, 71)),
         (gap(50, 71), answer(range(60, 90), forced=True), None),
         (gap(None, 71), answer(range(60, 90), forced=True), None),
@@ -88,7 +88,7 @@ def test_what_an_answer_leaves_open(given: MessagesAnswer, known: Stored, found:
         (gap(50, 71), answer(hundred(72), forced=True), gap(50, 71)),
         # Chatwork made this answer before the message at the gap's end was written.
         (gap(50, 710), answer(hundred(60), forced=True), gap(50, 710)),
-        # An unforced answer says nothing about older messages.
+        # An answer to an unforced request says nothing about older messages.
         (gap(50, 71), answer(hundred(60)), gap(50, 71)),
         # If the plan withheld all messages, the gap ends at the first message that is given later.
         (gap(5, None, "plan"), answer([9, 8]), gap(5, 8, "plan")),
@@ -97,11 +97,11 @@ def test_what_an_answer_leaves_open(given: MessagesAnswer, known: Stored, found:
         (gap(5, None, "plan"), answer([]), gap(5, None, "plan")),
     ],
 )
-def test_a_gap_shrinks_and_closes_only_by_what_an_answer_proves(before: Gap, given: MessagesAnswer, left: Gap | None) -> None:
+def test_a_gap_shrinks_or_closes_only_if_an_answer_proves_it(before: Gap, given: MessagesAnswer, left: Gap | None) -> None:
     assert after([before], given, stored(overlaps=True)) == ([] if left is None else [left])
 
 
-def test_a_gap_found_twice_is_one_and_belongs_to_the_later_job() -> None:
+def test_a_gap_found_twice_is_stored_once_and_belongs_to_the_later_job() -> None:
     found = gaps_after([], answer(hundred(71)), stored(50), job_id="a", at=FOUND_AT)
     again = gaps_after(found, answer(hundred(71)), stored(50), job_id="b", at=FOUND_AT + timedelta(days=1))
 
@@ -147,7 +147,7 @@ async def test_170_messages_since_the_last_sync_leave_a_gap(store: Store, databa
     assert later["gaps"] == []
 
 
-async def test_a_room_never_read_with_a_hundred_messages_may_have_had_more(store: Store, database: Database) -> None:
+async def test_a_room_whose_first_answer_has_100_messages_gets_a_gap(store: Store, database: Database) -> None:
     async with world_of(store, database, sandbox_of({"10": [], "11": []})) as world:
         said = say(world.sandbox, 100)
         say(world.sandbox, 99, "11")
@@ -156,14 +156,17 @@ async def test_a_room_never_read_with_a_hundred_messages_may_have_had_more(store
     assert result["gaps"] == [told(None, said[0])]
 
 
-async def test_several_gaps_are_kept_newest_first_and_an_overlap_is_none(store: Store, database: Database) -> None:
+async def test_several_gaps_are_kept_newest_first_and_an_overlapping_answer_opens_none(
+    store: Store, database: Database
+) -> None:
     async with world_of(store, database, sandbox_of({"10": []})) as world:
         first = say(world.sandbox, 130)
         await world.sync()
         second = say(world.sandbox, 101)
         await world.sync()
         say(world.sandbox, 60)
-        # The answer is lost, so the sync asks for the newest 100 again. 40 of them are stored.
+        # The answer is lost, so the sync asks for the newest 100 again, and 40 of them are stored
+        # already.
         world.sandbox.drop(given=True)
         overlapping = await world.sync()
         gaps = await kept(world)
@@ -172,7 +175,7 @@ async def test_several_gaps_are_kept_newest_first_and_an_overlap_is_none(store: 
     assert gaps == [told(first[-1], second[1]), told(None, first[30])]
 
 
-async def test_what_a_plan_withholds_is_a_gap(store: Store, database: Database) -> None:
+async def test_messages_that_the_plan_withholds_are_a_gap(store: Store, database: Database) -> None:
     async with world_of(store, database, sandbox_of({"10": []})) as world:
         said = say(world.sandbox, 20)
         world.sandbox.withhold("10", newest=3)
@@ -184,7 +187,7 @@ async def test_what_a_plan_withholds_is_a_gap(store: Store, database: Database) 
     assert second["gaps"] == [told(said[19], new[2], "plan")]
 
 
-async def test_where_a_plan_withholds_all_that_is_a_gap_too(store: Store, database: Database) -> None:
+async def test_a_room_whose_messages_the_plan_all_withholds_has_a_gap(store: Store, database: Database) -> None:
     async with world_of(store, database, sandbox_of({"10": []})) as world:
         say(world.sandbox, 20)
         world.sandbox.withhold("10", newest=0)
@@ -198,7 +201,7 @@ async def test_where_a_plan_withholds_all_that_is_a_gap_too(store: Store, databa
     assert gaps == [told(None, new[0], "plan")]
 
 
-async def test_a_gap_that_an_attempt_found_before_it_broke_is_in_the_jobs_result(store: Store, database: Database) -> None:
+async def test_a_gap_found_by_an_attempt_that_failed_later_is_in_the_jobs_result(store: Store, database: Database) -> None:
     async with world_of(store, database, sandbox_of({"10": [], "11": ["一"]})) as world:
         said = say(world.sandbox, 120)
         held = world.sandbox.hold(room_id="11", given=True)
@@ -214,7 +217,7 @@ async def test_a_gap_that_an_attempt_found_before_it_broke_is_in_the_jobs_result
     assert result["gaps"] == [told(None, said[20])]
 
 
-async def test_two_syncs_whose_answers_are_stored_the_other_way_round_hide_no_gap(store: Store, database: Database) -> None:
+async def test_two_syncs_whose_answers_are_stored_in_reverse_order_hide_no_gap(store: Store, database: Database) -> None:
     """The older answer is full. The newer answer has newer messages and is stored first."""
     async with world_of(store, database, sandbox_of({"10": []})) as world:
         first = say(world.sandbox, 5)

@@ -34,7 +34,7 @@ from workers.resources import Resources
 
 
 class World:
-    """A sandbox whose rooms are stored in the database, and methods that sync them."""
+    """A sandbox whose rooms are in the database, and methods that sync them."""
 
     def __init__(self, sandbox: Sandbox, chatwork: Chatwork, database: Database, store: Store) -> None:
         self.sandbox = sandbox
@@ -56,7 +56,7 @@ class World:
             return result
 
     async def crash(self, attempt: RunningAttempt, handling: asyncio.Task[Any]) -> Job:
-        """Crashes the attempt. Returns its job, which waits for the next attempt."""
+        """Acts out a crash of the attempt. Returns its job, which waits for the next attempt."""
         job = await attempt.lose(self.store)
         await cut_off(handling)
         return job
@@ -87,7 +87,7 @@ async def world_of(store: Store, database: Database, sandbox: Sandbox) -> AsyncI
 
 @pytest.fixture
 async def world(store: Store, database: Database) -> AsyncIterator[World]:
-    """A world with one room, of which every message is stored."""
+    """A sandbox with one room, whose messages are all stored."""
     async with world_of(store, database, sandbox_of({"10": ["一"]})) as world:
         await world.sync()
         world.sandbox.requests.clear()
@@ -100,7 +100,7 @@ async def cut_off(handling: asyncio.Task[Any]) -> None:
         await handling
 
 
-async def test_it_stores_every_message_of_every_active_room_once(store: Store, database: Database) -> None:
+async def test_a_sync_stores_every_message_of_every_active_room_once(store: Store, database: Database) -> None:
     async with world_of(store, database, Sandbox(limit=1000)) as world:
         first = await world.sync()
         second = await world.sync()
@@ -119,7 +119,7 @@ async def test_it_stores_every_message_of_every_active_room_once(store: Store, d
     )
 
 
-async def test_rooms_that_were_taken_out_are_left_alone_unless_asked_for(store: Store, database: Database) -> None:
+async def test_inactive_rooms_are_synced_only_if_the_request_names_them(store: Store, database: Database) -> None:
     async with world_of(store, database, sandbox_of({"10": ["一"], "11": ["二"]})) as world:
         await set_active(database, (await world.rooms())["11"].id, False)
         everything = await world.sync()
@@ -129,7 +129,7 @@ async def test_rooms_that_were_taken_out_are_left_alone_unless_asked_for(store: 
     assert one == {"totalRooms": 1, "processedRooms": 1, "rooms": [{"roomId": "11", "fetched": 1}], "errors": [], "gaps": []}
 
 
-async def test_with_a_limit_those_go_first_that_were_never_read(store: Store, database: Database) -> None:
+async def test_with_a_room_limit_rooms_that_were_never_read_come_first(store: Store, database: Database) -> None:
     async with world_of(store, database, sandbox_of({"10": ["一"], "11": ["二"], "12": ["三"]})) as world:
         asked = [[room["roomId"] for room in (await world.sync(roomLimit=2))["rooms"]] for _ in range(3)]
 
@@ -139,7 +139,7 @@ async def test_with_a_limit_those_go_first_that_were_never_read(store: Store, da
     assert asked[2][0] in asked[0]
 
 
-async def test_an_unknown_room_ends_the_job(world: World) -> None:
+async def test_an_unknown_room_ends_the_job_without_a_retry_without_a_retry(world: World) -> None:
     with pytest.raises(UnknownRoom, match="no Chatwork room 99 is known") as refusal:
         await world.sync(roomId="99")
 
@@ -147,7 +147,7 @@ async def test_an_unknown_room_ends_the_job(world: World) -> None:
     assert not world.sandbox.requests
 
 
-async def test_progress_begins_with_none_and_ends_with_all(store: Store, database: Database) -> None:
+async def test_progress_begins_with_no_rooms_and_ends_with_all_rooms(store: Store, database: Database) -> None:
     sandbox = sandbox_of({str(number): [] for number in range(10, 30)})
     async with world_of(store, database, sandbox) as world, world.attempt() as attempt:
         await attempt.handle()
@@ -160,12 +160,12 @@ async def test_progress_begins_with_none_and_ends_with_all(store: Store, databas
     assert [report["processedRooms"] for report in reports] == sorted({report["processedRooms"] for report in reports})
 
 
-async def test_nothing_to_read_is_a_result_too(store: Store, database: Database) -> None:
+async def test_a_sync_without_rooms_completes(store: Store, database: Database) -> None:
     async with world_of(store, database, sandbox_of({})) as world:
         assert await world.sync() == {"totalRooms": 0, "processedRooms": 0, "rooms": [], "errors": [], "gaps": []}
 
 
-async def test_several_rooms_are_read_at_once_and_never_more_than_that(store: Store, database: Database) -> None:
+async def test_at_most_eight_rooms_are_read_at_once(store: Store, database: Database) -> None:
     async with world_of(store, database, sandbox_of({str(number): [] for number in range(10, 40)})) as world:
         held = world.sandbox.hold(times=30)
 
@@ -183,7 +183,7 @@ async def test_several_rooms_are_read_at_once_and_never_more_than_that(store: St
     assert result["processedRooms"] == 30
 
 
-async def test_one_rooms_failure_is_kept_on_it_and_the_rest_go_on(store: Store, database: Database) -> None:
+async def test_a_failed_room_keeps_its_error_and_the_other_rooms_go_on(store: Store, database: Database) -> None:
     async with world_of(store, database, sandbox_of({"10": ["一"], "11": ["二"], "12": ["三"], "13": ["四"]})) as world:
         world.sandbox.fail(status=403, room_id="11")
         world.sandbox.answer(b"<html>", room_id="12")
@@ -233,7 +233,7 @@ async def test_without_a_token_the_job_fails_at_once(store: Store, database: Dat
         {"roomLimit": 0}, {"roomLimit": "5"}, {"roomLimit": True}, {"roomLimit": 1.0}, {"roomLimit": 2**31}, {"room": "10"},
     ],
 )  # fmt: skip
-def test_a_payload_that_is_not_one_is_refused(payload: dict[str, Any]) -> None:
+def test_a_payload_with_wrong_fields_is_refused(payload: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         MessagesSync.model_validate(payload)
 
@@ -247,7 +247,7 @@ def test_a_sync_of_one_room_and_one_of_all_may_run_together() -> None:
     assert (CHATWORK_MESSAGES_SYNC.max_attempts, CHATWORK_MESSAGES_SYNC.deadline) == (5, 10_800)
 
 
-async def test_chatwork_never_has_to_say_that_it_was_too_much(store: Store, database: Database) -> None:
+async def test_a_sync_never_exceeds_chatworks_limit(store: Store, database: Database) -> None:
     rooms = {str(number): ["一"] for number in range(10, 35)}
     rate_limit = RateLimit(database, "test", 12, window=0.5, lapse=0.2, slack=0.1)
     async with (
@@ -262,7 +262,7 @@ async def test_chatwork_never_has_to_say_that_it_was_too_much(store: Store, data
     assert {request.status for request in sandbox.requests} == {200}
 
 
-async def test_a_room_never_read_is_read_with_force_and_then_without(store: Store, database: Database) -> None:
+async def test_a_room_is_read_with_force_at_first_and_then_without(store: Store, database: Database) -> None:
     async with world_of(store, database, sandbox_of({"10": ["一"]})) as world:
         await world.sync()
         await world.sync()
@@ -271,7 +271,7 @@ async def test_a_room_never_read_is_read_with_force_and_then_without(store: Stor
     assert await world.marks() == []
 
 
-async def test_a_mark_is_there_while_a_request_is_out_and_goes_with_its_answer(world: World) -> None:
+async def test_a_mark_exists_from_the_request_until_its_answer_is_stored(world: World) -> None:
     held = world.sandbox.hold()
     async with world.attempt() as attempt:
         handling = attempt.start_handling()
@@ -284,7 +284,7 @@ async def test_a_mark_is_there_while_a_request_is_out_and_goes_with_its_answer(w
     assert await world.marks() == []
 
 
-async def test_what_was_read_and_not_stored_before_a_crash_comes_with_the_next_attempt(world: World) -> None:
+async def test_messages_that_a_crashed_attempt_read_but_did_not_store_come_with_the_next_attempt(world: World) -> None:
     world.sandbox.say("10", "二")
     held = world.sandbox.hold(given=True)
     async with world.attempt() as attempt:
@@ -300,11 +300,11 @@ async def test_what_was_read_and_not_stored_before_a_crash_comes_with_the_next_a
     assert await world.marks() == []
 
 
-async def test_a_mark_whose_attempt_may_yet_read_outlives_anothers_store(world: World) -> None:
+async def test_another_syncs_store_does_not_remove_the_mark_of_a_running_attempt(world: World) -> None:
     """Two syncs overlap. The request of the first is answered last, then the first crashes.
 
-    The second sync must not remove the mark of the first when it stores its own answer. The message
-    "二" was given only to the first sync, so only that mark brings it back.
+    The second sync must not remove the mark of the first when it stores its own answer. Only that
+    mark brings back the message "二", which was given only to the first sync.
     """
     of_first, of_second = world.sandbox.hold(), world.sandbox.hold(given=True)
     async with world.attempt() as first, world.attempt(roomId="10") as second:
@@ -325,7 +325,7 @@ async def test_a_mark_whose_attempt_may_yet_read_outlives_anothers_store(world: 
     assert await world.marks() == []
 
 
-async def test_a_mark_whose_attempt_was_over_goes_with_the_next_store(world: World) -> None:
+async def test_the_next_store_removes_the_mark_of_an_ended_attempt(world: World) -> None:
     held = world.sandbox.hold(given=True)
     async with world.attempt() as first:
         handling = first.start_handling()
@@ -340,7 +340,7 @@ async def test_a_mark_whose_attempt_was_over_goes_with_the_next_store(world: Wor
     assert await world.marks() == []
 
 
-async def test_a_failed_reading_leaves_one_mark_in_the_place_of_all_older_ones(world: World) -> None:
+async def test_a_failed_request_leaves_one_mark_that_replaces_all_older_ones(world: World) -> None:
     world.sandbox.say("10", "二")
     world.sandbox.drop(times=1, given=True)
     world.sandbox.fail(status=500, times=2)
@@ -374,10 +374,10 @@ async def test_two_syncs_at_once_store_every_message_once(world: World) -> None:
     assert await world.marks() == []
 
 
-async def test_an_answer_that_comes_too_late_to_be_stored_leaves_its_mark_again(world: World) -> None:
+async def test_an_answer_that_comes_too_late_to_be_stored_leaves_a_mark_again(world: World) -> None:
     """An attempt ends while its request is unanswered, so the next sync removes its mark.
 
-    Only then is the request answered, with a message that no other sync is given.
+    Only then is the request answered, with a message that no other sync gets.
     """
     held = world.sandbox.hold()
     async with world.attempt() as first:
@@ -397,8 +397,8 @@ async def test_an_answer_that_comes_too_late_to_be_stored_leaves_its_mark_again(
     assert await world.marks() == []
 
 
-async def test_a_mark_that_was_left_again_is_not_the_one_that_another_saw(world: World) -> None:
-    """A sync sees the mark of an attempt that is over. Then the attempt leaves it again.
+async def test_a_sync_does_not_remove_a_mark_that_was_written_after_it_looked(world: World) -> None:
+    """A sync sees the mark of an attempt that is over. Then the attempt writes its mark again.
 
     When the sync stores its answer, it must not remove the new mark, because it saw only the old
     one.
@@ -423,7 +423,7 @@ async def test_a_mark_that_was_left_again_is_not_the_one_that_another_saw(world:
     assert await world.marks() == []
 
 
-async def test_an_attempt_that_is_over_asks_for_nothing_more(world: World) -> None:
+async def test_an_attempt_that_is_over_sends_no_further_request(world: World) -> None:
     async with world.attempt() as attempt:
         await attempt.cancel(world.store)
 
@@ -450,7 +450,7 @@ async def test_an_attempt_that_is_over_stores_nothing(world: World) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_whatever_breaks_in_whatever_order_no_message_is_lost(store: Store, database: Database, seed: int) -> None:
+async def test_no_message_is_lost_whatever_breaks_in_whatever_order(store: Store, database: Database, seed: int) -> None:
     chance = random.Random(seed)
     async with world_of(store, database, sandbox_of({"10": [], "11": [], "12": []})) as world:
         said: dict[str, list[str]] = {"10": [], "11": [], "12": []}
@@ -493,7 +493,7 @@ async def test_whatever_breaks_in_whatever_order_no_message_is_lost(store: Store
         assert await world.marks() == []
 
 
-async def test_a_canceled_sync_gives_back_every_connection(store: Store, database_url: str) -> None:
+async def test_a_canceled_sync_returns_every_connection(store: Store, database_url: str) -> None:
     database = Database(database_url)
     await database.connect()
     async with world_of(store, database, sandbox_of({str(number): ["一"] for number in range(10, 60)})) as world:
@@ -509,12 +509,12 @@ async def test_a_canceled_sync_gives_back_every_connection(store: Store, databas
 
         assert result["errors"] == []
         assert await world.marks() == []
-    # `disconnect` waits for every connection in use, so this shows that none was kept.
+    # `disconnect` waits for every connection in use, so this shows that every one was returned.
     async with asyncio.timeout(5):
         await database.disconnect()
 
 
-async def test_the_worker_runs_it_and_its_end_is_in_the_log(store: Store, database: Database, bus: Bus) -> None:
+async def test_a_worker_runs_the_sync_and_its_end_is_in_the_log(store: Store, database: Database, bus: Bus) -> None:
     async with world_of(store, database, sandbox_of({"10": ["一"]})) as world:
         async with world.attempt() as attempt:
             job = await attempt.lose(store)
@@ -539,7 +539,7 @@ async def test_the_worker_runs_it_and_its_end_is_in_the_log(store: Store, databa
 
 
 async def was_given(world: World, room_id: str) -> bool:
-    """Returns whether every message of the room was given to the token."""
+    """Returns whether Chatwork has given every message of the room."""
     return world.sandbox.given(room_id) == len(world.sandbox.rooms[room_id].messages)
 
 

@@ -1,6 +1,6 @@
-"""Malformed items among good ones.
+"""Malformed items among good ones in Chatwork's answers.
 
-The good items are stored, and the room's error names the malformed ones until a person has seen it.
+The good items are stored. The room's error names the malformed ones until a person confirms it.
 """
 
 from datetime import timedelta
@@ -32,7 +32,7 @@ async def seen(world: World, *, before: bool = False) -> Room:
     return await room_of(world)
 
 
-async def test_a_message_of_nobody_is_stored_beside_the_good_ones(store: Store, database: Database) -> None:
+async def test_a_message_without_a_sender_is_stored_beside_the_others(store: Store, database: Database) -> None:
     async with world_of(store, database, sandbox_of({"10": ["一"]})) as world:
         world.sandbox.say_oddly("10", {"account": None})
         world.sandbox.say_oddly("10", {"account": {"account_id": 1}})
@@ -45,7 +45,7 @@ async def test_a_message_of_nobody_is_stored_beside_the_good_ones(store: Store, 
 
 
 @pytest.mark.parametrize("odd", [{"body": None}, {"send_time": "soon"}, {"send_time": None}, {"body": ["極秘"]}])
-async def test_a_message_that_cannot_be_read_is_named_and_the_good_ones_are_stored(
+async def test_an_unreadable_message_is_reported_and_the_others_are_stored(
     store: Store, database: Database, odd: dict[str, Any]
 ) -> None:
     async with world_of(store, database, sandbox_of({"10": ["一"], "11": ["三"]})) as world:
@@ -65,7 +65,7 @@ async def test_a_message_that_cannot_be_read_is_named_and_the_good_ones_are_stor
     assert room.last_sync_at is not None
 
 
-async def test_the_error_outlives_good_syncs_and_goes_when_a_person_has_seen_it(store: Store, database: Database) -> None:
+async def test_the_error_of_a_room_stays_after_good_syncs_until_a_person_confirms_it(store: Store, database: Database) -> None:
     async with world_of(store, database, sandbox_of({"10": ["一"]})) as world:
         bad = world.sandbox.say_oddly("10", {"body": None})
         await world.sync()
@@ -85,7 +85,9 @@ async def test_the_error_outlives_good_syncs_and_goes_when_a_person_has_seen_it(
     assert later.last_error_at is None
 
 
-async def test_a_failure_stands_before_it_and_does_not_hide_it_for_good(store: Store, database: Database) -> None:
+async def test_a_failure_of_the_room_is_shown_first_and_the_unreadable_messages_after_it(
+    store: Store, database: Database
+) -> None:
     async with world_of(store, database, sandbox_of({"10": ["一"]})) as world:
         bad = world.sandbox.say_oddly("10", {"body": None})
         await world.sync()
@@ -101,7 +103,7 @@ async def test_a_failure_stands_before_it_and_does_not_hide_it_for_good(store: S
     assert again.error_needs_review
 
 
-async def test_what_was_seen_does_not_come_up_again_and_another_does(store: Store, database: Database) -> None:
+async def test_a_confirmed_message_is_not_reported_again_but_another_one_is(store: Store, database: Database) -> None:
     async with world_of(store, database, sandbox_of({"10": ["一"]})) as world:
         first = world.sandbox.say_oddly("10", {"body": None})
         await world.sync()
@@ -120,7 +122,9 @@ async def test_what_was_seen_does_not_come_up_again_and_another_does(store: Stor
     assert f"message {first} (" not in (told.last_error_message or "")
 
 
-async def test_what_a_hundred_unreadable_messages_say_fits_on_the_room(store: Store, database: Database) -> None:
+async def test_the_error_about_a_hundred_unreadable_messages_fits_in_the_room_s_column(
+    store: Store, database: Database
+) -> None:
     async with world_of(store, database, sandbox_of({"10": []})) as world:
         bad = [world.sandbox.say_oddly("10", {"body": None}) for _ in range(99)]
         result = await world.sync()
@@ -131,7 +135,7 @@ async def test_what_a_hundred_unreadable_messages_say_fits_on_the_room(store: St
     assert len(room.last_error_message or "") == 500
 
 
-async def test_an_answer_that_is_no_list_is_an_error_and_the_mark_stays(store: Store, database: Database) -> None:
+async def test_an_answer_that_is_not_a_list_is_an_error_and_the_mark_stays(store: Store, database: Database) -> None:
     async with world_of(store, database, sandbox_of({"10": ["一"]})) as world:
         await world.sync()
         world.sandbox.say("10", "二")
@@ -155,7 +159,7 @@ async def sync_rooms(store: Store, database: Database, sandbox: Sandbox) -> Any:
         return await attempt.handle()
 
 
-async def test_a_room_without_a_name_keeps_its_old_one_and_says_so(store: Store, database: Database) -> None:
+async def test_a_room_without_a_name_keeps_its_old_one_and_is_reported(store: Store, database: Database) -> None:
     async with sandbox_of({"10": [], "11": []}) as sandbox:
         await sync_rooms(store, database, sandbox)
         sandbox.distort_room("10", {"name": None})
@@ -173,7 +177,7 @@ async def test_a_room_without_a_name_keeps_its_old_one_and_says_so(store: Store,
     assert "the room's name (`name` is missing" in (rooms["10"].last_error_message or "")
 
 
-async def test_a_room_without_an_id_costs_none_of_the_others(
+async def test_a_room_without_an_id_is_logged_and_the_others_are_stored(
     store: Store, database: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with sandbox_of({"10": [], "11": [], "12": []}) as sandbox:
@@ -185,7 +189,7 @@ async def test_a_room_without_an_id_costs_none_of_the_others(
     assert "rooms without an id were left out" in capsys.readouterr().out
 
 
-async def test_rooms_of_which_none_can_be_read_are_no_answer(store: Store, database: Database) -> None:
+async def test_an_answer_without_any_readable_room_fails_the_sync(store: Store, database: Database) -> None:
     async with sandbox_of({"10": []}) as sandbox:
         sandbox.distort_room("10", {"room_id": None})
 

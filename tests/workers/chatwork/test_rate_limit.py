@@ -1,4 +1,4 @@
-"""The request budget: never more requests than the limit in any `window` seconds.
+"""The request budget allows no more requests than the limit in any `window` seconds.
 
 This holds over several connections and processes, and when a process is killed.
 """
@@ -49,7 +49,7 @@ def most_in_any_window(times: list[float], window: float) -> int:
     return max(sum(1 for other in times if start <= other < start + window) for start in times)
 
 
-async def test_many_at_once_never_exceed_the_limit_in_any_window(database: Database) -> None:
+async def test_many_requests_at_once_never_exceed_the_limit_in_any_window(database: Database) -> None:
     used: list[float] = []
     limits = [limit_of(database, 7) for _ in range(3)]
 
@@ -63,11 +63,11 @@ async def test_many_at_once_never_exceed_the_limit_in_any_window(database: Datab
     assert most_in_any_window(used, WINDOW) <= 7
 
 
-async def test_permits_that_are_used_at_the_last_moment_do_not_exceed_it_either(database: Database) -> None:
+async def test_permits_that_are_used_at_the_last_moment_do_not_exceed_the_limit(database: Database) -> None:
     late, prompt = limit_of(database, 4), limit_of(database, 4)
     permits = await asyncio.gather(*(late.permit() for _ in range(4)))
 
-    # Use the permits at the last moment: a little later they may not be used any more.
+    # The permits are used as late as possible: a little later they would have lapsed.
     used = [permit.lapses_at for permit in permits]
 
     for _ in range(4):
@@ -89,7 +89,7 @@ async def test_the_whole_limit_can_be_used(database: Database) -> None:
     assert first < WINDOW < second
 
 
-async def test_processes_share_one_budget_and_a_killed_one_takes_nothing_with_it(database_url: str) -> None:
+async def test_processes_share_one_budget_and_a_killed_process_loses_no_permits(database_url: str) -> None:
     arguments = [database_url, "12", str(WINDOW), str(LAPSE), str(SLACK)]
     used: list[float] = []
 
@@ -123,7 +123,7 @@ async def test_a_permit_that_lapsed_unused_still_counts(database: Database) -> N
     assert all(permit.has_lapsed for permit in done)
 
 
-async def test_those_who_wait_are_served_in_turn(database: Database) -> None:
+async def test_waiting_requests_get_permits_in_their_order(database: Database) -> None:
     rate_limit = limit_of(database, 2)
     served: list[int] = []
 
@@ -136,7 +136,7 @@ async def test_those_who_wait_are_served_in_turn(database: Database) -> None:
     assert served == list(range(6))
 
 
-async def test_who_is_canceled_while_waiting_holds_up_nobody(database: Database) -> None:
+async def test_a_waiting_request_that_is_canceled_delays_no_other(database: Database) -> None:
     rate_limit = limit_of(database, 1)
     await rate_limit.permit()
     waiting = [asyncio.create_task(rate_limit.permit()) for _ in range(3)]
@@ -151,7 +151,7 @@ async def test_who_is_canceled_while_waiting_holds_up_nobody(database: Database)
     assert not (await waiting[2]).has_lapsed
 
 
-async def test_a_block_holds_every_process_and_nothing_shortens_it(database: Database) -> None:
+async def test_a_block_until_chatworks_reset_holds_for_every_process_and_is_never_shortened(database: Database) -> None:
     first, second = limit_of(database, 1000), limit_of(database, 1000)
     await asyncio.gather(first.permit(), second.permit())
     begun = time.monotonic()
@@ -172,7 +172,7 @@ async def test_accounts_do_not_share_a_budget(database: Database) -> None:
     assert time.monotonic() - begun < WINDOW
 
 
-async def test_a_clock_that_was_set_back_lets_nobody_exceed_the_limit(database: Database) -> None:
+async def test_the_limit_holds_although_the_clock_was_set_back(database: Database) -> None:
     await limit_of(database, 1).permit()
     await database.execute(
         "update chatwork_budget set taken_at = array[clock_timestamp() + cast(:ahead as interval)]",
@@ -185,7 +185,7 @@ async def test_a_clock_that_was_set_back_lets_nobody_exceed_the_limit(database: 
     assert time.monotonic() - begun >= 0.5 + WINDOW
 
 
-async def test_a_lifted_limit_asks_the_database_rarely(database: Database) -> None:
+async def test_a_high_limit_needs_few_queries(database: Database) -> None:
     rate_limit = RateLimit(database, "shared", 1_000_000)
     begun = time.process_time()
 
@@ -197,7 +197,7 @@ async def test_a_lifted_limit_asks_the_database_rarely(database: Database) -> No
     assert time.process_time() - begun < 1
 
 
-async def test_the_row_forgets_what_has_left_the_window(database: Database) -> None:
+async def test_permits_that_have_left_the_window_are_removed_from_the_row(database: Database) -> None:
     rate_limit = limit_of(database, 3)
 
     for _ in range(7):
@@ -207,7 +207,7 @@ async def test_the_row_forgets_what_has_left_the_window(database: Database) -> N
 
 
 @pytest.mark.parametrize("waiting", [1, 5])
-async def test_no_more_permits_are_taken_than_are_wanted(database: Database, waiting: int) -> None:
+async def test_no_more_permits_are_taken_than_requests_wait(database: Database, waiting: int) -> None:
     rate_limit = RateLimit(database, "shared", 300)
 
     await asyncio.gather(*(rate_limit.permit() for _ in range(waiting)))

@@ -1,4 +1,4 @@
-"""The job type `chatwork_rooms_sync`: it stores the sandbox's rooms in the table."""
+"""The job type `chatwork_rooms_sync` stores the sandbox's rooms in the table."""
 
 import pytest
 
@@ -23,7 +23,7 @@ async def sync(store: Store, database: Database, sandbox: Sandbox, *, new_rooms_
         return await attempt.handle()
 
 
-async def test_it_creates_rooms_and_then_tells_what_changed(store: Store, database: Database) -> None:
+async def test_a_sync_creates_rooms_and_the_next_one_reports_what_changed(store: Store, database: Database) -> None:
     async with sandbox_of({"10": [], "11": [], "12": []}) as sandbox:
         first = await sync(store, database, sandbox)
         sandbox.add_room("11", "改名した部屋", "説明")
@@ -42,7 +42,7 @@ async def test_it_creates_rooms_and_then_tells_what_changed(store: Store, databa
     ]
 
 
-async def test_new_rooms_take_part_in_the_messages_sync_only_where_wanted(store: Store, database: Database) -> None:
+async def test_new_rooms_take_part_in_the_messages_sync_only_if_the_setting_says_so(store: Store, database: Database) -> None:
     async with sandbox_of({"10": []}) as sandbox:
         await sync(store, database, sandbox, new_rooms_active=False)
         sandbox.add_room("11", "Room 11")
@@ -51,12 +51,12 @@ async def test_new_rooms_take_part_in_the_messages_sync_only_where_wanted(store:
     assert [(room.room_id, room.is_active) for room in await list_rooms(database)] == [("10", False), ("11", True)]
 
 
-async def test_no_rooms_is_a_result_too(store: Store, database: Database) -> None:
+async def test_a_sync_without_rooms_completes(store: Store, database: Database) -> None:
     async with sandbox_of({}) as sandbox:
         assert await sync(store, database, sandbox) == {"created": 0, "updated": 0, "total": 0}
 
 
-async def test_a_refusal_fails_the_attempt_and_a_bad_token_the_job(store: Store, database: Database) -> None:
+async def test_a_refusal_fails_the_attempt_and_a_bad_token_fails_the_job(store: Store, database: Database) -> None:
     async with sandbox_of({"10": []}) as sandbox:
         sandbox.fail(status=500, times=3)
         with pytest.raises(Refused, match=r"^Chatwork API error: 500$"):
@@ -92,6 +92,6 @@ async def test_without_a_token_the_job_fails_at_once(store: Store, database: Dat
             await attempt.handle()
 
 
-def test_only_one_is_active_at_a_time() -> None:
+def test_only_one_rooms_sync_is_active_at_a_time() -> None:
     assert CHATWORK_ROOMS_SYNC.unique is Unique.PER_TYPE
     assert (CHATWORK_ROOMS_SYNC.max_attempts, CHATWORK_ROOMS_SYNC.deadline) == (5, 600)

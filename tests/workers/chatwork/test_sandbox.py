@@ -58,7 +58,7 @@ async def test_force_1_gives_the_newest_100_again_and_again(sandbox: Sandbox, ht
     assert new.status_code == 204
 
 
-async def test_it_lists_its_rooms_as_chatwork_does(http: httpx.AsyncClient) -> None:
+async def test_the_sandbox_lists_its_rooms_as_chatwork_does(http: httpx.AsyncClient) -> None:
     answer = await http.get("rooms")
 
     assert [(room.room_id, room.name) for room in read_rooms(answer.content).items] == [
@@ -67,7 +67,7 @@ async def test_it_lists_its_rooms_as_chatwork_does(http: httpx.AsyncClient) -> N
     assert answer.json()[0].keys() >= {"type", "role", "sticky", "unread_num", "message_num", "last_update_time", "icon_path"}
 
 
-async def test_beyond_the_limit_it_answers_429_and_says_until_when() -> None:
+async def test_above_the_limit_the_sandbox_answers_429_with_the_time_of_the_reset() -> None:
     async with (
         sandbox_of({"10": ["おはよう"]}, limit=2, window=60) as sandbox,
         httpx.AsyncClient(base_url=sandbox.base_url, headers={"x-chatworktoken": sandbox.token}) as http,
@@ -87,7 +87,9 @@ async def test_a_bad_token_an_unknown_room_and_an_unknown_path_are_refused(sandb
     assert (await http.request("DELETE", "rooms")).status_code == 405
 
 
-async def test_trouble_comes_as_often_as_asked_for_and_in_the_room_asked_for(sandbox: Sandbox, http: httpx.AsyncClient) -> None:
+async def test_a_planned_failure_happens_as_often_as_asked_and_only_in_its_room(
+    sandbox: Sandbox, http: httpx.AsyncClient
+) -> None:
     sandbox.fail(status=503, times=2, room_id="11")
 
     statuses = [(await http.get(f"rooms/{room_id}/messages?force=1")).status_code for room_id in (10, 11, 11, 11)]
@@ -101,7 +103,7 @@ async def test_trouble_comes_as_often_as_asked_for_and_in_the_room_asked_for(san
     ]
 
 
-async def test_a_connection_that_breaks_in_the_middle_of_an_answer_takes_the_messages_with_it(
+async def test_messages_count_as_given_if_the_connection_breaks_during_the_answer(
     sandbox: Sandbox, http: httpx.AsyncClient
 ) -> None:
     sandbox.drop(given=True)
@@ -112,7 +114,9 @@ async def test_a_connection_that_breaks_in_the_middle_of_an_answer_takes_the_mes
     assert (await http.get("rooms/10/messages?force=0")).status_code == 204
 
 
-async def test_a_connection_that_breaks_without_an_answer_gives_nothing(sandbox: Sandbox, http: httpx.AsyncClient) -> None:
+async def test_messages_do_not_count_as_given_if_the_connection_breaks_before_the_answer(
+    sandbox: Sandbox, http: httpx.AsyncClient
+) -> None:
     sandbox.drop()
 
     with pytest.raises(httpx.TransportError):
@@ -121,7 +125,7 @@ async def test_a_connection_that_breaks_without_an_answer_gives_nothing(sandbox:
     assert bodies(await http.get("rooms/10/messages?force=0")) == ["おはよう", "了解です"]
 
 
-def test_its_own_data_is_forty_rooms_in_two_languages() -> None:
+def test_the_built_in_data_are_forty_rooms_in_two_languages() -> None:
     rooms = load_rooms(OWN_ROOMS)
 
     messages = [read_messages(b"[" + message + b"]").items[0] for room in rooms.values() for message in room.messages]

@@ -1,4 +1,4 @@
-"""Rooms, messages and marks in their tables."""
+"""The tables of Chatwork rooms, messages and marks."""
 
 import asyncio
 import base64
@@ -76,7 +76,7 @@ async def test_only_rooms_that_changed_count_as_updated(database: Database) -> N
     ]
 
 
-async def test_no_rooms_are_nothing_to_keep(database: Database) -> None:
+async def test_an_empty_list_of_rooms_changes_nothing(database: Database) -> None:
     assert await upsert_rooms(database, [], new_rooms_active=True) == Upserted(0, 0, 0)
 
 
@@ -108,7 +108,7 @@ async def test_rooms_that_did_not_change_are_not_locked(database: Database) -> N
         assert (await asyncio.wait_for(upserting, 4)).updated == 1
 
 
-async def test_rooms_are_taken_in_and_out(database: Database) -> None:
+async def test_rooms_are_activated_and_deactivated(database: Database) -> None:
     await rooms_of(database, 1)
     [kept] = await list_rooms(database)
 
@@ -121,7 +121,7 @@ async def test_rooms_are_taken_in_and_out(database: Database) -> None:
     assert await set_active(database, "00000000-0000-0000-0000-000000000000", True) is None
 
 
-async def test_never_read_rooms_come_first_oldest_first_then_those_longest_not_read(database: Database) -> None:
+async def test_rooms_never_read_come_first_then_those_read_longest_ago(database: Database) -> None:
     for room_id in (30, 4, 200, 1, 9):
         await rooms_of(database, room_id)
     await store(database, "1")
@@ -134,7 +134,7 @@ async def test_never_read_rooms_come_first_oldest_first_then_those_longest_not_r
     assert not await room_exists(database, "5")
 
 
-async def test_a_message_is_kept_once_and_counted(database: Database) -> None:
+async def test_a_message_is_stored_once_and_counted(database: Database) -> None:
     await rooms_of(database, 1, 2)
 
     await store(database, "1", message(10), message(11))
@@ -166,7 +166,7 @@ async def test_an_id_may_be_longer_than_any_integer(database: Database) -> None:
     assert [kept.message_id for kept in await stored(database, "1")] == [str(10**37), str(10**37 - 1)]
 
 
-async def test_an_edit_is_kept_and_an_older_reading_does_not_undo_it(database: Database) -> None:
+async def test_an_edit_is_stored_and_an_older_answer_does_not_undo_it(database: Database) -> None:
     await rooms_of(database, 1)
 
     await store(database, "1", message(10, "初稿"))
@@ -176,7 +176,7 @@ async def test_an_edit_is_kept_and_an_older_reading_does_not_undo_it(database: D
     assert [kept.body for kept in await stored(database, "1")] == ["訂正"]
 
 
-async def test_pages_are_newest_first_and_miss_and_repeat_nothing(database: Database) -> None:
+async def test_pages_are_newest_first_without_gaps_or_repetitions(database: Database) -> None:
     await rooms_of(database, 1, 2)
     await store(database, "1", *(message(number, at=START + number // 4) for number in range(95, 118)))
     await store(database, "2", message(1))
@@ -206,12 +206,12 @@ async def test_a_page_that_ends_with_the_last_message_has_no_next(database: Data
 @pytest.mark.parametrize(
     "cursor", ["", "x", "あ", "MjAyNg", "MjAyNi0xMS0yNCA1", "MjAyNi0xMS0yNFQwOTowMDowMCswMDowMCB4", "a" * 10_000, "\0", EARLY]
 )
-async def test_a_cursor_of_somebody_elses_is_refused(database: Database, cursor: str) -> None:
+async def test_a_foreign_cursor_is_refused(database: Database, cursor: str) -> None:
     with pytest.raises(BadCursor):
         await page_of_messages(database, "1", limit=5, cursor=cursor)
 
 
-async def test_a_message_gets_the_company_of_its_room_where_there_is_exactly_one(database: Database) -> None:
+async def test_a_message_gets_the_company_of_its_room_if_there_is_exactly_one(database: Database) -> None:
     await rooms_of(database, 1, 2, 3)
     company = await company_of(database, "1", "2")
     await company_of(database, "2")
@@ -226,7 +226,7 @@ async def test_a_message_gets_the_company_of_its_room_where_there_is_exactly_one
     ]
 
 
-async def test_a_room_that_is_linked_while_its_messages_are_stored_misses_none(database: Database) -> None:
+async def test_a_company_linked_while_messages_are_being_stored_gets_all_of_them(database: Database) -> None:
     await rooms_of(database, 1)
     company = await company_of(database)
     linked, go_on = asyncio.Event(), asyncio.Event()
@@ -271,7 +271,7 @@ async def test_messages_that_are_stored_while_their_room_is_linked_get_the_compa
     assert [kept.company_id for kept in await stored(database, "1")] == [company]
 
 
-async def test_two_that_store_the_same_messages_at_once_do_not_deadlock(database: Database) -> None:
+async def test_two_tasks_that_store_the_same_messages_at_once_do_not_deadlock(database: Database) -> None:
     await rooms_of(database, 1)
     messages = [message(number) for number in range(100)]
 
@@ -284,7 +284,7 @@ async def somebody_waits_for_a_lock(database: Database) -> None:
     waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
 
     async def somebody_waits() -> bool:
-        # Inside a transaction PostgreSQL reads the statistics once, so read them anew.
+        # Within a transaction, PostgreSQL reads statistics only once, so the snapshot is cleared.
         await database.execute("select pg_stat_clear_snapshot()")
         return bool(await database.fetch_val(waits))
 

@@ -1,4 +1,4 @@
-"""The fixtures of this folder: an empty Redis, both wires, and short waits."""
+"""The fixtures of this folder: an empty Redis, both kinds of wire, and short waits."""
 
 from collections.abc import AsyncIterator, Iterator
 

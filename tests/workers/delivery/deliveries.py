@@ -1,4 +1,4 @@
-"""Reads what is in Redis, for waits and assertions."""
+"""Reads the keys in Redis, for waits and assertions."""
 
 from redis.asyncio import Redis
 

@@ -1,6 +1,6 @@
-"""Foreign bytes in Redis and on the bus.
+"""Foreign bytes in Redis and on the bus end no process and no loop, and lose no job.
 
-They end no process and no loop, and lose no job. A false message changes nothing.
+A forged message changes nothing.
 """
 
 import asyncio
@@ -56,18 +56,18 @@ def message(changes: Any) -> bytes:
     | ANYTHING.map(lambda value: repr(value).encode())
     | st.lists(NEARLY).map(lambda changes: repr(changes).encode())
 )
-def test_no_bytes_make_reading_a_message_raise_anything_but_its_own_refusal(said: bytes) -> None:
+def test_reading_a_message_of_any_bytes_raises_only_its_own_error(said: bytes) -> None:
     with contextlib.suppress(NotAChange):
         _read(said)
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.just(GOOD) | NEARLY | ANYTHING, max_size=4) | ANYTHING)
-def test_what_is_read_as_a_change_is_one(changes: Any) -> None:
+def test_a_message_that_is_read_without_an_error_is_a_valid_change(changes: Any) -> None:
     try:
         said = message(changes)
     except (TypeError, ValueError):
-        return  # orjson cannot write this value, such as a long integer.
+        return  # orjson cannot write this value, such as a long integer
 
     try:
         read = _read(said)
@@ -107,7 +107,7 @@ HOSTILE_MESSAGES = [
 
 
 @pytest.mark.parametrize("hostile", HOSTILE_MESSAGES, ids=lambda said: ascii(said[:60]))
-async def test_a_message_of_a_stranger_ends_nothing_and_is_one_bounded_line(
+async def test_a_foreign_message_on_the_bus_ends_no_loop_and_is_logged_in_one_short_line(
     redis: Redis, redis_url: str, hostile: bytes
 ) -> None:
     here, there = RedisBus(redis_url), RedisBus(redis_url)
@@ -115,7 +115,7 @@ async def test_a_message_of_a_stranger_ends_nothing_and_is_one_bounded_line(
     by_owner: dict[Any, int] = {}
 
     def count(change: Change) -> None:
-        # The listeners index by these values too. A value that cannot be a dict key would end the
+        # Listeners use these values as dict keys, too. A value that cannot be a key would end the
         # loop.
         by_owner[change.user_id, change.job_id] = change.seq
         heard.append(change)
@@ -137,14 +137,15 @@ async def test_a_message_of_a_stranger_ends_nothing_and_is_one_bounded_line(
         await asyncio.wait_for(bus.stop(), 5)
 
 
-async def test_changes_are_heard_again_after_a_message_of_50_megabytes(redis: Redis, redis_url: str) -> None:
+async def test_changes_arrive_again_after_a_message_of_50_megabytes(redis: Redis, redis_url: str) -> None:
     here, there = RedisBus(redis_url), RedisBus(redis_url)
     heard: list[Change] = []
     there.listen(heard.append)
     await here.start()
     await there.start()
 
-    # A server keeps less than this for a subscriber by default, so it may close the connection.
+    # By default, a server keeps fewer bytes than this for a subscriber, so it may close the
+    # connection.
     await redis.publish(CHANNEL, b'["' + b"x" * 50_000_000 + b'"]')
 
     true = CHANGE
@@ -153,7 +154,7 @@ async def test_changes_are_heard_again_after_a_message_of_50_megabytes(redis: Re
         await asyncio.wait_for(bus.stop(), 5)
 
 
-def test_what_one_process_announces_at_once_is_never_too_large_to_be_read() -> None:
+def test_a_message_of_many_changes_is_never_too_large_for_its_reader() -> None:
     bus = RedisBus("redis://127.0.0.1:1/0")
     changes = [Change(new_job_id(), 2**31 - 1, 1, "processing", "t" * 200, new_job_id()) for _ in range(2_500)]
 
@@ -190,7 +191,7 @@ UNTRUE: list[Callable[[Job], Change]] = [
 
 
 @pytest.mark.parametrize("untrue", UNTRUE, ids=["canceled", "completed far ahead", "another attempt", "queued again"])
-async def test_no_untrue_message_stops_an_attempt(
+async def test_no_forged_message_stops_an_attempt(
     database: Database, store: Store, redis: Redis, redis_url: str, wire: RedisWire, go_on: asyncio.Event,
     untrue: Callable[[Job], Change],
 ) -> None:  # fmt: skip
@@ -213,7 +214,7 @@ async def test_no_untrue_message_stops_an_attempt(
     await bus.stop()
 
 
-async def test_an_untrue_message_before_the_start_keeps_no_attempt_from_running(
+async def test_a_forged_message_before_the_start_keeps_no_attempt_from_running(
     database: Database, store: Store, redis: Redis, redis_url: str, wire: RedisWire, go_on: asyncio.Event
 ) -> None:
     go_on.set()
@@ -298,7 +299,7 @@ SPOILS: list[Spoil] = [
 
 
 @pytest.mark.parametrize("spoil", SPOILS, ids=lambda spoil: spoil.__name__)
-async def test_whatever_lies_in_redis_every_job_runs_soon_and_the_loops_go_on(
+async def test_every_job_runs_soon_whatever_is_in_redis(
     database: Database, store: Store, redis: Redis, redis_url: str, wire: RedisWire, spoil: Spoil
 ) -> None:
     bus = RedisBus(redis_url)
@@ -333,7 +334,7 @@ async def test_a_value_of_another_type_in_place_of_a_queue_is_removed_by_a_claim
     scores=st.lists(st.floats(allow_nan=False), min_size=20, max_size=20),
     slots=st.integers(1, 3),
 )
-def test_of_a_queue_full_of_anything_only_attempts_are_claimed(
+def test_only_valid_entries_of_a_queue_are_claimed(
     redis_url: str, members: list[bytes], scores: list[float], slots: int
 ) -> None:
     async def claimed() -> set[str]:
@@ -361,7 +362,7 @@ def test_of_a_queue_full_of_anything_only_attempts_are_claimed(
     ],
     ids=ascii,
 )  # fmt: skip
-async def test_a_server_that_is_no_redis_ends_neither_the_wire_nor_the_bus(
+async def test_a_server_that_is_not_redis_does_not_end_the_wire_or_the_bus(
     database: Database, store: Store, answer: bytes
 ) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -379,7 +380,7 @@ async def test_a_server_that_is_no_redis_ends_neither_the_wire_nor_the_bus(
         async with working(database, store, bus, wire, [QUICK]) as worker:
             job = await queue(store, wire, QUICK)
             bus.announce([Change(job.id, 1, 1, "queued", "quick", None)])
-            await asyncio.sleep(1.5)  # long enough for every loop to run several times
+            await asyncio.sleep(1.5)  # seconds: long enough for every loop to run several times
 
             assert not any(part.done() for part in [*worker.parts, *bus._tasks, wire._sender])  # type: ignore[union-attr]
         await asyncio.wait_for(bus.stop(), 20)

@@ -1,4 +1,4 @@
-"""A worker gets a due job: at once by its hint, else by the tick, even behind a backlog."""
+"""A worker gets a due job at once by its hint, or else by the tick, even behind a backlog."""
 
 import asyncio
 import time
@@ -62,7 +62,7 @@ async def test_a_job_is_picked_up_without_waiting_for_the_tick(
     assert sorted(latencies)[10] < 0.2, latencies
 
 
-async def test_a_job_that_comes_while_another_is_being_taken_is_picked_up_at_once_too(
+async def test_a_job_queued_while_another_is_being_claimed_is_picked_up_at_once(
     database: Database, store: Store, bus: Bus, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deliver, "TICK", NEVER)
@@ -105,7 +105,7 @@ async def test_a_job_that_was_handed_back_is_picked_up_without_waiting_for_the_t
     await other.stop(grace=0)
 
 
-async def test_jobs_that_were_queued_before_the_worker_came_are_found_in_the_log(
+async def test_jobs_that_were_queued_before_the_worker_started_are_found_in_the_log(
     database: Database, store: Store, bus: Bus, wire: Wire
 ) -> None:
     jobs = [await queue(store, None, QUICK, {"n": n}) for n in range(5)]
@@ -159,7 +159,7 @@ async def test_the_backlog_of_one_type_does_not_starve_another(
     assert ran[:4].count("few") == 2, ran
 
 
-async def test_a_type_whose_last_attempt_is_still_being_written_keeps_its_turn(
+async def test_a_type_keeps_its_turn_while_the_end_of_its_last_attempt_is_being_written(
     database: Database, store: Store, bus: Bus, wire: Wire
 ) -> None:
     ran: list[str] = []
@@ -185,7 +185,7 @@ async def test_a_type_whose_last_attempt_is_still_being_written_keeps_its_turn(
     assert ran[:3] == ["few", "many", "few"], ran
 
 
-async def test_a_backlog_is_delivered_part_by_part_and_whole(
+async def test_a_backlog_is_delivered_completely_in_parts(
     database: Database, store: Store, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _set_window(monkeypatch, 20)
@@ -198,7 +198,7 @@ async def test_a_backlog_is_delivered_part_by_part_and_whole(
         await delivery.deliver_due_jobs()
         claims = await until(lambda: wire.claim(capacity_for(7, "quick")))
         for claim in claims:
-            # Act as if the job were started: it is not due any more, and its hint is removed.
+            # Acts as if the job were started: it is not due any more, and its hint is removed.
             await database.execute("update jobs set status = 'completed' where id = :id", {"id": claim.id.job_id})
             wire.settle(claim)
         taken += claims
@@ -207,7 +207,7 @@ async def test_a_backlog_is_delivered_part_by_part_and_whole(
     assert sorted(claim.id.job_id for claim in taken) == sorted(job.id for job in jobs)
 
 
-async def test_what_comes_to_be_due_behind_a_backlog_s_place_is_found_when_all_is_delivered_again(
+async def test_a_job_that_becomes_due_before_the_reached_place_is_found_by_the_next_pass(
     database: Database, store: Store, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _set_window(monkeypatch, 20)
@@ -226,7 +226,7 @@ async def test_what_comes_to_be_due_behind_a_backlog_s_place_is_found_when_all_i
     assert late.id in [claim.id.job_id for claim in await wire.claim(capacity_for(100, "quick"))]
 
 
-async def test_a_part_of_a_backlog_that_was_read_and_not_delivered_is_delivered_by_the_next_tick(
+async def test_due_jobs_that_a_failed_tick_has_read_are_delivered_by_the_next_tick(
     database: Database, store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _set_window(monkeypatch, 20)
@@ -237,7 +237,7 @@ async def test_a_part_of_a_backlog_that_was_read_and_not_delivered_is_delivered_
         far = Database(proxy.url)
         await far.connect()
         delivery = Delivery(far, JobsView(far), wire, _quick_only)
-        # Break the query that comes after the one for due jobs.
+        # Breaks the query that follows the one for due jobs.
         proxy.once("order by run_at limit 1", Fault.CUT_BEFORE)
         with pytest.raises(DATABASE_ERRORS):
             await delivery.deliver_due_jobs()
@@ -254,7 +254,7 @@ async def _quick_only() -> list[str]:
     return ["quick"]
 
 
-async def test_many_jobs_queued_by_one_call_are_all_run_and_the_wire_holds_no_more_than_a_window_of_them(
+async def test_many_jobs_queued_by_one_call_all_run_and_the_wire_holds_a_limited_number(
     database: Database, store: Store, bus: Bus, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (deliver, enqueuing):
@@ -306,7 +306,7 @@ async def test_long_jobs_of_one_type_leave_a_slot_to_another(database: Database,
         ({}, Capacity(3, 1, ["a", "b"], ["a"]), []),
     ],
 )
-async def test_a_claim_takes_from_every_queue_in_turn_and_keeps_room_for_types_that_do_not_run(
+async def test_a_claim_takes_from_every_queue_in_turn_and_keeps_slots_for_types_that_do_not_run(
     wire: Wire, waiting: dict[str, int], room: Capacity, expected: list[str]
 ) -> None:
     now = datetime.now(UTC)

@@ -46,7 +46,7 @@ def redis_server() -> Iterator[RedisServer]:
     server.stop()
 
 
-async def test_every_job_ends_though_redis_is_emptied_again_and_again(
+async def test_every_job_ends_although_redis_is_emptied_again_and_again(
     database: Database, store: Store, bus: Bus, over_redis: RedisWire, redis: Redis
 ) -> None:
     jobs = [await queue(store, over_redis, FAIL_ONCE) for _ in range(30)]
@@ -75,7 +75,7 @@ async def test_emptying_redis_changes_nothing_in_the_log(
     assert all([await words(store, job) == ["queued"] for job in jobs])
 
 
-async def test_a_job_that_was_queued_while_redis_was_away_runs_when_it_is_back(
+async def test_a_job_that_was_queued_while_redis_was_down_runs_when_it_is_up_again(
     database: Database, store: Store, bus: Bus, redis_server: RedisServer
 ) -> None:
     redis_server.start()
@@ -94,7 +94,7 @@ async def test_a_job_that_was_queued_while_redis_was_away_runs_when_it_is_back(
     await wire.stop()
 
 
-async def test_a_redis_that_hangs_keeps_no_request_waiting_and_nothing_is_lost(
+async def test_a_redis_that_hangs_delays_no_request_and_loses_no_job(
     database: Database, store: Store, bus: Bus, redis_server: RedisServer
 ) -> None:
     redis_server.start()
@@ -113,7 +113,7 @@ async def test_a_redis_that_hangs_keeps_no_request_waiting_and_nothing_is_lost(
     await wire.stop()
 
 
-async def test_a_redis_that_hangs_for_longer_than_anybody_waits_for_it_costs_no_job(
+async def test_a_redis_that_hangs_longer_than_every_timeout_loses_no_job(
     database: Database, store: Store, bus: Bus, redis_server: RedisServer
 ) -> None:
     finish = asyncio.Event()
@@ -145,7 +145,7 @@ async def test_a_redis_that_hangs_for_longer_than_anybody_waits_for_it_costs_no_
     await wire.stop()
 
 
-async def test_hints_go_on_to_redis_though_a_connection_to_a_replica_could_not_be_closed_in_time(
+async def test_hints_are_pushed_to_redis_although_a_connection_to_a_replica_could_not_be_closed(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     redis_server.start()
@@ -189,7 +189,7 @@ async def test_a_worker_may_start_before_redis_does(
     await wire.stop()
 
 
-async def test_a_lost_redis_does_not_disturb_what_runs(
+async def test_running_jobs_go_on_while_redis_is_down(
     database: Database, store: Store, bus: Bus, redis_server: RedisServer
 ) -> None:
     finish = asyncio.Event()
@@ -206,7 +206,7 @@ async def test_a_lost_redis_does_not_disturb_what_runs(
         job = await running(database, await queue(store, wire, waits))
 
         redis_server.kill()
-        # Wait until the wire has noticed that Redis is away.
+        # The test waits until the wire has noticed that Redis is unreachable.
         await until(lambda: _cannot_claim(wire))
         finish.set()
         assert (await ended(database, job)).result == "undisturbed"

@@ -35,7 +35,7 @@ from workers.delivery.wire import AttemptId, Claim, Hint
 from workers.job_type import Context
 
 
-async def test_an_entry_is_one_of_arqs_in_json(store: Store, over_redis: RedisWire, redis: Redis) -> None:
+async def test_an_entry_has_the_form_of_arqs_entries_in_json(store: Store, over_redis: RedisWire, redis: Redis) -> None:
     job = await queue(store, over_redis, QUICK)
 
     await until(lambda: _queued(redis, 1))
@@ -47,7 +47,7 @@ async def test_an_entry_is_one_of_arqs_in_json(store: Store, over_redis: RedisWi
     assert await redis.pttl(f"arq:job:{id}") > 0
 
 
-async def test_an_entry_leaves_redis_wholly_when_its_attempt_has_begun(
+async def test_all_keys_of_an_entry_are_removed_when_its_attempt_has_started(
     database: Database, store: Store, bus: Bus, over_redis: RedisWire, redis: Redis
 ) -> None:
     finish = asyncio.Event()
@@ -73,7 +73,7 @@ async def test_an_entry_leaves_redis_wholly_when_its_attempt_has_begun(
     await until(lambda: _is_clean(redis))
 
 
-async def test_an_entry_stays_in_redis_until_started_is_durable(
+async def test_an_entry_stays_in_redis_until_started_is_committed(
     database: Database, store: Store, bus: Bus, over_redis: RedisWire, redis: Redis
 ) -> None:
     async with working(database, store, bus, over_redis, [QUICK]):
@@ -90,7 +90,7 @@ async def test_an_entry_stays_in_redis_until_started_is_durable(
         await until(lambda: _is_clean(redis))
 
 
-async def test_what_was_claimed_is_claimed_again_only_when_the_claim_has_lapsed(
+async def test_a_claimed_hint_is_claimed_again_only_after_the_claim_has_lapsed(
     store: Store, over_redis: RedisWire, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redis_wire, "CLAIM_LASTS", 200)
@@ -103,7 +103,7 @@ async def test_what_was_claimed_is_claimed_again_only_when_the_claim_has_lapsed(
     assert len(await until(lambda: over_redis.claim(capacity_for(1, "quick")))) == 1
 
 
-async def test_an_entry_leaves_redis_when_its_attempt_could_not_be_started(
+async def test_an_entry_is_removed_when_its_attempt_could_not_be_started(
     database: Database, store: Store, bus: Bus, over_redis: RedisWire, redis: Redis
 ) -> None:
     elsewhere = Store(database, bus)
@@ -122,11 +122,11 @@ async def test_an_entry_leaves_redis_when_its_attempt_could_not_be_started(
     await elsewhere.stop()
 
 
-async def test_a_worker_that_stops_leaves_nothing_behind_in_redis(
+async def test_a_worker_that_stops_leaves_no_key_in_redis(
     database: Database, store: Store, bus: Bus, redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Switch off the tick, because it may send a hint again for a job that has just been started.
-    # Such a hint does no harm, but it would be left in Redis.
+    # The tick is off, because it may push a hint again for a job that has just been started. Such a
+    # hint does no harm, but it would stay in Redis.
     monkeypatch.setattr(deliver, "TICK", NEVER)
     wire = RedisWire(redis_url)
     await wire.start()
@@ -157,7 +157,7 @@ async def test_the_wire_stops_at_any_moment(redis: Redis, redis_url: str, store:
         await redis.flushdb()
 
 
-async def test_an_empty_redis_gets_its_entries_back_from_the_tick(
+async def test_the_tick_writes_the_entries_again_after_redis_was_emptied(
     database: Database, store: Store, bus: Bus, over_redis: RedisWire, redis: Redis
 ) -> None:
     other = job_type("other", QUICK.run)

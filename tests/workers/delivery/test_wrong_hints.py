@@ -1,4 +1,4 @@
-"""Hints that are late, sent twice, foreign or wrong start nothing twice and lose no job."""
+"""Hints that are late, doubled, foreign or wrong start no attempt twice and lose no job."""
 
 import asyncio
 import random
@@ -62,7 +62,9 @@ async def test_a_hint_that_comes_many_times_starts_its_attempt_once(
     assert await words(store, job) == ["queued", "started", "completed"]
 
 
-async def test_of_two_workers_with_the_same_hint_one_starts_the_attempt(database: Database, store: Store, bus: Bus) -> None:
+async def test_only_one_of_two_workers_with_the_same_hint_starts_the_attempt(
+    database: Database, store: Store, bus: Bus
+) -> None:
     elsewhere = Store(database, bus)
     await elsewhere.start()
     nobody = LocalWire(), LocalWire()
@@ -100,7 +102,7 @@ async def test_a_hint_of_a_job_that_has_ended_is_dropped(
     assert await store.history.events(job.id) == history
 
 
-async def test_a_worker_that_does_not_know_a_type_leaves_its_hint_to_one_that_does(
+async def test_a_worker_leaves_hints_of_unknown_types_to_other_workers(
     database: Database, store: Store, bus: Bus, over_redis: RedisWire, redis: Redis
 ) -> None:
     of_next_version = job_type("of_next_version", QUICK.run)
@@ -108,7 +110,8 @@ async def test_a_worker_that_does_not_know_a_type_leaves_its_hint_to_one_that_do
         job = await queue(store, over_redis, of_next_version)
         await ended(database, await queue(store, over_redis, QUICK))
 
-        # If this worker took the hint, the hint would be missing until the tick sends it again.
+        # If this worker had taken the hint, the hint would be missing until the tick pushes it
+        # again.
         await until(lambda: _queued(redis, 1), within=3)
 
     assert await words(store, job) == ["queued"]
@@ -118,35 +121,35 @@ FOREIGN_ENTRIES = {
     "a word": b"garbage",
     "no UTF-8": b"\xff\xfe:1",
     "nothing": b"",
-    "36 characters that are no id": b"x" * 36 + b":1",
+    "36 characters that are not an id": b"x" * 36 + b":1",
     "an unknown job": b"01a20a6a-ab4e-7283-a269-a03f99e2fa06:1",
     "no attempt": b"01a20a6a-ab4e-7283-a269-a03f99e2fa06:",
     "attempt 0": b"01a20a6a-ab4e-7283-a269-a03f99e2fa06:0",
-    "an attempt written otherwise": b"01a20a6a-ab4e-7283-a269-a03f99e2fa06:01",
-    "an attempt in other digits": "01a20a6a-ab4e-7283-a269-a03f99e2fa06:１".encode(),
+    "an attempt number with a leading zero": b"01a20a6a-ab4e-7283-a269-a03f99e2fa06:01",
+    "an attempt number in full-width digits": "01a20a6a-ab4e-7283-a269-a03f99e2fa06:１".encode(),
     "an endless attempt": b"01a20a6a-ab4e-7283-a269-a03f99e2fa06:" + b"9" * 5_000,
-    "an id in capitals": b"01A20A6A-AB4E-7283-A269-A03F99E2FA06:1",
+    "an id in capital letters": b"01A20A6A-AB4E-7283-A269-A03F99E2FA06:1",
     "a NUL": b"01a20a6a-ab4e-7283-a269-a03f99e2fa0\x00:1",
 }
 
 
 @pytest.mark.parametrize("entry", FOREIGN_ENTRIES.values(), ids=FOREIGN_ENTRIES.keys())
-async def test_a_foreign_entry_in_the_queue_is_dropped_and_hurts_nobody(
+async def test_a_foreign_entry_in_the_queue_is_dropped_and_delays_no_job(
     database: Database, store: Store, bus: Bus, over_redis: RedisWire, redis: Redis, entry: bytes
 ) -> None:
     await redis.zadd("arq:queue/quick", {entry: 0})
     jobs = [await queue(store, over_redis, QUICK) for _ in range(3)]
 
     async with working(database, store, bus, over_redis, [QUICK]) as worker:
-        # A worker that stopped at the foreign entry would leave its claims unused for ten seconds,
-        # so every job must end earlier.
+        # If a worker stopped at the foreign entry, its claims would stay unused for ten seconds, so
+        # every job must end earlier.
         for job in jobs:
             await ended(database, job, within=5)
         await until(lambda: _queue_is_empty(redis), within=5)
         await lives_on(worker, store, database)
 
 
-async def test_a_job_of_an_arq_client_is_dropped_and_hurts_nobody(
+async def test_a_job_of_an_arq_client_is_dropped_and_delays_no_job(
     database: Database, store: Store, bus: Bus, over_redis: RedisWire, redis: Redis, redis_url: str
 ) -> None:
     client: ArqRedis = await create_pool(RedisSettings.from_dsn(redis_url))
@@ -161,7 +164,7 @@ async def test_a_job_of_an_arq_client_is_dropped_and_hurts_nobody(
     await client.aclose()
 
 
-async def test_a_job_is_started_though_postgresql_ends_the_connection_over_which_it_is_being_started(
+async def test_a_job_is_started_although_postgresql_ends_the_connection_during_the_start(
     database: Database, store: Store, bus: Bus, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redis_wire, "CLAIM_LASTS", 300)
@@ -174,7 +177,7 @@ async def test_a_job_is_started_though_postgresql_ends_the_connection_over_which
         async with table_locked(database):
             wire.push([Hint.of(job)])
 
-            # End the connection while it waits, as a restart of PostgreSQL would.
+            # The connection is ended while it waits, as by a restart of PostgreSQL.
             await until(lambda: database.fetch_val(reader), what="the worker starts what it has claimed")
 
         assert (await ended(database, job, within=8)).attempt == 1

@@ -5,5 +5,5 @@ test_living_workers.py  no living worker is declared gone
 test_dead_workers.py    the jobs of killed, frozen or lost workers are retried or failed
 test_reconcile.py       a worker compares the log with its attempts in hand
 test_stopping.py        a worker that stops hands its jobs back
-test_outages.py         PostgreSQL away, a process frozen, a Redis that becomes a replica
+test_outages.py         PostgreSQL unreachable, a frozen process, a Redis that becomes a replica
 """

@@ -1,4 +1,4 @@
-"""The fixtures of this folder: an empty Redis, a local wire, and a short lease."""
+"""The fixtures of this folder: an empty Redis, a wire in the process, and a short lease."""
 
 from collections.abc import Iterator
 

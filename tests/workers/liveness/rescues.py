@@ -1,4 +1,4 @@
-"""A second worker process, short leases, and helpers that read the table of workers."""
+"""Runs a second worker process with a short lease, and reads the table of workers."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,7 +25,7 @@ WORKER = "select gone_at is not null as gone, gone_at from workers where id = :i
 
 @asynccontextmanager
 async def other_process(database_url: str, **settings: Any) -> AsyncIterator[WorkerProcess]:
-    """Runs a worker that knows the types of `tests/job_types.py` in a separate process."""
+    """Runs a worker in a separate process. It knows the types of `tests/job_types.py`."""
     timing = {"heartbeat": HEARTBEAT, "lease": LEASE, "patience": 0.2}
     with worker_process(database_url, **(timing | settings)) as process:
         await process.says("worker")

@@ -1,4 +1,4 @@
-"""Workers that are killed, frozen or cut off: their jobs are retried or failed."""
+"""The jobs of workers that are killed, frozen or cut off are retried or failed."""
 
 import asyncio
 
@@ -65,7 +65,7 @@ async def test_jobs_of_a_killed_worker_are_retried_or_failed_as_their_type_says(
         assert [r.actor for r in await store.history.events(job.id) if isinstance(r.event, Failed)] == ["system:rescue"]
 
 
-async def test_a_handler_that_takes_its_process_down_costs_one_attempt(
+async def test_a_handler_that_crashes_its_process_uses_up_one_attempt(
     database: Database, store: Store, database_url: str, redis: str
 ) -> None:
     async with other_process(database_url, redis=redis), other_process(database_url, redis=redis):
@@ -75,7 +75,7 @@ async def test_a_handler_that_takes_its_process_down_costs_one_attempt(
     assert job.result == {"attempt": 2}
 
 
-async def test_a_worker_that_was_frozen_and_declared_gone_stops_what_it_ran_writes_nothing_and_registers_anew(
+async def test_a_frozen_worker_that_was_declared_gone_stops_its_handlers_and_registers_anew(
     database: Database, store: Store, bus: Bus, database_url: str, redis: str, wire: LocalWire
 ) -> None:
     async with other_process(database_url, redis=redis) as process:
@@ -105,7 +105,7 @@ async def test_a_worker_that_was_frozen_and_declared_gone_stops_what_it_ran_writ
     assert await database.fetch_val(written_later, {"actor": f"worker:{before}", "gone_at": gone_at}) == 0
 
 
-async def test_a_worker_whose_loop_is_blocked_is_gone_and_its_late_result_is_refused(
+async def test_a_worker_whose_event_loop_is_blocked_is_declared_gone_and_its_late_result_refused(
     database: Database, store: Store, bus: Bus, database_url: str, wire: LocalWire
 ) -> None:
     async with other_process(database_url) as process:
@@ -116,13 +116,13 @@ async def test_a_worker_whose_loop_is_blocked_is_gone_and_its_late_result_is_ref
             job = await ended(database, job)
 
         await process.says("stopped", job.id, 1)
-        # The process is unblocked. It registers under a new id and runs the next job.
+        # The process goes on. It registers under a new id and runs the next job.
         await ended(database, await queue(store, None, QUICK))
     assert await words(store, job) == RESCUED
     assert (await store.history.events(job.id))[-1].actor != f"worker:{process.worker_id}"
 
 
-async def test_two_rescuers_rescue_a_job_once(database: Database, store: Store, bus: Bus) -> None:
+async def test_a_job_that_two_workers_try_to_rescue_is_rescued_once(database: Database, store: Store, bus: Bus) -> None:
     elsewhere = Store(database, bus)
     await elsewhere.start()
     jobs = [await _held_by(store, "w-dead", QUICK) for _ in range(20)]
@@ -138,7 +138,7 @@ async def test_two_rescuers_rescue_a_job_once(database: Database, store: Store, 
     await elsewhere.stop()
 
 
-async def test_a_rescuer_that_does_not_know_a_type_does_not_end_its_jobs(database: Database, store: Store, bus: Bus) -> None:
+async def test_a_worker_does_not_rescue_jobs_of_types_that_it_does_not_know(database: Database, store: Store, bus: Bus) -> None:
     of_next_version = job_type("of_next_version", quick)
     job = await _held_by(store, "w-dead", of_next_version)
 
@@ -150,7 +150,7 @@ async def test_a_rescuer_that_does_not_know_a_type_does_not_end_its_jobs(databas
         assert (await ended(database, job)).status is Status.COMPLETED
 
 
-async def test_jobs_of_types_that_a_rescuer_does_not_know_do_not_hide_those_that_it_does(
+async def test_lost_jobs_of_unknown_types_do_not_keep_a_worker_from_rescuing_known_ones(
     database: Database, store: Store, bus: Bus
 ) -> None:
     of_next_version = job_type("of_next_version", quick)
@@ -161,7 +161,7 @@ async def test_jobs_of_types_that_a_rescuer_does_not_know_do_not_hide_those_that
         assert (await ended(database, job)).status is Status.COMPLETED
 
 
-async def test_a_worker_that_was_frozen_while_it_started_a_job_and_declared_gone_hands_it_back_without_having_run_it(
+async def test_a_worker_declared_gone_while_it_started_a_job_hands_the_job_back_unrun(
     database: Database, store: Store, bus: Bus, database_url: str, redis: str
 ) -> None:
     waits = (
@@ -176,7 +176,8 @@ async def test_a_worker_that_was_frozen_while_it_started_a_job_and_declared_gone
             wire.push([Hint.of(job)])
             await until_waiting_for_locks(database, 1)
             process.freeze()
-            # End the connection that waits, so that the process must send its `started` again.
+            # The test ends the connection that waits, so that the process must send its `started`
+            # again.
             await database.fetch_all(waits)
         async with working(database, store, bus, LocalWire(), [COSTLY], slots=0):
             await until(lambda: _is_gone(database, before))
@@ -190,7 +191,7 @@ async def test_a_worker_that_was_frozen_while_it_started_a_job_and_declared_gone
     assert [worker == before for _, worker in await starts(store, job)] == [True, False]
 
 
-async def test_a_worker_that_may_have_been_declared_gone_starts_nothing_before_it_knows_better(
+async def test_a_worker_that_may_have_been_declared_gone_starts_no_job_before_it_has_checked(
     database: Database, store: Store, bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rescue, "HEARTBEAT", 600)
@@ -210,7 +211,7 @@ async def test_a_worker_that_may_have_been_declared_gone_starts_nothing_before_i
         assert settled == [job]
 
 
-async def test_what_a_worker_takes_while_it_registers_anew_is_left_to_others(
+async def test_jobs_that_a_worker_claims_while_it_registers_anew_are_left_to_other_workers(
     database: Database, store: Store, bus: Bus
 ) -> None:
     async with working(database, store, bus, LocalWire(), [QUICK]) as worker:

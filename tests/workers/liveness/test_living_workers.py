@@ -36,7 +36,7 @@ from workers.liveness import heartbeat as rescue
 from workers.liveness import worker_table
 
 
-async def test_a_silent_worker_is_gone_after_a_lease_and_not_before(
+async def test_a_silent_worker_is_declared_gone_after_a_lease_and_not_before(
     database: Database, store: Store, bus: Bus, wire: LocalWire
 ) -> None:
     async with working(database, store, bus, wire, [QUICK]):
@@ -63,7 +63,7 @@ async def test_a_job_may_run_longer_than_a_lease(database: Database, store: Stor
 
 
 @pytest.mark.parametrize("how", ["fails", "hangs"])
-async def test_nobody_is_gone_because_the_database_was_away(
+async def test_no_worker_is_declared_gone_because_the_database_was_unreachable(
     database: Database, store: Store, bus: Bus, wire: LocalWire, how: str
 ) -> None:
     async with working(database, store, bus, wire, [QUICK]):
@@ -83,11 +83,11 @@ async def test_nobody_is_gone_because_the_database_was_away(
         assert not (await database.fetch_one(WORKER, {"id": "w-other"}) or {})["gone"]
         assert await words(store, job) == ["queued", "started"]
         beating.cancel()
-        # Once the heartbeats stop, the worker is declared gone and its job is rescued.
+        # When the heartbeats stop, the worker is declared gone and its job is rescued.
         await ended(database, job)
 
 
-async def test_workers_that_were_all_cut_off_for_many_leases_take_nobody_for_gone_and_run_on(
+async def test_workers_that_were_all_cut_off_for_long_declare_none_gone_and_go_on(
     database: Database, store: Store, bus: Bus, database_url: str
 ) -> None:
     finish = asyncio.Event()
@@ -123,7 +123,7 @@ async def test_workers_that_were_all_cut_off_for_many_leases_take_nobody_for_gon
         await far.disconnect()
 
 
-async def test_a_worker_beats_on_while_its_rescue_of_others_gets_no_answer(
+async def test_a_worker_sends_heartbeats_while_its_rescue_of_other_workers_hangs(
     database: Database, store: Store, database_url: str, bus: Bus
 ) -> None:
     lost = await _held_by(store, "w-dead", QUICK)
@@ -146,7 +146,7 @@ async def test_a_worker_beats_on_while_its_rescue_of_others_gets_no_answer(
     assert await words(store, lost) == RESCUED
 
 
-async def test_a_worker_beats_on_while_neither_its_rescue_nor_its_delivery_gets_an_answer(
+async def test_a_worker_sends_heartbeats_while_its_rescue_and_its_delivery_hang(
     database: Database, database_url: str, redis: str, bus: Bus
 ) -> None:
     wire = RedisWire(redis)
@@ -168,7 +168,7 @@ async def test_a_worker_beats_on_while_neither_its_rescue_nor_its_delivery_gets_
     await wire.stop()
 
 
-async def test_a_beat_that_gets_no_answer_is_given_up_and_its_connection_with_it(
+async def test_a_heartbeat_without_an_answer_is_given_up_and_its_connection_closed(
     database: Database, store: Store, database_url: str, bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rescue, "BEAT_TIMEOUT", 0.3)
@@ -185,7 +185,7 @@ async def test_a_beat_that_gets_no_answer_is_given_up_and_its_connection_with_it
         await far.disconnect()
 
 
-async def test_a_worker_that_was_frozen_together_with_the_others_gives_them_a_lease_to_come_back(
+async def test_a_worker_that_was_frozen_with_the_others_gives_them_a_lease_to_come_back(
     database: Database, store: Store, bus: Bus
 ) -> None:
     async with working(database, store, bus, LocalWire(), [QUICK]):
@@ -199,7 +199,7 @@ async def test_a_worker_that_was_frozen_together_with_the_others_gives_them_a_le
         assert await until(lambda: database.fetch_val(gone_at)) >= awake + timedelta(seconds=LEASE / 2)
 
 
-async def test_a_worker_that_wakes_from_a_sleep_of_its_machine_takes_nobody_for_gone_before_all_have_had_a_lease(
+async def test_after_a_sleep_of_its_machine_a_worker_declares_no_other_gone_for_a_lease(
     database: Database, store: Store, bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The timers of a sleeping machine stand still, so the worker must send no heartbeat by itself.
@@ -229,7 +229,7 @@ async def test_a_worker_that_wakes_from_a_sleep_of_its_machine_takes_nobody_for_
         assert await _gone(database) == {"w-silent", "w-other"}
 
 
-async def test_nobody_is_gone_before_postgresql_has_run_for_a_lease(database: Database) -> None:
+async def test_no_worker_is_declared_gone_before_postgresql_has_run_for_a_lease(database: Database) -> None:
     running_for = "select extract(epoch from now() - pg_postmaster_start_time())"
     longer = float(await database.fetch_val(running_for)) + 60
     await _register(database, "w-silent")
@@ -245,7 +245,7 @@ async def test_nobody_is_gone_before_postgresql_has_run_for_a_lease(database: Da
     assert "w-silent" in [row["id"] for row in gone]
 
 
-async def test_a_worker_whose_handlers_use_every_connection_goes_on_beating(
+async def test_a_worker_whose_handlers_use_every_connection_still_sends_heartbeats(
     database: Database, store: Store, bus: Bus, database_url: str
 ) -> None:
     async def query(context: Context, payload: Any) -> JSON:
@@ -269,7 +269,7 @@ async def test_a_worker_whose_handlers_use_every_connection_goes_on_beating(
     await of_its_own.disconnect()
 
 
-async def test_a_worker_that_registers_anew_is_not_taken_for_dead_meanwhile(
+async def test_a_worker_that_is_registering_anew_is_not_declared_gone(
     database: Database, store: Store, bus: Bus, wire: LocalWire
 ) -> None:
     hangs = job_type("hangs", hang)
@@ -313,7 +313,7 @@ async def _beat(database: Database, worker_id: str) -> None:
 
 
 async def _can_declare_somebody_gone(database: Database) -> bool:
-    """Adds a worker silent for a day. Returns whether a rescuer has declared it gone yet."""
+    """Adds a worker silent for a day. Returns whether another worker has declared it gone yet."""
     await database.execute(
         "insert into workers (id, host, pid, job_types, slots, last_seen) "
         "values ('w-long-dead', 'test', 1, '{}', 1, now() - interval '1 day') on conflict do nothing"
@@ -323,7 +323,7 @@ async def _can_declare_somebody_gone(database: Database) -> bool:
 
 @asynccontextmanager
 async def _workers_out_of_reach(database: Database, how: str) -> AsyncIterator[None]:
-    """Lets every heartbeat in the block fail at once (`how` is "fails"), or get no answer."""
+    """Makes every heartbeat in the block fail at once (`how` is "fails"), or get no answer."""
     connection = await asyncpg.connect(database.url)
     try:
         if how == "fails":

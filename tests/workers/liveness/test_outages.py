@@ -1,4 +1,4 @@
-"""Outages: PostgreSQL away, a frozen process, a Redis that becomes a replica."""
+"""Outages: PostgreSQL is unreachable, a process is frozen, a Redis becomes a replica."""
 
 import asyncio
 import contextlib
@@ -64,7 +64,7 @@ async def proxy(database_url: str) -> AsyncIterator[Proxy]:
         yield proxy
 
 
-async def test_a_request_that_must_write_is_told_that_the_database_is_away_and_nothing_comes_of_it_later(
+async def test_a_write_request_without_a_database_is_refused_and_has_no_later_effect(
     service: Service, proxy: Proxy, bus: Bus
 ) -> None:
     job = await service.job_of(service.admin)
@@ -81,13 +81,13 @@ async def test_a_request_that_must_write_is_told_that_the_database_is_away_and_n
         proxy.closed_to_new = False
         answer = await until(lambda: _accepted(client))
 
-    # The refused requests were given up before they were sent, so they left nothing in the log.
+    # The refused requests were given up before they were sent, so the log has none of their events.
     jobs = (await JobsView(service.context.database).page(JobFilter(), limit=10)).jobs
     assert {(one.id, one.status) for one in jobs} == {(job.id, "queued"), (answer["jobId"], "queued")}
     await far.stop()
 
 
-async def test_every_request_is_told_in_time_that_the_database_hangs_and_is_answered_as_soon_as_it_does_not(
+async def test_every_request_gets_503_while_the_database_hangs_and_an_answer_when_it_goes_on(
     service: Service, proxy: Proxy, bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(endpoint, "ANSWER_WITHIN", 0.6)
@@ -103,7 +103,7 @@ async def test_every_request_is_told_in_time_that_the_database_hangs_and_is_answ
             assert (await client.get(f"/api/jobs/{job.id}")).status_code == 200
             proxy.hang()
 
-            # At first some users are known from a cache; later none is, and all connections hang.
+            # At first some users are known from a cache. Later none is, and all connections hang.
             for _ in range(3):
                 async with asyncio.timeout(8):
                     answers = await asyncio.gather(
@@ -143,7 +143,7 @@ async def _accepted(client: httpx.AsyncClient) -> Any:
     return answer.json() if answer.status_code == 202 else None
 
 
-async def test_what_ends_while_postgresql_is_away_is_recorded_when_it_is_back_and_nothing_new_begins_meanwhile(
+async def test_ends_of_attempts_during_an_outage_of_postgresql_are_written_afterwards(
     proxy: Proxy, database: Database, store: Store, bus: Bus
 ) -> None:
     finish, entered = asyncio.Event(), []
@@ -181,7 +181,7 @@ async def test_what_ends_while_postgresql_is_away_is_recorded_when_it_is_back_an
     await far.disconnect()
 
 
-async def test_a_worker_hands_its_jobs_back_in_time_though_what_it_was_about_to_take_gets_no_answer(
+async def test_a_stopping_worker_hands_its_jobs_back_in_time_although_a_start_gets_no_answer(
     proxy: Proxy, database: Database, store: Store, bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "HAND_BACK_WITHIN", 0.2)
@@ -192,7 +192,8 @@ async def test_a_worker_hands_its_jobs_back_in_time_though_what_it_was_about_to_
         await stack.enter_async_context(working(database, far, bus, wire, [HANG]))
         job = await running(database, await queue(store, wire, HANG))
         proxy.once("array(select p.type from pauses", Fault.STALL)
-        # Cut the connections, because a new one prepares the statement again, so its text is sent.
+        # The connections are cut, because only a new connection prepares the statement and so sends
+        # its text.
         proxy.cut()
         stalled = await queue(store, wire, HANG)
         await until(lambda: proxy.faults_met)
@@ -205,7 +206,7 @@ async def test_a_worker_hands_its_jobs_back_in_time_though_what_it_was_about_to_
     await far.stop()
 
 
-async def test_a_process_that_is_frozen_while_it_holds_the_tick_keeps_nobody_waiting_for_long(
+async def test_a_process_frozen_while_it_holds_the_lock_of_the_tick_delays_others_only_briefly(
     database: Database, store: Store, bus: Bus, database_url: str
 ) -> None:
     frozen = await connect(database_url)
@@ -227,7 +228,7 @@ async def _still_in_transaction(database: Database, pid: int) -> bool:
     return await database.fetch_val(in_transaction, {"pid": pid}) is not None
 
 
-async def test_a_worker_frozen_inside_its_storing_transaction_loses_its_locks_and_its_effects(
+async def test_a_worker_frozen_inside_a_transaction_loses_its_locks_and_its_effects(
     database: Database, store: Store, bus: Bus, database_url: str, monkeypatch: pytest.MonkeyPatch, redis_url: str
 ) -> None:
     monkeypatch.setattr(rescue, "LEASE", 0.8)
@@ -258,7 +259,7 @@ async def test_a_worker_frozen_inside_its_storing_transaction_loses_its_locks_an
     assert await words(store, job) == ["queued", "started", "failed, retried", "queued: worker_lost", "started", "completed"]
 
 
-async def test_after_a_failover_of_redis_the_jobs_go_on_over_the_new_one(
+async def test_after_a_failover_of_redis_jobs_are_delivered_over_the_new_primary(
     database: Database, store: Store, bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deliver, "DELIVER_AGAIN", 0.5)
@@ -273,8 +274,8 @@ async def test_after_a_failover_of_redis_the_jobs_go_on_over_the_new_one(
             async with working(database, store, bus, wire, [QUICK]):
                 await ended(database, await queue(store, wire, QUICK))
 
-                # From now on the address leads to the new primary. Open connections stay with the
-                # old one, which is now a replica.
+                # The address leads to the new primary from here on. Open connections stay with the
+                # old server, which has become a replica.
                 await at_other.replicaof("NO", "ONE")
                 await at_one.replicaof("127.0.0.1", str(other.port))
                 switch.port = other.port
@@ -334,10 +335,10 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             await writer.drain()
 
 
-async def test_a_reader_of_the_log_is_told_to_come_again_while_a_frozen_process_seals(
+async def test_a_reader_of_the_log_gets_503_while_a_frozen_process_holds_the_lock_of_the_sealer(
     service: Service, database_url: str
 ) -> None:
-    # This connection holds the lock for sealing the log, as a frozen process would.
+    # This connection holds the lock of the sealer, as a frozen process would.
     frozen = await connect(database_url, idle_in_transaction_session_timeout="0")
     await frozen.execute("begin")
     await frozen.fetchval("select pg_advisory_xact_lock($1)", SEALING)

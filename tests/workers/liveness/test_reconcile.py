@@ -29,7 +29,7 @@ from workers.delivery.wire import LocalWire
 from workers.job_type import Context
 
 
-async def test_a_worker_that_finds_itself_declared_gone_stops_what_it_runs_and_goes_on_under_a_new_name(
+async def test_a_worker_that_was_declared_gone_stops_its_handlers_and_goes_on_under_a_new_id(
     database: Database, store: Store, bus: Bus, wire: LocalWire
 ) -> None:
     stopped: list[int] = []
@@ -59,7 +59,7 @@ async def test_a_worker_that_finds_itself_declared_gone_stops_what_it_runs_and_g
         assert actors == ["system:rescue", "system:rescue"]
 
 
-async def test_a_worker_that_was_declared_gone_stops_though_nobody_has_rescued_its_jobs_yet(
+async def test_a_worker_that_was_declared_gone_stops_before_its_jobs_are_rescued(
     database: Database, store: Store, bus: Bus, wire: LocalWire
 ) -> None:
     stopped_as: list[str] = []
@@ -90,7 +90,7 @@ async def test_a_worker_that_was_declared_gone_stops_though_nobody_has_rescued_i
     assert stopped_as == [name]
 
 
-async def test_a_cancel_reaches_what_another_process_runs_at_once_and_without_a_heartbeat(
+async def test_a_cancel_stops_a_handler_in_another_process_at_once_without_a_heartbeat(
     database: Database, database_url: str, redis: str
 ) -> None:
     bus = RedisBus(redis)
@@ -114,11 +114,11 @@ async def test_a_cancel_reaches_what_another_process_runs_at_once_and_without_a_
     await wire.stop()
     await store.stop()
     await bus.stop()
-    # The benchmarks measure some milliseconds; the limit is higher because other tests may run too.
+    # Benchmarks measure a few milliseconds. The limit is higher because other tests may run too.
     assert sorted(latencies)[5] < 0.2, latencies
 
 
-async def test_a_cancel_that_the_bus_did_not_bring_is_found_at_the_next_heartbeat(
+async def test_a_cancel_that_the_bus_lost_is_found_at_the_next_heartbeat(
     database: Database, store: Store, bus: Bus, wire: LocalWire
 ) -> None:
     stopped: list[float] = []
@@ -146,7 +146,7 @@ async def test_a_cancel_that_the_bus_did_not_bring_is_found_at_the_next_heartbea
     await in_silence.stop()
 
 
-async def test_what_a_worker_started_without_knowing_it_is_rescued_after_two_heartbeats(
+async def test_a_job_that_a_worker_started_without_knowing_it_is_rescued_after_two_heartbeats(
     database: Database, store: Store, bus: Bus, wire: LocalWire
 ) -> None:
     async with working(database, store, bus, wire, [QUICK]) as worker:
@@ -160,7 +160,9 @@ async def test_what_a_worker_started_without_knowing_it_is_rescued_after_two_hea
     assert (history[2].at - history[1].at).total_seconds() >= HEARTBEAT
 
 
-async def test_what_runs_is_not_rescued_by_its_own_worker(database: Database, store: Store, bus: Bus, wire: LocalWire) -> None:
+async def test_a_running_job_is_not_rescued_by_its_own_worker(
+    database: Database, store: Store, bus: Bus, wire: LocalWire
+) -> None:
     async with working(database, store, bus, wire, [HANG], slots=30):
         jobs = [await running(database, await queue(store, wire, HANG)) for _ in range(20)]
 

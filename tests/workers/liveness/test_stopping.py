@@ -1,4 +1,4 @@
-"""A worker that stops hands its jobs back, and spends no attempt."""
+"""A worker that stops hands its jobs back, which uses up no attempt."""
 
 import asyncio
 from typing import Any
@@ -31,7 +31,7 @@ from workers.job_type import Context
 from workers.liveness import heartbeat as rescue
 
 
-async def test_a_worker_that_stops_hands_its_jobs_back_without_spending_an_attempt(
+async def test_a_worker_that_stops_hands_its_jobs_back_without_using_up_an_attempt(
     database: Database, store: Store, bus: Bus, wire: LocalWire
 ) -> None:
     once = job_type("once", hang, max_attempts=1)
@@ -49,7 +49,7 @@ async def test_a_worker_that_stops_hands_its_jobs_back_without_spending_an_attem
     await must_fold(database, store, job)
 
 
-async def test_a_worker_that_stops_waits_for_its_jobs_as_long_as_the_grace_and_takes_no_more(
+async def test_a_stopping_worker_takes_no_more_jobs_and_waits_for_its_own_within_the_grace_time(
     database: Database, store: Store, bus: Bus, wire: LocalWire
 ) -> None:
     finish = asyncio.Event()
@@ -76,7 +76,7 @@ async def test_a_worker_that_stops_waits_for_its_jobs_as_long_as_the_grace_and_t
     assert await words(store, late) == ["queued"]
 
 
-async def test_a_cancel_reaches_what_runs_while_its_worker_is_stopping(
+async def test_a_cancel_stops_a_handler_while_its_worker_is_stopping(
     database: Database, store: Store, bus: Bus, wire: LocalWire
 ) -> None:
     worker = new_worker(database, store, bus, wire, [HANG])
@@ -88,12 +88,12 @@ async def test_a_cancel_reaches_what_runs_while_its_worker_is_stopping(
     for job in jobs:
         await cancel(store, job)
 
-    # No job runs any more, so the worker stops long before the grace of 600 seconds is over.
+    # No job runs any more, so the worker stops long before its grace time of 600 seconds is over.
     await asyncio.wait_for(stopping, 20)
     assert [await words(store, job) for job in jobs] == [["queued", "started", "canceled"]] * 3
 
 
-async def test_a_cancel_during_a_rescue_ends_the_job_whichever_is_first(
+async def test_a_cancel_during_a_rescue_ends_the_job_in_either_order(
     database: Database, database_url: str, store: Store
 ) -> None:
     jobs = [await _held_by(store, "w-dead", QUICK) for _ in range(40)]
@@ -110,9 +110,7 @@ async def test_a_cancel_during_a_rescue_ends_the_job_whichever_is_first(
         )
 
 
-async def test_a_handler_that_does_not_stop_does_not_keep_the_worker_from_stopping(
-    database: Database, store: Store, bus: Bus, wire: LocalWire
-) -> None:
+async def test_a_worker_stops_although_a_handler_does_not(database: Database, store: Store, bus: Bus, wire: LocalWire) -> None:
     release = asyncio.Event()
 
     async def be_deaf(context: Context, payload: Any) -> JSON:
@@ -132,7 +130,7 @@ async def test_a_handler_that_does_not_stop_does_not_keep_the_worker_from_stoppi
     assert await words(store, job) == ["queued", "started", "queued: worker_shutdown"]
 
 
-async def test_a_process_that_is_asked_to_end_hands_back_what_it_runs(
+async def test_a_process_that_gets_sigterm_hands_back_its_running_jobs(
     database: Database, store: Store, database_url: str, redis: str
 ) -> None:
     async with other_process(database_url, redis=redis) as process:

@@ -1,4 +1,4 @@
-"""Companies, their linked rooms, and the company of each message."""
+"""Companies, the rooms linked to them, and the company of each message."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -58,7 +58,7 @@ async def test_a_company_that_does_not_exist_is_not_found(database: Database) ->
         await linked_rooms(database, unknown)
 
 
-async def test_two_companies_may_not_have_one_name(database: Database) -> None:
+async def test_two_companies_may_not_have_the_same_name(database: Database) -> None:
     await create_company(database, "ABC商事")
 
     with pytest.raises(NameTaken, match="ABC商事"):
@@ -68,14 +68,16 @@ async def test_two_companies_may_not_have_one_name(database: Database) -> None:
 @pytest.mark.parametrize(
     ("one", "other"), [("ABC商事", "ＡＢＣ商事"), ("ガーデン", "ｶﾞｰﾃﾞﾝ"), ("Café", "Cafe\u0301"), ("A　B", "A B")]
 )
-async def test_names_that_differ_in_width_or_composition_alone_are_one_name(database: Database, one: str, other: str) -> None:
+async def test_names_that_differ_only_in_width_or_composition_are_the_same_name(
+    database: Database, one: str, other: str
+) -> None:
     made = await asyncio.gather(*(create_company(database, name) for name in (one, other)), return_exceptions=True)
 
     assert sorted(type(result).__name__ for result in made) == ["Company", "NameTaken"]
 
 
 @pytest.mark.parametrize("name", ["", "   ", "\u200b\u2060", "\ufeff\u0301", "x" * 201])
-async def test_a_name_can_be_seen_and_has_an_end(database: Database, name: str) -> None:
+async def test_an_invisible_or_too_long_name_is_refused(database: Database, name: str) -> None:
     with pytest.raises(NameNotValid):
         await create_company(database, name)
 
@@ -92,7 +94,7 @@ async def test_a_linked_room_is_listed_with_its_name(database: Database) -> None
     assert [(room.room_id, room.name) for room in await linked_rooms(database, company.id)] == [("2", "保守"), ("1", "営業")]
 
 
-async def test_linking_gives_the_rooms_messages_to_the_company(database: Database) -> None:
+async def test_the_messages_of_a_linked_room_belong_to_the_company(database: Database) -> None:
     company = await create_company(database, "ABC商事")
     await a_room(database, "1")
     await a_room(database, "2")
@@ -105,7 +107,7 @@ async def test_linking_gives_the_rooms_messages_to_the_company(database: Databas
     assert await companies_of_messages(database, "2") == [None, None]
 
 
-async def test_linking_twice_is_linking_once(database: Database) -> None:
+async def test_a_room_may_be_linked_twice_without_effect(database: Database) -> None:
     company = await create_company(database, "ABC商事")
     await a_room(database, "1")
 
@@ -116,7 +118,7 @@ async def test_linking_twice_is_linking_once(database: Database) -> None:
     assert len(await linked_rooms(database, company.id)) == 1
 
 
-async def test_messages_of_a_room_with_two_companies_belong_to_neither_until_one_is_unlinked(database: Database) -> None:
+async def test_messages_of_a_room_linked_to_two_companies_belong_to_none(database: Database) -> None:
     one, other = await create_company(database, "ABC商事"), await create_company(database, "XYZ")
     await a_room(database, "1")
     await store(database, two_messages("1"))
@@ -130,7 +132,7 @@ async def test_messages_of_a_room_with_two_companies_belong_to_neither_until_one
     assert await companies_of_messages(database, "1") == [other.id, other.id]
 
 
-async def test_unlinking_takes_the_messages_back(database: Database) -> None:
+async def test_the_messages_of_an_unlinked_room_belong_to_no_company(database: Database) -> None:
     company = await create_company(database, "ABC商事")
     await a_room(database, "1")
     await store(database, two_messages("1"))
@@ -142,7 +144,7 @@ async def test_unlinking_takes_the_messages_back(database: Database) -> None:
     assert await linked_rooms(database, company.id) == []
 
 
-async def test_what_does_not_exist_cannot_be_linked(database: Database) -> None:
+async def test_an_unknown_room_or_company_cannot_be_linked(database: Database) -> None:
     company = await create_company(database, "ABC商事")
     await a_room(database, "1")
 
@@ -154,7 +156,7 @@ async def test_what_does_not_exist_cannot_be_linked(database: Database) -> None:
     assert await linked_rooms(database, company.id) == []
 
 
-async def test_what_is_not_linked_cannot_be_unlinked(database: Database) -> None:
+async def test_a_room_that_is_not_linked_cannot_be_unlinked(database: Database) -> None:
     company = await create_company(database, "ABC商事")
     await a_room(database, "1")
 
@@ -219,7 +221,7 @@ async def test_a_sync_that_stores_while_a_room_is_being_linked_waits_and_sees_th
     assert await companies_of_messages(database, "1") == [company.id, company.id]
 
 
-async def test_two_companies_linked_at_the_same_moment_leave_the_messages_to_neither(database: Database) -> None:
+async def test_messages_of_a_room_linked_to_two_companies_at_once_belong_to_none(database: Database) -> None:
     one, other = await create_company(database, "ABC商事"), await create_company(database, "XYZ")
     await a_room(database, "1")
     await store(database, two_messages("1"))

@@ -1,4 +1,4 @@
-"""Stored drafts, and the choice of messages for one."""
+"""Drafts in their table, and the choice of messages for a draft."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -18,7 +18,7 @@ SUMMARY = Summary("## Summary\n\n- x", ("1000", "1001"), "model-1", "summary-1",
 
 @pytest.fixture
 async def company_id(database: Database) -> str:
-    """A company with one room, "1"."""
+    """Adds a company with one room, "1". Returns the company's id."""
     company = await create_company(database, "ABC商事")
     await a_room(database, "1")
     await link_room(database, company.id, "1")
@@ -33,7 +33,7 @@ async def expire(database: Database, draft: Draft) -> None:
     await database.execute("update summary_drafts set expires_at = now() where id = :id", {"id": draft.id})
 
 
-async def test_a_draft_is_kept_as_it_was_made_and_good_for_seven_days(database: Database, company_id: str) -> None:
+async def test_a_draft_is_stored_as_it_was_made_and_expires_after_seven_days(database: Database, company_id: str) -> None:
     draft = await save_draft(database, company_id, DAY, SUMMARY, source_messages=2)
 
     assert await list_drafts(database, company_id) == [draft]
@@ -54,7 +54,7 @@ async def test_a_draft_is_kept_as_it_was_made_and_good_for_seven_days(database: 
     assert timedelta(days=7) - timedelta(minutes=1) < left <= timedelta(days=7)
 
 
-async def test_a_second_draft_of_the_same_period_takes_the_place_of_the_first(database: Database, company_id: str) -> None:
+async def test_a_second_draft_of_the_same_period_replaces_the_first(database: Database, company_id: str) -> None:
     first = await save_draft(database, company_id, DAY, SUMMARY, source_messages=2)
     await expire(database, first)
 
@@ -66,7 +66,7 @@ async def test_a_second_draft_of_the_same_period_takes_the_place_of_the_first(da
     assert second.expires_at > datetime.now(UTC) + timedelta(days=6)
 
 
-async def test_drafts_are_listed_newest_first_and_only_the_companys_own(database: Database, company_id: str) -> None:
+async def test_the_drafts_of_a_company_are_listed_newest_first(database: Database, company_id: str) -> None:
     other = await create_company(database, "XYZ")
     older = await save_draft(database, company_id, DAY, SUMMARY, source_messages=0)
     newer = await save_draft(database, company_id, Period(DAY.start, DAY.end + timedelta(1)), SUMMARY, source_messages=0)
@@ -75,7 +75,7 @@ async def test_drafts_are_listed_newest_first_and_only_the_companys_own(database
     assert await list_drafts(database, company_id) == [newer, older]
 
 
-async def test_a_draft_of_as_many_messages_is_current(database: Database, company_id: str) -> None:
+async def test_a_draft_of_all_messages_of_its_period_is_current(database: Database, company_id: str) -> None:
     await store(database, many(3))
     draft = await save_draft(database, company_id, DAY, SUMMARY, source_messages=3)
 
@@ -103,7 +103,7 @@ async def test_a_draft_of_another_period_is_not_current(database: Database, comp
     assert await current_draft(database, company_id, Period(DAY.start, DAY.end + timedelta(seconds=1))) is None
 
 
-async def test_the_start_of_a_period_belongs_to_it_and_its_end_does_not(database: Database, company_id: str) -> None:
+async def test_a_period_includes_its_start_and_excludes_its_end(database: Database, company_id: str) -> None:
     await store(database, many(3, every=timedelta(hours=12)))
 
     material = await messages_of(database, company_id, DAY)
@@ -121,7 +121,7 @@ async def test_messages_come_oldest_first_with_their_room_and_sender(database: D
     assert material.messages == same_second
 
 
-async def test_other_companies_messages_are_left_alone(database: Database, company_id: str) -> None:
+async def test_messages_of_other_companies_are_not_chosen(database: Database, company_id: str) -> None:
     await a_room(database, "2")
     await store(database, conversation(("田中", "秘密"), room_id="2"))
 
@@ -129,7 +129,7 @@ async def test_other_companies_messages_are_left_alone(database: Database, compa
 
 
 @pytest.mark.parametrize("count", [1, 180, 300])
-async def test_up_to_300_messages_are_all_taken(database: Database, company_id: str, count: int) -> None:
+async def test_up_to_300_messages_are_all_chosen(database: Database, company_id: str, count: int) -> None:
     await store(database, many(count))
 
     material = await messages_of(database, company_id, DAY)
@@ -138,7 +138,9 @@ async def test_up_to_300_messages_are_all_taken(database: Database, company_id: 
 
 
 @pytest.mark.parametrize("count", [301, 345, 500, 1234])
-async def test_of_more_the_newest_180_and_120_of_the_older_ones(database: Database, company_id: str, count: int) -> None:
+async def test_of_more_than_300_messages_the_newest_180_and_120_older_ones_are_chosen(
+    database: Database, company_id: str, count: int
+) -> None:
     await store(database, many(count))
 
     material = await messages_of(database, company_id, DAY)
@@ -150,7 +152,7 @@ async def test_of_more_the_newest_180_and_120_of_the_older_ones(database: Databa
     assert len(numbers) == 300
 
 
-async def test_the_older_ones_are_sampled_evenly_from_eight_slices(database: Database, company_id: str) -> None:
+async def test_the_older_messages_are_sampled_evenly_from_eight_slices(database: Database, company_id: str) -> None:
     await store(database, many(180 + 8 * 100))
 
     material = await messages_of(database, company_id, DAY)

@@ -1,4 +1,4 @@
-"""Due dates in Japanese and English."""
+"""Due dates are recognised in Japanese and English."""
 
 from datetime import date
 
@@ -59,11 +59,11 @@ def test_dates_are_recognised(text: str, written: str, day: date | None) -> None
         "11/5分の請求書",
     ],
 )
-def test_other_numbers_are_no_dates(text: str) -> None:
+def test_other_numbers_are_not_taken_for_dates(text: str) -> None:
     assert due_in(text, TUESDAY) is None
 
 
-def test_the_deadline_is_taken_before_other_dates() -> None:
+def test_a_deadline_is_chosen_before_other_dates() -> None:
     due = due_in("11/20の会議の議事録を11/27までに送ってください", TUESDAY)
 
     assert due is not None

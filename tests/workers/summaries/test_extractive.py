@@ -1,4 +1,4 @@
-"""The extractive summariser: the lines, open items and next actions that it chooses."""
+"""The summariser without a model chooses lines, open items and next actions."""
 
 import time
 from collections.abc import Callable
@@ -51,7 +51,7 @@ MIGRATION = conversation(
 )
 
 
-def test_a_japanese_conversation_is_told_by_what_was_decided_and_what_went_wrong() -> None:
+def test_the_summary_of_a_japanese_conversation_has_its_decisions_and_problems() -> None:
     content, _ = summarise(EXHIBITION)
 
     summary = "\n".join(sections(content)["Summary"])
@@ -60,7 +60,7 @@ def test_a_japanese_conversation_is_told_by_what_was_decided_and_what_went_wrong
     assert "パネルの納期が2日遅れる見込みです" in summary
 
 
-def test_an_english_conversation_is_told_by_what_was_decided_and_what_went_wrong() -> None:
+def test_the_summary_of_an_english_conversation_has_its_decisions_and_problems() -> None:
     content, _ = summarise(MIGRATION)
 
     summary = "\n".join(sections(content)["Summary"])
@@ -85,14 +85,14 @@ def test_greetings_thanks_and_quotes_are_dropped() -> None:
         assert small_talk not in content
 
 
-def test_no_markup_is_left() -> None:
+def test_no_chatwork_markup_is_left_in_the_summary() -> None:
     content, _ = summarise(EXHIBITION)
 
     for markup in ("[To:", "[rp", "[info]", "[/info]", "[title]", "[qt", "(bow)", "spreadsheets"):
         assert markup not in content
 
 
-def test_what_is_said_again_is_told_once() -> None:
+def test_a_repeated_statement_is_quoted_once() -> None:
     said = [
         ("佐藤", "新サーバーへの移行は11月30日に決まりました。"),
         ("鈴木", "新サーバーへの移行、11月30日に決まりましたね。"),
@@ -103,20 +103,20 @@ def test_what_is_said_again_is_told_once() -> None:
     assert content.count("新サーバーへの移行") == 1
 
 
-def test_a_short_answer_is_told_with_its_question() -> None:
+def test_a_short_answer_is_quoted_with_its_question() -> None:
     content, _ = summarise(conversation(("高橋", "納品はいつになりますか？"), ("田中", "12/5です。")))
 
     assert "- 高橋: 納品はいつになりますか？ → 田中: 12/5です。" in sections(content)["Summary"]
 
 
-def test_a_question_that_was_put_off_is_open() -> None:
+def test_a_postponed_question_is_an_open_item() -> None:
     assert sections(summarise(EXHIBITION)[0])["Open Items"] == [
         "- 高橋: ABC商事様の納期はいつ頃までとお伝えすればよいでしょうか？（11/24）"
     ]
     assert sections(summarise(MIGRATION)[0])["Open Items"] == ["- Mary: Do we have a release date for production? (24 Nov)"]
 
 
-def test_a_question_that_was_answered_later_is_not_open() -> None:
+def test_a_question_that_was_answered_later_is_not_an_open_item() -> None:
     answered = conversation(
         ("高橋", "ABC商事様の納期はいつ頃でしょうか？"),
         ("田中", "開発チームに確認します。"),
@@ -137,7 +137,7 @@ def test_a_reply_to_another_message_does_not_answer_a_question() -> None:
     assert sections(summarise(unanswered)[0])["Open Items"] == ["- 高橋: 請求書の送付先はどちらですか？（11/24）"]
 
 
-def test_requests_and_promises_name_who_and_by_when() -> None:
+def test_requests_and_promises_name_the_person_and_the_due_date() -> None:
     japanese, english = (sections(summarise(said)[0])["Next Actions"] for said in (EXHIBITION, MIGRATION))
 
     assert (
@@ -148,13 +148,13 @@ def test_requests_and_promises_name_who_and_by_when() -> None:
     assert "- **Ken**: I'll add the missing index tomorrow and re-run the load test. (due: tomorrow, 25 Nov)" in english
 
 
-def test_a_request_belongs_to_whoever_said_yes_to_it() -> None:
+def test_a_request_belongs_to_the_person_who_agreed_to_it() -> None:
     actions = sections(summarise(EXHIBITION)[0])["Next Actions"]
 
     assert "- **佐藤**: 発注書は経理の山田さんにも共有をお願いいたします。（依頼: 鈴木）" in actions
 
 
-def test_who_is_named_in_a_request_is_to_do_it() -> None:
+def test_a_request_belongs_to_the_person_whom_it_names() -> None:
     said = conversation(
         (
             "佐藤 美咲",
@@ -167,7 +167,7 @@ def test_who_is_named_in_a_request_is_to_do_it() -> None:
     assert sections(summarise(said)[0])["Next Actions"][0].startswith("- **森田、鈴木**: 対外報告は森田さん")
 
 
-def test_what_was_reported_done_is_no_next_action() -> None:
+def test_a_task_that_was_reported_done_is_not_a_next_action() -> None:
     done = conversation(("田中", "[To:1]佐藤さん\n見積書を送付してください。"), ("佐藤", "見積書を送付しました。"))
 
     assert sections(summarise(done)[0])["Next Actions"] == ["- なし"]
@@ -183,7 +183,7 @@ def test_a_chatwork_task_is_a_next_action() -> None:
     ]
 
 
-def test_topics_are_phrases_that_come_back_and_not_people_or_dates() -> None:
+def test_topics_are_repeated_phrases_but_not_people_or_dates() -> None:
     topics = [line.removeprefix("- ").split("（")[0] for line in sections(summarise(EXHIBITION)[0])["Key Topics"]]
 
     assert {"印刷会社", "ABC商事様", "展示会", "発注書"} <= set(topics)
@@ -191,11 +191,11 @@ def test_topics_are_phrases_that_come_back_and_not_people_or_dates() -> None:
     assert "- Acme Corp (2 messages)" in sections(summarise(MIGRATION)[0])["Key Topics"]
 
 
-def test_people_are_no_topics() -> None:
+def test_names_of_people_are_not_topics() -> None:
     assert topics_of(["佐藤さんの案件", "佐藤の案件"], ["佐藤 花子"]) == [("案件", 2)]
 
 
-def test_a_topic_keeps_its_kana_and_leaves_a_verbs_stem() -> None:
+def test_a_topic_keeps_its_kana_and_leaves_out_the_stem_of_a_verb() -> None:
     assert topics_of(["夏休みの宿題", "夏休みは全部食べた"], []) == [("夏休み", 2)]
 
 
@@ -211,7 +211,7 @@ def test_sentences_come_from_all_rooms() -> None:
     assert "[営業] 田中:" in content
 
 
-def test_links_lead_to_the_messages_that_are_quoted() -> None:
+def test_source_links_lead_to_the_quoted_messages() -> None:
     content, links = summarise(EXHIBITION)
 
     quoted = {
@@ -222,7 +222,7 @@ def test_links_lead_to_the_messages_that_are_quoted() -> None:
     assert "1001" not in links
 
 
-def test_twenty_links_are_the_most() -> None:
+def test_a_summary_has_at_most_twenty_source_links() -> None:
     things = [
         "アルファ",
         "ブラボー",
@@ -247,7 +247,7 @@ def test_twenty_links_are_the_most() -> None:
     assert len(links) == 20
 
 
-def test_requests_about_two_things_are_two() -> None:
+def test_requests_about_two_things_are_two_next_actions_next_actions() -> None:
     requests = conversation(
         ("田中", "A社の資料を送付してください。"),
         ("田中", "B社の資料を送付してください。"),
@@ -260,23 +260,23 @@ def test_requests_about_two_things_are_two() -> None:
     assert len(sections(summarise(requests[:2])[0])["Next Actions"]) == 2
 
 
-def test_a_request_said_again_is_one() -> None:
+def test_a_repeated_request_is_one_next_action() -> None:
     again = conversation(("田中", "A社の資料を送付してください。"), ("田中", "A社の資料の送付をお願いいたします。"))
 
     assert len(sections(summarise(again)[0])["Next Actions"]) == 1
 
 
-def test_an_english_request_is_done_in_other_forms_of_its_words() -> None:
+def test_an_english_request_is_recognised_as_done_in_other_word_forms() -> None:
     done = conversation(("Tom", "Could you share the error logs by Friday?"), ("Ken", "I shared the logs."))
 
     assert sections(summarise(done)[0])["Next Actions"] == ["- None"]
 
 
-def test_the_same_messages_make_the_same_summary_in_whatever_order_they_come() -> None:
+def test_the_same_messages_give_the_same_summary_in_any_order() -> None:
     assert summarise(EXHIBITION) == summarise(EXHIBITION[::-1])
 
 
-def test_small_talk_alone_leaves_nothing_to_tell() -> None:
+def test_a_conversation_of_small_talk_gives_an_empty_summary() -> None:
     content, links = summarise(conversation(("田中", "お疲れ様です。"), ("佐藤", "よろしくお願いします！"), ("Ken", "Thanks!")))
 
     assert links == ()
@@ -294,7 +294,7 @@ SAID = st.lists(
 
 @settings(max_examples=200, deadline=None)
 @given(SAID)
-def test_whatever_is_said_there_are_four_headings(said: list[tuple[str, str]]) -> None:
+def test_any_conversation_gives_the_four_headings(said: list[tuple[str, str]]) -> None:
     content, links = summarise(conversation(*said))
 
     assert [line for line in content.splitlines() if line.startswith("## ")] == [f"## {heading}" for heading in HEADINGS]
@@ -312,7 +312,7 @@ def test_whatever_is_said_there_are_four_headings(said: list[tuple[str, str]]) -
     ],
     ids=lambda body: body[:8],
 )  # fmt: skip
-def test_no_body_takes_long_to_read(body: str) -> None:
+def test_no_message_takes_long_to_analyse(body: str) -> None:
     begun = time.process_time()
 
     summarise(conversation(*[("田中", body)] * 30))
@@ -354,7 +354,7 @@ def test_small_talk_is_recognised(text: str) -> None:
         "見積書のご確認をよろしくお願いします。",
     ],
 )
-def test_what_says_something_is_no_small_talk(text: str) -> None:
+def test_a_statement_with_content_is_not_small_talk(text: str) -> None:
     assert not cues.is_small_talk(key_of(text))
 
 
@@ -379,7 +379,7 @@ def test_what_says_something_is_no_small_talk(text: str) -> None:
         ("Let me check.", cues.defers),
     ],
 )
-def test_what_a_sentence_does_is_recognised(text: str, does: Callable[[str], bool]) -> None:
+def test_the_role_of_a_sentence_is_recognised(text: str, does: Callable[[str], bool]) -> None:
     assert does(key_of(text))
 
 
@@ -401,11 +401,11 @@ def test_what_a_sentence_does_is_recognised(text: str, does: Callable[[str], boo
         ("Is it done?", cues.reports_done),
     ],
 )
-def test_what_a_sentence_does_not_do_is_not_seen_in_it(text: str, does: Callable[[str], bool]) -> None:
+def test_a_role_that_a_sentence_does_not_have_is_not_recognised_in_it(text: str, does: Callable[[str], bool]) -> None:
     assert not does(key_of(text))
 
 
-def test_tomorrow_is_counted_from_the_day_in_japan() -> None:
+def test_tomorrow_is_the_day_after_the_date_in_japan() -> None:
     late_in_japan = conversation(
         ("田中", "見積書を明日までに送付してください。"), begins=EXHIBITION[0].sent_at - timedelta(hours=8)
     )
@@ -427,7 +427,7 @@ def test_sentences_are_split_in_both_languages() -> None:
     assert sentences_of("・一つ目\n2. 二つ目") == ["一つ目", "二つ目"]
 
 
-def test_the_markup_tells_who_is_meant_and_what_is_answered() -> None:
+def test_the_markup_names_the_addressed_person_and_the_answered_message() -> None:
     read = plain("[rp aid=9 to=1-1003]鈴木さん\n[To:5]田中 太郎さん\n了解です [qt][qtmeta aid=1 time=1]前の話[/qt]")
 
     assert read.text == "了解です"
@@ -435,12 +435,12 @@ def test_the_markup_tells_who_is_meant_and_what_is_answered() -> None:
     assert read.replies_to == {"1003"}
 
 
-def test_an_address_is_shortened_to_where_it_leads() -> None:
+def test_a_url_is_shortened_to_its_host() -> None:
     assert plain("見て https://docs.google.com/a/b?c=d#e です").text == "見て docs.google.com/… です"
 
 
 @pytest.mark.parametrize(
     ("text", "language"), [("見積書です", "ja"), ("the quote", "en"), ("API の仕様 OK", "ja"), ("", "en"), ("123", "en")]
 )
-def test_the_language_is_that_of_the_letters(text: str, language: str) -> None:
+def test_the_language_is_recognised_by_the_letters(text: str, language: str) -> None:
     assert language_of([text]) == language

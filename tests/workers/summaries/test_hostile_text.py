@@ -1,6 +1,6 @@
-"""Untrusted text takes time linear in its length: no pattern may backtrack.
+"""Parsing untrusted text takes time linear in its length: no pattern may backtrack.
 
-The bounds are generous: linear time is milliseconds here, quadratic time is minutes.
+The limits are generous: linear time is milliseconds here, quadratic time is minutes.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ LONGEST_MESSAGE = 65_535
 
 
 def patterns() -> Iterator[tuple[str, re.Pattern[Any]]]:
-    """Every compiled pattern of a module."""
+    """Returns every compiled pattern of a module."""
     for package in ("events", "projections", "workers", "service"):
         for found in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
             if not found.name.startswith("service.web"):
@@ -39,11 +39,14 @@ def patterns() -> Iterator[tuple[str, re.Pattern[Any]]]:
 
 
 GENERAL = (" ", "\t", "　", "\n", "a", "1", "#", "[#1, ", "あ", "漢", "ア", "[To:1] ", "[task aid=1", "[qt]", "はい", "- ")
-"""What leads patterns astray."""
+"""Pieces of text that make backtracking patterns slow."""
 
 
 def hostile_texts(pattern: str) -> Iterator[tuple[str, str]]:
-    """Pairs of a piece to repeat and an end: from the pattern's own literals, and general."""
+    """Yields texts that may make this pattern slow, as pairs of a piece to repeat and an end.
+
+    They come from the pattern's own literals and from a list that fits every pattern.
+    """
     for piece in sorted(set(re.findall(r"[A-Za-z0-9぀-ヿ一-鿿]+|[^\w\\]", pattern))):
         yield piece, "!"
     for piece in GENERAL:
@@ -51,7 +54,7 @@ def hostile_texts(pattern: str) -> Iterator[tuple[str, str]]:
 
 
 def seconds(pattern: re.Pattern[Any], text: str) -> float:
-    """The seconds of this thread's CPU time, which a busy machine does not change."""
+    """Returns the CPU seconds of this thread. A busy machine does not change them."""
     hostile: Any = text.encode() if isinstance(pattern.pattern, bytes) else text
     started = time.thread_time()
     for _ in pattern.finditer(hostile):
@@ -62,13 +65,13 @@ def seconds(pattern: re.Pattern[Any], text: str) -> float:
 KEPT = dict(patterns())
 
 
-def test_the_patterns_are_found() -> None:
+def test_the_patterns_of_all_modules_are_found() -> None:
     assert len(KEPT) > 50
     assert "workers.summaries.citations._NUMBERS" in KEPT
 
 
 @pytest.mark.parametrize("name", KEPT)
-def test_a_pattern_takes_linear_time_over_what_it_speaks_of_repeated(name: str) -> None:
+def test_a_pattern_takes_linear_time_on_repetitions_of_its_own_literals(name: str) -> None:
     """Four times the text must take about four times as long, not sixteen times."""
     pattern = KEPT[name]
     source = pattern.pattern.decode() if isinstance(pattern.pattern, bytes) else pattern.pattern
@@ -108,7 +111,7 @@ TEN = ", ".join(f"#{number}" for number in range(101, 111))
         ("a \t　 [#1]", [1], "a"),
     ],
 )
-def test_citations_are_read_and_none_is_left_in_the_text(answer: str, cited: list[int], left: str) -> None:
+def test_citations_are_read_and_removed_from_the_text(answer: str, cited: list[int], left: str) -> None:
     assert cited_in(answer) == cited
     assert without_citations(answer) == left
 
@@ -121,7 +124,7 @@ def test_citations_are_read_and_none_is_left_in_the_text(answer: str, cited: lis
         "<details type=reasoning>", "&lt;think", "<x>", "## Summary\n", "# ", "**", "**Summary", "\n", "```\n", "|", "【", "1. ",
     ],
 )  # fmt: skip
-def test_an_answer_of_a_hundred_thousand_characters_is_read_in_moments(piece: str) -> None:
+def test_an_answer_of_a_hundred_thousand_characters_is_read_in_seconds(piece: str) -> None:
     answer = (piece * 100_000)[:100_000]
     started = time.perf_counter()
 
@@ -190,7 +193,7 @@ async def server() -> AsyncIterator[OpenAIServer]:
         yield server
 
 
-async def test_the_loop_turns_while_three_hundred_long_messages_and_a_hostile_answer_are_read(server: OpenAIServer) -> None:
+async def test_the_event_loop_stays_free_while_long_messages_and_a_hostile_answer_are_read(server: OpenAIServer) -> None:
     server.answer = lambda request: f"{GOOD_ANSWER} [{TEN} など]" + " \t" * 200_000 + "[#1, " * 50_000
     summariser = Summariser(SummarySettings(api_key="key", base_url=server.url))
     longest = 0.0

@@ -1,4 +1,4 @@
-"""A draft tells in which rooms messages of its period may be missing."""
+"""A draft names the rooms in which messages of its period may be missing."""
 
 from datetime import timedelta
 
@@ -36,7 +36,7 @@ async def company_id(database: Database) -> str:
 
 
 async def a_gap(database: Database, *, after: int | None = -1, before: int | None = 1, room_id: str = "1") -> None:
-    """The period between two hours, counted from the morning."""
+    """Stores a gap between two hours of the day in a room."""
     query = """
     insert into chatwork_gaps (room_id, after_message_id, before_message_id, reason, after_at, before_at, found_at)
     values (:room_id, :after_id, :before_id, 'over_100', :after_at, :before_at, now())
@@ -52,7 +52,7 @@ async def a_gap(database: Database, *, after: int | None = -1, before: int | Non
 
 
 @pytest.mark.parametrize("has_model", [True, False])
-async def test_a_draft_of_a_period_with_a_gap_says_so(
+async def test_a_draft_of_a_period_with_a_gap_has_a_note(
     store: Store, database: Database, company_id: str, has_model: bool
 ) -> None:
     await a_gap(database)
@@ -75,7 +75,7 @@ async def test_a_draft_of_a_period_with_a_gap_says_so(
     assert [draft.to_json() for draft in await list_drafts(database, company_id)] == [result]
 
 
-async def test_a_draft_made_before_its_gap_was_found_says_so_from_then_on(database: Database, company_id: str) -> None:
+async def test_an_older_draft_gets_a_note_when_a_gap_is_found(database: Database, company_id: str) -> None:
     draft = await save_draft(database, company_id, DAY, SUMMARY, source_messages=2)
     await a_gap(database)
     cached = await current_draft(database, company_id, DAY)
@@ -92,7 +92,7 @@ async def test_a_draft_made_before_its_gap_was_found_says_so_from_then_on(databa
     ("after", "before", "says_so"),
     [(-1, 1, True), (None, 0, True), (None, -1, False), (23, None, True), (24, None, False), (24, 30, False), (-9, 99, True)],
 )
-async def test_only_a_gap_that_touches_the_period_is_told(
+async def test_only_a_gap_that_touches_the_period_causes_a_note(
     database: Database, company_id: str, after: int | None, before: int | None, says_so: bool
 ) -> None:
     await a_gap(database, after=after, before=before)
@@ -102,7 +102,7 @@ async def test_only_a_gap_that_touches_the_period_is_told(
     assert (NOTE in str(draft.to_json())) is says_so
 
 
-async def test_a_gap_in_a_room_whose_messages_are_not_the_companys_is_not_told(database: Database, company_id: str) -> None:
+async def test_a_gap_in_a_room_of_another_company_causes_no_note(database: Database, company_id: str) -> None:
     other = await create_company(database, "XYZ")
     await a_room(database, "2", "別室")
     await link_room(database, other.id, "1")
@@ -114,9 +114,7 @@ async def test_a_gap_in_a_room_whose_messages_are_not_the_companys_is_not_told(d
     assert draft.incomplete_rooms == ()
 
 
-async def test_a_period_of_which_nothing_is_stored_may_not_have_been_empty(
-    store: Store, database: Database, company_id: str
-) -> None:
+async def test_an_empty_period_with_a_gap_is_not_called_empty(store: Store, database: Database, company_id: str) -> None:
     await a_gap(database, after=None, before=0)
     before = Period(DAY.start - timedelta(days=9), DAY.end - timedelta(days=8))
     payload = SummaryDraftPayload(company_id=company_id, period_start=before.start, period_end=before.end).to_json()
@@ -128,7 +126,7 @@ async def test_a_period_of_which_nothing_is_stored_may_not_have_been_empty(
     assert NOTE in result["content"]
 
 
-def test_the_names_of_rooms_are_few_short_and_no_markdown() -> None:
+def test_the_note_has_few_and_short_room_names_without_markdown() -> None:
     content = with_gap_note("## Summary\n\n- x", ["# [x](javascript:alert)\n\n## 偽", *("長" * 500 for _ in range(9))])
 
     first, *_ = (line for line in content.splitlines() if line.startswith("> **"))
@@ -138,7 +136,7 @@ def test_the_names_of_rooms_are_few_short_and_no_markdown() -> None:
     assert with_gap_note("- x", ["営業"]).endswith("\n\n- x")
 
 
-def test_messages_that_name_nobody_are_summed_up() -> None:
+def test_messages_without_a_sender_are_summarised() -> None:
     named = conversation(("田中", "見積書はいつ届きますか？"), ("佐藤", "見積書は金曜日までに送ってください。"))
     messages = [
         type(named[0])("1", "営業", str(number), None, MORNING + number * HOUR, body)

@@ -1,4 +1,4 @@
-"""Odd responses of a model's server end in a named failure or in a true draft."""
+"""Odd answers of a model's server end in a named failure or in a correct draft."""
 
 import gzip
 import json
@@ -68,7 +68,7 @@ THOUGHTS = "maybe call Bob? [#1]"
         f"<think>{THOUGHTS * 1_000}</think>",
     ],
 )
-async def test_thoughts_are_no_part_of_the_draft(server: OpenAIServer, before: str) -> None:
+async def test_the_model_s_reasoning_is_left_out_of_the_draft(server: OpenAIServer, before: str) -> None:
     server.answer = lambda request: before + GOOD_ANSWER.replace(" [#1, #2]", " [#3]")
 
     summary = await summary_from(server)
@@ -78,13 +78,13 @@ async def test_thoughts_are_no_part_of_the_draft(server: OpenAIServer, before: s
     assert summary.source_links == ("1002", "1001")
 
 
-async def test_thoughts_after_the_answer_are_no_part_of_it(server: OpenAIServer) -> None:
+async def test_reasoning_after_the_answer_is_left_out(server: OpenAIServer) -> None:
     server.answer = lambda request: f"{GOOD_ANSWER}\n<think>{THOUGHTS}"
 
     assert "Bob" not in (await summary_from(server)).content
 
 
-async def test_a_tag_that_people_wrote_about_is_not_taken_for_thoughts(server: OpenAIServer) -> None:
+async def test_a_tag_quoted_from_messages_is_not_taken_for_reasoning(server: OpenAIServer) -> None:
     server.answer = lambda request: GOOD_ANSWER.replace("to move", "to drop `<think>` from the log")
 
     assert "`<think>` from the log" in (await summary_from(server)).content
@@ -102,7 +102,7 @@ async def test_a_tag_that_people_wrote_about_is_not_taken_for_thoughts(server: O
         completion([{"type": "thinking", "thinking": [{"type": "text", "text": THOUGHTS}]}], reasoning_content=THOUGHTS),
     ],
 )
-async def test_nothing_but_thoughts_is_a_failure_with_a_name(server: OpenAIServer, reply: Reply) -> None:
+async def test_an_answer_of_only_reasoning_is_a_named_failure(server: OpenAIServer, reply: Reply) -> None:
     server.next_replies.append(reply)
 
     with pytest.raises(OnlyReasoning, match="nothing but its reasoning"):
@@ -122,7 +122,7 @@ async def test_nothing_but_thoughts_is_a_failure_with_a_name(server: OpenAIServe
         ("something_new", ModelFailed),
     ],
 )
-async def test_an_answer_that_did_not_end_by_itself_is_a_failure_that_names_the_reason(
+async def test_an_answer_that_was_cut_off_or_withheld_is_a_failure_that_names_the_reason(
     server: OpenAIServer, reason: str, raised: type[Exception]
 ) -> None:
     server.next_replies.append(completion(GOOD_ANSWER, reason))
@@ -134,7 +134,7 @@ async def test_an_answer_that_did_not_end_by_itself_is_a_failure_that_names_the_
 
 
 @pytest.mark.parametrize("reason", ["stop", "STOP", "eos_token", "end_turn", None])
-async def test_an_answer_that_ended_by_itself_is_read(server: OpenAIServer, reason: str | None) -> None:
+async def test_an_answer_that_ended_normally_is_used(server: OpenAIServer, reason: str | None) -> None:
     server.next_replies.append(completion(GOOD_ANSWER, reason))
 
     assert list(sections((await summary_from(server)).content)) == list(HEADINGS)
@@ -149,7 +149,7 @@ async def test_an_answer_that_ended_by_itself_is_read(server: OpenAIServer, reas
         ("- x", ("Key Topics", "Open Items", "Next Actions")),
     ],
 )
-async def test_a_section_that_the_model_left_out_is_not_said_to_be_empty(
+async def test_a_section_that_the_model_left_out_is_reported_as_missing_not_as_empty(
     server: OpenAIServer, answer: str, left_out: tuple[str, ...]
 ) -> None:
     server.answer = lambda request: answer
@@ -194,7 +194,7 @@ async def test_an_answer_in_parts_is_read(server: OpenAIServer, content: object)
         completion([{"type": "refusal", "refusal": f"I will not\x1b[31m\nhelp with {KEY}. " + "x" * 5_000}]),
     ],
 )
-async def test_a_refusal_is_final_and_told_in_one_short_line(server: OpenAIServer, reply: Reply) -> None:
+async def test_a_refusal_forbids_a_retry_and_is_reported_in_one_short_line(server: OpenAIServer, reply: Reply) -> None:
     server.next_replies.append(reply)
 
     with pytest.raises(ModelRefused, match="refused: I will not") as refused:
@@ -207,7 +207,7 @@ async def test_a_refusal_is_final_and_told_in_one_short_line(server: OpenAIServe
 
 
 @pytest.mark.parametrize("tokens", [-1, 10**30, True, "many", 1.5, None])
-async def test_a_usage_that_makes_no_sense_counts_nothing(server: OpenAIServer, tokens: object) -> None:
+async def test_an_invalid_token_usage_counts_as_zero(server: OpenAIServer, tokens: object) -> None:
     body = json.loads(completion(GOOD_ANSWER).body) | {"usage": {"prompt_tokens": tokens, "completion_tokens": 7}}
     server.next_replies.append(Reply(200, json.dumps(body).encode()))
 
@@ -226,7 +226,7 @@ async def test_a_usage_that_makes_no_sense_counts_nothing(server: OpenAIServer, 
         (403, "unsupported_country_region_territory"),
     ],
 )
-async def test_an_error_that_will_not_go_away_is_final_after_one_request(server: OpenAIServer, status: int, code: str) -> None:
+async def test_a_permanent_error_fails_the_job_after_one_request(server: OpenAIServer, status: int, code: str) -> None:
     server.next_replies.extend([error(status, "no", code)] * 3)
 
     with pytest.raises(ModelRefused, match=rf"{status} \({code}\)"):
@@ -235,7 +235,7 @@ async def test_an_error_that_will_not_go_away_is_final_after_one_request(server:
     assert len(server.requests) == 1
 
 
-async def test_a_quota_that_is_named_by_the_errors_type_alone_is_final(server: OpenAIServer) -> None:
+async def test_a_used_up_quota_is_recognised_by_the_error_s_type(server: OpenAIServer) -> None:
     body = json.dumps({"error": {"message": "no", "type": "insufficient_quota", "code": None}}).encode()
     server.next_replies.extend([Reply(429, body)] * 3)
 
@@ -256,7 +256,7 @@ async def test_a_quota_that_is_named_by_the_errors_type_alone_is_final(server: O
         Reply(404, b'[{"error": {"code": 404, "status": "NOT_FOUND"}}]'),
     ],
 )
-async def test_an_unknown_model_is_final_and_names_the_setting(server: OpenAIServer, reply: Reply) -> None:
+async def test_an_unknown_model_fails_the_job_and_the_error_names_the_setting(server: OpenAIServer, reply: Reply) -> None:
     server.next_replies.append(reply)
 
     with pytest.raises(ModelRefused, match=r"OPENAI_MODEL.*gone-1"):
@@ -265,7 +265,7 @@ async def test_an_unknown_model_is_final_and_names_the_setting(server: OpenAISer
     assert len(server.requests) == 1
 
 
-async def test_an_error_inside_a_good_answer_is_an_error(server: OpenAIServer) -> None:
+async def test_an_error_inside_a_response_with_status_200_is_an_error(server: OpenAIServer) -> None:
     server.next_replies.append(Reply(200, b'{"error": {"code": 429, "type": "insufficient_quota", "message": "no"}}'))
 
     with pytest.raises(ModelRefused, match="insufficient_quota"):
@@ -273,7 +273,7 @@ async def test_an_error_inside_a_good_answer_is_an_error(server: OpenAIServer) -
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 429, 503])
-async def test_nothing_of_an_answer_stands_in_the_errors_stack(server: OpenAIServer, status: int) -> None:
+async def test_the_stack_of_an_error_has_no_text_of_the_answer(server: OpenAIServer, status: int) -> None:
     echo = f"Authorization: Bearer {KEY} said Ken: We move in May"
     server.next_replies.extend([Reply(status, json.dumps({"error": {"message": echo, "code": echo}}).encode())] * 3)
 
@@ -288,7 +288,7 @@ async def test_nothing_of_an_answer_stands_in_the_errors_stack(server: OpenAISer
 
 
 BOMB = gzip.compress(gzip.compress(b" " * 2**28))
-"""A quarter of a gigabyte in less than two kilobytes."""
+"""A compressed body of less than two kilobytes that unpacks to a quarter of a gigabyte."""
 
 
 @pytest.mark.parametrize("status", [200, 400, 503])
@@ -301,7 +301,7 @@ BOMB = gzip.compress(gzip.compress(b" " * 2**28))
         (b" " * (LARGEST_ANSWER + 1), "identity"),
     ],
 )
-async def test_an_answer_of_any_size_takes_no_more_memory_than_a_few_answers(
+async def test_an_answer_of_any_size_takes_a_limited_amount_of_memory(
     server: OpenAIServer, status: int, body: bytes, coding: str
 ) -> None:
     server.next_replies.extend([Reply(status, body, headers=(("content-encoding", coding),))] * 3)
@@ -339,9 +339,7 @@ async def test_a_compressed_answer_is_read(server: OpenAIServer, body: bytes, co
         (b"[" * 100_000, "identity"),
     ],
 )
-async def test_an_answer_that_cannot_be_unpacked_is_worth_another_attempt(
-    server: OpenAIServer, body: bytes, coding: str
-) -> None:
+async def test_an_answer_that_cannot_be_unpacked_allows_a_retry(server: OpenAIServer, body: bytes, coding: str) -> None:
     server.next_replies.append(Reply(200, body, headers=(("content-encoding", coding),)))
 
     with pytest.raises(ModelFailed, match=r"compressed|read"):
@@ -349,7 +347,7 @@ async def test_an_answer_that_cannot_be_unpacked_is_worth_another_attempt(
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_what_people_wrote_follows_no_redirect(server: OpenAIServer, status: int) -> None:
+async def test_messages_are_not_sent_to_the_target_of_a_redirect(server: OpenAIServer, status: int) -> None:
     async with openai_server() as elsewhere:
         location = (("location", f"{elsewhere.url}/chat/completions"),)
         server.next_replies.append(Reply(status, b"", headers=location))
@@ -360,7 +358,7 @@ async def test_what_people_wrote_follows_no_redirect(server: OpenAIServer, statu
         assert elsewhere.requests == []
 
 
-async def test_no_variable_of_the_vendors_package_has_an_effect(
+async def test_environment_variables_of_the_vendor_s_package_have_no_effect(
     server: OpenAIServer, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     strange = {
@@ -390,14 +388,14 @@ async def test_a_query_in_the_base_url_is_sent_with_each_request(server: OpenAIS
     assert f"api-key: {KEY}" in server.heads[0]
 
 
-async def test_a_bearer_is_all_that_an_ordinary_server_gets(server: OpenAIServer) -> None:
+async def test_a_bearer_token_is_the_only_credential_that_is_sent(server: OpenAIServer) -> None:
     await summary_from(server)
 
     assert f"authorization: Bearer {KEY}" in server.heads[0]
     assert "api-key" not in server.heads[0].lower()
 
 
-async def test_times_are_told_as_they_are_in_japan_with_todays_date(server: OpenAIServer) -> None:
+async def test_the_prompt_has_japanese_times_and_today_s_date(server: OpenAIServer) -> None:
     """At 23:30 UTC it is already the next day in Japan, and "明日" is the day after that."""
     from datetime import UTC, datetime
 
@@ -416,7 +414,7 @@ async def test_times_are_told_as_they_are_in_japan_with_todays_date(server: Open
     assert any(day in system for day in days)
 
 
-async def test_a_name_of_any_length_is_cut_before_it_is_sent(server: OpenAIServer) -> None:
+async def test_a_long_name_is_cut_before_it_is_sent(server: OpenAIServer) -> None:
     summariser = Summariser(SummarySettings(api_key=KEY, base_url=server.url))
 
     await summariser.summarise(conversation(("K" * 100_000, "hello there"), room_name="R" * 100_000), _no_report)

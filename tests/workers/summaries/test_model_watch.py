@@ -1,4 +1,4 @@
-"""A model's announced end appears in the log, in `/readyz` and on the page."""
+"""The announced shutdown of a model appears in the log, in `/readyz` and on the page."""
 
 import json
 from collections.abc import AsyncIterator
@@ -55,7 +55,7 @@ def card(**facts: object) -> Reply:
         ({"date": SHUTDOWN}, None),
     ],
 )
-async def test_a_shutdown_within_sixty_days_is_told(
+async def test_a_shutdown_within_sixty_days_causes_a_warning(
     server: OpenAIServer, watch: ModelWatch, given: object, told: str | None
 ) -> None:
     server.card = card(shutdown_date=given)
@@ -96,7 +96,7 @@ async def test_a_server_without_that_endpoint_or_with_nonsense_there_changes_not
     assert logs == []
 
 
-async def test_what_was_known_yesterday_holds_while_the_server_is_away(server: OpenAIServer, watch: ModelWatch) -> None:
+async def test_a_known_shutdown_date_is_kept_while_the_server_is_unreachable(server: OpenAIServer, watch: ModelWatch) -> None:
     server.card = card(shutdown_date=SHUTDOWN)
     await watch.look()
     server.card = error(503, "busy")
@@ -106,7 +106,7 @@ async def test_what_was_known_yesterday_holds_while_the_server_is_away(server: O
     assert watch.shutdown is not None
 
 
-async def test_a_model_that_the_server_does_not_know_is_told_in_the_log(server: OpenAIServer, watch: ModelWatch) -> None:
+async def test_a_model_that_the_server_does_not_know_is_logged(server: OpenAIServer, watch: ModelWatch) -> None:
     server.card = error(404, "no", "model_not_found")
 
     with capture_logs() as logs:
@@ -124,7 +124,7 @@ async def test_the_server_is_asked_once_at_the_start(server: OpenAIServer, watch
     await end(running)
 
 
-async def test_a_name_with_signs_of_an_address_is_asked_for_as_a_name(server: OpenAIServer) -> None:
+async def test_a_model_name_with_url_characters_is_escaped_in_the_request(server: OpenAIServer) -> None:
     client = ModelClient(SummarySettings(api_key="key", model="a/../b?c#d", base_url=f"{server.url}?api-version=1"), Outgoing())
 
     await client.card()
@@ -133,7 +133,7 @@ async def test_a_name_with_signs_of_an_address_is_asked_for_as_a_name(server: Op
     assert server.cards_asked_for == ["/v1/models/a%2F..%2Fb%3Fc%23d?api-version=1"]
 
 
-async def test_readyz_warns_and_is_ready_all_the_same(server: OpenAIServer, watch: ModelWatch, service: Service) -> None:
+async def test_readyz_warns_of_the_shutdown_and_stays_ready(server: OpenAIServer, watch: ModelWatch, service: Service) -> None:
     server.card = card(shutdown_date=SHUTDOWN)
     quiet = await service.as_nobody.get("/readyz")
     await watch.look()

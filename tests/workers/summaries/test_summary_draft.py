@@ -49,7 +49,7 @@ def without_model(database: Database) -> Resources:
 
 @pytest.fixture
 async def company_id(database: Database) -> str:
-    """A company with one room of 50 messages."""
+    """Adds a company with one room of 50 messages. Returns the company's id."""
     company = await create_company(database, "ABC商事")
     await a_room(database, "1")
     await link_room(database, company.id, "1")
@@ -59,7 +59,7 @@ async def company_id(database: Database) -> str:
 
 
 def a_day_of(company_id: str) -> dict[str, JSON]:
-    """The period of those 50 messages, in the form of an API request."""
+    """Returns the period of those 50 messages, in the form of an API request."""
     return SummaryDraftPayload(company_id=company_id, period_start=MORNING, period_end=MORNING + timedelta(days=1)).to_json()
 
 
@@ -76,7 +76,7 @@ async def test_the_result_is_the_draft_as_it_is_stored(
     assert result["tokenUsage"]["totalTokens"] == 3 * (PROMPT_TOKENS + COMPLETION_TOKENS)
 
 
-async def test_progress_counts_the_chunks(store: Store, with_model: Resources, company_id: str) -> None:
+async def test_progress_counts_the_requests_to_the_model(store: Store, with_model: Resources, company_id: str) -> None:
     async with running(store, with_model, SUMMARY_DRAFT, a_day_of(company_id)) as attempt:
         await attempt.handle()
 
@@ -95,7 +95,7 @@ async def test_without_a_key_the_draft_is_made_of_the_messages_themselves(
     assert result["tokenUsage"] == {"promptTokens": 0, "completionTokens": 0, "totalTokens": 0}
 
 
-async def test_a_period_without_messages_says_so_and_asks_no_model(
+async def test_the_draft_of_a_period_without_messages_says_so_without_the_model(
     store: Store, server: OpenAIServer, with_model: Resources, company_id: str
 ) -> None:
     payload = a_day_of(company_id) | {"periodStart": "2020-01-01T00:00:00.000000Z", "periodEnd": "2020-02-01T00:00:00.000000Z"}
@@ -120,7 +120,7 @@ async def test_a_second_run_replaces_the_draft(
     assert result["model"] == "extractive-1"
 
 
-async def test_an_unknown_company_is_the_end(store: Store, with_model: Resources) -> None:
+async def test_an_unknown_company_fails_the_job_without_a_retry(store: Store, with_model: Resources) -> None:
     async with running(store, with_model, SUMMARY_DRAFT, a_day_of(str(uuid4()))) as attempt:
         with pytest.raises(UnknownCompany) as unknown:
             await attempt.handle()
@@ -157,7 +157,7 @@ async def test_an_attempt_that_is_over_stores_nothing(
     assert await list_drafts(database, company_id) == []
 
 
-async def test_the_next_attempt_does_all_of_it_again(
+async def test_the_next_attempt_makes_the_whole_draft_again(
     store: Store, database: Database, server: OpenAIServer, with_model: Resources, company_id: str
 ) -> None:
     server.hold()
@@ -176,7 +176,7 @@ async def test_the_next_attempt_does_all_of_it_again(
     assert [draft.to_json() for draft in await list_drafts(database, company_id)] == [result]
 
 
-def test_the_policy_is_that_of_the_contract() -> None:
+def test_the_job_type_has_the_documented_attempts_deadline_and_uniqueness() -> None:
     assert (SUMMARY_DRAFT.name, SUMMARY_DRAFT.max_attempts, SUMMARY_DRAFT.deadline) == ("summary_draft", 3, 900)
     assert not SUMMARY_DRAFT.retry_when_worker_lost
     assert SUMMARY_DRAFT.unique is Unique.PER_USER_AND_PAYLOAD
@@ -208,7 +208,7 @@ def test_equal_periods_are_equal_payloads(same: dict[str, Any]) -> None:
     assert SUMMARY_DRAFT.unique_key(one, "u") == SUMMARY_DRAFT.unique_key(other, "u")
 
 
-def test_a_stored_payload_reads_as_it_was() -> None:
+def test_a_stored_payload_is_read_back_unchanged() -> None:
     stored = SummaryDraftPayload.model_validate(payload()).to_json()
 
     assert SummaryDraftPayload.model_validate(stored).to_json() == stored
@@ -250,7 +250,7 @@ def test_a_payload_that_is_not_valid_names_the_field(field: str, value: Any) -> 
 
 
 @pytest.mark.parametrize("field", ["companyId", "periodStart", "periodEnd"])
-def test_every_field_is_needed(field: str) -> None:
+def test_every_field_is_required(field: str) -> None:
     fields = payload()
     del fields[field]
 
