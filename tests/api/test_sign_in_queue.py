@@ -65,7 +65,7 @@ async def test_a_try_over_the_limit_is_refused_before_its_password_is_hashed(ser
     assert refused.json()["detail"].startswith("Too many tries to sign in. ")
 
 
-def test_the_queue_is_short_and_one_address_gets_only_a_part_of_it_of_it() -> None:
+def test_the_queue_is_short_and_one_address_gets_only_a_part_of_it() -> None:
     line = SignInLine()
     with contextlib.ExitStack() as places:
         for _ in range(MOST_OF_ONE_ADDRESS):

@@ -11,7 +11,7 @@ from events.database import Database
 from events.store import Store
 from tests.chatwork_server import START, sandbox_of, until
 from tests.handler_context import next_attempt
-from tests.workers.chatwork.test_messages_sync import World, cut_off, world_of
+from tests.workers.chatwork.syncs import World, cut_off, world_of
 from workers.chatwork.answers import ChatworkMessage, MessagesAnswer
 from workers.chatwork.gaps import Gap, Stored, gaps_after
 from workers.chatwork.messages_sync import CHATWORK_MESSAGES_SYNC

@@ -12,7 +12,7 @@ from events.database import Database
 from events.store import Store
 from tests.chatwork_server import client_of, resources_of, sandbox_of
 from tests.handler_context import running
-from tests.workers.chatwork.test_messages_sync import World, world_of
+from tests.workers.chatwork.syncs import World, world_of
 from workers.chatwork.client import Unreadable
 from workers.chatwork.messages import page_of_messages
 from workers.chatwork.rooms import Room, list_rooms, see_error

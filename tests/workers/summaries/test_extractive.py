@@ -247,7 +247,7 @@ def test_a_summary_has_at_most_twenty_source_links() -> None:
     assert len(links) == 20
 
 
-def test_requests_about_two_things_are_two_next_actions_next_actions() -> None:
+def test_requests_about_two_things_are_two_next_actions() -> None:
     requests = conversation(
         ("田中", "A社の資料を送付してください。"),
         ("田中", "B社の資料を送付してください。"),
