@@ -1,6 +1,8 @@
 """Talking to people: commands, processes, the HTTP API and the page.
 
 accounts/           people, their passwords and the secrets kept in files
+allowed_hosts.py    the names that the API answers to
+allowed_origins.py  the pages of other origins that may call the API
 api/                the endpoints, one file for each subject
 cli.py              the command `rireki`
 commands/           what the commands of `rireki` do

@@ -8,6 +8,7 @@ import base64
 import binascii
 import os
 import ssl
+from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -18,9 +19,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from events.database_url import read_database_url, with_service
 from events.secret_redaction import hide
+from service.allowed_hosts import read_allowed_hosts
+from service.allowed_origins import read_allowed_origins
 from service.limit_values import Rate, read_most, read_rate
 from service.redis_url import checked_redis_url
 from service.trusted_proxies import TrustedProxies, read_trusted_proxies
+from workers.hosts import HostNames
 from workers.outgoing_http import Outgoing, trusting
 
 CHATWORK_API = "https://api.chatwork.com/v2"
@@ -117,20 +121,13 @@ def _readable_file(value: Path) -> Path:
     return value
 
 
-def _trusted_proxies(value: object) -> object:
-    return read_trusted_proxies(value) if isinstance(value, str) else value
+def _read_by(read: Callable[[str], object]) -> BeforeValidator:
+    """Returns a validator that reads a text of the environment, and leaves other values as they are."""
+    return BeforeValidator(lambda value: read(value) if isinstance(value, str) else value)
 
 
-def _rate(value: object) -> object:
-    return read_rate(value) if isinstance(value, str) else value
-
-
-def _most(value: object) -> object:
-    return read_most(value) if isinstance(value, str) else value
-
-
-RateLimit = Annotated[Rate | None, NoDecode, BeforeValidator(_rate)]
-NumberLimit = Annotated[int | None, NoDecode, BeforeValidator(_most)]
+RateLimit = Annotated[Rate | None, NoDecode, _read_by(read_rate)]
+NumberLimit = Annotated[int | None, NoDecode, _read_by(read_most)]
 
 Secret = Field(default=None, repr=False)
 
@@ -153,9 +150,9 @@ class Settings(BaseSettings):
     metrics_token: Annotated[str, AfterValidator(_for_a_header)] | None = Secret
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
-    trusted_proxies: Annotated[TrustedProxies, NoDecode, BeforeValidator(_trusted_proxies)] = read_trusted_proxies(
-        TRUSTED_PROXIES
-    )
+    trusted_proxies: Annotated[TrustedProxies, NoDecode, _read_by(read_trusted_proxies)] = read_trusted_proxies(TRUSTED_PROXIES)
+    allowed_hosts: Annotated[HostNames | None, NoDecode, _read_by(read_allowed_hosts)] = None
+    cors_allowed_origins: Annotated[frozenset[str], NoDecode, _read_by(read_allowed_origins)] = frozenset()
     rireki_home: Path = Path(".rireki")
     worker_shutdown_grace_seconds: float = Field(default=25, ge=0, le=3600, allow_inf_nan=False)
 
@@ -243,6 +240,8 @@ class Settings(BaseSettings):
             raise ValueError(f"CHATWORK_RATE_LIMIT must be at most {CHATWORK_LIMIT} in production")
         if self.chatwork_sandbox_data is not None:
             raise ValueError("CHATWORK_SANDBOX_DATA must not be set in production, because there is no sandbox there")
+        if not all(origin.startswith("https://") for origin in self.cors_allowed_origins):
+            raise ValueError("CORS_ALLOWED_ORIGINS must list only https:// origins in production")
         return self
 
 

@@ -17,16 +17,13 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from service.http.headers import PAGE_POLICY
 from service.http.request import wants
 
 STATIC = Path(__file__).parent / "static"
 ADDRESSES = ("/", "/sign-in", "/chatwork", "/jobs", "/companies", "/audit")
 ADDRESSES_WITH_ID = ("/jobs/{id}", "/companies/{id}")
 
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self';"
-    " manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-)
 FOR_EVER = "public, max-age=31536000, immutable"  # for a file whose name holds the hash of its content
 ASK_EACH_TIME = "no-cache"
 
@@ -93,7 +90,7 @@ class Page:
     async def _document(self, request: Request) -> Response:
         file = self._read("index.html")
         if file is None:
-            return HTMLResponse(START_PAGE, headers={"Content-Security-Policy": POLICY, "Cache-Control": ASK_EACH_TIME})
+            return HTMLResponse(START_PAGE, headers={"Content-Security-Policy": PAGE_POLICY, "Cache-Control": ASK_EACH_TIME})
         return _answer(request, file, ASK_EACH_TIME)
 
     async def _file(self, request: Request) -> Response:
@@ -135,7 +132,7 @@ def _read_file(path: Path, changed: int) -> File:
 
 def _answer(request: Request, file: File, caching: str, status: int = 200) -> Response:
     body, etag = file.body, f'"{file.etag}"'
-    headers = {"Content-Security-Policy": POLICY, "Cache-Control": caching}
+    headers = {"Content-Security-Policy": PAGE_POLICY, "Cache-Control": caching}
     if file.zipped is not None:
         headers["Vary"] = "Accept-Encoding"
         if _GZIP.search(request.headers.get("accept-encoding", "")):

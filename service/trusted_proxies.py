@@ -5,17 +5,13 @@ end, and only as far as trusted proxies wrote it, because entries further left m
 client.
 """
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv6Address, ip_network
 
 from starlette.types import Scope
 
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
-
-MAPPED = 96  # bits before the IPv4 address in ::ffff:1.2.3.4
+from workers.hosts import Address, Network, read_address, read_network
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +64,6 @@ def read_trusted_proxies(text: str) -> TrustedProxies:
     return TrustedProxies(tuple(_network(entry.strip()) for entry in text.split(",")))
 
 
-@functools.lru_cache(maxsize=4096)
-def read_address(text: str) -> Address | None:
-    """Returns the address in `text`, or None.
-
-    An IPv4-mapped IPv6 address becomes IPv4, and a zone (`%eth0`) is dropped.
-    """
-    try:
-        address = ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
-
-
 def counted_as(address: str) -> str:
     """Returns the key by which a limit counts an address.
 
@@ -92,17 +75,12 @@ def counted_as(address: str) -> str:
 
 def _network(entry: str) -> Network:
     try:
-        network = ip_network(entry)
+        return read_network(entry)
     except ValueError:
         raise ValueError(
             f"must be `none`, or IP addresses and networks separated by commas, such as 10.0.0.5,192.168.0.0/16: {entry!r:.60} is"
             " neither (a network's bits after its prefix must be zero)"
         ) from None
-    if isinstance(network, IPv6Network) and network.prefixlen >= MAPPED:
-        mapped = network.network_address.ipv4_mapped
-        if mapped is not None:
-            return IPv4Network((mapped, network.prefixlen - MAPPED))
-    return network
 
 
 def _values(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> list[str]:

@@ -137,7 +137,7 @@ def make_context(
 async def serving(context: ApiContext) -> AsyncIterator[str]:
     """Serves an API with this context. Yields its address."""
     listening = socket.create_server(("127.0.0.1", 0))
-    server = http_server(create_app(context))
+    server = http_server(create_app(context), production=context.settings.production)
     running = asyncio.create_task(server.serve(sockets=[listening]))
     while not server.started:
         await asyncio.sleep(0.005)

@@ -6,6 +6,7 @@ outcomes.py       the exceptions that end a handler without a result
 resources.py      the clients that all handlers of a process share
 worker.py         one worker process, built from `delivery`, `attempt` and `liveness`
 pauses.py         pauses: job types of which no job may start for a while
+hosts.py          hosts, IP addresses and networks as settings list them
 outgoing_http.py  HTTP clients for Chatwork and the model: proxy and certificates
 http_body.py      reads an HTTP body with a size limit, also while decompressing it
 delivery/         brings a due job to a worker, through Redis or inside the process

@@ -11,8 +11,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route, Router
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.allowed_hosts import host_of
 from service.api import (
     auth,
     chatwork,
@@ -28,15 +29,17 @@ from service.api import (
 )
 from service.api import log as event_log
 from service.api.docs_page import openapi_routes
+from service.config import Settings
 from service.http.context import ApiContext
+from service.http.cors import Cors
 from service.http.endpoint import routes
+from service.http.headers import security_headers
 from service.http.logs import ABOUT, new_request_id
 from service.http.metrics import Metrics
-from service.http.problems import answer_problem
+from service.http.problems import Problem, answer_problem
 from service.http.request import client_of, header
 from service.limits.over_limit import OverLimit
 from service.page import Page
-from service.trusted_proxies import TrustedProxies
 
 log = structlog.get_logger("rireki.http")
 
@@ -80,7 +83,7 @@ def create_app(context: ApiContext, page: Page | None = None) -> "Application":
         [FixedAddresses(fixed), *(route for route in declared if route not in fixed), *fixed],
         redirect_slashes=False, lifespan=lifespan,
     )  # fmt: skip
-    return Application(router, page, context.metrics, context.settings.trusted_proxies, secure=context.settings.production)
+    return Application(router, page, context.metrics, context.settings)
 
 
 class FixedAddresses(BaseRoute):
@@ -113,30 +116,21 @@ def _matched(route: Route, scope: Scope) -> tuple[Match, Scope]:
 
 VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
 
-HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cache-Control": "no-store",
-}
-
 
 class Application:
     """Adds request ids, response headers, the request log and metrics to the router.
 
-    It answers an exception that no endpoint has handled with a problem document.
+    It refuses requests for other hosts, and answers preflights of listed origins. It answers an exception that no endpoint has
+    handled with a problem document.
     """
 
-    def __init__(self, router: Router, page: Page, metrics: Metrics, proxies: TrustedProxies, *, secure: bool) -> None:
+    def __init__(self, router: Router, page: Page, metrics: Metrics, settings: Settings) -> None:
         self.router = router
         self._page = page
         self._metrics = metrics
-        self._proxies = proxies
-        headers = HEADERS | ({"Strict-Transport-Security": "max-age=31536000"} if secure else {})
-        self._headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        self._proxies = settings.trusted_proxies
+        self._hosts = settings.allowed_hosts
+        self._cors = Cors(settings.cors_allowed_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["app"] = self  # With an app in the scope, the router raises 404 and 405 instead of answering them.
@@ -152,15 +146,17 @@ class Application:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = message["headers"]
-                given = dict(headers)
-                headers += [header for header in self._headers if header[0] not in given]
+                headers += security_headers(headers)
+                headers += self._cors.headers(scope)
                 headers.append((b"x-request-id", request_id.encode()))
                 self._metrics.seconds_of(*_method_and_route(scope)).observe(time.perf_counter() - began)
             await send(message)
 
         before = ABOUT.set({"request_id": request_id})
         try:
-            await self.router(scope, receive, send_with_headers)
+            self._check_host(scope)
+            answer: ASGIApp = self._cors.preflight(scope) or self.router
+            await answer(scope, receive, send_with_headers)
         except ClientDisconnect:
             status = status or 499
         except Exception as error:
@@ -176,6 +172,13 @@ class Application:
                 ms=round((time.perf_counter() - began) * 1000, 1),
             )  # fmt: skip
             ABOUT.reset(before)
+
+    def _check_host(self, scope: Scope) -> None:
+        """Raises `Problem` 421 if `Host` is missing or is not one of ALLOWED_HOSTS."""
+        if self._hosts is not None and not self._hosts.include(host_of(header(scope, b"host") or "")):
+            raise Problem(
+                421, "This service does not answer to the name in `Host`. Its operator lists the names in ALLOWED_HOSTS."
+            )
 
     async def _answer_error(self, request: Request, error: Exception) -> Response:
         if isinstance(error, OverLimit):

@@ -8,6 +8,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from service.http.endpoint import Endpoint
+from service.http.headers import DOCS_POLICY
 from service.http.openapi import JSON_TYPE, openapi_document
 from service.page import Page
 
@@ -31,10 +32,6 @@ DOCS_SCRIPT = """\
 SwaggerUIBundle({url: "/api/openapi.json", dom_id: "#docs", deepLinking: true, validatorUrl: null, tryItOutEnabled: true})
 """
 
-DOCS_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self';"
-    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 SWAGGER_UI = "api/docs/swagger-ui-bundle.js"  # The build of the page copies Swagger UI's files to this folder.
 
 NOT_BUILT_PAGE = """\

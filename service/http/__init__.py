@@ -3,7 +3,9 @@
 authentication.py  finds the user of a request, by bearer token or cookie
 context.py         what the endpoints of one API process share
 cookies.py         cookies: their names and attributes
+cors.py            lets pages of listed origins read the API
 endpoint.py        the declaration of an endpoint, and the routes made from it
+headers.py         the security headers of all responses
 logs.py            structured log lines on standard error
 metrics.py         the Prometheus metrics of the API
 openapi.py         the OpenAPI 3.1 document, made from the declarations

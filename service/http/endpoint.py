@@ -189,7 +189,7 @@ class Address:
     async def _answer(self, endpoint: Endpoint, request: Request) -> Response:
         user = token = None
         if endpoint.method != "GET":
-            check_origin(request)
+            check_origin(request, self._context.settings.cors_allowed_origins)
         if endpoint.admit is not None:
             await endpoint.admit(self._context, request)
         if endpoint.who is not Who.ANYONE:

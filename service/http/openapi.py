@@ -17,7 +17,8 @@ PROBLEM_TYPE = "application/problem+json"
 ABOUT = """\
 *Rireki* (履歴, "history") is an event-sourced job service. Sign in with `POST /api/auth/login`: it sets a cookie that this page \
 then uses. Errors are problem details (RFC 9457). Every response carries `X-Request-Id`. Times are RFC 3339 in UTC. \
-A malformed HTTP request gets 400, 408, 414, 431, 501 or 505, and the connection ends."""
+A malformed HTTP request gets 400, 408, 414, 431, 501 or 505, and the connection ends. A request with a `Host` that the service \
+does not answer to gets 421."""
 
 TAGS = {
     "auth": "Sign in and out.",

@@ -1,7 +1,7 @@
 """Refuses malformed, too large and too slow HTTP requests before the application.
 
-The client gets a problem document with a request id, as for every other error. `HttpProtocol` adds five things to uvicorn's
-protocol:
+The client gets a problem document with a request id and the security headers, as for every other error. `HttpProtocol` adds
+five things to uvicorn's protocol:
 
 - A limit to the size of the head (the request line and the headers). httptools copies all earlier pieces of a header whenever
   a new piece arrives, so a head of 60 MB in small pieces would block the process for seconds.
@@ -20,6 +20,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from service.http.headers import RawHeaders, security_headers
 from service.http.logs import new_request_id
 from service.http.problems import Problem, problem_response
 
@@ -213,7 +214,8 @@ class HttpProtocol(HttpToolsProtocol):
     def _send_refusal(self, problem: Problem) -> None:
         request_id = new_request_id()
         log.info("request refused", request_id=request_id, status=problem.status, detail=problem.detail)
-        self.transport.write(_written(problem_response(problem), request_id))
+        # The server's own headers are the date, and in production Strict-Transport-Security.
+        self.transport.write(_written(problem_response(problem), request_id, self.server_state.default_headers))
         self.transport.close()
 
 
@@ -269,7 +271,8 @@ class HeadWithBody:
             self._transport.close()
 
 
-def _written(response: Response, request_id: str) -> bytes:
-    headers = [*response.raw_headers, (b"x-request-id", request_id.encode()), (b"connection", b"close")]
+def _written(response: Response, request_id: str, of_server: RawHeaders) -> bytes:
+    ours = [(b"x-request-id", request_id.encode()), (b"connection", b"close")]
+    headers = [*of_server, *response.raw_headers, *security_headers(response.raw_headers), *ours]
     lines = [name + b": " + value + b"\r\n" for name, value in headers]
     return b"".join([STATUS_LINE[response.status_code], *lines, b"\r\n", response.body])

@@ -20,6 +20,7 @@ from events.concurrency import end, lasting
 from service.api.app import create_app
 from service.config import ConfigError, Settings
 from service.http.context import ApiContext
+from service.http.headers import IN_PRODUCTION
 from service.http.protocol import HttpProtocol
 from service.process.assembly import (
     Core,
@@ -65,6 +66,8 @@ def listen(settings: Settings) -> socket.socket:
 async def serve(settings: Settings, url: str, listening: socket.socket) -> None:
     """Run the API on this socket until a signal, with a worker and a sealer if the settings say so."""
     warn_of_variables_without_effect(settings)
+    if settings.production and settings.allowed_hosts is None:
+        log.warning("ALLOWED_HOSTS is not set, so the API answers to every host name: list the names of this service")
     stop = Stop(settings.worker_shutdown_grace_seconds)
     with stop.listening():
         async with opened(settings, url, seals=settings.sealer_enabled) as core:
@@ -105,7 +108,7 @@ async def answering(context: ApiContext, listening: socket.socket) -> AsyncItera
 
     Gives the API's address, such as http://127.0.0.1:8000.
     """
-    server = http_server(create_app(context))
+    server = http_server(create_app(context), production=context.settings.production)
     running = lasting(server.serve(sockets=[listening]), "http")
     while not server.started:
         await asyncio.sleep(0.005)
@@ -123,12 +126,12 @@ async def answering(context: ApiContext, listening: socket.socket) -> AsyncItera
         await running
 
 
-def http_server(app: ASGIApp) -> uvicorn.Server:
-    """A uvicorn server with our settings."""
+def http_server(app: ASGIApp, *, production: bool = False) -> uvicorn.Server:
+    """A uvicorn server with our settings. In production all its responses demand TLS (HSTS)."""
     return _Server(
         uvicorn.Config(
             app, loop="none", http=HttpProtocol, ws="none", log_config=None, access_log=False, lifespan="on", server_header=False,
-            proxy_headers=False,
+            proxy_headers=False, headers=list(IN_PRODUCTION.items()) if production else [],
             timeout_keep_alive=30, timeout_graceful_shutdown=5,
         )
     )  # fmt: skip

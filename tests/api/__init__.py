@@ -1,5 +1,6 @@
 """Tests of the HTTP API, over real HTTP on loopback.
 
+test_allowed_hosts.py       the names that the API answers to
 test_auditor.py             what an auditor may read, and that an auditor changes nothing
 test_auth.py                sign in, sign out, accepted tokens
 test_bad_input.py           bad input gets a problem that names the field
@@ -8,6 +9,7 @@ test_broken_history.py      a broken history is shown up to its break
 test_changes_stream.py      the stream of all changes
 test_chatwork.py            the Chatwork endpoints
 test_companies.py           companies, linked rooms, summary drafts
+test_cors.py                pages of other origins
 test_guess_delay.py         the delays between the tries to guess one password
 test_http_protocol.py       malformed, too large and too slow requests
 test_http_refusals.py       requests that HTTP forbids
@@ -29,6 +31,7 @@ test_page.py                the files of the page over HTTP
 test_passwords.py           the rules for new passwords, and their hashes
 test_request_limit.py       the limit of requests
 test_seal_lag.py            a sealer that is late: metrics, readiness, and the log
+test_security_headers.py    the security headers of every response
 test_sign_in_queue.py       the queue of sign-ins before the hashers
 test_smuggled_fields.py     fields and headers that only the service decides
 test_sse_clients.py         both streams read by other clients
