@@ -26,6 +26,7 @@ from service.redis_url import checked_redis_url
 from service.trusted_proxies import TrustedProxies, read_trusted_proxies
 from workers.hosts import HostNames
 from workers.outgoing_http import Outgoing, trusting
+from workers.outgoing_rules import NOTHING_MORE, OutgoingRules, read_outgoing_allow
 
 CHATWORK_API = "https://api.chatwork.com/v2"
 TRUSTED_PROXIES = "127.0.0.1,::1"
@@ -180,11 +181,13 @@ class Settings(BaseSettings):
     https_proxy: Annotated[str, AfterValidator(_proxy)] | None = Secret
     no_proxy: str = ""
     ssl_cert_file: Annotated[Path, AfterValidator(_certificates)] | None = None
+    outgoing_allow: Annotated[OutgoingRules | None, NoDecode, _read_by(read_outgoing_allow)] = None
 
     @property
     def outgoing(self) -> Outgoing:
-        """The proxy and certificates for connections to Chatwork and the language model."""
-        return Outgoing(self.https_proxy, self.no_proxy, self.ssl_cert_file)
+        """How Chatwork and the language model are called: proxy, certificates, allowed servers."""
+        rules = NOTHING_MORE if self.production and self.outgoing_allow is None else self.outgoing_allow
+        return Outgoing(self.https_proxy, self.no_proxy, self.ssl_cert_file, rules)
 
     @property
     def production(self) -> bool:
@@ -225,6 +228,14 @@ class Settings(BaseSettings):
             raise ValueError(
                 "SEALER_DATABASE_URL is another role's address of the database in DATABASE_URL: set DATABASE_URL too"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _calls_only_what_it_may(self) -> Self:
+        for name in ("chatwork_api_base_url", "openai_base_url"):
+            url = getattr(self, name)
+            if url is not None and (reason := self.outgoing.refusal(url)) is not None:
+                raise ValueError(f"{name.upper()} {reason}")
         return self
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""HTTP clients for Chatwork and the model: their proxy and the certificates they trust.
+"""HTTP clients for Chatwork and the model: their proxy, their certificates, the servers they may call.
 
 `no_proxy` follows curl's rules: https://curl.se/libcurl/c/CURLOPT_NOPROXY.html. The clients ignore
 the environment, because only `service/config.py` reads it.
@@ -12,15 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from workers.outgoing_rules import OutgoingRules
+
 if TYPE_CHECKING:
     import httpx2 as httpx
+
+    from workers.outgoing_transport import Resolve
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """The proxy and the trusted certificates for requests to outside services."""
+    """The proxy, the trusted certificates and the rules for requests to outside services."""
 
     proxy: str | None = field(default=None, repr=False)  # may hold a password
     """The proxy for https:// addresses."""
@@ -28,27 +32,45 @@ class Outgoing:
     """The hosts that are called without the proxy, as a list in the form that curl reads."""
     certificates: Path | None = None
     """A PEM file of the authorities to trust, in place of the system's."""
+    rules: OutgoingRules | None = None
+    """The servers that may be called; None means all. Behind a proxy, the proxy checks addresses."""
+    resolve: "Resolve | None" = field(default=None, repr=False)
+    """Finds the addresses of a host; None means the operating system's way."""
 
-    def client(self, base_url: str, **options: Any) -> "httpx.AsyncClient":
-        """Returns a client for one server. It follows no redirects, so all requests use one proxy.
+    def client(self, base_url: str, *, limits: "httpx.Limits", **options: Any) -> "httpx.AsyncClient":
+        """Returns a client for one server.
+
+        It follows no redirects, and refuses requests to other servers, which must not get the token.
 
         Raises:
             OSError: the certificate file cannot be read or holds no certificate.
         """
-        import httpx2 as httpx  # imported late, to start faster: every command's settings import this file
+        # Imported late, to start faster: every command's settings import this file.
+        import httpx2 as httpx
 
-        context = trusting(self.certificates)
-        proxy = self.proxy_for(base_url)
-        return httpx.AsyncClient(
-            base_url=base_url,
+        from workers.outgoing_transport import CheckedConnections, OneServer, system_addresses
+
+        context, proxy, connections = trusting(self.certificates), self.proxy_for(base_url), None
+        if self.rules is not None and proxy is None:
+            is_https = urlsplit(base_url).scheme == "https"
+            connections = CheckedConnections(self.rules, self.resolve or system_addresses, is_https=is_https)
+        transport = OneServer(
+            base_url,
+            connections,
+            limits=limits,
+            verify=True if context is None else context,
             proxy=None
             if proxy is None
             else httpx.Proxy(proxy, ssl_context=context if urlsplit(proxy).scheme == "https" else None),
-            verify=True if context is None else context,
-            follow_redirects=False,
-            trust_env=False,
-            **options,
         )
+        return httpx.AsyncClient(base_url=base_url, transport=transport, follow_redirects=False, trust_env=False, **options)
+
+    def refusal(self, url: str) -> str | None:
+        """Returns the rule that `url` breaks, if that can be seen without DNS; else None.
+
+        The text continues a sentence that begins with the name of a variable.
+        """
+        return None if self.rules is None or self.proxy_for(url) is not None else self.rules.refusal(url)
 
     def proxy_for(self, url: str) -> str | None:
         """Returns the proxy for requests to `url`; None for a direct connection."""

@@ -229,13 +229,14 @@ def keep_what_is_loaded() -> None:
 @contextlib.asynccontextmanager
 async def _resources(settings: Settings, database: Database) -> AsyncIterator[Resources]:
     from workers.chatwork.client import Chatwork, ChatworkSettings
+    from workers.outgoing_http import Outgoing
     from workers.summaries.summariser import Summariser, SummarySettings
 
     async with contextlib.AsyncExitStack() as stack:
-        base_url, token = settings.chatwork_api_base_url, settings.chatwork_api_token
+        base_url, token, outgoing = settings.chatwork_api_base_url, settings.chatwork_api_token, settings.outgoing
         if settings.chatwork_sandbox:
             sandbox = await stack.enter_async_context(_sandbox(settings))
-            base_url, token = sandbox.base_url, sandbox.token
+            base_url, token, outgoing = sandbox.base_url, sandbox.token, Outgoing()
         chatwork: Chatwork | None = None
         if token is not None:
             try:
@@ -247,9 +248,7 @@ async def _resources(settings: Settings, database: Database) -> AsyncIterator[Re
                 )
             except ValueError as error:
                 raise ConfigError(f"CHATWORK_API_TOKEN: {error}") from error
-            chatwork = Chatwork(
-                chatwork_settings, database, outgoing=settings.outgoing, left_alone=_pausing(database, "Chatwork")
-            )
+            chatwork = Chatwork(chatwork_settings, database, outgoing=outgoing, left_alone=_pausing(database, "Chatwork"))
             stack.push_async_callback(chatwork.close)
         summaries = SummarySettings(settings.openai_api_key, settings.openai_model, settings.openai_base_url)
         summariser = Summariser(summaries, settings.outgoing)

@@ -1,6 +1,7 @@
 """Settings, the start and end of processes, migrations, and the embedded PostgreSQL.
 
 test_config.py         the environment variables: accepted and refused values, messages
+test_edge.py           the names a service answers to, and the servers it calls
 test_embedded.py       the embedded PostgreSQL, which real processes use and kill
 test_migrations.py     `rireki migrate`: concurrent, repeated, and the rights of a role
 test_pgbouncer.py      a connection pooler (PgBouncer) in front of the database

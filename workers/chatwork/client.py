@@ -150,7 +150,7 @@ class Chatwork:
         self._shortest_pause = shortest_pause
         self._left_alone = left_alone
         self._connections = asyncio.Semaphore(MOST_CONNECTIONS)
-        # The client follows no redirects, because the token is for this server only.
+        # The client calls no other server, because the token is for this one only.
         self._http = outgoing.client(
             settings.base_url,
             headers={"x-chatworktoken": settings.token, "accept": "application/json", "accept-encoding": ACCEPT_ENCODING},
@@ -167,6 +167,7 @@ class Chatwork:
 
         Raises:
             Unauthorized: Chatwork refuses the token.
+            OutgoingRefused: OUTGOING_ALLOW forbids the address.
             ChatworkError: no answer came, or an error status, or an answer that cannot be read.
         """
 
@@ -186,6 +187,7 @@ class Chatwork:
 
         Raises:
             Unauthorized: Chatwork refuses the token.
+            OutgoingRefused: OUTGOING_ALLOW forbids the address.
             ChatworkError: no answer came, or an error status, or an answer that cannot be read.
         """
 

@@ -27,6 +27,7 @@ LARGEST_ERROR = 64 * 2**10
 LARGEST_CARD = 64 * 2**10
 CONNECT_TIMEOUT = 10.0  # seconds
 CARD_WITHIN = 10.0  # seconds
+MOST_CONNECTIONS, MOST_IDLE_CONNECTIONS = 100, 20
 REQUEST_RETRIES = 2
 """A failed request is sent up to twice more, because a new attempt of the job would pay again for its other requests.
 
@@ -71,6 +72,7 @@ class ModelClient:
                 "user-agent": "rireki",
             },
             timeout=httpx.Timeout(settings.timeout, connect=CONNECT_TIMEOUT, pool=None),
+            limits=httpx.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=MOST_IDLE_CONNECTIONS),
         )
 
     async def close(self) -> None:
@@ -79,7 +81,7 @@ class ModelClient:
     async def complete(self, prompt: Prompt) -> Answer:
         """Sends a prompt and returns the model's answer. Repeats a request that fails.
 
-        Raises `ModelRefused` (final), `ModelFailed` (another attempt may succeed).
+        Raises `ModelRefused` and `OutgoingRefused` (final), `ModelFailed` (another attempt may succeed).
         """
         request = {"model": self.model, "messages": [{"role": role, "content": text} for role, text in prompt]}
         content = await asyncio.to_thread(orjson.dumps, request)
@@ -98,7 +100,8 @@ class ModelClient:
 
         Returns None if the server cannot be reached or sends no readable description.
 
-        Raises: `ModelRefused` if the server does not know the model.
+        Raises: `ModelRefused` if the server does not know the model; `OutgoingRefused` if it must not
+        be called.
         """
         try:
             async with asyncio.timeout(CARD_WITHIN), self._http.stream("GET", self._card) as response:

@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from workers.outgoing_rules import OutgoingRefused
 from workers.summaries.answer import ModelRefused
 from workers.summaries.model import ModelClient
 
@@ -57,6 +58,9 @@ class ModelWatch:
             card = await self._client.card()
         except ModelRefused as unknown:
             log.warning("the language model is not known", reason=str(unknown))
+            return
+        except OutgoingRefused as refused:
+            log.warning("the language model must not be called", reason=str(refused))
             return
         if card is None:
             return  # the last result stays
