@@ -11,7 +11,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from migrations.connection import LOCK_TIMEOUT, Connection, Opening, UnsuitableDatabase, connect, open_plainly, take_turn
-from migrations.schema import ROW_TYPES, TABLES, rights
+from migrations.schema import ROW_TYPES, SEALER, TABLES, Rights, sealer_rights, service_rights
 
 __all__ = ["NewerSchema", "UnknownRole", "UnsuitableDatabase", "grant", "migrate", "newest_revision"]
 
@@ -23,9 +23,18 @@ select quote_ident(n.nspname) from pg_class c join pg_namespace n on n.oid = c.r
 where c.oid = to_regclass('job_events')
 """
 
+# Sequences behind identity columns are left out, because PostgreSQL asks for no right on them.
 SEQUENCES = """
-select distinct quote_ident(s.relname) from pg_class s join pg_depend d on d.objid = s.oid and d.deptype in ('a', 'i')
+select distinct quote_ident(s.relname) from pg_class s join pg_depend d on d.objid = s.oid and d.deptype = 'a'
 where s.relkind = 'S' and d.classid = 'pg_class'::regclass and d.refobjid = any($1::text[]::regclass[]::oid[])
+"""
+
+# Roles that may give positions and may not append: those to which `--sealer-role` has granted its rights.
+SEALERS = """
+select r.rolname::text from pg_roles r
+where has_any_column_privilege(r.oid, $1::text::regclass, 'insert')
+and not has_any_column_privilege(r.oid, 'job_events'::regclass, 'insert')
+order by r.rolname
 """
 
 
@@ -61,41 +70,68 @@ def newest_revision() -> str:
     return ScriptDirectory.from_config(_config()).get_current_head() or ""
 
 
-def grant(url: str, role: str, opening: Opening = open_plainly) -> None:
-    """Grants an existing role the rights that the service needs, and no further ones to write.
+def grant(url: str, role: str, opening: Opening = open_plainly, *, sealer: str | None = None) -> list[str]:
+    """Grants an existing role the rights that the service needs, and takes back all others.
 
-    On the log, these are the rights to read and to append. Rights on objects that are not Rireki's do not change. Raises
-    `UnknownRole`, `UnsuitableDatabase`, or PostgreSQL's error.
+    It may append to the log, and not change it. Its right to give positions ends as soon as another role has it: the role
+    `sealer`, which gets the rights to seal and nothing else, or one that an earlier call has named. Returns the names of
+    these roles. Rights on objects that are not Rireki's do not change.
+
+    Raises `UnknownRole`, `UnsuitableDatabase`, or PostgreSQL's error.
     """
-    asyncio.run(_grant(url, role, opening))
+    return asyncio.run(_grant(url, role, sealer, opening))
 
 
-async def _grant(url: str, role: str, opening: Opening) -> None:
+async def _grant(url: str, role: str, sealer: str | None, opening: Opening) -> list[str]:
     connection = await connect(url, opening)
     try:
-        quoted = await connection.fetchval("select quote_ident(rolname) from pg_roles where rolname = $1", role)
-        if quoted is None:
-            raise UnknownRole(f"PostgreSQL has no role {role!r}: create it first")
+        quoted = await _quoted(connection, role)
+        quoted_sealer = None if sealer is None else await _quoted(connection, sealer)
         await take_turn(connection)
         async with connection.transaction():
-            for statement in await _grants(connection, quoted):
-                await connection.execute(statement)
+            if quoted_sealer is not None:
+                await _give(connection, quoted_sealer, sealer_rights())
+            # The service's role is no sealer beside another one, even if it was one before.
+            await _give(connection, quoted, service_rights(seals=False), appends=True)
+            sealers = [row[0] for row in await connection.fetch(SEALERS, next(iter(SEALER)))]
+            if not sealers:
+                await _give(connection, quoted, service_rights(seals=True), appends=True)
+            return sealers
     finally:
         await connection.close()
 
 
-async def _grants(connection: Connection, role: str) -> list[str]:
+async def _quoted(connection: Connection, role: str) -> str:
+    quoted: str | None = await connection.fetchval("select quote_ident(rolname) from pg_roles where rolname = $1", role)
+    if quoted is None:
+        raise UnknownRole(f"PostgreSQL has no role {role!r}: create it first")
+    return quoted
+
+
+async def _give(connection: Connection, role: str, rights: dict[str, Rights], *, appends: bool = False) -> None:
+    """Gives the role these rights and no others on our tables.
+
+    A role that appends also gets the row types of an append, and the sequence of the events.
+    """
     schema = await connection.fetchval(SCHEMA_OF_THE_TABLES)
     tables = {table: f"{schema}.{table}" for table in TABLES}
-    sequences = [row[0] for row in await connection.fetch(SEQUENCES, list(tables.values()))]
-    return [
-        f"grant usage on schema {schema} to {role}",
-        *(f"grant usage on type {schema}.{row_type} to {role}" for row_type in ROW_TYPES),
-        *(f"grant usage on sequence {schema}.{sequence} to {role}" for sequence in sequences),
-        # Revokes rights to write that an earlier version or an operator has granted, before it grants the right ones.
-        *(f"revoke insert, update, delete, truncate on {name} from {role}" for name in tables.values()),
-        *(f"grant {', '.join(rights(table))} on {name} to {role}" for table, name in tables.items()),
-    ]
+    sequences = [f"{schema}.{row[0]}" for row in await connection.fetch(SEQUENCES, list(tables.values()))]
+    statements = [f"grant usage on schema {schema} to {role}"]
+    statements += [f"revoke all on sequence {sequence} from {role}" for sequence in sequences]
+    statements += [f"revoke all on {table} from {role}" for table in tables.values()]
+    statements += [f"grant {_named(each)} on {tables[table]} to {role}" for table, each in rights.items()]
+    if appends:
+        statements += [f"grant usage on type {schema}.{row_type} to {role}" for row_type in ROW_TYPES]
+        statements += [f"grant usage on sequence {sequence} to {role}" for sequence in sequences]
+    for statement in statements:
+        await connection.execute(statement)
+
+
+def _named(rights: Rights) -> str:
+    """Returns these rights as GRANT names them, such as `select, insert (id, name), delete`."""
+    named = ["select"]
+    named += [f"{right} ({columns})" for right, columns in (("insert", rights.insert), ("update", rights.update)) if columns]
+    return ", ".join([*named, "delete"] if rights.delete else named)
 
 
 async def _refuse_a_newer_schema(url: str, opening: Opening) -> None:

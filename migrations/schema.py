@@ -5,6 +5,8 @@ starts. A new migration must change this file too; `tests/process/test_migration
 table.
 """
 
+from dataclasses import dataclass
+
 TABLES = {
     "access_records": (
         "id bigint, at timestamp with time zone, actor text, action text, target text, request_id text, address text"
@@ -88,18 +90,97 @@ ROW_TYPES = {
 }
 """The row types in which an append sends its rows (revision 0008)."""
 
-ONLY_READ = frozenset({"alembic_version"})
-APPEND_ONLY = frozenset({"access_records", "job_events", "job_event_log"})
 
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """The rights of a role on a table, besides reading it.
 
-def rights(table: str) -> tuple[str, ...]:
-    """Returns the rights of the service's role on a table.
-
-    In addition, triggers refuse every change of the log and of the record of access, also by roles with more rights.
+    `insert` and `update` name columns, separated by commas.
     """
-    if table in ONLY_READ:
-        return ("select",)
-    return ("select", "insert") if table in APPEND_ONLY else ("select", "insert", "update", "delete")
+
+    insert: str = ""
+    update: str = ""
+    delete: bool = False
+
+
+SERVICE = {
+    "access_records": Rights(insert="actor, action, target, request_id, address"),
+    "alembic_version": Rights(),
+    "chatwork_budget": Rights(
+        insert="account, taken_at, permits, granted, blocked_until", update="taken_at, permits, granted, blocked_until"
+    ),
+    "chatwork_gaps": Rights(
+        insert="room_id, after_message_id, before_message_id, reason, after_at, before_at, job_id, found_at", delete=True
+    ),
+    "chatwork_messages": Rights(
+        insert="room_id, message_id, sender, body, sent_at, edited_at, company_id",
+        update="sender, body, sent_at, edited_at, company_id",
+    ),
+    "chatwork_reads": Rights(insert="room_id, job_id, attempt", update="id, at", delete=True),
+    "chatwork_rooms": Rights(
+        insert="room_id, name, description, is_active",
+        update="name, description, is_active, last_sync_at, last_message_id, last_error_at, last_error_status,"
+        " last_error_message, updated_at",
+    ),
+    "chatwork_unreadable": Rights(insert="room_id, item, reason", update="reason, found_at, seen_at"),
+    "companies": Rights(insert="name"),
+    "company_chatwork_rooms": Rights(insert="company_id, room_id", delete=True),
+    "ended_tokens": Rights(insert="id, expires_at", delete=True),
+    "idempotency_keys": Rights(insert="user_id, key, request_hash, job_id"),
+    "invitations": Rights(insert="user_id, token_hash, expires_at", update="token_hash, created_at, expires_at", delete=True),
+    # The columns `event_id` and `xid` are filled by their defaults. An invented `xid` would hide an event from the sealer.
+    "job_events": Rights(insert="job_id, seq, attempt, type, data, salt, actor, request_id, cause, at"),
+    "jobs": Rights(
+        insert="id, type, status, payload, user_id, attempt, max_attempts, seq, run_at, created_at, updated_at, unique_key",
+        update="status, result, error, attempt, max_attempts, worker, seq, run_at, started_at, finished_at, updated_at",
+    ),
+    "paid_jobs": Rights(insert="user_id, queued_at", update="queued_at"),
+    "pauses": Rights(insert="type, until, reason, actor", update="since, until, reason, actor", delete=True),
+    "summary_drafts": Rights(
+        insert="company_id, period_start, period_end, content, source_links, model, prompt_version, source_message_count,"
+        " token_usage, expires_at",
+        update="content, source_links, model, prompt_version, source_message_count, token_usage, created_at, expires_at",
+    ),
+    "users": Rights(
+        insert="id, email, name, role, password_hash",
+        update="name, role, password_hash, disabled_at, token_generation, kept_token",
+    ),
+    "verifications": Rights(
+        insert="actor",
+        update="last_seen, finished_at, jobs, events, last_position, differences, difference_count, error, findings",
+    ),
+    "workers": Rights(insert="id, host, pid, job_types, slots", update="last_seen, gone_at, stuck", delete=True),
+}
+"""The rights of the service's role, except on the tables of `SEALER`.
+
+A table or column that is not named may only be read. Triggers also refuse changes of `job_events` and `access_records` to roles
+with more rights.
+"""
+
+SEALER = {
+    "job_event_log": Rights(insert="position, event_id"),
+    "job_event_log_cursor": Rights(
+        insert="system_identifier, xid, event_id, position", update="system_identifier, xid, event_id, position"
+    ),
+}
+"""The rights of the role that seals, on the tables that hold the order of the log."""
+
+SEALER_READS = ("alembic_version", "job_events")
+"""The other tables that the sealer's role may read."""
+
+
+def service_rights(*, seals: bool) -> dict[str, Rights]:
+    """Returns the rights of the service's role on every table.
+
+    With `seals` it is also the sealer's role. Otherwise it may only read the order of the log.
+    """
+    order = SEALER if seals else dict.fromkeys(SEALER, Rights())
+    return {table: (SERVICE | order)[table] for table in TABLES}
+
+
+def sealer_rights() -> dict[str, Rights]:
+    """Returns the rights of a role that only seals. It may not read other tables."""
+    return dict.fromkeys(SEALER_READS, Rights()) | SEALER
 
 
 def columns(relation: str) -> list[tuple[str, str]]:

@@ -48,6 +48,12 @@ select format('grant %s on jobs_rebuilt to %s%s', p.privilege_type,
 from pg_class c cross join aclexplode(c.relacl) p
 where c.oid = 'jobs'::regclass and p.grantee <> c.relowner
 union all
+select format('grant %s (%I) on jobs_rebuilt to %s%s', p.privilege_type, a.attname,
+              case p.grantee when 0 then 'public' else p.grantee::regrole::text end,
+              case when p.is_grantable then ' with grant option' end)
+from pg_attribute a cross join aclexplode(a.attacl) p
+where a.attrelid = 'jobs'::regclass and not a.attisdropped
+union all
 select format('alter table jobs_rebuilt owner to %s', c.relowner::regrole)
 from pg_class c where c.oid = 'jobs'::regclass
 union all

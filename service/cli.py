@@ -148,8 +148,13 @@ def seal() -> None:
 def migrate(
     app_role: Annotated[
         str | None,
+        typer.Option(help="An existing PostgreSQL role. It gets the rights that the service needs, and loses all others."),
+    ] = None,
+    sealer_role: Annotated[
+        str | None,
         typer.Option(
-            help="An existing PostgreSQL role. It gets the rights that the service needs: on the log only select and insert."
+            help="Another existing role, for SEALER_DATABASE_URL. It gets the rights to seal the log and nothing else, and the"
+            " role of --app-role loses them."
         ),
     ] = None,
 ) -> None:
@@ -161,14 +166,22 @@ def migrate(
     from migrations.migrate import UnknownRole, grant, migrate
     from service.process.assembly import migrate_database_url
 
+    if sealer_role is not None and app_role is None:
+        _wrong("--sealer-role needs --app-role, which names the role that loses the rights to seal")
+    if sealer_role is not None and sealer_role == app_role:
+        _wrong("--sealer-role must name another role than --app-role")
+    sealers: list[str] = []
     with migrate_database_url(load_settings()) as url:
         migrate(url, connect_unsettled)
         try:
             if app_role is not None:
-                grant(url, app_role, connect_unsettled)
+                sealers = grant(url, app_role, connect_unsettled, sealer=sealer_role)
         except UnknownRole as refusal:
-            _wrong(f"the schema is up to date, but the role of --app-role got no rights: {refusal}")
+            _wrong(f"the schema is up to date, but no role got any rights: {refusal}")
     print("the schema is up to date")
+    if sealers:
+        names = ", ".join(sealers)
+        print(visible(f"the role {app_role} may not seal, because that is the right of {names}"))
 
 
 @app.command()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from events.database import Connection, Database, Record
 from events.database_faults import UnsuitableDatabase
 from migrations.migrate import newest_revision
-from migrations.schema import ROW_TYPES, TABLES, columns, rights
+from migrations.schema import ROW_TYPES, SEALER, TABLES, Rights, columns, sealer_rights, service_rights
 from projections.seal import seal_lag
 
 LATE = 60.0  # seconds that an event may wait for its position before a warning
@@ -19,15 +19,50 @@ with wanted as (
     from wanted w
     left join pg_attribute a on a.attrelid = to_regclass(w.relation) and a.attname = w.name and not a.attisdropped
     where a.attname is null or format_type(a.atttypid, a.atttypmod) <> w.type
+), needed as (
+    select n.relation, n.name, n.privilege, not case
+        when n.name is null then has_table_privilege(to_regclass(n.relation), n.privilege)
+        else has_column_privilege(a.attrelid, a.attnum, n.privilege) end as refused
+    from unnest($4::text[], $5::text[], $6::text[]) as n(relation, name, privilege)
+    left join pg_attribute a on a.attrelid = to_regclass(n.relation) and a.attname = n.name
 ), refused as (
-    select r.privilege || ' on ' || r.relation as what from unnest($4::text[], $5::text[]) as r(relation, privilege)
-    where not has_table_privilege(to_regclass(r.relation), r.privilege)
+    select concat_ws(
+        ' ', privilege, case when not bool_and(refused) then '(' || string_agg(name, ', ') filter (where refused) || ')' end,
+        'on', relation
+    ) as what
+    from needed group by relation, privilege having bool_or(refused)
 )
 select array(select distinct what from missing order by what) as missing, array(select what from refused order by what) as refused,
     (select n.nspname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
      where c.relname = 'job_events' and c.relkind = 'r' and to_regclass('job_events') is null limit 1) as elsewhere,
     current_user::text as role, current_setting('search_path') as search_path,
     array(select s.name from pg_settings s where s.name in ('fsync', 'full_page_writes') and s.setting = 'off') as unsafe
+"""
+
+# The rights to write that the role has beyond those in the parameters. The owner of a table has all rights on it.
+BEYOND = """
+with held as (
+    select t.relation, null as name, p.privilege
+    from unnest($1::text[]) as t(relation) cross join unnest(array['delete', 'truncate', 'trigger']) as p(privilege)
+    where has_table_privilege(to_regclass(t.relation), p.privilege)
+    union all
+    select t.relation, a.attname::text, p.privilege
+    from unnest($1::text[]) as t(relation)
+    join pg_attribute a on a.attrelid = to_regclass(t.relation) and a.attnum > 0 and not a.attisdropped
+    cross join unnest(array['insert', 'update']) as p(privilege)
+    where has_column_privilege(a.attrelid, a.attnum, p.privilege)
+)
+select current_user::text as role,
+    exists (select from pg_class c where c.oid = to_regclass('job_events') and pg_has_role(c.relowner, 'member')) as owns,
+    array(
+        select concat_ws(' ', h.privilege, '(' || string_agg(h.name, ', ') || ')', 'on', h.relation) from held h
+        where not exists (
+            select from unnest($2::text[], $3::text[], $4::text[]) as m(relation, name, privilege)
+            where (m.relation, m.privilege) = (h.relation, h.privilege) and m.name is not distinct from h.name
+        )
+        group by h.relation, h.privilege
+        order by h.relation = 'job_events' desc, h.relation, h.privilege
+    ) as beyond
 """
 
 REVISION = "select max(version_num) from alembic_version"
@@ -44,17 +79,35 @@ class Readiness:
     warnings: list[str]
 
 
-async def look_at(database: Database, *, production: bool) -> Readiness:
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """The rights that a process needs on the tables, and the most that its role should have.
+
+    `most` is None if the role also has the duty of other processes.
+    """
+
+    needs: dict[str, Rights]
+    most: dict[str, Rights] | None
+
+
+SERVING = Duty(service_rights(seals=False), service_rights(seals=True))
+SERVING_AND_SEALING = Duty(service_rights(seals=True), service_rights(seals=True))
+SEALING = Duty(sealer_rights(), None)
+SEALING_APART = Duty(sealer_rights(), sealer_rights())
+
+
+async def look_at(database: Database, *, production: bool, duty: Duty = SERVING_AND_SEALING) -> Readiness:
     """Checks the database and returns the result. Raises the errors of the database."""
     async with database.raw() as connection:
-        seen = await _look(connection)
-        fault = _fault(seen)
+        seen = await _look(connection, duty.needs)
+        fault = _fault(seen, duty)
         if fault is not None:
             return Readiness(fault, [])
         revision = await connection.fetchval(REVISION)
+        beyond = await _beyond(connection, duty.most) if production and duty.most is not None else []
     if revision is None or revision < newest_revision():
         return Readiness(f"the schema is at {revision}, and this version needs {newest_revision()}: run `rireki migrate`", [])
-    warnings = []
+    warnings = beyond
     if revision > newest_revision():
         warnings.append(
             f"the schema is at {revision}, which is newer than this version ({newest_revision()}): upgrade this process too"
@@ -67,12 +120,12 @@ async def look_at(database: Database, *, production: bool) -> Readiness:
     return Readiness(None, warnings)
 
 
-async def refuse_what_is_unsuitable(database: Database, *, production: bool) -> list[str]:
+async def refuse_what_is_unsuitable(database: Database, *, production: bool, duty: Duty = SERVING_AND_SEALING) -> list[str]:
     """Check the database at the start of a process and return the warnings.
 
     Raises `UnsuitableDatabase`.
     """
-    readiness = await look_at(database, production=production)
+    readiness = await look_at(database, production=production, duty=duty)
     if readiness.fault is not None:
         raise UnsuitableDatabase(readiness.fault)
     return readiness.warnings
@@ -90,15 +143,44 @@ async def late_positions(database: Database) -> list[str]:
     return [warning]
 
 
-async def _look(connection: Connection) -> Record:
+async def _look(connection: Connection, needs: dict[str, Rights]) -> Record:
     wanted = [(relation, *column) for relation in (*TABLES, *ROW_TYPES) for column in columns(relation)]
-    needed = [(table, right) for table in TABLES for right in rights(table)]
+    needed = [(table, None, "select") for table in needs] + _to_write(needs)
     row = await connection.fetchrow(LOOK, *map(list, zip(*wanted, strict=True)), *map(list, zip(*needed, strict=True)))
     assert row is not None
     return row
 
 
-def _fault(seen: Record) -> str | None:
+async def _beyond(connection: Connection, most: dict[str, Rights]) -> list[str]:
+    """Returns a warning if the role may write more than `most`, else none."""
+    row = await connection.fetchrow(BEYOND, list(TABLES), *map(list, zip(*_to_write(most), strict=True)))
+    assert row is not None
+    if row["owns"]:
+        warning = (
+            f"the role {row['role']} owns the tables, so whoever steals its password can change the log: run the service under"
+            " another role, to which `rireki migrate --app-role` has granted its rights"
+        )
+        return [warning]
+    if row["beyond"]:
+        warning = (
+            f"the role {row['role']} may do more than it needs ({_few(row['beyond'])}): run `rireki migrate --app-role` again as"
+            " the owner of the tables"
+        )
+        return [warning]
+    return []
+
+
+def _to_write(rights: dict[str, Rights]) -> list[tuple[str, str | None, str]]:
+    """Returns the rights to write as `(table, column or None, right)`."""
+    found: list[tuple[str, str | None, str]] = []
+    for table, each in rights.items():
+        for right, named in (("insert", each.insert), ("update", each.update)):
+            found += [(table, column, right) for column in named.split(", ") if column]
+        found += [(table, None, "delete")] * each.delete
+    return found
+
+
+def _fault(seen: Record, duty: Duty) -> str | None:
     if seen["elsewhere"] is not None:
         return (
             f"the tables are in schema {seen['elsewhere']}, which the role {seen['role']} may not use or does not search"
@@ -106,12 +188,17 @@ def _fault(seen: Record) -> str | None:
         )
     if seen["missing"]:
         return f"the schema lacks {_few(seen['missing'])}: run `rireki migrate`, or undo the changes that were made by hand"
-    if seen["refused"]:
+    if not seen["refused"]:
+        return None
+    lacks = f"the role {seen['role']} lacks {_few(seen['refused'])}"
+    if "jobs" not in duty.needs:
+        return f"{lacks}: run `rireki migrate --app-role <role> --sealer-role <role>` as the owner of the tables"
+    if all(what.rpartition(" ")[2] in SEALER for what in seen["refused"]):
         return (
-            f"the role {seen['role']} lacks {_few(seen['refused'])}: run `rireki migrate --app-role <role>` as the owner of the"
-            " tables"
+            f"{lacks}, so it may not seal: set SEALER_DATABASE_URL to the sealer's role, or SEALER_ENABLED=false and run"
+            " `rireki seal`"
         )
-    return None
+    return f"{lacks}: run `rireki migrate --app-role <role>` as the owner of the tables"
 
 
 def _few(what: list[str]) -> str:

@@ -21,7 +21,7 @@ from service.http.endpoint import Answer, Call, Endpoint, Who, json_answer
 from service.http.metrics import MOST_COUNTED, Metrics
 from service.http.problems import Problem
 from service.http.request import Nothing
-from service.readiness import Readiness, late_positions, look_at
+from service.readiness import SERVING, SERVING_AND_SEALING, Readiness, late_positions, look_at
 from workers.liveness.heartbeat import LEASE
 from workers.liveness.worker_table import workers_seen
 from workers.pauses import Pauses
@@ -82,7 +82,8 @@ async def readyz(call: Call[Nothing, Nothing]) -> Response:
 async def _look_at(context: ApiContext) -> Readiness:
     try:
         async with asyncio.timeout(READY_WITHIN):
-            readiness = await look_at(context.database, production=context.settings.production)
+            duty = SERVING_AND_SEALING if context.sealer is context.database else SERVING
+            readiness = await look_at(context.database, production=context.settings.production, duty=duty)
             if readiness.fault is None:
                 readiness.warnings.extend(await late_positions(context.database))
             return readiness

@@ -186,15 +186,15 @@ def _print_broken(jobs: dict[str, BrokenHistory], file: TextIO) -> None:
 async def print_log(database: Database, after: int) -> None:
     """Print the whole log in order of position, one event per line.
 
-    A role that may only read cannot give positions to new events, so it exports only the events
-    that have a position.
+    A role that may not seal cannot give positions to new events, so it exports only the events that
+    have a position.
     """
     try:
         await seal_everything(database)
     except MAY_ONLY_READ:
         if waiting := await database.fetch_val(UNSEALED):
             print(
-                f"rireki: {waiting} events have no position yet and are left out, because this role may only read",
+                f"rireki: {waiting} events have no position yet and are left out, because this role may not seal",
                 file=sys.stderr,
             )
     store = Store(database, Bus())

@@ -21,7 +21,7 @@ from projections.seal import keep_sealing
 from service.accounts.secret_file import jwt_secret, keep_secret
 from service.config import ConfigError, Settings, without_effect
 from service.http.context import ApiContext
-from service.readiness import refuse_what_is_unsuitable
+from service.readiness import SEALING, SEALING_APART, SERVING, SERVING_AND_SEALING, refuse_what_is_unsuitable
 from workers.chatwork.sandbox import Sandbox
 from workers.delivery.wire import LocalWire, Wire
 from workers.resources import Resources
@@ -141,7 +141,8 @@ async def opened(settings: Settings, url: str, *, seals: bool = False) -> AsyncI
         database = Database(url)
         await database.connect()
         stack.push_async_callback(database.disconnect)
-        for warning in await refuse_what_is_unsuitable(database, production=settings.production):
+        duty = SERVING_AND_SEALING if seals and settings.sealer_database_url is None else SERVING
+        for warning in await refuse_what_is_unsuitable(database, production=settings.production, duty=duty):
             log.warning(warning)
         bus = Bus() if settings.redis_url is None else RedisBus(settings.redis_url)
         await bus.start()
@@ -163,10 +164,11 @@ async def sealing(settings: Settings, url: str) -> AsyncIterator[Database]:
 
     Raises `ConfigError`, `UnsuitableDatabase`.
     """
+    duty = SEALING if settings.sealer_database_url is None else SEALING_APART
     database = Database(url, pool_size=4)
     await database.connect()
     try:
-        warnings = await refuse_what_is_unsuitable(database, production=settings.production)
+        warnings = await refuse_what_is_unsuitable(database, production=settings.production, duty=duty)
     except UnsuitableDatabase as error:
         await database.disconnect()
         if settings.sealer_database_url is None:

@@ -3,11 +3,12 @@
 test_config.py         the environment variables: accepted and refused values, messages
 test_edge.py           the names a service answers to, and the servers it calls
 test_embedded.py       the embedded PostgreSQL, which real processes use and kill
-test_migrations.py     `rireki migrate`: concurrent, repeated, and the rights of a role
+test_migrations.py     `rireki migrate`: concurrent, repeated, in any schema
 test_pgbouncer.py      a connection pooler (PgBouncer) in front of the database
 test_plain.py          data are printed without control characters
 test_processes.py      `rireki serve` and `rireki worker`: signals, grace period, ends
 test_redis_address.py  REDIS_URL, and Redis servers that are not usable
+test_rights.py         the rights of the roles, and the statements that need them
 test_sealer.py         the processes that seal the log, and those that do not
 test_secrets.py        secrets are removed from all output
 test_start_faults.py   databases that are not usable: the message that each command prints

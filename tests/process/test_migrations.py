@@ -14,13 +14,12 @@ import asyncpg
 import pytest
 from alembic import command
 
-from events.database import Connection, Database, NoSuchTable
+from events.database import Connection, NoSuchTable
 from migrations.connection import LOCK_TIMEOUT, MIGRATING
-from migrations.migrate import NewerSchema, UnsuitableDatabase, _config, grant, migrate, newest_revision
-from migrations.schema import ROW_TYPES, TABLES, columns, rights
-from projections.seal import seal
+from migrations.migrate import NewerSchema, UnsuitableDatabase, _config, migrate, newest_revision
+from migrations.schema import ROW_TYPES, TABLES, columns
 from tests.conftest import with_database
-from tests.histories import completing, new, open_store, starting, until
+from tests.histories import until
 from tests.process.test_processes import Rireki
 
 REPOSITORY = Path(__file__).parents[2]
@@ -268,104 +267,6 @@ def test_a_schema_of_a_newer_version_is_refused_in_one_line(database_url: str) -
         migrate(database_url)
 
 
-@pytest.fixture
-def role(postgres_url: str) -> Iterator[str]:
-    """Creates a role without rights, whose name must be quoted. Yields the name."""
-    name = f'Rireki "app" 履歴 {secrets.token_hex(4)}'
-    quoted = '"{}"'.format(name.replace('"', '""'))
-    administer(postgres_url, f"create role {quoted}")
-    yield name
-    administer(postgres_url, f"drop role {quoted}")
-
-
-@contextmanager
-def all_taken_back(url: str, role: str) -> Iterator[None]:
-    quoted = '"{}"'.format(role.replace('"', '""'))
-    try:
-        yield
-    finally:
-        administer(url, f"drop owned by {quoted}")
-
-
-def may(url: str, role: str, table: str) -> list[str]:
-    """Returns the role's privileges on a table."""
-    every = ("select", "insert", "update", "delete", "truncate", "references", "trigger")
-    asked = [f"has_table_privilege('{role}', '{table}', '{right}')" for right in every]
-    return [right for right, has in zip(every, ask(url, f"select {', '.join(asked)}")[0], strict=True) if has]
-
-
-def test_the_role_of_the_service_gets_rights_on_our_tables_and_on_nothing_else(database_url: str, role: str) -> None:
-    administer(
-        database_url,
-        "create table strangers (secret text)",
-        "create table strangers_numbered (id bigserial primary key)",
-        "create function strangers_secret() returns text language sql as $$ select 'secret' $$",
-        "revoke execute on function strangers_secret() from public",
-    )
-    with all_taken_back(database_url, role):
-        grant(database_url, role)
-
-        assert {table: may(database_url, role, table) for table in TABLES} == {table: [*rights(table)] for table in TABLES}
-        assert may(database_url, role, "strangers") == may(database_url, role, "strangers_numbered") == []
-        asked = (
-            f"select has_sequence_privilege('{role}', 'strangers_numbered_id_seq', 'usage'),"
-            f" has_function_privilege('{role}', 'strangers_secret()', 'execute'),"
-            f" has_sequence_privilege('{role}', 'job_event_ids', 'usage')"
-        )
-        assert list(ask(database_url, asked)[0]) == [False, False, True]
-
-
-def test_an_owner_without_superuser_migrates_beside_another_roles_view_in_the_schema(empty_url: str, role: str) -> None:
-    owner, other = f"owner_{secrets.token_hex(4)}", f"other_{secrets.token_hex(4)}"
-    administer(
-        empty_url,
-        f"create role {owner}; create role {other}; grant create, usage on schema public to {owner}, {other}",
-        f"set role {other}; create view their_view as select 1 as one; create table their_table (id integer); reset role",
-    )
-    as_owner = with_setting(empty_url, "role", owner)
-    try:
-        with all_taken_back(empty_url, role):
-            migrate(as_owner)
-
-            grant(as_owner, role)
-
-            assert may(empty_url, role, "jobs") == [*rights("jobs")]
-            assert may(empty_url, role, "their_view") == may(empty_url, role, "their_table") == []
-    finally:
-        administer(empty_url, f"drop owned by {owner}, {other} cascade; drop role {owner}, {other}")
-
-
-def test_rights_are_granted_in_the_schema_that_has_the_tables(empty_url: str, role: str) -> None:
-    name = urlsplit(empty_url).path.removeprefix("/")
-    administer(
-        empty_url,
-        'create schema "The ""tables"""; create table public.jobs (strangers text)',
-        f'alter database {name} set search_path = "The ""tables""", public',
-        "alter default privileges revoke usage on types from public",
-    )
-    migrate(empty_url)
-    with all_taken_back(empty_url, role):
-        grant(empty_url, role)
-
-        ours = ask(empty_url, "select tablename from pg_tables where schemaname = 'The \"tables\"'")
-        assert {row[0] for row in ours} == TABLES.keys()
-        assert may(empty_url, role, "public.jobs") == []
-        assert asyncio.run(positions_of_a_job_of(with_setting(empty_url, "role", role))) == 3
-
-
-async def positions_of_a_job_of(url: str) -> int:
-    """Runs a job and gives its events positions in the log. Returns the number of positions."""
-    database = Database(url)
-    await database.connect()
-    async with open_store(url) as store:
-        job = await store.create(new(), actor="user:x")
-        job = await store.append(job, starting(), actor="worker:w1")
-        await store.append(job, completing(), actor="worker:w1")
-    sealed = await seal(database)
-    await database.disconnect()
-    return sealed
-
-
 def test_a_newer_schema_that_comes_first_on_the_search_path_gets_no_tables(empty_url: str) -> None:
     upgrade(empty_url, "0007")
     name = urlsplit(empty_url).path.removeprefix("/")
@@ -375,15 +276,3 @@ def test_a_newer_schema_that_comes_first_on_the_search_path_gets_no_tables(empty
 
     in_since = "select relname from pg_class where relnamespace = 'since'::regnamespace"
     assert ask(empty_url, in_since) == []
-
-
-def test_rights_beyond_those_that_the_service_needs_are_revoked(database_url: str, role: str) -> None:
-    with all_taken_back(database_url, role):
-        quoted = '"{}"'.format(role.replace('"', '""'))
-        administer(database_url, f"grant all on job_events, alembic_version to {quoted}")
-
-        grant(database_url, role)
-
-        assert [right for right in may(database_url, role, "job_events") if right not in ("references", "trigger")] == [
-            "select", "insert",
-        ]  # fmt: skip

@@ -1,7 +1,9 @@
 """Which processes seal the log: `rireki seal` and `rireki serve`, and never a worker."""
 
 import asyncio
+import secrets
 import signal
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx2 as httpx
@@ -9,11 +11,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from events.database import Database
+from events.database_faults import UnsuitableDatabase
 from events.store import Store
+from migrations.migrate import grant
 from service.config import Settings
 from service.process import assembly, serve
 from tests.conftest import with_database
 from tests.histories import new, until
+from tests.process.test_migrations import with_setting
 from tests.process.test_processes import Rireki, sandbox, sync, variables  # noqa: F401
 from tests.process.test_start_faults import is_one_line, run
 from workers.chatwork.sandbox import Sandbox
@@ -89,6 +94,57 @@ async def test_serve_seals_over_the_sealers_own_address(database: Database, stor
 
         assert core.sealer is not None
         assert core.sealer.url == apart
+
+
+async def test_serve_works_with_two_roles_of_which_only_one_may_seal(database: Database, two_roles: tuple[str, str]) -> None:
+    service, sealer = two_roles
+    settings = Settings(app_env="test", database_url=service, sealer_database_url=sealer)
+
+    async with assembly.opened(settings, service, seals=True) as core:
+        await core.store.create(new(), actor="user:x")
+        await until(lambda: _placed(database, 1))
+
+    with pytest.raises(UnsuitableDatabase, match="so it may not seal: set SEALER_DATABASE_URL"):
+        async with assembly.opened(Settings(app_env="test", database_url=service), service, seals=True):
+            pass
+    async with assembly.opened(Settings(app_env="test", database_url=service), service) as core:
+        assert core.sealer is None
+
+
+async def test_rireki_seal_runs_under_the_sealers_role_alone(
+    database: Database, store: Store, two_roles: tuple[str, str], tmp_path: Path
+) -> None:
+    await store.create(new(), actor="user:x")
+    async with Rireki.running("seal", home=tmp_path, SEALER_DATABASE_URL=two_roles[1]) as process:
+        await until(lambda: _placed(database, 1), seconds=60)
+
+        process.send(signal.SIGTERM)
+
+        assert await process.ended() == 0
+
+
+async def test_an_export_by_a_role_that_may_not_seal_names_what_it_leaves_out(
+    database: Database, store: Store, two_roles: tuple[str, str], tmp_path: Path
+) -> None:
+    await store.create(new(), actor="user:x")
+    variables = {"DATABASE_URL": two_roles[0], "REDIS_URL": "redis://127.0.0.1:1", "JWT_SECRET": "x" * 40}
+
+    ended = await run("audit", "export", home=tmp_path, APP_ENV="production", **variables)
+
+    assert ended == (0, "", "rireki: 1 events have no position yet and are left out, because this role may not seal\n")
+
+
+@pytest.fixture
+async def two_roles(database: Database) -> AsyncIterator[tuple[str, str]]:
+    """The addresses of the service's role and of the sealer's."""
+    names = [f"rireki_{name}_{secrets.token_hex(4)}" for name in ("service", "sealer")]
+    for name in names:
+        await database.execute(f"create role {name}")
+    await asyncio.to_thread(grant, database.url, names[0], sealer=names[1])
+    service, sealer = (with_setting(database.url, "role", name) for name in names)
+    yield service, sealer
+    await database.execute(f"drop owned by {', '.join(names)}")
+    await database.execute(f"drop role {', '.join(names)}")
 
 
 async def test_a_sealers_address_of_another_database_is_refused(

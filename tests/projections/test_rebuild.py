@@ -47,6 +47,10 @@ async def make_up(connection: Connection) -> dict[str, Any]:
             select coalesce(nullif(p.grantee, 0)::regrole::text, 'public'), p.privilege_type, p.is_grantable
             from pg_class c cross join aclexplode(c.relacl) p where c.oid = 'jobs'::regclass order by 1, 2
         """,
+        "rights on columns": """
+            select a.attname, p.grantee::regrole::text, p.privilege_type, p.is_grantable
+            from pg_attribute a cross join aclexplode(a.attacl) p where a.attrelid = 'jobs'::regclass order by 1, 2, 3
+        """,
         "tables": "select relname from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r' order by 1",
     }
     return {what: [tuple(row) for row in await connection.fetch(query)] for what, query in queries.items()}
@@ -88,6 +92,7 @@ async def test_a_rebuilt_table_has_the_rights_indexes_and_options_of_the_old_one
     jobs: dict[str, Job], database: Database, superuser: Connection
 ) -> None:
     await superuser.execute("grant select, update on jobs to public; grant insert on jobs to pg_monitor with grant option")
+    await superuser.execute("grant insert (id, type), update (status) on jobs to pg_monitor")
     before = await make_up(superuser)
 
     await rebuild(database, unique_key)
@@ -96,6 +101,7 @@ async def test_a_rebuilt_table_has_the_rights_indexes_and_options_of_the_old_one
     after = await make_up(superuser)
     for what in before:
         assert after[what] == before[what], what
+    assert len(after["rights on columns"]) == 3
     assert ["fillfactor=85" in row[0] for row in after["options"]] == [True]
 
 

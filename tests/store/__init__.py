@@ -6,6 +6,7 @@ test_broken_connections.py   appends whose connection breaks or stalls
 test_bus.py                  announcements of changes between processes
 test_database.py             connections that break during a cancellation
 test_database_faults.py      faults that need an operator, in log, API and /readyz
+test_database_roles.py       attacks by a stolen role, and what shows those that succeed
 test_database_settings.py    session settings that no server or role may change
 test_database_url.py         the options of DATABASE_URL
 test_deadlines.py            one timer for many deadlines

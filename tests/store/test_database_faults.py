@@ -308,7 +308,7 @@ async def test_a_server_with_fsync_off_causes_a_warning_in_production(database: 
 
     warnings = (await look_at(database, production=True)).warnings
 
-    assert [warning.startswith("PostgreSQL runs with fsync and full_page_writes off") for warning in warnings] == [
-        True
-    ] * unsafe
+    assert [
+        warning.startswith("PostgreSQL runs with fsync and full_page_writes off") for warning in warnings if "fsync" in warning
+    ] == [True] * unsafe
     assert (await look_at(database, production=False)).warnings == []
