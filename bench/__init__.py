@@ -1,1 +1,1 @@
-"""Benchmarks of Rireki and other queues, on real servers: `python -m bench --help`."""
+"""Measures Rireki and other queues on real servers: `python -m bench --help`."""

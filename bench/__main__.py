@@ -23,7 +23,7 @@ from bench.appends import events_per_second
 from bench.calibrate import calibrate
 from bench.contestants import ENTRIES, PEER_NAMES, SHORT, Entry, chosen
 from bench.environments import ROOT, NotThereError
-from bench.measure import Given
+from bench.measure import Parameters
 from bench.record import add_save_option, machine, publish
 from bench.report import Run, markdown
 from bench.rooms import sync_rooms
@@ -75,7 +75,7 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     options.only = tuple(name for name in options.only.split(",") if name)
     if unknown := set(options.only) - {entry.key for entry in ENTRIES} - {*PEER_NAMES, APPENDS}:
-        parser.error(f"no contestant is called {', '.join(sorted(unknown))}")
+        parser.error(f"there are no contestants with these names: {', '.join(sorted(unknown))}")
     options.rounds = options.rounds or (2 if options.short else 5)
     return options
 
@@ -117,13 +117,13 @@ def _measure_appends(run: Run, running: Servers) -> None:
 def _measure_one(run: Run, entry: Entry, command: list[str], running: Servers, *, short: bool) -> None:
     """Measures one contestant in one round. Records a failure of the contestant, and returns."""
     with running.fresh(migrated=entry.migrated) as url:
-        given = Given(
+        parameters = Parameters(
             redis_url=running.redis_url, postgres_url=url, redis_pid=running.redis_pid, postgres_pid=running.postgres_pid,
             enqueue=entry.enqueue, bulk=entry.bulk, settings=entry.settings,
             pick_ups=100 if short else 200, cancels=50,
         )  # fmt: skip
         began = time.monotonic()
-        status, output, errors = _finished([*command, json.dumps(asdict(given))])
+        status, output, errors = _finished([*command, json.dumps(asdict(parameters))])
     try:
         if status:
             raise ValueError(f"ended with status {status}")

@@ -1,4 +1,4 @@
-"""Measures how fast events are appended: with group commit, and one statement for each."""
+"""Measures appends of events with group commit, and with one statement for each event."""
 
 import asyncio
 import time

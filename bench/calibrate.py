@@ -1,4 +1,4 @@
-"""Measures the noise of the machine by the same arithmetic and fsync before each round.
+"""Measures the machine's noise: the same arithmetic and fsync before each round.
 
 These two figures show how much the speed of the machine varies. Every other figure of the run varies
 at least as much.
@@ -27,7 +27,7 @@ def _seconds_of_arithmetic() -> float:
 
 
 def _seconds_of_one_fsync() -> float:
-    """Returns the median time of WRITES fsyncs, on the disk that the embedded PostgreSQL uses."""
+    """Returns the median seconds of WRITES fsyncs on the disk of the embedded PostgreSQL."""
     durations = []
     with tempfile.TemporaryDirectory(prefix="rireki-bench-") as folder:
         file = os.open(Path(folder, "fsync"), os.O_WRONLY | os.O_CREAT)

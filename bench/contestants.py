@@ -1,4 +1,4 @@
-"""The contestants and their settings.
+"""The compared queues ("contestants") and their settings.
 
 The file of each contestant names the source of its settings.
 """
@@ -12,13 +12,13 @@ from typing import Any
 from bench.environments import BULLMQ, OURS, node_with_bullmq, python_of
 
 PEERS = "requirements-bench.lock"
-# taskiq has a lock file of its own, because taskiq-redis needs a newer redis-py than saq allows.
+# taskiq has its own lock file, because taskiq-redis needs a newer redis-py than saq allows.
 TASKIQ = "requirements-bench-taskiq.lock"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One contestant with one set of settings.
+    """A queue with one set of settings, as the report compares it.
 
     `enqueue` and `bulk` are the numbers of jobs that are queued one by one and in bulk. They are so
     large that draining the jobs takes about two seconds.

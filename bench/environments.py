@@ -17,7 +17,7 @@ OURS = sys.executable
 
 
 class NotThereError(Exception):
-    """The environment of a contestant cannot be made. The message is one line with the reason."""
+    """The environment of a queue cannot be made. The message is one line with the reason."""
 
 
 def python_of(lock: str) -> str:
@@ -31,7 +31,7 @@ def python_of(lock: str) -> str:
     print(f"Preparing {home.relative_to(ROOT)} from {lock} (a minute the first time)", file=sys.stderr, flush=True)
     _run([sys.executable, "-m", "venv", "--clear", str(home)], f"no virtual environment could be made in {home}")
     pip = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--require-hashes", "-r", lock]
-    _run(pip, f"what {lock} names could not be fetched from the Python package index")
+    _run(pip, f"the packages of {lock} could not be fetched from the Python package index")
     stamp.write_text(wanted)
     return python
 

@@ -1,4 +1,4 @@
-"""Fills a database with the jobs of a year by COPY: the view, the log and the log's order.
+"""Fills a database with the jobs of a year by COPY: view, log and positions.
 
 The rows are like those of real runs, so that the events of a job give its row in the view. Almost all
 jobs have ended. The numbers of waiting and running jobs do not depend on the length of the history.
@@ -18,7 +18,7 @@ from events.database import Connection, connect
 
 AT_ONCE = 10_000  # jobs in one COPY
 YEAR = timedelta(days=365)
-OWNERS = 1000  # users. The first owns a tenth of all owned jobs, each of the last about 0.03 % of them
+OWNERS = 1000  # users; the first owns a tenth of all owned jobs, each of the last about 0.03 %
 QUEUED, PROCESSING = 200, 50
 LONGEST = 3600.0  # seconds for one statement
 SAMPLE = 500  # ids of ended jobs that `Filled` keeps
@@ -62,7 +62,7 @@ update job_event_log_cursor c set xid = e.xid, event_id = e.event_id, position =
 from job_events e where e.event_id = $1
 """
 
-# The worker of the running jobs has a heartbeat in the future, so that no other worker rescues these jobs.
+# The heartbeat of the running jobs' worker is in the future, so that no other worker rescues them.
 WORKER = """
 insert into workers (id, host, pid, job_types, slots, last_seen) values ($1, 'bench', 1, '{}', 100, now() + interval '30 days')
 """
@@ -70,7 +70,7 @@ insert into workers (id, host, pid, job_types, slots, last_seen) values ($1, 'be
 
 @dataclass(slots=True)
 class Filled:
-    """The facts about the filled rows that the questions of bench/reads.py need."""
+    """Facts about the filled rows, such as ids, that the queries of bench/reads.py need."""
 
     jobs: int
     events: int = 0
@@ -131,7 +131,7 @@ async def _leave_out_indexes(connection: Connection) -> list[str]:
 
 
 def _rows(filled: Filled, first: int, chance: random.Random) -> tuple[bytes, bytes]:
-    """Makes the next jobs and their events. Returns both in the text format of COPY."""
+    """Makes jobs from number `first` on and their events, as text for COPY."""
     view: list[str] = []
     log: list[str] = []
     for number in range(first, min(first + AT_ONCE, filled.jobs)):

@@ -1,4 +1,4 @@
-"""Measures queueing a job over HTTP, and compares it with two bare Starlette routes.
+"""Measures a request that queues a job, and compares it with two bare Starlette routes.
 
 One bare route answers a constant, the other only queues a job. The API also authenticates and checks.
 All three are measured in turns with the same kind of server and with the same client, which has 50

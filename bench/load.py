@@ -18,7 +18,7 @@ import uvloop
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The requests to send.
+    """A plan of requests for the load client.
 
     `%d` in the path is replaced by a number: `first` in the first request, and one more in each next.
     """

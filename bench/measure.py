@@ -1,6 +1,6 @@
-"""Measures one contestant: the same code for Rireki and for every other queue.
+"""Measures one queue ("contestant") with the same code for Rireki and all others.
 
-Each contestant is a separate process that gets `Given` as JSON and prints its figures as JSON. This
+Each contestant is a separate process that gets `Parameters` as JSON and prints its figures as JSON. This
 file imports only the standard library, because other queues run in their own environments.
 
 The order is: warm up, enqueue, enqueue in bulk, drain everything, pick up, cancel. Every job has one
@@ -23,8 +23,8 @@ from typing import Any
 
 CALLERS = 50
 WARM_UP = 500
-# Least and most seconds between two jobs while pick-up is measured. The pause is random, because a fixed pause could be in step
-# with a worker that polls.
+# The least and the most seconds between two jobs while pick-up is measured. The pause is random,
+# because a fixed pause could be in step with a worker that polls.
 GAP = (0.02, 0.06)
 # Seconds to wait after a drain until a worker is idle, because some workers tidy up first.
 UNTIL_IDLE = 3.0
@@ -34,7 +34,7 @@ LONGEST = 90.0  # seconds that one measure may take
 
 
 class Clock:
-    """Collects the reports of the handlers."""
+    """Records when the handlers report the start and the end of their jobs."""
 
     def __init__(self) -> None:
         self.started: dict[int, float] = {}
@@ -64,8 +64,8 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class Given:
-    """The input of a contestant.
+class Parameters:
+    """The parameters of one measurement.
 
     A process id is None if that server runs on another machine.
     """
@@ -83,7 +83,7 @@ class Given:
 
 @dataclass(frozen=True)
 class Usage:
-    """A moment, and the CPU seconds that the worker and the servers have used until then."""
+    """A time, and the CPU seconds that the worker and the servers have used until then."""
 
     at: float
     worker: float
@@ -91,9 +91,12 @@ class Usage:
     redis: float | None
 
     @classmethod
-    def now(cls, given: Given) -> "Usage":
+    def now(cls, parameters: Parameters) -> "Usage":
         return cls(
-            time.monotonic(), time.process_time(), postgres_seconds(given.postgres_pid), process_seconds(given.redis_pid)
+            time.monotonic(),
+            time.process_time(),
+            postgres_seconds(parameters.postgres_pid),
+            process_seconds(parameters.redis_pid),
         )
 
 
@@ -106,8 +109,8 @@ class Contestant:
     can_bulk = False
     can_cancel = False
 
-    def __init__(self, given: Given, clock: Clock) -> None:
-        self.given, self.clock = given, clock
+    def __init__(self, parameters: Parameters, clock: Clock) -> None:
+        self.parameters, self.clock = parameters, clock
 
     async def enqueue(self, number: int) -> None:
         """Enqueues a job. Returns as soon as the queue promises to run it."""
@@ -129,7 +132,7 @@ class Contestant:
         self.clock.expect(jobs)
         async with self.working():
             await self.clock.all_finished()
-            self.clock.drained = Usage.now(self.given)
+            self.clock.drained = Usage.now(self.parameters)
 
     def working_cancelably(self) -> AbstractAsyncContextManager[None]:
         """Like `working`. A queue overrides it if its worker needs an option to cancel jobs."""
@@ -147,7 +150,7 @@ class Contestant:
         """Updates the planner's statistics, because a new database has none."""
 
 
-Opener = Callable[[Given, Clock], AbstractAsyncContextManager[Contestant]]
+Opener = Callable[[Parameters, Clock], AbstractAsyncContextManager[Contestant]]
 
 
 def run(opener: Opener, versions: Callable[[], dict[str, str]], runner: Callable[[Any], Any] | None = None) -> None:
@@ -155,33 +158,33 @@ def run(opener: Opener, versions: Callable[[], dict[str, str]], runner: Callable
 
     It prints the versions and the figures as JSON in the last line of output.
     """
-    given = Given(**json.loads(sys.argv[1]))
-    figures = (runner or asyncio.run)(_measure(opener, given))
+    parameters = Parameters(**json.loads(sys.argv[1]))
+    figures = (runner or asyncio.run)(_measure(opener, parameters))
     print(json.dumps({"versions": versions(), "figures": figures}))
 
 
-async def _measure(opener: Opener, given: Given) -> dict[str, list[float]]:
+async def _measure(opener: Opener, parameters: Parameters) -> dict[str, list[float]]:
     clock = Clock()
     figures: dict[str, list[float]] = {}
-    async with opener(given, clock) as contestant:
+    async with opener(parameters, clock) as contestant:
         numbers = functools.partial(next, iter(range(10**9)))
         await _enqueue(contestant, WARM_UP, numbers)
         await _within(contestant.drain(WARM_UP))
 
-        figures["enqueue"] = [await _within(_enqueue(contestant, given.enqueue, numbers))]
-        jobs = given.enqueue
-        if contestant.can_bulk and given.bulk:
+        figures["enqueue"] = [await _within(_enqueue(contestant, parameters.enqueue, numbers))]
+        jobs = parameters.enqueue
+        if contestant.can_bulk and parameters.bulk:
             first = numbers() + 10**8
             began = time.monotonic()
-            await _within(contestant.enqueue_bulk(range(first, first + given.bulk)))
-            figures["bulk"] = [given.bulk / (time.monotonic() - began)]
-            jobs += given.bulk
+            await _within(contestant.enqueue_bulk(range(first, first + parameters.bulk)))
+            figures["bulk"] = [parameters.bulk / (time.monotonic() - began)]
+            jobs += parameters.bulk
         await contestant.analyze()
         figures |= await _drain(contestant, jobs)
-        if given.pick_ups:
-            figures["pick_up"] = await _pick_up(contestant, given.pick_ups, numbers)
-        if contestant.can_cancel and given.cancels:
-            figures["cancel"] = await _cancel(contestant, given.cancels, numbers)
+        if parameters.pick_ups:
+            figures["pick_up"] = await _pick_up(contestant, parameters.pick_ups, numbers)
+        if contestant.can_cancel and parameters.cancels:
+            figures["cancel"] = await _cancel(contestant, parameters.cancels, numbers)
     return figures
 
 
@@ -199,7 +202,7 @@ async def _enqueue(contestant: Contestant, jobs: int, numbers: Callable[[], int]
 
 
 async def _drain(contestant: Contestant, jobs: int) -> dict[str, list[float]]:
-    before = Usage.now(contestant.given)
+    before = Usage.now(contestant.parameters)
     await _within(contestant.drain(jobs))
     after = contestant.clock.drained
     assert after is not None

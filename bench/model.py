@@ -1,4 +1,4 @@
-"""Computes what many jobs a day need, from the costs of one job (docs/scaling.md).
+"""Computes, from the costs of one job, what millions of jobs a day need (docs/scaling.md).
 
 The default costs were measured by `bench.scale_out` and `bench.reads`. Options replace them.
 """

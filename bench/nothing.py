@@ -1,4 +1,4 @@
-"""Queues and drains jobs that do nothing, which shows the cost of a job without its work.
+"""Queues and drains jobs that do nothing, which shows the cost of a job itself.
 
 `python -m bench.nothing` runs a worker for these jobs only. The worker starts when the process gets a
 line on standard input.
@@ -80,7 +80,7 @@ async def _work_until_asked_to_stop() -> None:
     settings, stop = load_settings(), asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     assert settings.database_url is not None
-    # A worker of the product does not seal. This one does, so that the cost of a job includes its positions.
+    # A worker of the product gives no positions to events. This one does, so that their cost is included.
     async with opened(settings, settings.database_url, seals=True) as core:
         worker = worker_of_nothing(core)
         print("ready", flush=True)

@@ -1,4 +1,4 @@
-"""Rireki as a contestant: `python -m bench.ours '<json>'` (bench/measure.py).
+"""Measures Rireki beside other queues: `python -m bench.ours '<json>'` (bench/measure.py).
 
 Each job has three durable events in PostgreSQL. Redis delivers the jobs.
 """
@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import uvloop
 
-from bench.measure import Clock, Contestant, Given, run
+from bench.measure import Clock, Contestant, Parameters, run
 from events.bus import RedisBus
 from events.concurrency import end, lasting
 from events.database import Database
@@ -38,8 +38,10 @@ class Number(Payload):
 class Ours(Contestant):
     can_bulk = can_cancel = True
 
-    def __init__(self, given: Given, clock: Clock, database: Database, store: Store, bus: RedisBus, wire: RedisWire) -> None:
-        super().__init__(given, clock)
+    def __init__(
+        self, parameters: Parameters, clock: Clock, database: Database, store: Store, bus: RedisBus, wire: RedisWire
+    ) -> None:
+        super().__init__(parameters, clock)
         self._database, self._store, self._bus, self._wire = database, store, bus, wire
         self._nothing = JobType("nothing", Number, self._do_nothing, deadline=60)
         self._endless = JobType("endless", Number, self._wait_for_ever, deadline=60)
@@ -82,7 +84,7 @@ class Ours(Contestant):
         worker = Worker(
             database=self._database, store=self._store, bus=self._bus, wire=self._wire,
             resources=Resources(self._database, None, None),  # type: ignore[arg-type]
-            job_types={"nothing": self._nothing, "endless": self._endless}, **self.given.settings,
+            job_types={"nothing": self._nothing, "endless": self._endless}, **self.parameters.settings,
         )  # fmt: skip
         await worker.start()
         try:
@@ -92,11 +94,11 @@ class Ours(Contestant):
 
     @contextlib.asynccontextmanager
     async def working_cancelably(self) -> AsyncIterator[None]:
-        async with self.working(), _elsewhere(self.given) as self._elsewhere:
+        async with self.working(), _elsewhere(self.parameters) as self._elsewhere:
             yield
 
     async def analyze(self) -> None:
-        connection = await asyncpg.connect(self.given.postgres_url)
+        connection = await asyncpg.connect(self.parameters.postgres_url)
         await connection.execute("analyze")
         await connection.close()
 
@@ -105,34 +107,34 @@ class Ours(Contestant):
 
 
 @contextlib.asynccontextmanager
-async def ours(given: Given, clock: Clock) -> AsyncIterator[Ours]:
+async def ours(parameters: Parameters, clock: Clock) -> AsyncIterator[Ours]:
     configure_logs(logging.WARNING)
-    async with _connected(given) as (database, store, bus):
-        wire = RedisWire(given.redis_url)
+    async with _connected(parameters) as (database, store, bus):
+        wire = RedisWire(parameters.redis_url)
         await wire.start()
         sealing = lasting(keep_sealing(database), "sealer")
         keep_what_is_loaded()
         try:
-            yield Ours(given, clock, database, store, bus, wire)
+            yield Ours(parameters, clock, database, store, bus, wire)
         finally:
             await end(sealing)
             await wire.stop()
 
 
 @contextlib.asynccontextmanager
-async def _elsewhere(given: Given) -> AsyncIterator[Store]:
-    """Opens a second store with a separate bus, as another process has."""
-    async with _connected(given) as (_, store, _):
+async def _elsewhere(parameters: Parameters) -> AsyncIterator[Store]:
+    """Opens a second store with a separate bus, as another process would."""
+    async with _connected(parameters) as (_, store, _):
         yield store
 
 
 @contextlib.asynccontextmanager
-async def _connected(given: Given) -> AsyncIterator[tuple[Database, Store, RedisBus]]:
+async def _connected(parameters: Parameters) -> AsyncIterator[tuple[Database, Store, RedisBus]]:
     async with contextlib.AsyncExitStack() as stack:
-        database = Database(given.postgres_url)
+        database = Database(parameters.postgres_url)
         await database.connect()
         stack.push_async_callback(database.disconnect)
-        bus = RedisBus(given.redis_url)
+        bus = RedisBus(parameters.redis_url)
         await bus.start()
         stack.push_async_callback(bus.stop)
         store = Store(database, bus)

@@ -38,7 +38,7 @@ PIXELS_A_SECOND = 15_000  # about 230 rows: the speed of a swipe
 CLICK_EVERY = 0.4  # seconds between two clicks
 PATIENCE = 120_000  # milliseconds that an action in the page may take
 
-# Counts the events of the stream without delaying them: the page reads the same bytes.
+# Counts the events of the stream without delaying them, because the page reads the same bytes.
 LISTENS = """
 globalThis.seen = 0
 const ask = globalThis.fetch
@@ -110,7 +110,7 @@ SCROLLS = """
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """The behaviour of the page during `seconds` seconds. All other times are milliseconds."""
+    """What the page did during `seconds` seconds. All other times are milliseconds."""
 
     seconds: float
     frames: list[float]
@@ -277,7 +277,7 @@ async def _scrolling(page: Page, rows: int) -> list[tuple[str, ...]]:
     back = await _watched(page, lambda: page.evaluate(SCROLLS, [PIXELS_A_SECOND, False]))
     assert found == rows, f"{found} of {rows} rows were there at the end"
     return [
-        _row("the list of jobs, nobody touches it", still),
+        _row("the list of jobs, without scrolling or clicks", still),
         _row(f"down through {rows:,} rows, which are fetched on the way", first),
         _row(f"back up through {rows:,} rows", back),
     ]

@@ -1,4 +1,4 @@
-"""arq as a contestant: `python -m bench.plain_arq '<json>'` (bench/measure.py).
+"""Measures arq: `python -m bench.plain_arq '<json>'` (bench/measure.py).
 
 arq keeps no history.
 
@@ -18,7 +18,7 @@ import uvloop
 from arq.connections import ArqRedis, RedisSettings, create_pool
 from arq.jobs import Job
 
-from bench.measure import Clock, Contestant, Given, run
+from bench.measure import Clock, Contestant, Parameters, run
 
 logging.getLogger("arq").setLevel(logging.WARNING)
 
@@ -26,8 +26,8 @@ logging.getLogger("arq").setLevel(logging.WARNING)
 class PlainArq(Contestant):
     can_cancel = True
 
-    def __init__(self, given: Given, clock: Clock, redis: ArqRedis, elsewhere: ArqRedis) -> None:
-        super().__init__(given, clock)
+    def __init__(self, parameters: Parameters, clock: Clock, redis: ArqRedis, elsewhere: ArqRedis) -> None:
+        super().__init__(parameters, clock)
         self._redis, self._elsewhere = redis, elsewhere
 
     async def enqueue(self, number: int) -> None:
@@ -43,7 +43,7 @@ class PlainArq(Contestant):
     async def working(self, **more: Any) -> AsyncIterator[None]:
         worker = arq.Worker(
             functions=[arq.func(self._do_nothing, name="nothing"), arq.func(self._wait_for_ever, name="endless")],
-            redis_pool=self._redis, handle_signals=False, after_job_end=self._count, **(self.given.settings | more),
+            redis_pool=self._redis, handle_signals=False, after_job_end=self._count, **(self.parameters.settings | more),
         )  # fmt: skip
         running = asyncio.create_task(worker.async_run())
         try:
@@ -72,11 +72,11 @@ class PlainArq(Contestant):
 
 
 @contextlib.asynccontextmanager
-async def plain_arq(given: Given, clock: Clock) -> AsyncIterator[PlainArq]:
-    settings = RedisSettings.from_dsn(given.redis_url)
+async def plain_arq(parameters: Parameters, clock: Clock) -> AsyncIterator[PlainArq]:
+    settings = RedisSettings.from_dsn(parameters.redis_url)
     redis, elsewhere = await create_pool(settings), await create_pool(settings)
     try:
-        yield PlainArq(given, clock, redis, elsewhere)
+        yield PlainArq(parameters, clock, redis, elsewhere)
     finally:
         await redis.aclose()
         await elsewhere.aclose()

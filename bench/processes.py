@@ -1,4 +1,4 @@
-"""Starts processes as they run in production, and reads their CPU time and memory."""
+"""Starts processes of the service as in production, and reads their CPU time and memory."""
 
 import contextlib
 import os

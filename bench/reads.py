@@ -1,4 +1,4 @@
-"""Measures the cost of a long history: compares a small database with a large one.
+"""Measures how much slower requests are on a large database than on a small one.
 
 It sends each question (a request to the API) to both databases in turns. The report also has the
 speed of enqueue and drain on both, the pages and the plan of each query, and the bytes of a job. The
@@ -38,9 +38,9 @@ from service.config import Settings
 from service.process.assembly import Core, api_context, opened
 from tests.servers import redis_server
 
-VERIFIED = 200  # jobs of the sample that is checked after a fill
+VERIFIED = 200  # jobs that are compared with their events after a fill
 LONGEST = 8.0  # seconds for one question to both databases
-MANY_ROWS = 5_000  # A plan that sorts or discards as many rows is reported as a fault.
+MANY_ROWS = 5_000  # A plan that sorts or discards so many rows is reported as a fault.
 
 SIZES = """
 select c.relname as name, c.relkind::text = 'r' as is_table,
@@ -139,7 +139,7 @@ def _questions() -> dict[str, Ask]:
         "the log `type=canceled` from the middle": events(type="canceled", after=half),
         "the log `jobId`": events(jobId=one),
         "the log `actor`, a user with most": events(actor=lambda side: f"user:{side.filled.owners[0]}", latest="true"),
-        "the log `actor`, who is not in it": events(actor="user:nobody", latest="true"),
+        "the log `actor`, a user without events": events(actor="user:nobody", latest="true"),
         "metrics": lambda side: ("/metrics", None),
     }
 
@@ -313,7 +313,7 @@ async def _explain(side: Side, ask: Ask, answers: Answered) -> None:
 
 @contextlib.contextmanager
 def _heard() -> Iterator[list[tuple[str, Sequence[Any]]]]:
-    """Collects the queries of this task, without those of the sealing in the background."""
+    """Collects the queries of this task, without those of the sealer in the background."""
     queries: list[tuple[str, Sequence[Any]]] = []
     connection: Any = asyncpg.Connection
     asking = asyncio.current_task()
@@ -350,7 +350,7 @@ def _flaws_of(node: dict[str, Any]) -> Iterator[str]:
     if name in ("Sort", "Incremental Sort") and max(_rows(child) for child in children) > MANY_ROWS:
         yield f"Sort of {max(_rows(child) for child in children):,.0f} rows"
     if (thrown := node.get("Rows Removed by Filter", 0) * node.get("Actual Loops", 1)) > MANY_ROWS:
-        yield f"{name} of {node.get('Relation Name')} throws away {thrown:,.0f} rows"
+        yield f"{name} of {node.get('Relation Name')} discards {thrown:,.0f} rows"
     for child in children:
         yield from _flaws_of(child)
 
@@ -387,8 +387,8 @@ def _answers(asked: dict[str, list[Answered]], jobs: Sequence[int]) -> str:
 def _flaws(asked: dict[str, list[Answered]]) -> str:
     found = [f"- {name}: {'; '.join(sorted(large.flaws))}" for name, (_, large) in asked.items() if large.flaws]
     if not found:
-        return "No plan reads a table from end to end, sorts one, or throws away what it has read."
-    return "\n".join(["Plans that read, sort or throw away too much in the large one:", *found])
+        return "No plan scans or sorts a whole table, or discards many rows that it has read."
+    return "\n".join(["Plans that read, sort or discard too many rows of the large database:", *found])
 
 
 def _speed_table(speeds: dict[str, list[list[float]]], jobs: Sequence[int]) -> str:

@@ -46,7 +46,7 @@ APPENDS_WANTED = (
 
 @dataclass
 class Run:
-    """The figures of a run so far."""
+    """The figures that a run has measured so far."""
 
     entries: list[Entry]
     versions: dict[str, str]
@@ -88,7 +88,7 @@ def _percentiles(what: str, values: list[float]) -> Iterator[tuple[str, float]]:
         yield what, values[0]
         return
     for percent in PERCENTILES[what]:
-        # Nearest rank: the percentile is one of the measured values, not a value between two of them.
+        # By the nearest-rank method, a percentile is one of the measured values.
         yield f"{what}_p{percent}", sorted(values)[max(0, -(-len(values) * percent // 100) - 1)]
 
 

@@ -1,4 +1,4 @@
-"""Measures how the speed grows with processes: 1, 2 and 4 workers, 1 and 2 API processes.
+"""Measures the speed of 1, 2 and 4 worker processes, and of 1 and 2 API processes.
 
 The workers drain jobs, the API processes queue them. The report also has the CPU time that worker,
 API, PostgreSQL and Redis use for a job. docs/scaling.md uses these costs.
@@ -29,7 +29,7 @@ from service.process.assembly import opened
 from tests.servers import redis_server
 
 WORKERS, APIS = (1, 2, 4), (1, 2)
-LOOK_EVERY = 0.05  # seconds between two looks at the database
+LOOK_EVERY = 0.05  # seconds between two queries for unfinished jobs
 
 LEFT = "select exists (select from jobs where type = 'nothing' and status in ('queued', 'processing'))"
 
@@ -47,7 +47,7 @@ select not exists (
 
 @dataclass(slots=True)
 class Cost:
-    """The figures of one round: jobs a second, and CPU µs, bytes of WAL and fsyncs of one job."""
+    """Jobs a second in one round, and the CPU µs, bytes of WAL and fsyncs of one job."""
 
     jobs: int = 0
     per_second: float = 0.0

@@ -23,7 +23,7 @@ from tests.servers import redis_server
 
 
 class NotEmptyError(Exception):
-    """The Redis of REDIS_URL holds data. No benchmark runs, because it would delete this data."""
+    """The Redis of REDIS_URL holds data, which a benchmark would delete. So none runs."""
 
 
 @dataclass(frozen=True)

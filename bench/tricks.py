@@ -1,4 +1,4 @@
-"""Measures each trick separately: the same work with and without the trick, in turns.
+"""Measures each trick alone: the same work with and without the trick, in turns.
 
 A trick makes the code faster but harder to understand. It uses a private part of a library, a cache
 in an odd place, or a default that is switched off. A trick that saves less than 5 % of its path must
@@ -28,7 +28,12 @@ SYNC = "/api/chatwork/messages/sync?roomId=1%d"
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.tricks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=3.0, help="of load on the API, with and without, in a round")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=3.0,
+        help="seconds of load on the API in each half of a round: with the trick, and without it",
+    )
     parser.add_argument("tricks", nargs="*", help="names of tricks; all of them by default")
     add_save_option(parser)
     options = parser.parse_args()

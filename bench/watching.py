@@ -48,7 +48,7 @@ Place = tuple[str, int]
 
 @dataclass(slots=True)
 class Watching:
-    """One stream. It keeps the bytes that it has received, and the time of each piece."""
+    """One open stream: the bytes that it has received, and the time of each piece."""
 
     path: str
     token: str

@@ -36,7 +36,7 @@ def redis_commands_without_a_read_before_them() -> None:
 
 
 def one_timer_for_many_deadlines() -> None:
-    """Uses a separate timer for each deadline."""
+    """Replaces the shared timer by a separate timer for each deadline."""
 
     def add(self: "Deadlines[Any]", waiting: Any) -> None:
         self._added[waiting] = asyncio.get_running_loop().call_later(self._seconds, self._late, waiting)  # type: ignore[assignment]

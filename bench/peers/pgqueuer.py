@@ -1,4 +1,4 @@
-"""pgqueuer on PostgreSQL: `python -m bench.peers.pgqueuer '<json>'` (bench/measure.py).
+"""Measures pgqueuer on PostgreSQL: `python -m bench.peers.pgqueuer '<json>'`.
 
 It uses asyncpg, as pgqueuer's benchmarks page recommends for speed. It uses logged tables (the
 default), because unlogged tables would avoid the cost of fsync.
@@ -24,7 +24,7 @@ from pgqueuer.db import AsyncpgPoolDriver
 from pgqueuer.models import Context, Job
 from pgqueuer.queries import Queries
 
-from bench.measure import Clock, Contestant, Given, run
+from bench.measure import Clock, Contestant, Parameters, run
 
 logging.getLogger("pgqueuer").setLevel(logging.CRITICAL)
 BULK = 1_000
@@ -43,8 +43,8 @@ class CountingQueries(Queries):
 class PgQueuer(Contestant):
     can_bulk = can_cancel = True
 
-    def __init__(self, given: Given, clock: Clock, pool: asyncpg.Pool, producer: Queries, elsewhere: Queries) -> None:
-        super().__init__(given, clock)
+    def __init__(self, parameters: Parameters, clock: Clock, pool: asyncpg.Pool, producer: Queries, elsewhere: Queries) -> None:
+        super().__init__(parameters, clock)
         self._pool, self._producer, self._elsewhere = pool, producer, elsewhere
         self._ids: dict[int, Any] = {}
 
@@ -70,7 +70,7 @@ class PgQueuer(Contestant):
         manager = QueueManager(queries)
         manager.entrypoint("nothing")(self._do_nothing)
         manager.entrypoint("endless")(self._wait_for_ever)
-        running = asyncio.create_task(manager.run(**self.given.settings["worker"]))
+        running = asyncio.create_task(manager.run(**self.parameters.settings["worker"]))
         try:
             yield
         finally:
@@ -100,14 +100,14 @@ class PgQueuer(Contestant):
 
 
 @contextlib.asynccontextmanager
-async def pgqueuer(given: Given, clock: Clock) -> AsyncIterator[PgQueuer]:
+async def pgqueuer(parameters: Parameters, clock: Clock) -> AsyncIterator[PgQueuer]:
     def pool(name: str = "pool") -> Any:
-        return asyncpg.create_pool(given.postgres_url, **given.settings.get(name, given.settings["pool"]))
+        return asyncpg.create_pool(parameters.postgres_url, **parameters.settings.get(name, parameters.settings["pool"]))
 
     async with pool() as worker, pool("producer") as producer, pool() as elsewhere:
         queries = Queries(AsyncpgPoolDriver(producer))
         await queries.install()
-        yield PgQueuer(given, clock, worker, queries, Queries(AsyncpgPoolDriver(elsewhere)))
+        yield PgQueuer(parameters, clock, worker, queries, Queries(AsyncpgPoolDriver(elsewhere)))
 
 
 def versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""procrastinate on PostgreSQL: `python -m bench.peers.procrastinate '<json>'`.
+"""Measures procrastinate on PostgreSQL: `python -m bench.peers.procrastinate '<json>'`.
 
 As documented: `PsycopgConnector` with a pool of the default size, and a worker with `concurrency`
 (from procrastinate's how-to on concurrency) that listens for notifications. At its best: a pool with
@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 import uvloop
 from procrastinate import App, PsycopgConnector
 
-from bench.measure import Clock, Contestant, Given, Usage, run
+from bench.measure import Clock, Contestant, Parameters, Usage, run
 
 logging.getLogger("procrastinate").setLevel(logging.CRITICAL)
 BULK = 1_000
@@ -23,8 +23,8 @@ BULK = 1_000
 class Procrastinate(Contestant):
     can_bulk = can_cancel = True
 
-    def __init__(self, given: Given, clock: Clock, app: App, elsewhere: App) -> None:
-        super().__init__(given, clock)
+    def __init__(self, parameters: Parameters, clock: Clock, app: App, elsewhere: App) -> None:
+        super().__init__(parameters, clock)
         self._app, self._elsewhere = app, elsewhere
         self._nothing = app.task(name="nothing")(self._do_nothing)
         self._endless = app.task(name="endless")(self._wait_for_ever)
@@ -45,13 +45,13 @@ class Procrastinate(Contestant):
 
     async def drain(self, jobs: int) -> None:
         # `run_worker_async` returns after procrastinate has recorded the end of the last job.
-        await self._app.run_worker_async(wait=False, install_signal_handlers=False, **self.given.settings["worker"])
-        self.clock.drained = Usage.now(self.given)
+        await self._app.run_worker_async(wait=False, install_signal_handlers=False, **self.parameters.settings["worker"])
+        self.clock.drained = Usage.now(self.parameters)
 
     @contextlib.asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
         running = asyncio.create_task(
-            self._app.run_worker_async(install_signal_handlers=False, **self.given.settings["worker"])
+            self._app.run_worker_async(install_signal_handlers=False, **self.parameters.settings["worker"])
         )
         try:
             yield
@@ -76,11 +76,11 @@ class Procrastinate(Contestant):
 
 
 @contextlib.asynccontextmanager
-async def procrastinate(given: Given, clock: Clock) -> AsyncIterator[Procrastinate]:
-    apps = [App(connector=PsycopgConnector(conninfo=given.postgres_url, **given.settings["pool"])) for _ in range(2)]
+async def procrastinate(parameters: Parameters, clock: Clock) -> AsyncIterator[Procrastinate]:
+    apps = [App(connector=PsycopgConnector(conninfo=parameters.postgres_url, **parameters.settings["pool"])) for _ in range(2)]
     async with apps[0].open_async() as app, apps[1].open_async() as elsewhere:
         await app.schema_manager.apply_schema_async()
-        yield Procrastinate(given, clock, app, elsewhere)
+        yield Procrastinate(parameters, clock, app, elsewhere)
 
 
 def versions() -> dict[str, str]:

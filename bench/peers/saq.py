@@ -1,4 +1,4 @@
-"""saq on Redis: `python -m bench.peers.saq '<json>'` (bench/measure.py).
+"""Measures saq on Redis: `python -m bench.peers.saq '<json>'` (bench/measure.py).
 
 As documented: `Queue.from_url`, and a worker with `concurrency` (from saq's README). At its best: the
 queue may do more operations at the same time (`max_concurrent_ops` limits enqueues and claims, 20 by
@@ -16,7 +16,7 @@ from typing import Any
 import uvloop
 from saq import Queue, Worker
 
-from bench.measure import Clock, Contestant, Given, run
+from bench.measure import Clock, Contestant, Parameters, run
 
 logging.getLogger("saq").setLevel(logging.CRITICAL)
 
@@ -24,8 +24,8 @@ logging.getLogger("saq").setLevel(logging.CRITICAL)
 class Saq(Contestant):
     can_cancel = True
 
-    def __init__(self, given: Given, clock: Clock, queue: Queue, elsewhere: Queue) -> None:
-        super().__init__(given, clock)
+    def __init__(self, parameters: Parameters, clock: Clock, queue: Queue, elsewhere: Queue) -> None:
+        super().__init__(parameters, clock)
         self._queue, self._elsewhere = queue, elsewhere
 
     async def enqueue(self, number: int) -> None:
@@ -44,7 +44,7 @@ class Saq(Contestant):
             self._queue,
             functions=[("nothing", self._do_nothing), ("endless", self._wait_for_ever)],
             after_process=self._count,
-            **self.given.settings["worker"],
+            **self.parameters.settings["worker"],
         )
         worker.SIGNALS = []
         running = asyncio.create_task(worker.start())
@@ -72,13 +72,13 @@ class Saq(Contestant):
 
 
 @contextlib.asynccontextmanager
-async def saq(given: Given, clock: Clock) -> AsyncIterator[Saq]:
-    options = given.settings.get("queue", {})
-    queue, elsewhere = (Queue.from_url(given.redis_url, **options) for _ in range(2))
+async def saq(parameters: Parameters, clock: Clock) -> AsyncIterator[Saq]:
+    options = parameters.settings.get("queue", {})
+    queue, elsewhere = (Queue.from_url(parameters.redis_url, **options) for _ in range(2))
     await queue.connect()
     await elsewhere.connect()
     try:
-        yield Saq(given, clock, queue, elsewhere)
+        yield Saq(parameters, clock, queue, elsewhere)
     finally:
         await queue.disconnect()
         await elsewhere.disconnect()

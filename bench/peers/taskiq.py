@@ -1,4 +1,4 @@
-"""taskiq on Redis streams: `python -m bench.peers.taskiq '<json>'` (bench/measure.py).
+"""Measures taskiq on Redis streams: `python -m bench.peers.taskiq '<json>'`.
 
 As documented: `RedisStreamBroker` with results that stay in Redis for a limited time (the README of
 taskiq-redis recommends both), 100 tasks at the same time, and uvloop (both are the defaults of the
@@ -20,7 +20,7 @@ from taskiq import AckableMessage
 from taskiq.receiver import Receiver
 from taskiq_redis import RedisAsyncResultBackend, RedisStreamBroker
 
-from bench.measure import Clock, Contestant, Given, run
+from bench.measure import Clock, Contestant, Parameters, run
 
 logging.getLogger("taskiq").setLevel(logging.CRITICAL)
 
@@ -43,8 +43,8 @@ class CountingBroker(RedisStreamBroker):
 
 
 class TaskIq(Contestant):
-    def __init__(self, given: Given, clock: Clock, broker: CountingBroker) -> None:
-        super().__init__(given, clock)
+    def __init__(self, parameters: Parameters, clock: Clock, broker: CountingBroker) -> None:
+        super().__init__(parameters, clock)
         self._nothing = self._register(broker)
 
     async def enqueue(self, number: int) -> None:
@@ -52,17 +52,17 @@ class TaskIq(Contestant):
 
     @contextlib.asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
-        async with Redis.from_url(self.given.redis_url) as redis:
+        async with Redis.from_url(self.parameters.redis_url) as redis:
             # A canceled listener may leave a lock, and the next listener would wait for it for ever. It is safe to delete
             # the lock, because no listener runs now.
             await redis.delete("autoclaim:taskiq:taskiq")
         # Each worker gets a separate broker. If its listener does not end, it at least loses its connections with the broker.
-        broker = _broker(self.given, self.clock)
+        broker = _broker(self.parameters, self.clock)
         self._register(broker)
         broker.is_worker_process = True
         await broker.startup()
         ending = asyncio.Event()
-        receiver = Receiver(broker, run_startup=False, **self.given.settings["worker"])
+        receiver = Receiver(broker, run_startup=False, **self.parameters.settings["worker"])
         running = asyncio.create_task(receiver.listen(ending))
         try:
             yield
@@ -88,20 +88,20 @@ class TaskIq(Contestant):
         return broker.register_task(nothing, task_name="nothing")
 
 
-def _broker(given: Given, clock: Clock) -> CountingBroker:
-    broker = CountingBroker(given.redis_url, **given.settings.get("broker", {}))
+def _broker(parameters: Parameters, clock: Clock) -> CountingBroker:
+    broker = CountingBroker(parameters.redis_url, **parameters.settings.get("broker", {}))
     broker.clock = clock
-    if "results" in given.settings:
-        broker.with_result_backend(RedisAsyncResultBackend(given.redis_url, **given.settings["results"]))
+    if "results" in parameters.settings:
+        broker.with_result_backend(RedisAsyncResultBackend(parameters.redis_url, **parameters.settings["results"]))
     return broker
 
 
 @contextlib.asynccontextmanager
-async def taskiq(given: Given, clock: Clock) -> AsyncIterator[TaskIq]:
-    broker = _broker(given, clock)
+async def taskiq(parameters: Parameters, clock: Clock) -> AsyncIterator[TaskIq]:
+    broker = _broker(parameters, clock)
     await broker.startup()
     try:
-        yield TaskIq(given, clock, broker)
+        yield TaskIq(parameters, clock, broker)
     finally:
         await broker.shutdown()
 

@@ -31,7 +31,7 @@ TO_INSTALL = 600  # seconds to install a package with its dependencies
 
 
 class NoBrowser(Exception):
-    """No Chromium runs here, and none could be installed. The message names what was tried."""
+    """No Chromium starts here, and none could be installed. The message names each try."""
 
 
 def find_chromium() -> Path:

@@ -22,7 +22,7 @@ async def test_the_api_can_be_browsed_and_tried(idle_site: Site, visit: Visit) -
     await expect(operation.locator(".live-responses-table")).to_contain_text('"status": "ok"')
 
 
-async def test_the_licences_of_all_that_is_bundled_are_served_beside_it(idle_site: Site) -> None:
+async def test_the_licences_of_all_bundled_packages_are_served(idle_site: Site) -> None:
     async def text(address: str) -> str:
         answer = await idle_site.as_admin.get(address)
         assert (answer.status_code, answer.headers["content-type"]) == (200, "text/plain; charset=utf-8"), address

@@ -9,7 +9,7 @@ from tests.browser.screens import button, region, rows
 from tests.browser.site import Site
 
 
-async def test_the_log_grows_before_ones_eyes(site: Site, visit: Visit) -> None:
+async def test_new_events_appear_in_the_shown_log(site: Site, visit: Visit) -> None:
     page = await visit(site, "/audit", user=site.admin)
     await expect(page.get_by_text("イベントはまだありません")).to_be_visible()
 
@@ -23,7 +23,7 @@ async def test_the_log_grows_before_ones_eyes(site: Site, visit: Visit) -> None:
     await expect(rows(page, "ログ").first).not_to_contain_text(job["id"][-8:])
 
 
-async def test_an_event_that_gets_its_position_late_is_shown_all_the_same(idle_site: Site, visit: Visit) -> None:
+async def test_an_event_that_gets_its_position_late_is_shown_too(idle_site: Site, visit: Visit) -> None:
     page = await visit(idle_site, "/audit", user=idle_site.admin)
     await expect(page.get_by_text("イベントはまだありません")).to_be_visible()
     await expect(page.get_by_text("ライブ", exact=True)).to_be_visible()
@@ -58,7 +58,7 @@ async def test_the_log_is_filtered_by_event_actor_and_job(site: Site, visit: Vis
     await expect(page.get_by_text("条件に合うイベントはありません")).to_be_visible()
 
 
-async def test_the_badge_says_that_log_and_view_agree_and_what_was_covered(site: Site, visit: Visit) -> None:
+async def test_the_badge_says_that_log_and_view_agree_and_how_much_was_verified(site: Site, visit: Visit) -> None:
     job = await site.sync("rooms")
     page = await visit(site, "/audit", user=site.admin)
     badge = region(page, "整合性")
@@ -71,7 +71,7 @@ async def test_the_badge_says_that_log_and_view_agree_and_what_was_covered(site:
     await expect(badge).to_contain_text("管理 花子")
 
 
-async def test_the_badge_finds_a_view_that_was_tampered_with(site: Site, visit: Visit) -> None:
+async def test_the_badge_reports_a_view_that_was_tampered_with(site: Site, visit: Visit) -> None:
     job = await site.sync("rooms")
     await site.database.execute("update jobs set attempt = 2 where id = :id", {"id": job["id"]})
     page = await visit(site, "/audit", user=site.admin)
@@ -81,7 +81,7 @@ async def test_the_badge_finds_a_view_that_was_tampered_with(site: Site, visit: 
     await expect(region(page, "整合性")).to_contain_text("1 件の相違があります")
 
 
-async def test_operations_shows_the_worker_and_pauses_and_resumes_a_type(site: Site, visit: Visit) -> None:
+async def test_the_operations_part_shows_the_worker_and_pauses_and_resumes_a_type(site: Site, visit: Visit) -> None:
     page = await visit(site, "/audit?part=operations", user=site.admin)
     await expect(page.get_by_text("稼働中", exact=True)).to_be_visible()
 

@@ -74,7 +74,7 @@ async def test_a_second_draft_of_the_same_period_is_the_first_one(site: Site, vi
     assert len([job for job in await site.jobs() if job["type"] == "summary_draft"]) == 1
 
 
-async def test_a_draft_that_waits_can_be_canceled(idle_site: Site, visit: Visit) -> None:
+async def test_a_waiting_draft_can_be_canceled(idle_site: Site, visit: Visit) -> None:
     page = await visit(idle_site, "/companies", user=idle_site.admin)
     await a_company(page, "待機中の会社")
     form = region(page, "要約を下書きする")
@@ -87,7 +87,7 @@ async def test_a_draft_that_waits_can_be_canceled(idle_site: Site, visit: Visit)
     await expect_status(card, "canceled")
 
 
-async def test_an_employee_may_read_links_and_not_change_them(idle_site: Site, visit: Visit) -> None:
+async def test_an_employee_may_read_linked_rooms_but_not_change_them(idle_site: Site, visit: Visit) -> None:
     answer = await idle_site.as_admin.post("/api/companies", json={"name": "みほん"})
     page = await visit(idle_site, f"/companies/{answer.json()['company']['id']}", user=idle_site.employee)
 

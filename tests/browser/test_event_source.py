@@ -33,7 +33,7 @@ async def heard(page: Page) -> list[tuple[str, dict[str, Any], str]]:
     return [(name, data, id) for name, data, id in await page.evaluate("window.heard")]
 
 
-async def test_an_event_source_gets_a_jobs_events_once_and_is_told_to_stop(idle_site: Site, visit: Visit) -> None:
+async def test_an_event_source_gets_each_event_of_a_job_once_and_then_stops(idle_site: Site, visit: Visit) -> None:
     async with histories_of(idle_site) as store:
         job = await a_job(store, started, completed(1), user=idle_site.admin)
     page = await visit(idle_site, "/jobs", user=idle_site.admin)
@@ -46,7 +46,7 @@ async def test_an_event_source_gets_a_jobs_events_once_and_is_told_to_stop(idle_
     ]
 
 
-async def test_an_event_source_skips_positions_and_goes_on_from_the_last_one(site: Site, visit: Visit, watch: Watch) -> None:
+async def test_an_event_source_resumes_after_the_last_position(site: Site, visit: Visit, watch: Watch) -> None:
     watch.expect(BROKEN)
     page = await visit(site, "/jobs", user=site.admin)
     await expect(page.get_by_text("ライブ", exact=True)).to_be_visible()

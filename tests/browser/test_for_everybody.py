@@ -74,10 +74,10 @@ async def tab_to(page: Page, target: Locator) -> None:
         await page.keyboard.press("Tab")
         if await target.evaluate("(element) => element === document.activeElement"):
             return
-    raise AssertionError(f"Tab does not lead to {target}")
+    raise AssertionError(f"the Tab key does not lead to {target}")
 
 
-async def test_with_the_keyboard_alone_one_signs_in_and_starts_a_sync(site: Site, visit: Visit) -> None:
+async def test_a_user_signs_in_and_starts_a_sync_with_the_keyboard_alone(site: Site, visit: Visit) -> None:
     page = await visit(site)
     await tab_to(page, page.get_by_role("textbox", name="メールアドレス"))
     await page.keyboard.type("admin@example.com")
@@ -92,7 +92,7 @@ async def test_with_the_keyboard_alone_one_signs_in_and_starts_a_sync(site: Site
     await expect_status(card(page, "ルーム同期"), "completed")
 
 
-async def test_a_dialog_holds_the_focus_and_escape_gives_it_back(idle_site: Site, visit: Visit) -> None:
+async def test_a_dialog_keeps_the_focus_until_escape_closes_it(idle_site: Site, visit: Visit) -> None:
     page = await visit(idle_site, "/companies", user=idle_site.admin)
     add = button(page, "会社を追加")
     await add.focus()
@@ -113,7 +113,7 @@ async def test_a_dialog_holds_the_focus_and_escape_gives_it_back(idle_site: Site
     ("language", "first", "other", "after"),
     [("ja-JP", "Chatwork連携", "English", "Chatwork settings"), ("en-US", "Chatwork settings", "日本語", "Chatwork連携")],
 )
-async def test_the_page_speaks_the_browsers_language_until_one_chooses_another(
+async def test_the_page_uses_the_browsers_language_until_the_user_chooses_another(
     furnished: tuple[Site, dict[str, str]], visit: Visit, language: str, first: str, other: str, after: str
 ) -> None:
     page = await look(visit, furnished, "chatwork", language=language)
@@ -129,7 +129,7 @@ async def test_the_page_speaks_the_browsers_language_until_one_chooses_another(
         await page.reload()
 
 
-async def test_the_page_is_dark_where_the_system_is_until_one_chooses_light(
+async def test_the_page_is_dark_if_the_system_is_dark_until_the_user_chooses_light(
     furnished: tuple[Site, dict[str, str]], visit: Visit
 ) -> None:
     light, dark = await look(visit, furnished, "chatwork"), await look(visit, furnished, "chatwork", theme="dark")
@@ -184,7 +184,7 @@ OUTSIDE = """() => {
         .filter((element) => element.getBoundingClientRect().width > 1 && element.getBoundingClientRect().right > innerWidth + 1)
         .map((element) => element.outerHTML.slice(0, 200))
 }"""
-"""Returns the controls and headings that nobody can reach.
+"""Returns the controls and headings that a user cannot reach.
 
 They are beyond the right edge, and nothing around them can be scrolled.
 """
@@ -192,13 +192,17 @@ They are beyond the right edge, and nothing around them can be scrolled.
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("screen", SCREENS)
-async def test_axe_finds_nothing_serious(furnished: tuple[Site, dict[str, str]], visit: Visit, screen: str, theme: str) -> None:
+async def test_axe_finds_no_serious_accessibility_fault(
+    furnished: tuple[Site, dict[str, str]], visit: Visit, screen: str, theme: str
+) -> None:
     page = await look(visit, furnished, screen, theme=theme)
 
     assert await what_axe_finds(page) == []
 
 
-async def test_axe_finds_nothing_serious_in_a_dialog_on_a_phone(furnished: tuple[Site, dict[str, str]], visit: Visit) -> None:
+async def test_axe_finds_no_serious_accessibility_fault_in_a_dialog_on_a_phone(
+    furnished: tuple[Site, dict[str, str]], visit: Visit
+) -> None:
     page = await look(visit, furnished, "jobs", width=390)
     await page.get_by_role("checkbox", name="すべて選択").check()
     await button(page, "まとめて再試行…").click()
@@ -229,7 +233,7 @@ def _axe() -> str:
 AXE = _axe()
 
 
-async def test_the_first_load_is_small(furnished: tuple[Site, dict[str, str]], visit: Visit) -> None:
+async def test_the_scripts_of_the_first_load_are_small(furnished: tuple[Site, dict[str, str]], visit: Visit) -> None:
     site, _ = furnished
     page = await visit(site, user=site.admin)
     responses: list[Response] = []

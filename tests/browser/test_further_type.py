@@ -19,7 +19,7 @@ async def further_site(browser: Browser, postgres_url: str, template: str, tmp_p
         yield site
 
 
-async def test_a_further_type_is_chosen_among_the_others_and_called_by_its_title(further_site: Site, visit: Visit) -> None:
+async def test_a_further_job_type_is_listed_with_the_others_under_its_title(further_site: Site, visit: Visit) -> None:
     site = further_site
     async with histories_of(site) as store:
         wanted = await a_job(store, user=site.employee, type=INVOICE_EXPORT.name, payload={"fiscalYear": 2026})
@@ -44,7 +44,7 @@ async def test_a_further_type_is_chosen_among_the_others_and_called_by_its_title
     await expect(page.get_by_role("heading", level=1)).to_have_text("請求書の書き出し")
 
 
-async def test_a_further_type_is_paused_from_the_page(further_site: Site, visit: Visit) -> None:
+async def test_a_further_job_type_can_be_paused_on_the_page(further_site: Site, visit: Visit) -> None:
     page = await visit(further_site, "/audit?part=operations", user=further_site.admin, language="en-US")
 
     for job_type, heading in ((INVOICE_EXPORT, "請求書の書き出し"), (UNTITLED, "untitled_work")):

@@ -64,7 +64,7 @@ async def test_the_slider_shows_the_job_as_it_was_after_each_event(idle_site: Si
         await expect_job_as_it_was(page, await idle_site.job(job.id, seq=seq))
 
 
-async def test_a_moment_is_chosen_in_the_timeline_kept_in_the_address_and_left_again(idle_site: Site, visit: Visit) -> None:
+async def test_an_event_chosen_in_the_timeline_is_kept_in_the_address_and_can_be_left(idle_site: Site, visit: Visit) -> None:
     async with histories_of(idle_site) as store:
         job = await a_job(store, *STORY, user=idle_site.admin)
     page = await visit(idle_site, f"/jobs/{job.id}", user=idle_site.admin)
@@ -83,7 +83,7 @@ async def test_a_moment_is_chosen_in_the_timeline_kept_in_the_address_and_left_a
     assert "seq" not in page.url
 
 
-async def test_the_attempts_stand_side_by_side(idle_site: Site, visit: Visit) -> None:
+async def test_the_attempts_of_a_job_are_shown_side_by_side(idle_site: Site, visit: Visit) -> None:
     async with histories_of(idle_site) as store:
         job = await a_job(store, *STORY, user=idle_site.admin)
 
@@ -97,7 +97,7 @@ async def test_the_attempts_stand_side_by_side(idle_site: Site, visit: Visit) ->
     await expect(attempts.nth(1)).to_contain_text("自動再試行")
 
 
-async def test_a_running_job_moves_by_itself_and_a_chosen_moment_stays(site: Site, visit: Visit) -> None:
+async def test_a_running_job_is_updated_but_a_chosen_past_state_stays(site: Site, visit: Visit) -> None:
     await site.sync("rooms")
     held = site.sandbox.hold(room_id="30")
     id = await site.begin("messages")
@@ -135,7 +135,7 @@ async def test_a_job_is_canceled_retried_and_run_again_as_new(site: Site, visit:
     assert (again["type"], again["attempt"]) == ("chatwork_rooms_sync", 1)
 
 
-async def test_a_cancel_that_comes_too_late_says_so(idle_site: Site, visit: Visit, watch: Watch) -> None:
+async def test_a_cancel_that_comes_too_late_shows_a_message(idle_site: Site, visit: Visit, watch: Watch) -> None:
     watch.expect("status of 409")
     async with histories_of(idle_site) as store:
         job = await a_job(store, started, so_far(2, 3), user=idle_site.admin)
@@ -173,7 +173,7 @@ def _without_position(event: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in event.items() if name != "position"}
 
 
-async def test_a_job_that_waits_says_why(idle_site: Site, visit: Visit) -> None:
+async def test_a_waiting_job_shows_the_reason(idle_site: Site, visit: Visit) -> None:
     async with histories_of(idle_site) as store:
         job = await a_job(store, user=idle_site.admin)
     page = await visit(idle_site, f"/jobs/{job.id}", user=idle_site.admin)
@@ -186,7 +186,7 @@ async def test_a_job_that_waits_says_why(idle_site: Site, visit: Visit) -> None:
     await expect(why).to_contain_text("一時停止されています")
 
 
-async def test_an_employee_never_sees_a_stack_nor_somebody_elses_job(idle_site: Site, visit: Visit) -> None:
+async def test_an_employee_sees_no_stack_and_no_job_of_another_user(idle_site: Site, visit: Visit) -> None:
     async with histories_of(idle_site) as store:
         mine = await a_job(store, started, failed, user=idle_site.employee)
         other = await a_job(store, started, failed, user=idle_site.admin)
@@ -202,7 +202,7 @@ async def test_an_employee_never_sees_a_stack_nor_somebody_elses_job(idle_site: 
     await expect(page.get_by_text(other.id[-8:])).to_have_count(0)
 
 
-async def test_what_is_not_there_or_not_ones_own_is_said_to_be_not_found(idle_site: Site, visit: Visit, watch: Any) -> None:
+async def test_an_unknown_job_and_a_job_of_another_user_are_not_found(idle_site: Site, visit: Visit, watch: Any) -> None:
     watch.expect(r"status of 404")
     async with histories_of(idle_site) as store:
         other = await a_job(store, user=idle_site.admin)

@@ -22,7 +22,7 @@ async def shown(page: Page) -> list[str]:
     return [re.search(r"[0-9a-f]{8}", text).group() for text in await rows(page, "ジョブ").all_inner_texts()]  # type: ignore[union-attr]
 
 
-async def test_a_filter_stands_in_the_address_and_survives_a_reload(idle_site: Site, visit: Visit) -> None:
+async def test_a_filter_is_part_of_the_address_and_survives_a_reload(idle_site: Site, visit: Visit) -> None:
     async with histories_of(idle_site) as store:
         wanted = await a_job(store, started, failed, user=idle_site.admin)
         await a_job(store, started, completed(1), user=idle_site.admin)
@@ -42,7 +42,7 @@ async def test_a_filter_stands_in_the_address_and_survives_a_reload(idle_site: S
         await page.reload()
 
 
-async def test_a_row_lives(site: Site, visit: Visit) -> None:
+async def test_a_row_of_the_list_shows_changes_of_its_job_live(site: Site, visit: Visit) -> None:
     page = await visit(site, "/jobs", user=site.admin)
     await expect(page.get_by_text("ジョブはまだありません")).to_be_visible()
     await expect(page.get_by_text("ライブ", exact=True)).to_be_visible()
@@ -57,7 +57,7 @@ async def test_a_row_lives(site: Site, visit: Visit) -> None:
     await expect(tab(page, "完了")).to_contain_text("1")
 
 
-async def test_nothing_moves_under_a_selection(site: Site, visit: Visit) -> None:
+async def test_rows_do_not_move_while_jobs_are_selected(site: Site, visit: Visit) -> None:
     older = [await site.sync("rooms"), await site.sync("messages")]
     page = await visit(site, "/jobs", user=site.admin)
     await expect(rows(page, "ジョブ")).to_have_count(2)
@@ -75,7 +75,7 @@ async def test_nothing_moves_under_a_selection(site: Site, visit: Visit) -> None
     assert await shown(page) == [newest["id"][-8:], *before]
 
 
-async def test_many_are_canceled_at_once_after_their_number_was_told(idle_site: Site, visit: Visit) -> None:
+async def test_many_jobs_are_canceled_at_once_after_a_dialog_with_their_number(idle_site: Site, visit: Visit) -> None:
     async with histories_of(idle_site) as store:
         waiting = [await a_job(store, user=idle_site.admin, payload={"roomId": str(n)}) for n in range(3)]
         over = await a_job(store, started, completed(1), user=idle_site.admin)
@@ -96,7 +96,7 @@ async def test_many_are_canceled_at_once_after_their_number_was_told(idle_site: 
     await expect(dialog).to_have_count(0)
 
 
-async def test_many_are_retried_at_once(idle_site: Site, visit: Visit) -> None:
+async def test_many_jobs_are_retried_at_once(idle_site: Site, visit: Visit) -> None:
     async with histories_of(idle_site) as store:
         bad = [await a_job(store, started, failed, user=idle_site.admin, payload={"roomId": str(n)}) for n in range(2)]
     page = await visit(idle_site, "/jobs?status=failed", user=idle_site.admin)
@@ -113,7 +113,7 @@ async def test_many_are_retried_at_once(idle_site: Site, visit: Visit) -> None:
     await until(queued_again, seconds=30)
 
 
-async def test_more_come_as_one_scrolls(idle_site: Site, visit: Visit) -> None:
+async def test_more_rows_load_when_the_user_scrolls(idle_site: Site, visit: Visit) -> None:
     async with histories_of(idle_site) as store:
         jobs = [await a_job(store, user=idle_site.admin, payload={"roomId": str(n)}) for n in range(120)]
     page = await visit(idle_site, "/jobs", user=idle_site.admin)

@@ -19,7 +19,7 @@ async def expect_dot(page: Page, *words: str) -> None:
     await expect(first).to_be_visible()
 
 
-async def test_a_stream_that_is_cut_in_the_middle_recovers_and_shows_the_truth(site: Site, visit: Visit, watch: Watch) -> None:
+async def test_after_a_stream_was_cut_the_page_shows_the_present_state(site: Site, visit: Visit, watch: Watch) -> None:
     watch.expect(BROKEN)
     held = site.sandbox.hold()
     async with proxy_before(site.address) as proxy:
@@ -41,7 +41,7 @@ async def test_a_stream_that_is_cut_in_the_middle_recovers_and_shows_the_truth(s
         await expect_toast(page, "ルーム同期が完了しました")
 
 
-async def test_the_page_outlives_the_api_and_then_shows_what_happened_meanwhile(
+async def test_after_a_restart_of_the_api_the_page_shows_what_happened_meanwhile(
     large_site: Site, visit: Visit, watch: Watch
 ) -> None:
     site = large_site
@@ -63,7 +63,7 @@ async def test_the_page_outlives_the_api_and_then_shows_what_happened_meanwhile(
     await expect_toast(page, "ルーム同期が完了しました")
 
 
-async def test_where_streams_fail_the_page_looks_every_two_seconds(site: Site, visit: Visit, watch: Watch) -> None:
+async def test_without_streams_the_page_polls_every_two_seconds(site: Site, visit: Visit, watch: Watch) -> None:
     watch.expect(r"net::ERR_FAILED .*/api/jobs/stream")
     page = await visit(site, user=site.admin, fails="**/api/jobs/stream")
     await expect_dot(page, "2秒ごとに更新")
@@ -77,7 +77,7 @@ async def test_where_streams_fail_the_page_looks_every_two_seconds(site: Site, v
     await expect_toast(page, "ルーム同期が完了しました")
 
 
-async def test_a_job_that_ended_before_the_browser_came_shows_right(site: Site, visit: Visit) -> None:
+async def test_a_job_that_ended_before_the_page_was_opened_is_shown_correctly(site: Site, visit: Visit) -> None:
     job = await site.sync("rooms")
 
     page = await visit(site, user=site.admin)
@@ -88,7 +88,7 @@ async def test_a_job_that_ended_before_the_browser_came_shows_right(site: Site, 
     await expect_dot(page, "ライブ")
 
 
-async def test_who_is_offline_is_told_and_catches_up_when_back(site: Site, visit: Visit, watch: Watch) -> None:
+async def test_an_offline_page_says_so_and_is_updated_when_the_network_is_back(site: Site, visit: Visit, watch: Watch) -> None:
     watch.expect(BROKEN)
     page = await visit(site, user=site.admin)
     await expect_dot(page, "ライブ")

@@ -9,7 +9,7 @@ from tests.browser.watch import Watch
 from tests.service_fixture import PASSWORD
 
 
-async def test_a_wrong_password_is_refused_in_words_and_the_right_one_opens_the_settings(
+async def test_a_wrong_password_shows_a_message_and_the_right_one_opens_the_first_screen(
     site: Site, visit: Visit, watch: Watch
 ) -> None:
     watch.expect(r"status of 401 .*/api/auth/login")
@@ -25,7 +25,7 @@ async def test_a_wrong_password_is_refused_in_words_and_the_right_one_opens_the_
     await expect(link(page, "監査")).to_be_visible()
 
 
-async def test_an_employee_sees_jobs_and_no_audit_and_is_told_what_is_for_admins(
+async def test_an_employee_sees_jobs_but_no_audit_and_a_note_on_pages_for_admins(
     site: Site, visit: Visit, watch: Watch
 ) -> None:
     page = await visit(site)
@@ -41,9 +41,7 @@ async def test_an_employee_sees_jobs_and_no_audit_and_is_told_what_is_for_admins
     await expect(button(page, "ルーム同期")).to_have_count(0)
 
 
-async def test_a_session_that_ends_is_said_and_after_signing_in_again_one_is_back_where_one_was(
-    site: Site, visit: Visit, watch: Watch
-) -> None:
+async def test_after_a_session_ends_a_new_sign_in_leads_back_to_the_same_screen(site: Site, visit: Visit, watch: Watch) -> None:
     watch.expect(r"status of 401")
     page = await visit(site, "/jobs?status=failed", user=site.admin)
     await expect(page.get_by_text("条件に合うジョブはありません")).to_be_visible()
@@ -58,7 +56,7 @@ async def test_a_session_that_ends_is_said_and_after_signing_in_again_one_is_bac
     assert page.url == f"{site.address}/jobs?status=failed&type=summary_draft"
 
 
-async def test_who_signs_out_is_out_for_good(site: Site, visit: Visit) -> None:
+async def test_after_signing_out_the_old_session_is_not_accepted(site: Site, visit: Visit) -> None:
     page = await visit(site, user=site.admin)
     (cookie,) = await page.context.cookies()
 
@@ -72,7 +70,7 @@ async def test_who_signs_out_is_out_for_good(site: Site, visit: Visit) -> None:
     assert answer.status_code == 401
 
 
-async def test_who_is_offline_stays_signed_in_and_is_told(site: Site, visit: Visit, watch: Watch) -> None:
+async def test_an_offline_user_stays_signed_in_and_sees_a_note(site: Site, visit: Visit, watch: Watch) -> None:
     watch.expect(r"net::ERR_|TypeError: network error")
     page = await visit(site, user=site.admin)
     await expect(page.get_by_text("ライブ", exact=True)).to_be_visible()

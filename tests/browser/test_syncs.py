@@ -30,7 +30,7 @@ async def test_a_rooms_sync_is_completed_and_its_rooms_are_shown(either_site: Si
     await expect_toast(page, "ルーム同期が完了しました")
 
 
-async def test_a_messages_sync_shows_how_far_it_is_and_in_the_end_what_it_brought(site: Site, visit: Visit) -> None:
+async def test_a_messages_sync_shows_its_progress_and_then_its_result(site: Site, visit: Visit) -> None:
     await site.sync("rooms")
     held = site.sandbox.hold(room_id="30")
     page = await visit(site, user=site.admin)
@@ -55,7 +55,7 @@ async def test_a_messages_sync_shows_how_far_it_is_and_in_the_end_what_it_brough
     await expect_toast(page, "メッセージ同期が完了しました")
 
 
-async def test_a_room_that_could_not_be_read_is_counted_and_found_by_its_error(site: Site, visit: Visit) -> None:
+async def test_a_room_that_failed_is_counted_and_can_be_filtered_by_its_error(site: Site, visit: Visit) -> None:
     await site.sync("rooms")
     site.sandbox.fail(status=403, times=100, room_id="20")
     page = await visit(site, user=site.admin)
@@ -70,7 +70,7 @@ async def test_a_room_that_could_not_be_read_is_counted_and_found_by_its_error(s
     await expect(rows(page, "ルーム")).to_contain_text("Chatwork API error: 403")
 
 
-async def test_what_could_not_be_read_stays_in_error_until_it_is_confirmed(site: Site, visit: Visit) -> None:
+async def test_a_room_with_unreadable_messages_shows_an_error_until_it_is_confirmed(site: Site, visit: Visit) -> None:
     await site.sync("rooms")
     odd = site.sandbox.say_oddly("30", {"body": None})
     site.sandbox.say_oddly("30", {"account": None})
@@ -92,9 +92,7 @@ async def test_what_could_not_be_read_stays_in_error_until_it_is_confirmed(site:
     assert [room["lastErrorAt"] for room in rooms] == [None, None, None]
 
 
-async def test_where_messages_may_be_missing_is_said_in_the_result_on_the_room_and_in_its_place(
-    site: Site, visit: Visit
-) -> None:
+async def test_a_gap_is_shown_in_the_result_in_the_list_of_rooms_and_among_the_messages(site: Site, visit: Visit) -> None:
     await site.sync("rooms")
     await site.sync("messages")
     for body in ("届かない一件目", "届かない二件目", "最新の一件"):
@@ -117,7 +115,7 @@ async def test_where_messages_may_be_missing_is_said_in_the_result_on_the_room_a
     await expect(shown.nth(1)).to_have_text("ここに取得できなかったメッセージがある可能性があります")
 
 
-async def test_when_chatwork_answers_500_the_sync_fails_and_says_so_and_a_retry_mends_it(site: Site, visit: Visit) -> None:
+async def test_a_sync_fails_with_a_message_when_chatwork_answers_500_and_a_retry_succeeds(site: Site, visit: Visit) -> None:
     site.sandbox.fail(status=500, times=1000)
     page = await visit(site, user=site.admin)
 
@@ -138,7 +136,7 @@ async def test_when_chatwork_answers_500_the_sync_fails_and_says_so_and_a_retry_
     await expect_status(shown, "completed")
 
 
-async def test_a_sync_canceled_half_way_is_canceled_and_stays_so(site: Site, visit: Visit) -> None:
+async def test_a_sync_canceled_half_way_stays_canceled(site: Site, visit: Visit) -> None:
     await site.sync("rooms")
     held = site.sandbox.hold(room_id="30")
     page = await visit(site, user=site.admin)
@@ -156,7 +154,7 @@ async def test_a_sync_canceled_half_way_is_canceled_and_stays_so(site: Site, vis
     assert (job["status"], job["result"]["processedRooms"]) == ("canceled", 2)
 
 
-async def test_an_impatient_second_press_starts_no_second_sync(site: Site, visit: Visit) -> None:
+async def test_a_second_press_of_the_button_starts_no_second_sync(site: Site, visit: Visit) -> None:
     held = site.sandbox.hold()
     page = await visit(site, user=site.admin)
 
@@ -169,7 +167,7 @@ async def test_an_impatient_second_press_starts_no_second_sync(site: Site, visit
     assert len(await site.jobs()) == 1
 
 
-async def test_the_end_is_told_once_also_on_another_screen(site: Site, visit: Visit) -> None:
+async def test_the_end_of_a_sync_is_announced_once_also_on_another_screen(site: Site, visit: Visit) -> None:
     held = site.sandbox.hold()
     page = await visit(site, user=site.admin)
     await press(page, ROOMS_SYNC)
@@ -190,7 +188,7 @@ async def test_the_end_is_told_once_also_on_another_screen(site: Site, visit: Vi
     await expect(toasts(page)).to_have_count(0)
 
 
-async def test_rooms_are_searched_and_filtered_in_the_address_and_switched_in_bulk(site: Site, visit: Visit) -> None:
+async def test_rooms_are_filtered_by_the_address_and_many_are_switched_at_once(site: Site, visit: Visit) -> None:
     await site.sync("rooms")
     page = await visit(site, "/chatwork", user=site.admin)
     await page.get_by_role("searchbox", name="ルームを検索").fill("Room 2")
@@ -213,7 +211,7 @@ async def test_rooms_are_searched_and_filtered_in_the_address_and_switched_in_bu
     assert [room["isActive"] for room in rooms] == [False, False, False]
 
 
-async def test_one_room_is_synced_from_its_menu_which_closes(site: Site, visit: Visit) -> None:
+async def test_one_room_is_synced_from_its_menu(site: Site, visit: Visit) -> None:
     await site.sync("rooms")
     page = await visit(site, user=site.admin)
 
@@ -225,7 +223,7 @@ async def test_one_room_is_synced_from_its_menu_which_closes(site: Site, visit: 
     await expect(card(page, MESSAGES_SYNC)).to_contain_text("同期済み 1 ルーム")
 
 
-async def test_a_sync_that_waits_says_why(idle_site: Site, visit: Visit) -> None:
+async def test_a_waiting_sync_shows_the_reason(idle_site: Site, visit: Visit) -> None:
     page = await visit(idle_site, user=idle_site.admin)
 
     await press(page, ROOMS_SYNC)

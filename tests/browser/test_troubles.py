@@ -10,7 +10,9 @@ from tests.browser.site import Site
 from tests.browser.watch import Watch
 
 
-async def test_an_error_of_the_server_is_said_and_tried_again_by_a_button(idle_site: Site, visit: Visit, watch: Watch) -> None:
+async def test_an_error_of_the_server_is_shown_with_a_button_that_tries_again(
+    idle_site: Site, visit: Visit, watch: Watch
+) -> None:
     watch.expect(r"status of 500")
     page = await visit(idle_site, "/companies", user=idle_site.admin)
     await expect(page.get_by_text("会社はまだありません")).to_be_visible()
@@ -28,7 +30,7 @@ async def test_an_error_of_the_server_is_said_and_tried_again_by_a_button(idle_s
     await expect(page.get_by_text("会社はまだありません")).to_be_visible()
 
 
-async def test_where_chatwork_is_not_set_up_the_sync_says_so(idle_site: Site, visit: Visit, watch: Watch) -> None:
+async def test_a_sync_without_a_chatwork_token_shows_a_message(idle_site: Site, visit: Visit, watch: Watch) -> None:
     watch.expect(r"status of 400")
     idle_site.variables.pop("CHATWORK_API_TOKEN")
     await idle_site.serve.kill()
@@ -41,7 +43,7 @@ async def test_where_chatwork_is_not_set_up_the_sync_says_so(idle_site: Site, vi
     assert await idle_site.jobs() == []
 
 
-async def test_syncs_that_cannot_be_read_are_not_said_to_have_never_run(idle_site: Site, visit: Visit, watch: Watch) -> None:
+async def test_syncs_that_cannot_be_loaded_are_not_shown_as_never_run(idle_site: Site, visit: Visit, watch: Watch) -> None:
     watch.expect(r"status of 500")
     page = await visit(idle_site, "/companies", user=idle_site.admin)
 
@@ -55,7 +57,7 @@ async def test_syncs_that_cannot_be_read_are_not_said_to_have_never_run(idle_sit
     await expect(page.get_by_text("まだ一度も実行されていません")).to_have_count(0)
 
 
-async def test_what_could_not_be_reached_is_asked_for_again_by_itself(idle_site: Site, visit: Visit, watch: Watch) -> None:
+async def test_a_failed_request_is_repeated_by_itself(idle_site: Site, visit: Visit, watch: Watch) -> None:
     watch.expect(r"net::ERR_FAILED")
     page = await visit(idle_site, "/jobs", user=idle_site.admin)
     unreachable = re.compile("/api/companies|/readyz")
@@ -68,7 +70,7 @@ async def test_what_could_not_be_reached_is_asked_for_again_by_itself(idle_site:
     await expect(page.get_by_text("会社はまだありません")).to_be_visible()
 
 
-async def test_what_is_not_found_leads_back_to_the_list(idle_site: Site, visit: Visit) -> None:
+async def test_the_page_of_an_unknown_job_leads_back_to_the_list(idle_site: Site, visit: Visit) -> None:
     page = await visit(idle_site, "/jobs/nonsense", user=idle_site.admin)
 
     await page.get_by_role("link", name="一覧に戻る").click()
@@ -76,7 +78,7 @@ async def test_what_is_not_found_leads_back_to_the_list(idle_site: Site, visit: 
     await expect(page.get_by_text("ジョブはまだありません")).to_be_visible()
 
 
-async def test_a_clock_that_is_ahead_calls_no_job_silent(site: Site, visit: Visit) -> None:
+async def test_a_browser_whose_clock_is_ahead_shows_no_job_as_silent(site: Site, visit: Visit) -> None:
     held = site.sandbox.hold()
     page = await visit(site, user=site.admin)
     await page.add_init_script("const now = Date.now; Date.now = () => now() + 10 * 60_000")

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from playwright.async_api import BrowserContext, ConsoleMessage, Request, WebError
 
-# This error is expected: before the sign-in the page asks who is signed in, gets 401, and Chromium logs this answer.
+# This error is expected: before the sign-in the page asks for the user, gets 401, and Chromium logs it.
 NOBODY_IS_SIGNED_IN = r"status of 401 .*/api/auth/me\b"
 
 TELLS_OF_OFFENCES = """
@@ -18,14 +18,14 @@ document.addEventListener('securitypolicyviolation', (offence) =>
 
 
 class Watch:
-    """Watches all pages of the given browser contexts. `mishaps` lists their faults."""
+    """Collects the faults of all pages of the added browser contexts in `mishaps`."""
 
     def __init__(self) -> None:
         self.mishaps: list[str] = []
         self._expected = [re.compile(NOBODY_IS_SIGNED_IN)]
 
     def expect(self, pattern: str) -> None:
-        """From now on, ignore faults that match: the test itself causes them."""
+        """Ignores further faults that match `pattern`, because the test itself causes them."""
         self._expected.append(re.compile(pattern))
 
     async def over(self, context: BrowserContext, origin: str) -> None:

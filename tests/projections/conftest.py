@@ -1,4 +1,4 @@
-"""The fixtures of this folder."""
+"""The fixtures of this folder: jobs in each state, and a connection as superuser."""
 
 from collections.abc import AsyncIterator
 

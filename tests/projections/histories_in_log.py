@@ -1,4 +1,7 @@
-"""Helpers: a job in each state, writers under load, tampering with the log."""
+"""Writes histories of jobs for the tests of this folder, and tampers with the log.
+
+It makes a job in each state, runs writers under load, and switches triggers off.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -36,7 +39,7 @@ def keyed(key: str) -> NewJob:
 
 @asynccontextmanager
 async def unguarded(superuser: Connection) -> AsyncIterator[None]:
-    """Turns the triggers of the log off, as a tampering superuser would."""
+    """Switches the triggers of the log off, as a tampering superuser would."""
     await superuser.execute("alter table job_events disable trigger all")
     yield
     await superuser.execute("alter table job_events enable always trigger events_are_never_changed")
@@ -70,7 +73,7 @@ async def found(database: Database, **only: Any) -> list[Difference]:
 
 
 class Load:
-    """Writers of two stores that take jobs from start to end, until they are stopped."""
+    """Two stores that run jobs from start to end at the same time, until they are stopped."""
 
     def __init__(self, stores: list[Store]) -> None:
         self._stores = stores

@@ -1,4 +1,4 @@
-"""Guards of the log in the database that are missing, off or foreign are found by name.
+"""A guard of the log (such as a trigger) that is missing, off or foreign is found by name.
 
 `python -m tests.projections.test_guards` writes `projections/guards.json` anew, after a migration of the log.
 """
@@ -43,7 +43,7 @@ def fresh_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield url
 
 
-def test_the_guards_that_are_expected_are_those_that_the_migrations_make(fresh_url: str) -> None:
+def test_guards_json_lists_the_guards_that_the_migrations_make(fresh_url: str) -> None:
     assert asyncio.run(guards_of(fresh_url)) == dict(guards.EXPECTED)
 
 
@@ -104,9 +104,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("what", CHANGES)
-async def test_a_guard_that_is_not_as_it_was_is_found(
-    store: Store, database: Database, superuser: Connection, what: str
-) -> None:
+async def test_a_changed_guard_is_found(store: Store, database: Database, superuser: Connection, what: str) -> None:
     await store.create(new(), actor="user:x")
     await give_positions(database)
     await superuser.execute(CHANGES[what])
@@ -126,13 +124,13 @@ HARMLESS = {
 
 
 @pytest.mark.parametrize("what", HARMLESS)
-async def test_a_guard_that_is_as_strict_is_no_finding(database: Database, superuser: Connection, what: str) -> None:
+async def test_a_further_or_equally_strict_guard_is_no_finding(database: Database, superuser: Connection, what: str) -> None:
     await superuser.execute(HARMLESS[what])
 
     assert (await verify(database)).findings == []
 
 
-async def test_a_rebuilt_view_is_guarded_as_before(database: Database) -> None:
+async def test_a_rebuilt_view_has_the_same_guards(database: Database) -> None:
     from projections.rebuild import rebuild
 
     await rebuild(database, lambda type, payload, user_id: None)

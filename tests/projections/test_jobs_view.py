@@ -1,4 +1,4 @@
-"""Every filter, page and count of the jobs view, compared with a full scan."""
+"""Every filter, page and count of the jobs view gives what a full scan gives."""
 
 import base64
 import itertools
@@ -38,7 +38,7 @@ async def connection(database_url: str) -> AsyncIterator[Connection]:
 
 
 def random_job(chance: random.Random) -> Job:
-    """Makes a random job. It uses only few times, so that many jobs have the same time."""
+    """Makes a random job. Its time is one of few, so that many jobs have the same time."""
     status = chance.choice(list(Status))
     at = BASE + timedelta(seconds=chance.randrange(40), microseconds=chance.choice([0, 1]))
     started = status is Status.PROCESSING
@@ -90,7 +90,7 @@ async def jobs(connection: Connection) -> list[Job]:
 
 
 def looked_for(jobs: list[Job], wanted: JobFilter) -> list[Job]:
-    """Returns the expected jobs. It finds them by a full scan in Python."""
+    """Returns the jobs that a filter should find, by a full scan in Python."""
     found = [
         job
         for job in jobs
@@ -145,7 +145,7 @@ async def test_every_combination_of_filters_pages_through_the_same_jobs_as_a_ful
 
 
 @pytest.mark.parametrize("wanted", [JobFilter(), JobFilter(type="rooms"), JobFilter(user_id=ALICE)])
-async def test_pages_divide_jobs_of_the_same_moment(view: JobsView, connection: Connection, wanted: JobFilter) -> None:
+async def test_jobs_of_the_same_time_are_on_one_page_each(view: JobsView, connection: Connection, wanted: JobFilter) -> None:
     made = [str(uuid.UUID(int=n << 64 | n)) for n in range(1, 24)]
     await connection.executemany(
         """
@@ -161,7 +161,7 @@ async def test_pages_divide_jobs_of_the_same_moment(view: JobsView, connection: 
         assert [job.id for page in pages for job in page] == list(reversed(made))
 
 
-async def test_a_last_page_that_is_full_leads_to_no_empty_one(view: JobsView, jobs: list[Job]) -> None:
+async def test_a_full_last_page_has_no_next_page(view: JobsView, jobs: list[Job]) -> None:
     page = await view.page(JobFilter(), limit=MANY)
 
     assert len(page.jobs) == MANY
@@ -180,7 +180,7 @@ async def test_new_jobs_do_not_shift_the_pages(view: JobsView, store: Store) -> 
     assert second.next_cursor is None
 
 
-async def test_an_empty_view_is_one_empty_page(view: JobsView) -> None:
+async def test_an_empty_view_gives_one_empty_page(view: JobsView) -> None:
     for wanted in (JobFilter(), JobFilter(type="rooms"), JobFilter(status=Status.FAILED), JobFilter(user_id=ALICE)):
         assert await view.page(wanted, limit=20) == Page([], None)
 
@@ -227,7 +227,7 @@ async def test_a_cursor_is_safe_in_an_address(view: JobsView, jobs: list[Job]) -
     assert set(page.next_cursor) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 
 
-async def test_get_returns_the_job_as_it_is(view: JobsView, jobs: list[Job]) -> None:
+async def test_get_returns_the_job_with_all_its_fields(view: JobsView, jobs: list[Job]) -> None:
     for job in jobs[:50]:
         assert await view.get(job.id) == job
         assert await view.get(job.id.upper()) == job
@@ -252,7 +252,7 @@ async def test_the_view_shows_the_jobs_that_the_store_wrote(view: JobsView, stor
     assert (await view.page(JobFilter(), limit=1)).jobs == [job]
 
 
-async def test_counts_are_of_each_type_and_status(view: JobsView, jobs: list[Job]) -> None:
+async def test_jobs_are_counted_by_type_and_status(view: JobsView, jobs: list[Job]) -> None:
     expected: dict[str, dict[Status, int]] = {}
     for job in jobs:
         of_type = expected.setdefault(job.type, {})
@@ -275,9 +275,7 @@ async def test_an_empty_view_has_no_types_and_no_counts(view: JobsView) -> None:
     assert await view.counts(most=10) == {}
 
 
-async def test_due_are_the_queued_attempts_whose_time_has_come_longest_waiting_first(
-    view: JobsView, store: Store, connection: Connection
-) -> None:
+async def test_due_attempts_are_returned_longest_waiting_first(view: JobsView, store: Store, connection: Connection) -> None:
     made = [await store.create(new(), actor="user:x") for _ in range(6)]
     now = await connection.fetchval("select now()")
     minutes = [-1, -3, -2, 60, -9, -5]
@@ -311,7 +309,7 @@ async def test_a_retry_is_due_with_its_attempt_and_not_before_its_delay(
     assert [(each.job_id, each.attempt) for each in due] == [(soon.id, 2)]
 
 
-async def test_the_next_due_is_the_soonest_of_those_types_still_to_come(
+async def test_next_due_gives_the_soonest_future_attempt_of_the_types(
     view: JobsView, store: Store, connection: Connection
 ) -> None:
     for type, minutes in (("rooms", 30), ("rooms", 20), ("messages", 5), ("rooms", 0)):
@@ -330,7 +328,7 @@ async def test_the_next_due_is_the_soonest_of_those_types_still_to_come(
     assert await view.next_due([]) is None
 
 
-async def test_a_delayed_job_that_was_canceled_is_not_waited_for(view: JobsView, store: Store) -> None:
+async def test_next_due_ignores_a_delayed_job_that_was_canceled(view: JobsView, store: Store) -> None:
     job = await store.create(new(delay=timedelta(minutes=5)), actor="user:x")
 
     await store.append(job, canceling, actor="user:x")
@@ -346,7 +344,7 @@ async def test_seqs_gives_the_current_state_of_the_jobs(view: JobsView, jobs: li
     assert sorted(told) == sorted(Change.of(job) for job in watched)
 
 
-async def test_a_worker_holds_the_jobs_that_it_started_and_did_not_end(view: JobsView, store: Store) -> None:
+async def test_held_by_gives_the_jobs_that_a_worker_is_running(view: JobsView, store: Store) -> None:
     jobs = [await store.create(new(), actor="user:x") for _ in range(4)]
     mine = [await store.append(job, starting("w1"), actor="worker:w1") for job in jobs[:2]]
     theirs = await store.append(jobs[2], starting("w2"), actor="worker:w2")

@@ -1,4 +1,4 @@
-"""Every filter of the log, in both directions, compared with a full scan."""
+"""Every filter of the log, in both directions, gives what a full scan gives."""
 
 import itertools
 from typing import Any
@@ -62,12 +62,12 @@ async def test_every_filter_finds_the_same_events_as_a_full_scan(
 
         assert first.events == matching[:limit]
         assert last.events == matching[-limit:]
-        # Each result has all matching events of the positions that it says were searched.
+        # Each result has all matching events of the positions that it reports as searched.
         for found in (first, last):
             assert found.events == [event for event in matching if found.after < (event.position or 0) <= found.until]
 
 
-async def test_a_search_goes_only_so_far_and_says_how_far(
+async def test_a_search_stops_at_a_limit_and_says_how_far_it_came(
     store: Store, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search, "WINDOW", 2)
@@ -82,7 +82,7 @@ async def test_a_search_goes_only_so_far_and_says_how_far(
     assert (last.after, last.until) == (len(log) - 4, len(log))
 
 
-async def test_the_newest_events_come_in_order_and_the_older_ones_by_going_on(service: Service) -> None:
+async def test_the_newest_events_come_first_and_the_next_page_has_older_ones(service: Service) -> None:
     await a_log(service.context.store, service.context.database)
 
     newest = (await service.as_admin.get(f"{ADDRESS}?latest=true&limit=3")).json()
@@ -95,7 +95,7 @@ async def test_the_newest_events_come_in_order_and_the_older_ones_by_going_on(se
     assert (rest["events"], rest["searched"]) == ([], {"after": whole[-1], "until": whole[-1]})
 
 
-async def test_filters_hold_for_json_and_for_lines(service: Service) -> None:
+async def test_filters_apply_to_json_and_to_downloads(service: Service) -> None:
     log = await a_log(service.context.store, service.context.database)
     wanted = {
         "actor=user:b": [event for event in log if event.actor == "user:b"],

@@ -32,7 +32,7 @@ async def whole_view(connection: Connection) -> list[tuple[Any, ...]]:
 
 
 async def make_up(connection: Connection) -> dict[str, Any]:
-    """Returns all properties of the table except its rows, by their names."""
+    """Returns the properties of the table `jobs` (columns, indexes, rights …) without rows."""
     queries = {
         "columns": """
             select attname, format_type(atttypid, atttypmod), attnotnull, pg_get_expr(adbin, adrelid) from pg_attribute
@@ -115,7 +115,7 @@ async def test_a_table_rebuilt_by_another_role_still_belongs_to_its_owner(
     assert (await make_up(superuser))["owner"] == [("pg_monitor",)]
 
 
-async def test_jobs_go_on_after_a_rebuild(
+async def test_jobs_can_be_changed_after_a_rebuild(
     store: Store, jobs: dict[str, Job], database: Database, superuser: Connection
 ) -> None:
     await rebuild(database, unique_key)
@@ -132,7 +132,7 @@ async def test_jobs_go_on_after_a_rebuild(
     assert await what_is_broken(superuser) == []
 
 
-async def test_a_view_is_rebuilt_while_writers_go_on(database_url: str, database: Database, superuser: Connection) -> None:
+async def test_a_view_is_rebuilt_while_jobs_are_written(database_url: str, database: Database, superuser: Connection) -> None:
     async with under_load(database_url) as load:
         for _ in range(3):
             async with asyncio.timeout(30):
@@ -195,7 +195,7 @@ async def waiting_for_locks(connection: Connection) -> int:
     return int(await connection.fetchval(query))
 
 
-async def test_a_verification_that_meets_the_swap_finds_nothing(
+async def test_a_verification_during_the_swap_of_the_tables_finds_nothing(
     store: Store, jobs: dict[str, Job], database: Database, database_url: str, superuser: Connection
 ) -> None:
     reader = await connect(database_url, idle_in_transaction_session_timeout="0")
@@ -255,7 +255,7 @@ async def test_a_rebuild_that_cannot_lock_the_view_leaves_it_unchanged(
     assert await rebuild(database, unique_key) == 6
 
 
-async def test_a_log_that_cannot_be_folded_leaves_the_view_as_it_is(
+async def test_a_rebuild_of_a_log_that_cannot_be_folded_leaves_the_view_unchanged(
     jobs: dict[str, Job], database: Database, superuser: Connection
 ) -> None:
     before = await whole_view(superuser)
@@ -268,7 +268,7 @@ async def test_a_log_that_cannot_be_folded_leaves_the_view_as_it_is(
     assert await whole_view(superuser) == before
 
 
-async def test_the_leftovers_of_an_interrupted_rebuild_do_no_harm(
+async def test_a_rebuild_removes_the_table_of_an_interrupted_rebuild(
     jobs: dict[str, Job], database: Database, superuser: Connection
 ) -> None:
     await superuser.execute("create table jobs_rebuilt (like jobs including all); insert into jobs_rebuilt select * from jobs")
@@ -281,7 +281,7 @@ async def test_the_leftovers_of_an_interrupted_rebuild_do_no_harm(
     assert ("jobs_rebuilt",) not in after["tables"]
 
 
-async def test_payloads_come_through_a_rebuild_as_they_were(store: Store, database: Database, superuser: Connection) -> None:
+async def test_a_rebuild_keeps_payloads_byte_for_byte(store: Store, database: Database, superuser: Connection) -> None:
     payload = {"部屋": "😀", "b": 1, "a": [0.1, None, True, {"z": {}, "y": []}], "big": 2**53}
     job = await store.create(new(payload=payload, user_id=ALICE), actor="user:x")
     before = await superuser.fetchval("select payload::text from jobs")
