@@ -32,7 +32,7 @@ MAY_HAVE_GROWN = 500  # writes after which a connection checks again whether a s
 class _Tuning:
     """The limits after which a connection chooses its plan settings again.
 
-    `until` is a monotonic time in seconds, and `writes` a number of further writes.
+    `until` is a monotonic time in seconds, and `writes` is a number of further writes.
     """
 
     until: float
@@ -63,7 +63,7 @@ class BatchWriter:
         return connection
 
     async def _tune(self, connection: Connection) -> _Tuning:
-        """Measures the database's clock, and chooses plan settings by the size of `jobs`."""
+        """Measures the database's clock, and chooses plan settings by the size of table `jobs`."""
         await self._clock.measure(connection)
         small = await connection.fetchval(CHOOSE_PLANS)
         await connection.execute(FORGET_PLANS)
@@ -101,8 +101,8 @@ class BatchWriter:
         types, salts = [start.type for start in starts], [start.salt for start in starts]
         rows = await connection.fetch(START_JOBS, ids, attempts, types, salts, worker, data, f"worker:{worker}", now)
         if again and len(rows) < len(starts):
-            # If a type was paused meanwhile, the statement skipped its jobs without waiting for the first try, which may
-            # still commit.
+            # If a type was paused meanwhile, the statement skipped its jobs without waiting for the
+            # first try, which may still commit. So wait until the rows are free.
             await connection.fetch(UNTIL_FREE, ids)
             rows += await connection.fetch(STARTED_BEFORE, ids, attempts, salts)
         return {job.id: job for job in map(job_from, rows)}

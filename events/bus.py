@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 CHANNEL = "rireki:changes"
 MOST_WAITING = 10_000  # messages that wait for Redis; further messages are dropped, because listeners also poll
 MOST_IN_A_MESSAGE = 1_000  # changes that a bus sends in one message
-LARGEST_MESSAGE = 1024 * 1024  # bytes; three times the largest message that a bus sends
+LARGEST_MESSAGE = 1024 * 1024  # bytes of a message that is read; three times the largest message that a bus sends
 LONGEST_TYPE = 200  # characters of a job type in a message
 GREATEST = 2**31 - 1  # the largest value of PostgreSQL's type integer
 
@@ -62,12 +62,12 @@ class Bus:
 
     @property
     def connected(self) -> bool:
-        """Whether changes made by other processes arrive here."""
+        """Whether changes that other processes make arrive in this process."""
         return True
 
     @property
     def fault(self) -> str | None:
-        """A fault of Redis that an operator must mend, in one sentence, or None."""
+        """A fault of Redis that an operator must mend, as one sentence; None if there is none."""
         return None
 
     def listen(self, listener: Listener) -> Callable[[], None]:
@@ -105,7 +105,8 @@ class RedisBus(Bus):
         self._subscribed = asyncio.Event()
         self._dropped = LogLimit()
         self._fault: str | None = None
-        self._told: str | None = None  # the cause that was logged last, so that a cause is not logged twice in a row
+        # the cause that was logged last, because the same cause is not logged twice in a row
+        self._told: str | None = None
 
     @property
     def connected(self) -> bool:
@@ -139,7 +140,8 @@ class RedisBus(Bus):
             try:
                 await self._redis.publish(CHANNEL, message)
             except (RedisError, OSError):
-                # The message is lost, which is safe, because listeners poll the database every 2 seconds.
+                # A failed send loses the message. That is safe, because listeners poll the database
+                # every 2 seconds.
                 await asyncio.sleep(0.2)
 
     async def _subscribe(self) -> None:
@@ -153,7 +155,7 @@ class RedisBus(Bus):
             except (RedisError, OSError) as error:
                 self._fault, cause = fault_in(error), cause_of(error)
                 if cause != self._told:
-                    log.warning("bus: Redis is away, changes are found by looking", error=cause)
+                    log.warning("bus: Redis is unreachable; the service polls the database for changes", error=cause)
                     self._told = cause
                 self._subscribed.clear()
                 await asyncio.sleep(0.5)
@@ -164,7 +166,8 @@ class RedisBus(Bus):
             with understood():
                 message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=5)
             if message is None:
-                # A Redis that hangs while its connection stays open looks like an idle Redis. Only a ping tells them apart.
+                # A Redis that hangs with an open connection looks like an idle Redis. A ping tells
+                # the two apart.
                 if unanswered == 2:
                     raise TimeoutError("no answer to a ping")
                 unanswered += 1
@@ -175,7 +178,7 @@ class RedisBus(Bus):
                 self._hear(message["data"])
 
     def _hear(self, message: bytes) -> None:
-        """Passes on changes from other processes, and drops malformed messages.
+        """Passes on changes from a message of another process, and drops malformed messages.
 
         Any user of this Redis may publish on the channel.
         """

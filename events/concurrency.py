@@ -9,18 +9,20 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Deadlines(Generic[K]):
-    """Calls `late` with each item that was not removed within `seconds` after it was added.
+    """One timer for many deadlines: calls `late` with each item that was not removed in time.
 
-    Use it in one event loop only. `late` must not raise and must not add items.
+    An item is late `seconds` after it was added. Use it in one event loop only. `late` must not
+    raise and must not add items.
 
-    Trick: one timer serves all items. Saves 7 % of a drained job's CPU and 9 % of a request's (bench/results/tricks.md).
+    Trick: one timer serves all items. Saves 7 % of a drained job's CPU and 9 % of a request's
+    (bench/results/tricks.md).
     Delete it when a timer of the event loop costs less than an entry of a dictionary.
     """
 
     def __init__(self, seconds: float, late: Callable[[K], None]) -> None:
         self._seconds = seconds
         self._late = late
-        self._added: dict[K, float] = {}  # item: when it was added; the oldest is first
+        self._added: dict[K, float] = {}  # item -> the time at which it was added; the oldest item is first
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, waiting: K) -> None:
@@ -57,7 +59,7 @@ def elapsed() -> float:
 
 
 PART_ENDED = "rireki_part_ended"
-"""The key under which the loop's exception handler finds the error of a lasting task."""
+"""The key under which the event loop's exception handler gets the error of a lasting task."""
 
 
 def lasting(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
@@ -83,5 +85,5 @@ async def end(*tasks: asyncio.Task[None]) -> None:
 
 def _tell_if_broken(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        message = f"a part of the process has ended by an error: {task.get_name()}"
+        message = f"a background task of the process has failed: {task.get_name()}"
         task.get_loop().call_exception_handler({"message": message, "exception": error, "task": task, PART_ENDED: error})

@@ -95,7 +95,7 @@ NOT_LET_IN = (
 
 
 def cannot_enter(error: Exception) -> bool:
-    """Returns whether PostgreSQL refuses the connection or the role. See `NOT_LET_IN`."""
+    """Returns whether PostgreSQL refuses the connection or the role (error of `NOT_LET_IN`)."""
     return isinstance(error, NOT_LET_IN)
 
 
@@ -116,7 +116,7 @@ DATABASE_ERRORS = (*AWAY, asyncpg.PostgresError)
 
 
 def is_away(error: Exception) -> bool:
-    """Returns whether the error is an outage of PostgreSQL. See `AWAY`."""
+    """Returns whether the error is an outage of PostgreSQL (an error of `AWAY`)."""
     # For an argument that it cannot encode, asyncpg raises an InterfaceError that is also a ValueError. That is no outage.
     return isinstance(error, AWAY) and not isinstance(error, ValueError)
 

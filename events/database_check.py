@@ -110,7 +110,8 @@ async def _check_pooling(url: str, connection: Connection) -> None:
         async with asyncio.timeout(PROBE_WITHIN):
             await _compare_with_a_second(url, connection, first)
     except (TimeoutError, OSError, asyncpg.PostgresError):
-        # The pool has no second server connection left, so the first one is kept for us although it is idle: session mode.
+        # No second connection was opened, so the pool of the pooler is used up. The first
+        # connection is idle and still kept for us: this is session mode.
         return
 
 

@@ -106,7 +106,7 @@ class GroupCommit(Generic[W]):
 
     def start(self) -> None:
         lanes = [self._lane(self._next_batch) for _ in range(self._number_of_lanes)]
-        # Sent with `again`, because the backend of the first try may itself hold the lock on the row.
+        # `again` is set, because the backend of the first try may itself hold the lock on the row.
         lanes.append(self._lane(self._next_apart, again=True))
         self._lanes = [asyncio.create_task(lane, name=f"group commit {n}") for n, lane in enumerate(lanes)]
 
@@ -141,8 +141,9 @@ class GroupCommit(Generic[W]):
     def _waits_a_moment(self, kind: Hashable) -> bool:
         """Returns whether the pending writes of this kind should wait before they are sent.
 
-        They wait if they are few and a statement of this kind is in flight, at most `LINGER` seconds after that statement
-        began, because a statement that takes longer may be waiting for a row lock.
+        They wait if they are few and a statement of this kind is in flight. They wait until
+        `LINGER` seconds after that statement began, because a statement that takes longer may be
+        waiting for a row lock.
         """
         until = self._under_way.get(kind)
         few = len(self._waiting[kind]) < (WORTH_A_STATEMENT if kind in self._shared else self._most_in_a_batch / 2)
@@ -172,7 +173,8 @@ class GroupCommit(Generic[W]):
                 kind = batch[0].kind
                 until = self._under_way.get(kind)
                 connection = await self._settle(connection, batch, again)
-                if not again and self._under_way.get(kind) == until:  # the other lane took no later batch of this kind
+                # false if the other lane has taken a later batch of this kind
+                if not again and self._under_way.get(kind) == until:
                     self._under_way.pop(kind, None)
                 self._in_flight.difference_update(write.key for write in batch if write.reply.done())
                 if self._waiting:  # some of these writes may be for the rows that were just released
@@ -251,12 +253,16 @@ class GroupCommit(Generic[W]):
             except Exception as error:
                 # A lane survives every error, because an operator may mend the cause (a changed password, for example).
                 if (cause := fault(error)) is not None:
-                    log.error("group commit: cannot write", cause=cause, writes=len(batch))
+                    log.error("group commit: cannot write events to PostgreSQL", cause=cause, writes=len(batch))
                     _refuse([write for write in batch if not write.patient], error)
                 else:
-                    log.warning("group commit: no answer from PostgreSQL, trying again", error=repr(error), writes=len(batch))
+                    log.warning(
+                        "group commit: no answer from PostgreSQL; sending the writes again",
+                        error=repr(error),
+                        writes=len(batch),
+                    )
                 if connection is not None:
-                    # From now on it is unknown whether the statement was carried out.
+                    # From here on, it is unknown whether the statement was carried out.
                     again = True
                     connection.terminate()
                     connection = None
@@ -296,7 +302,7 @@ class GroupCommit(Generic[W]):
         if self._stopping:
             _refuse(writes, STOPPED)
         elif writes:
-            log.warning("group commit: somebody holds a row, trying again", writes=len(writes))
+            log.warning("group commit: a row is locked by another transaction; trying again", writes=len(writes))
             self._apart.extend(writes)
             self._put_apart.set()
 

@@ -60,7 +60,7 @@ def redis_pool(url: str, **settings: Any) -> ConnectionPool:
 
 @contextlib.contextmanager
 def understood() -> Iterator[None]:
-    """Raises `InvalidResponse` (a `RedisError`) if the code inside cannot parse an answer."""
+    """Raises `InvalidResponse` (a `RedisError`) if the block cannot parse Redis's answer."""
     try:
         yield
     except (TypeError, ValueError, LookupError, AttributeError, AssertionError) as error:
@@ -68,7 +68,7 @@ def understood() -> Iterator[None]:
 
 
 def distrust(client: Redis) -> None:
-    """Makes redis-py's parsers raise `RedisError` for an answer of an unexpected form."""
+    """Makes redis-py raise `RedisError` for an answer of an unexpected form."""
 
     def careful(read: Callable[..., Any]) -> Callable[..., Any]:
         def read_carefully(*args: Any, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Errors of Redis that need an operator, with a sentence about the cause of each.
+"""Errors of Redis that an operator must mend, with a sentence about the cause of each.
 
 No sentence quotes the address, which may hold a password, or the text of the server's answer.
 """
@@ -14,10 +14,10 @@ from redis.exceptions import AuthenticationError, InvalidResponse, NoPermissionE
 from events.redis_connections import distrust, redis_pool
 
 ANSWERS_WITHIN = 5.0  # seconds after which Redis counts as unreachable
-NO_REDIS = "the server there is not Redis, or it requires TLS (rediss://)"
+NO_REDIS = "the server at this address is not Redis, or it requires TLS (rediss://)"
 REFUSED = "Redis refuses the user or the password"
 NOT_ALLOWED = (
-    "Redis does not let this user do what is needed (ACL): scripts, the keys arq:* and rireki:*, the channel rireki:changes"
+    "Redis refuses this user a right that is needed (ACL): scripts, the keys arq:* and rireki:*, the channel rireki:changes"
 )
 
 
@@ -84,9 +84,9 @@ def _fault_below(error: BaseException | None) -> str | None:
             case ssl.SSLError():
                 return f"TLS fails ({error.reason or 'no reason is given'}): does this Redis speak TLS?"
             case socket.gaierror() if error.errno in (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)):
-                return "the name of its host does not resolve"
+                return "the host name of Redis cannot be resolved"
             case PermissionError():
-                return "this user has no right to open its socket"
+                return "the user of this process has no right to open the socket of Redis"
         error = error.__cause__ or error.__context__
     return None
 

@@ -1,4 +1,4 @@
-"""All SQL that writes the log and the view, or reads the log.
+"""All SQL that writes the log and the jobs view, or reads the log.
 
 Each statement can be pasted into psql.
 """

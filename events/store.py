@@ -47,11 +47,12 @@ class Store:
         await self._commits.stop()
 
     def with_time_limit(self, seconds: float) -> "Store":
-        """Returns the same log with a time limit, for HTTP requests whose client is waiting.
+        """Returns the same log with a time limit for writes. HTTP requests use it.
 
-        A write of `create` or `append` raises `TimeoutError` when PostgreSQL has not answered within `seconds`. When
-        PostgreSQL has a fault that only an operator can mend (`events/database_faults.py`), the write raises that error at
-        once; without a time limit it would wait until the fault is mended. After both errors, the events may be in the log.
+        A write of `create` or `append` raises `TimeoutError` when PostgreSQL has not answered
+        within `seconds`. When PostgreSQL has a fault that only an operator can mend
+        (`events/database_faults.py`), the write raises that error at once; without a time limit it
+        would wait until the fault is mended. After both errors, the events may be in the log.
         """
         store = copy.copy(self)
         store._deadlines = Deadlines(seconds, _give_up)
@@ -127,8 +128,8 @@ class Store:
                 if (moved := await self._write(write)) is not None:
                     return moved
             except asyncpg.UniqueViolationError as error:
-                await self._say_whose_key(user_key, error)
-                await self._say_who_is_active(write.job_id, error)
+                await self._raise_if_key_is_taken(user_key, error)
+                await self._raise_active_job(write.job_id, error)
             write = EventWrite(write.job_id, actor, request_id, decide=decide, user_key=user_key)
 
     async def job_of_key(self, user_id: str, key: str) -> tuple[str, str] | None:
@@ -179,7 +180,9 @@ class Store:
             raise AlreadyActive(active)
         # Returns without an error, because the conflicting job has ended meanwhile: the caller tries again.
 
-    async def _say_whose_key(self, user_key: tuple[str, Idempotency] | None, error: asyncpg.UniqueViolationError) -> None:
+    async def _raise_if_key_is_taken(
+        self, user_key: tuple[str, Idempotency] | None, error: asyncpg.UniqueViolationError
+    ) -> None:
         """Raises `KeyTaken` when `error` means that another request has bound the key."""
         if user_key is None or error.constraint_name != "one_key_of_one_user_is_one_job":
             return
@@ -188,7 +191,7 @@ class Store:
         if owner is not None:
             raise KeyTaken(*owner) from error
 
-    async def _say_who_is_active(self, job_id: str, error: asyncpg.UniqueViolationError) -> None:
+    async def _raise_active_job(self, job_id: str, error: asyncpg.UniqueViolationError) -> None:
         """Raises `AlreadyActive` when a retry would make a second active job with one unique key.
 
         Raises `BrokenHistory` when the log has more events of the job than the view's `seq` says. Raises `error` itself for

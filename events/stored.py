@@ -79,7 +79,7 @@ def event_from(event_type: str, data: dict[str, JSON], at: datetime) -> Event:
             case "canceled":
                 return Canceled(_text(data["reason"]))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise BrokenHistory(f"data of a {event_type} event that nobody could have written: {error!r}") from error
+        raise BrokenHistory(f"data of a {event_type} event that the service cannot have written: {error!r}") from error
     raise BrokenHistory(f"unknown event type {event_type!r}")
 
 

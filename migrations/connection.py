@@ -46,7 +46,7 @@ class UnsuitableDatabase(Exception):
 
 
 async def open_plainly(url: str) -> Connection:
-    """Opens a connection, and lets asyncpg read the address."""
+    """Opens a connection to an address that asyncpg reads, without the service's rules."""
     return await asyncpg.connect(url, timeout=10)
 
 

@@ -60,7 +60,7 @@ class Pauses:
         except ConstraintViolated as error:
             if error.constraint_name != "a_pause_ends_after_it_began":
                 raise
-            raise OverAlready("the pause would be over already") from error
+            raise OverAlready("the pause would end before it begins") from error
 
     async def pause_at_least(self, types: list[str], seconds: float, *, reason: str, actor: str) -> None:
         """Pauses each type for `seconds` from now. A pause that lasts longer stays as it is."""

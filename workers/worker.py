@@ -1,4 +1,4 @@
-"""One worker process: claims and runs jobs, beats, rescues lost jobs, delivers due ones.
+"""One worker process: it claims and runs jobs, delivers due jobs, and rescues lost ones.
 
 Over Redis, arq's loop claims the jobs. arq's retries, results, aborts, timeouts and hooks are
 switched off, because attempts and their ends are events in the log.
@@ -112,9 +112,9 @@ class Worker:
                 return
             except (RedisError, *DATABASE_ERRORS) as error:
                 if not isinstance(error, RedisError):
-                    log_trouble(log, "cannot take jobs, trying again", error)
+                    log_trouble(log, "cannot claim jobs; trying again", error)
                 elif (times := self._failed.count()) is not None:
-                    log.warning("cannot take jobs, trying again", error=cause_of(error), times=times)
+                    log.warning("cannot claim jobs; trying again", error=cause_of(error), times=times)
                 await _either(self._stopping.wait(), asyncio.sleep(0.5))
 
     async def _take_some(self) -> None:

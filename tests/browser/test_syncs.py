@@ -131,7 +131,7 @@ async def test_a_sync_fails_with_a_message_when_chatwork_answers_500_and_a_retry
     await expect(region(page, "通知")).to_contain_text("Chatwork API error: 500")
     (job,) = await site.jobs()
     assert (job["status"], job["attempt"], job["error"]["message"]) == ("failed", 5, "Chatwork API error: 500")
-    site.sandbox.calm()
+    site.sandbox.stop_faults()
     await button(shown, "ルーム同期: 再試行").click()
     await expect_status(shown, "completed")
 

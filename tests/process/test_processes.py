@@ -276,7 +276,7 @@ async def test_a_rolling_restart_of_three_workers_under_load_fails_and_delays_no
             old.send(signal.SIGTERM)
             assert await old.ended() == 0
             held.release()
-            sandbox.calm()
+            sandbox.stop_faults()
             await worker()
             await until(lambda: _alive(database, 3), within=60)
         loading.cancel()

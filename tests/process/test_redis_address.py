@@ -133,7 +133,7 @@ async def test_a_fault_that_is_known_at_the_start_is_one_line_and_status_2(
             "database": (f"redis://{at}/99", "no database of this number"),
             "TLS": (f"rediss://:hunter2@{elsewhere}/0", "TLS fails"),
             "certificate": (f"rediss://:hunter2@{elsewhere}/0?ssl_cert_reqs=none", "TLS fails"),
-            "no Redis": (f"redis://{elsewhere}/0", "the server there is not Redis"),
+            "no Redis": (f"redis://{elsewhere}/0", "the server at this address is not Redis"),
             "name": ("redis://:hunter2@redis.invalid/0", "does not resolve"),
         }
         url, says = urls[fault]

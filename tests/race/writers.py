@@ -46,7 +46,7 @@ MOST_AT_ONCE = 12  # how many decisions a writer makes at the same time
 MOST_UNEXPECTED = 20  # the race ends after so many unexpected errors
 CONNECTIONS = 3  # connections in the pool of a store; its group commit opens others
 
-SENT_AGAIN = "group commit: no answer from PostgreSQL, trying again"
+SENT_AGAIN = "group commit: no answer from PostgreSQL; sending the writes again"
 
 
 @dataclass

@@ -160,7 +160,7 @@ async def test_a_request_fails_at_once_and_a_worker_waits_while_the_database_ref
         await until_done(elsewhere, f"alter database {name}_renamed rename to {name}", f"{name}_renamed")
 
         assert (await asyncio.wait_for(patient, 30)).seq == 1
-        told = [log for log in logs if log["event"] == "group commit: cannot write"]
+        told = [log for log in logs if log["event"] == "group commit: cannot write events to PostgreSQL"]
         assert told[0]["cause"].startswith(f'the database does not exist (database "{name}" does not exist')
         assert (answer.status_code, ready.status_code) == (500, 503)
         assert "the database does not exist" in ready.json()["detail"]

@@ -81,7 +81,7 @@ class Attempt:
 
     task: asyncio.Task[None]
     job: Job
-    """The job after our last append. Unset until `begin`."""
+    """The job after the last append of this attempt. Unset until `begin`."""
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class Attempt:
         self._phase = Phase.STARTING
         self._interruption: Interruption | None = None
         self._heard = 0  # the newest seq that the bus announced before `begin`
-        self._doubted = False  # whether the bus announced a change since the log was last read
+        self._doubted = False  # whether the bus has announced a change that was not yet compared with the log
         self._asking: asyncio.Task[None] | None = None
         self._patience: asyncio.TimerHandle | None = None  # set once the handler was told to stop
         self._result: JSON = None
@@ -128,7 +128,7 @@ class Attempt:
         self.task = asyncio.create_task(self._run())
 
     def interrupt(self, why: Interruption) -> None:
-        """Stops the handler, or keeps it from being called.
+        """Stops the handler for the reason `why`, or keeps it from being called.
 
         Does nothing once the handler has ended.
         """
@@ -136,19 +136,19 @@ class Attempt:
             return
         self._interruption = why if self._interruption is None else min(why, self._interruption)
         if self._phase is Phase.HANDLING:
-            # Wait for the loop's next turn, because a handler that has nothing left to wait for
-            # ends by itself in this turn.
+            # The handler is told in the loop's next turn, because a handler that has nothing left
+            # to wait for ends by itself before.
             asyncio.get_running_loop().call_soon(self._tell)
 
     def time_out(self) -> None:
         self.interrupt(Interruption.TIMEOUT)
 
     def hear(self, change: Change) -> None:
-        """Stops the handler if somebody else has canceled or restarted the job.
+        """Stops the handler if the bus announces that the job was canceled or restarted.
 
-        The bus also announces our own events. They are ignored, because their `seq` is not newer
-        than ours. The log is read before the handler is stopped, because anyone with access to Redis
-        can announce a false change.
+        Changes with an older `seq`, such as those of this attempt's own events, are ignored. The
+        log is read before the handler is stopped, because anyone with access to Redis can announce
+        a false change.
         """
         if (change.attempt, change.status) == (self.number, Status.PROCESSING):
             return
@@ -183,8 +183,8 @@ class Attempt:
         if self._heard > self.job.seq and not await self._is_still_ours():
             self.interrupt(Interruption.OVER)
         if self._interruption is Interruption.LOST:
-            # Nothing was done yet. Hand the job back, because a rescue would spend an attempt,
-            # and would fail a job that may not be retried after its worker was lost.
+            # The handler was not called yet. The job is handed back, because a rescue would use up
+            # an attempt, and would fail a job that may not be retried after its worker was lost.
             self._interruption = Interruption.STOPPING
         elif self._interruption is None and not await self._handle():
             return
@@ -197,9 +197,9 @@ class Attempt:
                 self.interrupt(Interruption.OVER)
 
     async def _is_still_ours(self) -> bool:
-        """Returns whether the job is still processing in this attempt and this worker.
+        """Returns whether the job is still processing in this attempt and by this worker.
 
-        Returns true if the database is away, because the next append or heartbeat finds out.
+        Returns true if PostgreSQL is unreachable, because the next append or heartbeat finds out.
         """
         values = {"job_id": self.job_id, "attempt": self.number, "worker": self.worker}
         try:
@@ -218,8 +218,8 @@ class Attempt:
         if self._phase is Phase.ENDED:
             return False
         if self._phase is Phase.HANDLING and self._interruption in (Interruption.STOPPING, Interruption.TIMEOUT):
-            # The handler ended before it was told to stop. Record its result, because the work is
-            # done.
+            # The handler ended before it was told to stop. Its result is recorded, because the work
+            # is done.
             self._interruption = None
         self._phase = Phase.ENDED
         self._deadlines.remove(self)
@@ -253,7 +253,7 @@ class Attempt:
         return payload
 
     def _tell(self) -> None:
-        """Tells the handler to stop, if it still runs."""
+        """Tells the handler to stop, by cancelling its task, if it still runs."""
         if self._phase is not Phase.HANDLING:
             return
         self._phase = Phase.TOLD
@@ -262,19 +262,24 @@ class Attempt:
         self._patience = asyncio.get_running_loop().call_later(PATIENCE, self._give_up)
 
     def _give_up(self) -> None:
-        """Ends the attempt while its handler runs on, because the handler ignores the cancel."""
+        """Ends the attempt although its handler goes on, because the handler ignores its stop."""
         self._phase = Phase.ENDED
-        log.error("handler swallows its cancellation", job_id=self.job_id, attempt=self.number, type=self._job_type.name)
+        log.error(
+            "handler ignores its cancellation and counts as stuck",
+            job_id=self.job_id,
+            attempt=self.number,
+            type=self._job_type.name,
+        )
         self._slots.keep_stuck(self.task, StuckHandler(self.job_id, self.number, self._job_type.name))
         self.task = asyncio.create_task(self._record())
 
     async def _record(self) -> None:
-        """Records how the attempt ended. Meanwhile another attempt may use the slot."""
+        """Writes the end of the attempt to the log. Another attempt may use the slot meanwhile."""
         self._phase = Phase.ENDED
         self._slots.record(self.id)
         try:
             ended = await self._end()
-            # A completed attempt gets no line here, because the line would cost more than the
+            # A completed attempt gets no log line, because the line would cost more than the
             # attempt. The job's history has the event.
             if ended.status is not Status.COMPLETED:
                 name = ended.error and ended.error.name
@@ -283,11 +288,22 @@ class Attempt:
                 )
         except NotAllowed as refusal:
             now = refusal.job
-            log.info("attempt is over", job_id=now.id, attempt=self.number, status=now.status, now_in_attempt=now.attempt)
+            log.info(
+                "attempt ended without effect: the job was canceled or has another attempt",
+                job_id=now.id,
+                attempt=self.number,
+                status=now.status,
+                now_in_attempt=now.attempt,
+            )
         except WorkerLost:
-            log.warning("attempt lost: the worker was declared gone", job_id=self.job_id, attempt=self.number)
+            log.warning("attempt not recorded: this worker was declared gone", job_id=self.job_id, attempt=self.number)
         except Exception as error:
-            log.error("attempt not recorded: it will be rescued", job_id=self.job_id, attempt=self.number, exc_info=error)
+            log.error(
+                "the end of an attempt cannot be written: the job will be rescued",
+                job_id=self.job_id,
+                attempt=self.number,
+                exc_info=error,
+            )
         finally:
             if self._asking is not None:
                 self._asking.cancel()
@@ -357,7 +373,7 @@ class TriedToExit(Final):
 
 
 async def _shake_off(task: asyncio.Task[Any]) -> None:
-    """Drops a late cancellation of the handler, because it would cancel the write of the end."""
+    """Drops a late cancellation of the handler, which would cancel the write of the end."""
     while task.uncancel():
         pass
     with contextlib.suppress(asyncio.CancelledError):

@@ -1,9 +1,9 @@
 """Turns an exception into the error for the log: readable, cut, and without secrets.
 
-The log is kept for ever, and the message of a library's exception may quote a server outside: a
-header with our key, or the text of a Chatwork message. Therefore the log gets no message of an HTTP
-library's exception, and none of a library's exception that caused another exception. The log gets
-the types and stack frames of all of them.
+The log is kept for ever, and the message of a library's exception may quote an outside server: a
+header with our key, or the text of a Chatwork message. Therefore two kinds of messages are left
+out: those of an HTTP library's exceptions, and those of library exceptions that caused another
+exception. The types and stack frames of all exceptions are kept.
 """
 
 import sys

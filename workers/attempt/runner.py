@@ -59,7 +59,7 @@ class Runner:
 
     @property
     def leased(self) -> bool:
-        """Whether this worker is sure that no other worker has declared it gone."""
+        """Whether this worker's lease goes on, so that no other worker has declared it gone."""
         return not self._lost and elapsed() < self._leased_until
 
     @property
@@ -142,7 +142,8 @@ class Runner:
                 before.interrupt(Interruption.OVER)
             self.attempts[job.id] = attempt
             if not self.leased:
-                # Nothing was done yet. Hand the job back, because a rescue would spend an attempt.
+                # The handler was not called yet. The job is handed back, because a rescue would use
+                # up an attempt.
                 attempt.interrupt(Interruption.STOPPING)
             attempt.begin(job)
             return

@@ -24,9 +24,9 @@ class StuckHandler:
 class Slots:
     """Keeps the attempts that one worker starts, runs or records, and counts its free slots.
 
-    An attempt takes a slot when its start is being written. The slot is free for another attempt as
-    soon as the handler has ended, even if the end of the attempt is not in the log yet. At most
-    `size` such writes may be pending, because a worker must not take more and more jobs while
+    An attempt takes a slot while its start is being written. The slot is free for another attempt
+    as soon as the handler has ended, even if the end of the attempt is not in the log yet. At most
+    `size` ends may wait to be written, because a worker must not take more and more jobs while
     PostgreSQL hangs.
     """
 

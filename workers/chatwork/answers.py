@@ -15,7 +15,7 @@ from decimal import Decimal, DecimalException
 from typing import Any, Generic, TypeVar
 
 FULL = 100
-"""The most messages in one answer. An answer with so many may have left out older ones."""
+"""The most messages in one answer of Chatwork. An answer with so many may lack older ones."""
 
 LONGEST_NUMBER = 38  # digits of an id
 LATEST_TIME = 253_402_300_799  # Unix seconds: the end of the year 9999
@@ -104,7 +104,7 @@ class NotAnAnswer(ValueError):
 
 
 class _Odd(ValueError):
-    """A field cannot be read. The error's message says which field, and why."""
+    """A field cannot be read. The error's message names the field and the reason."""
 
 
 def read_rooms(body: bytes) -> Answer[ChatworkRoom]:
@@ -151,7 +151,7 @@ def read_messages(body: bytes, *, is_limited: bool = False, is_forced: bool = Tr
 
 
 def complaint(unreadable: Sequence[Unreadable]) -> str:
-    """Returns a sentence for people that names the unreadable items, `MOST_NAMED` at most."""
+    """Returns a sentence for users that names the unreadable items, at most `MOST_NAMED`."""
     named = list(dict.fromkeys(f"{each.item} ({each.reason})" for each in unreadable))
     more = f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
     return f"Chatwork's answer holds what cannot be read: {', '.join(named[:MOST_NAMED])}{more}. Look at it in Chatwork."

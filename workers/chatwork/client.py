@@ -33,12 +33,14 @@ LARGE_ANSWER = 64 * 1024  # bytes; a larger answer is parsed outside the event l
 LIMITED = "chatwork-message-limitation"  # a header; "true" says that the customer's plan withholds messages
 SHORTEST_PAUSE, DEFAULT_PAUSE, LONGEST_PAUSE = 1.0, 10.0, 330.0  # seconds without requests after a 429
 
-FAR = 15.0  # seconds; a pause this long also pauses the job types, because their jobs would only hold slots
+# seconds; a pause of this length or more also pauses the job types that call Chatwork, because
+# their jobs would only wait in slots
+FAR = 15.0
 
 A = TypeVar("A")
 BeforeRequest = Callable[[], Awaitable[bool]]
 LeftAlone = Callable[[float], Awaitable[None]]
-"""A function that is called with the seconds for which we must send no request."""
+"""A function that is called with the seconds for which no request may be sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +260,7 @@ class Chatwork:
             asyncio.timeout(self._timeout),
             self._http.stream("GET", path, params=params, extensions=extensions) as response,
         ):
-            # The body of an error is not read, because it may have any length and we do not use it.
+            # The body of an error is not read, because it may have any length and is not needed.
             body = await _body(response) if response.status_code == 200 else b""
             return response.status_code, response.headers, body
 

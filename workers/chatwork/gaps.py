@@ -154,7 +154,7 @@ async def gaps_of_company(database: Database, company_id: str) -> list[tuple[str
 def _found(answer: MessagesAnswer, stored: Stored, job_id: str | None, at: datetime) -> Gap | None:
     """Returns the gap between an answer and the older stored messages, or None."""
     if answer.is_limited:
-        # An empty answer to `force=0` says only that there is no new message. An empty answer to
+        # An empty answer to `force=0` only says that there is no new message. An empty answer to
         # `force=1` says that the plan withholds all messages.
         nothing_to_tell = (not answer.given and not answer.is_forced) or (stored.overlaps and stored.below_id is not None)
     else:
@@ -166,7 +166,7 @@ def _found(answer: MessagesAnswer, stored: Stored, job_id: str | None, at: datet
 
 
 def _what_is_left(gap: Gap, answer: MessagesAnswer) -> Gap | None:
-    """Returns what remains of a gap after an answer; None if the answer closes the gap.
+    """Returns the part of a gap that an answer leaves open; None if the answer closes the gap.
 
     A forced answer holds every message between its lowest and its highest id. If a forced answer is
     neither full nor limited by the plan, it holds every older message too.

@@ -182,8 +182,8 @@ async def leave_mark(database: Database, room_id: str, *, job_id: str, attempt: 
 async def leave_mark_again(database: Database, room_id: str, *, job_id: str, attempt: int) -> None:
     """Leaves a mark for an answer that came too late to be stored.
 
-    The mark is left although the attempt is over. Another sync may have removed our first mark, and
-    only a mark brings back the messages that Chatwork gave us and we did not store.
+    The mark is left although the attempt is over. Another sync may have removed the first mark, and
+    only a mark brings back the messages that Chatwork gave and that were not stored.
     """
     await database.execute(LEAVE_MARK_AGAIN, {"room_id": room_id, "job_id": job_id, "attempt": attempt})
 

@@ -84,8 +84,8 @@ async def _run_at_once(read: Callable[[], Coroutine[Any, Any, None]], readers: i
             for _ in range(readers):
                 group.create_task(read())
     except ExceptionGroup as several:
-        # Raise one error instead of the group, because its class says how the attempt ends (a 401
-        # is final).
+        # One error is raised instead of the group, because its class decides how the attempt ends
+        # (a 401 forbids a retry).
         raise several.exceptions[0] from None
 
 

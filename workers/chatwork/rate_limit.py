@@ -122,8 +122,8 @@ class RateLimit:
         await self._database.execute(BLOCK, {"account": self._account, "pause": timedelta(seconds=seconds)})
 
     async def _take_a_block(self) -> None:
-        # Read the time before the query, because a permit must not be used when the database no
-        # longer counts it.
+        # The time is read before the query, so that a permit lapses here before the database stops
+        # counting it.
         asked_at = elapsed()
         values: dict[str, Any] = {
             "account": self._account,
@@ -138,7 +138,7 @@ class RateLimit:
             await asyncio.sleep(min(max(float(row["wait"]), SHORTEST_SLEEP), LONGEST_SLEEP))
 
     def _block_size(self) -> int:
-        # Take one permit for each waiting task, because an unused permit counts too. If the limit
-        # is in the thousands, take at least a thousandth of it, so that blocks are taken less
-        # often.
+        # One permit is taken for each waiting task, because an unused permit counts, too. If the
+        # limit is in the thousands, at least a thousandth of it is taken, so that fewer queries are
+        # needed.
         return min(max(self._waiting, self._limit // 1000), self._limit)

@@ -17,11 +17,11 @@ log = structlog.get_logger(__name__)
 
 
 class ArqLoop(arq.Worker):
-    """arq's worker with our own way to poll.
+    """arq's worker with another way to poll.
 
-    One Lua call claims jobs for all free slots, and a push wakes the loop instead of a timer.
-    arq's own poll would need five round trips for each job. arq's health key is still written,
-    because `arq --check` reads it.
+    One Lua call claims jobs for all free slots, and a push wakes the loop instead of a timer. arq's
+    own poll would need five round trips for each job. arq's health key is still written, because
+    `arq --check` reads it.
     """
 
     def __init__(
@@ -58,8 +58,8 @@ class ArqLoop(arq.Worker):
         except ReadOnlyError:
             raise
         except ResponseError as error:
-            # arq also reads `arq:queue`, which is not ours. A strange value there must not stop our
-            # jobs.
+            # arq also reads `arq:queue`, which belongs to other programs. A strange value there
+            # must not stop our jobs.
             log.warning("arq's health key cannot be written", error=cause_of(error))
 
 

@@ -23,9 +23,10 @@ async def enqueue(
     idempotency: Idempotency | None = None,
     delay: timedelta = NO_DELAY,
 ) -> Job:
-    """Queues one job and returns it once it is durable.
+    """Queues one job and returns it once it is committed.
 
-    It succeeds also while Redis is away, because the tick delivers the job from the log later.
+    It succeeds also while Redis is unreachable, because the tick delivers the job from the log
+    later.
 
     Raises:
         AlreadyActive: an active job has the same unique key.
@@ -56,7 +57,7 @@ async def enqueue_many(
     actor: str,
     request_id: str | None = None,
 ) -> list[Job]:
-    """Queues one job for each payload. Returns the jobs in that order once all are durable.
+    """Queues one job for each payload. Returns the jobs in that order once all are committed.
 
     Raises:
         AlreadyActive: an active job has the unique key of one of the new jobs. The other new jobs

@@ -139,8 +139,8 @@ MOST_IN_A_CALL = 1_000  # hints; Redis serves nobody else while a script runs
 class RedisWire:
     """The wire over Redis, shared by all processes.
 
-    `push` and `settle` only note what to send; one task sends it in batches. While Redis is away,
-    hints are dropped and the tick sends them again.
+    `push` and `settle` only note what to send; one task sends it in batches. While Redis is
+    unreachable, hints are dropped and the tick sends them again.
     """
 
     def __init__(self, url: str) -> None:
@@ -187,12 +187,12 @@ class RedisWire:
         """Takes hints as `Wire.claim` says.
 
         Raises:
-            RedisError: Redis is away.
+            RedisError: Redis is unreachable.
         """
         while True:
             foreign, claims = await self._claim_once(capacity)
             if foreign and (dropped := self._foreign.count(foreign)) is not None:
-                log.warning("foreign entries were dropped from the queues", entries=dropped)
+                log.warning("foreign entries were removed from the job queues in Redis", entries=dropped)
             if claims or foreign < MOST_FOREIGN:
                 return claims
 
@@ -219,7 +219,7 @@ class RedisWire:
         """Waits as `Wire.wait` says.
 
         Raises:
-            RedisError: Redis is away.
+            RedisError: Redis is unreachable.
         """
         # The blocking read runs in a task of its own, because cancelling it would close its
         # connection.
@@ -245,8 +245,8 @@ class RedisWire:
         except ResponseError as error:
             if not str(error).startswith("WRONGTYPE"):
                 raise
-            # Another program's value has the key of the list. Remove it, because no worker can wait
-            # for a push while it is there.
+            # Another program has stored a value under the key of the list. It is removed, because
+            # it keeps every worker from waiting for a push.
             await self.redis.unlink(WAKE)
 
     @contextlib.asynccontextmanager
@@ -258,8 +258,9 @@ class RedisWire:
         try:
             yield
         except ReadOnlyError:
-            log.warning("wire: this Redis has become a replica, connecting again")
-            # Ignore errors, because a connection that fails to close is dropped from the pool too.
+            log.warning("wire: this Redis has become a replica; connecting to the new primary")
+            # Errors are ignored, because a connection that fails to close is dropped from the pool,
+            # too.
             with contextlib.suppress(RedisError, OSError):
                 await self.redis.connection_pool.disconnect(inuse_connections=True)
             raise
@@ -275,7 +276,9 @@ class RedisWire:
                 # The tick sends the lost hints again, and the log refuses a settled attempt that is
                 # claimed again.
                 if (times := self._failed.count()) is not None:
-                    log.warning("wire: Redis is away", error=cause_of(error), times=times)
+                    log.warning(
+                        "wire: Redis is unreachable; hints of due jobs will be sent again", error=cause_of(error), times=times
+                    )
                 await asyncio.sleep(0.2)
 
     async def _send_once(self) -> None:

@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 DELIVERING = 0x64656C69  # key of the advisory lock: "deli"
 TICK = 1.0  # seconds between two ticks, at most
-LOOK_EVERY = 0.05  # seconds between two looks at the wire while there is a backlog
+LOOK_EVERY = 0.05  # seconds between two looks at the number of hints on the wire while there is a backlog
 DELIVER_AGAIN = 15.0  # seconds until a hint whose job is still queued is sent again
 
 TRY_LOCK = "select pg_try_advisory_xact_lock(:key)"
@@ -55,18 +55,19 @@ class Delivery:
     async def run(self) -> None:
         """Delivers due jobs, at least every `TICK` seconds, until cancelled.
 
-        While PostgreSQL is away it delivers nothing. No job is lost, because the log keeps them.
+        While PostgreSQL is unreachable it delivers nothing. No job is lost, because the log keeps
+        them.
         """
         while True:
             try:
                 pause = await self.deliver_due_jobs()
             except DATABASE_ERRORS as error:
-                log_trouble(log, "delivery: no tick", error)
+                log_trouble(log, "delivery: due jobs cannot be read from the database", error)
                 pause = TICK
             await self._next_tick(pause)
 
     async def _next_tick(self, pause: float) -> None:
-        """Waits for `pause` seconds, or until the wire has room for the next part of a backlog."""
+        """Waits for `pause` seconds, or until the wire may take the next part of a backlog."""
         due = time.monotonic() + pause
         while (left := due - time.monotonic()) > 0:
             await asyncio.sleep(min(left, LOOK_EVERY) if self._backlogs else left)
@@ -97,8 +98,8 @@ class Delivery:
         ]
         self._wire.push(hints, even_if_full=True)
         self._delivered.update((hint.id, now) for hint in hints)
-        # Remember the last delivered job only after the push, so that after a failed tick the next
-        # one delivers the same part again.
+        # The last delivered job is remembered only after the push, so that after a failed tick the
+        # next one delivers the same part again.
         backlogs = self._backlogs | {job_type: part.backlog for job_type, part in parts.items()}
         self._backlogs = {
             job_type: backlog for job_type, backlog in backlogs.items() if backlog is not None and job_type in types

@@ -19,9 +19,9 @@ WINDOW = 2_000  # hints of one type on the wire at once, however many jobs are d
 
 
 class AttemptId(NamedTuple):
-    """One attempt of one job. `str` gives arq's job id, `<job_id>:<attempt>`.
+    """The id of one attempt of one job. `str` gives arq's job id, `<job_id>:<attempt>`.
 
-    Each attempt has an id of its own, because arq ignores an id it has seen before.
+    Each attempt has an id of its own, because arq ignores an id that it has seen before.
     """
 
     job_id: str
@@ -45,7 +45,7 @@ class Hint(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """A hint that a worker has taken from the queue of `type`, to start its attempt."""
+    """A hint that a worker has taken from the queue of `type` in order to start the attempt."""
 
     id: AttemptId
     type: str
@@ -94,7 +94,8 @@ class Wire(Protocol):
     async def length(self, job_type: str) -> int:
         """Returns how many hints of a type are on the wire.
 
-        Returns `WINDOW` while Redis is away, so that the tick sends no further part of a backlog.
+        Returns `WINDOW` while Redis is unreachable, so that the tick sends no further part of a
+        backlog.
         """
 
 

@@ -39,8 +39,8 @@ from workers.liveness.worker_table import BEAT, DECLARE_GONE, LEAVE, REGISTER, p
 
 log = structlog.get_logger(__name__)
 
-HEARTBEAT = 3.0  # seconds between two beats
-BEAT_TIMEOUT = 3.0  # seconds to wait for the answer to a beat; the next beat uses another connection
+HEARTBEAT = 3.0  # seconds between two heartbeats
+BEAT_TIMEOUT = 3.0  # seconds to wait for the answer to a heartbeat; the next one uses another connection
 LEASE = 10.0  # seconds of silence after which a worker is gone
 MOST_AT_ONCE = 500  # jobs that one rescue reads at most
 
@@ -55,10 +55,9 @@ limit {MOST_AT_ONCE}
 class Heartbeat:
     """Sends this worker's heartbeats, and rescues the jobs of gone workers in a second task.
 
-    It beats in the event loop of the handlers, because a worker with a blocked loop must count as
-    dead.
-    A beat never waits for a rescue, because a hanging connection must not make a living worker look
-    dead.
+    The heartbeats run in the event loop of the handlers, because a worker with a blocked loop must
+    count as dead. A heartbeat never waits for a rescue, because a hanging connection must not make
+    a living worker look dead.
     """
 
     def __init__(
@@ -71,8 +70,8 @@ class Heartbeat:
         job_types: Mapping[str, JobType[Any]],
     ) -> None:
         # The heartbeat has its own pool, because handlers that use up the shared pool must not stop
-        # it. The pool has three connections, for the beat, the rescue and `present_types`, because
-        # the beat must go on while the other two hang.
+        # it. Its three connections are for the heartbeat, the rescue and `present_types`, because
+        # heartbeats must go on while the other two hang.
         self._database = Database(database.url, pool_size=3)
         self._store = store
         self._view = JobsView(self._database)
@@ -115,19 +114,19 @@ class Heartbeat:
                     await self.beat()
                 self._beaten.set()
             except DATABASE_ERRORS as error:
-                log_trouble(log, "heartbeat missed", error, worker=self._runner.worker_id)
+                log_trouble(log, "heartbeat cannot be written to the database", error, worker=self._runner.worker_id)
                 self._last_beat = None
 
     async def _rescue_on(self) -> None:
         while True:
-            # Rescue only after a good beat, because the silence of others counts only while this
-            # process can write.
+            # The rescue starts only after a successful heartbeat, because the silence of others
+            # counts only while this process can write.
             await self._beaten.wait()
             self._beaten.clear()
             try:
                 await self.rescue()
             except DATABASE_ERRORS as error:
-                log_trouble(log, "rescue put off", error, worker=self._runner.worker_id)
+                log_trouble(log, "lost jobs cannot be rescued; trying again", error, worker=self._runner.worker_id)
 
     async def beat(self) -> None:
         """Writes one heartbeat, extends the lease, and compares the log with the running attempts.
@@ -144,7 +143,7 @@ class Heartbeat:
             await self._register(fresh)
             self._runner.go_on(fresh)
             return
-        now = time.monotonic()  # read after the answer, because a beat counts as late if its answer took long
+        now = time.monotonic()  # read after the answer, because a heartbeat counts as late if its answer took long
         if self._last_beat is None or max(now - self._last_beat, beat["silent_for"]) > 2 * HEARTBEAT:
             self._regular_since = now
         self._last_beat, self._last_seen = now, beat["last_seen"]
@@ -160,7 +159,7 @@ class Heartbeat:
             values = {"me": self._runner.worker_id, "seen": self._last_seen, "lease": LEASE, "beat": 2 * HEARTBEAT}
             for row in await self._database.fetch_all(DECLARE_GONE, values):
                 log.warning("worker declared gone", worker=row["id"])
-        # Rescue only jobs whose type this worker knows: the type says whether a retry is allowed.
+        # Only jobs of known types are rescued, because the type says whether a retry is allowed.
         for row in await self._database.fetch_all(LEFT_BEHIND, {"types": list(self._job_types)}):
             await rescue_job(self._store, self._job_types, job_from(row))
         for job_id, job in tuple(self._abandoned.items()):
@@ -168,7 +167,7 @@ class Heartbeat:
                 await rescue_job(self._store, self._job_types, job)
 
     def _beats_regularly(self) -> bool:
-        """Returns whether this worker has beaten regularly for a lease, so that silence counts."""
+        """Returns whether this worker's own heartbeats have been regular for a lease."""
         return self._last_beat is not None and time.monotonic() - self._regular_since > LEASE
 
     async def present_types(self) -> Collection[str]:
@@ -190,13 +189,12 @@ class Heartbeat:
     async def _reconcile(self) -> None:
         """Compares this worker's jobs in the table `jobs` with the attempts that it runs.
 
-        If the table has no job for a running attempt, the job was canceled and the bus lost the
-        message, so the attempt is stopped. If a job in the table has no attempt here at two beats
-        in a row, its start was written but the answer to this write was lost, so the job is
-        rescued.
+        If a running attempt has no job in the table, the job was canceled and the bus lost the
+        message, so the attempt is stopped. If a job in the table has no running attempt at two
+        heartbeats in a row, its start was written but the answer was lost, so the job is rescued.
         """
-        # Copy the attempts before the table is read, because an attempt that starts meanwhile may
-        # be missing in what was read.
+        # The attempts are copied before the table is read, because an attempt that starts meanwhile
+        # may be missing in the result.
         started = dict(self._runner.attempts)
         listed = {job.id: job for job in await self._view.held_by(self._runner.worker_id)}
         for job_id, attempt in started.items():

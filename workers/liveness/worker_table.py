@@ -45,7 +45,7 @@ class Presence(StrEnum):
     SILENT = "silent"
     """The worker sent no heartbeat for longer than the lease, but is not declared gone yet.
 
-    PostgreSQL may have been away, so that it could send none.
+    PostgreSQL may have been unreachable, so that the worker could send none.
     """
     GONE = "gone"
 
@@ -157,9 +157,9 @@ returning w.last_seen, cast(extract(epoch from w.last_seen - before.last_seen) a
 
 LEAVE = "update workers set gone_at = now() where id = :id and gone_at is null"
 
-# The rescuer's own row must hold its last beat (`seen`), and that beat must be recent. A rescuer
-# whose own beat is late was frozen, asleep or cut off. It must not declare others gone, because the
-# same cause may have silenced them.
+# The rescuer's own row must hold its last heartbeat (`seen`), and that heartbeat must be recent. A
+# rescuer whose own heartbeat is late was frozen, asleep or cut off. It must not declare others
+# gone, because the same cause may have silenced them.
 DECLARE_GONE = """
 update workers set gone_at = now()
 where gone_at is null and last_seen < now() - make_interval(secs => :lease)

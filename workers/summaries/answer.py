@@ -1,8 +1,8 @@
-"""Read the response to a chat completion: the model's text, or the error in the response.
+"""Reads the response to a chat completion: the model's text, or the error in the response.
 
-The functions here do no I/O. Our error messages quote only two parts of a response: a short code
-such as `content_filter`, and the sentence in which a model refuses. Any other part may hold a key
-or somebody's chat messages.
+The functions here do no I/O. Error messages quote only two parts of a response: a short code such
+as `content_filter`, and the sentence in which a model refuses. Any other part may hold a key or
+somebody's chat messages.
 """
 
 import json

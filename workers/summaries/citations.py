@@ -1,4 +1,4 @@
-"""Find the citations in a model's answer, such as `[#3, #17]` and its variants.
+"""Finds the citations in a model's answer, such as `[#3, #17]` and its variants.
 
 Everything here takes time linear in the answer's length: the patterns are possessive, so they never
 backtrack.

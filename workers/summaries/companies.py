@@ -56,7 +56,10 @@ class Company:
 
 @dataclass(frozen=True, slots=True)
 class LinkedRoom:
-    """`room_id` is Chatwork's id; `messages` counts the stored messages of the room."""
+    """A room linked to a company.
+
+    `room_id` is Chatwork's id; `messages` counts its stored messages.
+    """
 
     room_id: str
     name: str
@@ -107,12 +110,12 @@ class NameNotValid(Exception):
 
 
 async def list_companies(database: Database) -> list[Company]:
-    """All companies, ordered by name."""
+    """Returns all companies, ordered by name."""
     return [_company(row) for row in await database.fetch_all(COMPANIES)]
 
 
 async def get_company(database: Database, company_id: str) -> Company:
-    """The company with this id. Raises `UnknownCompany`."""
+    """Returns the company with this id. Raises `UnknownCompany`."""
     row = await database.fetch_one(COMPANY, {"company_id": company_id})
     if row is None:
         raise UnknownCompany(company_id)
@@ -120,7 +123,7 @@ async def get_company(database: Database, company_id: str) -> Company:
 
 
 async def create_company(database: Database, name: str) -> Company:
-    """Add a company. White space around its name is dropped.
+    """Adds a company. White space around its name is dropped.
 
     Two names are the same if their NFKC forms are equal: width and composition make no difference.
 
@@ -138,14 +141,14 @@ async def create_company(database: Database, name: str) -> Company:
 
 
 async def linked_rooms(database: Database, company_id: str) -> list[LinkedRoom]:
-    """The rooms linked to a company, ordered by name. Raises `UnknownCompany`."""
+    """Returns the rooms linked to a company, ordered by name. Raises `UnknownCompany`."""
     await get_company(database, company_id)
     rows = await database.fetch_all(LINKED_ROOMS, {"company_id": company_id})
     return [LinkedRoom(row["room_id"], row["name"], row["created_at"], row["messages"]) for row in rows]
 
 
 async def link_room(database: Database, company_id: str, room_id: str) -> LinkedRoom:
-    """Link a room to a company. Linking it again changes nothing.
+    """Links a room to a company. Linking it again changes nothing.
 
     Raises `UnknownCompany`, `UnknownRoom`.
     """
@@ -157,7 +160,7 @@ async def link_room(database: Database, company_id: str, room_id: str) -> Linked
 
 
 async def unlink_room(database: Database, company_id: str, room_id: str) -> None:
-    """Remove the link of a room. Raises `UnknownCompany`, `RoomNotLinked`."""
+    """Removes the link of a room. Raises `UnknownCompany`, `RoomNotLinked`."""
     await get_company(database, company_id)
     async with database.transaction():
         if await database.fetch_one(UNLINK, {"company_id": company_id, "room_id": room_id}) is None:
@@ -167,7 +170,7 @@ async def unlink_room(database: Database, company_id: str, room_id: str) -> None
 
 @asynccontextmanager
 async def _translated(*, name: str = "", company_id: str = "", room_id: str = "") -> AsyncIterator[None]:
-    """Translate the violation of a named constraint into an exception of this module."""
+    """Translates the violation of a named constraint into an exception of this module."""
     refusals: dict[str, Exception] = {
         "no_two_companies_have_the_same_name": NameTaken(name),
         "a_company_name_has_1_to_200_characters": NameNotValid(name),

@@ -1,4 +1,4 @@
-"""Store and list summary drafts, and choose the messages for a draft.
+"""Stores and lists summary drafts, and chooses the messages for a draft.
 
 There is one draft for each company and period. All SQL on `summary_drafts` is here.
 """
@@ -103,7 +103,7 @@ class Draft:
     incomplete_rooms: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, JSON]:
-        """The draft as the API and the job's result show it."""
+        """Returns the draft as the API and the job's result show it."""
         return {
             "id": self.id,
             "companyId": self.company_id,
@@ -167,7 +167,8 @@ async def list_drafts(database: Database, company_id: str) -> list[Draft]:
 async def messages_of(database: Database, company_id: str, period: Period) -> Material:
     """Chooses the messages for a draft: all of the period, if there are at most 300.
 
-    If there are more, it chooses the newest 180, and 15 from each of 8 equal parts of the older.
+    If there are more, it chooses the newest 180, and 15 from each of 8 equal parts of the older
+    ones.
     """
     rows = await database.fetch_all(CHOOSE, _of(company_id, period))
     return Material([_message(row) for row in rows], rows[0]["messages"] if rows else 0)

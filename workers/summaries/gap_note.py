@@ -1,4 +1,4 @@
-"""Add a note to a draft whose period may lack messages.
+"""Adds a note to a draft whose period may lack messages.
 
 A gap is a place in a room where messages may be missing (table `chatwork_gaps`). The note is added
 each time a draft is shown and is not stored with the draft, because a gap may be found or closed
@@ -37,6 +37,6 @@ def with_gap_note(content: str, room_names: Sequence[str]) -> str:
 
 
 def _plain(name: str) -> str:
-    """A room's name on one line, with Markdown's special characters escaped."""
+    """Returns a room's name on one line, with Markdown's special characters escaped."""
     text = " ".join(name.split())
     return _MARKUP.sub(r"\\\1", text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…")

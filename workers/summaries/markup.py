@@ -1,4 +1,4 @@
-"""Convert Chatwork's markup to plain text.
+"""Converts Chatwork's markup to plain text.
 
 Quotes and code are left out, because a quote repeats an earlier message and code does not help a
 summary. Source: https://developer.chatwork.com/docs/message-notation

@@ -25,8 +25,8 @@ VENDOR_URL = "https://api.openai.com/v1"
 LARGEST_ANSWER = 4 * 2**20  # bytes, decompressed; a usual answer has a few thousand
 LARGEST_ERROR = 64 * 2**10
 LARGEST_CARD = 64 * 2**10
-CONNECT_TIMEOUT = 10.0  # seconds
-CARD_WITHIN = 10.0  # seconds
+CONNECT_TIMEOUT = 10.0  # seconds to open a connection to the model's server
+CARD_WITHIN = 10.0  # seconds for one request for the model's description (`card`)
 MOST_CONNECTIONS, MOST_IDLE_CONNECTIONS = 100, 20
 REQUEST_RETRIES = 2
 """A failed request is sent up to twice more, because a new attempt of the job would pay again for its other requests.
@@ -147,7 +147,7 @@ class ModelClient:
 
 
 def _address(base: SplitResult, path: str) -> str:
-    """The URL of a path below the base.
+    """Returns the URL of a path below the base.
 
     The base's query stays, because Azure needs `?api-version=` in each request.
     """

@@ -1,4 +1,4 @@
-"""Check once a day whether the vendor will soon shut the model down.
+"""Checks once a day whether the vendor will soon shut the model down.
 
 The server announces the day in its response to `GET /models/{id}`. If the server has no such
 endpoint or the response is unreadable, the last result stays.
@@ -18,7 +18,7 @@ from workers.summaries.model import ModelClient
 
 log = structlog.get_logger(__name__)
 
-EVERY = 24 * 60 * 60.0  # seconds
+EVERY = 24 * 60 * 60.0  # seconds between two checks
 SOON = timedelta(days=60)
 
 
@@ -57,7 +57,7 @@ class ModelWatch:
         try:
             card = await self._client.card()
         except ModelRefused as unknown:
-            log.warning("the language model is not known", reason=str(unknown))
+            log.warning("the server does not know the language model", reason=str(unknown))
             return
         except OutgoingRefused as refused:
             log.warning("the language model must not be called", reason=str(refused))

@@ -1,4 +1,4 @@
-"""Remove the reasoning that some servers leave in a model's answer.
+"""Removes the reasoning that some servers leave in a model's answer.
 
 Known forms: `<think>` and similar tags in upper or lower case, with attributes, nested, unclosed or
 with the closing tag alone; `[THINK]`; `◁think▷`; `<|begin_of_thought|>`; the channels of OpenAI's

@@ -1,4 +1,4 @@
-"""Turn messages into a draft: by a language model if there is a key, else by extraction.
+"""Turns messages into a draft: by a language model if there is a key, else by extraction.
 
 Up to 40 messages go to the model in one request. More are summarised 40 at a time, and the partial
 summaries are merged.
@@ -37,7 +37,7 @@ MAX_MERGE = 48_000
 """At most this many characters of partial summaries are merged in one request. Longer ones are merged in rounds."""
 
 Report = Callable[[int, int], Awaitable[None]]
-"""Called with the number of all chunks and the number of finished ones."""
+"""A function that gets the number of all chunks (groups of messages) and of the finished ones."""
 
 
 class Summariser:
@@ -106,12 +106,12 @@ def _numbered(messages: Sequence[Message]) -> tuple[dict[int, Message], str]:
 
 
 def _part(answer: str, language: str) -> str:
-    """An answer's sections with their citations, cut to `MAX_ANSWER`."""
+    """Returns an answer's sections with their citations, cut to `MAX_ANSWER`."""
     return as_answered(shortened(sections_of(answer), MAX_ANSWER, language))
 
 
 def _draft(answer: str, parts: Sequence[str], language: str) -> tuple[str, list[int]]:
-    """The draft's content, and the numbers of the messages that it cites."""
+    """Returns the draft's content, and the numbers of the messages that it cites."""
     content = complete(sections_of(without_citations(answer)), language)
     return content, cited_in(answer) or cited_in("\n".join(parts))
 

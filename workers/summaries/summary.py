@@ -1,4 +1,4 @@
-"""The input and the output of a summary."""
+"""The input of a summary (messages) and its output (the text and its source links)."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone

@@ -1,4 +1,4 @@
-"""The job type `summary_draft`: summarise a company's messages of a period in a draft."""
+"""The job type `summary_draft`: summarises a company's messages of a period in a draft."""
 
 import re
 from datetime import UTC, datetime
@@ -85,11 +85,12 @@ class SummaryDraftPayload(DraftPeriod):
 
 
 async def draft_summary(context: Context, payload: SummaryDraftPayload) -> JSON:
-    """Make a draft, store it and return it as JSON.
+    """Makes a draft, stores it and returns it as JSON.
 
     Progress is `{totalChunks, processedChunks}`.
 
-    Raises: `UnknownCompany` and `ModelRefused`, which are final; `ModelFailed`.
+    Raises: `UnknownCompany` and `ModelRefused`, which forbid a retry; `ModelFailed`, which allows
+    one.
     """
     company = await get_company(context.database, payload.company_id)
     material = await messages_of(context.database, company.id, payload.period)

@@ -127,13 +127,13 @@ BREAKS = (
         (
             Edit(
                 ATTEMPT,
-                "if self._interruption is Interruption.LOST:\n            # Nothing was done yet",
-                "if False:\n            # Nothing was done yet",
+                "if self._interruption is Interruption.LOST:\n            # The handler was not called",
+                "if False:\n            # The handler was not called",
             ),
             Edit(
                 RUNNER,
-                "            if not self.leased:\n                # Nothing",
-                "            if False:\n                # Nothing",
+                "            if not self.leased:\n                # The handler",
+                "            if False:\n                # The handler",
             ),
         ),
         (

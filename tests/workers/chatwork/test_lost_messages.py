@@ -238,7 +238,7 @@ async def test_no_message_is_lost_whatever_breaks_in_whatever_order(store: Store
             await asyncio.gather(*syncs)
 
         world.sandbox.slow(0)
-        world.sandbox.calm()
+        world.sandbox.stop_faults()
         await world.sync()
 
         assert {room_id: await world.bodies(room_id) for room_id in said} == said

@@ -47,7 +47,7 @@ class _NoAnswer(Exception):
 
 
 _Fault = Callable[[Callable[[], HttpAnswer]], Awaitable[HttpAnswer]]
-"""A fault of the server: makes the answer to a request in place of the regular one.
+"""A planned fault, which makes the answer to a request in place of the regular one.
 
 Its argument makes the regular answer, whose messages then count as given. It need not be called.
 """
@@ -203,7 +203,7 @@ class Sandbox:
         self._troubles.append(_Trouble(times, room_id, fault))
 
     def drop(self, *, times: int = 1, room_id: str | None = None, given: bool = False) -> None:
-        """Breaks the connection of the next `times` requests before the answer.
+        """Breaks the connection of the next `times` requests instead of answering.
 
         With `given`, breaks it in the middle of the answer, whose messages count as given.
         """
@@ -219,7 +219,7 @@ class Sandbox:
     def hang(self, *, times: int = 1, room_id: str | None = None, given: bool = False) -> None:
         """Sends no answer to the next `times` requests, and keeps their connections open.
 
-        With `given`, the sandbox marks their messages as delivered, though no client got them.
+        With `given`, their messages count as given, although the client gets no answer.
         """
 
         async def fault(answer: Callable[[], HttpAnswer]) -> HttpAnswer:
@@ -259,8 +259,8 @@ class Sandbox:
         """Delays every answer by `seconds` from now on."""
         self._delay = seconds
 
-    def calm(self) -> None:
-        """Drops all faults that have not happened yet."""
+    def stop_faults(self) -> None:
+        """Drops all planned faults that have not happened yet."""
         self._troubles.clear()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

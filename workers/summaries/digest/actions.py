@@ -1,4 +1,4 @@
-"""Find the open requests and promises in a room: their owner, and the day they are due."""
+"""Finds the open requests and promises in a room: their owner, and the day they are due."""
 
 import re
 from dataclasses import dataclass, replace
@@ -78,7 +78,7 @@ def _action(room: Room, at: int, line: Line, said_on: date) -> Action | None:
 
 
 def _thing(line: Line, due: Due | None) -> frozenset[str]:
-    """Returns the words that name the task, without the words of the date."""
+    """Returns the words that name the task of a request, without the words of its due date."""
     return line.words - frozenset(words_of(key_of(due.text))) if due else line.words
 
 

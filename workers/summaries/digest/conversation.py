@@ -1,4 +1,4 @@
-"""Split messages into turns and lines, room by room, for the extractive summariser."""
+"""Splits messages into turns and lines, room by room, for the extractive summariser."""
 
 import re
 from collections.abc import Sequence
@@ -85,13 +85,13 @@ def says_again(one: Line, other: Line) -> bool:
 
 
 def _things_differ(one: Line, other: Line) -> bool:
-    """Whether each line holds a figure or a name (katakana, A社) that the other lacks."""
+    """Whether each of two lines has a figure or a name (katakana, A社) that the other lacks."""
     things, others = ({word for word in line.words if _NAME.match(word)} for line in (one, other))
     return not (things <= others or others <= things)
 
 
 def is_same_sender(one: Message, other: Message) -> bool:
-    """Whether both have the same known sender. Two unknown senders may be two people."""
+    """Whether two turns have the same known sender. Two unknown senders may be two people."""
     return one.sender is not None and one.sender == other.sender
 
 

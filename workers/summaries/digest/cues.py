@@ -1,7 +1,7 @@
-"""Recognise greetings, questions, requests, promises, reports and decisions.
+"""Recognises greetings, questions, requests, promises, reports and decisions.
 
-The patterns hold the words that people use at work, in Japanese and English. Functions take a
-sentence's key (`key_of`).
+The patterns hold the words that people use at work, in Japanese and English. The functions take a
+sentence's key (`key_of`), its normalised text.
 """
 
 import re
@@ -233,7 +233,7 @@ def holds_a_figure(key: str) -> bool:
 
 
 def leans_on_what_was_said_before(key: str) -> bool:
-    """Whether the sentence begins by referring to an earlier one, with "それ" or "but"."""
+    """Whether the sentence begins with a reference to an earlier one, such as "それ" or "but"."""
     return bool(_LEANING.match(key))
 
 

@@ -1,4 +1,4 @@
-"""Read due dates, as people write them in Japanese and English."""
+"""Reads due dates, as people write them in Japanese and English."""
 
 import re
 import unicodedata
@@ -49,8 +49,7 @@ _DEADLINE_BEFORE = re.compile(
 class Due:
     """A date in a sentence.
 
-    `text` is the date as written. `day` is the day that it means, or None if it is not a single
-    day.
+    `text` is the date as written. `day` is its day, or None if the date is not a single day.
     """
 
     text: str
@@ -58,7 +57,7 @@ class Due:
     is_deadline: bool
 
     def label(self) -> str:
-        """Returns the text as written; a relative date is followed by its day: "明日 (11/25)"."""
+        """Returns the text as written; the day follows a relative date: "明日 (11/25)"."""
         if self.day is None or re.search(r"\d\s*[/月年-]\s*\d", self.text) or re.search(_MONTH, self.text, re.IGNORECASE):
             return self.text
         if self.text.isascii():
@@ -77,10 +76,9 @@ def due_in(text: str, said_on: date) -> Due | None:
 
 
 def _describes(match: re.Match[str], text: str) -> bool:
-    """Whether the date describes a thing and is not a due date.
+    """Whether the date describes a thing, and so is not a due date.
 
-    Examples are "明日の会議" (tomorrow's meeting), "11月分" (for November) and "16日から" (from the
-    16th).
+    Examples are "明日の会議" (tomorrow's meeting), "11月分" (for November) and "16日から" (from the 16th).
     """
     clock = _CLOCK.match(text, match.end())
     return bool(_DESCRIBING.match(text, clock.end() if clock else match.end()))

@@ -1,4 +1,4 @@
-"""Find the questions in a room that nobody answered."""
+"""Finds the questions in a room that nobody answered."""
 
 from datetime import timedelta
 
@@ -34,10 +34,9 @@ def _is_answered(room: Room, at: int, question: Line) -> bool:
 def _answers(turn: Turn, question: Line, *, is_next: bool) -> bool:
     """Whether a turn answers a question.
 
-    These answer it: a reply to the question; a turn that shares a word with the question; the next
-    message of somebody else, if it comes within `SOON` and is not addressed to another person.
-    These never do: a reply to another message; a turn that only asks back; a turn that promises an
-    answer for later.
+    It does if it replies to the question, if it shares a word with the question, or if it is the
+    next message of somebody else, comes within `SOON` and is not addressed to another person. It
+    does not if it replies to another message, only asks back, or promises an answer for later.
     """
     if all(_is_a_question(line) for line in turn.lines) or any(cues.defers(line.key) for line in turn.lines):
         return False

@@ -1,4 +1,4 @@
-"""Choose the sentences that represent a conversation best."""
+"""Chooses the sentences that represent a conversation best."""
 
 import math
 from collections import Counter
@@ -38,7 +38,8 @@ def _telling_lines(room: Room) -> list[Line]:
     """Returns the lines of a room that may be points of the summary.
 
     Small talk, questions, requests, promises and announcements are left out. A short answer keeps
-    the question before it, because "12/5です" (it is 12/5) alone says nothing.
+    the question before it, because an answer such as "12/5です" (it is 12/5) cannot be understood
+    alone.
     """
     telling: list[Line] = []
     for at, turn in enumerate(room):
@@ -86,7 +87,7 @@ def _word_weights(sentences: list[frozenset[str]]) -> dict[str, float]:
 
 
 def _worths(lines: list[Line], weights: dict[str, float]) -> list[float]:
-    """Returns the worth of each line: its centrality, from 0 to 1, plus `_gain`."""
+    """Returns the worth of each line: its similarity to the other lines, plus `_gain`."""
     central = [sum(weights.get(word, 0.0) for word in sorted(line.words)) / (3 + len(line.words)) ** 0.6 for line in lines]
     most = max(central, default=0.0) or 1.0
     return [centrality / most + _gain(line) for centrality, line in zip(central, lines, strict=True)]

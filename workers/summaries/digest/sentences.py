@@ -1,4 +1,4 @@
-"""Split text into sentences, and sentences into content words, without a dictionary.
+"""Splits text into sentences, and sentences into content words, without a dictionary.
 
 A content word in Japanese is a run of kanji, a run of katakana or a Latin word; hiragana counts as
 grammar. This is crude, but enough to choose among sentences.
@@ -32,19 +32,19 @@ _KANJI = re.compile(r"[一-龥々]")
 
 
 def language_of(texts: Iterable[str]) -> str:
-    """Either "ja" or "en": Japanese if at least a fifth of the letters are Japanese."""
+    """Returns "ja" or "en": Japanese if at least a fifth of the letters are Japanese."""
     sample = "".join(text[:2_000] for text in texts)
     letters = len(_LETTER.findall(sample))
     return "ja" if letters and len(_JAPANESE.findall(sample)) >= letters / 5 else "en"
 
 
 def key_of(text: str) -> str:
-    """The text normalised for comparison: one width (NFKC), lower case, single spaces."""
+    """Returns the text normalised for comparison: one width (NFKC), lower case, single spaces."""
     return " ".join(unicodedata.normalize("NFKC", text).lower().replace("’", "'").split())
 
 
 def sentences_of(text: str) -> list[str]:
-    """The sentences of a message, without bullets, at most `MAX_SENTENCES_OF_A_MESSAGE`."""
+    """Returns at most `MAX_SENTENCES_OF_A_MESSAGE` sentences of a message, without bullets."""
     sentences: list[str] = []
     for line in text.splitlines():
         sentences += _sentences_of_a_line(_BULLET.sub("", line))
@@ -79,7 +79,7 @@ def _without_last_laughs(text: str) -> str:
     left = text.rstrip(_LAUGHTER)
     laughs = text[len(left) :]
     if left[-1:].isascii() and left[-1:].isalpha():
-        laughs = laughs[len(laughs) - len(laughs.lstrip("w")) :]  # the "w" of "know" is no laughter
+        laughs = laughs[len(laughs) - len(laughs.lstrip("w")) :]  # keeps a "w" that ends a word such as "know"
     return text[: len(text) - len(laughs)] if laughs.strip() else text
 
 
@@ -107,5 +107,5 @@ def _stem(word: str) -> str:
 
 
 def letters_of(key: str) -> int:
-    """The number of letters and digits in a key."""
+    """Returns the number of letters and digits in a key."""
     return sum(1 for character in key if character.isalnum())

@@ -1,4 +1,4 @@
-"""Find the topics of messages: phrases that recur and are specific."""
+"""Finds the topics of messages: phrases that recur and are specific."""
 
 import math
 import re
