@@ -18,6 +18,7 @@ from events import batch_writer, group_commit, redis_connections, statements
 from events.concurrency import Deadlines
 from service.api import app
 from service.http import metrics, protocol
+from service.http.slow_readers import SlowReader
 from service.process import assembly, serve
 
 
@@ -75,7 +76,11 @@ def _labels(metric: Counter | Histogram) -> Callable[..., Any]:
 def head_and_body_of_an_answer_in_one_write() -> None:
     def as_it_is(transport: Any, loop: Any) -> Any:
         return SimpleNamespace(
-            write=transport.write, close=transport.close, is_closing=transport.is_closing, flush=lambda: None
+            write=transport.write,
+            close=transport.close,
+            is_closing=transport.is_closing,
+            flush=lambda: None,
+            slow_reader=SlowReader(transport, loop),
         )
 
     protocol.HeadWithBody = as_it_is  # type: ignore[assignment, misc]

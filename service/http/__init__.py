@@ -13,4 +13,5 @@ problems.py        the table from an exception to a problem document (RFC 9457)
 protocol.py        refuses malformed, too large and too slow requests before the application
 query_fields.py    field types that several requests share: times, ids, job types
 request.py         reads and checks query, body and headers of a request
+slow_readers.py    ends the connection of a client that does not read its response
 """

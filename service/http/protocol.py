@@ -1,13 +1,14 @@
 """Refuses malformed, too large and too slow HTTP requests before the application.
 
 The client gets a problem document with a request id and the security headers, as for every other error. `HttpProtocol` adds
-five things to uvicorn's protocol:
+six things to uvicorn's protocol:
 
 - A limit to the size of the head (the request line and the headers). httptools copies all earlier pieces of a header whenever
   a new piece arrives, so a head of 60 MB in small pieces would block the process for seconds.
 - A time limit for the head and for the body.
 - Checks of `Host`, of the request target and of `Transfer-Encoding`.
 - A problem document for a request that cannot be read. uvicorn sends a line of text.
+- A time limit for the client to read its response (`slow_readers.py`).
 - One write for the head and the body of a response. uvicorn makes two writes.
 """
 
@@ -23,6 +24,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from service.http.headers import RawHeaders, security_headers
 from service.http.logs import new_request_id
 from service.http.problems import Problem, problem_response
+from service.http.slow_readers import SlowReader
 
 log = structlog.get_logger("rireki.http")
 
@@ -75,6 +77,16 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._cancel_deadline()
+        self.transport.slow_reader.end()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.transport.slow_reader.begin()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if not self.transport.is_closing():
+            self.transport.slow_reader.end()
 
     def eof_received(self) -> None:
         self.transport.flush()  # asyncio closes the connection when this method returns.
@@ -238,6 +250,7 @@ class HeadWithBody:
         self._loop = loop
         self._waiting = b""
         self._lingers = False
+        self.slow_reader = SlowReader(transport, loop)
 
     def is_closing(self) -> bool:
         return self._lingers or self._transport.is_closing()
@@ -266,9 +279,15 @@ class HeadWithBody:
             self._lingers = True
             self._transport.write_eof()
             self._transport.resume_reading()
-            self._loop.call_later(LINGERS, self._transport.close)
+            self._loop.call_later(LINGERS, self._close)
         else:
+            self._close()
+
+    def _close(self) -> None:
+        """Closes the connection when all bytes are sent. A client that does not read them would keep it open for ever."""
+        if not self._transport.is_closing():
             self._transport.close()
+            self.slow_reader.begin()
 
 
 def _written(response: Response, request_id: str, of_server: RawHeaders) -> bytes:

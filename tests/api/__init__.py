@@ -33,6 +33,7 @@ test_request_limit.py       the limit of requests
 test_seal_lag.py            a sealer that is late: metrics, readiness, and the log
 test_security_headers.py    the security headers of every response
 test_sign_in_queue.py       the queue of sign-ins before the hashers
+test_slow_readers.py        clients that do not read their response
 test_smuggled_fields.py     fields and headers that only the service decides
 test_sse_clients.py         both streams read by other clients
 test_trusted_proxies.py     the client's address behind proxies

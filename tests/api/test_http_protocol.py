@@ -155,6 +155,9 @@ class Wire(asyncio.Transport):
     def write_eof(self) -> None:
         self.close()
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def pause_reading(self) -> None:
         pass
 
