@@ -292,9 +292,10 @@ def secrets_of(settings: Settings) -> set[str]:
 
 
 def _secrets_in_address(address: str) -> set[str]:
-    parts = urlsplit(address)
-    query = {value for name, value in parse_qsl(parts.query) if name.lower() in SECRET_IN_A_QUERY}
-    return {parts.netloc.rpartition("@")[0].partition(":")[2], *query}
+    # `urlsplit` refuses a password with a bracket, which the drivers accept.
+    place, _, query = address.partition("://")[2].partition("#")[0].partition("?")
+    secrets = {value for name, value in parse_qsl(query) if name.lower() in SECRET_IN_A_QUERY}
+    return {place.partition("/")[0].rpartition("@")[0].partition(":")[2], *secrets}
 
 
 def load_settings(kind: type[Settings] = Settings, *, without: tuple[str, ...] = ()) -> Settings:

@@ -101,6 +101,13 @@ def test_hiding_secrets_takes_linear_time_for_any_text(piece: str) -> None:
     assert time.monotonic() - began < 15  # seconds; an algorithm of quadratic time would take hours
 
 
+@pytest.mark.parametrize("password", ["pass[word", "pass]word", "pa[ss]word"])
+def test_a_password_with_brackets_is_known_as_a_secret(password: str) -> None:
+    settings = Settings(app_env="test", database_url=f"postgresql://u:{password}@h:5432,[::1]:1/db?sslpassword=hunter2")
+
+    assert secrets_of(settings) == {password, "hunter2"}
+
+
 def test_the_secrets_of_the_settings_include_passwords_in_addresses() -> None:
     settings = Settings(
         database_url="postgresql://me:db%2Fpass@h/x?password=another", redis_url="rediss://:redispass@h/0",
