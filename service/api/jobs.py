@@ -258,11 +258,12 @@ ENDPOINTS = (
     Endpoint(
         "GET", "/api/jobs", list_jobs, Who.SIGNED_IN, "List jobs, newest first. An employee gets only their own.",
         {200: Answer(JobsPage, "A page of jobs.", links=about_the_job("/jobs/0/id") | NEXT_PAGE)}, query=JobsQuery,
+        problems=(403,),
     ),
     Endpoint(
         "GET", "/api/jobs/counts", count_jobs, Who.SIGNED_IN,
         "Count the jobs of each status, up to `most` each. An employee gets only their own.",
-        {200: Answer(Counts, "The counts by status.")}, query=CountsQuery,
+        {200: Answer(Counts, "The counts by status.")}, query=CountsQuery, problems=(403,),
     ),
     Endpoint(
         "GET", "/api/jobs/{id}", get_job, Who.SIGNED_IN, "One job, now or in the past. A broken history gets 409.",
