@@ -1,8 +1,12 @@
-"""Fuzzes the readers of what strangers send.
+"""Fuzzes the running service, or the readers of what strangers send. The exit status is 1 if there were faults.
 
 `python -m tests.fuzz --inputs 200000` runs so many hostile inputs through each reader. A reader may only raise the exceptions
-that it declares, must take at most 0.1 s of CPU for an input, and must not let the process grow by more than 50 MB. The exit
-status is 1 if there were faults. Each fault is printed with the command that runs its input again.
+that it declares, must take at most 0.1 s of CPU for an input, and must not let the process grow by more than 50 MB. Each fault
+is printed with the command that runs its input again.
+
+`python -m tests.fuzz --requests 20000 --role all` starts a service with PostgreSQL and Redis, and sends so many requests as each
+role. Faults are: a status of 500 or more; an answer that the OpenAPI document does not describe; a success for a role that may
+not call the operation (`tests/api/who_may.py`); a write by a read, by a refusal, or by a role that may not write.
 """
 
 import argparse
@@ -10,14 +14,18 @@ import gc
 import sys
 from datetime import UTC, datetime
 
-from tests.fuzz import readers_of_requests, readers_of_servers
+from tests.fuzz import readers_of_proofs, readers_of_requests, readers_of_servers
 from tests.fuzz.inputs import Reader, run_reader
 
-READERS = {reader.name: reader for reader in (*readers_of_requests.READERS, *readers_of_servers.READERS)}
+READERS = {
+    reader.name: reader for reader in (*readers_of_requests.READERS, *readers_of_servers.READERS, *readers_of_proofs.READERS)
+}
 
 
 def main() -> int:
     asked = _arguments()
+    if asked.requests is not None:
+        return 1 if fuzz_requests(asked) else 0
     chosen = list(READERS.values()) if asked.reader is None else [READERS[asked.reader]]
     return 1 if fuzz_readers(chosen, asked) else 0
 
@@ -35,8 +43,26 @@ def fuzz_readers(readers: list[Reader], asked: argparse.Namespace) -> int:
     return total
 
 
+def fuzz_requests(asked: argparse.Namespace) -> int:
+    """Sends the requests of each role to a new service. Returns the number of faults."""
+    from tests.fuzz.api import ROLES, fuzz_as
+    from tests.fuzz.server import fuzzed_service
+
+    total = 0
+    for role in ROLES if asked.role == "all" else (asked.role,):
+        with fuzzed_service() as service:
+            print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} seed {asked.seed}, {asked.requests} requests as {role}", flush=True)
+            tally = fuzz_as(service, role, most=asked.requests, seed=asked.seed)
+        total += tally.faults.total()
+        print(tally, flush=True)
+    print(f"{total} faults")
+    return total
+
+
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Hostile inputs for each reader.")
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Hostile requests and inputs.")
+    parser.add_argument("--requests", type=int, metavar="N", help="so many requests to a running service as each role")
+    parser.add_argument("--role", choices=("nobody", "employee", "auditor", "admin", "all"), default="all")
     parser.add_argument("--inputs", type=int, default=200_000, metavar="N", help="so many inputs for each reader")
     parser.add_argument("--reader", choices=READERS, help="this reader only")
     parser.add_argument("--seed", type=int, default=1)

@@ -156,7 +156,6 @@ def read_a_database_url(given: bytes) -> None:
     url = given.decode("utf-8", "replace")
     read = read_database_url(with_service(url, None))
     assert isinstance(read.arguments["timeout"], float)
-    assert "secret" not in read.place
     _secrets_in_address(url)
 
 

@@ -1,5 +1,7 @@
 """Some hundred hostile inputs for each reader. `python -m tests.fuzz` runs many more."""
 
+import subprocess
+import sys
 import time
 
 import pytest
@@ -43,3 +45,18 @@ def test_crashes_hangs_and_growth_are_found(read: object, told: str) -> None:
     KEPT.clear()
 
     assert told in faults[0].problem
+
+
+@pytest.mark.timeout(600)  # seconds; it takes about ten, but it starts a service, PostgreSQL and Redis
+def test_requests_to_a_running_service_are_answered_as_documented() -> None:
+    """Some requests of an admin; `python -m tests.fuzz --requests 20000` sends many more as each role.
+
+    It runs in a process of its own, because schemathesis brings a plugin for pytest and warnings of its own.
+    """
+    run = subprocess.run(
+        [sys.executable, "-m", "tests.fuzz", "--requests", "80", "--role", "admin"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+    assert run.returncode == 0, run.stdout
+    assert "80 requests to" in run.stdout

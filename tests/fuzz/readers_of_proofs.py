@@ -1,0 +1,93 @@
+"""The readers of what proves the log: notes, checkpoints, redactions, keys, entries and tiles, for `inputs.py`.
+
+Each accepts only one form of a value, so what it reads is written again byte by byte.
+"""
+
+import contextlib
+from datetime import UTC, datetime
+from uuid import UUID
+
+from projections.proof.checkpoint import BadCheckpoint, Checkpoint, read_checkpoint
+from projections.proof.entry import BadEntry, Entry, read_entry
+from projections.proof.redaction import BadRedaction, Redaction, read_redaction
+from projections.proof.signed_note import BadKey, BadNote, Signer, open_note, read_note, read_signer, read_verifier, sign
+from projections.proof.tiles import BadBundle, bundle, entries_in, tile_at
+from tests.fuzz.inputs import Reader, pieces
+
+ORIGIN = "rireki/0123456789abcdef"
+SIGNER = Signer(ORIGIN, bytes(range(32)))
+AT = datetime(2026, 11, 30, 9, tzinfo=UTC)
+CHECKPOINT = Checkpoint(ORIGIN, 70_000, bytes(32)).to_text()
+NOTE = sign(CHECKPOINT, [SIGNER, Signer("witness", bytes(32))]).to_bytes()
+REDACTION = Redaction(ORIGIN, 42, bytes(32), bytes(32), "user:x", AT).to_text()
+ENTRY = Entry(UUID(int=7), 3, 1, "queued", "user:x", None, "schedule:履歴", 1_764_550_800_000_000, bytes(32)).to_bytes()
+BUNDLE = bundle([ENTRY, ENTRY])
+
+
+class Refused(Exception):
+    """The text names no tile, or no reader takes the key."""
+
+
+def read_a_note(given: bytes) -> None:
+    """A note that a trusted key seems to have signed has the text that this key has signed."""
+    assert read_note(given).to_bytes() == given
+    assert open_note(given, [SIGNER.verifier]) == CHECKPOINT
+
+
+def read_a_checkpoint(given: bytes) -> None:
+    text = given.decode("utf-8", "replace")
+    assert read_checkpoint(text).to_text() == text
+
+
+def read_a_redaction(given: bytes) -> None:
+    text = given.decode("utf-8", "replace")
+    assert read_redaction(text).to_text() == text
+
+
+def read_a_key(given: bytes) -> None:
+    text = given.decode("utf-8", "replace")
+    read = 0
+    for reader in (read_verifier, read_signer):
+        with contextlib.suppress(BadKey):
+            reader(text)
+            read += 1
+    if not read:
+        raise Refused
+
+
+def read_an_entry(given: bytes) -> None:
+    assert read_entry(given).to_bytes() == given
+
+
+def read_a_bundle(given: bytes) -> None:
+    for entry in entries_in(given, 2):
+        with contextlib.suppress(BadEntry):
+            read_entry(entry)
+    assert bundle(entries_in(given, 2)) == given
+
+
+def read_a_tile_path(given: bytes) -> None:
+    path = given.decode("utf-8", "replace")
+    tile = tile_at(path)
+    if tile is None:
+        raise Refused
+    assert tile.path == path
+
+
+READERS = (
+    Reader("note", read_a_note, (BadNote,), [NOTE], [*pieces("— + witness = A"), b"\n", b"\n\n"]),
+    Reader("checkpoint", read_a_checkpoint, (BadCheckpoint,), [CHECKPOINT.encode()], [*pieces("0 9 = A +"), b"\n", b"\n\n"]),
+    Reader(
+        "redaction", read_a_redaction, (BadRedaction,), [REDACTION.encode()], [*pieces("0 9 = Z T : 2026- 02-30"), b"\n"],
+    ),
+    Reader(
+        "key", read_a_key, (Refused,), [SIGNER.to_text().encode(), str(SIGNER.verifier).encode()],
+        pieces("+ PRIVATE+KEY+ 0 = A"),
+    ),
+    Reader("entry", read_an_entry, (BadEntry,), [ENTRY], [b"\x00", b"\x01", b"\x02", b"\xff\xff", bytes(8), bytes(32)]),
+    Reader("bundle", read_a_bundle, (BadBundle,), [BUNDLE], [b"\x00", b"\xff\xff", ENTRY, bytes(32)]),
+    Reader(
+        "tile-path", read_a_tile_path, (Refused,), [b"tile/0/x001/234.p/56", b"tile/entries/000"],
+        pieces("tile/ x001 / .p/ 256 000 entries 63 9"),
+    ),
+)  # fmt: skip
