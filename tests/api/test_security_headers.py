@@ -119,12 +119,13 @@ async def test_streams_have_the_headers(service: Service) -> None:
 
 async def test_errors_have_the_headers(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     nobody = service.as_nobody
+    traced = await nobody.request("TRACE", "/api/auth/me")
     answers = [await nobody.get("/api/nothing"), await nobody.delete("/api/jobs"), await nobody.post("/api/auth/login")]
     monkeypatch.setattr("service.http.endpoint.read_query", None)
     answers.append(await nobody.get("/healthz"))
 
-    assert [answer.status_code for answer in answers] == [404, 405, 415, 500]
-    for answer in answers:
+    assert [answer.status_code for answer in (traced, *answers)] == [405, 404, 405, 415, 500]
+    for answer in (traced, *answers):
         assert without_security_headers(answer.headers) == {}
 
 
@@ -188,6 +189,8 @@ def test_the_policies_allow_nothing_inline_and_no_other_host() -> None:
     for policy in (API_POLICY, PAGE_POLICY, DOCS_POLICY):
         directives = dict(directive.split(" ", 1) for directive in policy.split("; "))
 
-        assert directives.pop("img-src", "'self' data:") == "'self' data:"
+        assert directives.pop("trusted-types", "dompurify") == "dompurify"
+        assert directives.pop("require-trusted-types-for", "'script'") == "'script'"
+        assert directives.pop("img-src", "'self'") in ("'self'", "'self' data:")
         assert set(directives.values()) <= {"'self'", "'none'"}
         assert all(directives[name] == "'none'" for name in ("default-src", "base-uri", "form-action", "frame-ancestors"))

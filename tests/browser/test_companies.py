@@ -1,10 +1,12 @@
 """Companies: create one, link rooms, draft a summary and read it."""
 
-from playwright.async_api import Locator, Page, expect
+import pytest
+from playwright.async_api import Error, Locator, Page, expect
 
 from tests.browser.conftest import Visit
 from tests.browser.screens import button, expect_status, region
 from tests.browser.site import Site
+from tests.browser.watch import Watch
 
 HEADINGS = ("要約", "主な話題", "未解決の事項", "次のアクション")
 EVIL = "<img src=x onerror=\"document.title='broken'\"> 田中さん、見積書を金曜日までに送ってください。"
@@ -94,3 +96,14 @@ async def test_an_employee_may_read_linked_rooms_but_not_change_them(idle_site: 
     await expect(page.get_by_text("紐づけの変更は管理者のみ行えます。")).to_be_visible()
 
     await expect(button(page, "紐づける")).to_have_count(0)
+
+
+async def test_no_script_of_the_page_can_write_html_from_a_string(idle_site: Site, visit: Visit, watch: Watch) -> None:
+    watch.expect(r"TrustedHTML|require-trusted-types-for")
+    page = await visit(idle_site, "/companies", user=idle_site.admin)
+    await expect(page.get_by_text("会社はまだありません")).to_be_visible()
+
+    with pytest.raises(Error, match="TrustedHTML"):
+        await page.evaluate("document.body.innerHTML = '<b>from a string</b>'")
+
+    await expect(page.get_by_text("会社はまだありません")).to_be_visible()
