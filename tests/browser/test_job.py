@@ -33,8 +33,17 @@ async def copied(page: Page, name: str) -> Any:
         return None
     await page.evaluate("navigator.clipboard.writeText('')")
     await copy.click()
-    await page.wait_for_function("async () => (await navigator.clipboard.readText()) !== ''")
-    return json.loads(await page.evaluate("navigator.clipboard.readText()"))
+    return json.loads(await pasted(page))
+
+
+async def pasted(page: Page) -> str:
+    """Pastes the clipboard into a field, because Permissions-Policy forbids scripts to read it."""
+    await page.evaluate("document.body.append(Object.assign(document.createElement('textarea'), {id: 'pasted'}))")
+    field = page.locator("#pasted")
+    while not (text := await field.input_value()):
+        await field.press("Control+V")
+    await field.evaluate("(field) => field.remove()")
+    return text
 
 
 async def expect_job_as_it_was(page: Page, job: dict[str, Any]) -> None:
