@@ -10,7 +10,9 @@ from workers.hosts import HostNames, host_names, plain_host, read_host
 
 
 def read_allowed_hosts(text: str) -> HostNames:
-    """Reads names and IP addresses separated by commas. `*.example.com` stands for all below it.
+    """Reads names and IP addresses separated by commas.
+
+    `*.example.com` stands for all below it.
 
     Raises `ValueError`, which names the bad entry.
     """

@@ -123,7 +123,7 @@ def _readable_file(value: Path) -> Path:
 
 
 def _read_by(read: Callable[[str], object]) -> BeforeValidator:
-    """Returns a validator that reads a text of the environment, and leaves other values as they are."""
+    """Returns a validator that parses a text of the environment and leaves other values alone."""
     return BeforeValidator(lambda value: read(value) if isinstance(value, str) else value)
 
 

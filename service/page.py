@@ -106,7 +106,7 @@ class Page:
         return file
 
     def _read(self, name: str) -> File | None:
-        """The file, or None if it does not exist or is outside of the folder."""
+        """Returns the file, or None if it does not exist or is outside the folder."""
         try:
             path = (self._folder / name).resolve()
             if not path.is_file() or not path.is_relative_to(self._folder.resolve()):
@@ -145,8 +145,6 @@ def _answer(request: Request, file: File, caching: str, status: int = 200) -> Re
         return Response(status_code=304, headers=headers)
     return Response(body, status, headers | {"Content-Type": file.media_type})
 
-
-# The page before the build -----------------------------------------------------------------------------------------------------
 
 START_PAGE = """\
 <!doctype html>

@@ -132,7 +132,7 @@ async def refuse_what_is_unsuitable(database: Database, *, production: bool, dut
 
 
 async def late_positions(database: Database) -> list[str]:
-    """Returns a warning if the next event to be sealed has waited longer than `LATE`, else none."""
+    """Returns a warning if an event has waited for its position longer than `LATE`, else none."""
     lag = await seal_lag(database)
     if lag < LATE:
         return []

@@ -25,7 +25,7 @@ _ANY_SUBDOMAIN = "*."
 
 @dataclass(frozen=True, slots=True)
 class HostNames:
-    """A list of hosts. A name that begins with `*.` stands for every name below it, and not for itself."""
+    """A list of hosts. `*.example.com` stands for every name below example.com, not itself."""
 
     exact: frozenset[str]
     below: tuple[str, ...]
@@ -85,7 +85,9 @@ def read_address(text: str) -> Address | None:
 
 
 def read_network(entry: str) -> Network:
-    """Returns the network, or the address as a network of one. An IPv4-mapped network becomes IPv4.
+    """Returns the network, or the address as a network of one.
+
+    An IPv4-mapped network becomes IPv4.
 
     Raises:
         ValueError: the entry is neither, or a bit after the network's prefix is not zero.

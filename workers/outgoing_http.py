@@ -1,4 +1,4 @@
-"""HTTP clients for Chatwork and the model: their proxy, their certificates, the servers they may call.
+"""HTTP clients for Chatwork and the model: proxy, certificates and allowed servers.
 
 `no_proxy` follows curl's rules: https://curl.se/libcurl/c/CURLOPT_NOPROXY.html. The clients ignore
 the environment, because only `service/config.py` reads it.

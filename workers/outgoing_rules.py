@@ -1,4 +1,4 @@
-"""The rules for outgoing requests: https to public addresses, and what OUTGOING_ALLOW names.
+"""The rules for outgoing requests: https to public addresses, and to OUTGOING_ALLOW.
 
 A request holds a token or people's messages, and its URL comes from the settings or from a name in
 DNS. Without these rules, such a name could lead to a service inside of the network, for instance to
@@ -49,7 +49,7 @@ class OutgoingRules:
     networks: tuple[Network, ...]
 
     def refusal(self, url: str) -> str | None:
-        """Returns the rule that a URL breaks, if the URL alone shows it; None if it shows no fault.
+        """Returns the rule that a URL breaks, if the URL alone shows it; None if it breaks none.
 
         The text continues a sentence that begins with the name of a variable.
         """
@@ -125,7 +125,7 @@ def is_public(address: Address) -> bool:
 
 
 def _address_in(host: str) -> IPv4Address | IPv6Address | None:
-    """Returns the address that a URL's host stands for without DNS: `10.0.0.5`, `127.1`, `localhost`."""
+    """Returns the address of a URL's host if it needs no DNS: `10.0.0.5` or `localhost`."""
     if host == "localhost" or host.endswith(".localhost"):
         return IPv4Address("127.0.0.1")
     try:

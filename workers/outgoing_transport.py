@@ -90,7 +90,7 @@ class CheckedConnections(AnyIOBackend):
 async def _first_connected(
     addresses: Iterable[str], connect: Callable[[str], Awaitable[AsyncNetworkStream]]
 ) -> AsyncNetworkStream:
-    """Tries the addresses one after another, and the next one early if one does not answer (RFC 8305).
+    """Tries the addresses in turn, and the next one early if one does not answer (RFC 8305).
 
     Raises:
         httpcore2.ConnectError: no address could be connected to.
@@ -116,7 +116,7 @@ async def _first_connected(
 
 
 async def _close(attempts: Iterable[asyncio.Future[AsyncNetworkStream]]) -> None:
-    """Cancels the attempts, and closes what has connected at the same time as the connection in use."""
+    """Cancels the other attempts to connect, and closes those that have connected meanwhile."""
     for attempt in attempts:
         attempt.cancel()
     for ended in await asyncio.gather(*attempts, return_exceptions=True):

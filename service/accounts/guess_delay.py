@@ -1,4 +1,4 @@
-"""Growing delays between the tries to guess one password, over all addresses and all processes.
+"""Growing delays between tries to guess one password, over all addresses and processes.
 
 The first `FREE` wrong passwords cost nothing. Then each further try must wait about twice as long
 as the one before, up to `LONGEST`. One wrong password is forgotten every `FORGET_EVERY` seconds. So the
@@ -42,14 +42,14 @@ return '0'
 
 @dataclass(frozen=True, slots=True)
 class Guesses:
-    """The wrong passwords of one account: how many are remembered, and the time of the last try."""
+    """The remembered wrong passwords of one account: their number, and the last try's time."""
 
     wrong: float = 0.0
     at: float = 0.0
 
 
 def attempt(before: Guesses, now: float) -> tuple[Guesses, float]:
-    """Returns the guesses with one more try, and 0; or the same guesses, and the seconds to wait.
+    """Returns the guesses with one more try and 0, or unchanged with the seconds to wait.
 
     The try counts as wrong until it is taken back.
     """
@@ -75,7 +75,7 @@ class GuessDelays:
             self._kept.popitem(last=False)
 
     def take_back(self, name: str) -> None:
-        """Take back a try whose password was right."""
+        """Removes a try from the count, because its password was right."""
         if (kept := self._kept.get(name)) is not None:
             self._kept[name] = Guesses(max(0.0, kept.wrong - 1), kept.at)
 
@@ -91,7 +91,7 @@ class SharedGuessDelays:
         return float(await self._run(name, "0"))
 
     async def take_back(self, name: str) -> None:
-        """Take back a try whose password was right."""
+        """Removes a try from the count, because its password was right."""
         await self._run(name, "1")
 
     async def _run(self, name: str, undo: str) -> str | bytes:

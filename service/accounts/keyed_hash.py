@@ -9,7 +9,10 @@ from functools import lru_cache
 
 
 def keyed_hash(secret: str, purpose: str, text: str) -> bytes:
-    """Returns the HMAC-SHA-256 of the text, 32 bytes. Different purposes have unrelated hashes."""
+    """Returns the HMAC-SHA-256 of the text, 32 bytes.
+
+    Different purposes have unrelated hashes.
+    """
     return hmac.digest(_key(secret, purpose), text.encode(errors="surrogatepass"), "sha256")
 
 

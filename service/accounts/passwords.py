@@ -80,7 +80,7 @@ class Verified:
 
 
 def verify_password(password_hash: str, password: str) -> Verified:
-    """Verify a password against a hash.
+    """Verifies a password against a hash.
 
     A password beyond ASCII is also tried as typed, and in NFC and NFD, because the hash may be
     older than the normalisation.

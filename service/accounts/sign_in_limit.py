@@ -1,4 +1,4 @@
-"""Limit how often an address, an account or a device may try to sign in, over all processes.
+"""Limits how often an address, an account or a device may try to sign in.
 
 A stranger's tries are counted for the address, for the account at this address, and for the account
 over all addresses. A known device is one that has signed in with this account before: only its own
@@ -37,7 +37,7 @@ REDIS_RESTS = 5.0  # seconds in which Redis is not asked, after it has not answe
 Allow = Callable[[MovingWindowRateLimiter, RateLimitItem, str], Awaitable[bool]]
 
 REDIS_AWAY = (StorageError, RedisError, TimeoutError, TypeError, ValueError)
-"""Errors after which Redis counts as away. Data of another program in one of our keys causes the last two."""
+"""Errors after which Redis counts as unreachable. Another program's data in one of our keys causes the last two."""
 
 
 class TooManyTries(Exception):
@@ -54,7 +54,7 @@ class TooManyTries(Exception):
 class SignInLimit:
     """Counts the tries to sign in, in this process and, with Redis, over all processes.
 
-    While Redis is away, each process limits by its own count, so people can still sign in.
+    While Redis is unreachable, each process limits by its own count, so people can still sign in.
     `account` is any text that stands for an email. `device` is the id of a device that has signed
     in before: in `request` with any account, elsewhere with this one.
     """
@@ -67,11 +67,11 @@ class SignInLimit:
         self._shared_rests_until = 0.0
 
     async def request(self, address: str, device: str | None = None) -> None:
-        """Count a request before its body is read. Raises `TooManyTries`."""
+        """Counts a request to sign in before its body is read. Raises `TooManyTries`."""
         await self._must(MovingWindowRateLimiter.hit, FOR_ALL_REQUESTS, address if device is None else f"device {device}")
 
     async def count(self, address: str, account: str, device: str | None = None) -> None:
-        """Count a try for this account, before the password is hashed. Raises `TooManyTries`."""
+        """Counts a try for this account, before its password is hashed. Raises `TooManyTries`."""
         if device is None:
             await self._must(MovingWindowRateLimiter.test, FOR_ALL_EMAILS, address)
             await self._must(MovingWindowRateLimiter.hit, FOR_ONE_EMAIL, f"{address} {account}")
@@ -82,7 +82,7 @@ class SignInLimit:
         self._delays_here.count(name)
 
     async def wrong(self, address: str, device: str | None = None) -> None:
-        """Count a wrong password from this address.
+        """Counts a wrong password from this address.
 
         Right passwords are not counted, because many people may share one address.
         """
@@ -91,7 +91,10 @@ class SignInLimit:
                 await self._must(MovingWindowRateLimiter.hit, FOR_ALL_EMAILS, address)
 
     async def forget(self, address: str, account: str, device: str | None = None) -> None:
-        """Take back a try after a right password. The wrong passwords of others still count."""
+        """Removes a try with a right password from the count.
+
+        Wrong passwords of others still count.
+        """
         name, guessed = f"{address} {account}", _guessed(account, device)
         await self._here.clear(FOR_ONE_EMAIL, name)
         self._delays_here.take_back(guessed)

@@ -21,7 +21,7 @@ class LineFull(Exception):
 
 
 class SignInLine:
-    """The queue of one process.
+    """The queue of the sign-ins in one process.
 
     `place` limits how many sign-ins are in the queue. `hasher` limits how many passwords are
     verified at the same time.
@@ -47,7 +47,7 @@ class SignInLine:
 
     @contextlib.asynccontextmanager
     async def hasher(self, address: str) -> AsyncIterator[None]:
-        """Wait for a hasher and hold it while the block lasts.
+        """Waits for a password hasher and holds it while the block lasts.
 
         Raises `LineFull` after `WAITS_AT_MOST`.
         """
@@ -76,7 +76,7 @@ class SignInLine:
             raise
 
     def _next(self) -> None:
-        """Give a free hasher to the first waiter of the address whose turn it is."""
+        """Gives a free hasher to the first sign-in of the address whose turn it is."""
         if not self._waiting:
             self._free += 1
             return

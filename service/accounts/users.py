@@ -106,7 +106,7 @@ class CannotAdd(Exception):
 
 
 async def add_user(database: Database, email: str, role: str, password: str, name: str | None = None) -> User:
-    """Add a user. Without a name, the email up to the @ is used. Raises `CannotAdd`."""
+    """Adds a user. Without a name, the email up to the @ is used. Raises `CannotAdd`."""
     email = normal_email(email)
     name = (name or email.partition("@")[0]).strip()
     if not re.fullmatch(r"[^@\s\0]+@[^@\s\0]+", email) or len(email) > 254:
@@ -128,7 +128,7 @@ async def add_user(database: Database, email: str, role: str, password: str, nam
 
 
 async def nobody_yet(database: Database) -> bool:
-    """Whether there are no users."""
+    """Whether no user exists."""
     return not await database.fetch_val("select exists (select from users)")
 
 
@@ -201,11 +201,11 @@ class Users:
         return current
 
     async def all(self) -> list[User]:
-        """All users, ordered by name."""
+        """Returns all users, ordered by name."""
         return [_user(row) for row in await self._database.fetch_all(ALL)]
 
     async def end_token(self, token: str) -> None:
-        """End a token: at once in this process, and within `FRESH` seconds in others."""
+        """Ends a token: at once in this process, and within `FRESH` seconds in others."""
         claims = self._claims(token)
         if claims is not None:
             expires_at = datetime.fromtimestamp(claims["exp"], UTC)

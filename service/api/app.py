@@ -112,8 +112,6 @@ def _matched(route: Route, scope: Scope) -> tuple[Match, Scope]:
     return found, {"route": route, "endpoint": route.endpoint, "path_params": {}}
 
 
-# The outer application --------------------------------------------------------------------------------------------------------
-
 VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
 
 
@@ -133,7 +131,7 @@ class Application:
         self._cors = Cors(settings.cors_allowed_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["app"] = self  # With an app in the scope, the router raises 404 and 405 instead of answering them.
+        scope["app"] = self  # With an app in the scope, the router raises exceptions for 404 and 405 instead of answering.
         if scope["type"] != "http":
             await self.router(scope, receive, send)
             return

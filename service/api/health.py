@@ -45,7 +45,7 @@ class ModelShutdown(TypedDict):
 
 
 class Ready(TypedDict):
-    """`warnings` are sentences for an operator.
+    """The response of `/readyz`. `warnings` are sentences for an operator.
 
     `modelShutdown` repeats the facts of one warning.
     """
@@ -63,7 +63,7 @@ async def healthz(call: Call[Nothing, Nothing]) -> Response:
 async def readyz(call: Call[Nothing, Nothing]) -> Response:
     if call.context.job_watches.closed:
         raise Problem(503, "This process is stopping.", headers={"Retry-After": "2"})
-    # The API serves requests even while Redis is away, so that is no fault. A wrong password or address is a fault, because
+    # The API serves requests even while Redis is unreachable, so that is no fault. A wrong password or address is a fault, because
     # only a person can correct it.
     if (redis_fault := call.context.bus.fault) is not None:
         raise Problem(503, f"This process cannot serve: REDIS_URL: {redis_fault}.")
@@ -101,13 +101,13 @@ async def metrics(call: Call[Nothing, Nothing]) -> Response:
         async with asyncio.timeout(MEASURED_WITHIN):
             await _measure(measured, call.context)
     except DATABASE_ERRORS as error:
-        # The other metrics are still sent, because they matter most while the database is away.
-        log_trouble(log, "cannot measure the database", error)
+        # The other metrics are still sent, because they matter most while the database is unreachable.
+        log_trouble(log, "the metrics of the database cannot be read", error)
     return Response(generate_latest(measured.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 async def _measure(measured: Metrics, context: ApiContext) -> None:
-    """Reads the jobs, workers, pauses and the lag of the sealer from the database and sets their metrics."""
+    """Sets the metrics of jobs, workers, pauses and the sealer's lag from the database."""
     for gauge in (measured.jobs, measured.workers, measured.stuck, measured.paused):
         gauge.clear()
     for job_type, statuses in (await context.jobs.counts(most=MOST_COUNTED)).items():

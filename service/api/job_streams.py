@@ -31,9 +31,6 @@ It yields `NOTHING_NEW` after `QUIET` seconds without data.
 """
 
 
-# The events of one job --------------------------------------------------------------------------------------------------------
-
-
 async def stream_job(call: Call[Any, Any], job: Job) -> Response:
     """Streams the job's events after `Last-Event-ID`, then each new one until the job ends.
 
@@ -71,9 +68,6 @@ def _event_message(recorded: Recorded, *, with_stack: bool) -> bytes:
     return server_sent_event(orjson.dumps(event_json(recorded, with_stack=with_stack)), event_id=recorded.seq)
 
 
-# Every change of each job -----------------------------------------------------------------------------------------------------
-
-
 async def stream_changes(call: Call[Nothing, Nothing]) -> Response:
     after = _last_event_id(call.request, most_digits=18)
     return await _stream(call, _changes(call, after))
@@ -87,9 +81,6 @@ async def _changes(call: Call[Any, Any], after: int | None) -> Messages:
             piece = await watcher.take(QUIET)
             if piece or not watcher.ended:
                 yield piece
-
-
-# Both -------------------------------------------------------------------------------------------------------------------------
 
 
 async def _stream(call: Call[Any, Any], messages: Messages) -> Response:

@@ -43,7 +43,7 @@ Raises `Problem` to refuse the request.
 
 
 def about_the_job(pointer: str) -> dict[str, dict[str, str]]:
-    """Returns the links of a response with a job's id at `pointer` (`/jobId`): the endpoints that take this id."""
+    """Returns the endpoints that take a job's id, which is at `pointer` of the response."""
     names = ("get_job", "get_events", "get_waiting", "cancel_job", "retry_job", "run_again", "force_fail_job")
     return {name: {"id": f"$response.body#{pointer}"} for name in names}
 
@@ -114,9 +114,6 @@ def room_for_job(call: Call[Any, Any], owner: str | None, job_type: str) -> cont
     return call.context.limits.room_for_job(owner, paid=registered is not None and registered.paid)
 
 
-# The idempotency key ----------------------------------------------------------------------------------------------------------
-
-
 def _idempotency_of(call: Call[Any, Any]) -> Idempotency | None:
     """Returns the header `Idempotency-Key` with a hash of the request, or None without it.
 
@@ -156,9 +153,6 @@ async def _the_job(call: Call[Any, Any], job_id: str) -> Job:
     if job is None:
         raise Problem(409, f"Job {job_id} is in the log but not in the view. `rireki audit verify` says more.")
     return job
-
-
-# The write --------------------------------------------------------------------------------------------------------------------
 
 
 async def _enqueued(call: Call[Any, Any], job_type: str, payload: Payload, idempotency: Idempotency | None) -> Job:
@@ -212,9 +206,6 @@ async def _retried(call: Call[Any, Any], job: Job, idempotency: Idempotency | No
         return first
     call.context.wire.push([Hint.of(job)])
     return job
-
-
-# The held response ------------------------------------------------------------------------------------------------------------
 
 
 async def _held(call: Call[Any, Any], job: Job) -> tuple[Job, dict[str, str]]:

@@ -1,4 +1,4 @@
-"""What every way to sign in shares: the limits, the cookies of the session and the device, the log.
+"""The limits, cookies and log lines that every way to sign in uses.
 
 One line in the log tells of each try: the address, the account as a keyed hash of the email, and
 the outcome. It never holds the email or the password.
@@ -58,7 +58,7 @@ class Try:
 
     @property
     def queue(self) -> str:
-        """The name under which the try waits in the queue: a known device does not wait behind its neighbours."""
+        """The queue's name for this try, by which a known device does not wait behind others."""
         return self.address if self.device is None else f"device {self.device}"
 
     @contextlib.contextmanager

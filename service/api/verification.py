@@ -1,4 +1,4 @@
-"""Verifications: an admin starts one in the background; admins and auditors read the last result.
+"""Admins start a verification in the background; admins and auditors read the result.
 
 A verification computes every job from the log again and compares the result with the view. Only one runs at a time, over all
 processes.
@@ -72,7 +72,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         "POST", "/api/audit/verify", start_verification, Who.ADMIN,
-        "Start a verification in the background: fold every event again and compare. While one runs, it is the answer.",
+        "Start a verification of the log in the background. While one runs, that one is the answer.",
         {202: Answer(OneVerification, "The running verification.")},
     ),
 )  # fmt: skip

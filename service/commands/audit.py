@@ -63,7 +63,7 @@ def read_job_id(text: str) -> str:
 
 
 def read_until(text: str | None) -> int | datetime | None:
-    """The value of --until: an event number, or a time with its zone.
+    """Returns the value of --until: an event number, or a time with its zone.
 
     Raises `typer.BadParameter`.
     """
@@ -117,7 +117,7 @@ async def print_replay(database: Database, job_id: str, until: int | datetime | 
 
 
 async def print_verification(database: Database, job_id: str | None, *, as_json: bool) -> int:
-    """Verify the log, or one job, and print the findings.
+    """Verifies the log, or one job, and prints the findings.
 
     Returns 0 if there are no findings, 1 if there are any, 2 if the job is unknown.
     """
@@ -155,7 +155,7 @@ def _summary(verified: Verified) -> str:
 
 
 async def rebuild_jobs(database: Database, *, skip_broken: bool) -> int:
-    """Rebuild the jobs view and print the result. Returns 1 if it was not rebuilt."""
+    """Rebuilds the jobs view and prints the result. Returns 1 if it was not rebuilt."""
     try:
         rebuilt = await rebuild_view(database, unique_key, skip_broken=skip_broken)
     except RebuildRefused as refusal:
@@ -184,7 +184,7 @@ def _print_broken(jobs: dict[str, BrokenHistory], file: TextIO) -> None:
 
 
 async def print_log(database: Database, after: int) -> None:
-    """Print the whole log in order of position, one event per line.
+    """Prints the whole log in order of position, one event on each line.
 
     A role that may not seal cannot give positions to new events, so it exports only the events that
     have a position.

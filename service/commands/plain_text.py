@@ -1,4 +1,4 @@
-"""Make untrusted text safe to print to a terminal.
+"""Makes untrusted text safe to print to a terminal.
 
 Text from others (an error's message, a worker's name, a room's name) may hold escape sequences,
 line feeds, bidirectional controls or invisible characters. Printed raw, it could forge lines of
@@ -33,7 +33,7 @@ def plain(text: str) -> str:
 def visible(text: str) -> str:
     """Like `plain`, but a backslash stays single.
 
-    It is for sentences of ours that contain data.
+    It is for sentences of the service that contain data.
     """
     if text.isprintable() and not _UNSEEN.search(text):
         return text
@@ -41,22 +41,22 @@ def visible(text: str) -> str:
 
 
 def plain_text(text: str, style: str = "") -> Text:
-    """`plain` text for rich, which interprets markup in a `str` but not in a `Text`."""
+    """Returns `plain` text for rich, which interprets markup in a `str` but not in a `Text`."""
     return Text(plain(text), style=style)
 
 
 def plain_lines(text: str) -> str:
-    """`visible` applied to each line of a text."""
+    """Returns a text with `visible` applied to each line."""
     return "\n".join(visible(line) for line in text.split("\n"))
 
 
 def print_fields(*fields: str) -> None:
-    """Print one line for programs: fields separated by tabs. A tab inside a field is escaped."""
+    """Prints one line for programs: fields separated by tabs. A tab inside a field is escaped."""
     print("\t".join(map(plain, fields)))
 
 
 def print_json(value: Any) -> None:
-    r"""Print `value` as one line of JSON.
+    r"""Prints `value` as one line of JSON.
 
     Invisible characters are escaped like `\u202e`, which JSON reads as the same.
     """

@@ -1,4 +1,4 @@
-"""One embedded server in its folder: create its data, start it, wait for it, stop it.
+"""One embedded server in its folder: creates its data, starts it, and stops it.
 
 The caller holds the folder's `start.lock` during each call. Every process of the server, and a
 running `initdb`, inherits `server.lock`. If that lock is free, no process of the server lives, and
@@ -36,7 +36,7 @@ SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
-# With these, committed data survives a killed server, but not a power cut.
+# With these settings, committed data survive a killed server, but not a power cut.
 NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
 
 # The longest path of a socket in bytes (sun_path less its closing zero).
@@ -92,7 +92,7 @@ class Server:
                 return
 
     def forget(self) -> None:
-        """Release the resources of this process, whether the server runs or not."""
+        """Releases the resources of this process, whether the server runs or not."""
         if self._process is not None:
             # The server may keep running for others. A return code keeps Popen from warning that
             # nobody waited for it.

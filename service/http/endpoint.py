@@ -25,7 +25,9 @@ from service.http.logs import ABOUT
 from service.http.problems import Problem
 from service.http.request import SMALL_BODY, Fields, Nothing, read_body, read_query
 
-ANSWER_WITHIN = 6.0  # seconds; one more than a write waits for the database or a lock, so that the client gets that error
+ANSWER_WITHIN = (
+    6.0  # seconds for a response; one more than a write waits for the database, so that the client gets the write's error
+)
 
 Q = TypeVar("Q", bound=Fields)
 B = TypeVar("B", bound=BaseModel)

@@ -192,9 +192,6 @@ def _of_nothing(model: type[BaseModel]) -> BaseModel | None:
     return None if any(field.is_required() for field in model.model_fields.values()) else model()
 
 
-# The body's bytes -------------------------------------------------------------------------------------------------------------
-
-
 def _has_body(request: Request) -> bool:
     """Returns whether the headers announce a body (RFC 9112, 6.3)."""
     length = header(request.scope, b"content-length")
@@ -241,9 +238,6 @@ def _too_large(most: int) -> Problem:
 
 def _unreadable(detail: str) -> Problem:
     return Problem(400, f"The body {detail}.", [{"path": "body", "detail": detail}])
-
-
-# Values that JSON allows and this service refuses -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,8 +307,6 @@ def _text_flaw(text: str) -> _Flaw | None:
 def _printable(key: str | int) -> str:
     return str(key)[:100].encode(errors="backslashreplace").decode().replace("\0", "\\u0000")[:100]
 
-
-# The model --------------------------------------------------------------------------------------------------------------------
 
 _MESSAGES = {
     "extra_forbidden": "is not a known field",

@@ -1,9 +1,11 @@
-"""LIMIT_ACTIVE_JOBS: how many jobs of one person may be queued or processing, over all processes.
+"""LIMIT_ACTIVE_JOBS: how many jobs of one person may be queued or processing.
 
-The truth is the jobs view. To count it for every new job would cost as much as the job. So a person who is far from the limit
-gets some jobs ahead, as in `request_rate.py`, and a process counts again when they are used up. Near the limit a process counts
-before each job, and queues one job of the person at a time. So one process never exceeds the limit. Each further process may
-exceed it by what it has ahead, at most a sixteenth, or by one job that it queues at the same moment.
+The limit holds over all processes, because the jobs view is counted. To count it for every new job
+would cost as much as the job. So a person who is far from the limit gets some jobs ahead, as in
+`request_rate.py`, and a process counts again when they are used up. Near the limit a process counts
+before each job, and queues one job of the person at a time. So one process never exceeds the limit.
+Each further process may exceed it by what it has ahead, at most a sixteenth, or by one job that it
+queues at the same moment.
 """
 
 import asyncio
@@ -47,7 +49,7 @@ class _Owner:
         self.under_way = 0
         """Jobs that were let through, and that are perhaps not in the view yet."""
         self.full_at = 0.0
-        """Monotonic seconds when the last count began that found no room."""
+        """Monotonic seconds at which the last count began that found the limit reached."""
         self._settled = asyncio.Event()
 
     def begin(self) -> None:
@@ -59,7 +61,7 @@ class _Owner:
             self._settled.set()
 
     async def settled(self) -> None:
-        """Waits until no job is under way."""
+        """Waits until no job of the owner is being queued."""
         while self.under_way:
             self._settled.clear()
             await self._settled.wait()
@@ -76,7 +78,7 @@ class ActiveJobs:
         self._counted = BatchLoader(self._count)
 
     def place(self, owner: str, *, times: int = 1) -> contextlib.AbstractAsyncContextManager[None]:
-        """Lets one job through. Queue it inside the block. `times` multiplies the limit.
+        """Counts one job as queued while the block lasts. `times` multiplies the limit.
 
         To enter the block raises `OverLimit`.
         """
@@ -85,9 +87,12 @@ class ActiveJobs:
         return _Place(self, owner, self._owners.get(owner) or self._new(owner), self._most * times)
 
     async def ahead(self, owner: str, known: _Owner, most: int) -> int:
-        """Counts the owner's active jobs. Returns how many more may be queued before the next count.
+        """Counts the owner's active jobs.
 
-        If it returns 0, one job may be queued, and only while the caller holds the owner's lock. Raises `OverLimit`.
+        Returns how many more may be queued before the next count.
+
+        If it returns 0, one job may be queued, and only while the caller holds the owner's lock.
+        Raises `OverLimit`.
         """
         while True:
             began, under_way = time.monotonic(), known.under_way
@@ -122,7 +127,10 @@ class ActiveJobs:
 
 
 class _Place:
-    """A context for one job. It is a class, because a generator would double what the limit costs."""
+    """A context for one job.
+
+    It is a class, because a generator would double what the limit costs.
+    """
 
     __slots__ = ("_alone", "_jobs", "_known", "_most", "_owner")
 
@@ -142,7 +150,10 @@ class _Place:
         known.begin()
 
     async def _count(self) -> None:
-        """Counts, unless another request of the owner has counted meanwhile. Keeps the lock if nothing is ahead."""
+        """Counts, unless another request of the owner has counted meanwhile.
+
+        Keeps the lock if nothing is ahead.
+        """
         known, came = self._known, time.monotonic()
         await known.lock.acquire()
         try:

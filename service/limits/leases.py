@@ -1,7 +1,7 @@
-"""LIMIT_STREAMS and LIMIT_HELD_ANSWERS: how many responses one person may hold open, over all processes.
+"""LIMIT_STREAMS and LIMIT_HELD_ANSWERS: how many responses one person may hold open.
 
 Each process writes into Redis how many it holds open for each person. The number is forgotten unless it is renewed, so a dead
-process loses its own. Without Redis, and while Redis is away, each process counts alone.
+process loses its own. Without Redis, and while Redis is unreachable, each process counts alone.
 """
 
 import asyncio
@@ -49,7 +49,10 @@ class Leases:
 
     @contextlib.asynccontextmanager
     async def held(self, person: str, *, times: int = 1) -> AsyncIterator[None]:
-        """Counts one open response while the block lasts. `times` multiplies the limit. Raises `OverLimit`."""
+        """Counts one open response while the block lasts. `times` multiplies the limit.
+
+        Raises `OverLimit`.
+        """
         if self._most is None:
             yield
             return
@@ -92,7 +95,7 @@ class Leases:
             await self._tell(people)
 
     async def _tell(self, people: Iterable[str]) -> None:
-        """Writes the counts of these people, also those beyond the limit: they were accepted while Redis was away."""
+        """Writes the counts of these people, also those that grew beyond the limit without Redis."""
         assert self._shared is not None
         left = iter(people)
         while some := list(islice(left, MOST_AT_ONCE)):

@@ -1,4 +1,4 @@
-"""All limits of one process, and the room for one more job."""
+"""All limits of one process, and the count of one more job."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -13,7 +13,7 @@ from service.limits.shared_counts import SharedCounts
 
 
 class Limits:
-    """The limits that the settings say."""
+    """The limits that the settings set, as objects that count."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._shared = None if settings.redis_url is None else SharedCounts(settings.redis_url)

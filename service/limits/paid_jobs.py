@@ -1,4 +1,4 @@
-"""LIMIT_PAID_JOBS: how many paid jobs one person may queue in a sliding window, over all processes.
+"""LIMIT_PAID_JOBS: how many paid jobs one person may queue in a sliding window.
 
 A row of table `paid_jobs` holds the times at which a person has queued paid jobs. A job is counted before it is queued, in one
 statement that locks the row, so no number of processes exceeds the limit. A crash between the two leaves a job that is counted
@@ -47,9 +47,12 @@ class PaidJobs:
 
     @contextlib.asynccontextmanager
     async def place(self, owner: str, *, times: int = 1) -> AsyncIterator[None]:
-        """Counts one paid job. Queue it inside the block. `times` multiplies the limit. Raises `OverLimit`.
+        """Counts one paid job. Queue it inside the block. `times` multiplies the limit.
 
-        The job is not counted after all if the block raises, unless the error leaves open whether the job was queued.
+        Raises `OverLimit`.
+
+        The job is not counted after all if the block raises, unless the error leaves open whether
+        the job was queued.
         """
         if self._rate is None:
             yield

@@ -1,11 +1,11 @@
-"""LIMIT_REQUESTS: how many requests one person may send in a sliding window, over all processes.
+"""LIMIT_REQUESTS: how many requests one person may send in a sliding window.
 
 To ask Redis for every request would cost a quarter of a cheap request. So a person who is far from the limit gets some requests
 ahead: a process lets these pass without asking, and tells Redis of them when it asks again. Near the limit, and for every limit
 of up to `RESERVE`, each request asks. So one process never exceeds the limit, and each further process exceeds it by at most
 a sixteenth.
 
-Every process also keeps its own count. It is the only one without Redis, and while Redis is away.
+Every process also keeps its own count. It is the only one without Redis, and while Redis is unreachable.
 """
 
 import time
@@ -25,7 +25,7 @@ MOST_REMEMBERED = 10_000  # people; when there are more, those who have sent not
 
 
 def ahead_of(left: int) -> int:
-    """Returns how many may pass before the shared count is asked again, if it has room for `left`."""
+    """Returns how many requests may pass before Redis is asked again, if `left` are allowed."""
     return max(0, left - RESERVE) // SHARE
 
 
@@ -54,7 +54,10 @@ class RequestRate:
         self._asked: BatchLoader[str, bool] = BatchLoader(self._ask)
 
     async def count(self, person: str, *, times: int = 1) -> None:
-        """Counts one request. `times` multiplies the limit. Raises `OverLimit`, and then counts nothing."""
+        """Counts one request. `times` multiplies the limit.
+
+        Raises `OverLimit`, and then counts nothing.
+        """
         if self._rate is None:
             return
         known = self._people.get(person) or self._new(person, self._rate, times)

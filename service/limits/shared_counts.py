@@ -1,4 +1,4 @@
-"""The scripts that count in Redis for all processes, and what happens while Redis is away.
+"""Counts in Redis for all processes by scripts, and goes on while Redis is unreachable.
 
 Anybody who reaches Redis can write into its keys. So the scripts drop every value that they cannot have written themselves. A
 false value that looks like ours can refuse a person until it expires, and nothing more.
@@ -128,7 +128,7 @@ class SharedCounts:
     async def count_requests(
         self, window: float, people: Sequence[tuple[str, int, int, int]]
     ) -> list[tuple[int, int, float]] | None:
-        """Counts requests of people, each given as (person, limit, requests that passed, requests that ask).
+        """Counts requests of people: (person, limit, requests that passed, requests that ask).
 
         Returns for each person how many of those that ask may pass, how many more fit into the window of `window` seconds, and
         the seconds until the next one fits.
@@ -142,7 +142,7 @@ class SharedCounts:
         return [(answer[i], answer[i + 1], answer[i + 2] / 1000) for i in range(0, len(answer), 3)]
 
     async def hold_open(self, what: str, people: Sequence[tuple[str, int, int]]) -> list[bool] | None:
-        """Writes how many responses are open here for people, each given as (person, count, limit).
+        """Writes how many responses are open here. `people` has (person, count, limit) for each.
 
         Returns for each person whether that fits the limit, together with the open responses of all other processes.
         """
@@ -164,5 +164,5 @@ class SharedCounts:
         except (RedisError, OSError, TimeoutError) as error:
             self._rests_until = time.monotonic() + REDIS_RESTS
             if self._told.count() is not None:
-                log.warning("limits: Redis is away, each process counts alone", error=cause_of(error))
+                log.warning("limits: Redis is unreachable; each process counts only its own requests", error=cause_of(error))
             return None

@@ -1,4 +1,4 @@
-"""Merge single look-ups that come at the same time into one query.
+"""Merges single look-ups that come at the same time into one query.
 
 Look-ups that come while a query is running are sent together in the next one. A look-up that comes
 alone is sent at once.
@@ -16,7 +16,7 @@ MOST_AT_ONCE = 500  # keys in one query
 
 
 class BatchLoader(Generic[K, V]):
-    """Looks up single keys by few calls of `ask`, which looks up several keys at once.
+    """Looks up single keys with few calls of `ask`, which looks up several keys at once.
 
     A key that is missing in the result of `ask` has the value None.
     """
@@ -47,7 +47,7 @@ class BatchLoader(Generic[K, V]):
             except Exception as error:
                 for answer in asked.values():
                     answer.set_exception(error)
-                    answer.exception()  # Marks it as retrieved, because perhaps nobody waits for it any more.
+                    answer.exception()  # marks the error as retrieved, because perhaps no caller waits for it any more
             else:
                 for key, answer in asked.items():
                     answer.set_result(answers.get(key))

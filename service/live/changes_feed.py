@@ -1,4 +1,4 @@
-"""Send every change of every job to the clients that may see it.
+"""Sends every change of every job to the clients that may see it.
 
 A change on the bus is sent within `GATHER` seconds. Every `LOOK_EVERY` seconds queries read the
 events that have got a position in the log since the last time, and the changes that the bus has
@@ -23,7 +23,7 @@ from service.live.listening import listening
 from service.live.server_sent_events import server_sent_event
 
 LOOK_EVERY = 2.0  # seconds between two queries of the log
-IDLE_LOOKS = 5  # after this many queries, clients that were sent no change are told the position too
+IDLE_LOOKS = 5  # after so many queries, clients that got no change are told the position, too
 GATHER = 0.02  # seconds for which changes are collected, to be sent in one piece
 READ_AT_ONCE = 5000  # positions in one query
 MOST_REPLAYED = 10_000  # positions that a client may be behind; a client further behind must fetch everything again
@@ -40,13 +40,13 @@ class Watcher:
     def __init__(self, owner: str | None) -> None:
         self.owner = owner
         self.ended = False
-        self.was_sent_something = False  # since the stream was last told a position
+        self.was_sent_something = False  # whether a change was sent since the stream was last told a position
         self._pieces: list[bytes] = []
         self._unread = 0
         self._ready = asyncio.Event()
 
     def put(self, piece: bytes) -> None:
-        """Add bytes to the buffer.
+        """Adds bytes to the buffer of the stream.
 
         A full buffer ends the stream; the client can reconnect with its last position.
         """
@@ -63,7 +63,7 @@ class Watcher:
         self._ready.set()
 
     async def take(self, timeout: float) -> bytes:
-        """Wait for bytes and return them; empty after `timeout` seconds, or at the stream's end."""
+        """Waits for bytes and returns them; b"" after `timeout` seconds, or at the stream's end."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._ready.wait(), timeout)
         taken = b"".join(self._pieces)
@@ -100,7 +100,7 @@ class ChangesFeed:
             yield
 
     def close(self) -> None:
-        """End all streams."""
+        """Ends all streams."""
         self._closed = True
         for watcher in self._all_watchers():
             watcher.end()

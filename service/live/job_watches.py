@@ -1,4 +1,4 @@
-"""Wake the requests that watch one job: event streams, and requests that wait for its end.
+"""Wakes the requests that watch one job: its event streams, and waits for its end.
 
 The bus only wakes a watcher, which then reads the log by seq, so no event is missed or repeated.
 Every `LOOK_EVERY` seconds one query reads the last seq of every watched job, and wakes the watchers
@@ -23,7 +23,7 @@ QUIET = 15.0  # seconds without data after which a stream sends a comment
 
 
 class Watch:
-    """One watcher of one job. `seq` is the last seq that the watcher was told."""
+    """A request that watches one job. `seq` is the last seq that it was told."""
 
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
@@ -41,7 +41,7 @@ class Watch:
         self._changed.set()
 
     async def changed(self, timeout: float) -> None:
-        """Wait for a change since the last call, at most `timeout` seconds."""
+        """Waits for a change since the last call, at most `timeout` seconds."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._changed.wait(), timeout)
         self._changed.clear()
@@ -82,7 +82,7 @@ class JobWatches:
                 del self._watches[job_id]
 
     def close(self) -> None:
-        """End all streams and all waiting responses."""
+        """Ends all streams and all waiting responses."""
         self.closed = True
         self.feed.close()
         for watches in self._watches.values():

@@ -1,4 +1,4 @@
-"""Receive changes from the bus, and run a loop that finds those that the bus has lost."""
+"""Receives changes from the bus, and runs a loop that finds those that the bus has lost."""
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -12,7 +12,7 @@ from events.concurrency import end, lasting
 async def listening(
     bus: Bus, hear: Callable[[Change], None], look: Coroutine[Any, Any, None], name: str
 ) -> AsyncIterator[None]:
-    """Call `hear` with every change and run `look` as a task, while the block lasts."""
+    """Calls `hear` with every change and runs `look` as a task, while the block lasts."""
     stop_listening = bus.listen(hear)
     looking = lasting(look, name)
     try:

@@ -1,4 +1,4 @@
-"""Encode server-sent events so that clients of all languages read them alike.
+"""Encodes server-sent events so that clients in all languages read them alike.
 
 A blank line ends an event. If there was no data before it, a browser does nothing, but some clients
 (Python's `httpx-sse`) report an empty event. So here every blank line ends an event with data, and

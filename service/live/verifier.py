@@ -1,4 +1,4 @@
-"""Run one verification of the log at a time, over all processes, and store its result."""
+"""Runs one verification of the log at a time, over all processes, and stores its result."""
 
 import asyncio
 import contextlib
@@ -15,8 +15,8 @@ from workers.registry import unique_key
 log = structlog.get_logger("rireki")
 
 MOST_DIFFERENCES = 100  # findings that are stored; further findings are only counted
-TOUCH_EVERY = 5.0  # seconds between two signs of life of a running verification
-LOST_AFTER = 30.0  # seconds without a sign of life after which the process of a verification counts as dead
+TOUCH_EVERY = 5.0  # seconds between two updates of `last_seen` by a running verification
+LOST_AFTER = 30.0  # seconds without such an update after which the process of a verification counts as dead
 
 COLUMNS = (
     "id, started_at, last_seen, finished_at, actor, jobs, events, last_position, differences, findings, difference_count, error,"
@@ -67,7 +67,7 @@ class Verifier:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def start(self, actor: str) -> Row:
-        """Starts a verification, unless one runs in any process. Returns the latest one's row."""
+        """Starts a verification, unless one runs in any process. Returns the row of the latest."""
         await self._database.execute(END_LOST, {"lost_after": LOST_AFTER, "error": INTERRUPTED})
         verification_id = await self._database.fetch_val(BEGIN, {"actor": actor})
         if verification_id is not None:
@@ -89,11 +89,11 @@ class Verifier:
             verified = await verify(self._database, unique_key=unique_key)
             await self._database.execute(FINISH, {"id": verification_id} | _found(verified))
         except Exception as exception:
-            log.error("a verification broke off", exc_info=exception)
-            error = f"It broke off: {type(exception).__name__}."
+            log.error("a verification stopped with an error", exc_info=exception)
+            error = f"The verification stopped with an error: {type(exception).__name__}."
         finally:
             touching.cancel()
-            # This changes nothing if the verification has finished. If the database is away, the
+            # This changes nothing if the verification has finished. If the database is unreachable, the
             # verification counts as lost after `LOST_AFTER`.
             with contextlib.suppress(*DATABASE_ERRORS):
                 await self._database.execute(FAIL, {"id": verification_id, "error": error})

@@ -1,4 +1,4 @@
-"""Assemble a process from its settings: open its parts, and close them in reverse order."""
+"""Opens the parts of a process by its settings, and closes them in reverse order."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ from workers.worker import Worker
 
 log = structlog.get_logger("rireki")
 
-ANSWER_WITHIN = 5.0  # seconds after which a request that writes fails, if the database is away
+ANSWER_WITHIN = 5.0  # seconds after which a request that writes fails, if the database is unreachable
 FIRST_EMAIL = "admin@example.com"
 YOUNGEST = 5_000  # the youngest generation is collected after this many new objects; Python's default suits small programs
 
@@ -210,13 +210,13 @@ async def _sealing_over(database: Database) -> AsyncIterator[None]:
 
 
 def warn_of_variables_without_effect(settings: Settings) -> None:
-    """Log a warning for each set variable that has no effect yet."""
+    """Logs a warning for each set variable that has no effect yet."""
     for variable in without_effect(settings):
-        log.warning("this variable is set and has no effect yet", variable=variable)
+        log.warning("this variable is set, but it has no effect yet", variable=variable)
 
 
 def keep_what_is_loaded() -> None:
-    """Exempt all existing objects from garbage collection.
+    """Exempts all existing objects from garbage collection.
 
     Call it once, when everything is loaded. Otherwise the collector visits all loaded objects again
     and again.

@@ -78,7 +78,7 @@ class Stop:
             loop.default_exception_handler(context)
             return
         error, part = context[PART_ENDED], context["task"].get_name()
-        log.critical("a part of the process has ended by an error", part=part, exc_info=error)
+        log.critical("a background task of the process has failed", part=part, exc_info=error)
         if not self.broken.done():
             self.broken.set_exception(error)
 
@@ -94,5 +94,5 @@ class Stop:
 def _end_now() -> None:
     # The kernel releases locks and sockets. An embedded PostgreSQL keeps running, and the next
     # process finds it.
-    log.critical("the end takes too long: leaving at once")
+    log.critical("the process takes too long to stop: it exits at once")
     os._exit(1)

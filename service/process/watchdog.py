@@ -113,9 +113,6 @@ def _asking(numbers: bytes) -> list[signal.Signals]:
     return [signal.Signals(number) for number in numbers if number in ASKING]
 
 
-# The watchdog's process -------------------------------------------------------------------------------------------------------
-
-
 class Watch:
     """Keeps the deadline of the watched process, in monotonic seconds."""
 
@@ -171,7 +168,7 @@ def _peek(signals: socket.socket) -> list[signal.Signals]:
 
 def _end(process: int) -> None:
     print(
-        '{"level": "critical", "event": "the end takes too long: the watchdog kills the process"}',
+        '{"level": "critical", "event": "the process takes too long to stop: the watchdog kills the process"}',
         file=sys.stderr,
         flush=True,
     )

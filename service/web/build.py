@@ -61,11 +61,11 @@ def check() -> int:
     return subprocess.run(["npm", "run", "--silent", "check"], cwd=WEB, env=environment(path), check=False).returncode
 
 
-# The sources ----------------------------------------------------------------------------------------------------------------
-
-
 def source_files() -> list[Path]:
-    """The files that the build reads. They are compared by content, because a checkout changes all their times."""
+    """The files that the build reads.
+
+    They are compared by content, because a checkout changes all their times.
+    """
     files = (path for path in WEB.rglob("*") if not MADE_HERE.intersection(path.relative_to(WEB).parts))
     return sorted(path for path in files if path.is_file() and path.name not in NOT_SOURCES and ".test." not in path.name)
 
@@ -80,9 +80,6 @@ def fingerprint(files: list[Path]) -> str:
 
 def read(file: Path) -> str | None:
     return file.read_text() if file.exists() else None
-
-
-# Node ------------------------------------------------------------------------------------------------------------------------
 
 
 def path_with_node() -> str:
@@ -104,7 +101,7 @@ def has_node(path: str) -> bool:
 
 
 def install_node() -> Path:
-    """Install Node from its wheel, checked against the hashes of our lock file, and return the folder of its programs."""
+    """Installs Node from its wheel, checked by the lock file. Returns its programs' folder."""
     folder = Path(sys.prefix, "bin")
     if not has_node(str(folder)):
         print("No Node 20 or newer here: installing one into .venv", flush=True)
@@ -132,7 +129,10 @@ def install_node() -> Path:
 
 
 def install(path: str, *, everything: bool) -> None:
-    """Install the packages of package-lock.json. `everything` includes those that only the checks need."""
+    """Install the packages of package-lock.json.
+
+    `everything` includes those that only the checks need.
+    """
     lock = fingerprint([WEB / "package-lock.json", WEB / "package.json"])
     if read(INSTALLED) in ({f"{lock} everything"} if everything else {f"{lock} everything", f"{lock} build"}):
         return

@@ -1,4 +1,7 @@
-"""Print the OpenAPI document, from which the page's types are generated. Needs no running service."""
+"""Print the OpenAPI document, from which the page's types are generated.
+
+Needs no running service.
+"""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""LIMIT_ACTIVE_JOBS and LIMIT_PAID_JOBS: the jobs of one person, in one process and in several."""
+"""LIMIT_ACTIVE_JOBS and LIMIT_PAID_JOBS limit the jobs of a person over all processes."""
 
 import asyncio
 from collections import Counter
@@ -49,9 +49,6 @@ async def active(service: Service, owner: User) -> int:
 async def company(service: Service) -> str:
     answer = await service.as_admin.post("/api/companies", json={"name": "Company"})
     return str(answer.json()["company"]["id"])
-
-
-# Active jobs ------------------------------------------------------------------------------------------------------------------
 
 
 async def test_a_job_too_many_is_refused_until_another_has_ended(service: Service) -> None:
@@ -220,9 +217,6 @@ async def test_the_count_reads_the_owners_index_and_no_more_than_the_limit(datab
     assert "jobs_of_owner" in plan
     assert "Seq Scan on jobs" not in plan
     assert [row["number"] for row in await database.fetch_all(COUNT, values)] == [20]
-
-
-# Paid jobs --------------------------------------------------------------------------------------------------------------------
 
 
 async def test_a_paid_job_too_many_is_refused_and_others_may_still_be_queued(service: Service) -> None:

@@ -1,4 +1,4 @@
-"""Guessing from many addresses is delayed, and a known device is not slowed by the guesses of others."""
+"""Guessing from many addresses is delayed, but a known device does not wait for it."""
 
 import contextlib
 import time
@@ -35,7 +35,7 @@ def device_cookie(answer: httpx.Response) -> str:
 
 
 def strangers_guess(service: Service) -> None:
-    """The account has been guessed at from many addresses, so that a stranger must wait for minutes."""
+    """Passwords were guessed from many addresses, so that a stranger must wait for minutes."""
     account = service.context.devices.account(EMAIL)
     service.context.sign_in_limit._delays_here._kept[account] = Guesses(FREE + 8, time.time())
 

@@ -61,7 +61,7 @@ Start = Callable[..., Process]
 
 @pytest.fixture
 async def start() -> AsyncIterator[Start]:
-    """Returns a function that makes a process from its limit, the seconds of the window, and perhaps a Redis."""
+    """Returns a function that makes a process from a limit, a window in seconds and a Redis."""
     opened: list[SharedCounts] = []
 
     def start(most: int, seconds: int = 60, redis_url: str | None = None) -> Process:

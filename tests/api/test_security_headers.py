@@ -1,4 +1,4 @@
-"""Every response has the security headers: of all routes, of streams and files, and of refusals below the application."""
+"""Every response has the security headers, also streams, files and early refusals."""
 
 import asyncio
 import contextlib

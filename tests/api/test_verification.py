@@ -102,7 +102,7 @@ async def test_a_failed_verification_reports_its_error(service: Service, databas
     await service.as_admin.post(ADDRESS)
     last = await finished(service)
 
-    assert last["error"] == "It broke off: UndefinedTableError."
+    assert last["error"] == "The verification stopped with an error: UndefinedTableError."
     assert (last["jobs"], last["differenceCount"]) == (None, None)
 
 

@@ -428,7 +428,7 @@ async def run(size: Size, seed: int, *, keep: bool) -> int:
     try:
         await campaign.run()
     except BaseException:
-        print(f"The campaign broke off; what there is lies in {folder}", flush=True)
+        print(f"The campaign stopped early; its logs and data are in {folder}", flush=True)
         raise
     outcome = campaign.outcome
     told = table(outcome, campaign.record)

@@ -15,7 +15,7 @@ from tests.proxy import READY
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 ACTORS = (b"worker:", b"user:", b"system:")
-"""A line takes a request with one of these texts for a write to the log.
+"""The proxy takes a request with one of these texts for a write to the log.
 
 Every such write names an actor, and almost no other request does.
 """

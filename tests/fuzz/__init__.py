@@ -1,4 +1,4 @@
-"""Fuzzing: hostile requests to the running service, and hostile inputs to each reader of what strangers send.
+"""Fuzzing: sends hostile requests to the service, and hostile inputs to each parser.
 
 api.py                   requests that schemathesis makes from the OpenAPI document, and the judge of the answers
 __main__.py              `python -m tests.fuzz --requests N` or `--inputs N`

@@ -31,7 +31,10 @@ def main() -> int:
 
 
 def fuzz_readers(readers: list[Reader], asked: argparse.Namespace) -> int:
-    """Runs the readers one after another. Prints a line for each, and returns the number of faults."""
+    """Runs the readers one after another.
+
+    Prints a line for each, and returns the number of faults.
+    """
     gc.freeze()  # The collector skips the loaded modules, so that its pauses do not look like slow inputs.
     print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} seed {asked.seed}, {asked.inputs} inputs for each of {len(readers)} readers")
     total = 0
@@ -61,9 +64,9 @@ def fuzz_requests(asked: argparse.Namespace) -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Hostile requests and inputs.")
-    parser.add_argument("--requests", type=int, metavar="N", help="so many requests to a running service as each role")
+    parser.add_argument("--requests", type=int, metavar="N", help="how many requests each role sends to the running service")
     parser.add_argument("--role", choices=("nobody", "employee", "auditor", "admin", "all"), default="all")
-    parser.add_argument("--inputs", type=int, default=200_000, metavar="N", help="so many inputs for each reader")
+    parser.add_argument("--inputs", type=int, default=200_000, metavar="N", help="how many inputs each reader gets")
     parser.add_argument("--reader", choices=READERS, help="this reader only")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--from", dest="first", type=int, default=0, metavar="N", help="the number of the first input")

@@ -1,4 +1,4 @@
-"""Runs the readers of `readers_*.py` on hostile inputs, and measures each input's time and memory."""
+"""Runs the readers of `readers_*.py` on hostile inputs; measures time and memory of each."""
 
 import contextlib
 import resource
@@ -41,7 +41,10 @@ def pieces(text: str) -> list[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What went wrong with one input. `python -m tests.fuzz --reader NAME --input N` runs it again."""
+    """What went wrong with one input.
+
+    `python -m tests.fuzz --reader NAME --input N` runs it again.
+    """
 
     reader: str
     number: int
@@ -57,7 +60,10 @@ class Fault:
 
 @dataclass(slots=True)
 class Run:
-    """The outcome of many inputs for one reader. `accepted` inputs were read without a refusal."""
+    """The outcome of many inputs for one reader.
+
+    `accepted` inputs were read without a refusal.
+    """
 
     reader: str
     inputs: int = 0
@@ -82,7 +88,10 @@ def input_of(reader: Reader, seed: int, number: int) -> bytes:
 
 
 def run_reader(reader: Reader, *, inputs: int, seed: int, first: int = 0) -> tuple[Run, list[Fault]]:
-    """Runs a reader on `inputs` inputs. Returns the statistics and the faults, at most `MOST_FAULTS`."""
+    """Runs a reader on `inputs` inputs.
+
+    Returns the statistics and the faults, at most `MOST_FAULTS`.
+    """
     for example in reader.examples:
         reader.read(example)  # Inputs that are made from an example that is refused would test little.
     run, faults, began, size = Run(reader.name), list[Fault](), time.process_time(), _peak()
@@ -102,7 +111,7 @@ def run_reader(reader: Reader, *, inputs: int, seed: int, first: int = 0) -> tup
 
 
 def _tried(reader: Reader, given: bytes) -> tuple[str | None, bool, float]:
-    """Returns the problem or None, whether the reader accepted the input, and the CPU time in seconds."""
+    """Returns the problem or None, whether the input was accepted, and the CPU seconds."""
     accepted, began = True, time.thread_time()
     try:
         reader.read(given)

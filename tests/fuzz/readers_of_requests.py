@@ -58,9 +58,6 @@ def header_of(given: bytes) -> bytes:
     return given.translate(None, HEADER_ENDS)
 
 
-# One header --------------------------------------------------------------------------------------------------------------------
-
-
 def read_prefer(given: bytes) -> None:
     seconds = preferred_wait(request_with((b"prefer", header_of(given))))
     assert seconds is None or 0 <= seconds <= 60
@@ -113,9 +110,6 @@ def read_request_id(given: bytes) -> None:
     assert _request_id(request_with((b"x-request-id", header_of(given))).scope).isprintable()
 
 
-# Bodies, queries, ids ----------------------------------------------------------------------------------------------------------
-
-
 def read_json(given: bytes) -> None:
     """Accepted JSON can be written by every later part: orjson, and PostgreSQL's type `json`."""
     written = orjson.dumps(parse_json(given))
@@ -163,11 +157,8 @@ def read_email(given: bytes) -> None:
     assert normal_email(normal_email(text)) == normal_email(text)
 
 
-# What we send ------------------------------------------------------------------------------------------------------------------
-
-
 def read_our_events(given: bytes) -> None:
-    """Any text in an event comes out of `httpx-sse` as it went in, wherever the network cuts the stream."""
+    """`httpx-sse` reads any text of an event unchanged, wherever the network cuts the stream."""
     text, number = given.decode("utf-8", "replace"), len(given)
     sent = RECONNECT + SIGN_OF_LIFE + server_sent_event(orjson.dumps({"text": text}), event_id=number, name=b"change")
     cut = number % len(sent)

@@ -1,4 +1,4 @@
-"""The readers of what other servers and operators send: Chatwork, the model, Redis, addresses, for `inputs.py`."""
+"""The readers of data from Chatwork, the model, Redis and operators, for `inputs.py`."""
 
 import contextlib
 import gzip
@@ -48,9 +48,6 @@ def storable(*texts: str | None) -> None:
             text.encode()
 
 
-# The language model ------------------------------------------------------------------------------------------------------------
-
-
 def read_a_completion(given: bytes) -> None:
     answer = read_answer(given, model="m")
     part = _part(answer.text, "ja")
@@ -79,9 +76,6 @@ def read_pauses(given: bytes) -> None:
     asked = pause_of_model(headers)
     assert pause_of_chatwork(headers) >= 0
     assert asked is None or asked >= 0
-
-
-# Chatwork ----------------------------------------------------------------------------------------------------------------------
 
 
 def read_the_rooms(given: bytes) -> None:
@@ -118,9 +112,6 @@ def read_a_compressed_body(given: bytes) -> None:
         raise Refused
 
 
-# Redis and the log -------------------------------------------------------------------------------------------------------------
-
-
 def read_a_bus_message(given: bytes) -> None:
     for change in _read(given):
         assert change.seq > 0
@@ -132,7 +123,7 @@ def read_an_entry(given: bytes) -> None:
 
 
 def read_an_event(given: bytes) -> None:
-    """A row of the log that somebody has changed by hand is a broken history, never another error."""
+    """A row of the log that was changed by hand is a broken history, never another error."""
     try:
         data = orjson.loads(given)
     except ValueError:
@@ -147,9 +138,6 @@ def read_an_event(given: bytes) -> None:
         orjson.dumps(event_data(event, AT))
     if not accepted:
         raise Refused
-
-
-# What an operator sets ---------------------------------------------------------------------------------------------------------
 
 
 def read_a_database_url(given: bytes) -> None:

@@ -253,9 +253,6 @@ def test_every_column_in_the_lists_of_rights_exists() -> None:
         assert {*columns_in(rights.insert), *columns_in(rights.update)} <= {name for name, _ in columns(table)}, table
 
 
-# What a process says of its rights ----------------------------------------------------------------------------------------------
-
-
 def readiness_of(url: str, role: str, duty: Duty, *, production: bool = False) -> Readiness:
     async def look() -> Readiness:
         database = Database(with_setting(url, "role", role), pool_size=1)
@@ -333,9 +330,6 @@ def test_an_owner_of_the_tables_is_a_warning_in_production(database_url: str) ->
     assert warning.startswith(f"the role {owner} owns the tables, so whoever steals its password can change the log: ")
 
 
-# The statements that need these rights -----------------------------------------------------------------------------------------
-
-
 def statements() -> dict[str, str]:
     """Returns every constant that holds a statement which writes, by module and name.
 
@@ -353,7 +347,7 @@ def statements() -> dict[str, str]:
 
 
 def explained(statement: str) -> str:
-    """Returns a statement that plans this one, for which PostgreSQL checks the rights, and does not run it."""
+    """Returns a statement that makes PostgreSQL check another one's rights without running it."""
     names: dict[str, int] = {}
     numbered = re.sub(r"(?<![:\w]):(\w+)", lambda named: f"${names.setdefault(named[1], len(names) + 1)}", statement)
     return f"explain (generic_plan) {numbered}"

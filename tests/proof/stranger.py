@@ -20,9 +20,6 @@ def sha256(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-# Entries ----------------------------------------------------------------------------------------------------------------------
-
-
 def text_part(text: str | None) -> bytes:
     if text is None:
         return b"\x00"
@@ -41,9 +38,6 @@ def entry(event: dict[str, Any]) -> bytes:
         out += text_part(event[name])
     out += (since_2000 // timedelta(microseconds=1)).to_bytes(8, "big", signed=True)
     return out + sha256(bytes.fromhex(event["salt"]) + event["data"].encode("utf-8"))
-
-
-# The tree ---------------------------------------------------------------------------------------------------------------------
 
 
 def leaf(content: bytes) -> bytes:
@@ -95,9 +89,6 @@ def roots_from_consistency(old: int, size: int, proof: list[bytes], known: bytes
     return sha256(b"\x01" + sibling + first), sha256(b"\x01" + sibling + second)
 
 
-# Files ------------------------------------------------------------------------------------------------------------------------
-
-
 def tile_path(level: str, number: int, width: int) -> str:
     groups = []
     while True:
@@ -117,9 +108,6 @@ def bundle_entries(contents: bytes) -> list[bytes]:
         found.append(contents[2 : 2 + length])
         contents = contents[2 + length :]
     return found
-
-
-# Keys and notes ---------------------------------------------------------------------------------------------------------------
 
 
 def verified_text(note: str, verifier: str) -> str:

@@ -115,8 +115,6 @@ def test_hostile_bytes_raise_nothing_else(data: bytes) -> None:
             assert read_entry(hostile).to_bytes() == hostile
 
 
-# In PostgreSQL ----------------------------------------------------------------------------------------------------------------
-
 INSERT = """
 insert into job_events (job_id, seq, attempt, type, data, salt, actor, request_id, cause, at)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)

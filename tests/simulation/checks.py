@@ -18,7 +18,7 @@ ENDS = ("completed", "failed", "canceled")
 SPENDS_AN_ATTEMPT = ("retry", "worker_lost")
 FAILS_WHEN_ITS_WORKER_IS_LOST = "paid"  # the job type that is not retried when its worker is lost
 STOPS_WITHIN = 5.0  # seconds within which a handler must stop after its attempt ended: one heartbeat and a margin
-HEARS_WITHIN = 2.0  # the same after a cancel, if the bus loses no message
+HEARS_WITHIN = 2.0  # seconds within which a handler must stop after a cancel, if the bus loses no message
 KNOWS_WITHIN = 10.0  # seconds within which a worker must notice that it was declared gone
 
 
@@ -132,7 +132,7 @@ class Checks:
 
     def _queued(self, folded: Folded, event: dict[str, Any], data: Any) -> None:
         view, attempt, reason = folded.view, event["attempt"], data["reason"]
-        self._must(attempt == view["attempt"] + 1, event, "it does not open the next attempt")
+        self._must(attempt == view["attempt"] + 1, event, "its attempt is not the next one of the job")
         spends = reason in SPENDS_AN_ATTEMPT
         self._must(data["maxAttempts"] == view["max_attempts"] + (not spends), event, "it has the wrong maxAttempts")
         self._must(attempt <= data["maxAttempts"], event, "more attempts than allowed")

@@ -250,9 +250,6 @@ async def owner(stolen: Roles) -> AsyncIterator[Database]:
     await database.disconnect()
 
 
-# Attacks that the server refuses -----------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(("role", "attack"), [(role, attack) for role in ROLES for attack in ATTACKS[role]])
 async def test_an_attack_by_a_role_is_refused(attacked: Roles, role: str, attack: str) -> None:
     witness = await asyncpg.connect(attacked.url)
@@ -270,9 +267,6 @@ async def test_an_attack_by_a_role_is_refused(attacked: Roles, role: str, attack
 
 def test_each_role_tries_at_least_25_attacks() -> None:
     assert min(map(len, ATTACKS.values())) >= 25
-
-
-# What a role can do, and what shows it -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -351,9 +345,6 @@ async def _sealed(database: Database) -> bool:
     return await seal_lag(database) == 0
 
 
-# The database ------------------------------------------------------------------------------------------------------------------
-
-
 @contextlib.contextmanager
 def _with_roles(url: str) -> Iterator[Roles]:
     names = {role: f"rireki_{role}_{secrets.token_hex(4)}" for role in ROLES}
@@ -368,7 +359,10 @@ def _with_roles(url: str) -> Iterator[Roles]:
 
 
 async def _some_rows(url: str) -> int:
-    """Runs a job, seals its events, and adds a record of access. Returns the number of a large object."""
+    """Runs a job, seals its events, and adds a record of access.
+
+    Returns the number of a large object.
+    """
     database = Database(url)
     await database.connect()
     async with open_store(url) as store:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from workers.summaries.markdown import SUMMARY
 
 MOST_NAMES = 5
-LONGEST_NAME = 60  # characters
+LONGEST_NAME = 60  # characters of a room's name in the note
 _MARKUP = re.compile(r"([\\`*_\[\]<>#|~&!])")
 
 
