@@ -37,6 +37,7 @@ TABLES = {
     "company_chatwork_rooms": "company_id uuid, room_id text, created_at timestamp with time zone",
     "ended_tokens": "id text, expires_at timestamp with time zone",
     "idempotency_keys": ("user_id uuid, key text, request_hash text, job_id uuid, created_at timestamp with time zone"),
+    "identities": "issuer text, subject text, user_id uuid, created_at timestamp with time zone",
     "invitations": ("user_id uuid, token_hash bytea, created_at timestamp with time zone, expires_at timestamp with time zone"),
     "job_event_log": "position bigint, event_id bigint, leaf bytea",
     "job_event_log_cursor": "only_row boolean, system_identifier bigint, xid xid8, event_id bigint, position bigint",
@@ -127,6 +128,7 @@ SERVICE = {
     "company_chatwork_rooms": Rights(insert="company_id, room_id", delete=True),
     "ended_tokens": Rights(insert="id, expires_at", delete=True),
     "idempotency_keys": Rights(insert="user_id, key, request_hash, job_id"),
+    "identities": Rights(insert="issuer, subject, user_id"),
     "invitations": Rights(insert="user_id, token_hash, expires_at", update="token_hash, created_at, expires_at", delete=True),
     # The columns `event_id` and `xid` are filled by their defaults. An invented `xid` would hide an event from the sealer.
     "job_events": Rights(insert="job_id, seq, attempt, type, data, salt, actor, request_id, cause, at"),

@@ -178,6 +178,11 @@ class Settings(BaseSettings):
     openai_model: str = "gpt-6-luna"
     openai_base_url: Annotated[str, _url("http", "https")] | None = None
 
+    oidc_issuer: Annotated[str, _url("http", "https")] | None = None
+    oidc_client_id: str | None = None
+    oidc_client_secret: str | None = Secret
+    oidc_role_claim: str | None = None
+
     https_proxy: Annotated[str, AfterValidator(_proxy)] | None = Secret
     no_proxy: str = ""
     ssl_cert_file: Annotated[Path, AfterValidator(_certificates)] | None = None
@@ -185,7 +190,7 @@ class Settings(BaseSettings):
 
     @property
     def outgoing(self) -> Outgoing:
-        """How Chatwork and the language model are called: proxy, certificates, allowed servers."""
+        """How Chatwork, the model and the identity provider are called: proxy, certificates, allowed servers."""
         rules = NOTHING_MORE if self.production and self.outgoing_allow is None else self.outgoing_allow
         return Outgoing(self.https_proxy, self.no_proxy, self.ssl_cert_file, rules)
 
@@ -232,10 +237,22 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _calls_only_what_it_may(self) -> Self:
-        for name in ("chatwork_api_base_url", "openai_base_url"):
+        for name in ("chatwork_api_base_url", "openai_base_url", "oidc_issuer"):
             url = getattr(self, name)
             if url is not None and (reason := self.outgoing.refusal(url)) is not None:
                 raise ValueError(f"{name.upper()} {reason}")
+        return self
+
+    @model_validator(mode="after")
+    def _knows_its_provider(self) -> Self:
+        given = [name for name in ("client_id", "client_secret", "role_claim") if getattr(self, f"oidc_{name}") is not None]
+        if self.oidc_issuer is None and given:
+            raise ValueError(f"OIDC_{given[0].upper()} has no effect without OIDC_ISSUER: set OIDC_ISSUER too")
+        if self.oidc_issuer is not None and self.oidc_client_id is None:
+            raise ValueError("OIDC_CLIENT_ID is required with OIDC_ISSUER: the provider gives one to this service")
+        parts = urlsplit(self.oidc_issuer or "")
+        if parts.query or parts.fragment or parts.username:
+            raise ValueError("OIDC_ISSUER must be an address without user, query and fragment, as the provider writes it")
         return self
 
     @model_validator(mode="after")

@@ -23,6 +23,7 @@ from events.writes import NewJob
 from projections.jobs import JobsView
 from service.accounts import users
 from service.accounts.known_devices import KnownDevices
+from service.accounts.oidc_sign_in import Oidc
 from service.accounts.passwords import hash_password
 from service.accounts.sign_in_limit import SignInLimit
 from service.accounts.users import Role, User, Users
@@ -125,6 +126,7 @@ def make_context(
         resources=Resources(database=database, chatwork=chatwork, summariser=Summariser(SummarySettings())),
         users=Users(database, SECRET),
         devices=KnownDevices(SECRET),
+        oidc=Oidc.of(given, SECRET),
         sign_in_limit=SignInLimit(None),
         limits=Limits(given, database),
         job_watches=JobWatches(bus, view, store, database),

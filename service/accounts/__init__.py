@@ -3,8 +3,12 @@
 build_common_passwords.py  makes the file of common passwords from two packages
 common_passwords.py        knows whether a password is a common one
 guess_delay.py             growing delays between the tries to guess one password
+identities.py              the accounts of people whom an identity provider names
 keyed_hash.py              hashes with keys that are derived from JWT_SECRET
 known_devices.py           the cookies of devices that have signed in before
+oidc_provider.py           asks the identity provider: configuration, keys, ID tokens
+oidc_sign_in.py            one sign-in through the provider: state, nonce, PKCE
+oidc_tokens.py             checks the provider's ID tokens
 passwords.py               the rules for new passwords; hashes and verifies passwords
 secret_file.py             secrets kept in files under RIREKI_HOME, such as the signing key
 sign_in_limit.py           limits the tries to sign in of an address, an account and a device

@@ -13,6 +13,7 @@ jobs.py           list jobs; read, cancel and retry one; its history and past st
 jobs_again.py     `POST /api/jobs/{id}/again`: a new job with the payload of an old one
 jobs_bulk.py      `POST /api/jobs/bulk`: cancel or retry many jobs
 log.py            `GET /api/events`: the whole log in order, for admins and auditors
+oidc.py           sign in through an identity provider
 operations.py     workers, job types, and the pause of a job type
 queue_request.py  queues or retries a job for a request: role, Idempotency-Key, Prefer: wait
 sign_in.py        what every way to sign in shares: limits, cookies, the log

@@ -24,6 +24,7 @@ from service.api import (
     jobs,
     jobs_again,
     jobs_bulk,
+    oidc,
     operations,
     verification,
 )
@@ -45,6 +46,7 @@ log = structlog.get_logger("rireki.http")
 
 ENDPOINTS = (
     *auth.ENDPOINTS,
+    *oidc.ENDPOINTS,
     *job_streams.ENDPOINTS,
     *jobs_bulk.ENDPOINTS,
     *jobs.ENDPOINTS,

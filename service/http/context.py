@@ -7,6 +7,7 @@ from events.database import Database
 from events.store import Store
 from projections.jobs import JobsView
 from service.accounts.known_devices import KnownDevices
+from service.accounts.oidc_sign_in import Oidc
 from service.accounts.sign_in_limit import SignInLimit
 from service.accounts.users import Users
 from service.config import Settings
@@ -39,6 +40,7 @@ class ApiContext:
     limits: Limits
     job_watches: JobWatches
     verifier: Verifier
+    oidc: Oidc | None = None
     metrics: Metrics = field(default_factory=Metrics)
     sealer: Database | None = None
     """The database over which this process seals the log. None if another process seals."""

@@ -275,6 +275,7 @@ def _pausing(database: Database, service: str) -> Callable[[float], Awaitable[No
 
 def api_context(core: Core) -> "ApiContext":
     from service.accounts.known_devices import KnownDevices
+    from service.accounts.oidc_sign_in import Oidc
     from service.accounts.sign_in_limit import SignInLimit
     from service.accounts.users import Users
     from service.http.context import ApiContext
@@ -293,6 +294,7 @@ def api_context(core: Core) -> "ApiContext":
         resources=core.resources,
         users=Users(core.database, secret),
         devices=KnownDevices(secret),
+        oidc=Oidc.of(core.settings, secret),
         sign_in_limit=SignInLimit(core.settings.redis_url),
         limits=Limits(core.settings, core.database),
         job_watches=JobWatches(core.bus, jobs, core.store, core.sealer),

@@ -25,6 +25,8 @@ test_known_devices.py       known devices sign in while strangers guess; the log
 test_large_bodies.py        large bodies and queries are refused cheaply
 test_normalised_sign_in.py  emails and passwords in every Unicode form
 test_open_limits.py         the limits of streams and of held answers
+test_oidc.py                sign in through an identity provider
+test_oidc_hostile.py        providers, ID tokens and browsers that do not keep the rules
 test_openapi.py             the OpenAPI document and the page to browse it
 test_operations.py          pauses, workers, force-fail, metrics
 test_page.py                the files of the page over HTTP
@@ -40,6 +42,7 @@ test_trusted_proxies.py     the client's address behind proxies
 test_verification.py        verification in the background
 test_who_may.py             each route answers each role as the table says
 limited.py                  a second API on the same database, with limits
+oidc.py                     an API with an identity provider, and the way of a browser
 things.py                   the job, company and rooms that requests of `who_may.py` name
 who_may.py                  the table of who may do what
 """

@@ -140,6 +140,9 @@ CONTRACT = """
 POST /api/auth/login
 POST /api/auth/logout
 GET /api/auth/me
+GET /api/auth/methods
+GET /api/auth/oidc/start
+GET /api/auth/oidc/callback
 GET /api/users
 GET /api/jobs
 GET /api/jobs/counts
@@ -210,6 +213,7 @@ async def test_every_response_fits_its_documented_schema(service: Service) -> No
         ("POST", "/api/auth/login", credentials | {"password": "wrong"}),
         ("POST", "/api/auth/login", {}),
         ("GET", "/api/auth/me", None),
+        ("GET", "/api/auth/methods", None),
         ("GET", "/api/users", None),
         ("GET", "/api/jobs", None),
         ("GET", "/api/jobs/counts", None),

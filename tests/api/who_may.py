@@ -62,6 +62,9 @@ READERS = Row("401 403 403 200 200")
 WHO_MAY: dict[str, Row] = {
     "POST /api/auth/login": Row("200 200 200 200 200", body=lambda things: things.credentials),
     "POST /api/auth/logout": Row("401 204 204 204 204", "ended_tokens"),
+    "GET /api/auth/methods": ANYONE,
+    "GET /api/auth/oidc/start": Row("404 404 404 404 404"),  # without OIDC_ISSUER
+    "GET /api/auth/oidc/callback": Row("404 404 404 404 404"),
     "GET /api/auth/me": SIGNED_IN,
     "GET /api/users": Row("401 403 403 403 200"),
     "GET /api/jobs": SIGNED_IN,

@@ -173,6 +173,9 @@ export const me = async (): Promise<User | null> => {
 };
 export const signIn = async (email: string, password: string) =>
   (await post<Schemas["SignedIn"]>(LOGIN, { email, password })).user;
+export const signInMethods = (signal?: AbortSignal) => get<Schemas["Methods"]>("/api/auth/methods", {}, signal);
+/** The address that leads to the identity provider, and back to `to`. */
+export const providerAddress = (to: string) => `/api/auth/oidc/start?${new URLSearchParams({ to })}`;
 export const signOut = () => post<void>("/api/auth/logout");
 export const listUsers = async (signal?: AbortSignal) => (await get<{ users: User[] }>("/api/users", {}, signal)).users;
 

@@ -1,12 +1,25 @@
-import { useMutation } from "@tanstack/react-query";
+import { useMutation, useQuery } from "@tanstack/react-query";
 import { type FormEvent, useEffect, useState } from "react";
-import { Refused, signIn } from "../../api";
+import { providerAddress, Refused, signIn, signInMethods } from "../../api";
 import { Choices } from "../../frame/choices";
 import { Mark } from "../../frame/mark";
 import { Icon } from "../../parts/icons";
 import { problemText } from "../../refusals/refusals";
+import { addressWith, usePlace } from "../../route";
 import { useSession } from "../../session";
 import { useWords, type Words } from "../../words/words";
+
+/** The words for each reason that the service writes into the address when it refuses an answer of the provider. */
+const PROVIDER_REFUSALS = {
+  canceled: "providerCanceled",
+  expired: "providerExpired",
+  provider: "providerFailed",
+  token: "providerNotVerified",
+  "email-missing": "providerEmailMissing",
+  "email-not-verified": "providerEmailNotVerified",
+  "email-taken": "providerEmailTaken",
+  disabled: "providerDisabled",
+} as const satisfies Record<string, keyof Words>;
 
 export function SignInScreen() {
   const words = useWords();
@@ -14,6 +27,9 @@ export function SignInScreen() {
   const [email, setEmail] = useState("");
   const [password, setPassword] = useState("");
   const entering = useMutation({ mutationFn: () => signIn(email, password), onSuccess: enter });
+  const methods = useQuery({ queryKey: ["sign-in methods"], queryFn: ({ signal }) => signInMethods(signal) });
+  const place = usePlace();
+  const refusal = providerRefusal(words, place.query.get("refused"));
 
   useEffect(() => {
     document.title = `${words.signIn} · Rireki`;
@@ -64,6 +80,11 @@ export function SignInScreen() {
               onChange={(event) => setPassword(event.target.value)}
             />
           </label>
+          {refusal && !entering.error && (
+            <p className="mishap" role="alert">
+              <Icon name="warn" /> {refusal}
+            </p>
+          )}
           {entering.error && (
             <p className="mishap" role="alert">
               <Icon name="warn" /> {refusalText(words, entering.error)}
@@ -72,11 +93,21 @@ export function SignInScreen() {
           <button type="submit" className="button button-main button-wide" disabled={entering.isPending}>
             {entering.isPending ? words.signingIn : words.signIn}
           </button>
+          {methods.data?.oidc && (
+            <a className="button button-wide" href={providerAddress(addressWith(place, { refused: null }))}>
+              {words.signInWithProvider}
+            </a>
+          )}
         </form>
       </div>
       <Choices />
     </main>
   );
+}
+
+function providerRefusal(words: Words, reason: string | null): string | null {
+  const name = Object.entries(PROVIDER_REFUSALS).find(([known]) => known === reason)?.[1];
+  return name ? words[name] : null;
 }
 
 function refusalText(words: Words, error: Error): string {
