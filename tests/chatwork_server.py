@@ -1,8 +1,6 @@
 """A Chatwork sandbox with the rooms of one test, and a client that retries almost at once."""
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from events.database import Database
@@ -43,11 +41,3 @@ async def client_of(
 
 def resources_of(database: Database, chatwork: Chatwork | None) -> Resources:
     return Resources(database=database, chatwork=chatwork, summariser=Summariser(SummarySettings()))
-
-
-async def until(condition: Callable[[], Awaitable[bool]], *, within: float = 10) -> None:
-    """Waits until `condition` is true. Fails after `within` seconds."""
-    end = time.monotonic() + within
-    while not await condition():
-        assert time.monotonic() < end, "the condition did not become true in time"
-        await asyncio.sleep(0.005)

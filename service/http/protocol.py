@@ -284,7 +284,10 @@ class HeadWithBody:
             self._close()
 
     def _close(self) -> None:
-        """Closes the connection when all bytes are sent. A client that does not read them would keep it open for ever."""
+        """Closes the connection when all bytes are sent.
+
+        A client that does not read them would keep it open for ever.
+        """
         if not self._transport.is_closing():
             self._transport.close()
             self.slow_reader.begin()

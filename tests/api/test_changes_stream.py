@@ -18,7 +18,7 @@ from projections.seal import seal_everything
 from service.accounts.users import User
 from service.live import changes_feed as feed
 from service.live.changes_feed import MOST_UNREAD, ChangesFeed, Watcher
-from tests.api.test_job_stream import until
+from tests.job_types import until
 from tests.service_fixture import Service, service
 
 __all__ = ["service"]

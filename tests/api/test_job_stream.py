@@ -15,6 +15,7 @@ from events.job import NO_DELAY, Job, JobError, cancel, complete, fail, progress
 from projections.jobs import JobsView
 from service.live import job_watches as live
 from service.live.job_watches import JobWatches
+from tests.job_types import until
 from tests.service_fixture import Service, service
 
 __all__ = ["service"]
@@ -253,10 +254,3 @@ async def test_a_head_request_has_the_headers_of_the_stream(service: Service) ->
 async def told(service: Service, job: Job) -> list[tuple[int, Any]]:
     history = (await service.as_employee.get(f"/api/jobs/{job.id}/events")).json()["events"]
     return [(event["seq"], event) for event in history]
-
-
-async def until(condition: Any) -> None:
-    give_up = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < give_up
-        await asyncio.sleep(0.01)

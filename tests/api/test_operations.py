@@ -11,7 +11,6 @@ from typing import Any
 
 import orjson
 import pytest
-from structlog.testing import capture_logs
 
 from events.bus import Bus
 from events.database import Database
@@ -33,12 +32,10 @@ from tests.job_types import (
     working,
 )
 from tests.service_fixture import Service, service
-from workers.attempt import attempt as run
+from tests.short_waits import short_waits
 from workers.chatwork.client import Chatwork, ChatworkSettings
-from workers.delivery import tick as deliver
 from workers.delivery.wire import LocalWire
 from workers.job_type import Context
-from workers.liveness import heartbeat as rescue
 from workers.liveness.worker_table import Presence, workers_seen
 from workers.pauses import OverAlready, Pauses
 from workers.registry import JOB_TYPES, types_that_call
@@ -49,11 +46,8 @@ SYNC = "chatwork_rooms_sync"
 
 
 @pytest.fixture(autouse=True)
-def _quick_reactions(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(run, "PATIENCE", 0.2)
-    monkeypatch.setattr(deliver, "TICK", 0.1)
-    monkeypatch.setattr(rescue, "HEARTBEAT", 0.1)
-    with capture_logs():
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with short_waits(monkeypatch, seconds_between_heartbeats=0.1):
         yield
 
 

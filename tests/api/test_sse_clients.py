@@ -15,7 +15,7 @@ from service.api import job_streams as stream
 from service.live import changes_feed as feed
 from service.live import job_watches as live
 from service.live.server_sent_events import server_sent_event
-from tests.api.test_job_stream import until
+from tests.job_types import until
 from tests.service_fixture import Service, service
 
 __all__ = ["service"]

@@ -37,7 +37,7 @@ async def copied(page: Page, name: str) -> Any:
 
 
 async def pasted(page: Page) -> str:
-    """Pastes the clipboard into a field, because Permissions-Policy forbids scripts to read it."""
+    """Pastes the clipboard into a field, because Permissions-Policy lets no script read it."""
     await page.evaluate("document.body.append(Object.assign(document.createElement('textarea'), {id: 'pasted'}))")
     field = page.locator("#pasted")
     while not (text := await field.input_value()):

@@ -3,12 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from structlog.testing import capture_logs
 
-from workers.attempt import attempt
-from workers.delivery import tick
+from tests.short_waits import short_waits
 from workers.delivery.wire import LocalWire
-from workers.liveness import heartbeat
 
 
 @pytest.fixture
@@ -17,11 +14,8 @@ def wire() -> LocalWire:
 
 
 @pytest.fixture(autouse=True)
-def _quick_reactions(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(attempt, "PATIENCE", 0.2)
-    monkeypatch.setattr(tick, "TICK", 0.1)
-    # With a short heartbeat, an attempt whose end was not recorded is soon rescued, so that tests
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    # With frequent heartbeats, an attempt whose end was not recorded is soon rescued, so that tests
     # see it.
-    monkeypatch.setattr(heartbeat, "HEARTBEAT", 0.2)
-    with capture_logs():
+    with short_waits(monkeypatch, seconds_between_heartbeats=0.2):
         yield

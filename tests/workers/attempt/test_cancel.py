@@ -184,20 +184,6 @@ async def test_a_cancel_and_a_completion_at_once_have_one_winner_and_the_loser_g
         await finish[context.job_id].wait()
         return "done"
 
-    async def cancel_at_once(job: Job) -> Status:
-        if random.random() < 0.5:
-            finish[job.id].set()
-            canceling = asyncio.create_task(cancel(elsewhere, job))
-        else:
-            canceling = asyncio.create_task(cancel(elsewhere, job))
-            for _ in range(random.randrange(4)):
-                await asyncio.sleep(0)
-            finish[job.id].set()
-        try:
-            return (await canceling).status
-        except NotAllowed as refusal:
-            return refusal.job.status
-
     waits = job_type("waits", wait)
     async with working(database, store, bus, wire, [waits], slots=100) as worker:
         jobs = [await queue(store, None, waits) for _ in range(100)]
@@ -205,7 +191,7 @@ async def test_a_cancel_and_a_completion_at_once_have_one_winner_and_the_loser_g
             worker.runner.run(claim_of(job), started=lambda: None)
         await asyncio.gather(*(started[job.id].wait() for job in jobs))
 
-        told = await asyncio.gather(*(cancel_at_once(job) for job in jobs))
+        told = await asyncio.gather(*(_finish_and_cancel(elsewhere, job, finish[job.id]) for job in jobs))
 
         await until(lambda: not worker.runner.in_hand)
         for job, status in zip(jobs, told, strict=True):
@@ -214,6 +200,22 @@ async def test_a_cancel_and_a_completion_at_once_have_one_winner_and_the_loser_g
         assert worker.runner.free == 100
     assert set(told) <= {Status.CANCELED, Status.COMPLETED}
     await elsewhere.stop()
+
+
+async def _finish_and_cancel(store: Store, job: Job, finish: asyncio.Event) -> Status:
+    """Lets the handler return and cancels the job at about the same time. Returns its status."""
+    if random.random() < 0.5:
+        finish.set()
+        canceling = asyncio.create_task(cancel(store, job))
+    else:
+        canceling = asyncio.create_task(cancel(store, job))
+        for _ in range(random.randrange(4)):
+            await asyncio.sleep(0)
+        finish.set()
+    try:
+        return (await canceling).status
+    except NotAllowed as refusal:
+        return refusal.job.status
 
 
 async def test_a_job_that_is_canceled_and_retried_runs_again_while_its_old_handler_is_still_stopping(

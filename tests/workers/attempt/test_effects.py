@@ -27,8 +27,11 @@ from workers.delivery.wire import LocalWire
 from workers.job_type import Context
 from workers.outcomes import AttemptOver, Final
 
+CANCELED = ["queued", "started", "canceled"]
+HISTORIES = {"canceled": CANCELED, "in a later attempt": [*CANCELED, "queued: manual_retry", "started", "completed"]}
 
-@pytest.mark.parametrize("moved_on", ["canceled", "in a later attempt"])
+
+@pytest.mark.parametrize("moved_on", HISTORIES)
 async def test_effects_of_an_ended_attempt_are_rolled_back_and_its_progress_is_refused(
     database: Database, store: Store, bus: Bus, wire: LocalWire, moved_on: str
 ) -> None:
@@ -66,9 +69,7 @@ async def test_effects_of_an_ended_attempt_are_rolled_back_and_its_progress_is_r
         finish.set()
         await lives_on(worker, store, database)
     assert await database.fetch_val("select count(*) from effects") == 0
-    canceled = ["queued", "started", "canceled"]
-    later = [*canceled, "queued: manual_retry", "started", "completed"]
-    assert await words(store, job) == (canceled if moved_on == "canceled" else later)
+    assert await words(store, job) == HISTORIES[moved_on]
 
 
 async def test_effects_of_a_running_attempt_are_stored(database: Database, store: Store, bus: Bus) -> None:

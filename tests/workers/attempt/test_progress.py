@@ -9,7 +9,7 @@ import pytest
 
 from events.bus import Bus
 from events.database import Database
-from events.job import JSON, Progress
+from events.job import JSON, Job, Progress
 from events.store import Store
 from tests.job_types import (
     HANG,
@@ -197,12 +197,7 @@ async def test_the_last_report_is_kept_although_it_is_being_appended_when_the_ha
         job = await queue(store, wire, reports)
         await reported.wait()
         async with row_locked(database, *others):
-            # The store has two connections for appends. Both are blocked, so that the next append
-            # waits.
-            cancels = []
-            for waiting, other in enumerate(others, 1):
-                cancels.append(asyncio.create_task(cancel(store, other)))
-                await until_waiting_for_locks(database, waiting)
+            cancels = await _block_both_lanes(database, store, others)
             report_more.set()
             await until(lambda: store._commits._waiting)
             if end == "fails":
@@ -215,3 +210,15 @@ async def test_the_last_report_is_kept_although_it_is_being_appended_when_the_ha
         job = await ended(database, job)
 
     assert [event.result for event in await events_of(store, job, Progress)] == ["first", "second", "last"]
+
+
+async def _block_both_lanes(database: Database, store: Store, locked: list[Job]) -> list[asyncio.Task[Job]]:
+    """Cancels two jobs whose rows are locked, so that the next append of the store waits.
+
+    The store has two connections for appends.
+    """
+    cancels = []
+    for waiting, job in enumerate(locked, 1):
+        cancels.append(asyncio.create_task(cancel(store, job)))
+        await until_waiting_for_locks(database, waiting)
+    return cancels

@@ -11,7 +11,8 @@ import httpx2 as httpx
 import pytest
 
 from events.database import Database
-from tests.chatwork_server import client_of, sandbox_of, until
+from tests.chatwork_server import client_of, sandbox_of
+from tests.job_types import until
 from workers.chatwork import client
 from workers.chatwork.client import Chatwork, ChatworkSettings, NoAnswer, Refused, Unauthorized, Unreadable
 from workers.chatwork.rate_limit import RateLimit

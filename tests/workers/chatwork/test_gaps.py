@@ -9,8 +9,9 @@ import pytest
 
 from events.database import Database
 from events.store import Store
-from tests.chatwork_server import START, sandbox_of, until
+from tests.chatwork_server import START, sandbox_of
 from tests.handler_context import next_attempt
+from tests.job_types import until
 from tests.workers.chatwork.syncs import World, cut_off, world_of
 from workers.chatwork.answers import ChatworkMessage, MessagesAnswer
 from workers.chatwork.gaps import Gap, Stored, gaps_after

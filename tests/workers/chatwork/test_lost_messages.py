@@ -7,8 +7,9 @@ import pytest
 
 from events.database import Database
 from events.store import Store
-from tests.chatwork_server import sandbox_of, until
+from tests.chatwork_server import sandbox_of
 from tests.handler_context import next_attempt
+from tests.job_types import until
 from tests.workers.chatwork.syncs import World, cut_off, world_of
 from workers.chatwork.messages_sync import CHATWORK_MESSAGES_SYNC
 from workers.outcomes import AttemptOver
@@ -212,17 +213,6 @@ async def test_no_message_is_lost_whatever_breaks_in_whatever_order(store: Store
             said[room_id].append(f"{len(said[room_id])}")
             world.sandbox.say(room_id, said[room_id][-1])
 
-        async def a_sync_that_may_break() -> None:
-            async with world.attempt(**chance.choice([{}, {"roomId": "10"}, {"roomId": "11"}])) as attempt:
-                handling = attempt.start_handling()
-                await asyncio.wait({handling}, timeout=chance.choice([0.002, 0.01, 0.03, 1]))
-                if handling.done():
-                    await attempt.complete(handling.result())
-                    return
-                await (attempt.lose(store) if chance.random() < 0.5 else attempt.cancel(store))
-                handling.cancel()
-                await asyncio.wait({handling})
-
         for _ in range(12):
             for _ in range(chance.randrange(4)):
                 somebody_says()
@@ -233,7 +223,7 @@ async def test_no_message_is_lost_whatever_breaks_in_whatever_order(store: Store
                     world.sandbox.fail(status=chance.choice([403, 500]), times=chance.randrange(1, 4))
                 case 2:
                     world.sandbox.slow(chance.choice([0, 0.005]))
-            syncs = [asyncio.create_task(a_sync_that_may_break()) for _ in range(chance.randrange(1, 4))]
+            syncs = [asyncio.create_task(_sync_that_may_break(world, chance)) for _ in range(chance.randrange(1, 4))]
             somebody_says()
             await asyncio.gather(*syncs)
 
@@ -243,6 +233,19 @@ async def test_no_message_is_lost_whatever_breaks_in_whatever_order(store: Store
 
         assert {room_id: await world.bodies(room_id) for room_id in said} == said
         assert await world.marks() == []
+
+
+async def _sync_that_may_break(world: World, chance: random.Random) -> None:
+    """Runs a sync, and sometimes loses or cancels its attempt after some milliseconds."""
+    async with world.attempt(**chance.choice([{}, {"roomId": "10"}, {"roomId": "11"}])) as attempt:
+        handling = attempt.start_handling()
+        await asyncio.wait({handling}, timeout=chance.choice([0.002, 0.01, 0.03, 1]))
+        if handling.done():
+            await attempt.complete(handling.result())
+            return
+        await (attempt.lose(world.store) if chance.random() < 0.5 else attempt.cancel(world.store))
+        handling.cancel()
+        await asyncio.wait({handling})
 
 
 async def was_given(world: World, room_id: str) -> bool:

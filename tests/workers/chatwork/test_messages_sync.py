@@ -13,9 +13,9 @@ from events.database import Database
 from events.job import Progress, Status
 from events.store import Store
 from projections.jobs import JobsView
-from tests.chatwork_server import client_of, resources_of, sandbox_of, until
+from tests.chatwork_server import client_of, resources_of, sandbox_of
 from tests.handler_context import running
-from tests.job_types import claim_of
+from tests.job_types import claim_of, until
 from tests.workers.chatwork.syncs import World, world_of
 from workers.attempt.runner import Runner
 from workers.chatwork.client import NoToken, Unauthorized

@@ -14,7 +14,7 @@ from datetime import timedelta
 import pytest
 
 from events.database import Database
-from tests.chatwork_server import until
+from tests.job_types import until
 from workers.chatwork.rate_limit import RateLimit
 
 WINDOW, LAPSE, SLACK = 1.5, 0.5, 0.1

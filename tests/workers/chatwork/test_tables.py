@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from events.database import Database
-from tests.chatwork_server import until
+from tests.job_types import until
 from tests.stored_messages import answer_of
 from workers.chatwork.answers import ChatworkMessage, ChatworkRoom
 from workers.chatwork.messages import BadCursor, Mark, Message, assign_company, page_of_messages, store_messages

@@ -4,20 +4,17 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from redis.asyncio import Redis
-from structlog.testing import capture_logs
 
-from workers.attempt import attempt
+from tests.short_waits import short_waits
 from workers.delivery import tick
 from workers.delivery.redis_wire import RedisWire
 from workers.delivery.wire import LocalWire, Wire
 
 
 @pytest.fixture(autouse=True)
-def _quick_reactions(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(attempt, "PATIENCE", 0.2)
-    monkeypatch.setattr(tick, "TICK", 0.1)
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(tick, "DELIVER_AGAIN", 0.3)
-    with capture_logs():
+    with short_waits(monkeypatch):
         yield
 
 

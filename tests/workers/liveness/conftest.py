@@ -4,22 +4,17 @@ from collections.abc import Iterator
 
 import pytest
 from redis.asyncio import Redis
-from structlog.testing import capture_logs
 
+from tests.short_waits import short_waits
 from tests.workers.liveness.rescues import HEARTBEAT, LEASE
-from workers.attempt import attempt
-from workers.delivery import tick
 from workers.delivery.wire import LocalWire
 from workers.liveness import heartbeat
 
 
 @pytest.fixture(autouse=True)
-def _quick_reactions(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(attempt, "PATIENCE", 0.2)
-    monkeypatch.setattr(tick, "TICK", 0.1)
-    monkeypatch.setattr(heartbeat, "HEARTBEAT", HEARTBEAT)
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(heartbeat, "LEASE", LEASE)
-    with capture_logs():
+    with short_waits(monkeypatch, seconds_between_heartbeats=HEARTBEAT):
         yield
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 from redis.asyncio import Redis
-from structlog.testing import capture_logs
 
 from events.bus import Bus
 from events.database import Database, connect
@@ -34,8 +33,8 @@ from tests.job_types import (
 from tests.proxy import Fault, Proxy, proxy_before
 from tests.servers import RedisServer
 from tests.service_fixture import PASSWORD, Service, make_context, service, serving
+from tests.short_waits import short_waits
 from tests.worker_process import worker_process
-from workers.attempt import attempt as run
 from workers.attempt import runner
 from workers.delivery import tick as deliver
 from workers.delivery.redis_wire import RedisWire
@@ -50,11 +49,8 @@ SYNC = "/api/chatwork/rooms/sync"
 
 
 @pytest.fixture(autouse=True)
-def _quick_reactions(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(run, "PATIENCE", 0.2)
-    monkeypatch.setattr(deliver, "TICK", 0.1)
-    monkeypatch.setattr(rescue, "HEARTBEAT", 0.2)
-    with capture_logs():
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with short_waits(monkeypatch, seconds_between_heartbeats=0.2):
         yield
 
 
