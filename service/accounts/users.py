@@ -128,7 +128,7 @@ async def add_user(database: Database, email: str, role: str, password: str, nam
 
 
 async def nobody_yet(database: Database) -> bool:
-    """Whether no user exists."""
+    """Whether the table `users` is empty."""
     return not await database.fetch_val("select exists (select from users)")
 
 
@@ -223,7 +223,7 @@ class Users:
         try:
             claims = jwt.decode(token, self._secret, algorithms=["HS256"], options={"require": ["sub", "jti", "exp"]})
         except (jwt.InvalidTokenError, RecursionError, ValueError, TypeError, OverflowError):
-            return None  # the decoder raises the last four for a malformed header or malformed claims
+            return None  # for a malformed token, the decoder also raises errors that are not its own
         return claims if _ours(claims) else None
 
     def _remember(self, token: str, user: User | None, until: float) -> None:

@@ -52,9 +52,9 @@ def preferred_wait(request: Request) -> int | None:
 SMALL_BODY = 16 * 1024  # bytes: the default limit of an endpoint
 MAX_DEPTH = 32  # levels of nested JSON
 MAX_NUMBER = 2**53  # the largest integer that JavaScript holds exactly
-MAX_FIELDS = 1000  # of one JSON object
-MAX_PARAMETERS = 100  # of a query
-MOST_MEDIA_TYPES = 50  # of an `Accept` header; the rest is ignored
+MAX_FIELDS = 1000  # fields of one JSON object
+MAX_PARAMETERS = 100  # parameters of one query
+MOST_MEDIA_TYPES = 50  # media types of an `Accept` header that are read; the rest is ignored
 READ_ON_THE_LOOP = 2048  # bytes. A longer body is parsed in a thread. The slowest JSON of this size takes 1 to 2 ms to parse.
 
 # Only one thread, because more threads would compete with the event loop for the interpreter lock.

@@ -23,7 +23,7 @@ RETRY_AFTER = 5  # seconds
 
 
 class Leases:
-    """The open responses of one kind."""
+    """Counts the open responses of one kind (streams, or held answers) of each person."""
 
     def __init__(self, setting: str, what: str, most: int | None, shared: SharedCounts | None) -> None:
         self._setting = setting

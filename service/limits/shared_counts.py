@@ -25,7 +25,7 @@ log = structlog.get_logger("rireki.limits")
 
 PREFIX = "rireki:limit"
 LEASE = 15.0  # seconds after which the open responses of a dead process are forgotten
-MOST_FIELDS = 1000  # of a key; one with more is not ours
+MOST_FIELDS = 1000  # fields of a hash in Redis; a hash with more was written by another program
 
 # Counts requests of several people. KEYS: one hash for each person, from the number of a step to its count. ARGV: the
 # milliseconds of a step, then three numbers for each person: the limit, the requests to count in any case, and the requests that

@@ -6,7 +6,7 @@ So the window never forgets too early, and at most one step too late.
 
 from collections import deque
 
-STEPS = 120  # of one window; a minute has steps of half a second
+STEPS = 120  # steps of one window; with a window of a minute, a step is half a second
 
 
 class SlidingWindow:

@@ -124,9 +124,9 @@ class Watch:
         self._unheard = 0
 
     def tell(self, seconds: float, now: float) -> None:
-        """Sets the deadline: the process says that it ends within this many seconds.
+        """Sets the deadline, because the process says that it ends within `seconds`.
 
-        So the process has heard all signals that came before.
+        The signals that came before count as handled, because the process has read them.
         """
         self.deadline = min(self.deadline, now + seconds)
         self._asked, self._unheard = True, 0

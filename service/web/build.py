@@ -155,7 +155,7 @@ def install_node() -> Path:
 
 
 def install(path: str, *, everything: bool) -> None:
-    """Install the packages of package-lock.json.
+    """Installs the packages of package-lock.json.
 
     `everything` includes those that only the checks need.
     """

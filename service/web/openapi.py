@@ -1,4 +1,4 @@
-"""Print the OpenAPI document, from which the page's types are generated.
+"""Prints the OpenAPI document, from which the page's types are generated.
 
 Needs no running service.
 """

@@ -177,7 +177,7 @@ async def test_in_production_every_response_demands_tls(service: Service) -> Non
         assert headers_in(answer).get_list("strict-transport-security") == list(IN_PRODUCTION.values())
 
 
-async def test_elsewhere_no_response_demands_tls(service: Service) -> None:
+async def test_outside_production_no_response_demands_tls(service: Service) -> None:
     answers = [
         await sent(service, request, end=False) for request in (HEALTH + b"connection: close\r\n\r\n", b"NONSENSE\r\n\r\n")
     ]

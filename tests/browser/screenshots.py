@@ -35,7 +35,7 @@ WIDE, PHONE = (1280, 860), (390, 844)  # pixels: width and height
 
 
 async def take_screenshots(folder: Path) -> None:
-    """Write all screenshots to this folder."""
+    """Writes all screenshots to this folder."""
     async with _site() as (site, browser):
         job_id = await _work(site)
         await site.becomes(job_id, "completed")

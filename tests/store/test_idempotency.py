@@ -116,7 +116,7 @@ async def test_the_key_of_a_job_that_could_not_be_made_stays_free(store: Store) 
     assert await store.job_of_key(ALICE, "once") is None
 
 
-async def test_a_key_is_looked_up_before_uniqueness(store: Store) -> None:
+async def test_an_idempotency_key_is_looked_up_before_the_unique_key(store: Store) -> None:
     first = await store.create(new(unique_key="u", idempotency=Idempotency("once", "hash")), actor="user:x")
     await store.append(first, canceling, actor="user:x")
     second = await store.create(new(unique_key="u"), actor="user:x")

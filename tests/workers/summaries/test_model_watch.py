@@ -84,7 +84,7 @@ async def test_a_shutdown_within_sixty_days_causes_a_warning(
         error(401, "no", "invalid_api_key"),
     ],
 )
-async def test_a_server_without_that_endpoint_or_with_nonsense_there_changes_nothing(
+async def test_a_server_that_does_not_describe_its_model_changes_no_warning(
     server: OpenAIServer, watch: ModelWatch, reply: Reply | None
 ) -> None:
     server.card = reply

@@ -102,7 +102,7 @@ def _is_a_date(match: re.Match[str]) -> bool:
 def _day(match: re.Match[str], said_on: date) -> date | None:
     try:
         return _exact_day(match, said_on)
-    except (ValueError, OverflowError):  # 31 November, or a year out of range
+    except (ValueError, OverflowError):  # a day that does not exist (31 November), or a year out of range
         return None
 
 
