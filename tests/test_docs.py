@@ -20,7 +20,7 @@ DECISIONS = ROOT / "docs" / "decisions"
 HEADINGS = ["Context", "Decision", "Price", "What would change our mind"]
 RESULTS = ROOT / "bench" / "results"
 FILE = re.compile(r"[\w.][\w./-]*\.(?:py|md|sql|toml|lock|css|tsx?|m?js|json|html|sh|ya?ml)")
-MADE = re.compile(r"node_modules|static|\.\w*(?:venv|cache|hypothesis|git|built|rireki)")
+MADE = re.compile(r"build|node_modules|static|\.\w*(?:venv|cache|hypothesis|git|built|rireki)")
 STATUS = re.compile(r"accepted|replaced by \[\d{4}\]\(\d{4}-[a-z0-9-]+\.md\)")
 
 

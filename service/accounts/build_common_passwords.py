@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def filtered(long_ones: set[str], common: set[str]) -> set[str]:
-    """Returns the texts for the filter. A text that another one plus digits covers is left out."""
+    """Returns the texts for the filter, without those that equal another one plus digits."""
     endings = Counter(without_digits(password) for password in long_ones)
     bases = {base for base, count in endings.items() if base and count > 1} | common
     return bases | {text for text in long_ones if len(text) >= SHORTEST and without_digits(text) not in bases}

@@ -300,7 +300,7 @@ async def test_the_command_line_pauses_and_resumes_a_type(database: Database) ->
 @pytest.mark.parametrize(
     ("arguments", "given", "said"),
     [
-        (["migrate", "--app-role", 'no"body'], b"", "rireki: the schema is up to date, but the role of --app-role got no rights: "
+        (["migrate", "--app-role", 'no"body'], b"", "rireki: the schema is up to date, but no role got any rights: "
             "PostgreSQL has no role 'no\"body': create it first"),
         (["users", "add", "a@example.com", "--role", "admin", "--password-stdin"], b"\xff\xfe long enough",
             "rireki: the password on standard input is not UTF-8: write it in UTF-8"),
