@@ -16,6 +16,7 @@ test_for_everybody.py keyboard, screen reader, phone, languages, dark theme
 test_further_type.py  a job type that the page does not know
 test_job.py           the screen of one job
 test_jobs.py          the list of jobs
+test_limits.py        the limits of one person, in ordinary use and beyond
 test_live.py          live changes while streams break or the API is down
 test_much.py          many rows and many events
 test_sign_in.py       signing in and out, and the screens of each role

@@ -60,6 +60,11 @@ export class Unreachable extends Error {
   }
 }
 
+let quietUntil = 0;
+
+/** Milliseconds for which the service accepts no more requests of this user (`LIMIT_REQUESTS`); 0 if it does. */
+export const refusedFor = () => Math.max(0, quietUntil - Date.now());
+
 let signedOut: () => void = () => {};
 
 /** Calls `then` when the service answers that nobody is signed in. */
@@ -122,6 +127,8 @@ async function refusal(response: Response): Promise<Refused> {
   const retryAfter = Number(response.headers.get("retry-after")) || null;
   try {
     const { detail, errors } = (await response.json()) as Schemas["ProblemDocument"];
+    if (response.status === 429 && detail.startsWith("LIMIT_REQUESTS"))
+      quietUntil = Date.now() + (retryAfter ?? 1) * 1000;
     return new Refused(response.status, detail, errors ?? [], requestId, retryAfter);
   } catch {
     return new Refused(response.status, response.statusText, [], requestId, retryAfter);

@@ -3,19 +3,21 @@
 
 import { QueryClient } from "@tanstack/react-query";
 import { useEffect, useEffectEvent, useSyncExternalStore } from "react";
-import { type Change, type Job, jobsByIds, MOST_IDS, openStream, Refused, Unreachable } from "../api";
+import { type Change, type Job, jobsByIds, MOST_IDS, openStream, Refused, refusedFor, Unreachable } from "../api";
 import { follow, type LiveState, type Message } from "./stream";
 
 const POLL_EVERY = 2_000;
 const GATHER_FOR = 300;
+const LONGEST_RETRY = 8_000;
 const MOST_REMEMBERED = 5_000;
 
 export const queries = new QueryClient({
   defaultOptions: {
     queries: {
       staleTime: 5_000,
-      retry: (failures, error) => failures < 3 && isPassing(error),
-      retryDelay: (failures) => Math.min(8_000, 500 * 2 ** failures),
+      // A reader is told of a longer refusal at once.
+      retry: (failures, error) => failures < 3 && isPassing(error) && refusedFor() <= LONGEST_RETRY,
+      retryDelay: (failures) => Math.max(refusedFor(), Math.min(LONGEST_RETRY, 500 * 2 ** failures)),
       networkMode: "always",
     },
     mutations: { networkMode: "always" },
@@ -88,6 +90,7 @@ function isNew({ jobId, seq }: Change): boolean {
 }
 
 function tick() {
+  if (refusedFor() > 0) return;
   freshen(shownJobs());
   for (const listener of tickListeners) listener();
 }
@@ -136,7 +139,9 @@ let gathering: ReturnType<typeof setTimeout> | undefined;
 /** Fetches these jobs within 300 ms, in one request with all others that are wanted by then. */
 export function freshen(ids: Iterable<string>) {
   for (const id of ids) wanted.add(id);
-  if (wanted.size > 0 && gathering === undefined) gathering = setTimeout(fetchWanted, GATHER_FOR);
+  if (wanted.size > 0 && gathering === undefined) {
+    gathering = setTimeout(fetchWanted, Math.max(GATHER_FOR, refusedFor()));
+  }
 }
 
 async function fetchWanted() {

@@ -26,6 +26,14 @@ const KNOWN: [number, string, { path: string; detail: string }[]][] = [
   [404, "There is no such job.", []],
   [404, "This job has no event 99 yet: its last is 7.", []],
   [429, "Too many tries to sign in. Try again in 60 seconds.", []],
+  [429, "LIMIT_REQUESTS allows one person at most 600 requests in any minute. Try again in 12 seconds.", []],
+  [429, "LIMIT_STREAMS allows one person at most 20 open streams. Close one, then try again.", []],
+  [
+    429,
+    "LIMIT_ACTIVE_JOBS allows one person at most 1000 jobs that are queued or processing. Wait until some have ended, or cancel some.",
+    [],
+  ],
+  [429, "LIMIT_PAID_JOBS allows one person to queue at most 200 paid jobs in any day. Try again in 3700 seconds.", []],
   [503, "The database does not answer. Try again in 2 seconds.", []],
   [500, "The service failed. Its log has details under the `X-Request-Id` of this response.", []],
   [
@@ -53,6 +61,16 @@ describe("a refusal", () => {
 
   test.each(KNOWN)("%i %s is told in English", (status, detail, errors) => {
     expect(problemText(en, new Refused(status, detail, errors))).not.toMatch(/[ぁ-ん]/);
+  });
+
+  test("by a limit says which limit and what helps", () => {
+    const said = (detail: string) => problemText(en, new Refused(429, detail));
+
+    expect(said(KNOWN.find(([, detail]) => detail.startsWith("LIMIT_REQUESTS"))?.[1] ?? "")).toContain("12 seconds");
+    expect(said(KNOWN.find(([, detail]) => detail.startsWith("LIMIT_ACTIVE_JOBS"))?.[1] ?? "")).toContain(
+      "cancel some",
+    );
+    expect(said(KNOWN.find(([, detail]) => detail.startsWith("LIMIT_PAID_JOBS"))?.[1] ?? "")).toContain("62 minutes");
   });
 
   test("that nobody knows is shown as it was said, under a heading", () => {

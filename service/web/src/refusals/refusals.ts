@@ -7,6 +7,9 @@ import type { Words } from "../words/words";
 type Says = (words: Words, ...found: string[]) => string;
 
 const REFUSALS: [RegExp, Says][] = [
+  [/^LIMIT_REQUESTS .* (\d+) seconds\.$/, (words, seconds) => words.requestLimit(Number(seconds))],
+  [/^LIMIT_ACTIVE_JOBS .* at most (\d+) jobs/, (words, most) => words.activeLimit(Number(most))],
+  [/^LIMIT_PAID_JOBS .* (\d+) seconds\.$/, (words, seconds) => words.paidLimit(Number(seconds))],
   [/does the same and is active/, (words) => words.otherJobActive],
   [
     /^Cannot \S+ this job: it is (\w+)\.$/,
@@ -92,9 +95,9 @@ export function problemText(words: Words, error: unknown): string {
   if (!(error instanceof Refused)) return words.serverError;
   if (error.status === 503) return words.databaseAway;
   if (error.status >= 500) return words.serverError;
-  if (error.status === 429) return words.tooManyRequests;
   const known = said(REFUSALS, words, error.detail);
   if (known) return known;
+  if (error.status === 429) return words.tooManyRequests;
   if (error.status === 403) return words.onlyAdminsMay;
   if (error.status === 404) return words.notFoundTitle;
   return error.errors.length ? fieldsText(words, error.errors) : words.refused(error.detail);

@@ -1,6 +1,6 @@
 /** The words for refusals, for the errors of jobs and for findings in the log. */
 
-import { digits, say, saying } from "../words/say";
+import { counted, digits, say, saying } from "../words/say";
 
 export const refusalsWords = {
   serverError: say(
@@ -31,6 +31,22 @@ export const refusalsWords = {
   tooManyRequests: say(
     "操作の回数が多すぎます。しばらくしてからもう一度お試しください。",
     "Too many requests. Try again in a moment.",
+  ),
+  requestLimit: saying(
+    (seconds: number) => `操作の回数が上限に達しました。${digits(seconds)}秒後にもう一度お試しください。`,
+    (seconds: number) => `You have sent too many requests. Try again in ${counted(seconds, "second")}.`,
+  ),
+  activeLimit: saying(
+    (most: number) =>
+      `待機中と処理中のジョブが上限（${digits(most)}件）に達しています。終わるのを待つか、いくつかキャンセルしてください。`,
+    (most: number) =>
+      `You may have ${counted(most, "job")} waiting or running. Wait until some have ended, or cancel some.`,
+  ),
+  paidLimit: saying(
+    (seconds: number) =>
+      `費用のかかるジョブの数が上限に達しました。約${digits(Math.ceil(seconds / 60))}分後にもう一度お試しください。`,
+    (seconds: number) =>
+      `You have queued as many jobs that cost money as you may. Try again in about ${counted(Math.ceil(seconds / 60), "minute")}.`,
   ),
   typeGone: say(
     "この種類のジョブは現在のバージョンにないため、実行できません。",
