@@ -10,7 +10,7 @@ changes.
 import asyncio
 import contextlib
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Iterator
 
 import orjson
@@ -27,6 +27,7 @@ IDLE_LOOKS = 5  # after so many queries, clients that got no change are told the
 GATHER = 0.02  # seconds for which changes are collected, to be sent in one piece
 READ_AT_ONCE = 5000  # positions in one query
 MOST_REPLAYED = 10_000  # positions that a client may be behind; a client further behind must fetch everything again
+MOST_AT_ONCE = 64 * 1024  # bytes that one stream joins and sends at once. Waiting pieces are shared by all streams
 MOST_UNREAD = 1024 * 1024  # bytes in the buffer of one slow client
 REMEMBERED = 30.0  # seconds for which a sent change is remembered after it was read from the log
 MOST_REMEMBERED = 50_000  # changes
@@ -41,7 +42,7 @@ class Watcher:
         self.owner = owner
         self.ended = False
         self.was_sent_something = False  # whether a change was sent since the stream was last told a position
-        self._pieces: list[bytes] = []
+        self._pieces: deque[bytes] = deque()
         self._unread = 0
         self._ready = asyncio.Event()
 
@@ -66,12 +67,15 @@ class Watcher:
         """Waits for bytes and returns them; b"" after `timeout` seconds, or at the stream's end."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._ready.wait(), timeout)
-        taken = b"".join(self._pieces)
-        self._pieces.clear()
-        self._unread = 0
-        if not self.ended:
+        pieces = []
+        size = 0
+        while self._pieces and size < MOST_AT_ONCE:
+            pieces.append(self._pieces.popleft())
+            size += len(pieces[-1])
+        self._unread -= size
+        if not self._pieces and not self.ended:
             self._ready.clear()
-        return taken
+        return b"".join(pieces)
 
 
 class ChangesFeed:

@@ -366,3 +366,18 @@ def places(job: Job) -> list[tuple[str, int]]:
 
 async def user(service: Service, email: str) -> User:
     return next(user for user in await service.context.users.all() if user.email == email)
+
+
+async def test_a_stream_that_is_behind_copies_little_at_once_and_loses_nothing() -> None:
+    watcher, pieces = Watcher(None), [bytes([number]) * 40_000 for number in range(20)]
+    for piece in pieces:
+        watcher.put(piece)
+
+    taken = [await watcher.take(0.1) for _ in range(10)]
+
+    assert b"".join(taken) == b"".join(pieces)
+    assert max(map(len, taken)) < 2 * feed.MOST_AT_ONCE
+    assert await watcher.take(0.01) == b""
+    for piece in pieces:
+        watcher.put(piece)
+    assert not watcher.ended
