@@ -7,6 +7,7 @@ import re
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -23,6 +24,7 @@ from projections.seal import seal
 from service.readiness import SEALING, SEALING_APART, SERVING, SERVING_AND_SEALING, Duty, Readiness, look_at
 from tests.histories import completing, new, open_store, starting
 from tests.process.test_migrations import administer, ask, asking, empty_url, with_setting
+from tests.process.test_start_faults import run
 
 __all__ = ["empty_url"]
 
@@ -243,6 +245,36 @@ def test_an_unknown_sealer_leaves_the_rights_as_they_are(database_url: str, role
         assert held(database_url, role) == in_order(service_rights(seals=True))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--sealer-role", "x"], "--sealer-role needs --app-role, which names the role that loses the rights to seal"),
+        (["--app-role", "x", "--sealer-role", "x"], "--sealer-role must name another role than --app-role"),
+        (
+            ["--app-role", "nobody", "--sealer-role", "nobody else"],
+            "the schema is up to date, but no role got any rights: PostgreSQL has no role 'nobody': create it first",
+        ),
+    ],
+)
+async def test_roles_that_cannot_be_granted_are_one_line(
+    database_url: str, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    assert await run("migrate", *arguments, home=tmp_path, DATABASE_URL=database_url) == (2, "", f"rireki: {said}\n")
+
+
+async def test_the_command_says_which_role_seals(database_url: str, role: str, other_role: str, tmp_path: Path) -> None:
+    arguments = ["migrate", "--app-role", role]
+
+    alone = await run(*arguments, home=tmp_path, DATABASE_URL=database_url)
+    apart = await run(*arguments, "--sealer-role", other_role, home=tmp_path, DATABASE_URL=database_url)
+    again = await run(*arguments, home=tmp_path, DATABASE_URL=database_url)
+    await asyncio.to_thread(administer, database_url, f"drop owned by {quoted(role)}, {quoted(other_role)}")
+
+    assert alone == (0, "the schema is up to date\n", "")
+    line = f"the role {role} may not seal, because that is the right of {other_role}"
+    assert apart == again == (0, f"the schema is up to date\n{line}\n", "")
+
+
 def test_every_table_stands_in_one_of_the_lists_of_rights() -> None:
     assert SERVICE.keys() | SEALER.keys() == TABLES.keys()
     assert not SERVICE.keys() & SEALER.keys()
@@ -367,7 +399,7 @@ async def refusals(connection: Connection, role: str, plans: Mapping[str, str]) 
 
 
 def test_the_services_role_may_run_every_statement_that_writes(database_url: str, role: str) -> None:
-    async def run() -> dict[str, str]:
+    async def refused() -> dict[str, str]:
         async with asking(database_url) as connection:
             return await refusals(connection, role, statements())
 
@@ -375,7 +407,7 @@ def test_the_services_role_may_run_every_statement_that_writes(database_url: str
         grant(database_url, role)
         administer(database_url, f"revoke insert, update on job_event_log, job_event_log_cursor from {quoted(role)}")
 
-        assert asyncio.run(run()) == {}
+        assert asyncio.run(refused()) == {}
 
 
 def test_every_right_of_the_services_role_is_needed_by_a_statement(database_url: str, role: str) -> None:
