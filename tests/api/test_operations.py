@@ -2,11 +2,9 @@
 
 import asyncio
 import os
-import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -18,6 +16,7 @@ from events.job import JSON, rfc3339, start
 from events.store import Store
 from projections.jobs import JobsView
 from tests.chatwork_server import sandbox_of
+from tests.commands import run_command
 from tests.job_types import (
     HANG,
     QUICK,
@@ -313,24 +312,19 @@ async def test_the_command_line_pauses_and_resumes_a_type(database: Database) ->
 async def test_a_wrong_command_line_prints_one_line(database: Database, arguments: list[str], given: bytes, said: str) -> None:
     status, out, errors = await command(database, *arguments, given=given)
 
-    assert (status, out, errors.decode().splitlines()) == (2, b"", [said])
+    assert (status, out, errors.splitlines()) == (2, "", [said])
 
 
 async def rireki(database: Database, *arguments: str) -> tuple[int, list[str]]:
     """Runs `rireki` in this process's environment. Returns its exit status and output."""
     status, out, _ = await command(database, *arguments)
-    return status, out.decode().splitlines()
+    return status, out.splitlines()
 
 
-async def command(database: Database, *arguments: str, given: bytes = b"") -> tuple[int, bytes, bytes]:
+async def command(database: Database, *arguments: str, given: bytes = b"") -> tuple[int, str, str]:
     """Runs a command with this input. Returns exit status, standard output and errors."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "service.cli", *arguments,
-        env=os.environ | {"DATABASE_URL": database.url, "APP_ENV": "test"}, cwd=Path(__file__).parents[2],
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    out, errors = await process.communicate(given)
-    return await process.wait(), out, errors
+    environment = os.environ | {"DATABASE_URL": database.url, "APP_ENV": "test"}
+    return await run_command(*arguments, environment=environment, given=given)
 
 
 async def test_a_force_fail_ends_a_running_job_and_tells_its_worker(

@@ -1,7 +1,6 @@
 """Tests of the page and of Swagger UI in a real Chromium, against the real service.
 
 chromium.py           finds or installs a Chromium
-commands.py           starts Rireki's commands, each in a separate process
 conftest.py           the fixtures: one browser for the run, sites, and visits to them
 job_histories.py      writes histories of jobs for sites without a worker
 screenshots.py        takes the screenshots of the README again

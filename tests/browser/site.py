@@ -16,8 +16,8 @@ import httpx2 as httpx
 
 from events.database import Database
 from service.accounts.users import User, Users
-from tests.browser.commands import Command, Main, rireki, running
 from tests.chatwork_server import sandbox_of
+from tests.commands import Command, Main, rireki, running
 from tests.conftest import with_database
 from tests.histories import until
 from tests.service_fixture import SECRET, user_of

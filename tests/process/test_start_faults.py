@@ -5,7 +5,6 @@ import contextlib
 import os
 import secrets
 import ssl
-import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -16,6 +15,7 @@ import pytest
 from events.database_check import check_database
 from events.database_url import read_database_url
 from migrations.migrate import migrate
+from tests.commands import run_command
 from tests.conftest import with_database
 from tests.process.test_processes import Rireki
 from tests.workers.test_outgoing_http import certificate  # noqa: F401
@@ -43,20 +43,8 @@ SECRET = "hunter2"
 async def run(*arguments: str, home: Path, **variables: str) -> tuple[int, str, str]:
     """Runs a command to its end. Returns its exit status, standard output and standard error."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "service.cli", *arguments,
-        env=environment | {"APP_ENV": "test", "PORT": "0", "RIREKI_HOME": str(home)} | variables,
-        cwd=Path(__file__).parents[2],
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        async with asyncio.timeout(90):
-            told, complained = await process.communicate(b"a long password of somebody\n")
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-    assert process.returncode is not None
-    return process.returncode, told.decode(), complained.decode()
+    environment |= {"APP_ENV": "test", "PORT": "0", "RIREKI_HOME": str(home)} | variables
+    return await run_command(*arguments, environment=environment, given=b"a long password of somebody\n")
 
 
 def is_one_line(status: int, told: str, complained: str, *, named: str = "DATABASE_URL", about: str) -> None:

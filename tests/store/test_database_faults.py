@@ -3,7 +3,6 @@
 import asyncio
 import os
 import secrets
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,6 +24,7 @@ from service.accounts.users import Role, add_user
 from service.config import Settings
 from service.process.assembly import opened
 from service.readiness import look_at
+from tests.commands import run_command
 from tests.histories import new, until
 from tests.process.test_migrations import with_setting
 from tests.service_fixture import make_context, serving
@@ -279,15 +279,10 @@ async def test_in_production_a_process_reports_an_old_schema_in_one_line(
         "RIREKI_HOME": str(tmp_path),
     }  # fmt: skip
 
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "service.cli", command,
-        env=os.environ | variables, cwd=Path(__file__).parents[2],
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    _, errors = await asyncio.wait_for(process.communicate(), 60)
+    status, _, errors = await run_command(command, environment=os.environ | variables)
 
-    complaints = [line for line in errors.decode().splitlines() if line.startswith("rireki: ")]
-    assert (process.returncode, b"Traceback" in errors) == (2, False)
+    complaints = [line for line in errors.splitlines() if line.startswith("rireki: ")]
+    assert (status, "Traceback" in errors) == (2, False)
     assert complaints == [
         f"rireki: DATABASE_URL: the schema is at 0001, and this version needs {newest_revision()}: run `rireki migrate`"
     ]

@@ -9,14 +9,17 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from multiprocessing import reduction
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     [
-        "tests.browser.commands",
+        "tests.commands",
         "service.cli",
         "service.http.logs",
         "service.process.assembly",
@@ -26,6 +29,7 @@ _FORKS.set_forkserver_preload(
 )
 
 TO_START = 90  # seconds in which a command must print its address
+TO_END = 90  # seconds in which a command must end
 
 Main = Callable[[], None]
 
@@ -34,6 +38,28 @@ def rireki() -> None:
     from service.cli import main
 
     main()
+
+
+async def run_command(*arguments: str, environment: Mapping[str, str], given: bytes = b"") -> tuple[int, str, str]:
+    """Runs a command to its end, with `given` as its standard input.
+
+    Returns its exit status, standard output and standard error. A negative status is the number of
+    the signal that ended it.
+    """
+    with TemporaryFile() as standard_input, TemporaryFile() as out, TemporaryFile() as errors:
+        standard_input.write(given)
+        standard_input.seek(0)
+        files = tuple(reduction.DupFd(file.fileno()) for file in (standard_input, out, errors))
+        process = _FORKS.Process(target=_run_with, args=(rireki, arguments, dict(environment), files), daemon=True)
+        await asyncio.to_thread(process.start)
+        try:
+            await asyncio.to_thread(process.join, TO_END)
+        finally:
+            process.kill()
+        assert process.exitcode is not None, f"{arguments} has not ended in {TO_END} s"
+        out.seek(0)
+        errors.seek(0)
+        return process.exitcode, out.read().decode(), errors.read().decode()
 
 
 class Command:
@@ -73,11 +99,23 @@ async def running(*arguments: str, home: Path, **variables: str) -> AsyncIterato
 
 
 def _run(main: Main, arguments: list[str], variables: dict[str, str], out: Path, log: Path) -> None:
-    for stream, path in ((sys.stdout, out), (sys.stderr, log)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), stream.fileno())
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for stream, path in ((1, out), (2, log)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), stream)
     for name in ("DATABASE_URL", "REDIS_URL"):
         os.environ.pop(name, None)
-    os.environ.update(variables)
+    _call(main, arguments, os.environ | variables)
+
+
+def _run_with(main: Main, arguments: Sequence[str], environment: dict[str, str], files: Sequence[Any]) -> None:
+    for stream, file in enumerate(files):
+        os.dup2(file.detach(), stream)
+    sys.stdin = os.fdopen(0, closefd=False)  # multiprocessing has replaced it by /dev/null
+    _call(main, arguments, environment)
+
+
+def _call(main: Main, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.clear()
+    os.environ.update(environment)
     sys.argv = ["rireki", *arguments]
     main()
