@@ -52,3 +52,9 @@ async def test_a_server_that_must_not_be_called_ends_the_start(
     ended = await run(command, home=tmp_path, **variables)
 
     is_one_line(*ended, named="OPENAI_BASE_URL", about="OUTGOING_ALLOW")
+
+
+async def test_the_generated_sign_in_of_development_is_for_this_machine_only(database_url: str, tmp_path: Path) -> None:
+    ended = await run("serve", home=tmp_path, APP_ENV="development", DATABASE_URL=database_url, HOST="0.0.0.0")
+
+    is_one_line(*ended, named="HOST 0.0.0.0", about="is for this machine only")
