@@ -5,6 +5,7 @@ allowed_hosts.py    the names that the API answers to
 allowed_origins.py  the pages of other origins that may call the API
 api/                the endpoints, one file for each subject
 cli.py              the command `rireki`
+cli_users.py        the commands `rireki users`
 commands/           what the commands of `rireki` do
 config.py           the settings of a process
 embedded/           the PostgreSQL server that starts without DATABASE_URL

@@ -10,20 +10,18 @@ import asyncio
 import contextlib
 import sys
 import traceback
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from importlib import metadata
 from io import TextIOWrapper
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, NoReturn
 
 import typer
 
 from events.secret_redaction import scrubbed
+from service.cli_users import users_app
 from service.commands.plain_text import plain_lines, visible
-from service.config import ConfigError, SealerSettings, Settings, load_settings
-
-T = TypeVar("T")
-
-CANCEL_WITHIN = 2.0  # seconds that a canceled task has to end, before the process ends without it
+from service.commands.running import end, exit_with, fail, misuse, run_work, with_database
+from service.config import ConfigError, SealerSettings, load_settings
 
 app = typer.Typer(
     name="rireki",
@@ -32,10 +30,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-users = typer.Typer(help="Manage the people who may sign in.", no_args_is_help=True)
 audit = typer.Typer(help="Read, verify and export the event log.", no_args_is_help=True)
 projections = typer.Typer(help="Manage the tables that are computed from the event log.", no_args_is_help=True)
-app.add_typer(users, name="users")
+app.add_typer(users_app, name="users")
 app.add_typer(audit, name="audit")
 app.add_typer(projections, name="projections")
 
@@ -73,7 +70,7 @@ def main() -> None:
         try:
             argument.encode()
         except UnicodeEncodeError:
-            _wrong(f"an argument is not UTF-8: {argument!r}")
+            misuse(f"an argument is not UTF-8: {argument!r}")
     with _errors_in_one_line():
         raise SystemExit(app(standalone_mode=False))
 
@@ -99,7 +96,7 @@ def serve() -> None:
     configure_logs()
     with contextlib.closing(listen(settings)) as listening, database_url(settings) as url:
         prepare_schema(settings, url)
-        _run(run(settings, url, listening))
+        run_work(run(settings, url, listening))
 
 
 @app.command()
@@ -123,7 +120,7 @@ def worker() -> None:
     configure_logs()
     with database_url(settings) as url:
         prepare_schema(settings, url)
-        _run(work(settings, url))
+        run_work(work(settings, url))
 
 
 @app.command()
@@ -141,7 +138,7 @@ def seal() -> None:
     settings = load_settings(SealerSettings)
     configure_logs()
     with sealer_url(settings) as url:
-        _run(run(settings, url))
+        run_work(run(settings, url))
 
 
 @app.command()
@@ -167,9 +164,9 @@ def migrate(
     from service.process.assembly import migrate_database_url
 
     if sealer_role is not None and app_role is None:
-        _wrong("--sealer-role needs --app-role, which names the role that loses the rights to seal")
+        misuse("--sealer-role needs --app-role, which names the role that loses the rights to seal")
     if sealer_role is not None and sealer_role == app_role:
-        _wrong("--sealer-role must name another role than --app-role")
+        misuse("--sealer-role must name another role than --app-role")
     sealers: list[str] = []
     with migrate_database_url(load_settings()) as url:
         migrate(url, connect_unsettled)
@@ -177,7 +174,7 @@ def migrate(
             if app_role is not None:
                 sealers = grant(url, app_role, connect_unsettled, sealer=sealer_role)
         except UnknownRole as refusal:
-            _wrong(f"the schema is up to date, but no role got any rights: {refusal}")
+            misuse(f"the schema is up to date, but no role got any rights: {refusal}")
     print("the schema is up to date")
     if sealers:
         names = ", ".join(sealers)
@@ -189,7 +186,7 @@ def workers(as_json: AsJson = False) -> None:
     """List the workers, and the jobs that each runs. Exit status 1 if no worker is alive."""
     from service.commands.operators import print_workers
 
-    _exit(_with_database(lambda database: print_workers(database, as_json=as_json)))
+    exit_with(with_database(lambda database: print_workers(database, as_json=as_json)))
 
 
 @app.command()
@@ -205,7 +202,7 @@ def pause(
     from service.commands.operators import pause_type, read_duration, read_job_type
 
     name, until = read_job_type(job_type), read_duration(for_)
-    _exit(_with_database(lambda database: pause_type(database, name, until=until, reason=reason)))
+    exit_with(with_database(lambda database: pause_type(database, name, until=until, reason=reason)))
 
 
 @app.command()
@@ -216,7 +213,7 @@ def resume(
     from service.commands.operators import read_job_type, resume_type
 
     name = read_job_type(job_type)
-    _exit(_with_database(lambda database: resume_type(database, name)))
+    exit_with(with_database(lambda database: resume_type(database, name)))
 
 
 @app.command()
@@ -228,26 +225,6 @@ def demo() -> None:
     from service.commands.demo import run_demo
 
     raise typer.Exit(run_demo(load_settings()))
-
-
-@users.command("add")
-def add_user(
-    email: Annotated[str, typer.Argument(help="The email address with which the person signs in.")],
-    role: Annotated[str, typer.Option(help="admin or employee.")],
-    password_stdin: Annotated[
-        bool, typer.Option("--password-stdin", help="Read the password from standard input. Required.")
-    ] = False,
-    name: Annotated[str | None, typer.Option(help="The person's name. Default: the email up to the @.")] = None,
-) -> None:
-    """Add a person who may sign in, and print the new user's id."""
-    from service.accounts.users import CannotAdd
-    from service.commands.users import print_added, read_password
-
-    try:
-        password = read_password(from_stdin=password_stdin)
-        _exit(_with_database(lambda database: print_added(database, email, role=role, password=password, name=name)))
-    except CannotAdd as refusal:
-        _wrong(str(refusal))
 
 
 @audit.command()
@@ -264,7 +241,7 @@ def replay(
     from service.commands.audit import print_replay, read_job_id, read_until
 
     job_id, stop = read_job_id(job), read_until(until)
-    _exit(_with_database(lambda database: print_replay(database, job_id, stop, as_json=as_json)))
+    exit_with(with_database(lambda database: print_replay(database, job_id, stop, as_json=as_json)))
 
 
 @audit.command()
@@ -282,7 +259,7 @@ def verify(
 
     job_id = None if job is None else read_job_id(job)
     with _failure_is_status_2():
-        _exit(_with_database(lambda database: print_verification(database, job_id, as_json=as_json)))
+        exit_with(with_database(lambda database: print_verification(database, job_id, as_json=as_json)))
 
 
 @audit.command()
@@ -293,7 +270,7 @@ def export(
     from service.commands.audit import print_log
 
     with contextlib.suppress(BrokenPipeError):
-        _with_database(lambda database: print_log(database, after))
+        with_database(lambda database: print_log(database, after))
 
 
 @projections.command()
@@ -310,46 +287,7 @@ def rebuild(
     """
     from service.commands.audit import rebuild_jobs
 
-    _exit(_with_database(lambda database: rebuild_jobs(database, skip_broken=skip_broken)))
-
-
-def _with_database(command: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
-    from events.database import Database
-    from service.process.assembly import database_url, prepare_schema
-
-    async def run(url: str) -> T:
-        database = Database(url, pool_size=2)
-        await database.connect()
-        try:
-            return await command(database)
-        finally:
-            await database.disconnect()
-
-    settings: Settings = load_settings()
-    with database_url(settings) as url:
-        prepare_schema(settings, url)
-        return _run(run(url))
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    import uvloop
-
-    runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
-    try:
-        return runner.run(work)
-    finally:
-        # `close` waits for all remaining tasks. If a task ignores its cancellation, `close` is
-        # skipped, because the process ends anyway.
-        if runner.run(_all_others_end()):
-            runner.close()
-
-
-async def _all_others_end() -> bool:
-    """Cancels all other tasks. Returns whether all of them ended within `CANCEL_WITHIN`."""
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    return not others or not (await asyncio.wait(others, timeout=CANCEL_WITHIN))[1]
+    exit_with(with_database(lambda database: rebuild_jobs(database, skip_broken=skip_broken)))
 
 
 @contextlib.contextmanager
@@ -363,20 +301,20 @@ def _errors_in_one_line() -> Iterator[None]:
     except typer.TyperException as error:
         _misused(error)
     except typer.Abort:
-        _fail("stopped")
+        fail("stopped")
     except ConfigError as error:
-        _wrong(str(error))
+        misuse(str(error))
     except (UnsuitableDatabase, CannotMigrate) as error:
-        _wrong(f"DATABASE_URL: {error}")
+        misuse(f"DATABASE_URL: {error}")
     except asyncio.CancelledError:
-        _fail("stopped without waiting")
+        fail("stopped without waiting")
     except Exception as error:
         explained = _explained(error)
         if explained is None:
             print(plain_lines(scrubbed("".join(traceback.format_exception(error)).rstrip())), file=sys.stderr)
             raise SystemExit(1) from error
         status, line = explained
-        _end(status, line)
+        end(status, line)
 
 
 def _explained(error: Exception) -> tuple[int, str] | None:
@@ -406,7 +344,7 @@ def _failure_is_status_2() -> Iterator[None]:
         raise
     except Exception as error:
         _, line = _explained(error) or (2, f"the verification could not finish: {type(error).__name__}: {error}")
-        _wrong(line)
+        misuse(line)
 
 
 def _misused(error: typer.TyperException) -> NoReturn:
@@ -417,24 +355,7 @@ def _misused(error: typer.TyperException) -> NoReturn:
     message = error.format_message()
     if not message:
         raise SystemExit(2)
-    _wrong(f"{message} (`rireki --help` lists the commands)")
-
-
-def _exit(status: int) -> None:
-    raise typer.Exit(status)
-
-
-def _fail(message: str) -> NoReturn:
-    _end(1, message)
-
-
-def _wrong(message: str) -> NoReturn:
-    _end(2, message)
-
-
-def _end(status: int, message: str) -> NoReturn:
-    print(f"rireki: {visible(scrubbed(message))}", file=sys.stderr)
-    raise SystemExit(status)
+    misuse(f"{message} (`rireki --help` lists the commands)")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from events.store import Store
 from events.writes import NewJob
 from projections.jobs import JobsView
 from service.accounts import users
+from service.accounts.access_records import AccessRecords
 from service.accounts.known_devices import KnownDevices
 from service.accounts.oidc_sign_in import Oidc
 from service.accounts.passwords import hash_password
@@ -58,6 +59,7 @@ class Service:
     as_nobody: httpx.AsyncClient
     auditor: User
     as_auditor: httpx.AsyncClient
+    other: User
 
     @property
     def port(self) -> int:
@@ -92,7 +94,7 @@ async def service(database: Database, bus: Bus, store: Store) -> AsyncIterator[S
 
         yield Service(
             url, context, admin, employee, await client(admin), await client(employee), await client(other), await client(None),
-            auditor, await client(auditor),
+            auditor, await client(auditor), other,
         )  # fmt: skip
     await chatwork.close()
 
@@ -125,6 +127,7 @@ def make_context(
         wire=LocalWire(),
         resources=Resources(database=database, chatwork=chatwork, summariser=Summariser(SummarySettings())),
         users=Users(database, SECRET),
+        access_records=AccessRecords(database),
         devices=KnownDevices(SECRET),
         oidc=Oidc.of(given, SECRET),
         sign_in_limit=SignInLimit(None),

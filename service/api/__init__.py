@@ -1,7 +1,8 @@
 """The endpoints of the HTTP API. Each file has the endpoints of one subject.
 
+access.py         the record of access, and which reads are recorded
 app.py            the ASGI application: routes, request ids, headers, request log, errors
-auth.py           sign in and out; the list of users
+auth.py           sign in and out
 chatwork.py       queue Chatwork's syncs; its rooms, their messages, gaps and errors
 companies.py      companies, the rooms linked to them, and summary drafts
 docs_page.py      `/api/openapi.json`, and Swagger UI at `/api/docs`
@@ -15,7 +16,9 @@ jobs_bulk.py      `POST /api/jobs/bulk`: cancel or retry many jobs
 log.py            `GET /api/events`: the whole log in order, for admins and auditors
 oidc.py           sign in through an identity provider
 operations.py     workers, job types, and the pause of a job type
+own_account.py    change the own password, accept an invitation
 queue_request.py  queues or retries a job for a request: role, Idempotency-Key, Prefer: wait
 sign_in.py        what every way to sign in shares: limits, cookies, the log
+users.py          accounts, for admins: list, add, change, sign out, invite
 verification.py   start a verification of the log, and read the last result
 """

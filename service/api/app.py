@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.allowed_hosts import host_of
 from service.api import (
+    access,
     auth,
     chatwork,
     companies,
@@ -26,6 +27,8 @@ from service.api import (
     jobs_bulk,
     oidc,
     operations,
+    own_account,
+    users,
     verification,
 )
 from service.api import log as event_log
@@ -47,6 +50,8 @@ log = structlog.get_logger("rireki.http")
 ENDPOINTS = (
     *auth.ENDPOINTS,
     *oidc.ENDPOINTS,
+    *own_account.ENDPOINTS,
+    *users.ENDPOINTS,
     *job_streams.ENDPOINTS,
     *jobs_bulk.ENDPOINTS,
     *jobs.ENDPOINTS,
@@ -54,6 +59,7 @@ ENDPOINTS = (
     *job_waiting.ENDPOINTS,
     *event_log.ENDPOINTS,
     *verification.ENDPOINTS,
+    *access.ENDPOINTS,
     *chatwork.ENDPOINTS,
     *companies.ENDPOINTS,
     *operations.ENDPOINTS,

@@ -1,4 +1,4 @@
-"""Sign in and out, and the list of users."""
+"""Sign in and out."""
 
 import asyncio
 
@@ -43,10 +43,6 @@ class Me(TypedDict):
     user: UserDocument
 
 
-class AllUsers(TypedDict):
-    users: list[UserDocument]
-
-
 async def login(call: Call[Nothing, Credentials]) -> Response:
     call.patience.reschedule(asyncio.get_running_loop().time() + SIGNED_IN_WITHIN)
     attempt = Try.of(call, call.body.email)
@@ -87,11 +83,6 @@ async def me(call: Call[Nothing, Nothing]) -> Response:
     return json_answer(answer)
 
 
-async def list_users(call: Call[Nothing, Nothing]) -> Response:
-    answer: AllUsers = {"users": [user_json(user) for user in await call.context.users.all()]}
-    return json_answer(answer)
-
-
 def user_json(user: User) -> UserDocument:
     return {"id": user.id, "email": user.email, "name": user.name, "role": user.role}
 
@@ -107,7 +98,4 @@ ENDPOINTS = (
         {204: Answer(None, "Signed out.")},
     ),
     Endpoint("GET", "/api/auth/me", me, Who.SIGNED_IN, "The signed-in user.", {200: Answer(Me, "The user.")}),
-    Endpoint(
-        "GET", "/api/users", list_users, Who.ADMIN, "The users who may sign in.", {200: Answer(AllUsers, "The users by name.")},
-    ),
 )  # fmt: skip

@@ -4,6 +4,7 @@ Both send server-sent events.
 """
 
 import contextlib
+import time
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -13,21 +14,23 @@ from starlette.responses import Response, StreamingResponse
 
 from events.database import AWAY
 from events.job import ENDED, Canceled, Completed, Failed, Job, Recorded
+from service.accounts.access_records import Action
 from service.api.documents import event_json
 from service.http.endpoint import Answer, Call, Endpoint, Who
 from service.http.problems import Problem, bad_field
 from service.http.request import Nothing
-from service.live.job_watches import QUIET
+from service.live.job_watches import CHECK_EVERY, QUIET
 from service.live.server_sent_events import RECONNECT, SIGN_OF_LIFE, server_sent_event
 
 EVENT_STREAM = "text/event-stream"
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 NOTHING_NEW = b""
+CHECKS = 3  # checks of the caller after which the events of a job are read again
 
 Messages = AsyncGenerator[bytes, None]
 """Yields the bytes of a stream, piece by piece.
 
-It yields `NOTHING_NEW` after `QUIET` seconds without data.
+It yields `NOTHING_NEW` at least every `CHECK_EVERY` seconds.
 """
 
 
@@ -57,11 +60,12 @@ async def _events_of(call: Call[Any, Any], job: Job, after: int) -> Messages:
             # `Failed` is the last event only if the job is not retried: otherwise `queued` is written in the same transaction.
             if history and isinstance(history[-1].event, Completed | Failed | Canceled):
                 return
-            if not history:
-                if job.status in ENDED and after < job.seq:
-                    return  # The view shows an end that is missing in the log, so waiting longer is of no use.
+            if not history and job.status in ENDED and after < job.seq:
+                return  # The view shows an end that is missing in the log, so waiting longer is of no use.
+            for _ in range(CHECKS):
+                if await watch.changed(CHECK_EVERY):
+                    break
                 yield NOTHING_NEW
-            await watch.changed(QUIET)
 
 
 def _event_message(recorded: Recorded, *, with_stack: bool) -> bytes:
@@ -70,6 +74,8 @@ def _event_message(recorded: Recorded, *, with_stack: bool) -> bytes:
 
 async def stream_changes(call: Call[Nothing, Nothing]) -> Response:
     after = _last_event_id(call.request, most_digits=18)
+    if call.user.reads_all:
+        await call.record(Action.WATCH_JOBS, "jobs")
     return await _stream(call, _changes(call, after))
 
 
@@ -78,7 +84,7 @@ async def _changes(call: Call[Any, Any], after: int | None) -> Messages:
     with feed.watched(None if call.user.reads_all else call.user.id) as watcher:
         yield RECONNECT + await feed.beginning(watcher, after)
         while not watcher.ended:
-            piece = await watcher.take(QUIET)
+            piece = await watcher.take(CHECK_EVERY)
             if piece or not watcher.ended:
                 yield piece
 
@@ -101,18 +107,23 @@ async def _counted(call: Call[Any, Any], messages: Messages) -> Messages:
 
 
 async def _while_allowed(call: Call[Any, Any], first: bytes, messages: Messages) -> Messages:
-    """Yields the messages until the token ends, the role changes, or the database is away.
+    """Yields the messages until the session ends, the role changes, or the database is away.
 
-    Then the stream ends. The client connects again and resumes, if the caller may still do so with the new role.
+    Then the stream ends. The client connects again and resumes, if the caller may still do so with the new role. Before each
+    message, and every `CHECK_EVERY` seconds without one, the caller's token is checked. After `QUIET` seconds without a
+    message, a sign of life is sent.
     """
     yield first
+    sent_at = time.monotonic()
     async with contextlib.aclosing(messages):
         with contextlib.suppress(*AWAY):
             async for message in messages:
-                caller = await call.context.users.of_token(call.token or "")
-                if caller is None or caller.role is not call.user.role:
+                if not await call.still_allowed():
                     return
-                yield message or SIGN_OF_LIFE
+                now = time.monotonic()
+                if message or now - sent_at >= QUIET:
+                    sent_at = now
+                    yield message or SIGN_OF_LIFE
 
 
 def _last_event_id(request: Request, *, most_digits: int) -> int | None:

@@ -14,6 +14,8 @@ from events.audit_findings import FindingName
 from events.job import BrokenHistory, Event, Job, JobError, Status, cancel, force_fail
 from events.writes import Decision, UnknownJob
 from projections.jobs import JobFilter
+from service.accounts.access_records import Action
+from service.api.access import record_chosen, record_list, record_read
 from service.api.documents import EventDocument, JobDocument, event_json, job_json, may_see
 from service.api.job_streams import EVENT_STREAM, stream_job
 from service.api.queue_request import about_the_job, retry_for
@@ -84,9 +86,12 @@ class History(TypedDict):
 async def list_jobs(call: Call[JobsQuery, Nothing]) -> Response:
     query = call.query
     if query.ids is not None:
-        return _page_answer(call, await _jobs_of_ids(call, query.ids), None)
+        chosen = await _jobs_of_ids(call, query.ids)
+        await record_chosen(call, chosen)
+        return _page_answer(call, chosen, None)
     wanted = JobFilter(query.type, query.status, owner_wanted(call, query.user_id), query.created_after, query.created_before)
     page = await call.context.jobs.page(wanted, limit=query.limit, cursor=query.cursor)
+    await record_list(call, user_id=query.user_id)
     return _page_answer(call, page.jobs, page.next_cursor)
 
 
@@ -122,6 +127,7 @@ async def get_events(call: Call[Nothing, Nothing]) -> Response:
     history = await call.context.store.history.events(job.id)
     events = [event_json(recorded, with_stack=call.user.is_admin) for recorded in history]
     if media == NDJSON:
+        await call.record(Action.EXPORT_JOB, f"job:{job.id}")
         headers = {"Content-Disposition": f'attachment; filename="job-{job.id}.ndjson"'}
         return Response(b"".join(orjson.dumps(event) + b"\n" for event in events), headers=headers, media_type=NDJSON)
     answer: History = {"events": events}
@@ -146,7 +152,9 @@ async def force_fail_job(call: Call[Nothing, Reason]) -> Response:
     def decide(job: Job) -> list[Event]:
         return force_fail(job, error=error)
 
-    return _job_answer(call, await _changed(call, decide))
+    job = await _changed(call, decide)
+    await call.record(Action.FORCE_FAIL_JOB, f"job:{job.id}")
+    return _job_answer(call, job)
 
 
 async def retry_job(call: Call[Nothing, Nothing]) -> Response:
@@ -168,9 +176,11 @@ async def _changed(call: Call[Any, Any], decide: Decision) -> Job:
 
     job_id = read_id(call.path("id"))
     try:
-        return await call.context.store.append(job_id, decide_if_visible, actor=call.actor, request_id=call.request_id)
+        job = await call.context.store.append(job_id, decide_if_visible, actor=call.actor, request_id=call.request_id)
     except UnknownJob:
         raise not_found("job") from None
+    await record_read(call, job)
+    return job
 
 
 def cancel_reason(call: Call[Any, Any], job: Job) -> str:
@@ -178,13 +188,14 @@ def cancel_reason(call: Call[Any, Any], job: Job) -> str:
 
 
 async def visible_job(call: Call[Any, Any]) -> Job:
-    """Returns the job of the path.
+    """Returns the job of the path, and records the read if the job is another person's.
 
     Raises `Problem` 404 if the job does not exist, or if the caller may not see it.
     """
     job = await call.context.jobs.get(read_id(call.path("id")))
     if job is None or not may_see(call.user, job):
         raise not_found("job")
+    await record_read(call, job)
     return job
 
 

@@ -15,6 +15,8 @@ from typing_extensions import TypedDict
 from events.job import Event, Job, NotAllowed, Status, cancel, retry
 from events.writes import AlreadyActive
 from projections.jobs import JobFilter
+from service.accounts.access_records import Action
+from service.api.access import target_of
 from service.api.documents import Id, may_see
 from service.api.jobs import cancel_reason, owner_wanted
 from service.api.queue_request import must_be_allowed, room_for_job
@@ -69,8 +71,16 @@ async def change_many_jobs(call: Call[Nothing, Bulk]) -> Response:
     done = [change for change in changed if isinstance(change, Job)]
     if call.body.action == "retry":
         call.context.wire.push([Hint.of(job) for job in done])
+    if call.user.reads_all and not call.body.dry_run:
+        await call.record(Action.CHANGE_JOBS, _target(call.body, len(done)))
     answer: BulkDone = {"matched": len(jobs), "done": len(done), "refused": refused, "more": more}
     return json_answer(answer)
+
+
+def _target(body: Bulk, done: int) -> str:
+    """Returns what was asked for and the number of changed jobs. Their events name the jobs."""
+    chosen = target_of("jobs", body.filter) if body.filter is not None else f"{len(body.ids or ())} jobs"
+    return f"{chosen} action={body.action} done={done}"
 
 
 async def _matched(call: Call[Nothing, Bulk]) -> tuple[list[Job], bool]:

@@ -12,6 +12,8 @@ from events.job import EVENT_TYPES, Recorded
 from projections.changes import last_position
 from projections.seal import seal_everything
 from projections.search import EventFilter, first_events, last_events
+from service.accounts.access_records import Action
+from service.api.access import target_of
 from service.api.documents import EventDocument, EventType, event_json
 from service.http.endpoint import Answer, Call, Endpoint, Who, json_answer
 from service.http.problems import bad_field
@@ -44,6 +46,10 @@ class LogQuery(Fields):
     job_id: RequestId | None = None
 
 
+class SessionEnded(Exception):
+    """The caller may no longer read. The connection breaks, so that a cut export never looks whole."""
+
+
 class Searched(TypedDict):
     after: int
     until: int
@@ -62,10 +68,12 @@ async def get_log(call: Call[LogQuery, Nothing]) -> Response:
     if wants(call.request, "application/json", NDJSON) == NDJSON:
         if query.latest:
             raise bad_field("latest", f"must not come together with {NDJSON}")
+        await call.record(Action.EXPORT_LOG, target_of("events", query))
         return StreamingResponse(_lines(call, until), media_type=NDJSON)
     limit = query.limit or DEFAULT_LIMIT
     if limit > AT_ONCE:
         raise bad_field("limit", f"must be at most {AT_ONCE}: for more, accept {NDJSON}")
+    await call.record(Action.READ_LOG, target_of("events", query, leave_out={"after", "until", "limit", "latest"}))
     look = last_events if query.latest else first_events
     found = await look(call.context.database, _wanted(query), after=query.after, until=until, limit=limit)
     answer: Log = {
@@ -79,6 +87,8 @@ async def _lines(call: Call[LogQuery, Any], until: int) -> AsyncIterator[bytes]:
     after, left = call.query.after, call.query.limit
     while after < until and left != 0 and not call.context.job_watches.closed:
         limit = AT_ONCE if left is None else min(AT_ONCE, left)
+        if not await call.still_allowed():
+            raise SessionEnded
         found = await first_events(call.context.database, _wanted(call.query), after=after, until=until, limit=limit)
         yield b"".join(_line(recorded, with_stack=call.user.is_admin) for recorded in found.events)
         left = None if left is None else left - len(found.events)

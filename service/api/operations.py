@@ -8,6 +8,8 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from events.job import rfc3339
+from service.accounts.access_records import Action
+from service.api.access import target_of
 from service.api.documents import Id, Time, optional_time
 from service.http.endpoint import Answer, Call, Endpoint, Who, json_answer
 from service.http.problems import bad_field, not_found
@@ -112,12 +114,14 @@ async def pause_job_type(call: Call[Nothing, PauseBody]) -> Response:
         await pauses.pause(job_type.name, until=call.body.until, reason=call.body.reason, actor=call.actor)
     except OverAlready as error:
         raise bad_field("until", "must be a time in the future") from error
+    await call.record(Action.PAUSE_TYPE, target_of(f"job-type:{job_type.name}", call.body))
     return await _job_type_answer(call, job_type)
 
 
 async def resume_job_type(call: Call[Nothing, Nothing]) -> Response:
     job_type = _job_type(call)
     await Pauses(call.context.database).resume(job_type.name)
+    await call.record(Action.RESUME_TYPE, f"job-type:{job_type.name}")
     return await _job_type_answer(call, job_type)
 
 

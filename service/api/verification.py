@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 
 from events.database import Row
 from events.job import rfc3339
+from service.accounts.access_records import Action
 from service.api.documents import FindingDocument, Id, Time, optional_time
 from service.http.endpoint import Answer, Call, Endpoint, Who, json_answer
 from service.http.request import Nothing
@@ -39,7 +40,9 @@ class OneVerification(TypedDict):
 
 
 async def start_verification(call: Call[Nothing, Nothing]) -> Response:
-    answer: OneVerification = {"verification": _json(await call.context.verifier.start(call.actor))}
+    verification = await call.context.verifier.start(call.actor)
+    await call.record(Action.VERIFY_LOG, f"verification:{verification['id']}")
+    answer: OneVerification = {"verification": _json(verification)}
     return json_answer(answer, 202)
 
 

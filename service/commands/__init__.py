@@ -1,8 +1,10 @@
-"""The code of the commands whose options are declared in `service/cli.py`.
+"""The code of the commands whose options are declared in `service/cli.py` and `service/cli_users.py`.
 
 audit.py       `rireki audit replay`, `verify`, `export`; `rireki projections rebuild`
 demo.py        `rireki demo`
 operators.py   `rireki workers`, `rireki pause`, `rireki resume`
 plain_text.py  makes untrusted text safe to print to a terminal
-users.py       `rireki users add`
+recording.py   writes into the record of access that a command line did something
+running.py     runs a command's work, and ends the process with a status
+users.py       `rireki users`
 """

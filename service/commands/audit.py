@@ -40,8 +40,10 @@ from events.store import Store
 from projections.rebuild import BrokenHistories, RebuildRefused, rebuild_view
 from projections.seal import seal_everything
 from projections.verify import UNSEALED, Finding, Verified, verify
+from service.accounts.access_records import Action
 from service.api.documents import event_json, job_json
 from service.commands.plain_text import plain_text, print_fields, print_json, shortened, visible
+from service.commands.recording import record
 from workers.registry import unique_key
 
 AT_ONCE = 1000  # events read by one query of an export
@@ -91,6 +93,7 @@ async def print_replay(database: Database, job_id: str, until: int | datetime | 
     history is broken or the job is unknown, else 0.
     """
     history = await History(database).events(job_id)
+    await record(database, Action.READ_JOB, f"job:{job_id}")
     if not history:
         print(f"rireki: there is no job {job_id} in the log", file=sys.stderr)
         return 1
@@ -121,6 +124,7 @@ async def print_verification(database: Database, job_id: str | None, *, as_json:
 
     Returns 0 if there are no findings, 1 if there are any, 2 if the job is unknown.
     """
+    await record(database, Action.VERIFY_LOG, "log" if job_id is None else f"job:{job_id}")
     verified = await verify(database, job_id=job_id, unique_key=unique_key)
     if job_id is not None and verified.jobs == 0:
         print(f"rireki: there is no job {job_id}", file=sys.stderr)
@@ -169,6 +173,7 @@ async def rebuild_jobs(database: Database, *, skip_broken: bool) -> int:
         )
         _print_broken(broken.jobs, sys.stderr)
         return 1
+    await record(database, Action.REBUILD_VIEW, f"{rebuilt.jobs} jobs")
     print(f"the view was rebuilt: {rebuilt.jobs} jobs")
     if rebuilt.broken:
         print(f"{len(rebuilt.broken)} jobs have a broken history, so their rows are unchanged:")
@@ -197,6 +202,7 @@ async def print_log(database: Database, after: int) -> None:
                 f"rireki: {waiting} events have no position yet and are left out, because this role may not seal",
                 file=sys.stderr,
             )
+    await record(database, Action.EXPORT_LOG, f"events?after={after}")
     store = Store(database, Bus())
     while events := await store.history.log(after=after, limit=AT_ONCE):
         for recorded in events:

@@ -15,8 +15,10 @@ from rich.text import Text
 
 from events.database import Database
 from events.job import rfc3339
+from service.accounts.access_records import OPERATOR, Action
 from service.api.operations import REMEMBERED, worker_json
 from service.commands.plain_text import plain_text, print_fields, print_json, visible
+from service.commands.recording import record
 from workers.liveness.heartbeat import LEASE
 from workers.liveness.worker_table import Presence, WorkerSeen, workers_seen
 from workers.pauses import Pauses
@@ -24,7 +26,6 @@ from workers.registry import JOB_TYPES
 
 COLOURS = {Presence.ALIVE: "green", Presence.SILENT: "yellow", Presence.GONE: "red"}
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-ACTOR = "system:operator"  # the command line does not know its user's name
 
 
 async def print_workers(database: Database, *, as_json: bool) -> int:
@@ -46,7 +47,8 @@ async def print_workers(database: Database, *, as_json: bool) -> int:
 
 async def pause_type(database: Database, job_type: str, *, until: datetime | None, reason: str) -> int:
     """Pauses a job type until a time, or without an end, and prints that it is paused."""
-    await Pauses(database).pause(job_type, until=until, reason=reason, actor=ACTOR)
+    await Pauses(database).pause(job_type, until=until, reason=reason, actor=OPERATOR)
+    await record(database, Action.PAUSE_TYPE, f"job-type:{job_type}?reason={reason}")
     end = f"until {rfc3339(until)}" if until else f"until you run `rireki resume {job_type}`"
     print(visible(f"{job_type} is paused {end}"))
     return 0
@@ -55,6 +57,7 @@ async def pause_type(database: Database, job_type: str, *, until: datetime | Non
 async def resume_type(database: Database, job_type: str) -> int:
     """Ends the pause of a job type, if there is one, and prints that it is not paused."""
     await Pauses(database).resume(job_type)
+    await record(database, Action.RESUME_TYPE, f"job-type:{job_type}")
     print(visible(f"{job_type} is not paused"))
     return 0
 

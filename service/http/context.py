@@ -6,6 +6,7 @@ from events.bus import Bus
 from events.database import Database
 from events.store import Store
 from projections.jobs import JobsView
+from service.accounts.access_records import AccessRecords
 from service.accounts.known_devices import KnownDevices
 from service.accounts.oidc_sign_in import Oidc
 from service.accounts.sign_in_limit import SignInLimit
@@ -35,6 +36,7 @@ class ApiContext:
     wire: Wire
     resources: Resources
     users: Users
+    access_records: AccessRecords
     devices: KnownDevices
     sign_in_limit: SignInLimit
     limits: Limits

@@ -18,12 +18,13 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from events.concurrency import Deadlines
+from service.accounts.access_records import Access, Action
 from service.accounts.users import READERS_OF_ALL, Role, User
 from service.http.authentication import check_origin, token_of, user_of
 from service.http.context import ApiContext
 from service.http.logs import ABOUT
 from service.http.problems import Problem
-from service.http.request import SMALL_BODY, Fields, Nothing, read_body, read_query
+from service.http.request import SMALL_BODY, Fields, Nothing, client_of, read_body, read_query
 
 ANSWER_WITHIN = (
     6.0  # seconds for a response; one more than a write waits for the database, so that the client gets the write's error
@@ -99,6 +100,16 @@ class Call(Generic[Q, B]):
     @property
     def actor(self) -> str:
         return f"user:{self.user.id}"
+
+    async def still_allowed(self) -> bool:
+        """Whether the caller's session goes on, with the same role. A long answer ends if not."""
+        caller = await self.context.users.of_token(self.token or "")
+        return caller is not None and caller.role is self.user.role
+
+    async def record(self, action: Action, target: str | None = None) -> None:
+        """Writes into the record of access that the caller did this."""
+        access = Access(self.actor, action, target, self.request_id, client_of(self.request.scope))
+        await self.context.access_records.write(access)
 
     def path(self, name: str) -> str:
         return str(self.request.path_params[name])

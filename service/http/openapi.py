@@ -22,12 +22,12 @@ does not answer to gets 421."""
 
 TAGS = {
     "auth": "Sign in and out.",
-    "users": "The users who may sign in.",
+    "users": "The people who may sign in: add, change, disable, invite, sign out.",
     "jobs": "List, watch, cancel and retry jobs, and read their past states.",
     "workers": "The processes that run jobs.",
     "job-types": "List job types, and pause them.",
     "events": "The whole log, in order.",
-    "audit": "Verify the log.",
+    "audit": "Verify the log, and read the record of access.",
     "chatwork": "Sync Chatwork's rooms and messages, and read them.",
     "companies": "Companies, the rooms linked to them, and their summaries.",
     "health": "The state of the process, for probes and Prometheus.",

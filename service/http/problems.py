@@ -19,6 +19,8 @@ from events.database_faults import fault
 from events.job import BrokenHistory, NotAllowed
 from events.writes import BrokenView, KeyTaken
 from projections import jobs
+from service.accounts import access_records
+from service.accounts.people import LastAdmin, UnknownUser
 from service.accounts.sign_in_limit import TooManyTries
 from service.limits.over_limit import OverLimit
 from workers.chatwork import messages
@@ -113,10 +115,14 @@ def problem_of(error: Exception) -> Problem:
             return bad_field("name", "belongs to another company: choose another name", 409)
         case NameNotValid():
             return bad_field("name", f"must have 1 to {MAX_NAME} characters, at least one of them visible")
-        case jobs.BadCursor() | messages.BadCursor():
+        case jobs.BadCursor() | messages.BadCursor() | access_records.BadCursor():
             return bad_field("cursor", "must be the `nextCursor` of a page of this list", 400)
         case KeyTaken():
             return bad_field("Idempotency-Key", "was used with another request: send a new key")
+        case UnknownUser():
+            return not_found("user")
+        case LastAdmin():
+            return Problem(409, "This is the last enabled admin. Make somebody else an admin first.")
         case TooManyTries():
             return too_many("tries to sign in", error.retry_after)
         case OverLimit():

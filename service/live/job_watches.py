@@ -20,6 +20,7 @@ from service.live.listening import listening
 
 LOOK_EVERY = 2.0  # seconds between two queries
 QUIET = 15.0  # seconds without data after which a stream sends a comment
+CHECK_EVERY = 5.0  # seconds between two checks whether the reader of a quiet stream is still allowed to read
 
 
 class Watch:
@@ -40,11 +41,13 @@ class Watch:
     def wake(self) -> None:
         self._changed.set()
 
-    async def changed(self, timeout: float) -> None:
-        """Waits for a change since the last call, at most `timeout` seconds."""
+    async def changed(self, timeout: float) -> bool:
+        """Waits for a change since the last call, at most `timeout` seconds. Returns whether one came."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._changed.wait(), timeout)
+        came = self._changed.is_set()
         self._changed.clear()
+        return came
 
 
 class JobWatches:

@@ -274,6 +274,7 @@ def _pausing(database: Database, service: str) -> Callable[[float], Awaitable[No
 
 
 def api_context(core: Core) -> "ApiContext":
+    from service.accounts.access_records import AccessRecords
     from service.accounts.known_devices import KnownDevices
     from service.accounts.oidc_sign_in import Oidc
     from service.accounts.sign_in_limit import SignInLimit
@@ -295,6 +296,7 @@ def api_context(core: Core) -> "ApiContext":
         users=Users(core.database, secret),
         devices=KnownDevices(secret),
         oidc=Oidc.of(core.settings, secret),
+        access_records=AccessRecords(core.database),
         sign_in_limit=SignInLimit(core.settings.redis_url),
         limits=Limits(core.settings, core.database),
         job_watches=JobWatches(core.bus, jobs, core.store, core.sealer),

@@ -1,5 +1,7 @@
 """Tests of the HTTP API, over real HTTP on loopback.
 
+test_access_records.py      what is on the record of access
+test_accounts.py            admins add, change, disable people and sign them out
 test_allowed_hosts.py       the names that the API answers to
 test_auditor.py             what an auditor may read, and that an auditor changes nothing
 test_auth.py                sign in, sign out, accepted tokens
@@ -29,6 +31,7 @@ test_oidc.py                sign in through an identity provider
 test_oidc_hostile.py        providers, ID tokens and browsers that do not keep the rules
 test_openapi.py             the OpenAPI document and the page to browse it
 test_operations.py          pauses, workers, force-fail, metrics
+test_own_password.py        people change and set their own passwords
 test_page.py                the files of the page over HTTP
 test_passwords.py           the rules for new passwords, and their hashes
 test_request_limit.py       the limit of requests

@@ -142,7 +142,7 @@ async def test_only_admins_list_the_users_and_no_password_is_shown(service: Serv
         ("employee@example.com", "employee"), ("other@example.com", "employee"), ("auditor@example.com", "auditor"),
         ("admin@example.com", "admin"),
     ]  # fmt: skip
-    assert set(answer.json()["users"][0]) == {"id", "email", "name", "role"}
+    assert set(answer.json()["users"][0]) == {"id", "email", "name", "role", "disabled"}
     assert (await service.as_employee.get("/api/users")).status_code == 403
 
 

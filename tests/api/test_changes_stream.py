@@ -15,8 +15,12 @@ from events.job import NO_DELAY, Job, JobError, cancel, complete, fail, progress
 from events.store import Store
 from events.writes import NewJob
 from projections.seal import seal_everything
-from service.accounts.users import User
+from service.accounts import users
+from service.accounts.people import AccountChange, accounts, change_account
+from service.accounts.users import Role, User
+from service.api import job_streams
 from service.live import changes_feed as feed
+from service.live import job_watches
 from service.live.changes_feed import MOST_UNREAD, ChangesFeed, Watcher
 from tests.job_types import until
 from tests.service_fixture import Service, service
@@ -355,6 +359,20 @@ async def test_a_stream_ends_when_its_reader_is_demoted(
         assert await everything.next() is None
 
 
+@pytest.mark.parametrize("change", [{"disabled": True}, {"signs_out": True}, {"role": Role.EMPLOYEE}])
+async def test_a_quiet_stream_ends_soon_after_its_reader_lost_the_right_to_it(
+    service: Service, database: Database, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    """No change of a job comes: the stream itself asks. It does so within the promised ten seconds."""
+    assert job_watches.CHECK_EVERY + users.FRESH <= 10
+    monkeypatch.setattr(job_streams, "CHECK_EVERY", 0.1)
+
+    async with changes(service.as_auditor) as everything:
+        await change_account(database, service.auditor.id, AccountChange(**change))
+
+        assert await everything.ended()
+
+
 def seqs(text: str) -> list[int]:
     """Returns the `seq` of each change in a piece of a stream."""
     return [orjson.loads(line[6:])["seq"] for line in text.splitlines() if line.startswith("data: ") and line != NOTHING]
@@ -365,7 +383,7 @@ def places(job: Job) -> list[tuple[str, int]]:
 
 
 async def user(service: Service, email: str) -> User:
-    return next(user for user in await service.context.users.all() if user.email == email)
+    return next(account.user for account in await accounts(service.context.database) if account.user.email == email)
 
 
 async def test_a_stream_that_is_behind_copies_little_at_once_and_loses_nothing() -> None:

@@ -13,6 +13,9 @@ import pytest
 from events.bus import Bus, Change
 from events.job import NO_DELAY, Job, JobError, cancel, complete, fail, progress, retry, start
 from projections.jobs import JobsView
+from service.accounts.people import AccountChange, change_account
+from service.accounts.users import Role
+from service.api import job_streams
 from service.live import job_watches as live
 from service.live.job_watches import JobWatches
 from tests.job_types import until
@@ -237,6 +240,20 @@ async def test_a_stream_ends_when_the_role_of_its_reader_changes(service: Servic
         await events.next()
         await service.context.database.execute("update users set role = 'employee' where id = :id", {"id": service.admin.id})
         await service.run(job, started)
+
+        assert await events.rest() == []
+
+
+@pytest.mark.parametrize("change", [{"disabled": True}, {"signs_out": True}, {"role": Role.AUDITOR}])
+async def test_a_quiet_stream_ends_soon_after_its_reader_lost_the_right_to_it(
+    service: Service, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(job_streams, "CHECK_EVERY", 0.1)
+    job = await service.job_of(service.employee)
+
+    async with stream(service.as_employee, job) as events:
+        await events.next()
+        await change_account(service.context.database, service.employee.id, AccountChange(**change))
 
         assert await events.rest() == []
 

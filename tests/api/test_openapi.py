@@ -35,7 +35,7 @@ def test_every_operation_has_a_unique_name_and_says_who_may_call_it() -> None:
 
     assert len(set(names)) == len(names) == len(ENDPOINTS)
     assert {operation["operationId"] for operation in operations if operation["security"] == []} == {
-        "login", "healthz", "readyz", "metrics",
+        "login", "accept_invitation", "healthz", "readyz", "metrics",
     }  # fmt: skip
 
 
@@ -143,7 +143,15 @@ GET /api/auth/me
 GET /api/auth/methods
 GET /api/auth/oidc/start
 GET /api/auth/oidc/callback
+POST /api/auth/password
+POST /api/auth/invitation
 GET /api/users
+POST /api/users
+GET /api/users/{id}
+PATCH /api/users/{id}
+POST /api/users/{id}/sign-out
+POST /api/users/{id}/invitation
+GET /api/audit/access
 GET /api/jobs
 GET /api/jobs/counts
 GET /api/jobs/stream
@@ -205,6 +213,7 @@ async def test_every_response_fits_its_documented_schema(service: Service) -> No
     await message(service.context.database, "7", "1", datetime(2026, 12, 24, tzinfo=UTC))
     await a_draft(service, company_id)
     jobs, companies, rooms = f"/api/jobs/{failed.id}", f"/api/companies/{company_id}", f"/api/chatwork/rooms/{room_id}"
+    user = f"/api/users/{service.employee.id}"
     credentials = {"email": "admin@example.com", "password": PASSWORD}
     other_period = PERIOD | {"periodEnd": "2026-11-02"}
 
@@ -215,6 +224,14 @@ async def test_every_response_fits_its_documented_schema(service: Service) -> No
         ("GET", "/api/auth/me", None),
         ("GET", "/api/auth/methods", None),
         ("GET", "/api/users", None),
+        ("POST", "/api/users", {"email": "new@example.com", "role": "employee"}),
+        ("GET", user, None),
+        ("PATCH", user, {"name": "新田"}),
+        ("POST", f"{user}/invitation", None),
+        ("POST", f"{user}/sign-out", None),
+        ("POST", "/api/auth/invitation", {"token": "x", "password": PASSWORD}),
+        ("POST", "/api/auth/password", {"current": PASSWORD, "new": PASSWORD}),
+        ("GET", "/api/audit/access", None),
         ("GET", "/api/jobs", None),
         ("GET", "/api/jobs/counts", None),
         ("GET", jobs, None),

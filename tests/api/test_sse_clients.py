@@ -13,7 +13,6 @@ from httpx_sse import EventSource, ServerSentEvent
 from events.job import Job, complete, progress, start
 from service.api import job_streams as stream
 from service.live import changes_feed as feed
-from service.live import job_watches as live
 from service.live.server_sent_events import server_sent_event
 from tests.job_types import until
 from tests.service_fixture import Service, service
@@ -27,7 +26,7 @@ LINE_ENDS = "a\u2028b\u2029c\u0085d\x0be\x0cf\x1cg\r\nh"
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes streams send heartbeats and positions many times a second."""
-    monkeypatch.setattr(live, "QUIET", 0.02)
+    monkeypatch.setattr(stream, "CHECK_EVERY", 0.02)
     monkeypatch.setattr(stream, "QUIET", 0.02)
     monkeypatch.setattr(feed, "LOOK_EVERY", 0.1)
     monkeypatch.setattr(feed, "IDLE_LOOKS", 2)

@@ -10,7 +10,7 @@ from uuid import uuid4
 from events.database import Database
 from events.job import JobError, cancel, fail, start
 from tests.job_types import until
-from tests.service_fixture import PASSWORD, Service
+from tests.service_fixture import PASSWORD, Service, user_of
 from workers.chatwork.answers import Unreadable
 from workers.chatwork.unreadable import store_unreadable
 from workers.pauses import Pauses
@@ -24,14 +24,15 @@ select table_name from information_schema.tables
 where table_schema = current_schema() and table_type = 'BASE TABLE' and table_name <> all (:except)
 order by table_name
 """
-FOLLOW_EVERY_READ = ("job_event_log", "job_event_log_cursor")
-"""Tables that a read may write too: the order of the log is written when somebody reads the log."""
+FOLLOW_EVERY_READ = ("access_records", "job_event_log", "job_event_log_cursor")
+"""Tables that a read may write too: the record of access, and the order of the log when somebody reads the log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Things:
-    """Ids for a request: a job of the owner, a company with a linked room, an unlinked room."""
+    """Ids for a request: a user, a job of the owner, a company with a linked room, an unlinked room."""
 
+    user_id: str
     job_id: str
     company_id: str
     room_id: str
@@ -41,7 +42,12 @@ class Things:
 
     def path(self, template: str) -> str:
         """Returns the path with these ids in place of its parameters."""
-        ids = {"/api/jobs/": self.job_id, "/api/companies/": self.company_id, "/api/chatwork/rooms/": self.room_id}
+        ids = {
+            "/api/users/": self.user_id,
+            "/api/jobs/": self.job_id,
+            "/api/companies/": self.company_id,
+            "/api/chatwork/rooms/": self.room_id,
+        }
         own = next((found for prefix, found in ids.items() if template.startswith(prefix)), "")
         return template.replace("{id}", own).replace("{roomId}", self.room_number).replace("{name}", JOB_TYPE)
 
@@ -63,7 +69,9 @@ async def make_things(service: Service, job_state: str) -> Things:
     await Pauses(database).pause(JOB_TYPE, until=None, reason=str(uuid4()), actor="system:test")
     await until(lambda: _no_verification_runs(database))
     credentials = {"email": service.employee.email, "password": PASSWORD}
-    return Things(await _job(service, job_state, company_id), company_id, room_id, room_number, other, credentials)
+    user = await user_of(database, f"{uuid4()}@elsewhere.example", "employee", "somebody")
+    job_id = await _job(service, job_state, company_id)
+    return Things(user.id, job_id, company_id, room_id, room_number, other, credentials)
 
 
 async def contents(database: Database) -> dict[str, str]:

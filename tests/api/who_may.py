@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from tests.api.things import Things
+from tests.service_fixture import PASSWORD
 
 CALLERS = ("nobody", "other", "owner", "auditor", "admin")
 """Without a token; another employee; the employee who owns the job; an auditor; an admin."""
@@ -53,6 +54,7 @@ def _bulk(action: str) -> Callable[[Things], dict[str, Any]]:
 
 
 PERIOD = {"periodStart": "2026-11-01T00:00:00Z", "periodEnd": "2026-12-01T00:00:00Z"}
+NEW_PASSWORD = "a violin under the lime tree"
 JOB = "jobs job_events"
 ANYONE = Row("200 200 200 200 200")
 SIGNED_IN = Row("401 200 200 200 200")
@@ -66,7 +68,15 @@ WHO_MAY: dict[str, Row] = {
     "GET /api/auth/oidc/start": Row("404 404 404 404 404"),  # without OIDC_ISSUER
     "GET /api/auth/oidc/callback": Row("404 404 404 404 404"),
     "GET /api/auth/me": SIGNED_IN,
+    "POST /api/auth/invitation": Row(
+        "404 404 404 404 404", body=lambda _: {"token": "not an invitation", "password": NEW_PASSWORD}
+    ),
     "GET /api/users": Row("401 403 403 403 200"),
+    "POST /api/users": Row("401 403 403 403 201", "users", lambda things: {"email": f"{things.job_id}@x", "role": "employee"}),
+    "GET /api/users/{id}": Row("401 403 403 403 200"),
+    "PATCH /api/users/{id}": Row("401 403 403 403 200", "users", lambda _: {"role": "auditor"}),
+    "POST /api/users/{id}/sign-out": Row("401 403 403 403 200", "users"),
+    "POST /api/users/{id}/invitation": Row("401 403 403 403 201", "invitations"),
     "GET /api/jobs": SIGNED_IN,
     "GET /api/jobs/counts": SIGNED_IN,
     "GET /api/jobs/stream": SIGNED_IN,
@@ -84,6 +94,7 @@ WHO_MAY: dict[str, Row] = {
     "POST /api/job-types/{name}/resume": Row("401 403 403 403 200", "pauses"),
     "GET /api/events": READERS,
     "GET /api/audit/verify": READERS,
+    "GET /api/audit/access": READERS,
     "POST /api/audit/verify": Row("401 403 403 403 202", "verifications"),
     "POST /api/chatwork/rooms/sync": Row("401 403 403 403 202", JOB),
     "POST /api/chatwork/messages/sync": Row("401 403 403 403 202", JOB),
@@ -105,4 +116,6 @@ WHO_MAY: dict[str, Row] = {
     "GET /healthz": ANYONE,
     "GET /readyz": ANYONE,
     "GET /metrics": ANYONE,
+    # The last row, because it ends the other sessions of each caller.
+    "POST /api/auth/password": Row("401 204 204 204 204", "users", lambda _: {"current": PASSWORD, "new": NEW_PASSWORD}),
 }
