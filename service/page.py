@@ -21,7 +21,7 @@ from service.http.headers import PAGE_POLICY
 from service.http.request import wants
 
 STATIC = Path(__file__).parent / "static"
-ADDRESSES = ("/", "/sign-in", "/chatwork", "/jobs", "/companies", "/audit")
+ADDRESSES = ("/", "/sign-in", "/invitation", "/chatwork", "/jobs", "/companies", "/audit")
 ADDRESSES_WITH_ID = ("/jobs/{id}", "/companies/{id}")
 
 FOR_EVER = "public, max-age=31536000, immutable"  # for a file whose name holds the hash of its content

@@ -7,6 +7,7 @@ screenshots.py        takes the screenshots of the README again
 screens.py            finds parts of the screens by role and name
 site.py               a whole service for a test to visit
 watch.py              collects the faults of all pages of a test
+test_accounts.py      an invitation, and what an auditor sees
 test_api_docs.py      Swagger UI, and the licences of the bundled packages
 test_audit.py         the audit screen
 test_companies.py     companies, linked rooms, summary drafts

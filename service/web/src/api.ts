@@ -183,6 +183,8 @@ export const signIn = async (email: string, password: string) =>
 export const signInMethods = (signal?: AbortSignal) => get<Schemas["Methods"]>("/api/auth/methods", {}, signal);
 /** The address that leads to the identity provider, and back to `to`. */
 export const providerAddress = (to: string) => `/api/auth/oidc/start?${new URLSearchParams({ to })}`;
+export const acceptInvitation = (token: string, password: string) =>
+  post<void>("/api/auth/invitation", { token, password });
 export const signOut = () => post<void>("/api/auth/logout");
 export const listUsers = async (signal?: AbortSignal) => (await get<{ users: User[] }>("/api/users", {}, signal)).users;
 

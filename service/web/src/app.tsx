@@ -9,6 +9,7 @@ import { usePlace } from "./route";
 import { AuditScreen } from "./screens/audit/audit";
 import { ChatworkScreen } from "./screens/chatwork/chatwork";
 import { CompaniesScreen } from "./screens/companies/companies";
+import { InvitationScreen } from "./screens/invitation/invitation";
 import { JobScreen } from "./screens/job/job";
 import { JobsScreen } from "./screens/jobs/jobs";
 import { NotFoundScreen } from "./screens/not-found/not-found";
@@ -42,6 +43,7 @@ function Signed() {
   const { user } = useSession();
   const words = useWords();
   const { path } = usePlace();
+  if (path === "/invitation") return <InvitationScreen />;
   if (!user) return <SignInScreen />;
   return (
     <WithJobTypes key={user.id}>

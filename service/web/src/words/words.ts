@@ -8,6 +8,7 @@ import { refusalsWords } from "../refusals/words";
 import { auditWords } from "../screens/audit/words";
 import { chatworkWords } from "../screens/chatwork/words";
 import { companiesWords } from "../screens/companies/words";
+import { invitationWords } from "../screens/invitation/words";
 import { jobScreenWords } from "../screens/job/words";
 import { jobsWords } from "../screens/jobs/words";
 import { signInWords } from "../screens/sign-in/words";
@@ -23,6 +24,7 @@ export const SOURCES = [
   auditWords,
   chatworkWords,
   companiesWords,
+  invitationWords,
   jobScreenWords,
   jobsWords,
   signInWords,
@@ -36,6 +38,7 @@ const WORDS = {
   ...auditWords,
   ...chatworkWords,
   ...companiesWords,
+  ...invitationWords,
   ...jobScreenWords,
   ...jobsWords,
   ...signInWords,
