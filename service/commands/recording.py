@@ -1,4 +1,4 @@
-"""Write into the record of access that a command line did something."""
+"""Writes into the record of access that a command line did something."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Run a command's work on an event loop and a database, and end the process with a status."""
+"""Runs a command's work on an event loop and a database, and ends the process with a status."""
 
 import asyncio
 import sys
@@ -62,16 +62,16 @@ def exit_with(status: int) -> NoReturn:
 
 
 def fail(message: str) -> NoReturn:
-    """Print why the work failed, and exit with status 1."""
+    """Prints why the work failed, and exits with status 1."""
     end(1, message)
 
 
 def misuse(message: str) -> NoReturn:
-    """Print what is wrong with the command line or the environment, and exit with status 2."""
+    """Prints what is wrong with the command line or the environment, and exits with status 2."""
     end(2, message)
 
 
 def end(status: int, message: str) -> NoReturn:
-    """Print a line to standard error, and exit with this status."""
+    """Prints a line to standard error, and exits with this status."""
     print(f"rireki: {visible(scrubbed(message))}", file=sys.stderr)
     raise SystemExit(status)

@@ -66,7 +66,7 @@ def read_address(url: str | None) -> str:
 
 
 async def print_added(database: Database, email: str, *, role: str, password: str, name: str | None) -> int:
-    """Add a person and print the new user's id. Returns 0. Raises `CannotAdd`."""
+    """Adds a person and print the new user's id. Returns 0. Raises `CannotAdd`."""
     user = await add_user(database, email, role, password, name)
     await record(database, Action.ADD_USER, f"user:{user.id} role={user.role}")
     print(user.id)
@@ -74,7 +74,7 @@ async def print_added(database: Database, email: str, *, role: str, password: st
 
 
 async def print_accounts(database: Database, *, as_json: bool) -> int:
-    """Print all accounts. Returns 0."""
+    """Prints all accounts. Returns 0."""
     found = await accounts(database)
     if as_json:
         print_json({"users": [_json(account) for account in found]})
@@ -107,7 +107,7 @@ async def change(
 
 
 async def print_invitation(database: Database, email: str, *, role: str | None, name: str | None, address: str) -> int:
-    """Print a one-time link for a person, who is added if not known yet. Returns 0.
+    """Prints a one-time link for a person, who is added if not known yet. Returns 0.
 
     Raises `CannotAdd`, or `UnknownUser` if the person is disabled.
     """
