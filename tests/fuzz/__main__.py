@@ -11,6 +11,7 @@ not call the operation (`tests/api/who_may.py`); a write by a read, by a refusal
 
 import argparse
 import gc
+import signal
 import sys
 from datetime import UTC, datetime
 
@@ -51,6 +52,7 @@ def fuzz_requests(asked: argparse.Namespace) -> int:
     from tests.fuzz.api import ROLES, fuzz_as
     from tests.fuzz.server import fuzzed_service
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped, too
     total = 0
     for role in ROLES if asked.role == "all" else (asked.role,):
         with fuzzed_service() as service:
