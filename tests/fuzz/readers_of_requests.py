@@ -16,12 +16,14 @@ from starlette.requests import Request
 from projections import jobs as jobs_view
 from service.accounts.known_devices import KnownDevices
 from service.accounts.users import Users, normal_email
+from service.allowed_hosts import host_of, read_allowed_hosts
 from service.api import job_streams, queue_request
 from service.api.app import ENDPOINTS, _request_id
 from service.config import Settings
 from service.http.authentication import check_origin, token_of
 from service.http.endpoint import Call
 from service.http.problems import Problem, problem_response
+from service.http.protocol import _HOST as HOST
 from service.http.request import Nothing, _checked, parse_json, preferred_wait, read_id, read_query, wants
 from service.live.server_sent_events import RECONNECT, SIGN_OF_LIFE, server_sent_event
 from service.trusted_proxies import counted_as, read_trusted_proxies
@@ -95,6 +97,17 @@ def read_forwarded_for(given: bytes) -> None:
 
 def read_origin(given: bytes) -> None:
     check_origin(request_with((b"origin", header_of(given))))
+
+
+def read_a_host(given: bytes) -> None:
+    """The names that the service answers to are compared with what the HTTP parser lets through."""
+    if not HOST.fullmatch(given):
+        raise Refused
+    host = host_of(given.decode("latin-1"))
+    assert host == host.lower()
+    assert read_allowed_hosts("jobs.example.com,*.example.org").include(host) == (
+        host == "jobs.example.com" or (host.endswith(".example.org") and host != ".example.org")
+    )
 
 
 def read_token(given: bytes) -> None:
@@ -227,6 +240,10 @@ READERS = (
     Reader(
         "origin", read_origin, (Problem,), [b"http://127.0.0.1:8000"], pieces("http:// [ ] @ : null //"),
         most=MOST_OF_A_HEADER,
+    ),
+    Reader(
+        "host", read_a_host, (Refused,), [b"jobs.example.com:8000", b"[::1]:80", b"a.example.org"],
+        pieces(". : [ ] % example.org *. xn-- -"), most=MOST_OF_A_HEADER,
     ),
     Reader(
         "token", read_token, (), [b"Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln", b"rireki_session=a.b.c; x=y"],

@@ -14,7 +14,10 @@ from events.database_url import BadDatabaseUrl, read_database_url, with_service
 from events.job import BrokenHistory
 from events.secret_redaction import scrubbed
 from events.stored import event_data, event_from
+from service.allowed_hosts import read_allowed_hosts
+from service.allowed_origins import read_allowed_origins
 from service.config import _secrets_in_address
+from service.limit_values import read_most, read_rate
 from service.redis_url import checked_redis_url
 from service.trusted_proxies import read_trusted_proxies
 from tests.fuzz.inputs import Reader, pieces
@@ -22,6 +25,7 @@ from workers.chatwork.answers import NotAnAnswer, complaint, read_messages, read
 from workers.chatwork.client import _pause as pause_of_chatwork
 from workers.delivery.redis_wire import _attempt_id
 from workers.http_body import UnreadableBody, _decompressed
+from workers.outgoing_rules import read_outgoing_allow
 from workers.summaries.answer import ModelFailed, ModelRefused, error_in, failure, read_answer
 from workers.summaries.citations import cited_in, without_citations
 from workers.summaries.digest import extractive
@@ -158,6 +162,27 @@ def read_proxies(given: bytes) -> None:
     read_trusted_proxies(given.decode("utf-8", "replace"))
 
 
+def read_lists(given: bytes) -> None:
+    """Each list of names, networks or origins is read, or refused with its reason."""
+    text, read = given.decode("utf-8", "replace"), 0
+    for reader in (read_allowed_hosts, read_allowed_origins, read_outgoing_allow):
+        with contextlib.suppress(ValueError):
+            reader(text)
+            read += 1
+    if not read:
+        raise Refused
+
+
+def read_limits(given: bytes) -> None:
+    text, read = given.decode("utf-8", "replace"), 0
+    for reader in (read_rate, read_most):
+        with contextlib.suppress(ValueError):
+            reader(text)
+            read += 1
+    if not read:
+        raise Refused
+
+
 def read_a_log_line(given: bytes) -> None:
     assert isinstance(scrubbed(given.decode("utf-8", "replace")), str)
 
@@ -245,5 +270,11 @@ READERS = (
         "proxies", read_proxies, (ValueError,), [b"127.0.0.1,::1, 10.0.0.0/8", b"none", b"::ffff:1.2.3.4"],
         pieces(", / :: none % ."), most=16_384,
     ),
+    Reader(
+        "lists", read_lists, (Refused,),
+        [b"jobs.example.com,*.example.com", b"https://a.example.com,http://[::1]:8000", b"10.0.0.0/8, db.internal"],
+        pieces(", *. / :: https:// [ ] : xn-- % 例え.jp ß"), most=16_384,
+    ),
+    Reader("limits", read_limits, (Refused,), [b"600/minute", b"20", b"off"], pieces("/ minute second day off 0 9 ٣"), most=16_384),
     Reader("log-line", read_a_log_line, (), [b"postgresql://u:secret@h/db Bearer x"], pieces(":// @ :")),
 )  # fmt: skip
