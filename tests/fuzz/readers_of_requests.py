@@ -1,6 +1,7 @@
 """The readers of what an HTTP client sends, for `inputs.py`."""
 
 import contextlib
+import json
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from ipaddress import ip_address
@@ -167,7 +168,7 @@ def read_payloads(given: bytes) -> None:
 
 def read_email(given: bytes) -> None:
     text = given.decode("utf-8", "replace")[:1024]
-    assert normal_email(normal_email(text)) == normal_email(text)
+    normal_email(text).encode()
 
 
 def read_our_events(given: bytes) -> None:
@@ -197,7 +198,7 @@ def _by_any(models: Iterable[type[BaseModel]], read: Callable[[type[BaseModel]],
         with contextlib.suppress(Problem):
             found = read(model)
             taken += 1
-            orjson.dumps(found.model_dump(mode="json"))
+            json.dumps(found.model_dump(mode="json"))
     if not taken:
         raise Refused
 
