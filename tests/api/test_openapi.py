@@ -35,7 +35,7 @@ def test_every_operation_has_a_unique_name_and_says_who_may_call_it() -> None:
 
     assert len(set(names)) == len(names) == len(ENDPOINTS)
     assert {operation["operationId"] for operation in operations if operation["security"] == []} == {
-        "login", "accept_invitation", "healthz", "readyz", "metrics",
+        "login", "list_methods", "begin_oidc", "end_oidc", "accept_invitation", "healthz", "readyz", "metrics",
     }  # fmt: skip
 
 
