@@ -14,7 +14,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from events.database import Connection, connect
+from events.database import Connection, Database, connect
+from projections.seal import seal_everything
 
 AT_ONCE = 10_000  # jobs in one COPY
 YEAR = timedelta(days=365)
@@ -35,7 +36,8 @@ EVENT_COLUMNS = ("event_id", "job_id", "seq", "attempt", "type", "data", "salt",
 NULL, QUOTED = r"\N", '"{}"'
 ERROR = '{"name":"ChatworkError","message":"Chatwork API error: 503","stack":"Traceback (most recent call last)"}'
 
-TABLES = ("jobs", "job_events", "job_event_log")
+TABLES = ("jobs", "job_events")
+ALL_TABLES = (*TABLES, "log_tiles", "log_tail")
 
 CONSTRAINTS = """
 select conrelid::regclass::text as table, conname as name, pg_get_constraintdef(oid) as definition from pg_constraint
@@ -47,19 +49,12 @@ select i.indexrelid::regclass::text as name, pg_get_indexdef(i.indexrelid) as de
 where i.indrelid::regclass::text = any($1) and not exists (select from pg_constraint c where c.conindid = i.indexrelid)
 """
 
-PLACED = "insert into job_event_log (position, event_id) select n, n from generate_series(1, $1::bigint) n"
-
 # After COPY every page of a table has a little free space. New small rows would go to many pages, and each page would be
 # written to the WAL in full. A table in use has no such space. With a lower fillfactor, PostgreSQL adds new rows to new pages,
 # as in a table in use.
 NEW_ROWS_STAND_TOGETHER = """
 alter table jobs set (fillfactor = 70);
 alter table job_events set (fillfactor = 85);
-"""
-
-CURSOR = """
-update job_event_log_cursor c set xid = e.xid, event_id = e.event_id, position = e.event_id
-from job_events e where e.event_id = $1
 """
 
 # The heartbeat of the running jobs' worker is in the future, so that no other worker rescues them.
@@ -100,22 +95,30 @@ async def fill(url: str, jobs: int) -> Filled:
             await connection.copy_to_table("job_events", source=_whole(log), columns=EVENT_COLUMNS, timeout=LONGEST)
             if (first // AT_ONCE) % 100 == 99:
                 _say(f"{first + AT_ONCE:,} jobs, {filled.events:,} events, {time.perf_counter() - began:.0f} s")
-        await connection.execute(PLACED, filled.events, timeout=LONGEST)
         for statement in left_out:
             await connection.execute(statement, timeout=LONGEST)
             _say(f"{statement[:90]} …, {time.perf_counter() - began:.0f} s")
-        await connection.execute(CURSOR, filled.events)
         await connection.execute("select setval('job_event_ids', $1)", filled.events)
         await connection.execute(WORKER, _worker(jobs - 1, jobs))
         await connection.execute(NEW_ROWS_STAND_TOGETHER)
         await connection.execute("checkpoint", timeout=LONGEST)
-        for table in TABLES:
+        await _seal(url)
+        for table in ALL_TABLES:
             await connection.execute(f"vacuum (analyze) {table}", timeout=LONGEST)
     finally:
         await connection.close()
     filled.seconds = time.perf_counter() - began
     _say(f"filled: {jobs:,} jobs, {filled.events:,} events, {filled.seconds:.0f} s")
     return filled
+
+
+async def _seal(url: str) -> None:
+    database = Database(url)
+    await database.connect()
+    try:
+        await seal_everything(database)
+    finally:
+        await database.disconnect()
 
 
 async def _leave_out_indexes(connection: Connection) -> list[str]:

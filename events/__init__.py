@@ -12,6 +12,7 @@ database_url.py         reads DATABASE_URL: parts, options, refusals
 group_commit.py         collects concurrent writes into shared statements
 history.py              reads events: of a job, of the whole log, of a past state
 job.py                  Job, Status, the six events, decisions and `evolve`; all pure
+positions.py            SQL that reads the positions of events: which event, which position
 rate_limited_log.py     limits how often one kind of log line is written
 redis_connections.py    connections to Redis that raise only `RedisError` when they fail
 redis_faults.py         errors of Redis that need an operator, each with its remedy

@@ -9,6 +9,7 @@ import orjson
 
 from events.database import Connection, Database, Row
 from events.job import JSON, BrokenHistory, Event, Job, JobError, Recorded, Status, Unreadable, fold
+from events.positions import LAST_POSITION
 from events.statements import HISTORIES, HISTORY, LOG, NEWS, PAST
 from events.stored import event_from
 from events.writes import BrokenView
@@ -55,7 +56,11 @@ class History:
 
         Leaves out events to which the sealer (`projections/seal.py`) has not given a position yet.
         """
-        rows = await self._database.fetch_all(LOG, {"after": after, "limit": limit})
+        while not (rows := await self._database.fetch_all(LOG, {"after": after, "limit": limit})):
+            # All events of this range may be missing, because somebody has deleted them.
+            after += limit
+            if after >= int(await self._database.fetch_val(LAST_POSITION)):
+                return []
         return [recorded_from(row) for row in rows]
 
 

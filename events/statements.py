@@ -3,6 +3,8 @@
 Each statement can be pasted into psql.
 """
 
+from events.positions import POSITION, places
+
 JOB_COLUMNS = (
     "id, type, status, payload, result, error, user_id, attempt, max_attempts, worker, seq, run_at, started_at, finished_at,"
     " created_at, updated_at"
@@ -145,9 +147,9 @@ ACTIVE_JOB = """
 select id from jobs where unique_key = :unique_key and status in ('queued', 'processing')
 """
 
-HISTORY = """
-select e.job_id, e.seq, e.attempt, e.type, e.data, e.actor, e.at, l.position
-from job_events e left join job_event_log l on l.event_id = e.event_id
+HISTORY = f"""
+select e.job_id, e.seq, e.attempt, e.type, e.data, e.actor, e.at, {POSITION} as position
+from job_events e
 where e.job_id = :job_id and e.seq > :after
 order by e.seq
 """
@@ -160,21 +162,20 @@ where job_id = :job_id and (cast(:seq as integer) is null or seq <= :seq) and (c
 order by seq
 """
 
-# `offset 0` makes PostgreSQL look the events up by job and the positions by event, however many rows the planner expects.
-NEWS = """
-select e.job_id, e.seq, e.attempt, e.type, e.data, e.actor, e.at, l.position, a.after
+# `offset 0` makes PostgreSQL look the events up by job, however many rows the planner expects.
+NEWS = f"""
+select e.job_id, e.seq, e.attempt, e.type, e.data, e.actor, e.at, {POSITION} as position, a.after
 from unnest($1::uuid[], $2::int[]) as a(job_id, after)
 cross join lateral (select * from job_events where job_id = a.job_id and seq > a.after offset 0) as e
-left join lateral (select position from job_event_log where event_id = e.event_id offset 0) as l on true
 order by e.job_id, e.seq
 """
 
-LOG = """
+# Positions have no gaps, so the range holds `limit` events. `offset 0` makes PostgreSQL look each event up.
+LOG = f"""
 select e.job_id, e.seq, e.attempt, e.type, e.data, e.actor, e.at, l.position
-from job_event_log l join job_events e on e.event_id = l.event_id
-where l.position > :after
+from {places(after="cast(:after as bigint)", until="(cast(:after as bigint) + cast(:limit as bigint))")} as l
+cross join lateral (select * from job_events where job_id = l.job_id and seq = l.seq offset 0) as e
 order by l.position
-limit :limit
 """
 
 HISTORIES = """

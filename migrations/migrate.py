@@ -11,7 +11,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from migrations.connection import LOCK_TIMEOUT, Connection, Opening, UnsuitableDatabase, connect, open_plainly, take_turn
-from migrations.schema import ROW_TYPES, SEALER, TABLES, Rights, sealer_rights, service_rights
+from migrations.schema import ROW_TYPES, SEALER, SEALS_WITH, TABLES, Rights, sealer_rights, service_rights
 
 __all__ = ["NewerSchema", "UnknownRole", "UnsuitableDatabase", "grant", "migrate", "newest_revision"]
 
@@ -57,7 +57,7 @@ def migrate(url: str, opening: Opening = open_plainly) -> None:
         try:
             command.upgrade(_config(url, opening), "head")
             return
-        except asyncpg.LockNotAvailableError:
+        except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
             # Each revision has its own commit, so the next try continues with the revision that failed.
             if time.monotonic() + LOCK_TIMEOUT > until:
                 raise
@@ -120,6 +120,9 @@ async def _give(connection: Connection, role: str, rights: dict[str, Rights], *,
     statements += [f"revoke all on sequence {sequence} from {role}" for sequence in sequences]
     statements += [f"revoke all on {table} from {role}" for table in tables.values()]
     statements += [f"grant {_named(each)} on {tables[table]} to {role}" for table, each in rights.items()]
+    statements += [f"revoke all on function {schema}.{SEALS_WITH}() from {role}"]
+    if any(rights[table].insert for table in SEALER if table in rights):
+        statements += [f"grant execute on function {schema}.{SEALS_WITH}() to {role}"]
     if appends:
         statements += [f"grant usage on type {schema}.{row_type} to {role}" for row_type in ROW_TYPES]
         statements += [f"grant usage on sequence {sequence} to {role}" for sequence in sequences]

@@ -39,8 +39,11 @@ TABLES = {
     "idempotency_keys": ("user_id uuid, key text, request_hash text, job_id uuid, created_at timestamp with time zone"),
     "identities": "issuer text, subject text, user_id uuid, created_at timestamp with time zone",
     "invitations": ("user_id uuid, token_hash bytea, created_at timestamp with time zone, expires_at timestamp with time zone"),
-    "job_event_log": "position bigint, event_id bigint, leaf bytea",
-    "job_event_log_cursor": "only_row boolean, system_identifier bigint, xid xid8, event_id bigint, position bigint",
+    "job_event_log_cursor": (
+        "only_row boolean, system_identifier bigint, xid xid8, event_id bigint, position bigint, epoch integer, floor bigint, "
+        "largest bigint, tiled bigint, rows_to bigint, turn bigint"
+    ),
+    "job_event_log_rows": "position bigint, event_id bigint, leaf bytea",
     "job_events": (
         "event_id bigint, job_id uuid, seq integer, attempt integer, type text, data json, salt bytea, actor "
         "text, request_id text, cause text, at timestamp with time zone, xid xid8"
@@ -51,6 +54,13 @@ TABLES = {
         "with time zone, finished_at timestamp with time zone, created_at timestamp with time zone, updated_at "
         "timestamp with time zone, unique_key text"
     ),
+    "log_strays": "event_id bigint, position bigint",
+    "log_tail": "position bigint, job_id uuid, seq integer, leaf bytea, epoch integer, xid xid8, event_id bigint",
+    "log_tiles": (
+        "tile bigint, epoch integer, xid xid8, event_id bigint, job_ids uuid[], seqs integer[], leaves bytea, root bytea, "
+        "sealed_at timestamp with time zone"
+    ),
+    "log_upper_tiles": "level smallint, tile bigint, hashes bytea, root bytea",
     "paid_jobs": "user_id uuid, queued_at timestamp with time zone[]",
     "pauses": ("type text, since timestamp with time zone, until timestamp with time zone, reason text, actor text"),
     "summary_drafts": (
@@ -160,12 +170,19 @@ with more rights.
 """
 
 SEALER = {
-    "job_event_log": Rights(insert="position, event_id"),
+    "log_tiles": Rights(insert="tile, epoch, xid, event_id, job_ids, seqs, leaves, root, sealed_at"),
+    "log_upper_tiles": Rights(insert="level, tile, hashes, root"),
+    "log_tail": Rights(insert="position, job_id, seq, leaf, epoch, xid, event_id", delete=True),
+    "log_strays": Rights(insert="event_id, position"),
+    "job_event_log_rows": Rights(),
     "job_event_log_cursor": Rights(
-        insert="system_identifier, xid, event_id, position", update="system_identifier, xid, event_id, position"
+        update="system_identifier, xid, event_id, position, epoch, floor, largest, tiled, rows_to, turn"
     ),
 }
 """The rights of the role that seals, on the tables that hold the order of the log."""
+
+SEALS_WITH = "lock_appends_out"
+"""The function that only a role that seals may call. It waits until no append is under way, and holds further ones up."""
 
 SEALER_READS = ("alembic_version", "job_events")
 """The other tables that the sealer's role may read."""

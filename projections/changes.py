@@ -10,18 +10,17 @@ import orjson
 from events.bus import Change
 from events.database import Database, Row
 from events.job import Status
+from events.positions import LAST_POSITION, places
 
-LAST_POSITION = "select coalesce(max(position), 0) from job_event_log"
-
-# `offset 0` makes PostgreSQL look each event up by its id. Otherwise the planner would scan all of `job_events`
+# `offset 0` makes PostgreSQL look each event up by job and seq. Otherwise the planner would scan all of `job_events`
 # for the few events of one owner.
-CHANGES = """
+CHANGES = f"""
 select l.position, e.job_id, e.seq, e.attempt, e.type as event, j.type, j.user_id,
     case when e.type = 'failed' then e.data end as data
-from job_event_log l cross join lateral (select * from job_events where event_id = l.event_id offset 0) as e
+from {places(after="cast(:after as bigint)", until="cast(:until as bigint)")} as l
+cross join lateral (select * from job_events where job_id = l.job_id and seq = l.seq offset 0) as e
 join jobs j on j.id = e.job_id
-where l.position > :after and l.position <= :until
-and (cast(:owner as uuid) is null or j.user_id = :owner)
+where (cast(:owner as uuid) is null or j.user_id = :owner)
 order by l.position
 """
 

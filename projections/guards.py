@@ -10,7 +10,9 @@ import orjson
 
 from events.database import Connection
 
-TABLES = ("job_events", "job_event_log", "job_event_log_cursor", "jobs")
+TABLES = (
+    "job_events", "job_event_log_cursor", "job_event_log_rows", "log_tiles", "log_upper_tiles", "log_tail", "log_strays", "jobs",
+)  # fmt: skip
 
 # Each row is a guard ("trigger jobs.name") and its definition, as PostgreSQL writes it, the same in every supported version.
 # NOT NULL constraints are part of their column's definition, because only some versions list them in `pg_constraint`.

@@ -11,6 +11,7 @@ from typing import Any
 from events.database import Database
 from events.history import recorded_from
 from events.job import Recorded
+from events.positions import POSITION, places
 
 WINDOW = 2_000  # positions that the first statement of a search reads
 WIDER, WIDEST = 4, 32  # each next window is 4 times as wide as the window before, and at most 32 times `WINDOW`
@@ -19,44 +20,40 @@ MOST_POSITIONS = 2**53
 
 COLUMNS = "e.job_id, e.seq, e.attempt, e.type, e.data, e.actor, e.at, l.position"
 
-# `offset 0` makes PostgreSQL look each event up by its id. Otherwise the planner would scan all of `job_events` for each
+WINDOW_PLACES = places(after="cast(:after as bigint)", until="cast(:until as bigint)")
+
+# `offset 0` makes PostgreSQL look each event up by job and seq. Otherwise the planner would scan all of `job_events` for each
 # window.
 IN_WINDOW = f"""
 select {COLUMNS}
-from job_event_log l cross join lateral (select * from job_events where event_id = l.event_id offset 0) as e
-where l.position > :after and l.position <= :until
+from {WINDOW_PLACES} as l
+cross join lateral (select * from job_events where job_id = l.job_id and seq = l.seq offset 0) as e
 order by l.position
 limit :limit
 """
 
-# The events of a window have adjacent ids. So one range scan reads them, and the position is looked up only for the wanted
-# events. Without `offset 0` the planner would look for the lowest id from the beginning of the log.
 WANTED_IN_WINDOW = f"""
-with ids as (
-    select min(event_id) as first, max(event_id) as last
-    from (select event_id from job_event_log where position > :after and position <= :until offset 0) as placed
-)
 select {COLUMNS}
-from ids cross join lateral (
-    select * from job_events
-    where event_id between ids.first and ids.last
-    and (cast(:actor as text) is null or actor = :actor)
-    and (cast(:type as text) is null or type = :type)
-    offset 0
-) as e cross join lateral (select position from job_event_log where event_id = e.event_id offset 0) as l
-where l.position > :after and l.position <= :until
+from {WINDOW_PLACES} as l
+cross join lateral (select * from job_events where job_id = l.job_id and seq = l.seq offset 0) as e
+where (cast(:actor as text) is null or e.actor = :actor)
+and (cast(:type as text) is null or e.type = :type)
 order by l.position
 limit :limit
 """
-
 
 # The events of one job are found by the job's index, so this search needs no windows.
 OF_JOB = f"""
 select {COLUMNS}
-from job_events e join job_event_log l on l.event_id = e.event_id
-where e.job_id = :job_id and l.position > :after and l.position <= :until
-and (cast(:actor as text) is null or e.actor = :actor)
-and (cast(:type as text) is null or e.type = :type)
+from (
+    select e.job_id, e.seq, e.attempt, e.type, e.data, e.actor, e.at, {POSITION} as position
+    from job_events e
+    where e.job_id = :job_id
+    and (cast(:actor as text) is null or e.actor = :actor)
+    and (cast(:type as text) is null or e.type = :type)
+    offset 0
+) as e cross join lateral (select e.position) as l
+where l.position > :after and l.position <= :until
 order by l.position
 limit :limit
 """

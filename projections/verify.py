@@ -18,6 +18,7 @@ from events.audit_findings import FindingName
 from events.database import Connection, Database, Record
 from events.history import job_from, recorded_from
 from events.job import JSON, BrokenHistory, Completed, Failed, Job, Progress, Queued, Recorded, Started, Unreadable, evolve
+from events.positions import POSITION, places
 from events.statements import HISTORIES, JOB_COLUMNS
 from events.stored import event_data
 from events.writes import BrokenView
@@ -30,25 +31,24 @@ LONGEST_DETAIL = 1000  # characters
 
 VIEW = f"select {JOB_COLUMNS}, unique_key from jobs where $1::uuid[] is null or id = any($1) order by id"
 
-PLACES = """
+ALL = places(after="0::bigint", until="9223372036854775807::bigint")
+
+PLACES = f"""
 select position, before from (
-    select position, lag(position, 1, 0::bigint) over (order by position) as before from job_event_log
+    select position, lag(position, 1, 0::bigint) over (order by position) as before from {ALL} as l
 ) as placed
 where position <> before + 1
 order by position
 """
 
 # The newest position whose event exists. If there are later positions, the tail of the log was truncated.
-LAST_EVENT = """
-select l.position from job_event_log l
-where exists (select from job_events e where e.event_id = l.event_id)
-order by l.position desc
-limit 1
+LAST_EVENT = f"""
+select max(l.position) from {ALL} as l join job_events e on e.job_id = l.job_id and e.seq = l.seq
 """
 
-POINTS_NOWHERE = """
-select l.position from job_event_log l
-where l.position < $1 and not exists (select from job_events e where e.event_id = l.event_id)
+POINTS_NOWHERE = f"""
+select l.position, l.job_id, l.seq from {ALL} as l
+where l.position < $1 and not exists (select from job_events e where e.job_id = l.job_id and e.seq = l.seq)
 order by l.position
 """
 
@@ -56,42 +56,53 @@ order by l.position
 # where the sealer has given every event a position. Or their transaction id does not exist yet in this snapshot. The check is
 # left out for a log that was restored from another cluster and not yet sealed here, because its transaction ids cannot be
 # compared.
-WITHOUT_POSITION = """
+WITHOUT_POSITION = f"""
 select e.job_id, e.seq from job_events e, job_event_log_cursor c, pg_control_system() s
-where ((e.xid, e.event_id) <= (c.xid, c.event_id) or e.xid >= pg_snapshot_xmax(pg_current_snapshot()))
+where ((e.xid, e.event_id) <= (c.xid, c.event_id) or e.event_id <= c.floor or e.xid >= pg_snapshot_xmax(pg_current_snapshot()))
 and c.system_identifier = s.system_identifier
-and not exists (select from job_event_log l where l.event_id = e.event_id)
+and not exists (select from {ALL} as l where l.job_id = e.job_id and l.seq = e.seq)
 order by e.event_id
 """
 
-UNSEALED = "select count(*) from job_events e where not exists (select from job_event_log l where l.event_id = e.event_id)"
+# Every event after the cursor waits for its position. In a cluster other than the sealer's, transaction ids cannot be compared,
+# so there the events with larger ids than every sealed event are counted too.
+UNSEALED = """
+select count(*) from (
+    select from job_events e, job_event_log_cursor c
+    where (e.xid, e.event_id) > (c.xid, c.event_id) and e.event_id > c.floor
+    union all
+    select from job_events e, job_event_log_cursor c, pg_control_system() s
+    where e.event_id > c.largest and (e.xid, e.event_id) <= (c.xid, c.event_id)
+    and s.system_identifier <> c.system_identifier
+) as unsealed
+"""
 
-OUT_OF_ORDER = """
+OUT_OF_ORDER = f"""
 select job_id, seq, position from (
-    select l.position, e.job_id, e.seq, lag(e.seq) over (partition by e.job_id order by l.position) as before
-    from job_event_log l join job_events e on e.event_id = l.event_id
+    select l.position, l.job_id, l.seq, lag(l.seq) over (partition by l.job_id order by l.position) as before
+    from {ALL} as l
 ) as placed
 where seq <= before
 order by position
 """
 
 # Finds duplicates. Run only when a guard is missing, because otherwise the unique indexes prevent duplicates.
-TWICE = """
-select min(position) as position, format('event %s has %s positions', event_id, count(*)) as detail
-from job_event_log group by event_id having count(*) > 1
+TWICE = f"""
+select min(position) as position, format('event %s of job %s has %s positions', seq, job_id, count(*)) as detail
+from {ALL} as l group by job_id, seq having count(*) > 1
 union all
 select null, format('%s events have the id %s', count(*), event_id) from job_events group by event_id having count(*) > 1
 union all
 select null, format('%s jobs of the view have the id %s', count(*), id) from jobs group by id having count(*) > 1
 """
 
-LAST_POSITION = "select coalesce(max(position), 0) from job_event_log"
+LAST_POSITION = f"select coalesce(max(position), 0) from {ALL} as l"
 
 CURSOR = "select position from job_event_log_cursor"
 
-POSITIONS = """
-select e.job_id, e.seq, l.position from unnest($1::uuid[], $2::int[]) as a(job_id, seq)
-join job_events e on (e.job_id, e.seq) = (a.job_id, a.seq) join job_event_log l on l.event_id = e.event_id
+POSITIONS = f"""
+select a.job_id, a.seq, {POSITION} as position
+from unnest($1::uuid[], $2::int[]) as a(job_id, seq) join job_events e on (e.job_id, e.seq) = (a.job_id, a.seq)
 """
 
 
@@ -418,7 +429,7 @@ async def _check_positions(connection: Connection, verified: Verified) -> None:
             verified.add([Finding(FindingName.MISSING, None, None, before + 1, detail)])
     async for row in connection.cursor(POINTS_NOWHERE, last_event, prefetch=1000):
         detail = f"position {row['position']} points to an event that is not in the log"
-        verified.add([Finding(FindingName.MISSING, None, None, row["position"], detail)])
+        verified.add([Finding(FindingName.MISSING, row["job_id"], row["seq"], row["position"], detail)])
 
 
 async def _placed(connection: Connection, findings: list[Finding]) -> list[Finding]:

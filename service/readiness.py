@@ -42,11 +42,11 @@ select array(select distinct what from missing order by what) as missing, array(
 # The rights to write that the role has beyond those in the parameters. The owner of a table has all rights on it.
 BEYOND = """
 with held as (
-    select t.relation, null as name, p.privilege
+    select t.relation, null as name, p.privilege, 0 as place
     from unnest($1::text[]) as t(relation) cross join unnest(array['delete', 'truncate', 'trigger']) as p(privilege)
     where has_table_privilege(to_regclass(t.relation), p.privilege)
     union all
-    select t.relation, a.attname::text, p.privilege
+    select t.relation, a.attname::text, p.privilege, a.attnum
     from unnest($1::text[]) as t(relation)
     join pg_attribute a on a.attrelid = to_regclass(t.relation) and a.attnum > 0 and not a.attisdropped
     cross join unnest(array['insert', 'update']) as p(privilege)
@@ -55,7 +55,7 @@ with held as (
 select current_user::text as role,
     exists (select from pg_class c where c.oid = to_regclass('job_events') and pg_has_role(c.relowner, 'member')) as owns,
     array(
-        select concat_ws(' ', h.privilege, '(' || string_agg(h.name, ', ') || ')', 'on', h.relation) from held h
+        select concat_ws(' ', h.privilege, '(' || string_agg(h.name, ', ' order by h.place) || ')', 'on', h.relation) from held h
         where not exists (
             select from unnest($2::text[], $3::text[], $4::text[]) as m(relation, name, privilege)
             where (m.relation, m.privilege) = (h.relation, h.privilege) and m.name is not distinct from h.name

@@ -40,6 +40,7 @@ from events.statements import JOB_COLUMNS
 from events.store import Store
 from events.writes import Decision, NewJob
 from projections.seal import seal_everything
+from projections.verify import UNSEALED
 
 AT = datetime(2026, 11, 23, 9, 0, 0, 123456, tzinfo=UTC)
 STEP = timedelta(seconds=1, microseconds=1)
@@ -164,8 +165,7 @@ async def give_positions(database: Database) -> None:
 
     async def every_event_has_one() -> bool:
         await seal_everything(database)
-        left = "select count(*) from job_events e where not exists (select from job_event_log l where l.event_id = e.event_id)"
-        return not await database.fetch_val(left)
+        return not await database.fetch_val(UNSEALED)
 
     await until(every_event_has_one)
 

@@ -21,9 +21,6 @@ from service.live.batch_loader import BatchLoader
 SETTING = "LIMIT_REQUESTS"
 RESERVE = 100  # while fewer than these are left, nothing passes ahead
 SHARE = 16  # of what is left beyond the reserve, a process gets one part of this many ahead
-MOST_TRIES = (
-    10  # of one request that Redis neither lets pass nor refuses, because others take what it grants, or it is no Redis
-)
 MOST_REMEMBERED = 10_000  # people; when there are more, those who have sent nothing lately are forgotten
 
 
@@ -76,10 +73,7 @@ class RequestRate:
 
     async def _pass(self, person: str, known: _Person) -> None:
         """Waits until Redis has counted the request, or has not answered. Raises `OverLimit`."""
-        for _ in range(MOST_TRIES):
-            if known.granted:
-                known.granted -= 1
-                return
+        while not known.granted:
             self._must_fit(known, known.full_until - time.monotonic())
             known.asking += 1
             try:
@@ -88,6 +82,7 @@ class RequestRate:
                 known.asking -= 1
             if not answered:
                 return
+        known.granted -= 1
 
     async def _ask(self, people: Sequence[str]) -> Mapping[str, bool]:
         assert self._shared is not None
@@ -100,9 +95,9 @@ class RequestRate:
             return {}
         for each, (_, _, unreported, asking), (granted, left, wait) in zip(known.values(), asked, answers, strict=True):
             each.unreported -= unreported
-            each.granted += min(max(0, granted), asking)
-            each.ahead = ahead_of(min(left, each.most))
-            each.full_until = time.monotonic() + min(wait, 2 * self._rate.seconds) if granted < asking else 0.0
+            each.granted += granted
+            each.ahead = ahead_of(left)
+            each.full_until = time.monotonic() + wait if granted < asking else 0.0
         return dict.fromkeys(people, True)
 
     def _must_fit(self, known: _Person, wait: float) -> None:

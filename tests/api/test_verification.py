@@ -97,7 +97,7 @@ async def test_one_verification_runs_at_a_time_in_the_whole_service(
 
 
 async def test_a_failed_verification_reports_its_error(service: Service, database: Database) -> None:
-    await database.execute("alter table job_event_log rename to elsewhere")
+    await database.execute("alter table log_tail rename to elsewhere")
 
     await service.as_admin.post(ADDRESS)
     last = await finished(service)

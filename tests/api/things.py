@@ -24,7 +24,7 @@ select table_name from information_schema.tables
 where table_schema = current_schema() and table_type = 'BASE TABLE' and table_name <> all (:except)
 order by table_name
 """
-FOLLOW_EVERY_READ = ("access_records", "job_event_log", "job_event_log_cursor")
+FOLLOW_EVERY_READ = ("access_records", "job_event_log_cursor", "log_strays", "log_tail", "log_tiles", "log_upper_tiles")
 """Tables that a read may write too: the record of access, and the order of the log when somebody reads the log."""
 
 

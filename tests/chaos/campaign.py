@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 
 from events.database import Database
 from migrations.migrate import migrate
-from projections.verify import verify
+from projections.verify import UNSEALED, verify
 from service.accounts.users import add_user
 from tests.chaos import checks, rows
 from tests.chaos.faults import Faults
@@ -49,9 +49,6 @@ PASSWORD = "correct horse battery staple"
 
 SEALED_WITHIN = 30.0  # seconds in which the APIs, which seal, give every event its position
 
-WITHOUT_POSITION = """
-select count(*) from job_events e where not exists (select from job_event_log l where l.event_id = e.event_id)
-"""
 PRESENT = "select pid from workers where gone_at is null and last_seen > now() - interval '8 seconds'"
 ACTIVE = "select count(*) from jobs where status in ('queued', 'processing')"
 TABLES = "select tablename from pg_tables where schemaname = 'public' and tablename not in ('workers', 'ended_tokens')"
@@ -377,7 +374,7 @@ class Campaign:
         connection = await rows.connect(postgres.url)
         try:
             while True:
-                waiting = int(await connection.fetchval(WITHOUT_POSITION))
+                waiting = int(await connection.fetchval(UNSEALED))
                 if not waiting or time.monotonic() > by:
                     return waiting
                 await asyncio.sleep(0.2)

@@ -49,8 +49,8 @@ LONGEST_WAIT = "wait=1"  # for `Prefer`: a held answer would only take time
 
 WRITTEN_BEHIND = {
     "access_records", "alembic_version", "chatwork_budget", "chatwork_gaps", "chatwork_messages", "chatwork_reads",
-    "chatwork_rooms", "chatwork_unreadable", "job_event_log", "job_event_log_cursor", "job_events", "jobs", "pauses",
-    "summary_drafts", "verifications", "workers",
+    "chatwork_rooms", "chatwork_unreadable", "job_event_log_cursor", "job_events", "jobs", "log_strays", "log_tail", "log_tiles",
+    "log_upper_tiles", "pauses", "summary_drafts", "verifications", "workers",
 }  # fmt: skip
 """Tables that the worker, the sealer or a read writes too. What requests write there is read by `OF_REQUESTS`."""
 

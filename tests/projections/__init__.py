@@ -6,6 +6,10 @@ test_guards.py        guards of the log that are missing, off or foreign
 test_jobs_view.py     pages, counts and due attempts, compared with a full scan
 test_log_search.py    searches of the log, compared with a full scan
 test_rebuild.py       rebuilds of the view while the service runs
+test_move_to_tiles.py rows of the version before become tiles while it runs beside
 test_seal.py          positions of the log without gaps
+test_tiles.py         positions and events in tiles, their leaves, epochs
 test_verify.py        the verification finds tampering, and nothing in a sound log
+tiled_logs.py         helpers: logs of many events, and what must hold of their tiles
+version_before.py     the sealer and the queries of the version before tiles
 """

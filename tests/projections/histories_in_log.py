@@ -26,6 +26,11 @@ from tests.histories import (
     until,
 )
 
+TRIGGERS = """
+select tgrelid::regclass::text, tgname from pg_trigger
+where not tgisinternal and tgrelid::regclass::text = any('{job_events,log_tail,log_tiles,log_upper_tiles,log_strays}')
+"""
+
 
 def unique_key(type: str, payload: Any, user_id: str | None) -> str | None:
     """Returns the unique key of a job in these tests: the `key` in its payload."""
@@ -40,10 +45,12 @@ def keyed(key: str) -> NewJob:
 @asynccontextmanager
 async def unguarded(superuser: Connection) -> AsyncIterator[None]:
     """Switches the triggers of the log off, as a tampering superuser would."""
-    await superuser.execute("alter table job_events disable trigger all")
+    triggers = await superuser.fetch(TRIGGERS)
+    for table, _ in triggers:
+        await superuser.execute(f"alter table {table} disable trigger all")
     yield
-    await superuser.execute("alter table job_events enable always trigger events_are_never_changed")
-    await superuser.execute("alter table job_events enable always trigger events_are_never_truncated")
+    for table, trigger in triggers:
+        await superuser.execute(f"alter table {table} enable always trigger {trigger}")
 
 
 async def one_of_each(store: Store) -> dict[str, Job]:

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from events.database import Connection, Database, connect
+from events.database import Connection, Database, LockNotAvailable, connect
 from events.job import Job, Recorded, retry
 from events.store import Store
 from projections.seal import MOST_AT_ONCE, SEALING, keep_sealing, seal
 from projections.verify import verify
 from tests.histories import BOB, canceling, completing, failing, give_positions, new, open_store, reporting, starting, until
+from tests.projections.histories_in_log import unguarded
 
 RAW_EVENT = """
 insert into job_events (job_id, seq, attempt, type, data, salt, actor, at)
@@ -289,21 +290,22 @@ async def test_sealing_goes_on_by_itself_also_after_a_lost_connection(
 MUCH_LATER = 4_000_000_000_000  # a transaction id that the new cluster will not reach for years
 
 
-async def came_from_another_cluster(connection: Connection, *, above_seq: int = 0) -> None:
+async def came_from_another_cluster(connection: Connection) -> None:
     """Makes the database look like one restored from a cluster with higher transaction ids.
 
-    The events after `above_seq` get transaction ids of that cluster.
+    All events get transaction ids of that cluster, in the order in which that cluster has sealed them or would have sealed them.
     """
-    await connection.execute("alter table job_events disable trigger all")
-    await connection.execute(
-        f"update job_events set xid = ({MUCH_LATER} + seq)::text::xid8 where seq > $1",
-        above_seq,
-    )
-    await connection.execute("alter table job_events enable always trigger events_are_never_changed")
-    await connection.execute("alter table job_events enable always trigger events_are_never_truncated")
-    await connection.execute("""
-        update job_event_log_cursor set system_identifier = system_identifier - 1, xid = (xid::text::bigint + 1000000)::text::xid8
-    """)
+    async with unguarded(connection):
+        await connection.execute(f"""
+            update job_events e
+            set xid = ({MUCH_LATER} + coalesce(l.position, 1000000 + e.event_id))::text::xid8
+            from job_events o left join job_event_log l on l.event_id = o.event_id
+            where o.event_id = e.event_id;
+            update log_tail l set xid = e.xid from job_events e where e.event_id = l.event_id;
+            update log_tiles t set xid = e.xid from job_events e where e.event_id = t.event_id;
+            update job_event_log_cursor
+            set system_identifier = system_identifier - 1, turn = turn + 1, xid = ({MUCH_LATER} + position)::text::xid8
+        """)
 
 
 async def test_restored_events_are_sealed_first_and_new_ones_after_them(
@@ -313,7 +315,7 @@ async def test_restored_events_are_sealed_first_and_new_ones_after_them(
     await give_positions(database)
     before = await connection.fetch("select * from job_event_log order by position")
     unsealed = [await store.create(new(), actor="user:x") for _ in range(4)]
-    await came_from_another_cluster(connection, above_seq=0)
+    await came_from_another_cluster(connection)
 
     await give_positions(database)
     after_restore = await positions(connection)
@@ -370,7 +372,8 @@ async def test_transactions_that_run_during_the_first_seal_after_a_restore_are_n
     async with slow_transaction(database_url) as late:
         await late.execute(RAW_EVENT, BOB)
         await some_work(store, 1)
-        await seal(database)
+        with pytest.raises(LockNotAvailable):
+            await seal(database)
         seen = await store.history.log()
 
     await give_positions(database)

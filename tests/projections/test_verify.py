@@ -217,23 +217,25 @@ async def test_one_job_is_verified_by_itself(jobs: dict[str, Job], database: Dat
     assert (await verify(database, job_id=BOB)).jobs == 0
 
 
-LAST = "(select max(position) from job_event_log)"
+LAST = "(select max(position) from log_tail)"
 ORDER_CHANGES = {
-    "a hole at the beginning": "delete from job_event_log where position = 1",
-    "a hole in the middle": "delete from job_event_log where position = 5",
-    "a hole of several": "delete from job_event_log where position between 5 and 8",
-    "a leap over positions that no event has lost": "update job_event_log set position = position + 1000 where position > 4",
-    "a hole at the end": f"delete from job_event_log where position = {LAST}",
-    "no order at all": "delete from job_event_log",
-    "a position that leads nowhere": "update job_event_log set event_id = 999999999 where position = 5",
-    "a position beyond the last": f"insert into job_event_log (position, event_id) select {LAST} + 1, 999999999",
+    "a hole at the beginning": "delete from log_tail where position = 1",
+    "a hole in the middle": "delete from log_tail where position = 5",
+    "a hole of several": "delete from log_tail where position between 5 and 8",
+    "a leap over positions that no event has lost": "update log_tail set position = position + 1000 where position > 4",
+    "a hole at the end": f"delete from log_tail where position = {LAST}",
+    "no order at all": "delete from log_tail",
+    "a position that leads nowhere": "update log_tail set job_id = gen_random_uuid() where position = 5",
+    "a position without an event": "update log_tail set job_id = null, seq = null where position = 5",
+    "a position beyond the last": f"""
+        insert into log_tail (position, job_id, seq, leaf) select {LAST} + 1, gen_random_uuid(), 1, leaf from log_tail limit 1
+    """,
     "two events of a job that changed places": """
         with own as (
-            select l.position, l.event_id, e.seq from job_event_log l join job_events e using (event_id)
-            where e.job_id = (select job_id from job_events where type = 'completed') and e.seq in (2, 3)
-        ), gone as (delete from job_event_log where position in (select position from own))
-        select a.position as here, b.position as there, a.event_id as mine, b.event_id as theirs
-        from own a, own b where a.seq = 2 and b.seq = 3
+            delete from log_tail where seq in (2, 3) and job_id = (select job_id from job_events where type = 'completed')
+            returning position, job_id, seq, leaf
+        )
+        select a.position as here, b.position as there, a.job_id, a.leaf from own a, own b where a.seq = 2 and b.seq = 3
     """,
 }
 
@@ -246,6 +248,7 @@ ORDER_FINDINGS = {
     "a hole at the end": "TRUNCATED_TAIL INSERTED",
     "no order at all": "TRUNCATED_TAIL INSERTED",
     "a position that leads nowhere": "MISSING INSERTED",
+    "a position without an event": "MISSING INSERTED",
     "a position beyond the last": "TRUNCATED_TAIL INSERTED",
     "two events of a job that changed places": "REORDERED",
 }
@@ -255,11 +258,10 @@ ORDER_FINDINGS = {
 async def test_a_disturbed_order_of_the_log_is_found(
     jobs: dict[str, Job], database: Database, superuser: Connection, what: str
 ) -> None:
-    rows = await superuser.fetch(ORDER_CHANGES[what])
-    for here, there, mine, theirs in rows:
-        await superuser.execute(
-            "insert into job_event_log (position, event_id) values ($1, $2), ($3, $4)", here, theirs, there, mine
-        )
+    async with unguarded(superuser):
+        for here, there, job_id, leaf in await superuser.fetch(ORDER_CHANGES[what]):
+            insert = "insert into log_tail (position, job_id, seq, leaf) values ($1, $3, 3, $4), ($2, $3, 2, $4)"
+            await superuser.execute(insert, here, there, job_id, leaf)
 
     findings = (await verify(database)).findings
 

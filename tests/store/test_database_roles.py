@@ -51,8 +51,8 @@ ON_THE_LOG = {
     "change an event's transaction": "update job_events set xid = '1'",
     "delete events": "delete from job_events",
     "truncate the log": "truncate job_events",
-    "truncate everything": "truncate jobs, job_events, job_event_log, job_event_log_cursor cascade",
-    "merge events away": "merge into job_events e using job_event_log l on e.event_id = l.event_id when matched then delete",
+    "truncate everything": "truncate jobs, job_events, log_tail, log_tiles, job_event_log_cursor cascade",
+    "merge events away": "merge into job_events e using log_tail l on e.event_id = l.event_id when matched then delete",
     "change an event by a conflict": """
         insert into job_events (job_id, seq, attempt, type, data, salt, actor, at)
         select job_id, seq, attempt, type, data, salt, actor, at from job_events
@@ -63,9 +63,11 @@ ON_THE_LOG = {
     "invent an event id": EVENT.format(columns=", event_id", values=", -1"),
     "move the event ids": "select setval('job_event_ids', 1)",
     "restart the event ids": "alter sequence job_event_ids restart with 1",
-    "change a position": "update job_event_log set position = position + 100",
-    "take a position back": "delete from job_event_log",
-    "truncate the order": "truncate job_event_log, job_event_log_cursor",
+    "change a position": "update log_tail set position = position + 100",
+    "change a tile": "update log_tiles set epoch = 1",
+    "delete tiles": "delete from log_tiles",
+    "take a position back": "delete from log_tail",
+    "truncate the order": "truncate log_tail, job_event_log_cursor",
     "delete the cursor": "delete from job_event_log_cursor",
     "disable the guard": "alter table job_events disable trigger events_are_never_changed",
     "disable every trigger": "alter table job_events disable trigger all",
@@ -147,7 +149,8 @@ ON_THE_SERVER = {
 
 # Attacks by the service's role alone, and those by the sealer's role alone: rights that the other role has.
 BY_THE_SERVICE = {
-    "give a position": "insert into job_event_log (position, event_id) values (100, 100)",
+    "give a position": "insert into log_tail (position, job_id, seq, leaf) select 100, job_id, 9, salt || salt from job_events",
+    "hold appends up": "select lock_appends_out()",
     "rewind the cursor": "update job_event_log_cursor set xid = '0', event_id = 0, position = 0",
     "put the cursor ahead": "update job_event_log_cursor set position = 1000000",
     "lock the cursor": "select from job_event_log_cursor for update",
@@ -168,11 +171,11 @@ BY_THE_SEALER = {
     "add a record of access": "insert into access_records (actor, action) values ('user:x', 'read')",
     "declare workers gone": "update workers set gone_at = now()",
     "pause a type": "insert into pauses (type, reason, actor) values ('chatwork_rooms_sync', 'mine', 'user:x')",
-    "fill in a leaf": "update job_event_log set leaf = ''",
+    "change a leaf": "update log_tail set leaf = sha256(leaf)",
 }
 BY_NOBODY = {
     "read the log": "select data from job_events",
-    "read the order": "select position from job_event_log",
+    "read the order": "select position from log_tail",
     "read the schema's version": "select version_num from alembic_version",
 }
 
@@ -269,6 +272,11 @@ def test_each_role_tries_at_least_25_attacks() -> None:
     assert min(map(len, ATTACKS.values())) >= 25
 
 
+POSITION_OF_NO_EVENT = """
+insert into log_tail (position, job_id, seq, leaf) select 100, job_id, 9, salt || salt from job_events limit 1
+"""
+
+
 @pytest.mark.parametrize(
     ("role", "script", "findings"),
     [
@@ -277,9 +285,9 @@ def test_each_role_tries_at_least_25_attacks() -> None:
         ("service", QUEUED_YESTERDAY, {"BACKDATED"}),
         ("service", "update jobs set result = '{\"forged\": true}'", {"VIEW_DRIFT"}),
         ("service", "update jobs set attempt = 2, max_attempts = 9", {"VIEW_DRIFT"}),
-        ("sealer", "insert into job_event_log (position, event_id) values (100, 100)", {"TRUNCATED_TAIL", "INSERTED"}),
-        ("sealer", "update job_event_log_cursor set position = 1000000", {"TRUNCATED_TAIL"}),
-        ("sealer", "update job_event_log_cursor set xid = '0', event_id = 0, position = 0", {"INSERTED"}),
+        ("sealer", POSITION_OF_NO_EVENT, {"TRUNCATED_TAIL", "INSERTED"}),
+        ("sealer", "update job_event_log_cursor set position = 1000000, turn = turn + 1", {"TRUNCATED_TAIL"}),
+        ("sealer", "update job_event_log_cursor set xid = '0', event_id = 0, position = 0, turn = turn + 1", {"INSERTED"}),
     ],
     ids=[
         "an event with a gap before it", "an event that no decision makes", "an event of yesterday", "a result in the view",

@@ -47,7 +47,7 @@ CHANGES = [
     "delete from job_events",
     "delete from job_events where seq = 2",
     "truncate job_events",
-    "truncate jobs, job_events, job_event_log cascade",
+    "truncate jobs, job_events, log_tail cascade",
     """
     insert into job_events select * from job_events
     on conflict on constraint an_event_has_its_own_place_in_the_history do update set actor = 'user:somebody-else'
@@ -61,8 +61,14 @@ GUARD_REMOVALS = [
     "alter table job_events drop column salt",
     "drop table job_events",
     "create or replace function refuse_to_change_the_log() returns trigger language plpgsql as 'begin return old; end'",
-    "update job_event_log set position = position + 1",
-    "delete from job_event_log",
+    "update log_tail set position = position + 1",
+    "update log_tiles set root = leaves",
+    "delete from log_tiles",
+    "delete from log_upper_tiles",
+    "delete from log_strays",
+    "delete from job_event_log_rows",
+    "insert into job_event_log_rows (position, event_id) values (1, 1)",
+    "truncate log_tail",
 ]
 
 

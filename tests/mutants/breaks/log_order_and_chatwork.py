@@ -1,13 +1,55 @@
 """Breaks of the sealer, of Chatwork's request budget, and of reading Chatwork's answers."""
 
-from tests.mutants.breaks.edit import SEAL, Break, Edit
+from tests.mutants.breaks.edit import TILES, Break, Edit
 
 BREAKS = (
     Break(
         "the sealer passes a running transaction",
         "an event that commits late gets a position that readers have already passed",
-        (Edit(SEAL, " and e.xid < pg_snapshot_xmin(pg_current_snapshot())", ""),),
+        (Edit(TILES, " and e.xid < pg_snapshot_xmin(pg_current_snapshot())", ""),),
         ("tests/projections/test_seal.py::test_an_event_that_commits_late_is_never_skipped",),
+    ),
+    Break(
+        "the sealer forgets the floor of its epoch",
+        "events that were sealed in another cluster are sealed again when transaction ids pass theirs",
+        (Edit(TILES, "and e.event_id > $5::bigint", "and e.event_id > least($5::bigint, 0)"),),
+        ("tests/projections/test_tiles.py::test_a_restored_log_goes_on_as_a_new_epoch_and_loses_nothing",),
+    ),
+    Break(
+        "a new epoch begins while appends are under way",
+        "an event that commits later has an id at or below the floor, and never gets a position",
+        (Edit(TILES, "; select lock_appends_out()", ""),),
+        ("tests/projections/test_seal.py::test_transactions_that_run_during_the_first_seal_after_a_restore_are_not_skipped",),
+    ),
+    Break(
+        "events that were written in a new cluster before its first seal are left out",
+        "they have ids at or below the floor, and never get a position",
+        (Edit(TILES, "        select * from job_events where event_id > c.largest\n        union all\n", ""),),
+        ("tests/projections/test_tiles.py::test_a_restored_log_goes_on_as_a_new_epoch_and_loses_nothing",),
+    ),
+    Break(
+        "a tile with events of two epochs counts as one of the first",
+        "the positions of its later events are not found from the events",
+        (
+            Edit(
+                TILES,
+                "case when count(epoch) = {WIDTH} and min(epoch) = max(epoch) then",
+                "case when true then",
+            ),
+        ),
+        ("tests/projections/test_tiles.py::test_a_log_that_was_restored_twice_finds_every_position",),
+    ),
+    Break(
+        "rows of the version before are read beside the tiles into which they were copied",
+        "a reader of the log sees these events twice",
+        (Edit("events/positions.py", "(select tiled from job_event_log_cursor) and position <=", "0 and position <="),),
+        ("tests/projections/test_move_to_tiles.py::test_no_position_changes_before_while_and_after_the_rows_are_copied",),
+    ),
+    Break(
+        "the sealer of the version before may move the cursor",
+        "the events that it passed never get a position",
+        (Edit("migrations/versions/0015_tiles.py", "    if new.turn = old.turn then\n", "    if false then\n"),),
+        ("tests/projections/test_move_to_tiles.py::test_the_sealer_of_the_version_before_changes_nothing_and_fails_nowhere",),
     ),
     Break(
         "a permit counts only for the window, without the seconds until it lapses",
