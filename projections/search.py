@@ -11,7 +11,7 @@ from typing import Any
 from events.database import Database
 from events.history import recorded_from
 from events.job import Recorded
-from events.positions import POSITION, places
+from events.positions import POSITION, TILE, places
 
 WINDOW = 2_000  # positions that the first statement of a search reads
 WIDER, WIDEST = 4, 32  # each next window is 4 times as wide as the window before, and at most 32 times `WINDOW`
@@ -32,12 +32,34 @@ order by l.position
 limit :limit
 """
 
+# Within an epoch, the events of a window are adjacent in the order of transactions. So one range scan reads them, and is joined
+# with the positions of the window. If the window touches the newest tile, the tail, or two epochs, each event is looked up.
 WANTED_IN_WINDOW = f"""
+with ends as materialized (
+    select b.xid as from_xid, b.event_id as from_id, u.xid as to_xid, u.event_id as to_id
+    from log_tiles b join log_tiles u on u.epoch = b.epoch
+    where b.tile = cast(:after as bigint) / {TILE} and u.tile = (cast(:until as bigint) - 1) / {TILE} + 1
+), wanted as materialized (
+    select e.job_id, e.seq, e.attempt, e.type, e.data, e.actor, e.at
+    from ends cross join lateral (
+        select * from job_events
+        where (xid, event_id) >= (ends.from_xid, ends.from_id) and (xid, event_id) < (ends.to_xid, ends.to_id)
+        and (cast(:actor as text) is null or actor = :actor)
+        and (cast(:type as text) is null or type = :type)
+        offset 0
+    ) as e
+)
 select {COLUMNS}
-from {WINDOW_PLACES} as l
-cross join lateral (select * from job_events where job_id = l.job_id and seq = l.seq offset 0) as e
-where (cast(:actor as text) is null or e.actor = :actor)
-and (cast(:type as text) is null or e.type = :type)
+from (
+    select e.*, l.position from wanted e join {WINDOW_PLACES} as l on l.job_id = e.job_id and l.seq = e.seq
+    union all
+    select e.job_id, e.seq, e.attempt, e.type, e.data, e.actor, e.at, l.position
+    from {WINDOW_PLACES} as l
+    cross join lateral (select * from job_events where job_id = l.job_id and seq = l.seq offset 0) as e
+    where not exists (select from ends)
+    and (cast(:actor as text) is null or e.actor = :actor)
+    and (cast(:type as text) is null or e.type = :type)
+) as e cross join lateral (select e.position) as l
 order by l.position
 limit :limit
 """

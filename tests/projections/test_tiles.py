@@ -9,10 +9,13 @@ import pytest
 
 from events.database import Connection, Database, connect
 from events.history import History
+from events.job import word
 from events.positions import POSITION
 from projections import seal as seal_module
+from projections import search
 from projections.changes import last_position
 from projections.seal import convert, seal, seal_everything
+from projections.search import EventFilter, first_events, last_events
 from tests.histories import give_positions
 from tests.projections.conftest import superuser
 from tests.projections.histories_in_log import unguarded
@@ -111,6 +114,39 @@ async def test_readers_see_each_position_once_at_every_moment(
     await reading
 
     assert (await in_order(reader))[: len(seen)] == seen
+
+
+@pytest.mark.parametrize("wanted", [EventFilter(type="queued"), EventFilter(actor="user:y"), EventFilter("user:x", "progress")])
+async def test_a_search_across_tiles_and_epochs_finds_what_a_full_scan_finds(
+    database: Database, superuser: Connection, monkeypatch: pytest.MonkeyPatch, wanted: EventFilter
+) -> None:
+    monkeypatch.setattr(search, "WINDOW", 300)
+    await append(superuser, "a", jobs=400)
+    await give_positions(database)
+    await restored(superuser, 10)
+    await append(superuser, "b", jobs=400)
+    await give_positions(database)
+    for number in range(3):
+        await append(superuser, f"c{number}", jobs=150)
+        await give_positions(database)
+    async with unguarded(superuser):
+        await superuser.execute("update job_events set actor = 'user:y' where (event_id * 7919) % 499 = 0")
+    last = await last_position(database)
+    everything = await first_events(database, EventFilter(), after=0, until=last, limit=10_000)
+    expected = [
+        event.position
+        for event in everything.events
+        if wanted.actor in (None, event.actor) and wanted.type in (None, word(event.event))
+    ]
+
+    forwards = await first_events(database, wanted, after=0, until=last, limit=10_000)
+    backwards = await last_events(database, wanted, after=0, until=last, limit=10_000)
+    some = await first_events(database, wanted, after=700, until=2100, limit=10_000)
+
+    assert len(expected) > 5
+    assert [event.position for event in forwards.events] == expected
+    assert [event.position for event in backwards.events] == expected
+    assert [event.position for event in some.events] == [position for position in expected if 700 < (position or 0) <= 2100]
 
 
 # The guard of tiles -----------------------------------------------------------------------------------------------------------
