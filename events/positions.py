@@ -1,4 +1,4 @@
-"""SQL that reads positions: which event stands at a position, and which position an event has.
+"""SQL that reads positions: of an event, and the event at a position.
 
 A full tile (`log_tiles`) holds 256 positions in a row: tile 0 the positions 1 to 256. Positions after the last full tile are
 rows of `log_tail`. Positions that were given before tiles existed are rows of `job_event_log_rows` until they are copied into
@@ -12,9 +12,12 @@ OLD_ROWS = "(select tiled from job_event_log_cursor) and position <= (select row
 
 
 def places(*, after: str, until: str) -> str:
-    """Returns a subquery of the positions after `after`, up to and including `until`: `position`, `job_id`, `seq`.
+    """Returns an SQL subquery with the columns `position`, `job_id` and `seq`.
 
-    Both are SQL expressions. Rows of `log_tail` and tiles have a null `job_id` if the event was missing when it was copied.
+    It has the positions after `after`, up to and including `until`.
+
+    `after` and `until` are SQL expressions. `job_id` is null in rows of `log_tail` and in tiles if the
+    event was missing when it was copied.
     """
     return f"""(
     select t.tile * {TILE} + u.place as position, u.job_id, u.seq

@@ -77,7 +77,9 @@ async def seal_lag(database: Database) -> float:
 
 
 async def keep_sealing(database: Database) -> None:
-    """Seals every `SEAL_EVERY` seconds until cancelled. Copies positions of older versions into tiles meanwhile.
+    """Seals every `SEAL_EVERY` seconds until cancelled.
+
+    When there is nothing to seal, it copies positions of older versions into tiles.
 
     Several processes may run this, and a lock lets one process seal at a time.
     """
@@ -144,7 +146,10 @@ async def _begin_epoch(connection: Connection) -> int:
 
 
 async def _finish(connection: Connection, sealed: Record | None) -> int:
-    """Removes the rows of the tail that became tiles, and adds the tiles above. Returns the number of sealed events."""
+    """Adds the tiles above those just written. Returns the number of sealed events.
+
+    Also removes the rows of the tail whose events are in the new tiles.
+    """
     assert sealed is not None
     if sealed["tiles"]:
         await connection.execute(tiles.FORGET_TAIL, sealed["tiles"])
@@ -165,7 +170,10 @@ async def _add_upper_tiles(connection: Connection, added: Iterable[int]) -> None
 
 
 async def _epochs_of_old_rows(connection: Connection, after: int, until: int) -> Sequence[tuple[int, int | None]]:
-    """Returns the epoch of each tile of old rows: a number below 0, or None if the tile's events are not in order."""
+    """Returns the number and the epoch of each tile of old rows.
+
+    The epoch is below 0. It is None if the tile's events are not in the order (xid, event_id).
+    """
     order = await connection.fetch(tiles.ORDER_OF_OLD_ROWS, after, until)
     before = await connection.fetchrow(tiles.LAST_CONVERTED, after // WIDTH - 1)
     lowest = await connection.fetchval(tiles.LOWEST_EPOCH)
@@ -173,7 +181,11 @@ async def _epochs_of_old_rows(connection: Connection, after: int, until: int) ->
 
 
 def _epochs(order: Iterable[Record], before: Record | None, lowest: int) -> Iterator[tuple[int, int | None]]:
-    """Yields tiles and epochs. An epoch goes on as long as each tile begins after the end of the tile before it."""
+    """Yields the number and the epoch of each tile.
+
+    An epoch goes on as long as the first event of a tile is after the last event of the tile
+    before.
+    """
     epoch = None if before is None else before["epoch"]
     last = None if before is None or before["xid"] is None else (before["xid"], before["event_id"])
     for tile in order:

@@ -137,7 +137,7 @@ async def last_events(database: Database, wanted: EventFilter, *, after: int, un
 
 
 def _windows(wanted: EventFilter) -> Iterator[int]:
-    """Yields for each statement of a search how many positions it reads, more each time.
+    """Yields how many positions each statement of a search reads, each time more.
 
     For the events of one job, one window holds all positions.
     """

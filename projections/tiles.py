@@ -1,4 +1,6 @@
-"""Writes the log's tiles: the SQL that turns events, and rows of older positions, into positions and tiles.
+"""The SQL that writes positions and tiles.
+
+It gives positions to new events, and copies the rows of older positions into tiles.
 
 Tables: `log_tail` (a row for each position after the last full tile), `log_tiles` (a row for each 256 positions, with the
 hashes of their leaves), `log_upper_tiles` (a row for each 256 tiles of the level below), `log_strays` (the positions of events

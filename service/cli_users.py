@@ -114,7 +114,10 @@ def _run(command: Callable[[Any], Coroutine[Any, Any, int]]) -> None:
 
 @contextlib.contextmanager
 def _refusals() -> Iterator[None]:
-    """Print a refusal as one line. Status 2 for a wrong command line, 1 if the accounts do not allow it."""
+    """Prints a refusal as one line, and ends the process.
+
+    The exit status is 2 for a wrong command line, and 1 if the accounts do not allow it.
+    """
     from service.accounts.people import LastAdmin, UnknownUser
     from service.accounts.users import CannotAdd
 

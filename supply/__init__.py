@@ -1,6 +1,6 @@
-"""What Rireki is made of: the packages in the lock files, their licences and known vulnerabilities.
+"""The packages in the lock files, their licences and their known vulnerabilities.
 
-`make audit` runs `python -m supply`. It is no part of the service.
+`make audit` runs `python -m supply`. The service does not use this package.
 
 packages.py         the packages that the lock files list
 licences.py         the licences that fit, and the packages whose licence does not

@@ -1,4 +1,4 @@
-"""Audits what Rireki is made of. `make audit` runs it.
+"""Audits the packages that Rireki is made of. `make audit` runs it.
 
 Exit status 0: nothing was found. 1: a package has a vulnerability, or a licence that does not fit. 2: nothing was found, and a
 database could not be asked.
@@ -42,14 +42,20 @@ def main() -> int:
 
 
 def status_of(found: list[str], vulnerable: list[str], unknown: list[str]) -> int:
-    """Returns the exit status: 1 for a finding, 2 if there is none and something is not known, else 0."""
+    """Returns the exit status: 1 if something was found.
+
+    If nothing was found, it is 2 if a database could not be asked, and else 0.
+    """
     if found or vulnerable:
         return 1
     return 2 if unknown else 0
 
 
 def ask_all(questions: dict[str, Callable[[], list[str]]]) -> tuple[list[str], list[str]]:
-    """Asks each database. Returns the vulnerabilities, and a line for each database that could not be asked."""
+    """Asks each database. Returns the vulnerabilities and the failures.
+
+    A failure is a line for a database that could not be asked.
+    """
     vulnerable: list[str] = []
     unknown: list[str] = []
     for name, ask in questions.items():

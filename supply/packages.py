@@ -1,4 +1,7 @@
-"""The packages that `requirements.lock` and the page's `package-lock.json` list, with their licences."""
+"""The packages in the lock files, with their licences.
+
+The lock files are `requirements.lock` and the page's `package-lock.json`.
+"""
 
 import base64
 import re
@@ -132,7 +135,10 @@ def _licence(name: str, found: "metadata.PackageMetadata") -> str | None:
 
 
 def _closure(name: str) -> Iterator[str]:
-    """Yields the names of the packages that this one needs, and that those need, without extras nobody asked for."""
+    """Yields the names of all packages that this one needs, directly or through others.
+
+    Extras count only if a package asks for them.
+    """
     left, seen = [(name, frozenset[str]())], set()
     while left:
         here, extras = left.pop()

@@ -15,7 +15,10 @@ from supply.packages import Package
 
 
 def write_sbom(packages: Sequence[Package], path: Path) -> None:
-    """Writes the bill of these packages. Packages that only build or test have the scope `excluded`."""
+    """Writes the software bill of materials of these packages.
+
+    A package that is only used to build or to test has the scope `excluded`.
+    """
     bom = Bom()
     licences = LicenseFactory()
     rireki = Component(

@@ -26,7 +26,9 @@ class CannotAsk(Exception):
 
 
 def pip_audit() -> list[str]:
-    """Returns the command pip-audit, from an environment of its own that holds exactly `requirements-audit.lock`.
+    """Returns the command that runs pip-audit, as a list of arguments.
+
+    The command uses an environment of its own, with exactly the packages of `requirements-audit.lock`.
 
     Raises `CannotAsk`.
     """
@@ -43,7 +45,10 @@ def pip_audit() -> list[str]:
 
 
 def python_vulnerabilities(program: Sequence[str], lock: Path) -> list[str]:
-    """Returns a line for each vulnerability that pip-audit knows in a lock file. Raises `CannotAsk`."""
+    """Returns a line for each vulnerability that pip-audit knows in a lock file.
+
+    Raises `CannotAsk`.
+    """
     options = ["--disable-pip", "--require-hashes", "--vulnerability-service=osv", "--format=json", "--progress-spinner=off"]
     done = _run([*program, "--requirement", str(lock), *options])
     try:
@@ -59,7 +64,10 @@ def python_vulnerabilities(program: Sequence[str], lock: Path) -> list[str]:
 
 
 def page_vulnerabilities(folder: Path = WEB, **variables: str) -> list[str]:
-    """Returns a line for each vulnerability that npm audit knows in the page's lock file. Raises `CannotAsk`."""
+    """Returns a line for each vulnerability that npm audit knows in the page's lock file.
+
+    Raises `CannotAsk`.
+    """
     done = _run(["npm", "audit", "--json"], cwd=folder, variables=environment(path_with_node()) | variables)
     try:
         answer: dict[str, Any] = json.loads(done.stdout)

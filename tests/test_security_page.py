@@ -1,4 +1,6 @@
-"""Checks `docs/security.md`: its tests exist, and each requirement of the standard stands in it once.
+"""Checks the list of requirements in `docs/security.md`.
+
+Each requirement of the standard is listed once, and the tests that the page names exist.
 
 The standard is the OWASP Application Security Verification Standard 5.0.0, levels 1 and 2.
 """
@@ -47,7 +49,10 @@ def rows(heading: str) -> list[list[str]]:
 
 
 def verdicts() -> list[tuple[list[str], str, str, str]]:
-    """Returns the requirements, the verdict, the answer and the place of each row of the standard."""
+    """Returns the rows of the page's table of requirements.
+
+    A row has the numbers of its requirements, the verdict, the answer, and the place of the test.
+    """
     return [
         (list(expanded(numbers)), verdict, answer, where)
         for numbers, verdict, answer, where in rows("## ASVS 5.0.0, level 2")

@@ -1,4 +1,7 @@
-"""The formats in which the log can be proved to a stranger, as pure functions (docs/log-format.md).
+"""The formats of proofs about the log, as pure functions.
+
+docs/log-format.md describes them. With them, somebody who does not trust the service can check the
+log.
 
 checkpoint.py   the text that a log signs about itself: origin, size, root
 entry.py        an event as the bytes that its leaf hashes

@@ -1,4 +1,7 @@
-"""The text that a log signs about itself, as C2SP tlog-checkpoint defines it: origin, size, root."""
+"""The checkpoint, which a log signs: its origin, its size, and the root of its tree.
+
+The format is C2SP tlog-checkpoint.
+"""
 
 import base64
 import binascii

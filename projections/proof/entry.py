@@ -1,4 +1,6 @@
-"""An event as the bytes that its leaf hashes: the entry of log format 1 (docs/log-format.md).
+"""The entry of an event: the bytes whose hash is its leaf in the Merkle tree.
+
+This is format 1 of docs/log-format.md.
 
 `ENTRY` computes the same bytes in PostgreSQL. A leaf hash must never depend on how a driver reads a row.
 """
@@ -45,7 +47,10 @@ class BadEntry(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class LongText:
-    """A text of more than `LONGEST_TEXT` bytes, of which an entry holds the length in bytes and the SHA-256."""
+    """A text of more than `LONGEST_TEXT` bytes.
+
+    An entry does not hold the text itself, but its length in bytes and its SHA-256.
+    """
 
     length: int
     digest: bytes

@@ -1,4 +1,6 @@
-"""The Merkle tree of RFC 9162 section 2.1 over SHA-256: root, inclusion proofs and consistency proofs.
+"""The Merkle tree of RFC 9162 over SHA-256: root, inclusion and consistency proofs.
+
+Section 2.1 of the RFC defines them.
 
 A proof is made from the hashes of perfect subtrees. A perfect subtree covers 2^height leaves, beginning at a multiple of
 2^height, and its hash never changes once these leaves exist. So a proof needs only a function that returns such hashes, and
@@ -15,7 +17,10 @@ EMPTY_ROOT = hashlib.sha256().digest()
 
 
 class Subtree(NamedTuple):
-    """The perfect subtree of the leaves from `number * 2**height` (inclusive) to `(number + 1) * 2**height` (exclusive)."""
+    """A perfect subtree, with `2**height` leaves.
+
+    Its leaves run from `number * 2**height` (inclusive) to `(number + 1) * 2**height` (exclusive).
+    """
 
     height: int
     number: int
@@ -63,7 +68,9 @@ def perfect_subtrees(span: Span) -> Iterator[Subtree]:
 
 
 def span_hash(span: Span, hash_of: HashOf) -> bytes:
-    """Returns the hash of the tree over a span, for the whole tree or for a span that a proof names.
+    """Returns the hash of the tree over a span.
+
+    The span must be the whole tree, or one that `inclusion_spans` or `consistency_spans` returns.
 
     In these spans the perfect subtrees become smaller from left to right, as RFC 9162 splits a tree.
     """
@@ -77,7 +84,9 @@ def span_hash(span: Span, hash_of: HashOf) -> bytes:
 
 
 def inclusion_proof(index: int, size: int, hash_of: HashOf) -> list[bytes]:
-    """Returns the proof that the leaf `index`, counted from 0, is in the tree of `size` leaves.
+    """Returns the proof that the tree of `size` leaves has the leaf `index`.
+
+    The first leaf has the index 0.
 
     Raises `ValueError` if the tree has no such leaf.
     """
@@ -85,7 +94,9 @@ def inclusion_proof(index: int, size: int, hash_of: HashOf) -> list[bytes]:
 
 
 def consistency_proof(old_size: int, size: int, hash_of: HashOf) -> list[bytes]:
-    """Returns the proof that the tree of `size` leaves begins with the tree of `old_size` leaves.
+    """Returns the proof that a tree begins with an older tree of `old_size` leaves.
+
+    The newer tree has `size` leaves.
 
     The proof is empty if the sizes are equal, or if the old tree is empty. Raises `ValueError` if the old tree is larger.
     """
@@ -93,7 +104,9 @@ def consistency_proof(old_size: int, size: int, hash_of: HashOf) -> list[bytes]:
 
 
 def inclusion_spans(index: int, size: int) -> list[Span]:
-    """Returns the spans whose hashes are an inclusion proof, as PATH of RFC 9162 section 2.1.3.1.
+    """Returns the spans whose hashes are an inclusion proof.
+
+    This is PATH of RFC 9162 section 2.1.3.1.
 
     Raises `ValueError` if the tree has no such leaf.
     """
@@ -113,7 +126,9 @@ def inclusion_spans(index: int, size: int) -> list[Span]:
 
 
 def consistency_spans(old_size: int, size: int) -> list[Span]:
-    """Returns the spans whose hashes are a consistency proof, as PROOF of RFC 9162 section 2.1.4.1.
+    """Returns the spans whose hashes are a consistency proof.
+
+    This is PROOF of RFC 9162 section 2.1.4.1.
 
     Raises `ValueError` if the old tree is larger.
     """
@@ -137,7 +152,10 @@ def consistency_spans(old_size: int, size: int) -> list[Span]:
 
 
 def is_included(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> bool:
-    """Checks an inclusion proof, as RFC 9162 section 2.1.3.2 describes it. `leaf` is a leaf hash."""
+    """Checks an inclusion proof, as RFC 9162 section 2.1.3.2 describes it.
+
+    `leaf` is a leaf hash.
+    """
     if not 0 <= index < size or not _is_proof(proof):
         return False
     node, last, found = index, size - 1, leaf

@@ -1,4 +1,6 @@
-"""The text that the log's key signs when the data of an event are erased (docs/log-format.md).
+"""The text that is signed when the data of an event are erased.
+
+docs/log-format.md describes it.
 
 An entry holds only a hash of the data. So the leaf stays valid after an erasure, if the old hash is known. A redaction
 gives it, and says which data were left.
@@ -39,7 +41,10 @@ class Redaction:
     at: datetime
 
     def to_text(self) -> str:
-        """Returns the text to sign. Its first line is not an origin, so no checkpoint has the same text."""
+        """Returns the text to sign.
+
+        Its first line cannot be the origin of a log, so it is never the text of a checkpoint.
+        """
         at = self.at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         lines = [TITLE, self.origin, str(self.position), _base64(self.data_hash), _base64(self.left), self.actor, at]
         return "".join(f"{line}\n" for line in lines)

@@ -1,4 +1,6 @@
-"""A text with Ed25519 signatures, and the keys that sign and verify it, as C2SP signed-note defines them.
+"""Texts with Ed25519 signatures, and the keys that sign and verify them.
+
+The format is C2SP signed-note.
 
 Keys are written as Go's `sumdb/note` writes them: a verifier's key is `<name>+<id>+<base64>`, a signer's key is
 `PRIVATE+KEY+<name>+<id>+<base64>`. A note may come from a stranger. So its size and its number of signatures are bounded.
@@ -84,7 +86,7 @@ class Signer:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """One line of a note's signatures: the name and the id of its key, and the signature itself."""
+    """One signature of a note, with the name and the id of the key that made it."""
 
     name: str
     key_id: bytes
@@ -136,7 +138,10 @@ def read_verifier(text: str) -> Verifier:
 
 
 def sign(text: str, signers: Iterable[Signer]) -> Note:
-    """Signs a text with each key, in their order. Raises `BadNote` for a text that no note may have."""
+    """Signs a text with each key, in the order of `signers`.
+
+    Raises `BadNote` if a note may not have this text.
+    """
     _check_text(text)
     data = text.encode()
     return Note(text, tuple(Signature(signer.name, signer.verifier.id, signer.sign(data)) for signer in signers))
@@ -162,7 +167,9 @@ def read_note(data: bytes) -> Note:
 
 
 def verified_by(note: Note, trusted: Iterable[Verifier]) -> list[Verifier]:
-    """Returns the trusted keys that have signed the note, in the order of its signatures, each once.
+    """Returns the trusted keys that have signed the note.
+
+    They are in the order of the signatures, each once.
 
     Raises `UntrustedNote` if there is none, or if the signature of a trusted key is wrong.
     """
@@ -230,7 +237,10 @@ def _base64(data: bytes) -> str:
 
 
 def _from_base64(text: str) -> bytes | None:
-    """Decodes standard base64. Returns None for other text, and for a second spelling of the same bytes."""
+    """Decodes standard base64. Returns None for any other text.
+
+    Text is also refused if encoding the decoded bytes again gives another text.
+    """
     try:
         data = base64.b64decode(text, validate=True)
     except (ValueError, binascii.Error):

@@ -22,7 +22,10 @@ ENTRIES = -1
 
 
 class Tile(NamedTuple):
-    """A tile, or an entry bundle if `level` is `ENTRIES`. A `width` below 256 means a partial one."""
+    """A tile, or an entry bundle if `level` is `ENTRIES`.
+
+    It is partial if `width` is below 256.
+    """
 
     level: int
     number: int
@@ -90,7 +93,10 @@ def tile_with(level: int, number: int, size: int) -> Tile:
 
 
 def subtree_hash(subtree: Subtree, size: int, read: ReadTile) -> bytes:
-    """Returns the hash of a perfect subtree of a tree of this size, from the one tile that holds it."""
+    """Returns the hash of a perfect subtree of a tree of this size.
+
+    It reads the one tile that holds this hash.
+    """
     level, above = divmod(subtree.height, HEIGHT)
     first = subtree.number << above
     number, offset = divmod(first, WIDTH)
@@ -103,7 +109,10 @@ def hashes_in(contents: bytes) -> list[bytes]:
 
 
 def bundle(entries: Sequence[bytes]) -> bytes:
-    """Returns the contents of an entry bundle. Raises `ValueError` for an entry that is too long."""
+    """Returns the contents of an entry bundle.
+
+    Raises `ValueError` if an entry is too long.
+    """
     for entry in entries:
         if len(entry) > LONGEST_ENTRY:
             raise ValueError(f"An entry has at most {LONGEST_ENTRY} bytes; this one has {len(entry)}.")

@@ -1,4 +1,6 @@
-"""The record of access: who read other people's jobs, exported, verified, operated or changed accounts.
+"""The record of access: who read, exported, verified, operated or changed what.
+
+Reads are recorded only of other people's jobs. Changes are those of accounts.
 
 The table `access_records` is append-only. Reads are recorded by what was asked for, not by each row
 of the answer. The page asks again every few seconds, so the same read by the same person is recorded

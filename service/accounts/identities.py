@@ -95,7 +95,10 @@ async def user_of_identity(database: Database, identity: Identity, signed_in: Us
 
 
 async def _with_role(database: Database, user: User, role: Role) -> User:
-    """Returns the user with the role that the provider gives, or unchanged if it is the last admin."""
+    """Gives the user the role that the provider names. Returns the user.
+
+    The last admin stays an admin.
+    """
     async with database.transaction():
         admins = [str(row["id"]) for row in await database.fetch_all(ENABLED_ADMINS)]
         if admins == [user.id]:

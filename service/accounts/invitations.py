@@ -71,7 +71,7 @@ async def invite(database: Database, user_id: str) -> Invitation:
 
 
 async def accept(database: Database, token: str, password: str) -> str:
-    """Sets the password of the invited user and ends all their sessions. Returns the user's id.
+    """Sets the invited user's password and ends all their sessions. Returns the user's id.
 
     The caller has checked the password. Raises `InvalidInvitation`.
     """

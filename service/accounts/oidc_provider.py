@@ -30,7 +30,10 @@ HEADERS = {"accept": "application/json", "accept-encoding": ACCEPT_ENCODING, "us
 
 
 class ProviderFailed(Exception):
-    """The provider did not answer as it must. The message says how, without quoting the answer."""
+    """The provider gave no answer, or an answer that breaks a rule.
+
+    The message says how, without quoting the answer.
+    """
 
 
 @dataclass(frozen=True, slots=True)

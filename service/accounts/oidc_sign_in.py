@@ -1,7 +1,9 @@
-"""One sign-in through an identity provider: what the browser keeps between its two requests.
+"""The cookie with which a browser signs in through an identity provider.
+
+It holds what the service must remember between the browser's two requests.
 
 The authorization code flow with PKCE (RFC 7636, S256). `state` binds the answer to the browser,
-`nonce` binds the ID token to this sign-in, and the verifier binds the code to both. They stand in a
+`nonce` binds the ID token to this sign-in, and the verifier binds the code to both. All three stand in a
 signed cookie that lives for `LIFE` seconds, so no table and no other process needs to know them.
 """
 

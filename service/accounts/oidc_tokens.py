@@ -75,7 +75,10 @@ def read_id_token(token: str, keys: Sequence[dict[str, Any]], expected: Expected
 
 
 def role_in(claim: object) -> Role:
-    """Returns the strongest role that the claim names, a text or a list; without one an employee."""
+    """Returns the strongest role that a claim names.
+
+    The claim is a text or a list. If it names no role, the role is `employee`.
+    """
     named = claim if isinstance(claim, list) else [claim]
     return next((role for role in STRONGEST_FIRST if role.value in named), Role.EMPLOYEE)
 

@@ -1,4 +1,6 @@
-"""Lists accounts and changes them: name, role, password, disabled or not, signed out everywhere.
+"""Lists and changes accounts.
+
+A change sets the name, the role or the password, disables or enables, or ends all sessions.
 
 At least one admin stays enabled. Each change locks the rows of all enabled admins in one order, so
 two admins who demote each other at the same moment take turns, and the second one is refused.
@@ -88,7 +90,10 @@ class AccountChange:
 
     @property
     def summary(self) -> str:
-        """The changed fields for the record of access, each after a space, without name and password."""
+        """The changed fields as text for the record of access.
+
+        A space comes before each field. Name and password are left out.
+        """
         values = {
             "name": None if self.name is None else "",
             "role": None if self.role is None else f"={self.role}",
@@ -150,7 +155,9 @@ async def change_account(database: Database, user_id: str, change: AccountChange
 
 
 async def change_own_password(database: Database, user_id: str, current: str, new: str, *, kept_token: str) -> None:
-    """Changes a password and ends all sessions but the one of the token with the id `kept_token`.
+    """Changes a password, and ends all other sessions of the user.
+
+    The session that goes on is the one of the token with the id `kept_token`.
 
     The caller has checked the new password. Raises `WrongPassword`.
     """

@@ -1,4 +1,6 @@
-"""Users, sign-in and tokens. `people.py` changes accounts, `invitations.py` invites people.
+"""Users, sign-in and tokens.
+
+`people.py` changes accounts, and `invitations.py` invites people.
 
 A token is a JWT that names its user and the user's token generation. A query also checks that the
 user exists and is not disabled, that the generation is the present one, and that the token was not
@@ -295,7 +297,10 @@ class Users:
 
 @dataclass(slots=True)
 class _Known:
-    """A token in the cache. Its user is known `until` a monotonic time; None if it is not valid."""
+    """A token in the cache.
+
+    `user` is valid until the monotonic time `until`. It is None if the token is not valid.
+    """
 
     claims: dict[str, Any]
     user: User | None

@@ -90,7 +90,10 @@ async def record_chosen(call: Call[Any, Any], jobs: Sequence[Job]) -> None:
 
 
 def target_of(name: str, fields: Fields, *, leave_out: set[str] | None = None) -> str:
-    """Returns what a request asked for, such as `jobs?status=failed`. Fields without a value are left out."""
+    """Returns what a request asked for, such as `jobs?status=failed`.
+
+    Fields without a value are left out.
+    """
     given = fields.model_dump(mode="json", by_alias=True, exclude=leave_out, exclude_none=True)
     query = urlencode(sorted(given.items()), safe=":,")
     return f"{name}?{query}" if query else name

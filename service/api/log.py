@@ -47,7 +47,10 @@ class LogQuery(Fields):
 
 
 class SessionEnded(Exception):
-    """The caller may no longer read. The connection breaks, so that a cut export never looks whole."""
+    """The caller may no longer read the log.
+
+    The connection is broken off, so that nobody takes a cut export for a whole one.
+    """
 
 
 class Searched(TypedDict):

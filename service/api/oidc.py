@@ -1,4 +1,6 @@
-"""Sign in through an identity provider (OpenID Connect, authorization code flow with PKCE).
+"""Sign-in through an identity provider (OpenID Connect).
+
+This is the authorization code flow with PKCE.
 
 The browser comes to `start`, goes to the provider, and comes back to `callback`. Both answers are
 redirects: after a refusal to the page's sign-in, with the reason in the query, for the page to say
@@ -135,7 +137,10 @@ def _oidc(call: Call[Any, Any]) -> Oidc:
 
 
 def _redirect_uri(call: Call[Any, Any]) -> str:
-    """The address of `callback`, which the provider knows. In production browsers come over https."""
+    """The address of `callback`, which is registered at the provider.
+
+    In production browsers come over https.
+    """
     request = call.request
     scheme = "https" if call.context.settings.production else request.scope["scheme"]
     return f"{scheme}://{request.headers.get('host', '')}{CALLBACK}"

@@ -1,4 +1,6 @@
-"""The code of the commands whose options are declared in `service/cli.py` and `service/cli_users.py`.
+"""The code of the commands of `rireki`.
+
+`service/cli.py` and `service/cli_users.py` declare their options.
 
 audit.py       `rireki audit replay`, `verify`, `export`; `rireki projections rebuild`
 demo.py        `rireki demo`

@@ -1,4 +1,7 @@
-"""Runs a command's work on an event loop and a database, and ends the process with a status."""
+"""Runs the work of a command, and ends the process with an exit status.
+
+The work gets an event loop and a database.
+"""
 
 import asyncio
 import sys

@@ -66,7 +66,7 @@ def read_address(url: str | None) -> str:
 
 
 async def print_added(database: Database, email: str, *, role: str, password: str, name: str | None) -> int:
-    """Adds a person and print the new user's id. Returns 0. Raises `CannotAdd`."""
+    """Adds a person and prints the new user's id. Returns 0. Raises `CannotAdd`."""
     user = await add_user(database, email, role, password, name)
     await record(database, Action.ADD_USER, f"user:{user.id} role={user.role}")
     print(user.id)
@@ -97,7 +97,10 @@ async def change(
     password: str | None = None,
     signs_out: bool = False,
 ) -> int:
-    """Changes an account and prints `done` after its email. Returns 0. Raises `UnknownUser`, `LastAdmin`."""
+    """Changes an account, and prints its email and `done`. Returns 0.
+
+    Raises `UnknownUser`, `LastAdmin`.
+    """
     wanted = AccountChange(None, role, disabled, password, signs_out)
     account = await change_account(database, await id_of(database, email), wanted)
     action = Action.SIGN_USER_OUT if signs_out else Action.CHANGE_USER

@@ -42,7 +42,10 @@ class Watch:
         self._changed.set()
 
     async def changed(self, timeout: float) -> bool:
-        """Waits for a change since the last call, at most `timeout` seconds. Returns whether one came."""
+        """Waits for a change since the last call. Returns whether one came.
+
+        Waits at most `timeout` seconds.
+        """
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._changed.wait(), timeout)
         came = self._changed.is_set()

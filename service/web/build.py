@@ -66,7 +66,10 @@ def check() -> int:
 
 
 def update() -> None:
-    """Pin the newest versions in package.json that fit together, and lock what they need. Nothing is installed."""
+    """Pins the newest versions that fit together in package.json, and locks what they need.
+
+    Installs nothing.
+    """
     path = path_with_node()
     package = json.loads((WEB / "package.json").read_text("utf-8"))
     for kind, option in (("dependencies", "--save-prod"), ("devDependencies", "--save-dev")):

@@ -1,4 +1,4 @@
-"""A fixture with the API and an identity provider, and the way of a browser between the two."""
+"""A fixture with the API and an identity provider, and a browser that signs in."""
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -34,7 +34,7 @@ class OidcSite:
         return httpx.AsyncClient(base_url=self.url, timeout=30)
 
     async def sign_in(self, browser: httpx.AsyncClient, start: str = START) -> httpx.Response:
-        """Goes the whole way and returns the last answer."""
+        """Follows the redirects of a sign-in and returns the last answer."""
         to_provider = await browser.get(start)
         back = await browser.get(to_provider.headers["location"])
         return await browser.get(back.headers["location"])
@@ -49,7 +49,11 @@ class OidcSite:
             return outcome_of(await browser.get(back.headers["location"]))
 
     async def outcomes(self, flaws: Iterable[str], prepare: Callable[[str], None]) -> dict[str, str]:
-        """Signs in once for each flaw, after `prepare` has made it, with nothing known of the provider."""
+        """Signs in once for each flaw. Returns the outcome of each.
+
+        Before each sign-in, `prepare` makes the flaw, and the service forgets what it knows of the
+        provider.
+        """
         told = {}
         for flaw in flaws:
             self.forget_the_provider()

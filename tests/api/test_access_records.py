@@ -1,4 +1,8 @@
-"""Reads of other people's jobs, exports, verifications, operators' acts and changed accounts are on record."""
+"""The record of access has one entry for each read, export or change that counts.
+
+These are: reading another person's jobs, exporting and verifying the log, pausing job types and the
+like, and changing accounts.
+"""
 
 import asyncio
 from datetime import UTC, datetime, timedelta

@@ -363,7 +363,7 @@ async def test_a_stream_ends_when_its_reader_is_demoted(
 async def test_a_quiet_stream_ends_soon_after_its_reader_lost_the_right_to_it(
     service: Service, database: Database, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
 ) -> None:
-    """No change of a job comes: the stream itself asks. It does so within the promised ten seconds."""
+    """No job changes, so the stream must check the right by itself, within ten seconds."""
     assert job_watches.CHECK_EVERY + users.FRESH <= 10
     monkeypatch.setattr(job_streams, "CHECK_EVERY", 0.1)
 

@@ -30,7 +30,11 @@ FOLLOW_EVERY_READ = ("access_records", "job_event_log_cursor", "log_strays", "lo
 
 @dataclass(frozen=True, slots=True)
 class Things:
-    """Ids for a request: a user, a job of the owner, a company with a linked room, an unlinked room."""
+    """The ids that a request may name.
+
+    They are those of a user, a job of the owner, a company with a linked room, and a room without a
+    company.
+    """
 
     user_id: str
     job_id: str

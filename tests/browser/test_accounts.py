@@ -1,4 +1,4 @@
-"""An invited person sets their password; an auditor sees everything and no button that changes something."""
+"""Invited people set their password; auditors see no button that changes something."""
 
 from playwright.async_api import expect
 

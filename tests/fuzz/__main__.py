@@ -1,4 +1,6 @@
-"""Fuzzes the running service, or the readers of what strangers send. The exit status is 1 if there were faults.
+"""Fuzzes the running service, or the readers of what strangers send.
+
+The exit status is 1 if there were faults.
 
 `python -m tests.fuzz --inputs 200000` runs so many hostile inputs through each reader. A reader may only raise the exceptions
 that it declares, must take at most 0.1 s of CPU for an input, and must not let the process grow by more than 50 MB. Each fault

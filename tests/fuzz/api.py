@@ -1,4 +1,6 @@
-"""Sends requests to a running service that schemathesis makes from its OpenAPI document, and judges every answer.
+"""Sends generated requests to a running service, and judges every answer.
+
+schemathesis makes the requests from the service's OpenAPI document.
 
 Half of the requests follow the document's links: a job is queued, read, canceled, retried. The other half call one operation
 after another, with valid and with invalid data.
@@ -67,7 +69,10 @@ TABLES = "select table_name from information_schema.tables where table_schema = 
 
 
 class Enough(BaseException):
-    """So many requests were sent. It is no `Exception`, because Hypothesis would look for a shorter example."""
+    """The wanted number of requests was sent.
+
+    It is no `Exception`, because Hypothesis would look for a shorter example.
+    """
 
 
 @dataclass(slots=True)

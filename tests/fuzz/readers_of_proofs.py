@@ -1,6 +1,9 @@
-"""The readers of what proves the log: notes, checkpoints, redactions, keys, entries and tiles, for `inputs.py`.
+"""The readers of the log's proofs, for `inputs.py`.
 
-Each accepts only one form of a value, so what it reads is written again byte by byte.
+They read notes, checkpoints, redactions, keys, entries and tiles.
+
+Each reader accepts only one form of a value. So a value that was read must give the same bytes when
+it is written.
 """
 
 import contextlib

@@ -101,7 +101,7 @@ def read_origin(given: bytes) -> None:
 
 
 def read_a_host(given: bytes) -> None:
-    """The names that the service answers to are compared with what the HTTP parser lets through."""
+    """Compares the names that the service answers to with those that the HTTP parser accepts."""
     if not HOST.fullmatch(given):
         raise Refused
     host = host_of(given.decode("latin-1"))

@@ -1,4 +1,7 @@
-"""A real service on loopback for the fuzzer of requests: `rireki serve` with PostgreSQL, Redis and a worker."""
+"""A real service on loopback, to which the fuzzer sends requests.
+
+It is `rireki serve` with PostgreSQL, Redis and a worker.
+"""
 
 import asyncio
 import os
@@ -35,7 +38,10 @@ class FuzzedService:
 
 @contextmanager
 def fuzzed_service() -> Iterator[FuzzedService]:
-    """Runs a service with an empty database. Its Chatwork is the sandbox, its summaries need no model."""
+    """Runs a service with an empty database.
+
+    Its Chatwork is the sandbox, and its summaries need no language model.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="rireki-fuzz-") as folder, postgres_server() as server, redis_server() as redis_url,
     ):  # fmt: skip

@@ -49,9 +49,11 @@ def test_crashes_hangs_and_growth_are_found(read: object, told: str) -> None:
 
 @pytest.mark.timeout(600)  # seconds; it takes about ten, but it starts a service, PostgreSQL and Redis
 def test_requests_to_a_running_service_are_answered_as_documented() -> None:
-    """Some requests of an admin; `python -m tests.fuzz --requests 20000` sends many more as each role.
+    """Sends some requests of an admin.
 
-    It runs in a process of its own, because schemathesis brings a plugin for pytest and warnings of its own.
+    `python -m tests.fuzz --requests 20000` sends many more, as each role.
+
+    The fuzzer runs in a process of its own, because schemathesis adds a plugin and warnings to pytest.
     """
     run = subprocess.run(
         [sys.executable, "-m", "tests.fuzz", "--requests", "80", "--role", "admin"],

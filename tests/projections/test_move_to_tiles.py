@@ -1,4 +1,7 @@
-"""A live log of the version before is moved into tiles: no position changes, and its processes may go on beside."""
+"""The log of the version before is moved into tiles, and no position changes.
+
+Processes of that version may go on running meanwhile.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -47,7 +50,10 @@ async def order_of_the_version_before(connection: Connection) -> list[tuple[str,
 
 
 async def some_old_log(connection: Connection, *, jobs: int = 250) -> list[tuple[str, int]]:
-    """Makes a log of the version before in three batches, some of whose events have no position. Returns its order."""
+    """Makes a log of the version before, in three batches. Returns its order.
+
+    Some events of it have no position yet.
+    """
     for name in ("a", "b", "c"):
         await append(connection, name, jobs=jobs // 2)
         await append(connection, f"{name}2", jobs=jobs - jobs // 2)

@@ -1,4 +1,7 @@
-"""Positions in tiles: found from both sides, with the right leaves, never changed, moved from older rows."""
+"""Positions in tiles: looked up, never changed, and copied from older rows.
+
+Each tile has the right hashes of its events' entries.
+"""
 
 import asyncio
 import random
@@ -215,7 +218,10 @@ async def test_without_a_cursor_nothing_is_sealed(database: Database, superuser:
 
 
 async def restored(connection: Connection, shift: int) -> None:
-    """Makes the database look like one restored from a cluster whose transaction ids are higher by `shift`."""
+    """Makes the database look like one that was restored from another cluster.
+
+    The transaction ids of that cluster are higher by `shift`.
+    """
     async with unguarded(connection):
         for table in ("job_events", "log_tail", "log_tiles"):
             await connection.execute(f"update {table} set xid = (xid::text::bigint + {shift})::text::xid8")

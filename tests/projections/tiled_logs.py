@@ -29,7 +29,10 @@ async def append(connection: Connection, name: str, *, jobs: int, seqs: int = 4)
 
 
 async def in_order(connection: Connection) -> list[tuple[str, int]]:
-    """Returns job and seq of all events by position, and checks that positions are 1, 2, 3 … with each event once."""
+    """Returns job and seq of all events, in the order of their positions.
+
+    Checks that the positions are 1, 2, 3 … and that each event has one.
+    """
     rows = await connection.fetch(EVENTS_IN_ORDER)
     assert [row["position"] for row in rows] == list(range(1, len(rows) + 1))
     assert len({row["event_id"] for row in rows}) == len(rows)
@@ -37,14 +40,14 @@ async def in_order(connection: Connection) -> list[tuple[str, int]]:
 
 
 async def check_lookups(connection: Connection, history_query: str) -> None:
-    """Checks that the position of each event, looked up from the event, is the position at which it stands."""
+    """Checks that `history_query` gives each event the position at which it stands."""
     placed = {(row["job_id"], row["seq"]): row["position"] for row in await connection.fetch(EVENTS_IN_ORDER)}
     looked_up = await connection.fetch(history_query)
     assert {(row["job_id"], row["seq"]): row["position"] for row in looked_up} == placed
 
 
 async def check_tiles(connection: Connection) -> None:
-    """Checks leaves and roots of all tiles against the entries of the events, computed here."""
+    """Checks the hashes in all tiles against hashes that are computed here from the events."""
     entries = [row["entry"] for row in await connection.fetch(EVENTS_IN_ORDER)]
     leaves = [leaf_hash(entry) for entry in entries]
     tiles = await connection.fetch("select * from log_tiles order by tile")

@@ -1,4 +1,7 @@
-"""The sealer and the queries of the version before tiles, as its processes run them beside this version during an upgrade."""
+"""The sealer and the queries of the version before tiles.
+
+During an upgrade, processes of that version run beside processes of this one.
+"""
 
 from events.database import Connection
 from tests.histories import until

@@ -1,7 +1,9 @@
-"""A second implementation of the log format. It follows docs/log-format.md and the standards that the page names.
+"""A second implementation of the log format.
 
-It imports nothing of ours and no library outside Python's own, so it does not share a fault with the first implementation.
-Ed25519 follows the formulas of RFC 8032 section 5.1, slowly.
+It follows docs/log-format.md and the standards that this page names.
+
+It uses only Python's standard library and no code of the first implementation, so the two do not
+share a fault. Ed25519 follows the formulas of RFC 8032 section 5.1, slowly.
 """
 
 import base64
@@ -61,7 +63,10 @@ def largest_power_below(n: int) -> int:
 
 
 def root_from_inclusion(leaf_hash: bytes, index: int, size: int, proof: list[bytes]) -> bytes:
-    """Computes the root from a leaf and its proof, from the outside of the tree inwards."""
+    """Computes the root from a leaf and its proof.
+
+    The recursion begins at the root of the tree.
+    """
     if size == 1:
         assert not proof
         return leaf_hash
@@ -73,7 +78,10 @@ def root_from_inclusion(leaf_hash: bytes, index: int, size: int, proof: list[byt
 
 
 def roots_from_consistency(old: int, size: int, proof: list[bytes], known: bytes | None) -> tuple[bytes, bytes]:
-    """Computes the old and the new root from a proof. `known` is the old root as long as it is a part of the tree itself."""
+    """Computes the old and the new root from a proof.
+
+    `known` is the old root while this subtree still holds the whole old tree, and None after that.
+    """
     if old == size:
         if known is not None:
             assert not proof

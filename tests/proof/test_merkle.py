@@ -25,7 +25,10 @@ sizes = st.integers(0, 300)
 
 
 def hash_of(entries: list[bytes]) -> Callable[[Subtree], bytes]:
-    """Answers for perfect subtrees of these entries, and refuses subtrees that have leaves beyond them."""
+    """Returns a function that hashes the perfect subtrees of these entries.
+
+    The function refuses a subtree that has leaves beyond the entries.
+    """
 
     def answer(subtree: Subtree) -> bytes:
         first, last = subtree.number << subtree.height, (subtree.number + 1) << subtree.height

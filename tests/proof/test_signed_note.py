@@ -1,4 +1,4 @@
-"""Notes are signed and verified as C2SP signed-note defines them, and hostile notes are refused."""
+"""Notes are signed and verified as C2SP signed-note says; hostile notes are refused."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""A second implementation that shares no code with ours agrees with it and with the test vectors."""
+"""The second implementation agrees with the first one and with the test vectors."""
 
 import ast
 import base64

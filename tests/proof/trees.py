@@ -1,4 +1,4 @@
-"""The Merkle tree as RFC 9162 section 2.1 defines it, by plain recursion over lists of entries."""
+"""The Merkle tree of RFC 9162 section 2.1, by plain recursion over lists of entries."""
 
 import hashlib
 

@@ -1,4 +1,7 @@
-"""Computes the test vectors of the log format: `python -m tests.proof.vectors` writes docs/log-format.json."""
+"""Computes the test vectors of the log format.
+
+`python -m tests.proof.vectors` writes them to docs/log-format.json.
+"""
 
 import dataclasses
 from datetime import UTC, datetime, timedelta

@@ -241,7 +241,8 @@ def _not_started_as_told(told: Sequence[Told], rows: Sequence[asyncpg.Record]) -
 async def deadlocks(connection: Connection) -> int:
     """Returns the number of deadlocks in this database.
 
-    Waits for the last connection of the service to close, because PostgreSQL counts then.
+    Waits until the service has closed its connections, because PostgreSQL counts a deadlock only when
+    the connection closes.
     """
 
     async def alone() -> bool:

@@ -59,7 +59,7 @@ class Runner:
 
     @property
     def leased(self) -> bool:
-        """Whether this worker's lease goes on, so that no other worker has declared it gone."""
+        """Whether this worker's lease has not expired, so that no other worker declared it gone."""
         return not self._lost and elapsed() < self._leased_until
 
     @property

@@ -270,7 +270,10 @@ def _integer(digits: str) -> int | None:
 
 
 def _fraction(digits: str) -> Decimal | None:
-    """Returns the exact number, because a float is too short for some ids; None if too long."""
+    """Returns the exact number, or None if it has too many digits.
+
+    A float would round some ids.
+    """
     try:
         number = Decimal(digits[:200])
     except DecimalException:
