@@ -2,8 +2,8 @@
 
 A full tile (`log_tiles`) holds 256 positions in a row: tile 0 the positions 1 to 256. Positions after the last full tile are
 rows of `log_tail`. Positions that were given before tiles existed are rows of `job_event_log_rows` until they are copied into
-tiles: the cursor's `tiled` and `rows_to` are the ends of the copied ones and of all of them. At any moment each position
-stands in exactly one of these forms.
+tiles. In the cursor, `tiled` is the last position that was copied, and `rows_to` is the last one that such a row has. At any
+moment each position stands in exactly one of these forms.
 """
 
 TILE = 256

@@ -72,7 +72,7 @@ MOVED = """moved as (
     from (select xid, event_id, position from fresh order by position desc limit 1) as l
 )"""
 
-# A query cannot compare the number of fresh events and the list of tiles in one pass, so the last line reads both CTEs.
+# The number of sealed events, and the list of the tiles that have become full.
 ANSWER = "select (select count(*) from fresh) as events, array(select tile from full_tile order by tile) as tiles"
 
 # Gives the next positions to the events after the cursor.
@@ -120,7 +120,7 @@ from pg_control_system() s
 
 FORGET_TAIL = "delete from log_tail where (position - 1) / 256 = any($1::bigint[])"
 
-# Rows of an old, not full tile go to the tail, and are completed there by new events.
+# If the last tile of old rows is not full, its rows move to the tail, where new events fill the tile.
 TAKE_OVER = f"""
 with old as materialized (
     select o.position, o.event_id, e.job_id, e.seq, e.xid, coalesce({LEAF}, decode(repeat('00', 32), 'hex')) as leaf
@@ -134,7 +134,7 @@ with old as materialized (
 update job_event_log_cursor set rows_to = $1, turn = turn + 1
 """
 
-# The order of the events of old rows: for each tile whether they are in the order (xid, event_id), and the first and the last.
+# For each tile of old rows: whether its events are in the order (xid, event_id), its first event, and its last one.
 ORDER_OF_OLD_ROWS = f"""
 select (position - 1) / {WIDTH} as tile, count(xid) = {WIDTH} and coalesce(bool_and(later), true) as sorted,
     (array_agg(xid::text::bigint order by position))[1] as xid, (array_agg(event_id order by position))[1] as event_id,

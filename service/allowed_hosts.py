@@ -12,7 +12,7 @@ from workers.hosts import HostNames, host_names, plain_host, read_host
 def read_allowed_hosts(text: str) -> HostNames:
     """Reads names and IP addresses separated by commas.
 
-    `*.example.com` stands for all below it.
+    `*.example.com` stands for all names below example.com.
 
     Raises `ValueError`, which names the bad entry.
     """

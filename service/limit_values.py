@@ -11,7 +11,7 @@ _RATE = re.compile(r"([0-9]{1,10})\s*/\s*([a-z]+)")
 
 
 class Rate(NamedTuple):
-    """At most `most` in any `seconds` seconds."""
+    """A limit of `most` requests or jobs in any `seconds` seconds."""
 
     most: int
     seconds: int

@@ -28,7 +28,7 @@ def misfits(packages: Iterable[Package]) -> Iterator[str]:
 
 
 def fits(licence: str) -> bool:
-    """Returns whether one may choose a licence of the SPDX expression that fits."""
+    """Returns whether the SPDX expression offers a licence that fits."""
     return _fits(SPDX.parse(licence, validate=True))
 
 

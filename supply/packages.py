@@ -48,7 +48,9 @@ STATED_ELSEWHERE = {
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """`licence` is an SPDX expression, or None if it is not known.
+    """A package of a lock file.
+
+    `licence` is an SPDX expression, or None if it is not known.
 
     `runs` says that the package is a part of the service or of the page. The others only build or test them.
     `sha512` is the digest of an npm package in hexadecimal digits.
@@ -118,7 +120,7 @@ def bundled_packages(lock: Path = PAGE_LOCK) -> dict[str, str]:
 
 
 def spdx(text: str) -> str | None:
-    """Returns the text as an SPDX expression, or None if it is none."""
+    """Returns the SPDX expression that a text names, or None."""
     text = WORDS.get(text, text)
     try:
         parsed = SPDX.parse(text, validate=True)

@@ -96,6 +96,6 @@ def _run(
 
 
 def _reason(said: str) -> str:
-    """Returns the last line of a program's complaint, without control characters."""
+    """Returns the last line of a program's error output, without control characters."""
     line = next((line.strip() for line in reversed(said.splitlines()) if line.strip(" {}")), "it said nothing")
     return "".join(character if character.isprintable() else "?" for character in line)[:LONGEST]

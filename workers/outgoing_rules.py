@@ -59,7 +59,7 @@ class OutgoingRules:
         if self.hosts.include(host):
             return None
         if address is None:
-            # A network may be the one that the name leads to, which is known at the connection.
+            # The address of this name may be in an allowed network. It is known only when the connection is made.
             return None if is_https or self.networks else _NOT_HTTPS
         if self._name(address):
             return None

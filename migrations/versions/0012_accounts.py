@@ -5,7 +5,7 @@ from migrations.sql import run
 revision = "0012"
 down_revision = "0011"
 
-# A token of an earlier version names no generation. It counts as generation 0, the default.
+# Session tokens of an earlier version hold no generation. They count as generation 0, the default.
 ACCOUNTS = """
 alter table users
     add column disabled_at timestamptz,

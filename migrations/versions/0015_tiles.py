@@ -1,8 +1,9 @@
 """Positions in tiles: 256 events in a row, with the hashes of their leaves.
 
-The positions that were given before stay in their rows (now `job_event_log_rows`) until the sealer has copied them into
-tiles. The view `job_event_log` shows all positions to processes of the version before. The sealer of that version changes
-nothing any more: triggers skip its rows and its moves of the cursor without an error.
+Older positions stay in their rows, in the renamed table `job_event_log_rows`, until the sealer has copied them into tiles.
+
+During an upgrade, processes of the version before may still run. They find all positions in the view `job_event_log`. Their
+sealer has no effect: triggers skip the rows that it adds and its changes of the cursor, without an error.
 """
 
 from migrations.sql import run
@@ -10,7 +11,7 @@ from migrations.sql import run
 revision = "0015"
 down_revision = "0014"
 
-# The order of these locks is that of the sealer, so that neither waits for the other.
+# The tables are locked in the same order as by the sealer, so that the two cannot deadlock.
 LOCKS = "lock table job_event_log_cursor in access exclusive mode; lock table job_event_log in access exclusive mode"
 
 TABLES = """
@@ -71,8 +72,8 @@ set largest = coalesce((select max(event_id) from job_event_log_rows), 0),
     rows_to = coalesce((select max(position) from job_event_log_rows), 0);
 """
 
-# A log that was restored into another cluster has sealed events with transaction ids above the cursor. Without the anti-join of
-# the sealer before, they would be sealed again. An unknown cluster in the cursor makes the sealer begin a new epoch.
+# After a restore into another cluster, sealed events may have transaction ids above the cursor. The sealer would give them a
+# second position. So the cursor gets an unknown cluster (0), which makes the sealer begin a new epoch.
 BEGIN_ANEW_AFTER_A_RESTORE = """
 update job_event_log_cursor c set system_identifier = 0
 where exists (
@@ -151,8 +152,8 @@ alter table log_tail enable always trigger the_tail_is_kept_until_it_is_a_tile;
 alter table job_event_log_cursor enable always trigger the_cursor_moves_by_turns;
 """
 
-# For processes of the version before. Positions that were given by it are read from their rows, by index. The others are few
-# while both versions run.
+# Processes of the version before read this view during an upgrade. Positions that their version gave are found by index. The
+# other positions are few, because both versions run only for a short time.
 VIEW = """
 create view job_event_log as
 select r.position, r.event_id, r.leaf

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 HASH_BYTES = 32
-LONGEST_PROOF = 64  # hashes; a tree of 2^63 leaves needs 63
+LONGEST_PROOF = 64  # hashes; a proof in a tree of 2^63 leaves has 63
 EMPTY_ROOT = hashlib.sha256().digest()
 
 

@@ -2,8 +2,8 @@
 
 docs/log-format.md describes it.
 
-An entry holds only a hash of the data. So the leaf stays valid after an erasure, if the old hash is known. A redaction
-gives it, and says which data were left.
+An entry holds only a hash of the data, so an erasure does not change the leaf. A redaction holds
+that hash, because it can no longer be computed, and the hash of the data that are left.
 """
 
 import base64

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from projections.proof.merkle import HASH_BYTES, Subtree, leaf_hash, root_of
 
 WIDTH = 256
-HEIGHT = 8  # of the perfect subtree that a full tile spans
+HEIGHT = 8  # a full tile of level 0 is a perfect subtree with 2^8 leaves
 HIGHEST_LEVEL = 7  # a log holds less than 2^63 entries, and a tile of level 7 spans 2^64
 LONGEST_ENTRY = 65_535  # bytes
 MOST_TILES = 2**63

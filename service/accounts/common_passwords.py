@@ -1,9 +1,9 @@
 """Knows whether a password is one of the most common ones.
 
 The passwords stand in `common_passwords.bloom` beside this file, as a Bloom filter: an array of
-bits in which each password has set `HASHES` bits. The file is mapped into memory for each question,
-so it costs nothing at the start and keeps no memory. Of the passwords that are not in the list, one
-in 100,000 is taken for a common one.
+bits in which each password has set `HASHES` bits. The file is mapped into memory for each check, so
+it takes no time at the start and no memory between checks. Of the passwords that are not in the
+list, one in 100,000 is wrongly taken for a common one.
 
 `build_common_passwords.py` makes the file and names its sources.
 """
@@ -35,7 +35,7 @@ def without_digits(folded: str) -> str:
 
 
 def places(text: str) -> Iterator[tuple[int, int]]:
-    """Gives the byte and the bit in it for each hash of this text."""
+    """Yields a byte and a bit in it for each hash of this text."""
     digest = blake2b(text.encode(), digest_size=16).digest()
     first, step = int.from_bytes(digest[:8], "big"), int.from_bytes(digest[8:], "big") | 1
     for number in range(HASHES):

@@ -1,6 +1,6 @@
 """Growing delays between tries to guess one password, over all addresses and processes.
 
-The first `FREE` wrong passwords cost nothing. Then each further try must wait about twice as long
+The first `FREE` wrong passwords cause no delay. Then each further try must wait about twice as long
 as the one before, up to `LONGEST`. One wrong password is forgotten every `FORGET_EVERY` seconds. So the
 account of a person can be guessed at about 20 times an hour, however many addresses take part, and
 it is never locked. A refused try is not counted and makes no wait longer.
@@ -49,7 +49,10 @@ class Guesses:
 
 
 def attempt(before: Guesses, now: float) -> tuple[Guesses, float]:
-    """Returns the guesses with one more try and 0, or unchanged with the seconds to wait.
+    """Counts one more try, if it is allowed at this time.
+
+    Returns the new guesses and 0. If the try must wait, returns the old guesses and the seconds to
+    wait.
 
     The try counts as wrong until it is taken back.
     """

@@ -4,10 +4,10 @@ An account belongs to an identity by issuer and subject, never by its email alon
 `identities` is here. At the first sign-in of an identity:
 
 - a new email makes a new account, without a password,
-- the account of somebody who was invited and has no password yet is theirs,
-- an account with a password is theirs only if the same browser is signed in to it, because
+- an account that was invited and has no password yet gets the identity,
+- an account with a password gets it only if the same browser is signed in to that account, because
   otherwise the next holder of an email would get the account of the one before,
-- an account with another identity of this provider is never theirs.
+- an account with another identity of this provider never gets it.
 
 Where OIDC_ROLE_CLAIM is set, the provider decides the role at each sign-in. The last enabled admin
 stays an admin.
@@ -44,7 +44,7 @@ for update
 
 ADD_USER = "insert into users (id, email, name, role) values (:id, :email, :name, :role) on conflict (lower(email)) do nothing"
 
-# Another request of the same person may have been faster.
+# Another request of the same person may have added the same identity first.
 LINK = """
 insert into identities (issuer, subject, user_id) values (:issuer, :subject, :user_id)
 on conflict on constraint an_identity_is_of_one_user do nothing
@@ -109,7 +109,10 @@ async def _with_role(database: Database, user: User, role: Role) -> User:
 
 
 async def _account_for(database: Database, identity: Identity, signed_in: User | None) -> str:
-    """Returns the id of the account that a new identity gets, after adding it if need be."""
+    """Returns the id of the account that a new identity gets.
+
+    Adds the account if no account has the email. Raises `IdentityRefused`.
+    """
     email = normal_email(identity.email or "")
     key = {"email": email, "issuer": identity.issuer, "subject": identity.subject}
     added = {"id": str(uuid4()), "email": email, "name": _name(identity, email), "role": identity.role or Role.EMPLOYEE}

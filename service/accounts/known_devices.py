@@ -1,9 +1,9 @@
 """Devices that have signed in before, as OWASP's device cookies describe them.
 
 A device gets a cookie at its first sign-in. The cookie holds a random id and the accounts that have
-signed in with it, as keyed hashes of their emails, and is signed. It lets nobody in: its owner's
-wrong passwords are counted apart from those of strangers, so a stranger who guesses cannot keep
-the owner out.
+signed in with it, as keyed hashes of their emails, and is signed. It does not sign anybody in. Its
+owner's wrong passwords are counted apart from those of strangers, so a stranger who guesses cannot
+keep the owner out.
 """
 
 import re

@@ -63,7 +63,10 @@ def random_password() -> str:
 
 
 def normal_password(password: str) -> str:
-    """Returns the password in NFKC, which is hashed: all keyboards then give the same hash."""
+    """Returns the password in NFKC. Only this form is hashed.
+
+    Keyboards write some characters in different forms, which are equal in NFKC.
+    """
     return unicodedata.normalize("NFKC", password)
 
 

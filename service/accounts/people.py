@@ -104,7 +104,7 @@ class AccountChange:
 
     @property
     def takes_an_admin(self) -> bool:
-        """Whether an enabled admin would be none after this change."""
+        """Whether the account of an enabled admin is not one after this change."""
         return self.disabled is True or self.role not in (None, Role.ADMIN)
 
 

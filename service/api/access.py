@@ -1,6 +1,6 @@
 """`GET /api/audit/access`: who read, exported, verified, operated or changed what.
 
-The functions below it decide which reads of jobs are recorded.
+The functions at the end of this file decide which reads of jobs are recorded.
 """
 
 from collections.abc import Sequence

@@ -3,7 +3,7 @@
 This is the authorization code flow with PKCE.
 
 The browser comes to `start`, goes to the provider, and comes back to `callback`. Both answers are
-redirects: after a refusal to the page's sign-in, with the reason in the query, for the page to say
+redirects. A refusal leads to the sign-in page, with the reason in the query, because the page says
 it in the person's language.
 """
 
@@ -33,7 +33,10 @@ CALLBACK = "/api/auth/oidc/callback"
 
 
 class Reason(StrEnum):
-    """A refusal, as the page's sign-in reads it in its query. `Refusal` has further ones."""
+    """A reason of a refusal, for the query of the sign-in page.
+
+    `Refusal` has more reasons.
+    """
 
     CANCELED = "canceled"
     EXPIRED = "expired"
@@ -157,7 +160,7 @@ def _redirect(call: Call[Any, Any], address: str, cookie: str, seconds: int) -> 
     headers = {
         "Location": address,
         "Set-Cookie": set_cookie(call.request, call.context.settings, COOKIE, cookie, seconds),
-        # The address of `callback` holds the code, and the provider's may hold more.
+        # The addresses of `callback` and of the provider may hold secrets, such as the code.
         "Referrer-Policy": "no-referrer",
     }
     return Response(status_code=303, headers=headers)

@@ -1,4 +1,4 @@
-"""Writes into the record of access that a command line did something."""
+"""Writes acts on the command line into the record of access."""
 
 import sys
 

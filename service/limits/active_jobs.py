@@ -1,11 +1,11 @@
 """LIMIT_ACTIVE_JOBS: how many jobs of one person may be queued or processing.
 
-The limit holds over all processes, because the jobs view is counted. To count it for every new job
-would cost as much as the job. So a person who is far from the limit gets some jobs ahead, as in
-`request_rate.py`, and a process counts again when they are used up. Near the limit a process counts
-before each job, and queues one job of the person at a time. So one process never exceeds the limit.
-Each further process may exceed it by what it has ahead, at most a sixteenth, or by one job that it
-queues at the same moment.
+The limit holds over all processes, because each counts the rows of the jobs view. To count them for
+every new job would cost as much as the job. So while a person is far from the limit, a process may
+queue a number of jobs before it counts again; `request_rate.py` does the same. This number is
+called `ahead`. Near the limit a process counts before each job, and queues one job of the person at
+a time. So one process never exceeds the limit. Each further process may exceed it by the jobs that
+it has ahead, at most a sixteenth of the limit, or by one job that it queues at the same moment.
 """
 
 import asyncio
@@ -22,8 +22,8 @@ SETTING = "LIMIT_ACTIVE_JOBS"
 RETRY_AFTER = 5  # seconds
 REMEDY = "Wait until some have ended, or cancel some."
 
-# Jumps from type to type through the index `jobs_of_owner`, because an index of active jobs alone would make every start of a job
-# dearer. Status is compared with parameters, so that the planner does not pick an index of all active jobs.
+# Jumps from type to type through the index `jobs_of_owner`, because an index of active jobs alone would slow down every start of
+# a job. Status is compared with parameters, so that the planner does not pick an index of all active jobs.
 COUNT = """
 with recursive kinds as (
     select owner.id, (select min(j.type) from jobs j where j.user_id = owner.id) as type
@@ -78,9 +78,9 @@ class ActiveJobs:
         self._counted = BatchLoader(self._count)
 
     def place(self, owner: str, *, times: int = 1) -> contextlib.AbstractAsyncContextManager[None]:
-        """Counts one job as queued while the block lasts. `times` multiplies the limit.
+        """Counts one job as queued while the block lasts.
 
-        To enter the block raises `OverLimit`.
+        `times` multiplies the limit. Raises `OverLimit` when the block is entered.
         """
         if self._most is None:
             return contextlib.nullcontext()
@@ -97,7 +97,7 @@ class ActiveJobs:
         while True:
             began, under_way = time.monotonic(), known.under_way
             active = await self._number(owner, most)
-            # Other processes do not see the jobs under way, so these are a part of what this process has ahead.
+            # Jobs that this process is queueing at this moment are not in the view yet, so they are subtracted.
             if (ahead := ahead_of(most - active - under_way) - under_way) > 0:
                 return ahead
             if not under_way:
@@ -150,9 +150,9 @@ class _Place:
         known.begin()
 
     async def _count(self) -> None:
-        """Counts, unless another request of the owner has counted meanwhile.
+        """Counts the owner's active jobs, unless another request has done so meanwhile.
 
-        Keeps the lock if nothing is ahead.
+        Keeps the lock of the owner if only one job may be queued at a time.
         """
         known, came = self._known, time.monotonic()
         await known.lock.acquire()

@@ -95,7 +95,10 @@ class Leases:
             await self._tell(people)
 
     async def _tell(self, people: Iterable[str]) -> None:
-        """Writes the counts of these people, also those that grew beyond the limit without Redis."""
+        """Writes the counts of these people to Redis.
+
+        A count is also written if it grew beyond the limit while Redis was unreachable.
+        """
         assert self._shared is not None
         left = iter(people)
         while some := list(islice(left, MOST_AT_ONCE)):

@@ -33,7 +33,7 @@ class Limits:
     def room_for_job(self, owner: str | None, *, paid: bool) -> contextlib.AbstractAsyncContextManager[None]:
         """Counts one more active job, and paid job, of its owner. Queue the job inside the block.
 
-        Jobs without an owner are not counted. To enter the block raises `OverLimit`.
+        Jobs without an owner are not counted. Raises `OverLimit` when the block is entered.
         """
         if owner is None:
             return contextlib.nullcontext()

@@ -1,9 +1,10 @@
 """LIMIT_REQUESTS: how many requests one person may send in a sliding window.
 
-To ask Redis for every request would cost a quarter of a cheap request. So a person who is far from the limit gets some requests
-ahead: a process lets these pass without asking, and tells Redis of them when it asks again. Near the limit, and for every limit
-of up to `RESERVE`, each request asks. So one process never exceeds the limit, and each further process exceeds it by at most
-a sixteenth.
+To ask Redis for every request would cost a quarter of a cheap request. So while a person is far from
+the limit, a process lets a number of requests pass without asking, and reports them when it asks
+again. This number is called `ahead`. Near the limit, and for every limit of up to `RESERVE`, the
+process asks for each request. So one process never exceeds the limit, and each further process
+exceeds it by at most a sixteenth.
 
 Every process also keeps its own count. It is the only one without Redis, and while Redis is unreachable.
 """
@@ -19,7 +20,7 @@ from service.limits.sliding_window import SlidingWindow
 from service.live.batch_loader import BatchLoader
 
 SETTING = "LIMIT_REQUESTS"
-RESERVE = 100  # while fewer than these are left, nothing passes ahead
+RESERVE = 100  # requests; while fewer are left, a process asks Redis for each of them
 SHARE = 16  # of what is left beyond the reserve, a process gets one part of this many ahead
 MOST_REMEMBERED = 10_000  # people; when there are more, those who have sent nothing lately are forgotten
 
@@ -88,7 +89,7 @@ class RequestRate:
         assert self._shared is not None
         assert self._rate is not None
         known = {person: self._people[person] for person in people if person in self._people}
-        # Requests that were granted in the last answer may still count as asking, because they have not run since.
+        # A request that the last answer granted is still in `asking` until its task runs again.
         asked = [(person, each.most, each.unreported, max(0, each.asking - each.granted)) for person, each in known.items()]
         answers = await self._shared.count_requests(self._rate.seconds, asked)
         if answers is None:

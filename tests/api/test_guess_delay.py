@@ -83,7 +83,7 @@ def test_a_process_remembers_a_bounded_number_of_accounts() -> None:
 
 
 async def test_redis_and_this_process_compute_the_same_waits(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Time passes in Redis when the time of the last try is moved into the past."""
+    """The test moves the last try into the past in Redis, instead of waiting."""
     redis: Redis = Redis.from_url(redis_url)
     shared, name = SharedGuessDelays(redis), f"account-{time.monotonic_ns()}"
     kept, now = Guesses(), 1_000_000.0

@@ -28,11 +28,11 @@ BUNDLE = bundle([ENTRY, ENTRY])
 
 
 class Refused(Exception):
-    """The text names no tile, or no reader takes the key."""
+    """The text is not the path of a tile, or not a key."""
 
 
 def read_a_note(given: bytes) -> None:
-    """A note that a trusted key seems to have signed has the text that this key has signed."""
+    """No changed note passes: a note that `open_note` accepts has the text that was signed."""
     assert read_note(given).to_bytes() == given
     assert open_note(given, [SIGNER.verifier]) == CHECKPOINT
 

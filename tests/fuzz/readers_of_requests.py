@@ -45,7 +45,7 @@ QUERIES = {endpoint.query for endpoint in ENDPOINTS if endpoint.query is not Not
 
 
 class Refused(Exception):
-    """No model takes the input."""
+    """No model accepts the input."""
 
 
 def request_with(*headers: tuple[bytes, bytes], query: bytes = b"", client: str = "127.0.0.1") -> Request:

@@ -41,7 +41,7 @@ CHANGE = b'["0190b1a0-0000-7000-8000-000000000000", 1, 1, "queued", "summary_dra
 
 
 class Refused(Exception):
-    """The reader answered that the input says nothing."""
+    """The reader found nothing that it can use in the input."""
 
 
 def storable(*texts: str | None) -> None:

@@ -1,6 +1,6 @@
-"""What a stolen password of a database role can do, tried by signing in as that role.
+"""Attacks with the stolen password of a database role, by signing in as that role.
 
-The server refuses each attack. What it cannot refuse is shown by the verification, or by the lag of the sealer.
+PostgreSQL refuses most attacks. The verification or the lag of the sealer shows the others.
 """
 
 import asyncio
@@ -306,9 +306,9 @@ async def test_what_a_role_can_forge_is_found(
 
 
 async def test_a_forger_who_knows_the_rules_leaves_only_the_actor(stolen: Roles, owner: Database) -> None:
-    """No check finds an event that a decision could have made and that moves the view with it.
+    """The verification finds no fault in an event that follows all rules and updates the view.
 
-    What it says of its actor is not proved: it has no request id, and no other record names the request.
+    Only its actor is doubtful: the event has no request id, and no other record names the request.
     """
     async with open_store(signed_in(stolen.url, stolen.names["service"])) as store:
         forged = await store.create(new(), actor="user:admin")

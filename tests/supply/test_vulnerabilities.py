@@ -130,7 +130,7 @@ def registry(advisories: dict[str, Any], *, status: int = 200) -> Iterator[str]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *values: object) -> None:
-            """Print nothing."""
+            """Prints nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Registry)
     thread = threading.Thread(target=server.serve_forever)

@@ -1,6 +1,6 @@
-"""Syncs messages of a sandbox for tests, and acts out crashes of a sync.
+"""Syncs messages of a sandbox for tests, and simulates crashes of a sync.
 
-A crash is acted out in two steps: the log records that the worker is lost, then the handler is
+A crash is simulated in two steps: the log records that the worker is lost, then the handler is
 cancelled.
 """
 
@@ -46,7 +46,7 @@ class World:
             return result
 
     async def crash(self, attempt: RunningAttempt, handling: asyncio.Task[Any]) -> Job:
-        """Acts out a crash of the attempt. Returns its job, which waits for the next attempt."""
+        """Simulates a crash of the attempt. Returns its job, which waits for the next attempt."""
         job = await attempt.lose(self.store)
         await cut_off(handling)
         return job
