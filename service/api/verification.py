@@ -74,7 +74,7 @@ ENDPOINTS = (
         {200: Answer(LastVerification, "The verification, or null if there was none. Its counts are null until it has finished.")},
     ),
     Endpoint(
-        "POST", "/api/audit/verify", start_verification, Who.ADMIN,
+        "POST", "/api/audit/verify", start_verification, Who.READERS_OF_ALL,
         "Start a verification of the log in the background. While one runs, that one is the answer.",
         {202: Answer(OneVerification, "The running verification.")},
     ),

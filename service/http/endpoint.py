@@ -37,8 +37,8 @@ B = TypeVar("B", bound=BaseModel)
 class Who(StrEnum):
     """The callers that an endpoint admits.
 
-    An auditor reads everything and changes nothing: `SIGNED_IN` is for reads and for a user's own session, `CHANGERS` for
-    everything else that an employee may do.
+    An auditor reads everything, verifies the log, and changes nothing: `SIGNED_IN` is for reads and for a user's own session,
+    `CHANGERS` for everything else that an employee may do.
     """
 
     ANYONE = "anyone"

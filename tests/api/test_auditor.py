@@ -88,7 +88,6 @@ CHANGES_OF_ADMINS: list[tuple[str, str, Any]] = [
     ("POST", "/api/jobs/{job}/force-fail", {"reason": "x"}),
     ("POST", "/api/job-types/summary_draft/pause", None),
     ("POST", "/api/job-types/summary_draft/resume", None),
-    ("POST", "/api/audit/verify", None),
     ("POST", "/api/chatwork/rooms/sync", None),
     ("POST", "/api/chatwork/messages/sync", None),
     ("PATCH", "/api/chatwork/rooms/{room}", {"isActive": False}),

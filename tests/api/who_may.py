@@ -95,7 +95,7 @@ WHO_MAY: dict[str, Row] = {
     "GET /api/events": READERS,
     "GET /api/audit/verify": READERS,
     "GET /api/audit/access": READERS,
-    "POST /api/audit/verify": Row("401 403 403 403 202", "verifications"),
+    "POST /api/audit/verify": Row("401 403 403 202 202", "verifications"),
     "POST /api/chatwork/rooms/sync": Row("401 403 403 403 202", JOB),
     "POST /api/chatwork/messages/sync": Row("401 403 403 403 202", JOB),
     "GET /api/chatwork/rooms": READERS,

@@ -8,14 +8,12 @@ import { Icon } from "../../parts/icons";
 import { Loading, Mishap } from "../../parts/states";
 import { useNames } from "../../people";
 import { differenceText, findingMeaning } from "../../refusals/refusals";
-import { useSession } from "../../session";
 import { useWords } from "../../words/words";
 
 const VERIFICATION = ["verification"];
 
 export function Integrity() {
   const words = useWords();
-  const { isAdmin } = useSession();
   const queries = useQueryClient();
   const { data, isPending, error } = useQuery({
     queryKey: VERIFICATION,
@@ -39,16 +37,14 @@ export function Integrity() {
         {error && <Mishap error={error} />}
         {starting.error && <Mishap error={starting.error} />}
       </div>
-      {isAdmin && (
-        <button
-          type="button"
-          className="button"
-          disabled={running || starting.isPending}
-          onClick={() => starting.mutate()}
-        >
-          {running ? words.verifying : words.verify}
-        </button>
-      )}
+      <button
+        type="button"
+        className="button"
+        disabled={running || starting.isPending}
+        onClick={() => starting.mutate()}
+      >
+        {running ? words.verifying : words.verify}
+      </button>
     </section>
   );
 }
