@@ -110,7 +110,7 @@ SCROLLS = """
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What the page did during `seconds` seconds. All other times are milliseconds."""
+    """The work of the page during `seconds` seconds. All other times are milliseconds."""
 
     seconds: float
     frames: list[float]

@@ -79,8 +79,8 @@ where unique_key = any($1) and status in ('queued', 'processing')
 
 TAKE_KEYS = "update jobs_rebuilt set unique_key = null where id = any($1)"
 
-# Gives a job the unique key that an older job had taken from it, if the job has ended, or if no active job has the key any
-# more.
+# Gives a job the unique key that an older job had taken from it, if the job has ended, or if no active job holds
+# the key.
 GIVE_KEY = """
 update jobs_rebuilt j set unique_key = $2
 where j.id = $1 and (j.status not in ('queued', 'processing') or not exists (

@@ -65,7 +65,7 @@ class Package:
 
 
 class NotInstalled(Exception):
-    """The environment is not the one that the lock file describes."""
+    """The installed packages are not those of the lock file."""
 
 
 def python_packages(lock: Path = PYTHON_LOCK) -> list[Package]:

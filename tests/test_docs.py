@@ -89,7 +89,7 @@ def test_every_path_named_in_the_documents_exists() -> None:
     missing = [
         f"{document.relative_to(ROOT)}: {path}"
         for document in documents()
-        # these documents may name files that no longer exist
+        # these documents may name files that were deleted since
         if document.name != "CHANGELOG.md" and document.parent != RESULTS
         for path in paths_named_in(text(document), folders=folders)
         if not (

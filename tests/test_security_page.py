@@ -31,7 +31,7 @@ REQUIREMENTS = {
 
 
 def numbers_of(text: str) -> Iterator[int]:
-    """Gives the numbers in a text like `1-5 7`."""
+    """Yields the numbers in a text like `1-5 7`."""
     for part in text.split():
         first, _, last = part.partition("-")
         yield from range(int(first), int(last or first) + 1)
@@ -61,7 +61,7 @@ def verdicts() -> list[tuple[list[str], str, str, str]]:
 
 
 def expanded(numbers: str) -> Iterator[str]:
-    """Gives the requirements of levels 1 and 2 in a text like `1.2.4, 3.4.4 to 3.4.6`."""
+    """Yields the requirements of levels 1 and 2 in a text like `1.2.4, 3.4.4 to 3.4.6`."""
     for part in numbers.split(", "):
         first, _, last = part.partition(" to ")
         if not last:
@@ -106,7 +106,7 @@ def test_every_verdict_is_one_of_four_and_has_its_reason() -> None:
     for numbers, verdict, answer, where in verdicts():
         assert verdict in VERDICTS, numbers
         assert answer, numbers
-        # What is met can be looked up: in a test, or in a page.
+        # For a requirement that is met, the row names a test or a page.
         assert verdict != "met" or cited_in(where) or "](" in answer, numbers
 
 

@@ -32,12 +32,12 @@ class HostNames:
     """The ends of names, each with a dot at its start: `.example.com`."""
 
     def include(self, host: str) -> bool:
-        """Returns whether the list has this host, which `plain_host` has returned."""
+        """Returns whether the list has this host. `host` must come from `plain_host`."""
         return host in self.exact or (host.endswith(self.below) and not host.startswith("."))
 
 
 def host_names(hosts: Iterable[str]) -> HostNames:
-    """Returns the list of these hosts, which `read_host` has returned."""
+    """Makes the list from hosts that `read_host` has returned."""
     known = list(hosts)
     return HostNames(
         frozenset(host for host in known if not host.startswith(_ANY_SUBDOMAIN)),

@@ -140,8 +140,8 @@ class Worker:
         if not self._more:
             await _either(self._stopping.wait(), self._wire.wait())
         elif taken < capacity.slots:
-            # The remaining slots are kept for types of which no job runs. The types that wait can
-            # use the next slot that becomes free, so wait for that too.
+            # The remaining slots are kept for types of which no job runs. Jobs of the other types
+            # can use the next slot that becomes free, so `freed` also ends this wait.
             await _either(self._stopping.wait(), self._wire.wait(), freed.wait())
 
     async def _take(self, capacity: Capacity) -> int:

@@ -51,7 +51,7 @@ OPERATOR = "system:operator"
 
 
 class Action(StrEnum):
-    """What was done. A stored word keeps its meaning."""
+    """The kind of an access. A stored word keeps its meaning."""
 
     READ_JOB = "read_job"
     READ_JOBS = "read_jobs"

@@ -32,7 +32,7 @@ class UnknownKey(TokenRefused):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a checked ID token says about a person."""
+    """The person whom a checked ID token names."""
 
     issuer: str
     subject: str
@@ -45,7 +45,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What an ID token must say."""
+    """The values that an ID token must have."""
 
     issuer: str
     client_id: str

@@ -167,7 +167,7 @@ async def change_own_password(database: Database, user_id: str, current: str, ne
     new_hash = await asyncio.to_thread(hash_password, new)
     values = {"id": user_id, "old": old, "new": new_hash, "kept_token": kept_token}
     if await database.fetch_val(CHANGE_OWN, values) is None:
-        raise WrongPassword  # it was changed in the meantime
+        raise WrongPassword  # another request has changed the password in the meantime
 
 
 def _account(row: Row) -> Account:

@@ -209,7 +209,7 @@ class Users:
         """Returns the user of a token, or None.
 
         Returns None if the token is forged, has expired or was ended, or if its user is disabled or
-        no longer exists.
+        deleted.
         """
         now = time.monotonic()
         known = self._known.get(token)

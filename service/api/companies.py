@@ -130,7 +130,10 @@ def _company_id(call: Call[Any, Any]) -> str:
 
 
 def _about_the_company(pointer: str) -> dict[str, dict[str, str]]:
-    """Returns the endpoints that take a company's id, which is at `pointer` of the response."""
+    """Returns OpenAPI links from a response to the endpoints that take a company id.
+
+    The company's id is in the body of the response, at the JSON pointer `pointer`.
+    """
     names = ("list_linked_rooms", "link_room", "draft_summary", "list_drafts")
     return {name: {"id": f"$response.body#{pointer}"} for name in names}
 

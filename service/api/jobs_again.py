@@ -29,7 +29,7 @@ async def run_again(call: Call[Nothing, Nothing]) -> Response:
 def _payload_of_today(old: Job) -> Payload:
     """Returns the old job's payload, checked by the present model of its type.
 
-    Raises `Problem` 422 if the type is not registered any more, or if the payload does not fit its model any more.
+    Raises `Problem` 422 if the type is not registered at present, or if the payload does not fit its present model.
     """
     job_type = JOB_TYPES.get(old.type)
     if job_type is None:

@@ -43,7 +43,10 @@ Raises `Problem` to refuse the request.
 
 
 def about_the_job(pointer: str) -> dict[str, dict[str, str]]:
-    """Returns the endpoints that take a job's id, which is at `pointer` of the response."""
+    """Returns OpenAPI links from a response to the endpoints that take a job id.
+
+    The job's id is in the body of the response, at the JSON pointer `pointer`.
+    """
     names = ("get_job", "get_events", "get_waiting", "cancel_job", "retry_job", "run_again", "force_fail_job")
     return {name: {"id": f"$response.body#{pointer}"} for name in names}
 
@@ -108,7 +111,7 @@ def must_be_allowed(user: User, job_type: str) -> None:
 def room_for_job(call: Call[Any, Any], owner: str | None, job_type: str) -> contextlib.AbstractAsyncContextManager[None]:
     """Counts one more job of this owner. Queue or retry the job inside the block.
 
-    To enter the block raises `OverLimit`.
+    Raises `OverLimit` when the block is entered.
     """
     registered = JOB_TYPES.get(job_type)
     return call.context.limits.room_for_job(owner, paid=registered is not None and registered.paid)

@@ -147,7 +147,10 @@ def _json(account: Account) -> AccountDocument:
 
 
 def _about_the_user(pointer: str) -> dict[str, dict[str, str]]:
-    """Returns the links of an answer that has a user's id at this JSON pointer."""
+    """Returns OpenAPI links from a response to the endpoints that take a user id.
+
+    The user's id is in the body of the response, at the JSON pointer `pointer`.
+    """
     names = ("get_user", "change_user", "sign_user_out", "invite_user")
     return {name: {"id": f"$response.body#{pointer}"} for name in names}
 

@@ -1,4 +1,4 @@
-"""What the commands `rireki users` do: add, list, change and invite people."""
+"""The code of the commands `rireki users`: they add, list, change and invite people."""
 
 import sys
 from urllib.parse import urlsplit

@@ -51,7 +51,7 @@ class PaidJobs:
 
         Raises `OverLimit`.
 
-        The job is not counted after all if the block raises, unless the error leaves open whether
+        If the block raises, the job is removed from the count, unless the error leaves open whether
         the job was queued.
         """
         if self._rate is None:

@@ -47,7 +47,7 @@ class BatchLoader(Generic[K, V]):
             except Exception as error:
                 for answer in asked.values():
                     answer.set_exception(error)
-                    answer.exception()  # marks the error as retrieved, because perhaps no caller waits for it any more
+                    answer.exception()  # marks the error as retrieved, because every caller may have stopped waiting
             else:
                 for key, answer in asked.items():
                     answer.set_result(answers.get(key))

@@ -52,7 +52,7 @@ class Core:
 
 @contextlib.contextmanager
 def database_url(settings: Settings) -> Iterator[str]:
-    """Gives the URL of a database that accepts connections, while the block lasts.
+    """Yields the URL of a database, which accepts connections while the block lasts.
 
     It is DATABASE_URL, or else the URL of the embedded PostgreSQL under RIREKI_HOME, which runs as
     long as any process uses it.
@@ -76,7 +76,7 @@ def database_url(settings: Settings) -> Iterator[str]:
 
 @contextlib.contextmanager
 def migrate_database_url(settings: Settings) -> Iterator[str]:
-    """Gives the URL by which migrations reach the same database.
+    """Yields the URL by which migrations reach the same database.
 
     It is MIGRATE_DATABASE_URL, which leads to the server directly and not through a pooler. If that
     is not set, it is the URL that `database_url` gives.
@@ -160,7 +160,7 @@ async def opened(settings: Settings, url: str, *, seals: bool = False) -> AsyncI
 
 @contextlib.asynccontextmanager
 async def sealing(settings: Settings, url: str) -> AsyncIterator[Database]:
-    """Seals the log of the database at `url` while the block lasts. Gives its connections.
+    """Seals the log of the database at `url` while the block lasts. Yields its connections.
 
     Raises `ConfigError`, `UnsuitableDatabase`.
     """

@@ -27,7 +27,7 @@ CUTS = {Kind.WRITE_LOST: Cut.WRITE_LOST, Kind.ANSWER_LOST: Cut.ANSWER_LOST, Kind
 
 RECENT = "select id::text, type, attempt, run_at from jobs order by updated_at desc limit 100"
 
-# Selects rows that must not change any more: ended jobs, the newest positions of the log, and keys.
+# Selects rows that must never change again: ended jobs, the newest positions of the log, and keys.
 # It returns their ids, because a transaction that commits later may add rows with an earlier time.
 SETTLED_IDS = """
 select

@@ -85,7 +85,10 @@ class Folded:
         self._last = event
 
     def end(self) -> None:
-        """Checks that the last event is no failure with `willRetry`. Call it after all events."""
+        """Checks that the last event is not a failure with `willRetry`.
+
+        Call it after all events.
+        """
         if self._last is not None and self._last.type == "failed" and self._last.data.get("willRetry"):
             self._complain(4, f"seq {self._last.seq}: failed and to be retried, but no event follows")
 

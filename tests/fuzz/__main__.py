@@ -54,7 +54,7 @@ def fuzz_requests(asked: argparse.Namespace) -> int:
     from tests.fuzz.api import ROLES, fuzz_as
     from tests.fuzz.server import fuzzed_service
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped, too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # SystemExit lets the servers be stopped, too
     total = 0
     for role in ROLES if asked.role == "all" else (asked.role,):
         with fuzzed_service() as service:

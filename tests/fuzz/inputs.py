@@ -10,7 +10,7 @@ from random import Random
 
 from tests.fuzz.mutate import hostile_bytes, hostile_json
 
-MOST_SECONDS = 0.1  # of CPU for one input
+MOST_SECONDS = 0.1  # seconds of CPU for one input
 MOST_MEMORY = 50 * 1024  # KiB by which the process may grow over all inputs of a reader
 MOST_FAULTS = 10  # faults of one reader, after which the run goes on with the next reader
 TRIES = 3  # times that a slow input is measured, because a busy machine makes an input look slow once

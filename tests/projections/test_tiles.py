@@ -237,7 +237,7 @@ async def test_a_restored_log_goes_on_as_a_new_epoch_and_loses_nothing(
 ) -> None:
     await append(superuser, "a", jobs=150)
     await give_positions(database)
-    await append(superuser, "b", jobs=100)  # not sealed before the restore
+    await append(superuser, "b", jobs=100)  # events that were not sealed before the restore
     before = await in_order(superuser)
     await restored(superuser, shift)
     await append(superuser, "c", jobs=50)  # before the first seal in the new cluster

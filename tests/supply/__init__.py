@@ -2,5 +2,5 @@
 
 test_licences.py         the licences of the locked packages, and of the scripts in the page
 test_sbom.py             the bill of materials against CycloneDX's schema
-test_vulnerabilities.py  answers of pip-audit and npm audit, and databases that are away
+test_vulnerabilities.py  answers of pip-audit and npm audit, and unreachable databases
 """

@@ -32,7 +32,10 @@ METADATA = "169.254.169.254"
 
 @dataclass
 class Names:
-    """Answers with each of these lists of addresses in turn, and goes on with the last."""
+    """Answers like DNS: each time with the next of these lists of addresses.
+
+    The last list is given again and again.
+    """
 
     answers: list[list[str]]
     asked: list[str] = field(default_factory=list)

@@ -262,7 +262,7 @@ class Attempt:
         self._patience = asyncio.get_running_loop().call_later(PATIENCE, self._give_up)
 
     def _give_up(self) -> None:
-        """Ends the attempt although its handler goes on, because the handler ignores its stop."""
+        """Ends the attempt although its handler ignores its stop and continues."""
         self._phase = Phase.ENDED
         log.error(
             "handler ignores its cancellation and counts as stuck",

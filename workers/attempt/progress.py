@@ -77,7 +77,7 @@ class ProgressReports:
             return
         self._appended += 1
         self._last_append = time.monotonic()
-        # The append is shielded, because the report is not in the list any more: cancelling the
+        # The append is shielded, because the report has left the list: cancelling the
         # handler would lose it.
         self._sending = asyncio.ensure_future(self._send(self._unsent.pop()))
         await asyncio.shield(self._sending)

@@ -76,7 +76,7 @@ class Runner:
         """Starts the claimed attempt in the log and runs it, if the log allows that.
 
         `run` calls `started` once the event `started` is durable or refused, because the hint is
-        not needed any more then. If `leased` is false, `run` starts nothing and does not call
+        not needed after that. If `leased` is false, `run` starts nothing and does not call
         `started`, so the hint stays for other workers.
         """
         if not self.leased:

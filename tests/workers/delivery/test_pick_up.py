@@ -198,7 +198,7 @@ async def test_a_backlog_is_delivered_completely_in_parts(
         await delivery.deliver_due_jobs()
         claims = await until(lambda: wire.claim(capacity_for(7, "quick")))
         for claim in claims:
-            # Acts as if the job were started: it is not due any more, and its hint is removed.
+            # Acts as if the job were started: it is not due, and its hint is removed.
             await database.execute("update jobs set status = 'completed' where id = :id", {"id": claim.id.job_id})
             wire.settle(claim)
         taken += claims

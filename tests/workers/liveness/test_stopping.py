@@ -88,7 +88,7 @@ async def test_a_cancel_stops_a_handler_while_its_worker_is_stopping(
     for job in jobs:
         await cancel(store, job)
 
-    # No job runs any more, so the worker stops long before its grace time of 600 seconds is over.
+    # No job is running, so the worker stops long before its grace time of 600 seconds is over.
     await asyncio.wait_for(stopping, 20)
     assert [await words(store, job) for job in jobs] == [["queued", "started", "canceled"]] * 3
 
