@@ -106,7 +106,7 @@ drop table jobs_replaced;
 
 
 class RebuildRefused(Exception):
-    """The rebuild is not possible now. The live view has not changed."""
+    """The rebuild is not possible at present. The live view has not changed."""
 
 
 class BrokenHistories(BrokenHistory):

@@ -52,7 +52,7 @@ def change_role(email: Email, role: Annotated[str, typer.Option(help=ROLES)]) ->
 
 @users_app.command("disable")
 def disable(email: Email) -> None:
-    """Let a person sign in no more, and end all their sessions. Their jobs stay."""
+    """Forbid a person to sign in, and end all their sessions. Their jobs stay."""
     from service.commands import users
 
     with _refusals():

@@ -120,7 +120,7 @@ def bundle(entries: Sequence[bytes]) -> bytes:
 
 
 def entries_in(contents: bytes, width: int) -> list[bytes]:
-    """Takes an entry bundle of `width` entries apart. Raises `BadBundle`."""
+    """Returns the entries in an entry bundle of `width` entries. Raises `BadBundle`."""
     entries: list[bytes] = []
     at = 0
     for _ in range(width):

@@ -311,7 +311,7 @@ def _printable(key: str | int) -> str:
 _MESSAGES = {
     "extra_forbidden": "is not a known field",
     "missing": "is required",
-    "string_pattern_mismatch": "must be a Chatwork room id: a string of digits",  # No other field of a model has a pattern.
+    "string_pattern_mismatch": "must be a Chatwork room id: a string of digits",  # Only fields for room ids have a pattern.
 }
 
 

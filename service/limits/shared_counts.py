@@ -1,4 +1,6 @@
-"""Counts in Redis for all processes by scripts, and goes on while Redis is unreachable.
+"""Counts in Redis, for all processes, by scripts that run inside Redis.
+
+While Redis is unreachable, each process counts alone.
 
 Anybody who reaches Redis can write into its keys. So the scripts drop every value that they cannot have written themselves. A
 false value that looks like ours can refuse a person until it expires, and nothing more.
@@ -128,10 +130,13 @@ class SharedCounts:
     async def count_requests(
         self, window: float, people: Sequence[tuple[str, int, int, int]]
     ) -> list[tuple[int, int, float]] | None:
-        """Counts requests of people: (person, limit, requests that passed, requests that ask).
+        """Counts the requests of several people in a sliding window.
 
-        Returns for each person how many of those that ask may pass, how many more fit into the window of `window` seconds, and
-        the seconds until the next one fits.
+        `people` has for each (person, limit, requests that have passed, requests that ask whether
+        they may pass). `window` is in seconds.
+
+        Returns for each person how many of the asking requests may pass, how many more requests fit
+        into the window, and the seconds until the next one fits.
         """
         step = math.ceil(window * 1000 / STEPS)
         numbers = [number for _, *counts in people for number in counts]
@@ -142,9 +147,12 @@ class SharedCounts:
         return [(answer[i], answer[i + 1], answer[i + 2] / 1000) for i in range(0, len(answer), 3)]
 
     async def hold_open(self, what: str, people: Sequence[tuple[str, int, int]]) -> list[bool] | None:
-        """Writes how many responses are open here. `people` has (person, count, limit) for each.
+        """Writes how many responses this process holds open for several people.
 
-        Returns for each person whether that fits the limit, together with the open responses of all other processes.
+        `people` has (person, count, limit) for each.
+
+        Returns for each person whether the count fits the limit, together with the open responses
+        of all other processes.
         """
         numbers = [number for _, *counts in people for number in counts]
         names = [f"{PREFIX}:{what}:{person}" for person, *_ in people]

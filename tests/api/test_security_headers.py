@@ -49,7 +49,7 @@ def page(tmp_path: Path) -> Page:
 
 @pytest.fixture
 async def built(service: Service, page: Page, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[httpx.AsyncClient]:
-    """A client without a token of the same service, with the built page."""
+    """A client of the same service, which serves the built page. The client has no token."""
     monkeypatch.setattr(application, "Page", lambda: page)
     async with serving(service.context) as url, httpx.AsyncClient(base_url=url, timeout=30) as client:
         yield client

@@ -58,7 +58,7 @@ def _addresses(job: str, failed_job: str, company: str) -> dict[str, str]:
 
 
 async def look(visit: Visit, furnished: tuple[Site, dict[str, str]], screen: str, **how: Any) -> Page:
-    """Opens a screen. Returns the page when everything on it has loaded."""
+    """Opens a screen. Returns the page after everything on it has loaded."""
     site, addresses = furnished
     user = None if screen == "sign-in" else site.admin
     page = await visit(site, addresses[screen], user=user, **how)

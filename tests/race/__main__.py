@@ -227,7 +227,7 @@ def _not_as_told(told: Sequence[Told], requests: dict[str, int]) -> list[str]:
 
 
 def _not_started_as_told(told: Sequence[Told], rows: Sequence[asyncpg.Record]) -> list[str]:
-    """Finds accepted starts missing in the log, and running attempts without accepted start."""
+    """Returns the differences between the starts that the store accepted and those in the log."""
     accepted = {place: worker for each in told for place, worker in each.started.items()}
     log = {(row["job_id"], row["attempt"]): row["worker"] for row in rows}
     over = {(row["job_id"], row["attempt"]) for row in rows if row["over"]}

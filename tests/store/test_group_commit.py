@@ -226,6 +226,6 @@ async def test_a_write_to_a_stopped_store_is_refused_at_once(database: Database)
     await asyncio.wait([writing], timeout=1)
 
     assert writing.done(), "the write waits for ever"
-    # The writer must get an error. After a cancellation it would take itself for canceled.
+    # The writer must get an error. A cancellation would look as if its own caller had cancelled it.
     assert not writing.cancelled()
     assert writing.exception() is not None

@@ -1,4 +1,4 @@
-"""Handlers that raise, return or swallow strange things end their jobs and harm no worker."""
+"""A handler that raises, returns or swallows strange things harms only its own job."""
 
 import asyncio
 import math

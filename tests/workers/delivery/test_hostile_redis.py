@@ -67,7 +67,7 @@ def test_a_message_that_is_read_without_an_error_is_a_valid_change(changes: Any)
     try:
         said = message(changes)
     except (TypeError, ValueError):
-        return  # orjson cannot write this value, such as a long integer
+        return  # orjson cannot write some values, such as a long integer
 
     try:
         read = _read(said)

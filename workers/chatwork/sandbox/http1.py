@@ -20,7 +20,7 @@ class HttpAnswer:
 
 
 async def read_request(reader: asyncio.StreamReader) -> tuple[str, str, dict[str, str]] | None:
-    """Returns the next request: method, target, and headers with lower-case names.
+    """Returns the next request: its method, its target, and its headers with lower-case names.
 
     Returns None if the client closed the connection or does not speak HTTP/1.1.
     """
