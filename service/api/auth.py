@@ -73,6 +73,11 @@ async def _signed_in(call: Call[Nothing, Credentials], attempt: Try) -> tuple[Us
 
 
 async def logout(call: Call[Nothing, Nothing]) -> Response:
+    """Ends the caller's session.
+
+    It is not counted for LIMIT_REQUESTS: a stolen session that uses up the requests must not keep
+    its owner from a sign-out.
+    """
     assert call.token is not None
     await call.context.users.end_token(call.token)
     return end_session(call, Response(status_code=204))
@@ -95,7 +100,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         "POST", "/api/auth/logout", logout, Who.SIGNED_IN, "Sign out. The token stops working everywhere within seconds.",
-        {204: Answer(None, "Signed out.")},
+        {204: Answer(None, "Signed out.")}, counted=False,
     ),
     Endpoint("GET", "/api/auth/me", me, Who.SIGNED_IN, "The signed-in user.", {200: Answer(Me, "The user.")}),
 )  # fmt: skip

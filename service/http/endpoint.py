@@ -137,7 +137,7 @@ class Endpoint:
     `problems` lists the error statuses that do not follow from the other fields. `queues` means that the endpoint takes
     `Idempotency-Key` and `Prefer: wait`. `most_of_body` is in bytes. `admit` is called before the sign-in, the query and the
     body are checked, and raises an exception to refuse the request. `path_schemas` has the JSON Schema of each path parameter
-    that is not a UUID.
+    that is not a UUID. `counted` says whether a request counts for LIMIT_REQUESTS, and is refused beyond it.
     """
 
     method: str
@@ -154,6 +154,7 @@ class Endpoint:
     most_of_body: int = SMALL_BODY
     admit: Callable[["ApiContext", Request], Awaitable[None]] | None = None
     path_schemas: Mapping[str, Callable[[], dict[str, Any]]] = field(default_factory=dict)
+    counted: bool = True
 
     @property
     def name(self) -> str:
@@ -209,7 +210,8 @@ class Address:
             token = token_of(request, self._context.settings)
             user = await user_of(self._context.users, token)
             ABOUT.set({**ABOUT.get(), "user_id": user.id})
-            await self._context.limits.requests.count(user.id)
+            if endpoint.counted:
+                await self._context.limits.requests.count(user.id)
             if not endpoint.who.admits(user.role):
                 raise Problem(403, endpoint.who.refusal)
         query = read_query(request, endpoint.query)

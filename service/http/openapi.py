@@ -197,7 +197,7 @@ def _response(answer: Answer, schemas: _Schemas) -> dict[str, Any]:
 def _refusals(endpoint: Endpoint) -> list[int]:
     statuses = {400, 422, 503, *endpoint.problems}
     if endpoint.who is not Who.ANYONE:
-        statuses |= {401, 429}
+        statuses |= {401, 429} if endpoint.counted else {401}
     if endpoint.who not in (Who.ANYONE, Who.SIGNED_IN) or endpoint.method != "GET":
         statuses.add(403)
     if endpoint.takes_body:

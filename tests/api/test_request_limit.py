@@ -103,6 +103,18 @@ async def test_probes_the_page_and_sign_in_are_not_counted(service: Service) -> 
     assert refused.status_code == 429
 
 
+async def test_a_person_over_the_limit_can_still_sign_out(service: Service) -> None:
+    async with limited(service, limit_requests="1/hour") as api:
+        await api.as_employee.get(ME)
+        refused = await api.as_employee.get(ME)
+        signed_out = await api.as_employee.post("/api/auth/logout")
+        again = await api.as_employee.get(ME)
+
+    assert refused.status_code == 429
+    assert signed_out.status_code == 204
+    assert again.status_code == 401
+
+
 def test_the_window_slides_and_forgets_nothing_too_early() -> None:
     window = SlidingWindow(60)
     for second in (100.0, 130.0, 130.1):
