@@ -49,6 +49,9 @@ GREATEST_ID = 2**63 - 1
 OPERATOR = "system:operator"
 """The actor of a command line, which does not know its user's name."""
 
+IDENTITY_PROVIDER = "system:oidc"
+"""The actor of a change that the identity provider decides when a person signs in through it."""
+
 
 class Action(StrEnum):
     """The kind of an access. A stored word keeps its meaning."""

@@ -10,23 +10,28 @@ An account belongs to an identity by issuer and subject, never by its email alon
 - an account with another identity of this provider never gets it.
 
 Where OIDC_ROLE_CLAIM is set, the provider decides the role at each sign-in. The last enabled admin
-stays an admin.
+stays an admin. `users.py` adds the account and `people.py` changes it, as for an admin.
 """
 
 import re
-from dataclasses import replace
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
-from uuid import uuid4
 
 import structlog
 
 from events.database import Database
+from service.accounts.access_records import Action
 from service.accounts.oidc_tokens import Identity
-from service.accounts.users import Role, User, _user, normal_email
+from service.accounts.people import AccountChange, LastAdmin, change_account
+from service.accounts.users import LONGEST_NAME, CannotAdd, Role, User, _user, add_user, normal_email
 
 log = structlog.get_logger("rireki.sign_in")
 
-LONGEST_NAME = 200  # characters
+Changed = Callable[[Action, str, str], Awaitable[None]]
+"""Is called after an account is added or changed.
+
+Its arguments are the action, the user's id and the changed fields. The fields have the form of `AccountChange.summary`.
+"""
 
 FOUND = """
 select u.id, u.email, u.name, u.role, u.token_generation, u.disabled_at is not null as disabled
@@ -42,19 +47,11 @@ where lower(normalize(email, NFKC)) = lower(:email)
 for update
 """
 
-ADD_USER = "insert into users (id, email, name, role) values (:id, :email, :name, :role) on conflict (lower(email)) do nothing"
-
 # Another request of the same person may have added the same identity first.
 LINK = """
 insert into identities (issuer, subject, user_id) values (:issuer, :subject, :user_id)
 on conflict on constraint an_identity_is_of_one_user do nothing
 """
-
-
-# The rows are locked in the order of their ids, so that two changes cannot deadlock.
-ENABLED_ADMINS = "select id from users where role = 'admin' and disabled_at is null order by id for update"
-
-SET_ROLE = "update users set role = :role where id = :id"
 
 
 class Refusal(StrEnum):
@@ -72,10 +69,10 @@ class IdentityRefused(Exception):
         self.refusal = refusal
 
 
-async def user_of_identity(database: Database, identity: Identity, signed_in: User | None) -> User:
+async def user_of_identity(database: Database, identity: Identity, signed_in: User | None, changed: Changed) -> User:
     """Returns the user of an identity. `signed_in` is the user of the browser's session.
 
-    Raises `IdentityRefused`.
+    `changed` is called after each commit that adds or changes an account. Raises `IdentityRefused`.
     """
     # An unverified email may be anybody's, and the email decides which account an identity gets.
     if identity.email is None or not re.fullmatch(r"[^@\s\0]+@[^@\s\0]+", normal_email(identity.email)):
@@ -86,46 +83,60 @@ async def user_of_identity(database: Database, identity: Identity, signed_in: Us
     row = await database.fetch_one(FOUND, key)
     if row is None:
         async with database.transaction():
-            await database.execute(LINK, key | {"user_id": await _account_for(database, identity, signed_in)})
+            user_id, is_new = await _account_for(database, identity, signed_in)
+            await database.execute(LINK, key | {"user_id": user_id})
+        if is_new:
+            await changed(Action.ADD_USER, user_id, f" role={_first_role(identity)}")
         row = await database.fetch_one(FOUND, key)
     if row is None or row["disabled"]:
         raise IdentityRefused(Refusal.DISABLED)
     user = _user(row)
-    return user if identity.role in (None, user.role) else await _with_role(database, user, identity.role)
+    return user if identity.role in (None, user.role) else await _with_role(database, user, identity.role, changed)
 
 
-async def _with_role(database: Database, user: User, role: Role) -> User:
+async def _with_role(database: Database, user: User, role: Role, changed: Changed) -> User:
     """Gives the user the role that the provider names. Returns the user.
 
     The last admin stays an admin.
     """
-    async with database.transaction():
-        admins = [str(row["id"]) for row in await database.fetch_all(ENABLED_ADMINS)]
-        if admins == [user.id]:
-            log.warning("the last admin keeps the role that the identity provider takes away", user_id=user.id)
-            return user
-        await database.execute(SET_ROLE, {"id": user.id, "role": role})
-    return replace(user, role=role)
+    change = AccountChange(role=role)
+    try:
+        account = await change_account(database, user.id, change)
+    except LastAdmin:
+        log.warning("the last admin keeps the role that the identity provider takes away", user_id=user.id)
+        return user
+    await changed(Action.CHANGE_USER, user.id, change.summary)
+    return account.user
 
 
-async def _account_for(database: Database, identity: Identity, signed_in: User | None) -> str:
-    """Returns the id of the account that a new identity gets.
+async def _account_for(database: Database, identity: Identity, signed_in: User | None) -> tuple[str, bool]:
+    """Returns the id of the account that a new identity gets, and whether it is new.
 
     Adds the account if no account has the email. Raises `IdentityRefused`.
     """
     email = normal_email(identity.email or "")
     key = {"email": email, "issuer": identity.issuer, "subject": identity.subject}
-    added = {"id": str(uuid4()), "email": email, "name": _name(identity, email), "role": identity.role or Role.EMPLOYEE}
     same = await database.fetch_one(SAME_EMAIL, key)
     if same is None:
-        await database.execute(ADD_USER, added)
-        same = await database.fetch_one(SAME_EMAIL, key)
+        try:
+            user = await add_user(database, email, _first_role(identity), None, _name(identity, email))
+        except CannotAdd as refusal:
+            if not refusal.taken:
+                raise IdentityRefused(Refusal.EMAIL_MISSING) from refusal
+        else:
+            return user.id, True
+        same = await database.fetch_one(SAME_EMAIL, key)  # another request has added it in the meantime
     is_theirs = same is not None and (not same["has_password"] or (signed_in is not None and signed_in.id == same["id"]))
     if same is None or not is_theirs or same["is_anothers"]:
         raise IdentityRefused(Refusal.EMAIL_TAKEN)
-    return str(same["id"])
+    return str(same["id"]), False
+
+
+def _first_role(identity: Identity) -> Role:
+    """Returns the role of a new account."""
+    return identity.role or Role.EMPLOYEE
 
 
 def _name(identity: Identity, email: str) -> str:
     name = (identity.name or "").replace("\0", "").strip()[:LONGEST_NAME]
-    return name or email.partition("@")[0]
+    return name or email.partition("@")[0][:LONGEST_NAME]

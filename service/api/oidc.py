@@ -9,6 +9,7 @@ it in the person's language.
 
 import asyncio
 from enum import StrEnum
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,6 +17,7 @@ from pydantic import ConfigDict, Field
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
+from service.accounts.access_records import IDENTITY_PROVIDER, Access, Action
 from service.accounts.identities import IdentityRefused, user_of_identity
 from service.accounts.oidc_provider import ProviderFailed
 from service.accounts.oidc_sign_in import COOKIE, LIFE, Oidc, OidcSignIn, from_cookie, to_cookie
@@ -26,7 +28,7 @@ from service.http.authentication import token_of
 from service.http.cookies import cookie_of, set_cookie
 from service.http.endpoint import Answer, Call, Endpoint, Who, json_answer
 from service.http.problems import not_found
-from service.http.request import Fields, Nothing
+from service.http.request import Fields, Nothing, client_of
 
 SIGNED_IN_WITHIN = 20.0  # seconds; the provider is asked up to four times
 CALLBACK = "/api/auth/oidc/callback"
@@ -119,13 +121,23 @@ async def _user(call: Call[CodeOrError, Nothing], oidc: Oidc, began: OidcSignIn 
         identity = await oidc.provider.identity(
             query.code, verifier=began.verifier, redirect_uri=_redirect_uri(call), nonce=began.nonce
         )
-        return await user_of_identity(call.context.database, identity, await _signed_in(call))
+        return await user_of_identity(call.context.database, identity, await _signed_in(call), partial(_changed, call))
     except ProviderFailed as failure:
         raise Refused(Reason.PROVIDER, str(failure)) from failure
     except TokenRefused as refusal:
         raise Refused(Reason.TOKEN, f"the ID token is refused: {refusal}") from refusal
     except IdentityRefused as refusal:
         raise Refused(refusal.refusal) from refusal
+
+
+async def _changed(call: Call[Any, Any], action: Action, user_id: str, fields: str) -> None:
+    """Puts a change of an account on record.
+
+    Makes this process ask again about the user's sessions, so that the change takes effect in them.
+    """
+    call.context.users.forget(user_id)
+    target, address = f"user:{user_id}{fields}", client_of(call.request.scope)
+    await call.context.access_records.write(Access(IDENTITY_PROVIDER, action, target, call.request_id, address))
 
 
 async def _signed_in(call: Call[Any, Any]) -> User | None:

@@ -111,6 +111,42 @@ async def test_the_last_admin_stays_an_admin(site: OidcSite) -> None:
     assert user["role"] == "admin"
 
 
+async def test_accounts_and_roles_that_the_provider_decides_are_on_record(site: OidcSite) -> None:
+    for claim in ("auditor", "auditor", "employee"):
+        site.provider.person["roles"] = claim
+        assert await site.outcome() == "/"
+
+    user = await site.user(EMAIL)
+    assert user is not None
+    records = (await site.service.as_auditor.get("/api/audit/access")).json()["records"]
+    assert [(record["actor"], record["action"], record["target"]) for record in reversed(records)] == [
+        ("system:oidc", "add_user", f"user:{user['id']} role=auditor"),
+        ("system:oidc", "change_user", f"user:{user['id']} role=employee"),
+    ]
+    assert all(record["address"] == "127.0.0.1" and record["requestId"] for record in records)
+
+
+async def test_a_sign_in_that_changes_no_account_is_not_on_record(site: OidcSite) -> None:
+    site.provider.person |= {"email": "admin@example.com", "roles": "employee"}
+    await site.database.execute("update users set password_hash = null where email = 'admin@example.com'")
+
+    assert await site.outcome() == "/"  # the last admin stays an admin
+
+    assert (await site.service.as_auditor.get("/api/audit/access")).json()["records"] == []
+
+
+async def test_a_role_that_the_provider_takes_away_is_gone_in_earlier_sessions_too(site: OidcSite) -> None:
+    site.provider.person["roles"] = "admin"
+    async with site.browser() as earlier:
+        await site.sign_in(earlier)
+        assert (await me(earlier)).json()["user"]["role"] == "admin"
+        site.provider.person["roles"] = "employee"
+
+        assert await site.outcome() == "/"
+
+        assert (await me(earlier)).json()["user"]["role"] == "employee"
+
+
 async def test_without_a_claim_for_roles_an_admin_decides_them(service: Service) -> None:
     async with oidc_site(service) as site:
         site.provider.person["roles"] = "admin"
@@ -176,10 +212,21 @@ async def test_an_unverified_email_is_refused(site: OidcSite) -> None:
 
 
 async def test_an_identity_without_an_email_is_refused(site: OidcSite) -> None:
-    for email in (None, "", "nobody", 7, "a b@example.com", "a@b\0"):
+    for email in (None, "", "nobody", 7, "a b@example.com", "a@b\0", f"{'a' * 250}@example.com"):
         site.provider.person["email"] = email
 
         assert await site.outcome() == "email-missing"
+
+
+async def test_an_account_without_a_name_is_named_after_its_email(site: OidcSite) -> None:
+    for email, name in (("yamada@example.com", "yamada"), (f"{'a' * 210}@example.com", "a" * 200)):
+        site.provider.person |= {"sub": email, "email": email, "name": None}
+
+        assert await site.outcome() == "/"
+
+        user = await site.user(email)
+        assert user is not None
+        assert user["name"] == name
 
 
 async def test_a_disabled_user_stays_out(site: OidcSite) -> None:
