@@ -44,7 +44,7 @@ class PasswordRefused(Exception):
 def check_password(password: str) -> None:
     """Raises `PasswordRefused` if this may not be a new password."""
     normal = normal_password(password)
-    # ㍿ is one character and becomes four, which make it no harder to guess, so both forms are counted.
+    # Both forms are counted, because ㍿ is one character and NFKC makes it four, but it is as easy to guess.
     if min(len(password), len(normal)) < SHORTEST or len(normal) > LONGEST:
         raise PasswordRefused(f"must have {SHORTEST} to {LONGEST} characters")
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in normal):

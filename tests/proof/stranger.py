@@ -80,7 +80,8 @@ def root_from_inclusion(leaf_hash: bytes, index: int, size: int, proof: list[byt
 def roots_from_consistency(old: int, size: int, proof: list[bytes], known: bytes | None) -> tuple[bytes, bytes]:
     """Computes the old and the new root from a proof.
 
-    `known` is the old root while this subtree still holds the whole old tree, and None after that.
+    Calls itself for one half of the tree. `known` is the old root if the whole old tree is in that
+    half, and else None.
     """
     if old == size:
         if known is not None:

@@ -20,7 +20,7 @@ FULL = 100
 LONGEST_NUMBER = 38  # digits of an id
 LATEST_TIME = 253_402_300_799  # Unix seconds: the end of the year 9999
 DEEPEST = 16  # levels of JSON that are read; rooms and messages are never deeper
-MOST_NAMED = 100  # unreadable items that a complaint names at most
+MOST_NAMED = 100  # unreadable items; an error message names at most this many
 WITHOUT_ID = "a message without an id"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
