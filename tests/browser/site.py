@@ -97,11 +97,12 @@ async def open_site(
     works: bool = True,
     main: Main = rireki,
     sandbox: Sandbox | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Site]:
     """Starts a site with a new database, and ends it after the block.
 
     With `redis_url` the worker is a separate process. Without `works` there is no worker. `main` runs in place of `rireki`.
-    `sandbox` replaces a Chatwork sandbox that has `rooms`.
+    `sandbox` replaces a Chatwork sandbox that has `rooms`. `settings` are further variables of the environment of `serve`.
     """
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(_database(postgres_url, template))
@@ -124,6 +125,7 @@ async def open_site(
         } | ({"REDIS_URL": redis_url} if redis_url else {})
         if redis_url:
             await stack.enter_async_context(running("worker", home=home, **variables))
+        variables |= settings or {}
         serve = Command(home, ["serve"], variables | {"PORT": "0"}, main)
         await serve.start()
         stack.push_async_callback(serve.kill)

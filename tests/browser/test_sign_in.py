@@ -1,12 +1,40 @@
 """Signing in, signing out, and the screens that each role may see."""
 
-from playwright.async_api import expect
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
 
 from tests.browser.conftest import Visit
 from tests.browser.screens import ONLY_ADMINS, WRONG_PASSWORD, button, link, region, sign_in
-from tests.browser.site import Site
+from tests.browser.site import Site, open_site
 from tests.browser.watch import Watch
+from tests.oidc_server import CLIENT_ID, CLIENT_SECRET, OidcServer, oidc_server
 from tests.service_fixture import PASSWORD
+
+EMAIL_TAKEN = "このメールアドレスのアカウントはすでにあります。パスワードでサインインしてください。"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def provider() -> AsyncIterator[OidcServer]:
+    async with oidc_server() as provider:
+        yield provider
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def oidc_site(
+    browser: Browser, postgres_url: str, template: str, tmp_path: Path, provider: OidcServer, watch: Watch
+) -> AsyncIterator[Site]:
+    """A site whose people may also sign in through `provider`."""
+    watch.expect(f"^a request to {provider.url.removeprefix('http://')}$")
+    settings = {"OIDC_ISSUER": provider.url, "OIDC_CLIENT_ID": CLIENT_ID, "OIDC_CLIENT_SECRET": CLIENT_SECRET}
+    async with open_site(postgres_url, template, tmp_path, works=False, settings=settings) as site:
+        yield site
+
+
+async def sign_in_through_the_provider(page: Page) -> None:
+    await page.get_by_role("link", name="組織のアカウントでサインイン", exact=True).click()
 
 
 async def test_a_wrong_password_shows_a_message_and_the_right_one_opens_the_first_screen(
@@ -81,3 +109,23 @@ async def test_an_offline_user_stays_signed_in_and_sees_a_note(site: Site, visit
 
     await expect(region(page, "通知").get_by_text("サインアウトできませんでした")).to_be_visible()
     await expect(button(page, "ルーム同期")).to_be_visible()
+
+
+async def test_the_button_of_the_provider_signs_in_and_leads_back_to_the_same_screen(oidc_site: Site, visit: Visit) -> None:
+    page = await visit(oidc_site, "/jobs?status=failed")
+
+    await sign_in_through_the_provider(page)
+
+    await expect(page.get_by_role("heading", level=1, name="ジョブ")).to_be_visible()
+    await expect(link(page, "会社")).to_be_visible()
+    assert page.url == f"{oidc_site.address}/jobs?status=failed"
+
+
+async def test_a_refused_sign_in_through_the_provider_says_why(oidc_site: Site, provider: OidcServer, visit: Visit) -> None:
+    provider.person["email"] = "admin@example.com"
+    page = await visit(oidc_site)
+
+    await sign_in_through_the_provider(page)
+
+    await expect(page.get_by_role("alert")).to_have_text(EMAIL_TAKEN)
+    await expect(page.get_by_role("navigation", name="メインメニュー")).to_have_count(0)
