@@ -132,41 +132,26 @@ class _Place:
     It is a class, because a generator would double what the limit costs.
     """
 
-    __slots__ = ("_alone", "_jobs", "_known", "_most", "_owner")
+    __slots__ = ("_jobs", "_known", "_most", "_owner")
 
     def __init__(self, jobs: ActiveJobs, owner: str, known: _Owner, most: int) -> None:
         self._jobs = jobs
         self._owner = owner
         self._known = known
         self._most = most
-        self._alone = False
 
     async def __aenter__(self) -> None:
         known = self._known
-        if not known.ahead:
-            await self._count()
         if known.ahead:
             known.ahead -= 1
-        known.begin()
-
-    async def _count(self) -> None:
-        """Counts the owner's active jobs, unless another request has done so meanwhile.
-
-        Keeps the lock of the owner if only one job may be queued at a time.
-        """
-        known, came = self._known, time.monotonic()
-        await known.lock.acquire()
-        try:
+            known.begin()
+            return
+        came = time.monotonic()
+        async with known.lock:
             if known.full_at > came:  # counted while this request waited
                 raise self._jobs.over(self._most)
-            if not known.ahead:
-                known.ahead = await self._jobs.ahead(self._owner, known, self._most)
-            self._alone = not known.ahead
-        finally:
-            if not self._alone:
-                known.lock.release()
+            known.ahead = max(known.ahead or await self._jobs.ahead(self._owner, known, self._most), 1) - 1
+            known.begin()
 
     async def __aexit__(self, *exception: object) -> None:
         self._known.end()
-        if self._alone:
-            self._known.lock.release()

@@ -22,6 +22,7 @@ from service.live.batch_loader import BatchLoader
 SETTING = "LIMIT_REQUESTS"
 RESERVE = 100  # requests; while fewer are left, a process asks Redis for each of them
 SHARE = 16  # of what is left beyond the reserve, a process gets one part of this many ahead
+MOST_TRIES = 10  # of a request that Redis neither lets pass nor refuses: others took what it granted, or it is no Redis
 MOST_REMEMBERED = 10_000  # people; when there are more, those who have sent nothing lately are forgotten
 
 
@@ -74,7 +75,10 @@ class RequestRate:
 
     async def _pass(self, person: str, known: _Person) -> None:
         """Waits until Redis has counted the request, or has not answered. Raises `OverLimit`."""
-        while not known.granted:
+        for _ in range(MOST_TRIES):
+            if known.granted:
+                known.granted -= 1
+                return
             self._must_fit(known, known.full_until - time.monotonic())
             known.asking += 1
             try:
@@ -83,7 +87,6 @@ class RequestRate:
                 known.asking -= 1
             if not answered:
                 return
-        known.granted -= 1
 
     async def _ask(self, people: Sequence[str]) -> Mapping[str, bool]:
         assert self._shared is not None
@@ -96,9 +99,9 @@ class RequestRate:
             return {}
         for each, (_, _, unreported, asking), (granted, left, wait) in zip(known.values(), asked, answers, strict=True):
             each.unreported -= unreported
-            each.granted += granted
-            each.ahead = ahead_of(left)
-            each.full_until = time.monotonic() + wait if granted < asking else 0.0
+            each.granted += min(max(0, granted), asking)
+            each.ahead = ahead_of(min(left, each.most))
+            each.full_until = time.monotonic() + min(wait, 2 * self._rate.seconds) if granted < asking else 0.0
         return dict.fromkeys(people, True)
 
     def _must_fit(self, known: _Person, wait: float) -> None:

@@ -184,6 +184,26 @@ async def test_each_further_process_exceeds_the_limit_by_what_it_has_ahead_at_mo
     assert most <= done <= most + 2 * (most - 100) // 16
 
 
+async def test_a_process_has_no_more_under_way_than_it_may_exceed_the_limit_by(database: Database) -> None:
+    owner, most = await user_of(database, "a@example.com", "admin", "a"), 300
+    process, under_way, queued = ActiveJobs(most, database), 0, asyncio.Event()
+
+    async def queue() -> None:
+        nonlocal under_way
+        async with process.place(owner.id):
+            under_way += 1
+            await queued.wait()
+
+    requests = [asyncio.create_task(queue()) for _ in range(50)]
+    await asyncio.wait(requests, timeout=0.5)
+    at_once = under_way
+    queued.set()
+    await asyncio.gather(*requests)
+
+    assert at_once == (most - 100) // 16
+    assert under_way == 50
+
+
 async def test_a_multiple_of_the_limit_may_be_active(database: Database) -> None:
     owner = await user_of(database, "a@example.com", "admin", "a")
     jobs = ActiveJobs(1, database)

@@ -235,14 +235,19 @@ async def test_what_a_stranger_writes_into_the_count_lifts_no_limit_and_blocks_n
     assert await one.passed(10) + await other.passed(15) == 20
 
 
-async def test_a_server_that_is_no_redis_is_survived(start: Start) -> None:
+@pytest.mark.parametrize(
+    "reply",
+    [b"*3\r\n$1\r\nx\r\n$-1\r\n*0\r\n", b"*3\r\n:0\r\n:0\r\n:0\r\n", b"*3\r\n:-1\r\n:999999999999\r\n:-1\r\n", b"*0\r\n"],
+    ids=["no numbers", "no room and no wait", "impossible numbers", "nothing"],
+)
+async def test_a_server_that_is_no_redis_is_survived(start: Start, reply: bytes) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while await reader.read(65536):
-            writer.write(b"*3\r\n$1\r\nx\r\n$-1\r\n*0\r\n")
+        while data := await reader.read(65536):
+            writer.write(b"+OK\r\n" * data.count(b"SETINFO") + reply * data.count(b"EVALSHA"))
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    process = start(5, redis_url=f"redis://127.0.0.1:{port}/0")
+    process = start(5, redis_url=f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0")
 
-    assert await process.passed(8) == 5
+    async with asyncio.timeout(20):
+        assert await process.passed(8) == 5
     server.close()
