@@ -21,6 +21,9 @@ from service.accounts.keyed_hash import keyed_hash
 
 SHORTEST, LONGEST = 12, 256  # characters in NFKC
 
+OUR_PARAMETERS = "$argon2id$v=19$m=47104,t=1,p=1$"
+"""The beginning of every hash that `hash_password` makes."""
+
 # Hashes that no password matches, one with our parameters and one with those of older hashes.
 STAND_INS = (
     "$argon2id$v=19$m=47104,t=1,p=1$z/G7qxPLFuT/9UPFg5WjOw$40yC6trOdoNwqac/FDN177ld5Xh6/bcsHSLou+dMKbU",
@@ -100,11 +103,11 @@ def verify_password(password_hash: str, password: str) -> Verified:
     return Verified(False)
 
 
-def stand_in_for(email: str, secret: str) -> str:
+def stand_in_for(email: str, secret: str, *, older_hashes: bool) -> str:
     """Returns the hash to verify against for an email that nobody has.
 
-    It costs as much as the hash of an account. Half of the emails get the parameters of older
-    hashes, always the same half, so that the time of an answer does not tell an account with an
-    older hash from an unknown email.
+    It costs as much as the hash of an account. While accounts have older hashes, half of the emails
+    get the parameters of those, always the same half, so that the time of an answer does not tell
+    an account with an older hash from an unknown email.
     """
-    return STAND_INS[keyed_hash(secret, "stand-in", email)[0] & 1]
+    return STAND_INS[keyed_hash(secret, "stand-in", email)[0] & 1 if older_hashes else 0]

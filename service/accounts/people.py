@@ -25,8 +25,15 @@ ID_OF_EMAIL = """
 select id from users where lower(email) in (lower(:email), lower(:typed)) order by lower(email) = lower(:email) desc limit 1
 """
 
+# An invited admin without a password and without an identity cannot sign in yet, so they do not count.
 # All changes lock rows in the order of their ids, so that they cannot deadlock.
-ENABLED_ADMINS = "select id from users where role = 'admin' and disabled_at is null order by id for update"
+ENABLED_ADMINS = """
+select id from users
+where role = 'admin' and disabled_at is null
+    and (password_hash is not null or exists (select from identities where user_id = users.id))
+order by id
+for update
+"""
 
 # A new password and a disabled account end all sessions and the invitation.
 CHANGE = f"""

@@ -154,6 +154,15 @@ async def test_the_last_admin_stays_an_admin(service: Service, change: dict[str,
     assert (await service.as_admin.patch(f"/api/users/{second.id}", json=change)).status_code == 200
 
 
+async def test_an_admin_who_has_not_accepted_the_invitation_is_no_other_admin(service: Service) -> None:
+    invited = {"email": "invited@example.com", "name": "招待", "role": "admin"}
+    assert (await service.as_admin.post("/api/users", json=invited)).status_code == 201
+
+    answer = await service.as_admin.patch(f"/api/users/{service.admin.id}", json={"role": "employee"})
+
+    assert answer.status_code == 409
+
+
 async def test_two_admins_who_demote_each_other_at_once_leave_one_admin(database: Database) -> None:
     for _ in range(20):
         one, other = [await user_of(database, f"{uuid4()}@example.com", "admin", "x") for _ in range(2)]

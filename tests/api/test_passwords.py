@@ -9,6 +9,7 @@ import pytest
 
 from service.accounts import common_passwords
 from service.accounts.passwords import (
+    OUR_PARAMETERS,
     STAND_INS,
     PasswordRefused,
     check_password,
@@ -122,8 +123,12 @@ def test_an_unknown_email_costs_like_some_account_and_always_the_same() -> None:
     """A sign-in takes the same time whether or not an account with an older hash exists."""
     emails = [f"{number}@example.com" for number in range(200)]
 
-    chosen = [stand_in_for(email, "a secret") for email in emails]
+    def chosen(secret: str, *, older_hashes: bool) -> list[str]:
+        return [stand_in_for(email, secret, older_hashes=older_hashes) for email in emails]
 
-    assert set(chosen) == set(STAND_INS)
-    assert chosen == [stand_in_for(email, "a secret") for email in emails]
-    assert chosen != [stand_in_for(email, "another secret") for email in emails]
+    assert set(chosen("a secret", older_hashes=True)) == set(STAND_INS)
+    assert chosen("a secret", older_hashes=True) == chosen("a secret", older_hashes=True)
+    assert chosen("a secret", older_hashes=True) != chosen("another secret", older_hashes=True)
+    assert set(chosen("a secret", older_hashes=False)) == {STAND_INS[0]}
+    assert STAND_INS[0].startswith(OUR_PARAMETERS)
+    assert hash_password(PASSWORD).startswith(OUR_PARAMETERS)
