@@ -56,11 +56,13 @@ class History:
 
         Leaves out events to which the sealer (`projections/seal.py`) has not given a position yet.
         """
-        while not (rows := await self._database.fetch_all(LOG, {"after": after, "limit": limit})):
-            # All events of this range may be missing, because somebody has deleted them.
-            after += limit
-            if after >= int(await self._database.fetch_val(LAST_POSITION)):
-                return []
+        rows = await self._database.fetch_all(LOG, {"after": after, "limit": limit})
+        if not rows:
+            # Somebody may have deleted all events of this range. The range is read again after the last position is known,
+            # and only a range below that position is skipped: events may get their positions between two statements.
+            last = int(await self._database.fetch_val(LAST_POSITION))
+            while not (rows := await self._database.fetch_all(LOG, {"after": after, "limit": limit})) and after + limit < last:
+                after += limit
         return [recorded_from(row) for row in rows]
 
 

@@ -18,7 +18,7 @@ _BEFORE_IPV4 = 96  # bits before the IPv4 address in ::ffff:1.2.3.4
 # DNS allows no underscores in the names of hosts, but containers and Windows machines have them.
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 # A last label of digits is a mistyped IPv4 address.
-_NAME = re.compile(rf"(?:{_LABEL}\.)*(?!\d+$){_LABEL}")
+_NAME = re.compile(rf"(?:{_LABEL}\.)*(?!\d{{1,63}}$){_LABEL}")
 _LONGEST_NAME = 253  # characters
 _ANY_SUBDOMAIN = "*."
 

@@ -155,7 +155,7 @@ async def test_a_slow_body_is_cut_off_even_after_the_response(
     service: Service, monkeypatch: pytest.MonkeyPatch, head: bytes
 ) -> None:
     monkeypatch.setattr(http_protocol, "BODY_WITHIN", 0.3)
-    monkeypatch.setattr(http_protocol, "LINGERS", 0.1)
+    monkeypatch.setattr(http_protocol, "LINGERS", 1.0)
     reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
     writer.write(head)
 
@@ -170,7 +170,7 @@ async def test_a_slow_body_is_cut_off_even_after_the_response(
 
 async def test_a_slow_body_of_a_sign_in_gets_408(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_protocol, "BODY_WITHIN", 0.3)
-    monkeypatch.setattr(http_protocol, "LINGERS", 0.1)
+    monkeypatch.setattr(http_protocol, "LINGERS", 1.0)
     reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
     writer.write(LOGIN + CHUNKED)
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.fuzz.__main__ import READERS
-from tests.fuzz.inputs import MOST_MEMORY, Reader, run_reader
+from tests.fuzz.inputs import MOST_MEMORY, Reader, _peak, run_reader
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -34,7 +34,9 @@ KEPT: list[bytes] = []
 
 
 def keep(given: bytes) -> None:
-    KEPT.append(b"x" * (MOST_MEMORY * 1024 + 2**22))
+    peak = _peak()
+    while _peak() - peak <= MOST_MEMORY:
+        KEPT.append(b"x" * 2**22)
 
 
 @pytest.mark.parametrize(("read", "told"), [(crash, "KeyError"), (hang, "it took"), (keep, "the process grew")])
