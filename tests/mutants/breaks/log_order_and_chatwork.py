@@ -4,6 +4,22 @@ from tests.mutants.breaks.edit import TILES, Break, Edit
 
 BREAKS = (
     Break(
+        "a reader of the log skips a range that was empty before it asked for the last position",
+        "events that get their positions between the two statements are never seen",
+        (
+            Edit(
+                "events/history.py",
+                """while not (rows := await self._database.fetch_all(LOG, {"after": after, "limit": limit})) """
+                """and after + limit < last:
+                after += limit""",
+                """while not rows and after + limit < last:
+                after += limit
+                rows = await self._database.fetch_all(LOG, {"after": after, "limit": limit})""",
+            ),
+        ),
+        ("tests/projections/test_seal.py::test_readers_miss_nothing_while_writers_commit_in_any_order_and_sealers_take_turns",),
+    ),
+    Break(
         "the sealer passes a running transaction",
         "an event that commits late gets a position that readers have already passed",
         (Edit(TILES, " and e.xid < pg_snapshot_xmin(pg_current_snapshot())", ""),),
