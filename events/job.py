@@ -206,7 +206,7 @@ def cancel(job: Job, *, reason: str) -> list[Event]:
 
 
 def give_up(job: Job, *, attempt: int, worker: str, reason: str) -> list[Event]:
-    """Cancels the job for its running attempt."""
+    """Cancels the job because the handler of its running attempt gives it up."""
     _must_run_this_attempt("cancel", job, attempt, worker)
     return [Canceled(reason)]
 

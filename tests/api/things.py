@@ -1,6 +1,6 @@
-"""Makes the job, company and rooms that requests of `who_may.py` name.
+"""Makes the job, the company and the rooms that the requests in `who_may.py` need.
 
-Also computes a digest of every table, which shows what a request has written.
+It also computes a digest of every table, so that a test can see which tables a request has changed.
 """
 
 from dataclasses import dataclass

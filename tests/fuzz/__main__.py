@@ -38,7 +38,7 @@ def fuzz_readers(readers: list[Reader], asked: argparse.Namespace) -> int:
 
     Prints a line for each, and returns the number of faults.
     """
-    gc.freeze()  # The collector skips the loaded modules, so that its pauses do not look like slow inputs.
+    gc.freeze()  # Garbage collections are short then. A long one would look like a slow input.
     print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} seed {asked.seed}, {asked.inputs} inputs for each of {len(readers)} readers")
     total = 0
     for reader in readers:

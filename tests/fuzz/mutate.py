@@ -18,7 +18,7 @@ ODD_TEXTS = (
 ODD_BYTES = (b"\x00", b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xf0\x9f\x98", b"\x80", b"\xef\xbb\xbf", b"\x1b[2J")
 ODD_NUMBERS = (0, -1, 1, 2**31, 2**53 + 1, 2**63, 10**39, 1e300, -0.5, 1.5, 1764550800)
 
-LONG = 0.02  # the share of long inputs: a piece of an example, repeated up to the reader's limit
+LONG = 0.02  # The share of long inputs. A long input repeats a piece of an example up to the size limit.
 LONGEST_OF_SHORT = 2_000  # bytes
 
 

@@ -120,7 +120,7 @@ async def test_a_start_that_is_sent_again_does_not_take_another_start_for_its_ow
 ) -> None:
     job, starting_it = await start_that_meets(Fault.CUT_BEFORE, far_store, proxy)
     await until(lambda: true_of(lambda: bool(proxy.faults_met)))
-    # The same worker id starts the attempt over another connection, as after a second delivery.
+    # The job was delivered twice: the same worker starts the same attempt on another connection.
     assert await other_store.start_attempt(job.id, 1, "rooms", worker="the worker") is not None
 
     proxy.closed_to_new = False

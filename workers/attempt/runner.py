@@ -75,9 +75,9 @@ class Runner:
     def run(self, claim: Claim, *, started: Callable[[], None]) -> None:
         """Starts the claimed attempt in the log and runs it, if the log allows that.
 
-        `run` calls `started` once the event `started` is durable or refused, because the hint is
-        not needed after that. If `leased` is false, `run` starts nothing and does not call
-        `started`, so the hint stays for other workers.
+        The function `started` is called when the start is in the log or was refused, because the
+        delivery can be removed from Redis then. If `leased` is false, nothing is started and
+        `started` is not called, so other workers can take the delivery.
         """
         if not self.leased:
             return

@@ -47,9 +47,10 @@ _NAME = re.compile(r"\d|[ァ-ヶ]|[a-z][一-龥]|(?<![一-龥])[一-龥]++[a-z]$
 
 
 def by_room(messages: Sequence[Message]) -> list[list[Message]]:
-    """Returns the messages of each room by time, and the rooms by their first messages.
+    """Returns a list of messages for each room, sorted by time.
 
-    Rooms are kept apart, because messages of several rooms mixed by time are not a conversation.
+    The rooms are sorted by the time of their first message. The messages of different rooms are not
+    mixed, because mixed messages are not a conversation.
     """
     in_time = sorted(messages, key=lambda message: (message.sent_at, len(message.message_id), message.message_id))
     place = {room_id: at for at, room_id in enumerate(dict.fromkeys(message.room_id for message in in_time))}
