@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import httpx2 as httpx
@@ -24,21 +24,6 @@ __all__ = ["service"]
 DRAFT = "summary_draft"  # a type that an employee may retry
 STREAM = "/api/jobs/stream"
 EVENTS = {"Accept": "text/event-stream"}
-
-
-@pytest.fixture
-def redis_server() -> Iterator[RedisServer]:
-    """Yields a server that only this test uses."""
-    server = RedisServer()
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-async def redis(redis_server: RedisServer) -> AsyncIterator[Redis]:
-    async with Redis.from_url(redis_server.url) as redis:
-        yield redis
 
 
 class Process:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from redis.asyncio import Redis
@@ -19,21 +19,6 @@ from tests.service_fixture import Service, service
 __all__ = ["service"]
 
 ME = "/api/auth/me"
-
-
-@pytest.fixture
-def redis_server() -> Iterator[RedisServer]:
-    """Yields a server that only this test uses."""
-    server = RedisServer()
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-async def redis(redis_server: RedisServer) -> AsyncIterator[Redis]:
-    async with Redis.from_url(redis_server.url) as redis:
-        yield redis
 
 
 class Process:
