@@ -23,7 +23,7 @@ from events.database import Database
 from service.accounts.access_records import Action
 from service.accounts.oidc_tokens import Identity
 from service.accounts.people import AccountChange, LastAdmin, change_account
-from service.accounts.users import LONGEST_NAME, CannotAdd, Role, User, _user, add_user, normal_email
+from service.accounts.users import LONGEST_NAME, CannotAdd, Role, User, add_user, normal_email, user_from
 
 log = structlog.get_logger("rireki.sign_in")
 
@@ -90,7 +90,7 @@ async def user_of_identity(database: Database, identity: Identity, signed_in: Us
         row = await database.fetch_one(FOUND, key)
     if row is None or row["disabled"]:
         raise IdentityRefused(Refusal.DISABLED)
-    user = _user(row)
+    user = user_from(row)
     return user if identity.role in (None, user.role) else await _with_role(database, user, identity.role, changed)
 
 

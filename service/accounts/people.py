@@ -8,11 +8,10 @@ two admins who demote each other at the same moment take turns, and the second o
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
 
 from events.database import Database, Row
 from service.accounts.passwords import hash_password, verify_password
-from service.accounts.users import Role, User, normal_email
+from service.accounts.users import Role, User, normal_email, user_from
 
 COLUMNS = "id, email, name, role, token_generation, disabled_at is not null as disabled"
 
@@ -178,5 +177,4 @@ async def change_own_password(database: Database, user_id: str, current: str, ne
 
 
 def _account(row: Row) -> Account:
-    values: dict[str, Any] = {name: row[name] for name in ("id", "email", "name", "token_generation")}
-    return Account(User(**values, role=Role(row["role"])), bool(row["disabled"]))
+    return Account(user_from(row), bool(row["disabled"]))

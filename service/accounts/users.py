@@ -202,7 +202,7 @@ class Users:
             return None
         if verified.rehashed is not None:
             await self._rehash(row, verified.rehashed)
-        user = _user(row)
+        user = user_from(row)
         return user, self.new_token(user)
 
     async def _rehash(self, row: Row, new: str) -> None:
@@ -246,7 +246,7 @@ class Users:
         # query.
         async with asyncio.timeout(KNOWN_WITHIN):
             rows = await self._database.fetch_all(CURRENT, values)
-        users = {row["token_id"]: _user(row) for row in rows}
+        users = {row["token_id"]: user_from(row) for row in rows}
         current = {token: users.get(claims["jti"]) for token, claims in claimed.items()}
         if self._changed_at < now:  # else the query may have read an account before its change
             for token, claims in claimed.items():
@@ -320,7 +320,8 @@ class _Known:
     used_at: float
 
 
-def _user(row: Row) -> User:
+def user_from(row: Row) -> User:
+    """Makes a `User` from a row with the columns id, email, name, role and token_generation."""
     return User(row["id"], row["email"], row["name"], Role(row["role"]), row["token_generation"])
 
 
