@@ -101,8 +101,9 @@ class BatchWriter:
         types, salts = [start.type for start in starts], [start.salt for start in starts]
         rows = await connection.fetch(START_JOBS, ids, attempts, types, salts, worker, data, f"worker:{worker}", now)
         if again and len(rows) < len(starts):
-            # If a type was paused meanwhile, the statement skipped its jobs without waiting for the
-            # first try, which may still commit. So wait until the rows are free.
+            # If a job type was paused between the two tries, this second try skipped the type's
+            # jobs without locking their rows. The first try may still change these rows, so wait
+            # until no transaction holds them.
             await connection.fetch(UNTIL_FREE, ids)
             rows += await connection.fetch(STARTED_BEFORE, ids, attempts, salts)
         return {job.id: job for job in map(job_from, rows)}

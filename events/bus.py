@@ -25,9 +25,9 @@ from events.redis_faults import cause_of, fault_in
 log = structlog.get_logger(__name__)
 
 CHANNEL = "rireki:changes"
-MOST_WAITING = 10_000  # messages that wait for Redis; further messages are dropped, because listeners also poll
-MOST_IN_A_MESSAGE = 1_000  # changes that a bus sends in one message
-LARGEST_MESSAGE = 1024 * 1024  # bytes of a message that is read; three times the largest message that a bus sends
+MOST_WAITING = 10_000  # messages that may wait to be sent to Redis; further messages are dropped, because listeners also poll
+MOST_IN_A_MESSAGE = 1_000  # the most changes that a bus puts into one message
+LARGEST_MESSAGE = 1024 * 1024  # bytes; longer messages are not read. A bus sends messages of up to a third of this size
 LONGEST_TYPE = 200  # characters of a job type in a message
 GREATEST = 2**31 - 1  # the largest value of PostgreSQL's type integer
 
@@ -117,7 +117,11 @@ class RedisBus(Bus):
         return self._fault
 
     async def start(self) -> None:
-        """Subscribes. After one second without Redis, goes on trying in the background."""
+        """Subscribes to the changes that other processes announce.
+
+        If Redis does not answer within one second, returns anyway, and goes on trying in the
+        background.
+        """
         self._tasks = [lasting(self._publish(), "bus: publishing"), lasting(self._subscribe(), "bus: listening")]
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._subscribed.wait(), 1)

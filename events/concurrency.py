@@ -22,7 +22,7 @@ class Deadlines(Generic[K]):
     def __init__(self, seconds: float, late: Callable[[K], None]) -> None:
         self._seconds = seconds
         self._late = late
-        self._added: dict[K, float] = {}  # item -> the time at which it was added; the oldest item is first
+        self._added: dict[K, float] = {}  # maps each item to the time at which it was added; the oldest item is first
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, waiting: K) -> None:

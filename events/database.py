@@ -28,7 +28,7 @@ Row = Mapping[str, Any]
 
 STATEMENT_TIMEOUT = 30  # seconds
 NO_ANSWER = STATEMENT_TIMEOUT + 5  # seconds after which the client gives up a call without an answer
-CLOSES_WITHIN = 2.0  # seconds that closing the pool waits for connections in use
+CLOSES_WITHIN = 2.0  # seconds that `disconnect` waits for connections that are still in use
 SERVER_SETTINGS = {
     "application_name": "rireki",
     "timezone": "UTC",
@@ -59,10 +59,11 @@ SERVER_SETTINGS = {
     "row_security": "off",
 }
 
-# `synchronous_commit = off` becomes `on`, because a killed PostgreSQL would lose jobs that were answered with 202. All other
-# values wait for the disk, and stay, because the operator decides whether a commit also waits for a standby.
-# `transaction_timeout` is turned off where it exists (since PostgreSQL 17). `session_replication_role = replica` turns
-# foreign keys off, so it is set back. A role that may not do this gets an error.
+# `synchronous_commit = off` becomes `on`, because a killed PostgreSQL would lose jobs that were answered with 202. With
+# every other value a commit waits for the disk. Such a value is kept, because the operator decides whether a commit
+# also waits for a standby. `transaction_timeout` is turned off where it exists (since PostgreSQL 17).
+# `session_replication_role = replica` turns foreign keys off, so it is set back. PostgreSQL answers with an error if
+# the role has no right to set it.
 SETTINGS_BY_CASE = """
 set_config('synchronous_commit', case current_setting('synchronous_commit')
     when 'off' then 'on' else current_setting('synchronous_commit') end, false),
@@ -200,11 +201,11 @@ class Database:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[databases.core.Connection]:
-        """Yields this task's connection, and keeps a cancellation of the task from being lost.
+        """Yields this task's connection, and makes sure that no cancellation of the task is lost.
 
-        It raises `CancelledError` again where another error took its place. If the connection breaks while the task is being
-        cancelled, the error of the ROLLBACK replaces the `CancelledError`. A loop that survives every database error would
-        then never end.
+        If the connection breaks while the task is being cancelled, the error of the ROLLBACK replaces the
+        `CancelledError`. This function then raises `CancelledError` again. Otherwise a loop that survives every
+        database error would never end.
         """
         try:
             async with self._lent() as connection:
@@ -340,7 +341,7 @@ def _time_from_microseconds(microseconds: tuple[int]) -> datetime:
     try:
         return _EPOCH + timedelta(microseconds=microseconds[0])
     except OverflowError:
-        # PostgreSQL's infinity, or a year that Python's datetime does not support.
+        # The time is PostgreSQL's infinity, or in a year that Python's datetime does not support.
         return (datetime.max if microseconds[0] > 0 else datetime.min).replace(tzinfo=UTC)
 
 

@@ -17,10 +17,10 @@ from events.database import Connection, Database, connect_bare, connect_unsettle
 from events.database_url import BadDatabaseUrl, DatabaseUrl, read_database_url
 
 STARTS_WITHIN = 20.0  # seconds to wait for a server that is starting
-ASKED_AGAIN = 0.25  # seconds between two tries
-PROBES = 10  # comparisons of the server processes of two connections
-PROBE_WITHIN = 5.0  # seconds to wait for a second connection, because a small pool may have none left
-LONGEST = 300  # characters that are quoted of the server's own message
+ASKED_AGAIN = 0.25  # seconds between two tries to connect
+PROBES = 10  # how many times `_check_pooling` compares the server processes of its two connections
+PROBE_WITHIN = 5.0  # seconds that the check waits for a second connection; a small pool may have none left
+LONGEST = 300  # how many characters of the server's own message are quoted
 
 PLACE = (
     "select c.system_identifier, d.oid::bigint from pg_control_system() c, pg_database d where d.datname = current_database()"
@@ -110,8 +110,8 @@ async def _check_pooling(url: str, connection: Connection) -> None:
         async with asyncio.timeout(PROBE_WITHIN):
             await _compare_with_a_second(url, connection, first)
     except (TimeoutError, OSError, asyncpg.PostgresError):
-        # No second connection was opened, so the pool of the pooler is used up. The first
-        # connection is idle and still kept for us: this is session mode.
+        # The pooler opened no second connection, so all its server connections are in use. It keeps
+        # one of them for our first connection, although that one is idle. This is session mode.
         return
 
 
@@ -127,10 +127,10 @@ async def _compare_with_a_second(url: str, connection: Connection, first: int) -
 
 
 async def _server_process(connection: Connection) -> int:
-    """Returns the process id of the server process that executes the statement below.
+    """Asks the server process behind a connection for its process id.
 
-    The id arrives as a log message. To return a row, asyncpg would prepare the statement and then execute it, and a pooler
-    may send these two steps to different server processes.
+    The answer arrives as a log message, not as a row. To fetch a row, asyncpg would first prepare the statement and
+    then execute it, and a pooler may send these two steps to different server processes.
     """
     told: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 

@@ -22,7 +22,7 @@ class DatabaseClock:
         return self._theirs + timedelta(seconds=elapsed() - self._measured)
 
     async def measure(self, connection: Connection) -> None:
-        """Reads the database's clock three times, and keeps the reading that took the shortest."""
+        """Reads the database's clock three times, and keeps the reading that took the least time."""
         best = float("inf")
         for _ in range(3):
             asked = elapsed()

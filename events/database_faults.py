@@ -39,7 +39,7 @@ def fault(error: BaseException) -> str | None:
         case UnsuitableDatabase():
             return said
         case asyncpg.InvalidCachedStatementError():
-            return None  # the statement was prepared before a migration, and will be prepared again
+            return None  # This statement was prepared before a migration, and will be prepared again.
         case asyncpg.InsufficientPrivilegeError():
             return (
                 f"the role lacks a right ({said}): run `rireki migrate --app-role <role>` as the owner of the tables; a role"

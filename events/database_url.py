@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
 SCHEMES = ("postgresql", "postgres")
-CONNECT_TIMEOUT = 10.0  # seconds, if the address names no limit
+CONNECT_TIMEOUT = 10.0  # seconds to wait for a connection, if the address names no limit
 
 CHOICES: dict[str, Collection[str]] = {
     "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
@@ -43,7 +43,7 @@ HOLDS_ANYWAY: dict[str, Collection[str]] = {
     "min_protocol_version": ("3.0",),
     "replication": ("false", "off", "no", "0"),
     "sslcertmode": ("allow",),
-    "sslcompression": ("0", "1"),  # libpq ignores it too
+    "sslcompression": ("0", "1"),  # libpq ignores this option too
     "sslsni": ("1",),
 }
 """Options and those of their values that ask for what asyncpg does anyway.

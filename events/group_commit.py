@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 LANES = 2
 MOST_IN_A_BATCH = 250
-WORTH_A_STATEMENT = 20  # writes; below that, the fixed cost of a statement exceeds the cost of its rows
+WORTH_A_STATEMENT = 20  # writes; with fewer, the fixed cost of a statement exceeds the cost of its rows
 LINGER = 0.02  # seconds that a few writes wait while a statement of their kind is in flight
 STOPS_WITHIN = 5.0  # seconds that `stop` waits for the pending writes
 
@@ -94,9 +94,12 @@ class GroupCommit(Generic[W]):
         self._shared = shared
         self._number_of_lanes = lanes
         self._most_in_a_batch = most_in_a_batch
-        self._waiting: dict[Hashable, deque[W]] = {}  # by kind; no deque is empty, and the first kind is sent next
+        # The pending writes of each kind. No deque is empty, and the first kind is sent next.
+        self._waiting: dict[Hashable, deque[W]] = {}
         self._in_flight: set[Hashable] = set()
-        self._under_way: dict[Hashable, float] = {}  # by kind in flight: the time until which new writes may wait
+        # For each kind with a statement in flight: the time until which new writes of that kind may
+        # wait.
+        self._under_way: dict[Hashable, float] = {}
         self._looking_again: asyncio.TimerHandle | None = None
         self._idle: list[asyncio.Future[None]] = []  # one for each sleeping lane; the lane that was busy last is last
         self._apart: deque[W] = deque()  # writes that met a row lock; they stay in `_in_flight`
@@ -106,7 +109,8 @@ class GroupCommit(Generic[W]):
 
     def start(self) -> None:
         lanes = [self._lane(self._next_batch) for _ in range(self._number_of_lanes)]
-        # `again` is set, because the backend of the first try may itself hold the lock on the row.
+        # The third lane sends with `again=True`, because the transaction that holds the row's lock
+        # may be the first try of the same write.
         lanes.append(self._lane(self._next_apart, again=True))
         self._lanes = [asyncio.create_task(lane, name=f"group commit {n}") for n, lane in enumerate(lanes)]
 
@@ -173,7 +177,7 @@ class GroupCommit(Generic[W]):
                 kind = batch[0].kind
                 until = self._under_way.get(kind)
                 connection = await self._settle(connection, batch, again)
-                # false if the other lane has taken a later batch of this kind
+                # This is false if the other lane has taken a later batch of this kind.
                 if not again and self._under_way.get(kind) == until:
                     self._under_way.pop(kind, None)
                 self._in_flight.difference_update(write.key for write in batch if write.reply.done())

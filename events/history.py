@@ -14,7 +14,9 @@ from events.statements import HISTORIES, HISTORY, LOG, NEWS, PAST
 from events.stored import event_from
 from events.writes import BrokenView
 
-DEEPEST = 250  # opening brackets; JSON with more may be nested too deeply for orjson to write, so a trial write follows
+# Opening brackets. JSON with more of them may be nested too deeply for orjson to write, so `_load`
+# tries to write it.
+DEEPEST = 250
 
 
 class History:

@@ -199,7 +199,7 @@ def fail(job: Job, *, attempt: int, worker: str, error: JobError, retry_in: time
 
 
 def cancel(job: Job, *, reason: str) -> list[Event]:
-    """Cancels an active job for a user, in any attempt."""
+    """Cancels an active job because a user asked for it, whichever attempt it is in."""
     if job.status not in ACTIVE:
         raise NotAllowed("cancel", job)
     return [Canceled(reason)]
@@ -212,7 +212,11 @@ def give_up(job: Job, *, attempt: int, worker: str, reason: str) -> list[Event]:
 
 
 def retry(job: Job) -> list[Event]:
-    """Queues one more attempt of a failed or canceled job for a user, beyond `max_attempts`."""
+    """Queues one more attempt of a failed or canceled job because a user asked for it.
+
+    The attempt is allowed even when `max_attempts` is reached, because this adds one to
+    `max_attempts`.
+    """
     if job.status not in RETRYABLE:
         raise NotAllowed("retry", job)
     return [Queued("manual_retry", job.max_attempts + 1)]
@@ -237,7 +241,7 @@ def rescue(job: Job, *, attempt: int, worker: str, error: JobError, retry_in: ti
 
 
 def force_fail(job: Job, *, error: JobError) -> list[Event]:
-    """Fails, for an admin, a running attempt that does not end by itself."""
+    """Fails a running attempt that does not end by itself, because an admin asked for it."""
     if job.status is not Status.PROCESSING:
         raise NotAllowed("force-fail", job)
     return [Failed(error, will_retry=False)]

@@ -1,9 +1,10 @@
 """SQL that reads positions: of an event, and the event at a position.
 
-A full tile (`log_tiles`) holds 256 positions in a row: tile 0 the positions 1 to 256. Positions after the last full tile are
-rows of `log_tail`. Positions that were given before tiles existed are rows of `job_event_log_rows` until they are copied into
-tiles. In the cursor, `tiled` is the last position that was copied, and `rows_to` is the last one that such a row has. At any
-moment each position stands in exactly one of these forms.
+A full tile (`log_tiles`) holds 256 positions in a row: tile 0 the positions 1 to 256. Positions after the last full
+tile are rows of `log_tail`. Positions that were given before tiles existed are rows of `job_event_log_rows` until they
+are copied into tiles. In the sealer's cursor (`job_event_log_cursor`), `tiled` is the last position that was copied,
+and `rows_to` is the last position that has such a row. At any moment each position stands in exactly one of these
+forms.
 """
 
 TILE = 256

@@ -71,9 +71,10 @@ def _is_about_authentication(text: str) -> bool:
 
 
 def _fault_below(error: BaseException | None) -> str | None:
-    """Returns the fault that the error or one of the errors below it shows, or None.
+    """Returns the fault that an error, or an error in its chain of causes, shows.
 
-    redis-py raises a `ConnectionError` from the error of the socket or of TLS.
+    Returns None if none of them shows a fault. redis-py raises a `ConnectionError` from the error
+    of the socket or of TLS.
     """
     for _ in range(10):
         match error:

@@ -16,8 +16,8 @@ Opening = Callable[[str], Awaitable[Connection]]
 The service passes a function that reads the address by the rules of DATABASE_URL.
 """
 
-MIGRATING = 0x726972656B69  # "rireki": the advisory lock's key
-LOOK_EVERY = 0.1  # seconds between two tries to take the turn
+MIGRATING = 0x726972656B69  # the key of the advisory lock; in ASCII it reads "rireki"
+LOOK_EVERY = 0.1  # seconds between two tries to get the lock
 LOCK_TIMEOUT = 5  # seconds; short, because all queries on a table wait behind a statement that waits to alter the table
 
 # Time limits for statements are off, because a role may have a `statement_timeout`, and building an index on a large table

@@ -91,7 +91,8 @@ async def _grant(url: str, role: str, sealer: str | None, opening: Opening) -> l
         async with connection.transaction():
             if quoted_sealer is not None:
                 await _give(connection, quoted_sealer, sealer_rights())
-            # The service's role is no sealer beside another one, even if it was one before.
+            # If another role seals, the service's role has no right to seal, even if it had that
+            # right before.
             await _give(connection, quoted, service_rights(seals=False), appends=True)
             sealers = [row[0] for row in await connection.fetch(SEALERS, next(iter(SEALER)))]
             if not sealers:

@@ -182,7 +182,7 @@ SEALER = {
 """The rights of the role that seals, on the tables that hold the order of the log."""
 
 SEALS_WITH = "lock_appends_out"
-"""The function that only a role that seals may call. It waits until no append is under way, and holds further ones up."""
+"""Only a role that seals may call this function. It waits until no append is under way, and makes further appends wait."""
 
 SEALER_READS = ("alembic_version", "job_events")
 """The other tables that the sealer's role may read."""

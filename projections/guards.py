@@ -55,10 +55,10 @@ order by 1
 """
 
 MAY_CHANGE_ROWS = ("trigger", "rule", "policy", "heir")
-"""Kinds of guards of which the tables may have only ours.
+"""The tables may have guards of these kinds only if the migrations create them.
 
-Such a guard could change which rows a statement reads or writes. Further columns, constraints or indexes of an operator do no
-harm.
+A foreign guard of such a kind could change which rows a statement reads or writes. Further columns, constraints or
+indexes of an operator do no harm.
 """
 
 NOT_VALID = " NOT VALID"

@@ -29,7 +29,7 @@ UniqueKey = Callable[[str, JSON, str | None], str | None]
 The rule gives the key of a job whose first event does not hold a key.
 """
 
-REBUILDING = 0x7265627569  # "rebui": the advisory lock's key
+REBUILDING = 0x7265627569  # the key of the advisory lock of a rebuild; in ASCII it reads "rebui"
 FEW = 500  # jobs that may be folded while the lock is held
 BATCH = 2000  # jobs in one COPY
 LOCK_TRIES = 30  # tries to lock the live view
@@ -125,9 +125,9 @@ class BrokenHistories(BrokenHistory):
 class Rebuilt:
     """The outcome of a rebuild.
 
-    `jobs` is the number of rows in the new view. `broken` maps the id of each job that could not be folded, and so kept its
-    row, to its fault. `without_key` maps the id of each active job that lost its unique key to an older active job to that
-    key.
+    `jobs` is the number of rows in the new view. `broken` is `{job id: fault}`. It holds the jobs that could not be
+    folded, and so kept their row of the live view. `without_key` is `{job id: unique key}`. It holds the active jobs
+    that lost their key to an older active job.
     """
 
     jobs: int = 0

@@ -15,7 +15,7 @@ from events.positions import POSITION, TILE, places
 
 WINDOW = 2_000  # positions that the first statement of a search reads
 WIDER, WIDEST = 4, 32  # each next window is 4 times as wide as the window before, and at most 32 times `WINDOW`
-MOST_LOOKED_AT = 500_000  # positions that one search reads at most
+MOST_LOOKED_AT = 500_000  # the most positions that one search reads
 MOST_POSITIONS = 2**53
 
 COLUMNS = "e.job_id, e.seq, e.attempt, e.type, e.data, e.actor, e.at, l.position"

@@ -43,7 +43,7 @@ class Tile(NamedTuple):
 
 
 ReadTile = Callable[[Tile], bytes]
-"""Returns the contents of a tile. It may be asked for tiles that the log's size requires, and for no others."""
+"""Returns the contents of a tile. Callers ask only for tiles that a log of this size has."""
 
 
 class BadBundle(ValueError):
