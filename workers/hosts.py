@@ -17,7 +17,7 @@ _BEFORE_IPV4 = 96  # bits before the IPv4 address in ::ffff:1.2.3.4
 
 # DNS allows no underscores in the names of hosts, but containers and Windows machines have them.
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
-# A last label of digits is a mistyped IPv4 address.
+# A name whose last label has only digits is refused, because it is a mistyped IPv4 address.
 _NAME = re.compile(rf"(?:{_LABEL}\.)*(?!\d{{1,63}}$){_LABEL}")
 _LONGEST_NAME = 253  # characters
 _ANY_SUBDOMAIN = "*."
@@ -25,7 +25,10 @@ _ANY_SUBDOMAIN = "*."
 
 @dataclass(frozen=True, slots=True)
 class HostNames:
-    """A list of hosts. `*.example.com` stands for every name below example.com, not itself."""
+    """A list of hosts.
+
+    `*.example.com` stands for every name below example.com, and not for example.com itself.
+    """
 
     exact: frozenset[str]
     below: tuple[str, ...]
@@ -85,12 +88,14 @@ def read_address(text: str) -> Address | None:
 
 
 def read_network(entry: str) -> Network:
-    """Returns the network, or the address as a network of one.
+    """Returns the network that an entry names.
+
+    A single address becomes a network of one address.
 
     An IPv4-mapped network becomes IPv4.
 
     Raises:
-        ValueError: the entry is neither, or a bit after the network's prefix is not zero.
+        ValueError: the entry is no network and no address, or a bit after the network's prefix is not zero.
     """
     network = ip_network(entry)
     if isinstance(network, IPv6Network) and network.prefixlen >= _BEFORE_IPV4:

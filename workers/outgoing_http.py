@@ -26,7 +26,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 class Outgoing:
     """The proxy, the trusted certificates and the rules for requests to outside services."""
 
-    proxy: str | None = field(default=None, repr=False)  # may hold a password
+    proxy: str | None = field(default=None, repr=False)  # it may hold a password, so `repr` leaves it out
     """The proxy for https:// addresses."""
     no_proxy: str = ""
     """The hosts that are called without the proxy, as a list in the form that curl reads."""

@@ -90,7 +90,7 @@ class CheckedConnections(AnyIOBackend):
 async def _first_connected(
     addresses: Iterable[str], connect: Callable[[str], Awaitable[AsyncNetworkStream]]
 ) -> AsyncNetworkStream:
-    """Tries the addresses in turn, and the next one early if one does not answer (RFC 8305).
+    """Tries the addresses in turn, each early if the one before does not answer (RFC 8305).
 
     Raises:
         httpcore2.ConnectError: no address could be connected to.

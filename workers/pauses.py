@@ -30,7 +30,10 @@ IN_FORCE = "select type, since, until, reason, actor from pauses where until is 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """A pause: no job of `type` starts before `until`; None lasts until `resume`."""
+    """A pause: no job of `type` starts before `until`.
+
+    If `until` is None, the pause lasts until `resume` is called.
+    """
 
     type: str
     since: datetime
@@ -50,7 +53,9 @@ class Pauses:
         self._database = database
 
     async def pause(self, job_type: str, *, until: datetime | None, reason: str, actor: str) -> None:
-        """Pauses a job type, replacing its pause if it has one. `until` None lasts until `resume`.
+        """Pauses a job type, and replaces the pause that it has, if any.
+
+        If `until` is None, the pause lasts until `resume` is called.
 
         Raises:
             OverAlready: `until` is not in the future.

@@ -161,7 +161,10 @@ class Worker:
 
 
 async def _either(*waits: Coroutine[Any, Any, Any]) -> None:
-    """Waits until one of `waits` has ended, then cancels the others. Raises that one's error."""
+    """Waits until one of `waits` has ended, then cancels the others.
+
+    Raises the error of the one that ended.
+    """
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

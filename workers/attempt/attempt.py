@@ -49,7 +49,10 @@ Raises:
 
 
 class Interruption(IntEnum):
-    """Why a handler is stopped from outside. If there are several reasons, the lowest counts."""
+    """Why a handler is stopped from outside.
+
+    If there are several reasons, the one with the lowest number counts.
+    """
 
     OVER = 1  # the job was canceled, or has another attempt
     TIMEOUT = 2  # the deadline of the attempt has passed
@@ -136,8 +139,8 @@ class Attempt:
             return
         self._interruption = why if self._interruption is None else min(why, self._interruption)
         if self._phase is Phase.HANDLING:
-            # The handler is told in the loop's next turn, because a handler that has nothing left
-            # to wait for ends by itself before.
+            # The handler is told to stop in the loop's next turn, because a handler that needs only
+            # this turn ends by itself before.
             asyncio.get_running_loop().call_soon(self._tell)
 
     def time_out(self) -> None:
@@ -210,7 +213,8 @@ class Attempt:
     async def _handle(self) -> bool:
         """Runs the handler to its end.
 
-        Returns false if the handler counted as stuck, because its end was recorded then.
+        Returns false if the handler counted as stuck, because another task has then recorded the
+        attempt's end.
         """
         self._phase = Phase.HANDLING
         self._deadlines.add(self)
@@ -373,7 +377,10 @@ class TriedToExit(Final):
 
 
 async def _shake_off(task: asyncio.Task[Any]) -> None:
-    """Drops a late cancellation of the handler, which would cancel the write of the end."""
+    """Drops a cancellation that arrives after the handler has ended.
+
+    It was meant for the handler, and would now cancel the write of the attempt's end.
+    """
     while task.uncancel():
         pass
     with contextlib.suppress(asyncio.CancelledError):

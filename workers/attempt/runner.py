@@ -75,14 +75,14 @@ class Runner:
     def run(self, claim: Claim, *, started: Callable[[], None]) -> None:
         """Starts the claimed attempt in the log and runs it, if the log allows that.
 
-        The function `started` is called when the start is in the log or was refused, because the
-        delivery can be removed from Redis then. If `leased` is false, nothing is started and
+        The function `started` is called when the start is in the log or was refused, because then
+        the delivery can be removed from Redis. If `leased` is false, nothing is started and
         `started` is not called, so other workers can take the delivery.
         """
         if not self.leased:
             return
         if self.slots.holds(claim.id):
-            # The wire delivered the same hint twice, as it may.
+            # The wire delivered the same hint twice, which it is allowed to do.
             started()
             return
         attempt = self._starting[claim.id] = self.attempt_of(claim)
@@ -91,7 +91,7 @@ class Runner:
         answer.add_done_callback(lambda answer: self._begin(attempt, started, answer))
 
     async def stop(self, *, grace: float) -> None:
-        """Waits up to `grace` seconds for running attempts, then hands back the other jobs.
+        """Waits up to `grace` seconds for running attempts, then hands unfinished jobs back.
 
         Do not call `run` after that.
         """

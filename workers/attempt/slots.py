@@ -63,7 +63,7 @@ class Slots:
         self._taken[attempt_id] = job_type
 
     def record(self, attempt_id: AttemptId) -> None:
-        """Frees the slot for another attempt: the handler has ended, its end is being written."""
+        """Frees the slot of an attempt whose handler has ended, while its end is being written."""
         self._recording.add(attempt_id)
         self.freed.set()
 

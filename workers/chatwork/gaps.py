@@ -60,8 +60,8 @@ class Gap:
     """Messages between two stored ones may be missing.
 
     `after_message_id` is None if no older message is stored, `before_message_id` is None if no
-    newer one is. `after_at` and `before_at` say when these two messages were sent. `job_id` is the
-    last sync that found the gap.
+    newer message is stored. `after_at` and `before_at` say when these two messages were sent.
+    `job_id` is the last sync that found the gap.
     """
 
     after_message_id: str | None

@@ -22,7 +22,7 @@ WINDOW = 300.0  # seconds (Chatwork's API: 300 requests in 5 minutes for a token
 LAPSE = 5.0  # seconds for which a permit may be used, from the moment it was asked for
 SLACK = 1.0  # seconds that a request may be late on the network
 LONGEST_SLEEP = 30.0  # seconds until the budget is read again, even if the next permit is later
-SHORTEST_SLEEP = 0.01  # seconds until the budget is read again, at least
+SHORTEST_SLEEP = 0.01  # the least number of seconds until the budget is read again
 
 # PostgreSQL locks the row before it computes the new value, so `clock_timestamp()` here is later
 # than every change that was committed before.

@@ -164,7 +164,10 @@ def shortened(message: str) -> str:
 
 
 async def rooms_to_sync(database: Database, *, limit: int | None = None) -> list[str]:
-    """Returns the `room_id`s of active rooms, those never read or read longest ago first."""
+    """Returns the `room_id`s of active rooms, the longest unread first.
+
+    Rooms that were never read come before all others.
+    """
     return [row["room_id"] for row in await database.fetch_all(TO_SYNC, {"limit": limit})]
 
 

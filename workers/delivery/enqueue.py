@@ -74,6 +74,6 @@ async def enqueue_many(
         for payload in payloads
     ]
     jobs = await store.create_many(new, actor=actor, request_id=request_id)
-    # The tick delivers the jobs after the first `WINDOW`.
+    # Only the first `WINDOW` jobs get a hint here. The tick delivers the others.
     wire.push([Hint.of(job) for job in jobs[:WINDOW]])
     return jobs

@@ -32,9 +32,9 @@ from workers.delivery.wire import WINDOW, AttemptId, Capacity, Claim, Hint
 log = structlog.get_logger(__name__)
 
 WAKE = "rireki:wake"  # the key of a list; a worker that could claim nothing waits for an element
-MOST_WAKES = 16  # elements that the list `WAKE` holds at most
-MOST_FOREIGN = 1_000  # entries in a queue that are not ours; one claim removes at most so many
-CLAIM_LASTS = 10_000  # milliseconds; later other workers may claim the jobs of a worker that died before `started`
+MOST_WAKES = 16  # the most elements that the list `WAKE` holds
+MOST_FOREIGN = 1_000  # the most foreign entries (see `CLAIM`) that one claim removes from a queue
+CLAIM_LASTS = 10_000  # milliseconds; after that, other workers may claim the jobs of a worker that died before `started`
 ENTRY_LASTS = 86_400_000  # milliseconds (one day, arq's default)
 
 # Claims by the rules of `Capacity`, the lowest scores first. Scores are not compared with a clock,

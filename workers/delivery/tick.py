@@ -24,7 +24,7 @@ from workers.pauses import Pauses
 
 log = structlog.get_logger(__name__)
 
-DELIVERING = 0x64656C69  # key of the advisory lock: "deli"
+DELIVERING = 0x64656C69  # the key of the advisory lock; in ASCII it reads "deli"
 TICK = 1.0  # seconds between two ticks, at most
 LOOK_EVERY = 0.05  # seconds between two looks at the number of hints on the wire while there is a backlog
 DELIVER_AGAIN = 15.0  # seconds until a hint whose job is still queued is sent again
@@ -122,8 +122,8 @@ class Delivery:
 class _Backlog(NamedTuple):
     """The backlog of a type: `WINDOW` or more jobs are due, so they are delivered in parts.
 
-    A job that becomes due in front of `delivered` is found when the backlog is delivered again from
-    its start, after `DELIVER_AGAIN` seconds.
+    A job that becomes due, and belongs before the job `delivered`, is found when the backlog is
+    delivered again from its start, after `DELIVER_AGAIN` seconds.
     """
 
     since: float

@@ -39,7 +39,7 @@ class _Marker:
 
 
 def cited_in(answer: str) -> list[int]:
-    """Returns the numbers of the messages that an answer cites, each once, in its order."""
+    """Returns the numbers of the cited messages, each once, in the order of the answer."""
     return list(dict.fromkeys(number for marker in _markers(answer) for number in marker.numbers))
 
 

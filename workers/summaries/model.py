@@ -79,7 +79,7 @@ class ModelClient:
         await self._http.aclose()
 
     async def complete(self, prompt: Prompt) -> Answer:
-        """Sends a prompt and returns the model's answer. Repeats a request that fails.
+        """Sends a prompt and returns the model's answer. Repeats a failed request.
 
         Raises `ModelRefused` and `OutgoingRefused` (final), `ModelFailed` (another attempt may succeed).
         """
@@ -120,8 +120,8 @@ class ModelClient:
     async def _ask(self, content: bytes) -> tuple[bytes, ModelRefused | ModelFailed | None, float | None]:
         """Sends a request once. Returns the body; or an error and the seconds to wait.
 
-        The error is returned and not raised, because raised in an `except` block it would bring the
-        server's words into the stack that is stored with the job.
+        The error is returned and not raised, because an error raised in an `except` block would
+        bring the server's words into the stack that is stored with the job.
 
         Raises: `ModelFailed` if the response is unreadable, because such a request is not repeated.
         """

@@ -25,7 +25,7 @@ from workers.chatwork.sandbox.http1 import HttpAnswer, bytes_of, closing, read_r
 
 NEWEST = 100  # the most messages in one answer
 LONGEST_HEAD = 64 * 1024  # bytes of a request's line and headers
-REMEMBERED = 100_000  # requests that `Sandbox.requests` keeps at most
+REMEMBERED = 100_000  # the most requests that `Sandbox.requests` keeps
 
 
 @dataclass(slots=True)
