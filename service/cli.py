@@ -127,9 +127,9 @@ def worker() -> None:
 def seal() -> None:
     """Seal the log, and nothing else: give every event its position in the log.
 
-    Run it beside `rireki serve` with SEALER_ENABLED=false. It connects over
-    SEALER_DATABASE_URL, or else DATABASE_URL, and needs no Redis. Several may
-    run; one at a time seals. Without any, positions come late, never wrong.
+    Run it beside `rireki serve` with SEALER_ENABLED=false. It connects over SEALER_DATABASE_URL, or
+    else DATABASE_URL, and needs no Redis. Several may run; one at a time seals. While none runs,
+    events wait for their positions.
     """
     from service.http.logs import configure_logs
     from service.process.assembly import sealer_url

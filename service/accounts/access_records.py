@@ -24,9 +24,9 @@ from events.database import DATABASE_ERRORS, Database, Row
 
 log = structlog.get_logger("rireki.access")
 
-WRITTEN_WITHIN = 2.0  # seconds
+WRITTEN_WITHIN = 2.0  # seconds in which the database must write a record
 QUIET_FOR = 60.0  # seconds in which the same read is recorded once
-MOST_REMEMBERED = 10_000  # reads
+MOST_REMEMBERED = 10_000  # how many reads a process remembers, so that it does not record them again
 LONGEST_TARGET = 4_000  # characters
 
 WRITE = """
@@ -99,7 +99,7 @@ class AccessRecord:
 
 @dataclass(frozen=True, slots=True)
 class AccessFilter:
-    """The records that a page includes. None means any; `to` is exclusive."""
+    """The conditions on the records of a page. None means any value; `to` is exclusive."""
 
     actor: str | None = None
     action: Action | None = None

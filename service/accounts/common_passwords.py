@@ -20,7 +20,9 @@ DIGITS = "0123456789"
 
 
 def is_common(password: str) -> bool:
-    """Whether the password is common, in any case, with or without the digits at its end.
+    """Whether the password is common, with or without digits at its end.
+
+    Upper and lower case count as equal.
 
     The password must be in NFKC.
     """

@@ -1,9 +1,9 @@
 """Growing delays between tries to guess one password, over all addresses and processes.
 
-The first `FREE` wrong passwords cause no delay. Then each further try must wait about twice as long
-as the one before, up to `LONGEST`. One wrong password is forgotten every `FORGET_EVERY` seconds. So the
-account of a person can be guessed at about 20 times an hour, however many addresses take part, and
-it is never locked. A refused try is not counted and makes no wait longer.
+The first `FREE` wrong passwords cause no delay. Then each further try must wait about twice as long as the one before,
+up to `LONGEST`. One wrong password is forgotten every `FORGET_EVERY` seconds. So the password of an account can be
+guessed about 20 times an hour, however many addresses take part, and the account is never locked. A refused try is not
+counted and makes no wait longer.
 
 `DELAY` in Lua and `attempt` in Python are the same rule: one runs inside Redis, the other in this
 process. A test compares them.

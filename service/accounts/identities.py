@@ -10,7 +10,8 @@ An account belongs to an identity by issuer and subject, never by its email alon
 - an account with another identity of this provider never gets it.
 
 Where OIDC_ROLE_CLAIM is set, the provider decides the role at each sign-in. The last enabled admin
-stays an admin. `users.py` adds the account and `people.py` changes it, as for an admin.
+stays an admin. `users.py` adds the account and `people.py` changes it, as they do when an admin
+asks for it.
 """
 
 import re

@@ -1,9 +1,8 @@
 """Asks an identity provider: its configuration, its keys, and an ID token for a code.
 
-Each answer is at most `LARGEST_ANSWER` bytes, arrives within `ANSWERS_WITHIN` seconds, and is no
-redirect. The configuration and the keys are kept for `KEPT_FOR` seconds. A token that names an
-unknown key makes the keys be read again, at most once in `KEYS_REST` seconds, so tokens with invented
-keys cannot make this process flood the provider.
+Each answer is at most `LARGEST_ANSWER` bytes, arrives within `ANSWERS_WITHIN` seconds, and is no redirect. The
+configuration and the keys are kept for `KEPT_FOR` seconds. A token that names an unknown key causes the keys to be read
+again, at most once in `KEYS_REST` seconds, so tokens with invented keys cannot make this process flood the provider.
 """
 
 import asyncio
@@ -148,7 +147,10 @@ class OidcProvider:
 
 
 def _read_configuration(document: dict[str, Any], issuer: str) -> Configuration:
-    """Raises `ProviderFailed` if the document is another issuer's or lacks an endpoint."""
+    """Returns the configuration in the discovery document of `issuer`.
+
+    Raises `ProviderFailed` if the document is another issuer's or lacks an endpoint.
+    """
     if document.get("issuer") != issuer:
         raise ProviderFailed("the issuer in the discovery document is not OIDC_ISSUER")
     methods = document.get("token_endpoint_auth_methods_supported")

@@ -124,7 +124,10 @@ def _fits(key: dict[str, Any], algorithm: str) -> bool:
 
 
 def _check_parties(claims: dict[str, Any], expected: Expected) -> None:
-    """A token for several clients must name this one as the party that it was issued to."""
+    """Checks that a token for several clients was issued to this client.
+
+    Raises `TokenRefused`.
+    """
     audience, party = claims["aud"], claims.get("azp")
     if isinstance(audience, list) and len(audience) > 1 and party is None:
         raise TokenRefused("aud names several clients, and azp is missing")

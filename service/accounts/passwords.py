@@ -61,7 +61,7 @@ def check_password(password: str) -> None:
 def random_password() -> str:
     """Returns a random password of 16 characters that `check_password` accepts."""
     while is_common(password := secrets.token_urlsafe(12)):
-        pass  # a Bloom filter takes a few texts for common passwords
+        pass  # a Bloom filter wrongly refuses a few passwords
     return password
 
 

@@ -34,7 +34,7 @@ order by id
 for update
 """
 
-# A new password and a disabled account end all sessions and the invitation.
+# A new password ends all sessions and the invitation, and so does disabling the account.
 CHANGE = f"""
 with gone as (delete from invitations where user_id = cast(:id as uuid) and :ends_sessions)
 update users
@@ -110,7 +110,7 @@ class AccountChange:
 
     @property
     def takes_an_admin(self) -> bool:
-        """Whether the account of an enabled admin is not one after this change."""
+        """Whether this change makes an enabled admin lose the role or be disabled."""
         return self.disabled is True or self.role not in (None, Role.ADMIN)
 
 

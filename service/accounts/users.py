@@ -192,7 +192,8 @@ class Users:
         """
         async with asyncio.timeout(KNOWN_WITHIN):
             row = await self._database.fetch_one(FIND, {"email": normal_email(email), "typed": email.strip()})
-            # Read for a known email too, so that both take the same time.
+            # This is read for a known email too, so that a known and an unknown email take the same
+            # time.
             older_hashes = bool(await self._database.fetch_val(OLDER_HASHES))
         async with line.hasher(address):
             stand_in = stand_in_for(normal_email(email), self._secret, older_hashes=older_hashes)
@@ -248,7 +249,7 @@ class Users:
             rows = await self._database.fetch_all(CURRENT, values)
         users = {row["token_id"]: user_from(row) for row in rows}
         current = {token: users.get(claims["jti"]) for token, claims in claimed.items()}
-        if self._changed_at < now:  # else the query may have read an account before its change
+        if self._changed_at < now:  # otherwise the query may have read the account before its change
             for token, claims in claimed.items():
                 self._remember(token, claims, current[token], now + min(FRESH, claims["exp"] - time.time()))
         return current
@@ -264,7 +265,10 @@ class Users:
         return dict(itertools.islice(in_use, max(0, most)))
 
     def forget(self, user_id: str) -> None:
-        """Asks again about all tokens of a user, because the account was changed in this process."""
+        """Makes this process ask the database again about all tokens of a user.
+
+        Call it after a change of the account.
+        """
         self._changed_at = time.monotonic()
         for known in self._known.values():
             if known.claims["sub"] == user_id:

@@ -109,9 +109,9 @@ async def _counted(call: Call[Any, Any], messages: Messages) -> Messages:
 async def _while_allowed(call: Call[Any, Any], first: bytes, messages: Messages) -> Messages:
     """Yields the messages until the session ends, the role changes, or the database is away.
 
-    Then the stream ends. The client connects again and resumes, if the caller may still do so with the new role. Before each
-    message, and every `CHECK_EVERY` seconds without one, the caller's token is checked. After `QUIET` seconds without a
-    message, a sign of life is sent.
+    Then the stream ends. The client connects again and resumes, if the caller may still do so with the new role. Before
+    each message, and every `CHECK_EVERY` seconds without one, the caller's token is checked. After `QUIET` seconds
+    without a message, a comment is sent to keep the connection open.
     """
     yield first
     sent_at = time.monotonic()

@@ -40,7 +40,7 @@ async def get_waiting(call: Call[Nothing, Nothing]) -> Response:
     now: datetime = await database.fetch_val("select now()")
     pause = (await Pauses(database).in_force()).get(job.type)
     workers = await workers_present(database, job.type, lease=LEASE)
-    # If several reasons apply, the first of this order is told: the job's time, the pause, no worker, other jobs.
+    # If several reasons apply, the response names the first of these: the job's time, a pause, no worker, other jobs.
     reason: WaitingReason = "retry_at" if job.run_at > now else "paused" if pause else "in_line" if workers else "no_worker"
     document: WaitingDocument = {
         "reason": reason,

@@ -23,8 +23,8 @@ CREATE_DATABASE = r"""
 select 'create database rireki' where not exists (select from pg_database where datname = 'rireki') \gexec
 """
 
-# For a developer's machine with two cores. The socket's folder is given relative to the data
-# folder, because the path of a socket must be short.
+# These settings are for a developer's machine with two cores. The socket's folder is given relative
+# to the data folder, because the path of a socket must be short.
 SETTINGS = {
     "listen_addresses": "",
     "unix_socket_directories": ".",
@@ -48,7 +48,7 @@ PATIENCE = 60.0
 
 
 class Server:
-    """The server of one folder. `durable=False` trades safety against a power cut for speed."""
+    """The server of one folder. `durable=False` is faster, but a power cut may lose data."""
 
     def __init__(self, folder: Path, programs: Programs, *, version: int, durable: bool) -> None:
         self.socket_directory = str(folder / "data")

@@ -30,7 +30,7 @@ UNLESS_GIVEN = {
     "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
 }
-"""The headers that a response may have with another value. The page and its files do."""
+"""A response may give these headers another value, as the page and its files do."""
 
 IN_PRODUCTION = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains"}
 """Browsers use only TLS for this name and the names below it, for a year after each response."""
@@ -40,7 +40,7 @@ _NOWHERE_ELSE = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 PAGE_POLICY = f"{_OF_THIS_HOST}; img-src 'self'; {_NOWHERE_ELSE}; require-trusted-types-for 'script'; trusted-types dompurify"
 """Trusted Types forbid scripts to write HTML from strings. Only DOMPurify may, which cleans a draft's HTML."""
 DOCS_POLICY = f"{_OF_THIS_HOST}; img-src 'self' data:; {_NOWHERE_ELSE}"
-"""For Swagger UI, which has images in its style sheet and writes HTML from strings."""
+"""The policy of Swagger UI, which has images in its style sheet and writes HTML from strings."""
 
 
 def raw(headers: Mapping[str, str]) -> RawHeaders:

@@ -49,7 +49,7 @@ class _Owner:
         self.under_way = 0
         """Jobs that were let through, and that are perhaps not in the view yet."""
         self.full_at = 0.0
-        """Monotonic seconds at which the last count began that found the limit reached."""
+        """When the last count that found the limit reached began, in monotonic seconds."""
         self._settled = asyncio.Event()
 
     def begin(self) -> None:
@@ -148,7 +148,7 @@ class _Place:
             return
         came = time.monotonic()
         async with known.lock:
-            if known.full_at > came:  # counted while this request waited
+            if known.full_at > came:  # another request has counted while this one waited
                 raise self._jobs.over(self._most)
             known.ahead = max(known.ahead or await self._jobs.ahead(self._owner, known, self._most), 1) - 1
             known.begin()

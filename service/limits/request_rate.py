@@ -21,8 +21,10 @@ from service.live.batch_loader import BatchLoader
 
 SETTING = "LIMIT_REQUESTS"
 RESERVE = 100  # requests; while fewer are left, a process asks Redis for each of them
-SHARE = 16  # of what is left beyond the reserve, a process gets one part of this many ahead
-MOST_TRIES = 10  # of a request that Redis neither lets pass nor refuses: others took what it granted, or it is no Redis
+SHARE = 16  # a process may let one sixteenth of the requests beyond the reserve pass without asking Redis
+# Tries of a request that Redis neither grants nor refuses: other requests took the grant, or the
+# server is not Redis.
+MOST_TRIES = 10
 MOST_REMEMBERED = 10_000  # people; when there are more, those who have sent nothing lately are forgotten
 
 
@@ -74,7 +76,7 @@ class RequestRate:
         known.here.add(now)
 
     async def _pass(self, person: str, known: _Person) -> None:
-        """Waits until Redis has counted the request, or has not answered. Raises `OverLimit`."""
+        """Waits until Redis lets the request pass, or does not answer. Raises `OverLimit`."""
         for _ in range(MOST_TRIES):
             if known.granted:
                 known.granted -= 1

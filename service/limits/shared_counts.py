@@ -132,8 +132,8 @@ class SharedCounts:
     ) -> list[tuple[int, int, float]] | None:
         """Counts the requests of several people in a sliding window.
 
-        `people` has for each (person, limit, requests that have passed, requests that ask whether
-        they may pass). `window` is in seconds.
+        `people` has a tuple for each person: (person, limit, requests that have passed, requests
+        that ask whether they may pass). `window` is in seconds.
 
         Returns for each person how many of the asking requests may pass, how many more requests fit
         into the window, and the seconds until the next one fits.
@@ -149,7 +149,7 @@ class SharedCounts:
     async def hold_open(self, what: str, people: Sequence[tuple[str, int, int]]) -> list[bool] | None:
         """Writes how many responses this process holds open for several people.
 
-        `people` has (person, count, limit) for each.
+        `people` has a tuple for each person: (person, count, limit).
 
         Returns for each person whether the count fits the limit, together with the open responses
         of all other processes.

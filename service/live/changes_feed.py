@@ -171,8 +171,9 @@ class ChangesFeed:
     def _is_news(self, change: Change) -> bool:
         """Whether this change must be sent.
 
-        It must if no change with the same job and seq was sent, or if a different one was sent that
-        has not been read from the log, because the bus may have told something untrue.
+        It must be sent if no change with the same job and seq was sent. It must also be sent if a
+        different one was sent and was not read from the log, because the bus may have announced
+        something untrue.
         """
         sent = self._sent.get((change.job_id, change.seq))
         return sent is None or (isinstance(sent, Change) and sent != change)

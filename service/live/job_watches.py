@@ -32,8 +32,8 @@ class Watch:
         self._changed = asyncio.Event()
 
     def tell(self, seq: int) -> None:
-        # A lower seq wakes the watcher too, because the bus may have told a seq that does not exist,
-        # and then all true ones are lower.
+        # A lower seq wakes the watcher too, because the bus may have announced a seq that does not exist. All true ones
+        # are then lower.
         if seq != self.seq:
             self.seq = seq
             self._changed.set()

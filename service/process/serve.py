@@ -64,7 +64,10 @@ def listen(settings: Settings) -> socket.socket:
 
 
 async def serve(settings: Settings, url: str, listening: socket.socket) -> None:
-    """Runs the API on this socket until a signal, with a worker and a sealer if set so."""
+    """Runs the API on this socket until a signal.
+
+    Also runs a worker and a sealer, if the settings ask for them.
+    """
     warn_of_variables_without_effect(settings)
     if settings.production and settings.allowed_hosts is None:
         log.warning("ALLOWED_HOSTS is not set, so the API answers to every host name: list the names of this service")

@@ -77,7 +77,8 @@ def update() -> None:
         try:
             pin(list(versions), option, path)
         except CannotBuildError:
-            # One of them does not fit the others yet, so each is tried alone.
+            # One of the newest versions does not fit the others yet, so each package is updated
+            # alone.
             for name, version in versions.items():
                 try:
                     pin([name], option, path)
