@@ -22,7 +22,7 @@ YEAR = timedelta(days=365)
 OWNERS = 1000  # users; the first owns a tenth of all owned jobs, each of the last about 0.03 %
 QUEUED, PROCESSING = 200, 50
 LONGEST = 3600.0  # seconds for one statement
-SAMPLE = 500  # ids of ended jobs that `Filled` keeps
+SAMPLE = 500  # how many ids of ended jobs `Filled` keeps
 
 MIX = ((0.70, "chatwork_messages_sync"), (0.80, "chatwork_rooms_sync"), (1.0, "summary_draft"))
 ENDS = ((0.87, "completed"), (0.92, "reported"), (0.94, "retried"), (0.97, "failed"), (1.0, "canceled"))

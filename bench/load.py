@@ -20,7 +20,7 @@ import uvloop
 class Plan:
     """A plan of requests for the load client.
 
-    `%d` in the path is replaced by a number: `first` in the first request, and one more in each next.
+    `%d` in the path is replaced by a number: `first` in the first request, and one more in each request after it.
     """
 
     ports: list[int]

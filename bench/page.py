@@ -224,7 +224,10 @@ def _fail(job: Job) -> list[rules.Event]:
 
 
 class Lanes:
-    """Keeps LANES jobs running. Each is started, reports six times, completes, is replaced."""
+    """Keeps LANES jobs running.
+
+    Each job is started, reports six times and completes. Then another one replaces it.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -1,7 +1,7 @@
 """Audits the packages that Rireki is made of. `make audit` runs it.
 
-Exit status 0: nothing was found. 1: a package has a vulnerability, or a licence that does not fit. 2: nothing was found, and a
-database could not be asked.
+Exit status 0: nothing was found. 1: a package has a vulnerability, or a licence that does not fit. 2: nothing was
+found, but a database could not be asked.
 """
 
 import sys

@@ -131,7 +131,7 @@ def spdx(text: str) -> str | None:
 
 def _licence(name: str, found: "metadata.PackageMetadata") -> str | None:
     classifiers = [each.rpartition(" :: ")[2] for each in found.get_all("Classifier") or [] if each.startswith("License ::")]
-    named = found.json  # it leaves out the fields that the package does not have
+    named = found.json  # `json` leaves out the fields that the package does not have
     stated = [named.get("license_expression"), STATED_ELSEWHERE.get(name), named.get("license"), *classifiers]
     return next(filter(None, (spdx(str(text).strip()) for text in stated if text)), None)
 
