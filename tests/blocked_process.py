@@ -1,7 +1,8 @@
 """Runs `rireki` with a job type `blocked`, whose handler blocks the interpreter for hours.
 
-The handler matches a regular expression that backtracks without end, which nothing can interrupt.
-The processes get little time to stop. Run it as `python -m tests.blocked_process serve`.
+The handler matches a regular expression that backtracks without end, which nothing can interrupt. A
+process may take only 2 seconds to stop, so that a test need not wait longer. Run it as `python -m
+tests.blocked_process serve`.
 """
 
 import re

@@ -34,7 +34,7 @@ def postgres_url() -> Iterator[str]:
 def redis_url(worker_id: str) -> Iterator[str]:
     """Yields the URL of a Redis server for this test process.
 
-    If REDIS_URL is set, it is a database of that server, else a new server.
+    With REDIS_URL set, the URL leads to a database of that server, otherwise to a new server.
     """
     with redis_server() as url:
         database = 1 + int(worker_id.removeprefix("gw") if worker_id.startswith("gw") else 0)

@@ -38,7 +38,10 @@ class RunningAttempt:
         return self.attempt.job
 
     async def handle(self) -> JSON:
-        """Runs the handler, and returns or raises what it does. The job stays `processing`."""
+        """Runs the handler. Returns its result, or raises its exception.
+
+        The job stays `processing`.
+        """
         payload = self.job_type.payload.model_validate(self.job.payload)
         try:
             return await self.job_type.run(self.context, payload)

@@ -65,8 +65,8 @@ def queued(
 ) -> Queued:
     """Returns the first `queued` of a job with three attempts, or a later `queued`.
 
-    If `max_attempts` is left out, `recorded` takes the number of the `queued` before. It adds one
-    if the attempt before does not count because of `reason`.
+    If `max_attempts` is left out, `recorded` takes the number from the previous `queued`. It adds
+    one if `reason` says that the previous attempt does not count.
     """
     if reason == "new":
         return Queued(reason, max_attempts or 3, delay, "rooms", {"n": 1} if payload is None else payload, ALICE)

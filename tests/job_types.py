@@ -57,7 +57,7 @@ def job_type(name: str, run: Callable[[Context, Any], Awaitable[JSON]], **policy
 
 
 def capacity_for(slots: int, *types: str) -> Capacity:
-    """Returns the capacity of a worker with so many free slots for jobs of these types."""
+    """Returns the capacity of a worker with `slots` free slots for jobs of these types."""
     return Capacity(slots, 0, types, [])
 
 
@@ -322,7 +322,7 @@ async def row_locked(database: Database, *jobs: Job) -> AsyncIterator[None]:
 
 
 async def until_waiting_for_locks(database: Database, connections: int) -> None:
-    """Waits until exactly so many connections to this database wait for a lock."""
+    """Waits until exactly this number of connections to the database wait for a lock."""
     query = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
     seen = -1
 

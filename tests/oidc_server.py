@@ -51,7 +51,7 @@ class SigningKey:
 class OidcServer:
     """The provider. `person` holds the claims about whoever signs in.
 
-    `sign` makes the ID token of its claims. A path in `answers` gets that answer in place of its own.
+    `sign` makes the ID token of its claims. If `answers` has a path, the server gives that answer for the path.
     """
 
     url: str = ""

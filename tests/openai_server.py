@@ -31,7 +31,7 @@ GOOD_ANSWER = """## Summary
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole HTTP response, such as an error."""
+    """A whole HTTP response, for example an error."""
 
     status: int
     body: bytes

@@ -2,10 +2,10 @@
 
     python -m tests.worker_process '<json>'
 
-The settings are `{"database", "redis", "slots", "heartbeat", "lease", "grace", "patience"}`, all
-but the first optional. It prints one JSON array a line: first `["worker", id]`, then `["running",
-job, attempt]` when a handler is called, and `["stopped", job, attempt]` when it ends. It runs until
-SIGTERM.
+The settings are `{"database", "redis", "slots", "heartbeat", "lease", "grace", "patience"}`, all of
+them optional except the first. It prints one JSON array a line: first `["worker", id]`, then
+`["running", job, attempt]` when a handler is called, and `["stopped", job, attempt]` when it ends.
+It runs until SIGTERM.
 """
 
 import asyncio

@@ -220,7 +220,8 @@ async def test_reading_a_broken_history_is_never_a_500(
 
         assert first == (409 if what in FIRST else 200)
         assert second == (409 if what in FIRST | {"the second event is missing"} else 200)
-        # the second end is a later event, so the third one can still be shown
+        # With "two ends" the second end breaks the history. It comes after the third event, so the
+        # state after that event can be shown.
         third = 200 if what == "two ends" else 409
         assert (rest, now, beyond, view) == ([third, 409, 409], 409, 404, 200)
     problem = (await service.as_admin.get(f"/api/jobs/{job.id}?seq=5")).json()

@@ -94,7 +94,7 @@ async def test_the_wrong_passwords_of_a_known_device_are_delayed_too(service: Se
     kept[f"{account} {read.id}"] = Guesses(FREE + 8, time.time())
 
     assert (await sign_in(service, HOME, device=device)).status_code == 429
-    assert (await sign_in(service, HOME)).status_code == 200  # as a stranger would
+    assert (await sign_in(service, HOME)).status_code == 200  # Without its cookie, the device signs in as a stranger does.
 
 
 async def test_the_cookie_of_another_account_or_another_key_does_not_help(service: Service) -> None:

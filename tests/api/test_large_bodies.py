@@ -61,7 +61,7 @@ async def test_every_endpoint_refuses_every_kind_of_large_body_with_a_small_resp
             # address.
             headers = {"Content-Type": "application/json", "X-Forwarded-For": f"192.0.2.{len(told) % 250}"}
             headers["Authorization"] = (
-                # a new token for each request, because one endpoint signs out
+                # Each request has a new token, because one endpoint signs the caller out.
                 f"Bearer {service.context.users.new_token(service.admin)}"
             )
             answer = await service.as_nobody.request(endpoint.method, address_of(endpoint), content=body, headers=headers)

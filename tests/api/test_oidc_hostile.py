@@ -82,7 +82,10 @@ def unsigned(provider: OidcServer, claims: Claims) -> str:
 
 
 def signed_with_the_public_key(provider: OidcServer, claims: Claims) -> str:
-    """HS256 with the public key as the secret, which everybody knows."""
+    """Returns a token that is signed by HS256, with the provider's public key as the secret.
+
+    Everybody knows this key.
+    """
     secret = provider.key.private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     text = f"{part({'alg': 'HS256', 'kid': 'first'})}.{part(claims)}"
     mac = hmac.new(secret, text.encode(), sha256).digest()

@@ -114,7 +114,7 @@ def test_every_component_is_used_and_every_example_fits_its_schema() -> None:
 
 
 def test_every_link_leads_to_an_operation_and_fills_its_parameters() -> None:
-    """Also: each operation that takes an id can be reached by a link from one that answers it."""
+    """Also, a link from an operation that returns an id leads to each operation that takes it."""
     declared = {
         operation["operationId"]: {parameter["name"] for parameter in operation.get("parameters", ())}
         for _, operation in operations()

@@ -92,7 +92,7 @@ async def test_a_client_that_stops_reading_loses_its_connection(request_: bytes,
 
 
 async def test_a_client_that_reads_slowly_gets_the_whole_response() -> None:
-    """The test takes some seconds: many times the time in which a client must read something."""
+    """The client reads for some seconds, many times longer than the limit for one read."""
     async with running(64) as server:
         with connected(server, LAST_REQUEST, buffer=65_536) as client:
             read = 0

@@ -116,6 +116,6 @@ WHO_MAY: dict[str, Row] = {
     "GET /healthz": ANYONE,
     "GET /readyz": ANYONE,
     "GET /metrics": ANYONE,
-    # The last row, because it ends the other sessions of each caller.
+    # This row is the last one, because its request ends the other sessions of each caller.
     "POST /api/auth/password": Row("401 204 204 204 204", "users", lambda _: {"current": PASSWORD, "new": NEW_PASSWORD}),
 }

@@ -15,7 +15,7 @@ from tests.histories import until
 
 MANY = 10_000
 DRAWN_AT_MOST = 60  # rows that are in the document at the same time
-FROZEN = 1_000  # milliseconds in which the page may be blocked. Usually it is far less, but tests share their machine
+FROZEN = 1_000  # milliseconds for which the page may be blocked; usually it is far less, but tests share their machine
 
 WATCH_STALLS = """
 () => {

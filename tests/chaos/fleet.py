@@ -59,7 +59,7 @@ class Member:
     logs: Path
     skewed: bool = False
     port: int = 0
-    busy: bool = False  # whether a fault is killing or restarting it
+    busy: bool = False  # whether a fault is killing or restarting this process
     frozen: bool = False
     process: "subprocess.Popen[bytes] | None" = None
     lives: list[Life] = field(default_factory=list)

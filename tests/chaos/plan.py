@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-IN_A_SPELL = 3  # kills of PostgreSQL in one group; kills of a group follow closely
+IN_A_SPELL = 3  # kills of PostgreSQL in one group; the kills of a group follow each other closely
 BETWEEN_KILLS = (2.0, 9.0)  # the least and the most seconds between two kills of a group
 WELL_AGAIN = 8.0  # seconds from the last kill of a group until a worker may be frozen
 
@@ -53,8 +53,9 @@ class Fault:
 class Size:
     """The size of a campaign.
 
-    Load and faults go on for `seconds`. If fewer than `jobs` jobs were accepted by then, or fewer
-    faults than `required` were carried out, both continue, at most until `at_most` seconds.
+    Load and faults go on for `seconds`. If by then fewer than `jobs` jobs were accepted, or fewer
+    faults than `required` were carried out, load and faults continue for up to `at_most` seconds in
+    all.
     """
 
     name: str

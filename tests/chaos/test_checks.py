@@ -137,7 +137,7 @@ def test_both_implementations_of_the_fold_agree_on_every_generated_history(recor
 
 
 def rows_of(recorded: list[Recorded]) -> list[Event]:
-    """Returns the events as rows of the log, each with an actor that may write such an event."""
+    """Returns the events as rows of the log. Each row has an actor that may write its event."""
     rows, worker = [], ""
     for event, following in pairwise([*recorded, None]):
         assert event is not None

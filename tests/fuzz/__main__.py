@@ -2,13 +2,14 @@
 
 The exit status is 1 if there were faults.
 
-`python -m tests.fuzz --inputs 200000` runs so many hostile inputs through each reader. A reader may only raise the exceptions
-that it declares, must take at most 0.1 s of CPU for an input, and must not let the process grow by more than 50 MB. Each fault
-is printed with the command that runs its input again.
+`python -m tests.fuzz --inputs 200000` runs 200,000 hostile inputs through each reader. A reader may only raise the
+exceptions that it declares, must take at most 0.1 s of CPU for an input, and must not let the process grow by more than
+50 MB. Each fault is printed with the command that runs its input again.
 
-`python -m tests.fuzz --requests 20000 --role all` starts a service with PostgreSQL and Redis, and sends so many requests as each
-role. Faults are: a status of 500 or more; an answer that the OpenAPI document does not describe; a success for a role that may
-not call the operation (`tests/api/who_may.py`); a write by a read, by a refusal, or by a role that may not write.
+`python -m tests.fuzz --requests 20000 --role all` starts a service with PostgreSQL and Redis, and sends 20,000 requests
+as each role. Faults are: a status of 500 or more; an answer that the OpenAPI document does not describe; a success for
+a role that may not call the operation (`tests/api/who_may.py`); a write during a read or during a refused request; a
+write by a role that may not write.
 """
 
 import argparse
@@ -38,7 +39,7 @@ def fuzz_readers(readers: list[Reader], asked: argparse.Namespace) -> int:
 
     Prints a line for each, and returns the number of faults.
     """
-    gc.freeze()  # Garbage collections are short then. A long one would look like a slow input.
+    gc.freeze()  # This makes garbage collections short. A long collection would look like a slow input.
     print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} seed {asked.seed}, {asked.inputs} inputs for each of {len(readers)} readers")
     total = 0
     for reader in readers:

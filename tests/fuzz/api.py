@@ -44,10 +44,10 @@ CHECKS = [
 ENDLESS = "/api/jobs/stream"  # its answer does not end, and the tests of the streams read it
 LOGIN = "/api/auth/login"
 ENDS_THE_SESSION = ("/api/auth/logout", "/api/auth/password")
-PRINT_EVERY = 1_000  # requests
+PRINT_EVERY = 1_000  # requests between two lines of output
 STEPS = 20  # requests in one walk along the links
-MOST_AT_ONCE = 40  # requests of one kind to one operation, then comes the next
-LONGEST_WAIT = "wait=1"  # for `Prefer`: a held answer would only take time
+MOST_AT_ONCE = 40  # requests of one kind to one operation, before the next operation follows
+LONGEST_WAIT = "wait=1"  # for the header `Prefer`; a longer wait would only take time
 
 WRITTEN_BEHIND = {
     "access_records", "alembic_version", "chatwork_budget", "chatwork_gaps", "chatwork_messages", "chatwork_reads",
@@ -223,8 +223,9 @@ def _observed(service: FuzzedService) -> Iterator[Observer]:
 def _until_enough(seeds: Iterator[int], send: Callable[[], None]) -> None:
     with contextlib.suppress(Enough):
         for seed in seeds:
-            vars(hypothesis.core)["global_force_seed"] = seed  # as Hypothesis' own plugin for pytest sets it
-            # A service answers the same request differently later, which Hypothesis calls flaky. The next seed goes on.
+            vars(hypothesis.core)["global_force_seed"] = seed  # Hypothesis' own plugin for pytest sets the seed in this way.
+            # The same request may get another answer later, which Hypothesis calls flaky. The run then goes on with the
+            # next seed.
             with contextlib.suppress(hypothesis.errors.Flaky, hypothesis.errors.FlakyStrategyDefinition):
                 send()
 

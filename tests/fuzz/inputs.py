@@ -13,7 +13,7 @@ from tests.fuzz.mutate import hostile_bytes, hostile_json
 MOST_SECONDS = 0.1  # seconds of CPU for one input
 MOST_MEMORY = 50 * 1024  # KiB by which the process may grow over all inputs of a reader
 MOST_FAULTS = 10  # faults of one reader, after which the run goes on with the next reader
-TRIES = 3  # times that a slow input is measured, because a busy machine makes an input look slow once
+TRIES = 3  # how often a slow input is measured again, because a busy machine may make an input look slow once
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,8 @@ class Reader:
     """A function that reads what a stranger sent.
 
     `read` raises only what `refuses` names. `examples` are valid inputs; `words` are pieces that
-    mean something to it. With `names`, half of the inputs are JSON with these names of fields.
+    mean something to the reader. With `names`, half of the inputs are JSON objects with these field
+    names.
     """
 
     name: str
@@ -41,9 +42,9 @@ def pieces(text: str) -> list[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What went wrong with one input.
+    """An input, and the problem that a reader had with it.
 
-    `python -m tests.fuzz --reader NAME --input N` runs it again.
+    `python -m tests.fuzz --reader NAME --input N` runs the input again.
     """
 
     reader: str
@@ -93,7 +94,7 @@ def run_reader(reader: Reader, *, inputs: int, seed: int, first: int = 0) -> tup
     Returns the statistics and the faults, at most `MOST_FAULTS`.
     """
     for example in reader.examples:
-        reader.read(example)  # Inputs that are made from an example that is refused would test little.
+        reader.read(example)  # If the reader refused an example, inputs made from it would test little.
     run, faults, began, size = Run(reader.name), list[Fault](), time.process_time(), _peak()
     for number in range(first, first + inputs):
         given = input_of(reader, seed, number)

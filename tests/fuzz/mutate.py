@@ -47,7 +47,10 @@ def hostile_json(random: Random, names: Sequence[str], texts: Sequence[str], mos
 
 
 def _repeated(random: Random, examples: Sequence[bytes], words: Sequence[bytes], most: int) -> bytes:
-    """Returns a piece many times: time or memory that grows faster than the input shows here."""
+    """Returns a piece repeated many times.
+
+    Such an input reveals a reader that needs much more time or memory for a longer input.
+    """
     source = random.choice((*examples, *words, *(text.encode("utf-8", "replace") for text in ODD_TEXTS))) or b"x"
     start = random.randrange(len(source))
     piece = source[start : start + random.choice((1, 2, 5, len(source)))] + random.choice((b"", b"", b" ", *words))

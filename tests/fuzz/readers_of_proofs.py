@@ -2,8 +2,8 @@
 
 They read notes, checkpoints, redactions, keys, entries and tiles.
 
-Each reader accepts only one form of a value. So a value that was read must give the same bytes when
-it is written.
+Each reader accepts only one form of a value. So the functions here also write the value that was
+read, and compare the bytes.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ class Refused(Exception):
 
 
 def read_a_note(given: bytes) -> None:
-    """No changed note passes: a note that `open_note` accepts has the text that was signed."""
+    """Reads a note. Checks that an accepted note has the text that was signed."""
     assert read_note(given).to_bytes() == given
     assert open_note(given, [SIGNER.verifier]) == CHECKPOINT
 

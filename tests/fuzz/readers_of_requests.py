@@ -33,7 +33,7 @@ from workers.chatwork import messages
 from workers.registry import JOB_TYPES
 
 JOB_ID = b"0190b1a0-0000-7000-8000-000000000000"
-HEADER_ENDS = b"\0\r\n"  # no header holds these: the HTTP parser refuses them
+HEADER_ENDS = b"\0\r\n"  # characters that no header holds, because the HTTP parser refuses them
 MOST_OF_A_QUERY, MOST_OF_A_HEADER = 16_000, 60_000  # bytes
 SECRET = "a key for tests that is long enough for HS256"
 SETTINGS = Settings(app_env="test")
@@ -125,7 +125,7 @@ def read_request_id(given: bytes) -> None:
 
 
 def read_json(given: bytes) -> None:
-    """Accepted JSON can be written by every later part: orjson, and PostgreSQL's type `json`."""
+    """Reads JSON. Checks that orjson can write what was accepted, without a NUL character."""
     written = orjson.dumps(parse_json(given))
     assert b"\\u0000" not in written.replace(b"\\\\", b"")
 
@@ -151,7 +151,7 @@ def read_messages_cursor(given: bytes) -> None:
 
 
 def read_payloads(given: bytes) -> None:
-    """An accepted payload is stored and gives the key that makes the job unique."""
+    """Reads payloads. Checks that an accepted one can be stored, and gives its unique key."""
     value = parse_json(given)
     accepted = 0
     for job_type in JOB_TYPES.values():
@@ -172,7 +172,7 @@ def read_email(given: bytes) -> None:
 
 
 def read_our_events(given: bytes) -> None:
-    """`httpx-sse` reads any text of an event unchanged, wherever the network cuts the stream."""
+    """Checks that `httpx-sse` reads any text of an event unchanged, however the bytes are cut."""
     text, number = given.decode("utf-8", "replace"), len(given)
     sent = RECONNECT + SIGN_OF_LIFE + server_sent_event(orjson.dumps({"text": text}), event_id=number, name=b"change")
     cut = number % len(sent)
@@ -182,7 +182,7 @@ def read_our_events(given: bytes) -> None:
 
 
 def read_our_problems(given: bytes) -> None:
-    """A problem that repeats a stranger's name of a field stays small."""
+    """Checks that a problem document stays small if it repeats a stranger's field name."""
     text = given.decode("utf-8", "replace")
     assert len(problem_response(Problem(422, text, [{"path": text, "detail": text}])).body) < 8_000
 

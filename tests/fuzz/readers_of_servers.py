@@ -100,7 +100,7 @@ def read_the_messages(given: bytes) -> None:
 
 
 def read_a_chat(given: bytes) -> None:
-    """The extractive summariser reads what people write in a room."""
+    """Summarises a text as people write it in a room, by the extractive summariser."""
     bodies = given.decode("utf-8", "replace").replace("\0", "").split("|")[:50]
     chat = [Message(str(n % 2), "room", str(n), f"name {n % 3}", AT, body) for n, body in enumerate(bodies)]
     content, links = extractive.summarise(chat)
@@ -127,7 +127,10 @@ def read_an_entry(given: bytes) -> None:
 
 
 def read_an_event(given: bytes) -> None:
-    """A row of the log that was changed by hand is a broken history, never another error."""
+    """Reads the data of an event that was changed by hand.
+
+    They must be accepted, or refused as a broken history.
+    """
     try:
         data = orjson.loads(given)
     except ValueError:
@@ -152,7 +155,7 @@ def read_a_database_url(given: bytes) -> None:
 
 
 def read_a_redis_url(given: bytes) -> None:
-    """redis-py takes every address that is accepted."""
+    """Reads a Redis URL. Checks that redis-py takes each URL that `checked_redis_url` takes."""
     url = checked_redis_url(given.decode("utf-8", "replace"))
     ConnectionPool.from_url(url)
     _secrets_in_address(url)
@@ -163,7 +166,7 @@ def read_proxies(given: bytes) -> None:
 
 
 def read_lists(given: bytes) -> None:
-    """Each list of names, networks or origins is read, or refused with its reason."""
+    """Reads lists of names, networks and origins. Each is accepted, or refused with a reason."""
     text, read = given.decode("utf-8", "replace"), 0
     for reader in (read_allowed_hosts, read_allowed_origins, read_outgoing_allow):
         with contextlib.suppress(ValueError):

@@ -181,7 +181,7 @@ async def test_a_fault_that_begins_later_is_in_readyz_and_once_in_the_log(
         answer = (await client.get("/readyz")).json()
         assert answer["detail"] == "This process cannot serve: REDIS_URL: Redis refuses the user or the password."
         assert (await client.get("/healthz")).status_code == 200
-        await asyncio.sleep(2)  # time for several retries
+        await asyncio.sleep(2)  # This is enough time for several retries.
         await admin.config_set("requirepass", "hunter2")
 
         async def well() -> bool:

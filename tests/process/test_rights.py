@@ -372,7 +372,7 @@ def statements() -> dict[str, str]:
 
 
 def explained(statement: str) -> str:
-    """Returns a statement that makes PostgreSQL check another one's rights without running it."""
+    """Returns a statement that checks the rights which `statement` needs, without running it."""
     names: dict[str, int] = {}
     numbered = re.sub(r"(?<![:\w]):(\w+)", lambda named: f"${names.setdefault(named[1], len(names) + 1)}", statement)
     return f"explain (generic_plan) {numbered}"

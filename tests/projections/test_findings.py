@@ -100,7 +100,7 @@ EVENTS = {
     "another attempt": ("attempt = 2 where seq = 3", {("ILLEGAL_TRANSITION", 3)}),
     "another number": ("seq = 9 where seq = 4", {("SEQ_GAP", 9), ("MISSING", 4), ("INSERTED", 9)}),
     "an earlier time": ("at = at - interval '1 hour' where seq = 3", {("BACKDATED", 3)}),
-    "no time that there is": ("at = 'infinity' where seq = 4", {("VIEW_DRIFT", None)}),
+    "an infinite time": ("at = 'infinity' where seq = 4", {("VIEW_DRIFT", None)}),
     "another worker": ("actor = 'worker:w9' where seq = 4", {("ILLEGAL_TRANSITION", 4)}),
     "a first event with a later number": (
         "seq = 2 + 10 where seq = 1",
@@ -123,7 +123,7 @@ async def test_a_changed_event_is_found_by_name_and_place(
 
     assert named(found) == expected
     assert {finding.job_id for finding in found} == {jobs["completed"].id}
-    assert all(finding.position for finding in found if finding.seq not in (None, 9, 12))  # 9 and 12 have none
+    assert all(finding.position for finding in found if finding.seq not in (None, 9, 12))  # events 9 and 12 have no position
 
 
 async def test_an_event_that_was_written_past_the_sealer_is_found(

@@ -49,7 +49,7 @@ def test_guards_json_lists_the_guards_that_the_migrations_make(fresh_url: str) -
 
 CHANGES = {
     "a trigger that is gone": "drop trigger events_are_never_changed on job_events",
-    "the other trigger that is gone": "drop trigger events_are_never_truncated on job_events",
+    "a trigger against truncation that is gone": "drop trigger events_are_never_truncated on job_events",
     "a trigger that is off": "alter table job_events disable trigger events_are_never_changed",
     "triggers that a replica does not fire": "alter table job_events enable trigger events_are_never_truncated",
     "triggers that only a replica fires": "alter table job_events enable replica trigger events_are_never_truncated",
@@ -57,7 +57,7 @@ CHANGES = {
     "a trigger that refuses nothing": (
         "create or replace function refuse_to_change_the_log() returns trigger language plpgsql as 'begin return new; end'"
     ),
-    "a trigger of another condition": """
+    "a trigger with another condition": """
         create or replace trigger events_are_never_changed before update or delete on job_events
         for each row when (old.seq > 1000) execute function refuse_to_change_the_log();
         alter table job_events enable always trigger events_are_never_changed
@@ -84,26 +84,26 @@ CHANGES = {
     "a unique index that is invalid": """
         update pg_index set indisvalid = false where indexrelid = 'an_attempt_starts_once'::regclass
     """,
-    "an order that may have one event twice": "alter table job_event_log_rows drop constraint an_event_has_one_position",
-    "an order without its key": "alter table job_event_log_rows drop constraint job_event_log_pkey",
-    "tiles without their key": "alter table log_tiles drop constraint a_tile_is_kept_once",
+    "old positions of which two may have one event": "alter table job_event_log_rows drop constraint an_event_has_one_position",
+    "the table of old positions without its primary key": "alter table job_event_log_rows drop constraint job_event_log_pkey",
+    "the table of tiles without its primary key": "alter table log_tiles drop constraint a_tile_is_kept_once",
     "tiles that may be changed": "drop trigger tiles_are_never_changed on log_tiles",
-    "a tail that may be deleted": "alter table log_tail disable trigger the_tail_is_kept_until_it_is_a_tile",
+    "rows of the tail that may be deleted": "alter table log_tail disable trigger the_tail_is_kept_until_it_is_a_tile",
     "a cursor that any sealer may move": "drop trigger the_cursor_moves_by_turns on job_event_log_cursor",
     "a column that may be null": "alter table job_events alter column salt drop not null",
     "a column of another type": "alter table job_events alter column attempt type bigint",
-    "a column that stamps nothing": "alter table job_events alter column xid drop default",
-    "a log that a crash empties": "alter table log_tiles set unlogged",
+    "a column without its default": "alter table job_events alter column xid drop default",
+    "a table of the log that a crash empties": "alter table log_tiles set unlogged",
     "row security": "alter table job_events enable row level security",
     "a policy": "create policy one on job_events using (seq > 1)",
     "a rule that drops appends": "create rule none as on insert to job_events do instead nothing",
-    "a rule of the order": "create rule none as on delete to log_tail do instead nothing",
-    "rows from elsewhere": "create table more () inherits (job_events)",
-    "a view that knows no states": "alter table jobs drop constraint a_status_is_one_of_five",
-    "a view in which two may be active": "drop index only_one_active_job_of_this_kind",
+    "a rule on the tail of the log": "create rule none as on delete to log_tail do instead nothing",
+    "a table that inherits from the log": "create table more () inherits (job_events)",
+    "a view without the check of its status": "alter table jobs drop constraint a_status_is_one_of_five",
+    "a view without the index of unique keys": "drop index only_one_active_job_of_this_kind",
     "row security of the view": "alter table jobs enable row level security",
-    "a rule of the view": "create rule none as on update to jobs do instead nothing",
-    "a cursor of which there may be two": "alter table job_event_log_cursor drop constraint job_event_log_cursor_pkey",
+    "a rule on the view": "create rule none as on update to jobs do instead nothing",
+    "a cursor without its primary key": "alter table job_event_log_cursor drop constraint job_event_log_cursor_pkey",
 }
 
 

@@ -199,7 +199,7 @@ async def test_a_log_that_was_restored_before_the_move_is_not_sealed_twice(
     before = await order_of_the_version_before(connection)
     await asyncio.to_thread(migrate, old_url)
     await append(connection, "after the move", jobs=50)
-    for _ in range(600):  # passes the transaction ids of the other cluster
+    for _ in range(600):  # Until the transaction ids here are above those of the other cluster.
         await connection.fetchval("select pg_current_xact_id()")
     await seal_everything(database)
     await append(connection, "later", jobs=50)

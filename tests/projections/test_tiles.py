@@ -237,14 +237,14 @@ async def test_a_restored_log_goes_on_as_a_new_epoch_and_loses_nothing(
 ) -> None:
     await append(superuser, "a", jobs=150)
     await give_positions(database)
-    await append(superuser, "b", jobs=100)  # events that were not sealed before the restore
+    await append(superuser, "b", jobs=100)  # These events were not sealed before the restore.
     before = await in_order(superuser)
     await restored(superuser, shift)
-    await append(superuser, "c", jobs=50)  # before the first seal in the new cluster
+    await append(superuser, "c", jobs=50)  # These events are written before the first seal in the new cluster.
 
     await seal(database)
     at_the_change = await in_order(superuser)
-    for number in range(40):  # passes the transaction ids of the other cluster, if they are near
+    for number in range(40):  # Until the transaction ids here are above those of the other cluster, if those are near.
         await append(superuser, f"d{number}", jobs=10)
         if number % 10 == 0:
             await give_positions(database)

@@ -152,12 +152,12 @@ async def test_a_history_that_was_shortened_together_with_its_view_is_found_by_i
 EVENT_CHANGES = {
     "another kind of event": "type = 'canceled', data = '{\"reason\": \"x\"}' where seq = 3",
     "another result": "data = '{\"result\": 2}' where seq = 4",
-    "a result that is not there": "data = '{}' where seq = 4",
+    "a missing result": "data = '{}' where seq = 4",
     "no object": "data = '[]' where seq = 4",
     "nothing": "data = 'null' where seq = 2",
     "text that cannot be read": r"""data = '{"result": "\ud800"}' where seq = 4""",
-    "more depth than can be read": "data = ('[' || repeat('[', 1500) || repeat(']', 1500) || ']')::json where seq = 4",
-    "more depth in a result that is gone by now": """
+    "data nested too deeply to be read": "data = ('[' || repeat('[', 1500) || repeat(']', 1500) || ']')::json where seq = 4",
+    "a result nested too deeply, which a later event has replaced": """
         data = ('{"result": ' || repeat('[', 1500) || repeat(']', 1500) || '}')::json where seq = 3
     """,
     "attempts that are no number": (
@@ -165,10 +165,10 @@ EVENT_CHANGES = {
         ' "userId": null}\' where seq = 1'
     ),
     "another attempt": "attempt = 2 where seq = 3",
-    "a time before the event before": "at = at - interval '1 hour' where seq = 3",
-    "a time after the event after": "at = at + interval '1 hour' where seq = 3",
+    "a time before that of the previous event": "at = at - interval '1 hour' where seq = 3",
+    "a time after that of the next event": "at = at + interval '1 hour' where seq = 3",
     "a start by somebody else": "actor = 'worker:w9' where seq = 2",
-    "a start that was said to be somebody else's": 'data = \'{"worker": "w9"}\' where seq = 2',
+    "a start that names another worker": 'data = \'{"worker": "w9"}\' where seq = 2',
     "somebody else's progress": "actor = 'worker:w9' where seq = 3",
     "a user's progress": "actor = 'user:x' where seq = 3",
     "somebody else's result": "actor = 'worker:w9' where seq = 4",
@@ -223,7 +223,7 @@ ORDER_CHANGES = {
     "a hole at the beginning": "delete from log_tail where position = 1",
     "a hole in the middle": "delete from log_tail where position = 5",
     "a hole of several": "delete from log_tail where position between 5 and 8",
-    "a leap over positions that no event has lost": "update log_tail set position = position + 1000 where position > 4",
+    "positions that were raised by 1000": "update log_tail set position = position + 1000 where position > 4",
     "a hole at the end": f"delete from log_tail where position = {LAST}",
     "no order at all": "delete from log_tail",
     "a position that leads nowhere": "update log_tail set job_id = gen_random_uuid() where position = 5",
@@ -231,7 +231,7 @@ ORDER_CHANGES = {
     "a position beyond the last": f"""
         insert into log_tail (position, job_id, seq, leaf) select {LAST} + 1, gen_random_uuid(), 1, leaf from log_tail limit 1
     """,
-    "two events of a job that changed places": """
+    "two events of a job that exchanged positions": """
         with own as (
             delete from log_tail where seq in (2, 3) and job_id = (select job_id from job_events where type = 'completed')
             returning position, job_id, seq, leaf
@@ -245,13 +245,13 @@ ORDER_FINDINGS = {
     "a hole at the beginning": "MISSING INSERTED",
     "a hole in the middle": "MISSING INSERTED",
     "a hole of several": "MISSING INSERTED",
-    "a leap over positions that no event has lost": "MISSING INSERTED",
+    "positions that were raised by 1000": "MISSING INSERTED",
     "a hole at the end": "TRUNCATED_TAIL INSERTED",
     "no order at all": "TRUNCATED_TAIL INSERTED",
     "a position that leads nowhere": "MISSING INSERTED",
     "a position without an event": "MISSING INSERTED",
     "a position beyond the last": "TRUNCATED_TAIL INSERTED",
-    "two events of a job that changed places": "REORDERED",
+    "two events of a job that exchanged positions": "REORDERED",
 }
 
 

@@ -157,7 +157,7 @@ def test_a_history_with_a_missing_doubled_or_swapped_event_is_refused(history: l
     if harm == "doubled":
         harmed.insert(place, history[place])
     elif place == len(history) - 1:
-        return  # without its last event, a history is still valid
+        return  # A history is valid without its last event, too.
     elif harm == "left out":
         del harmed[place]
     else:

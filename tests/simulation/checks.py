@@ -97,14 +97,14 @@ class Checks:
             self._created(event, data)
             return
         view = folded.view
-        self._must(event["seq"] == view["seq"] + 1, event, "its seq is not the next one")
+        self._must(event["seq"] == view["seq"] + 1, event, "the event's seq is not the next one of the job")
         self._must(event["at"] >= view["updated_at"], event, "time runs backwards")
         view["seq"], view["updated_at"] = event["seq"], event["at"]
         if event["type"] == "queued":
             self._queued(folded, event, data)
             return
-        self._must(event["attempt"] == view["attempt"], event, "it is of another attempt than the job's")
-        self._must(event["attempt"] not in folded.ended, event, "its attempt has ended before")
+        self._must(event["attempt"] == view["attempt"], event, "the event is of another attempt than the job")
+        self._must(event["attempt"] not in folded.ended, event, "the event's attempt has ended before")
         if event["type"] == "started":
             self._started(folded, event, data)
         elif event["type"] == "canceled":
@@ -132,9 +132,9 @@ class Checks:
 
     def _queued(self, folded: Folded, event: dict[str, Any], data: Any) -> None:
         view, attempt, reason = folded.view, event["attempt"], data["reason"]
-        self._must(attempt == view["attempt"] + 1, event, "its attempt is not the next one of the job")
+        self._must(attempt == view["attempt"] + 1, event, "the event's attempt is not the next one of the job")
         spends = reason in SPENDS_AN_ATTEMPT
-        self._must(data["maxAttempts"] == view["max_attempts"] + (not spends), event, "it has the wrong maxAttempts")
+        self._must(data["maxAttempts"] == view["max_attempts"] + (not spends), event, "the event has the wrong maxAttempts")
         self._must(attempt <= data["maxAttempts"], event, "more attempts than allowed")
         if reason == "worker_shutdown":
             self._must(view["status"] == "processing", event, "handed back although no worker runs the job")
@@ -158,10 +158,14 @@ class Checks:
     def _started(self, folded: Folded, event: dict[str, Any], data: Any) -> None:
         self._must(folded.view["status"] == "queued", event, f"the job is {folded.view['status']}")
         self._must(event["attempt"] not in folded.started_by, event, "the attempt was started before")
-        self._must(event["actor"] == f"worker:{data['worker']}", event, "its actor is not the worker that it names")
+        self._must(
+            event["actor"] == f"worker:{data['worker']}", event, "the event's actor is not the worker that the event names"
+        )
         worker = data["worker"]
         unaware_since = max(self.gone.get(worker, self._loop.time()), self.workers[worker].trouble_at)
-        self._must(self._loop.time() <= unaware_since + KNOWS_WITHIN, event, "its worker should know that it was declared gone")
+        self._must(
+            self._loop.time() <= unaware_since + KNOWS_WITHIN, event, "the worker should know by now that it was declared gone"
+        )
         folded.started_by[event["attempt"]] = data["worker"]
         folded.view |= {"status": "processing", "worker": data["worker"], "started_at": event["at"]}
 
@@ -177,17 +181,19 @@ class Checks:
             )
             return
         self._must(
-            event["type"] == "failed" and actor.startswith(("system:rescue", "user:")), event, f"{actor} may not write it"
+            event["type"] == "failed" and actor.startswith(("system:rescue", "user:")),
+            event,
+            f"{actor} may not write this event",
         )
         if actor == "system:rescue" and data["error"]["name"] == "WorkerLost":
-            self._must(worker in self.gone, event, "the rescue wrote it although the worker was not declared gone")
+            self._must(worker in self.gone, event, "the rescue wrote this event although the worker was not declared gone")
             costly = folded.view["type"] == FAILS_WHEN_ITS_WORKER_IS_LOST
             self._must(
                 not (costly and data["willRetry"]), event, "a job type that costs money is retried after its worker was lost"
             )
             process = self.workers[worker]
             handed_back = worker in self.left and process.trouble_at < process.asked_to_stop_at
-            self._must(not handed_back, event, "the rescue wrote it although the worker had time to hand the job back")
+            self._must(not handed_back, event, "the rescue wrote this event although the worker had time to hand the job back")
 
     def _worked(self, folded: Folded, event: dict[str, Any], data: Any) -> None:
         view = folded.view

@@ -23,7 +23,7 @@ def at(virtual: float) -> datetime:
 
 @contextlib.contextmanager
 def replaced(loop: VirtualLoop, seed: int) -> Iterator[None]:
-    """Within the block, time comes from the loop, and random numbers and ids come from `seed`."""
+    """Takes time from the loop, and random numbers and ids from `seed`, during the block."""
     chance = random.Random(seed)
     before = random.getstate()
     random.seed(seed)

@@ -109,7 +109,7 @@ async def start_that_meets(fault: Fault, far_store: Store, proxy: Proxy) -> tupl
     Returns the job, and the task of the start, which has not ended. The store sends the start again
     as soon as the proxy accepts new connections.
     """
-    job = await far_store.create(new(), actor="user:x")  # uses the connection that the start will use
+    job = await far_store.create(new(), actor="user:x")  # This uses the same connection as the start below.
     proxy.once("the worker", fault)
     proxy.closed_to_new = True
     return job, far_store.start_attempt(job.id, 1, "rooms", worker="the worker")

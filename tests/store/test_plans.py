@@ -74,7 +74,8 @@ async def test_a_jobs_events_get_their_ids_in_order_of_seq_whatever_joins_are_ch
 ) -> None:
     plan = [row[0].strip() for row in await connection.fetch(f"explain (costs off) {statement}", [], [])]
 
-    # Events get their ids in the order in which rows reach the insert. A hash join could change it.
+    # Events get their ids in the order in which rows reach the insert. A hash join could change
+    # that order.
     inserted = plan[plan.index("->  Insert on job_events") + 1 :]
     assert inserted[0].startswith("->  Subquery Scan")
     assert inserted[1:3] == ["->  Sort", "Sort Key: e.job_id, e.seq"]

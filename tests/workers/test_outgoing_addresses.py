@@ -112,7 +112,7 @@ async def test_a_connection_goes_to_the_address_that_was_checked(servers: Server
         await rooms(chatwork)
     await chatwork.close()
 
-    assert asked == ["chatwork.test"]  # a second question could have another answer
+    assert asked == ["chatwork.test"]  # a second lookup could have another answer
     assert (len(servers.first.heads), servers.second.heads) == (1, [])
     assert f"host: chatwork.test:{servers.port}" in servers.first.heads[0].lower()
 
@@ -129,7 +129,7 @@ async def test_a_private_address_is_refused_at_once_and_named_to_nobody(servers:
         assert str(refused.value) == (
             "chatwork.test is not called, because its address is private or reserved. To allow it, name it in OUTGOING_ALLOW."
         )
-        assert len(names.asked) == 1  # a refused address is final, so there is no second try
+        assert len(names.asked) == 1  # A refused address is final, so the client tries no second time.
 
     assert servers.first.heads == servers.second.heads == []
 

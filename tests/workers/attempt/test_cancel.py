@@ -121,7 +121,7 @@ async def test_a_handler_whose_job_was_canceled_before_it_began_is_never_called(
 
     enters = job_type("enters", enter)
     async with working(database, store, bus, wire, [enters]) as worker:
-        # not due yet, so that the tick does not deliver it
+        # The job is not due yet, so that the tick does not deliver it.
         job = await queue(store, None, enters, delay=timedelta(hours=1))
         answers: list[asyncio.Future[Job | None]] = []
 

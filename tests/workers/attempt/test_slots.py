@@ -116,7 +116,7 @@ async def test_while_an_end_is_being_written_one_more_attempt_runs_but_not_two(
 async def test_a_late_hint_of_an_attempt_whose_handler_is_still_stopping_releases_no_slot(
     database: Database, store: Store, bus: Bus, wire: LocalWire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempt, "PATIENCE", 60.0)  # else a slow machine frees the slot before the late hint comes
+    monkeypatch.setattr(attempt, "PATIENCE", 60.0)  # otherwise a slow machine frees the slot before the late hint comes
     stop, finish = asyncio.Event(), asyncio.Event()
     settled: list[str] = []
 

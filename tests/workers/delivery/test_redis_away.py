@@ -206,7 +206,8 @@ async def test_running_jobs_go_on_while_redis_is_down(
         job = await running(database, await queue(store, wire, waits))
 
         redis_server.kill()
-        # The test waits until the wire has noticed that Redis is unreachable.
+        # The test waits until a claim fails, because the wire has then noticed that Redis is
+        # unreachable.
         await until(lambda: _cannot_claim(wire))
         finish.set()
         assert (await ended(database, job)).result == "undisturbed"

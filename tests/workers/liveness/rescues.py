@@ -43,7 +43,7 @@ async def _held_by(store: Store, worker_id: str, type: Any) -> Job:
 
 
 async def _pass(database: Database, seconds: float) -> None:
-    """Waits until so many seconds have passed by the database's clock."""
+    """Waits until `seconds` have passed by the database's clock."""
     passed = "select clock_timestamp() > cast(:moment as timestamptz)"
     moment = await database.fetch_val("select clock_timestamp() + make_interval(secs => :seconds)", {"seconds": seconds})
     await until(lambda: database.fetch_val(passed, {"moment": moment}))

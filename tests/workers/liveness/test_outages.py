@@ -99,7 +99,8 @@ async def test_every_request_gets_503_while_the_database_hangs_and_an_answer_whe
             assert (await client.get(f"/api/jobs/{job.id}")).status_code == 200
             proxy.hang()
 
-            # At first some users are known from a cache. Later none is, and all connections hang.
+            # At first some users are known from a cache. Later the cache has expired, and all
+            # connections hang.
             for _ in range(3):
                 async with asyncio.timeout(8):
                     answers = await asyncio.gather(

@@ -25,7 +25,7 @@ from workers.summaries.summariser import Summariser, SummarySettings
 from workers.summaries.summary import Message
 
 LONG = 20_000
-LINEAR = 2.0  # seconds
+LINEAR = 2.0  # seconds that a pattern may take for a long text
 LONGEST_MESSAGE = 65_535
 
 
