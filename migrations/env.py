@@ -1,8 +1,9 @@
 """Alembic's entry: brings a database to the newest schema.
 
-Alembic's attributes hold the `url` of the database, and `opening`, a function that opens a connection to this database.
-Processes take turns to migrate. The turn is a session lock of the migrating connection, because a transaction lock would end
-with the first revision, and a lock of another session could end before or after the migrating session.
+Alembic's attributes hold the `url` of the database, `opening`, a function that opens a connection to this database, and
+`origin`, the name of a new log or None. Processes take turns to migrate. The turn is a session lock of the migrating
+connection, because a transaction lock would end with the first revision, and a lock of another session could end before or
+after the migrating session.
 """
 
 import asyncio

@@ -46,16 +46,17 @@ class NewerSchema(UnsuitableDatabase):
     """The database has a schema of a newer version of Rireki."""
 
 
-def migrate(url: str, opening: Opening = open_plainly) -> None:
+def migrate(url: str, opening: Opening = open_plainly, *, origin: str | None = None) -> None:
     """Brings the database at `url` to the newest schema, if it is not there already.
 
-    Concurrent calls take turns. Raises `UnsuitableDatabase` (or its subclass `NewerSchema`), or PostgreSQL's error.
+    The first call names the log `origin`, or `rireki/<random id>` without it. Later calls ignore `origin`. Concurrent calls
+    take turns. Raises `UnsuitableDatabase` (or its subclass `NewerSchema`), or PostgreSQL's error.
     """
     asyncio.run(_refuse_a_newer_schema(url, opening))
     until = time.monotonic() + PATIENCE
     while True:
         try:
-            command.upgrade(_config(url, opening), "head")
+            command.upgrade(_config(url, opening, origin), "head")
             return
         except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
             # Each revision has its own commit, so the next try continues with the revision that failed.
@@ -154,9 +155,10 @@ async def _refuse_a_newer_schema(url: str, opening: Opening) -> None:
         )
 
 
-def _config(url: str | None = None, opening: Opening = open_plainly) -> Config:
+def _config(url: str | None = None, opening: Opening = open_plainly, origin: str | None = None) -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.attributes["url"] = url
     config.attributes["opening"] = opening
+    config.attributes["origin"] = origin
     return config

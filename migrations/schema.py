@@ -33,8 +33,12 @@ TABLES = {
     "chatwork_unreadable": (
         "room_id text, item text, reason text, found_at timestamp with time zone, seen_at timestamp with time zone"
     ),
+    "checkpoints": (
+        "origin text, size bigint, root bytea, note text, signed_at timestamp with time zone, copied_at timestamp with time zone"
+    ),
     "companies": "id uuid, name text, created_at timestamp with time zone",
     "company_chatwork_rooms": "company_id uuid, room_id text, created_at timestamp with time zone",
+    "cosignatures": "origin text, size bigint, witness text, line text, received_at timestamp with time zone",
     "ended_tokens": "id text, expires_at timestamp with time zone",
     "idempotency_keys": ("user_id uuid, key text, request_hash text, job_id uuid, created_at timestamp with time zone"),
     "identities": "issuer text, subject text, user_id uuid, created_at timestamp with time zone",
@@ -54,6 +58,10 @@ TABLES = {
         "with time zone, finished_at timestamp with time zone, created_at timestamp with time zone, updated_at "
         "timestamp with time zone, unique_key text"
     ),
+    "log_origins": (
+        "number integer, origin text, began_at timestamp with time zone, reason text, old_origin text, old_size bigint, "
+        "old_root bytea, abandoned_size bigint, abandoned_root bytea"
+    ),
     "log_strays": "event_id bigint, position bigint",
     "log_tail": "position bigint, job_id uuid, seq integer, leaf bytea, epoch integer, xid xid8, event_id bigint",
     "log_tiles": (
@@ -63,6 +71,8 @@ TABLES = {
     "log_upper_tiles": "level smallint, tile bigint, hashes bytea, root bytea",
     "paid_jobs": "user_id uuid, queued_at timestamp with time zone[]",
     "pauses": ("type text, since timestamp with time zone, until timestamp with time zone, reason text, actor text"),
+    "redactions": "position bigint, note text, created_at timestamp with time zone",
+    "signing_state": "only_row boolean, state text, detail text, copies boolean, since timestamp with time zone",
     "summary_drafts": (
         "id uuid, company_id uuid, period_start timestamp with time zone, period_end timestamp with time zone, "
         "content text, source_links text[], model text, prompt_version text, source_message_count integer, "
@@ -148,6 +158,8 @@ SERVICE = {
     ),
     "paid_jobs": Rights(insert="user_id, queued_at", update="queued_at"),
     "pauses": Rights(insert="type, until, reason, actor", update="since, until, reason, actor", delete=True),
+    # `rireki audit erase` does not exist yet, so no role of a process may write here.
+    "redactions": Rights(),
     "summary_drafts": Rights(
         insert="company_id, period_start, period_end, content, source_links, model, prompt_version, source_message_count,"
         " token_usage, expires_at",
@@ -178,8 +190,12 @@ SEALER = {
     "job_event_log_cursor": Rights(
         update="system_identifier, xid, event_id, position, epoch, floor, largest, tiled, rows_to, turn"
     ),
+    "log_origins": Rights(insert="number, origin, reason, old_origin, old_size, old_root, abandoned_size, abandoned_root"),
+    "checkpoints": Rights(insert="origin, size, root, note", update="copied_at"),
+    "cosignatures": Rights(insert="origin, size, witness, line"),
+    "signing_state": Rights(update="state, detail, copies, since"),
 }
-"""The rights of the role that seals, on the tables that hold the order of the log."""
+"""The rights of the role that seals and signs, on the tables that hold the order of the log and its checkpoints."""
 
 SEALS_WITH = "lock_appends_out"
 """Only a role that seals may call this function. It waits until no append is under way, and makes further appends wait."""

@@ -12,6 +12,7 @@ from events.database import Connection
 
 TABLES = (
     "job_events", "job_event_log_cursor", "job_event_log_rows", "log_tiles", "log_upper_tiles", "log_tail", "log_strays", "jobs",
+    "log_origins", "checkpoints", "cosignatures", "redactions",
 )  # fmt: skip
 
 # Each row is a guard ("trigger jobs.name") and its definition, as PostgreSQL writes it, the same in every supported version.

@@ -51,8 +51,8 @@ LONGEST_WAIT = "wait=1"  # for the header `Prefer`; a longer wait would only tak
 
 WRITTEN_BEHIND = {
     "access_records", "alembic_version", "chatwork_budget", "chatwork_gaps", "chatwork_messages", "chatwork_reads",
-    "chatwork_rooms", "chatwork_unreadable", "job_event_log_cursor", "job_events", "jobs", "log_strays", "log_tail", "log_tiles",
-    "log_upper_tiles", "pauses", "summary_drafts", "verifications", "workers",
+    "chatwork_rooms", "chatwork_unreadable", "checkpoints", "job_event_log_cursor", "job_events", "jobs", "log_strays", "log_tail",
+    "log_tiles", "log_upper_tiles", "pauses", "signing_state", "summary_drafts", "verifications", "workers",
 }  # fmt: skip
 """Tables that the worker, the sealer or a read writes too. What requests write there is read by `OF_REQUESTS`."""
 

@@ -299,7 +299,7 @@ def test_a_role_fits_its_duty_and_no_other(database_url: str, role: str, other_r
 
         assert fault(role, SERVING) == fault(other_role, SEALING) == fault(other_role, SEALING_APART) == ""
         assert fault(role, SERVING_AND_SEALING).endswith(
-            "lacks delete on log_tail, insert on log_strays, insert on log_tail and 3 more, so it may not seal:"
+            "lacks delete on log_tail, insert on checkpoints, insert on cosignatures and 8 more, so it may not seal:"
             " set SEALER_DATABASE_URL to the sealer's role, or SEALER_ENABLED=false and run `rireki seal`"
         )
         assert fault(role, SEALING).endswith(
