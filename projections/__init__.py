@@ -8,5 +8,6 @@ rebuild.py   builds the jobs view anew beside the live one, then swaps them
 seal.py      gives every event its position in the whole log
 search.py    finds events in the log by actor, type or job, forwards or backwards
 tiles.py     the SQL that writes the tiles of the log
+tree.py      the log's Merkle tree, read from the tiles: roots and proofs of any size
 verify.py    compares the view with the state that all events give, and checks the log
 """

@@ -92,16 +92,24 @@ def tile_with(level: int, number: int, size: int) -> Tile:
     return Tile(level, number, width)
 
 
+def tile_of(subtree: Subtree, size: int) -> Tile:
+    """Returns the tile that holds the hashes of a perfect subtree, in a tree of this size.
+
+    Raises `ValueError` if the tree has no such subtree.
+    """
+    level, above = divmod(subtree.height, HEIGHT)
+    return tile_with(level, (subtree.number << above) // WIDTH, size)
+
+
 def subtree_hash(subtree: Subtree, size: int, read: ReadTile) -> bytes:
     """Returns the hash of a perfect subtree of a tree of this size.
 
     It reads the one tile that holds this hash.
     """
-    level, above = divmod(subtree.height, HEIGHT)
-    first = subtree.number << above
-    number, offset = divmod(first, WIDTH)
-    hashes = hashes_in(read(tile_with(level, number, size)))
-    return root_of(hashes[offset : offset + (1 << above)])
+    above = subtree.height % HEIGHT
+    offset = (subtree.number << above) % WIDTH
+    contents = read(tile_of(subtree, size))
+    return root_of(hashes_in(contents[offset * HASH_BYTES : (offset + (1 << above)) * HASH_BYTES]))
 
 
 def hashes_in(contents: bytes) -> list[bytes]:

@@ -9,6 +9,7 @@ test_rebuild.py       rebuilds of the view while the service runs
 test_move_to_tiles.py rows of the version before become tiles while it runs beside
 test_seal.py          positions of the log without gaps
 test_tiles.py         positions and events in tiles, their leaves, epochs
+test_tree.py          tiles, roots and proofs of every size, also while sealing goes on
 test_verify.py        the verification finds tampering, and nothing in a sound log
 tiled_logs.py         helpers: logs of many events, and what must hold of their tiles
 version_before.py     the sealer and the queries of the version before tiles
