@@ -27,18 +27,45 @@ function listen(listener: () => void) {
 const here = () => window.location.pathname + window.location.search;
 
 export function usePlace(): Place {
-  const address = useSyncExternalStore(listen, here);
+  return placeOf(useSyncExternalStore(listen, here));
+}
+
+/** The address as it is at this moment, for a callback that may be late. */
+export const placeNow = () => placeOf(here());
+
+function placeOf(address: string): Place {
   const mark = address.indexOf("?");
   return mark < 0
     ? { path: address, query: new URLSearchParams() }
     : { path: address.slice(0, mark), query: new URLSearchParams(address.slice(mark)) };
 }
 
-/** Goes to an address. `replace` adds no entry to the browser's history, for example while somebody moves a slider. */
-export function go(to: string, { replace = false }: { replace?: boolean } = {}) {
+interface Way {
+  /** Adds no entry to the browser's history, for example while somebody moves a slider. */
+  replace?: boolean;
+  /** Opens a dialog over this screen, which `back` closes. */
+  opens?: boolean;
+}
+
+/** Goes to an address. */
+export function go(to: string, { replace = false, opens = false }: Way = {}) {
   if (to === here()) return;
-  window.history[replace ? "replaceState" : "pushState"](null, "", to);
+  if (replace) window.history.replaceState(window.history.state, "", to);
+  else window.history.pushState(opens ? OPENED : null, "", to);
   tell();
+}
+
+const OPENED = "opened here";
+let goingBack = false;
+
+/** Closes a dialog: goes back to the screen that opened it, or replaces the address by `to` if a link opened it. */
+export function back(to: string) {
+  if (goingBack) return;
+  if (window.history.state !== OPENED) return go(to, { replace: true });
+  // The browser goes back later. A second Escape until then would leave the screen.
+  goingBack = true;
+  window.addEventListener("popstate", () => (goingBack = false), { once: true });
+  window.history.back();
 }
 
 /** The address of `place` with these changes to its query; null, undefined and "" remove a value. */

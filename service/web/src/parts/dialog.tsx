@@ -1,8 +1,12 @@
-/** A modal dialog. The browser's own `<dialog>` keeps the focus inside and gives it back. */
+/** A modal dialog. The browser's own `<dialog>` keeps the focus inside and gives it back.
+ *
+ * The first field has the focus. In a dialog without a field the heading has it, and Enter confirms. */
 
-import { type ReactNode, useId, useLayoutEffect, useRef } from "react";
+import { type KeyboardEvent, type ReactNode, useId, useLayoutEffect, useRef } from "react";
 import { useWords } from "../words/words";
 import { Icon } from "./icons";
+
+const FIELD = "input, select, textarea";
 
 export function Dialog({
   title,
@@ -24,14 +28,19 @@ export function Dialog({
     const shown = dialog.current;
     const before = document.activeElement;
     shown?.showModal();
+    (shown?.querySelector<HTMLElement>(FIELD) ?? shown?.querySelector<HTMLElement>("h2"))?.focus();
     return () => {
       shown?.close();
       if (before instanceof HTMLElement) before.focus();
     };
   }, []);
 
+  function confirm(event: KeyboardEvent) {
+    if (event.key !== "Enter" || event.target !== dialog.current?.querySelector("h2")) return;
+    dialog.current.querySelector<HTMLElement>('[type="submit"]:not(:disabled)')?.click();
+  }
+
   return (
-    // biome-ignore lint/a11y/useKeyWithClickEvents: the keyboard has Escape, which the browser sends as "cancel".
     <dialog
       ref={dialog}
       className={wide ? "dialog dialog-wide" : "dialog"}
@@ -43,10 +52,13 @@ export function Dialog({
       onClick={(event) => {
         if (event.target === dialog.current) onClose();
       }}
+      onKeyDown={confirm}
     >
       <div className="dialog-body">
         <header className="dialog-head">
-          <h2 id={heading}>{title}</h2>
+          <h2 id={heading} tabIndex={-1}>
+            {title}
+          </h2>
           <button type="button" className="icon-button" aria-label={words.close} onClick={onClose}>
             <Icon name="close" />
           </button>

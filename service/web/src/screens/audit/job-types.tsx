@@ -10,6 +10,7 @@ import { useNow } from "../../live/clock";
 import { Dialog } from "../../parts/dialog";
 import { Icon } from "../../parts/icons";
 import { Loading, Mishap, ProblemPlate } from "../../parts/states";
+import { useDialog } from "../../parts/use-dialog";
 import { useNames } from "../../people";
 import { useSession } from "../../session";
 import { useWords } from "../../words/words";
@@ -48,7 +49,7 @@ function TypeCard({ type }: { type: JobType }) {
   const queries = useQueryClient();
   const { complain } = useToasts();
   const { isAdmin } = useSession();
-  const [pausing, setPausing] = useState(false);
+  const pausing = useDialog("pause");
   const resuming = useMutation({
     mutationFn: () => resumeType(type.name),
     onSuccess: () => queries.invalidateQueries({ queryKey: JOB_TYPES }),
@@ -97,12 +98,12 @@ function TypeCard({ type }: { type: JobType }) {
             type="button"
             className="button button-small"
             aria-label={words.pauseWhat(type.name)}
-            onClick={() => setPausing(true)}
+            onClick={() => pausing.open(type.name)}
           >
             {words.pause}
           </button>
         ))}
-      {pausing && <PauseDialog type={type} onClose={() => setPausing(false)} />}
+      {isAdmin && pausing.of === type.name && <PauseDialog type={type} onClose={pausing.close} />}
     </li>
   );
 }

@@ -2,6 +2,7 @@ import { useState } from "react";
 import type { Room } from "../../api";
 import { Check } from "../../parts/check";
 import { HeadCell, Rows } from "../../parts/rows";
+import { useDialog } from "../../parts/use-dialog";
 import { useWords } from "../../words/words";
 import { MessagesDialog } from "./messages";
 import { RoomRow } from "./room-row";
@@ -11,7 +12,8 @@ export function RoomsTable({ rooms }: { rooms: Room[] }) {
   const words = useWords();
   const switching = useSwitchRooms();
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
-  const [reading, setReading] = useState<Room | null>(null);
+  const reading = useDialog("messages");
+  const read = rooms.find(({ id }) => id === reading.of);
   const selected = rooms.filter((room) => chosen.has(room.id));
   const all = selected.length === rooms.length;
 
@@ -100,13 +102,13 @@ export function RoomsTable({ rooms }: { rooms: Room[] }) {
                 chosen={chosen.has(room.id)}
                 onChoose={(on) => choose([room.id], on)}
                 onSwitch={(on) => switching.mutate({ rooms: [room], on })}
-                onRead={() => setReading(room)}
+                onRead={() => reading.open(room.id)}
               />
             )
           );
         }}
       />
-      {reading && <MessagesDialog room={reading} onClose={() => setReading(null)} />}
+      {read && <MessagesDialog room={read} onClose={reading.close} />}
     </>
   );
 }

@@ -6,6 +6,7 @@ import { type Company, listCompanies } from "../../api";
 import { Heading } from "../../parts/heading";
 import { Icon } from "../../parts/icons";
 import { Loading, NotFound, Plate, ProblemPlate } from "../../parts/states";
+import { useDialog } from "../../parts/use-dialog";
 import { Link } from "../../route";
 import { useSession } from "../../session";
 import { useWords } from "../../words/words";
@@ -19,7 +20,7 @@ export const COMPANIES = ["companies"];
 export function CompaniesScreen({ id }: { id: string | null }) {
   const words = useWords();
   const { mayChange } = useSession();
-  const [adding, setAdding] = useState(false);
+  const adding = useDialog("add");
   const {
     data: companies,
     error,
@@ -30,7 +31,7 @@ export function CompaniesScreen({ id }: { id: string | null }) {
     <>
       <Heading title={words.companies} intro={words.companiesIntro}>
         {mayChange && (
-          <button type="button" className="button" onClick={() => setAdding(true)}>
+          <button type="button" className="button" onClick={() => adding.open()}>
             <Icon name="plus" /> {words.newCompany}
           </button>
         )}
@@ -53,7 +54,7 @@ export function CompaniesScreen({ id }: { id: string | null }) {
           )}
         </div>
       )}
-      {adding && <NewCompany onClose={() => setAdding(false)} />}
+      {mayChange && adding.isOpen && <NewCompany onClose={adding.close} />}
     </>
   );
 }

@@ -19,8 +19,8 @@ export function NewCompany({ onClose }: { onClose: () => void }) {
     onSuccess: (company) => {
       void queries.invalidateQueries({ queryKey: COMPANIES });
       queries.setQueryData<Company[]>(COMPANIES, (held) => held && [...held, company].sort(byName));
-      onClose();
-      go(`/companies/${company.id}`);
+      // In place of the dialog, so that Back leads to the screen before it.
+      go(`/companies/${company.id}`, { replace: true });
     },
   });
 

@@ -9,6 +9,7 @@ import { isActive, mayCancel, mayRetry } from "../../job/facts";
 import { Dialog } from "../../parts/dialog";
 import { Icon } from "../../parts/icons";
 import { Menu } from "../../parts/menu";
+import { useDialog } from "../../parts/use-dialog";
 import { useSession } from "../../session";
 import { useWords } from "../../words/words";
 
@@ -16,7 +17,7 @@ export function Actions({ job }: { job: Job }) {
   const words = useWords();
   const { isAdmin, mayChange } = useSession();
   const { complain } = useToasts();
-  const [forcing, setForcing] = useState(false);
+  const forcing = useDialog("force-fail");
   const cancel = useCancel();
   const retry = useRetry();
   const again = useRunAgain();
@@ -54,12 +55,12 @@ export function Actions({ job }: { job: Job }) {
       </button>
       {isAdmin && job.status === "processing" && (
         <Menu label={words.moreActions} button={<Icon name="more" />}>
-          <button type="button" className="menu-item menu-bad" onClick={() => setForcing(true)}>
+          <button type="button" className="menu-item menu-bad" onClick={() => forcing.open()}>
             {words.forceFail}
           </button>
         </Menu>
       )}
-      {forcing && <ForceFail job={job} onClose={() => setForcing(false)} />}
+      {isAdmin && forcing.isOpen && <ForceFail job={job} onClose={forcing.close} />}
     </div>
   );
 }

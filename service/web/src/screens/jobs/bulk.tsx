@@ -1,7 +1,7 @@
 /** Cancels or retries many jobs, after showing how many they are. */
 
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { useState } from "react";
+import { type FormEvent, useState } from "react";
 import { type BulkAction, type BulkAnswer, bulk, type JobFilter } from "../../api";
 import { useToasts } from "../../frame/toasts";
 import { freshen } from "../../live/live";
@@ -48,6 +48,12 @@ export function BulkDialog({ action, chosen, onClose, onDone }: BulkProps) {
   const matched = preview.data?.matched ?? 0;
   const finished = acting.data !== undefined && !acting.data.more;
 
+  function submit(event: FormEvent) {
+    event.preventDefault();
+    if (finished) onDone();
+    else acting.mutate();
+  }
+
   return (
     <Dialog title={cancels ? words.bulkCancelTitle : words.bulkRetryTitle} onClose={finished ? onDone : onClose}>
       <div aria-live="polite">
@@ -79,9 +85,9 @@ export function BulkDialog({ action, chosen, onClose, onDone }: BulkProps) {
         {done > 0 && <p>{words.bulkLeft}</p>}
         {acting.error && <Mishap error={acting.error} />}
       </div>
-      <div className="dialog-buttons">
+      <form className="dialog-buttons" onSubmit={submit}>
         {finished ? (
-          <button type="button" className="button button-main" onClick={onDone}>
+          <button type="submit" className="button button-main">
             {words.close}
           </button>
         ) : (
@@ -90,16 +96,15 @@ export function BulkDialog({ action, chosen, onClose, onDone }: BulkProps) {
               {words.abort}
             </button>
             <button
-              type="button"
+              type="submit"
               className={`button ${cancels ? "button-bad" : "button-main"}`}
               disabled={matched === 0 || preview.isFetching || acting.isPending}
-              onClick={() => acting.mutate()}
             >
               {(cancels ? words.bulkCancelDo : words.bulkRetryDo)(Math.min(matched, MOST_AT_ONCE))}
             </button>
           </>
         )}
-      </div>
+      </form>
     </Dialog>
   );
 }

@@ -2,7 +2,7 @@
 
 import { useMemo } from "react";
 import { type JobFilter, type Status, serverNow } from "../../api";
-import { usePlace } from "../../route";
+import { addressWith, usePlace } from "../../route";
 
 export const STATUSES: Status[] = ["queued", "processing", "completed", "failed", "canceled"];
 
@@ -12,8 +12,9 @@ const SINCE: Record<string, number> = { "1h": HOUR, "24h": 24 * HOUR, "7d": 168 
 
 /** The filter in the address. "Last hour" begins an hour before the filter was chosen. */
 export function useFilter(): JobFilter {
-  const { query } = usePlace();
-  const address = query.toString();
+  const place = usePlace();
+  // A dialog over the list must not make "last hour" begin anew.
+  const address = addressWith(place, { dialog: null, of: null }, "");
   return useMemo(() => {
     const asked = new URLSearchParams(address);
     const since = SINCE[asked.get("since") ?? ""];

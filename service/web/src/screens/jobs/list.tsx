@@ -1,9 +1,10 @@
 import { useCallback, useState } from "react";
-import type { BulkAction, JobFilter } from "../../api";
+import type { JobFilter } from "../../api";
 import { Check } from "../../parts/check";
 import { Icon } from "../../parts/icons";
 import { HeadCell, Rows } from "../../parts/rows";
 import { Loading, Plate, ProblemPlate } from "../../parts/states";
+import { useDialog } from "../../parts/use-dialog";
 import { useScrolled } from "../../parts/use-scrolled";
 import { useNames } from "../../people";
 import { Link, type Place, usePlace } from "../../route";
@@ -23,8 +24,11 @@ export function List({ filter }: { filter: JobFilter }) {
   const place = usePlace();
   const scrolled = useScrolled();
   const [choice, setChoice] = useState(NOTHING);
-  const [acting, setActing] = useState<BulkAction | null>(null);
+  const canceling = useDialog("cancel");
+  const retrying = useDialog("retry");
   const chosen = choice.ids.size > 0 || choice.matching;
+  // The selection is not in the address, so a link to this dialog alone opens nothing.
+  const acting = chosen ? ([canceling, retrying].find(({ isOpen }) => isOpen) ?? null) : null;
   const list = useJobsList(filter, chosen || scrolled || acting !== null);
   const { jobs } = list;
   const names = useNames();
@@ -61,10 +65,10 @@ export function List({ filter }: { filter: JobFilter }) {
                   {words.selectMatching}
                 </button>
               )}
-              <button type="button" className="button button-small" onClick={() => setActing("cancel")}>
+              <button type="button" className="button button-small" onClick={() => canceling.open()}>
                 {words.bulkCancel}
               </button>
-              <button type="button" className="button button-small" onClick={() => setActing("retry")}>
+              <button type="button" className="button button-small" onClick={() => retrying.open()}>
                 {words.bulkRetry}
               </button>
               <button type="button" className="link" onClick={() => setChoice(NOTHING)}>
@@ -135,11 +139,11 @@ export function List({ filter }: { filter: JobFilter }) {
       {list.isFetchNextPageError && <ProblemPlate error={list.error} again={() => void list.fetchNextPage()} />}
       {acting && (
         <BulkDialog
-          action={acting}
+          action={acting === canceling ? "cancel" : "retry"}
           chosen={choice.matching ? { filter } : { ids: [...choice.ids] }}
-          onClose={() => setActing(null)}
+          onClose={acting.close}
           onDone={() => {
-            setActing(null);
+            acting.close();
             setChoice(NOTHING);
           }}
         />
