@@ -3,7 +3,7 @@ import { defineConfig, type Plugin } from "vite";
 
 const service = process.env.RIREKI_URL ?? "http://127.0.0.1:8000";
 
-/** What is served at /api/docs, by their names there: Swagger UI, and the licences of all that is bundled in it. */
+/** The files that are served at /api/docs, by their names there: Swagger UI, and the licences of all that is bundled in it. */
 const SWAGGER_UI = {
   "swagger-ui-bundle.js": "swagger-ui-bundle.js",
   "swagger-ui-bundle.js.LICENSE.txt": "swagger-ui-bundle.js.LICENSE.txt",

@@ -62,7 +62,7 @@ export class Unreachable extends Error {
 
 let quietUntil = 0;
 
-/** Milliseconds for which the service accepts no more requests of this user (`LIMIT_REQUESTS`); 0 if it does. */
+/** Milliseconds until the service accepts requests of this user again (`LIMIT_REQUESTS`); 0 if it accepts them now. */
 export const refusedFor = () => Math.max(0, quietUntil - Date.now());
 
 let signedOut: () => void = () => {};
@@ -301,10 +301,13 @@ export const listWorkers = async (signal?: AbortSignal) =>
 
 // Streams ---------------------------------------------------------------------------------------------------------------------
 
-/** Opens the server-sent events of one job, or of all that the user may see, after `lastId` if given. Null if nothing is left to come.
+/**
+ * Opens the stream of one job's events, or of the changes of all jobs that the user may see. With `lastId` it begins after that id.
+ * Returns null if nothing is left to come.
  *
  * Uses `fetch`, not `EventSource`: it tells an ended session from a lost network, and a hidden page can close its connection and
- * resume later. */
+ * resume later.
+ */
 export async function openStream(
   jobId: string | null,
   lastId: string,

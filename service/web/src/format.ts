@@ -30,7 +30,7 @@ const STEPS: [Intl.RelativeTimeFormatUnit, number][] = [
   ["year", Number.POSITIVE_INFINITY],
 ];
 
-/** "3 minutes ago". Never in the future, because two clocks may differ a little. */
+/** "3 minutes ago". A time in the future counts as now, because two clocks may differ a little. */
 export function ago(time: string, now: number, language: Language): string {
   const text = fromNow(time, Math.max(now, Date.parse(time)), language);
   // 「たった今」 for this second, because 「今から停止中」 would mean that it is yet to begin.
@@ -92,13 +92,15 @@ export function clock(time: string, language: Language): string {
   return format.format(Date.parse(time));
 }
 
-/** A period by its days; a year that both share is written once. `end` is exclusive: midnight of the 1st means the last day of the
- * month before. */
+/**
+ * A period as its first and last day. If both are in one year, the year is written once. `end` is exclusive: midnight of the 1st
+ * means the last day of the month before.
+ */
 export function days(start: string, end: string, language: Language): string {
   const [first, last] = [new Date(start), new Date(Date.parse(end) - 1)];
   const whole = new Intl.DateTimeFormat(LOCALES[language], { year: "numeric", month: "short", day: "numeric" });
   if (language === "en") return whole.formatRange(first, last);
-  // The browser writes a Japanese range with slashes only, so it is put together here.
+  // The browser writes a Japanese range with slashes only, so the range is put together here.
   const [from, to] = [whole.format(first), whole.format(last)];
   if (from === to) return from;
   const year = `${last.getFullYear()}年`;
@@ -131,7 +133,7 @@ const UNDER_A_SECOND: Record<Language, string> = { ja: "1秒未満", en: "under 
 export const duration = (milliseconds: number, language: Language): string =>
   milliseconds < 999.5 ? UNDER_A_SECOND[language] : span(milliseconds, language);
 
-/** An estimated span: whole seconds, from ten minutes on whole minutes. */
+/** An estimated span: whole minutes if it is ten minutes or more, else whole seconds. */
 export function roughly(milliseconds: number, language: Language): string {
   const seconds = Math.ceil(milliseconds / 1_000);
   if (seconds < 60) return `${seconds}${UNITS[language].s}`;

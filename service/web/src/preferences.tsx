@@ -33,7 +33,7 @@ function keep(name: string, value: string) {
   try {
     localStorage.setItem(name, value);
   } catch {
-    // Storage is forbidden: the choice lasts until the page is closed.
+    // If storage is forbidden, the choice lasts until the page is closed.
   }
 }
 

@@ -29,7 +29,7 @@ type Ends = Record<"completed" | "failed" | "canceled", number>;
 interface Toasts {
   say: (text: string, tone?: Toast["tone"]) => void;
   complain: (error: unknown) => void;
-  /** Tells the end of this job, also if another user started it. */
+  /** Shows a toast at the end of this job, even if another user started it. */
   watch: (jobId: string) => void;
 }
 
@@ -202,8 +202,10 @@ function summaryOf(words: Words, jobs: Job[], before: Ends = { completed: 0, fai
 const KEPT = "rireki.watched";
 const MOST_WATCHED = 500;
 
-/** The jobs whose end is told: those started in this tab, also before a reload, and all others of this user. A job that ended before
- * the page was loaded is told only if it was watched. */
+/**
+ * The jobs whose end gets a toast: those started in this tab (also before a reload), and all others of this user. A job that ended
+ * before the page was loaded gets a toast only if it was watched.
+ */
 function useWatched() {
   const user = useUser();
   return useMemo(() => {
@@ -216,7 +218,7 @@ function useWatched() {
       try {
         sessionStorage.setItem(KEPT, JSON.stringify([...watched]));
       } catch {
-        // Storage is forbidden: they are watched until the page is closed.
+        // If storage is forbidden, the jobs are watched until the page is closed.
       }
     }
 

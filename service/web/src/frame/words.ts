@@ -29,7 +29,7 @@ export const frameWords = {
   polling: say("2秒ごとに更新", "Every 2 s"),
   pollingHint: say(
     "ライブ接続ができないため、2秒ごとに更新しています",
-    "No live connection: the page looks every 2 seconds",
+    "No live connection: the page asks for changes every 2 seconds",
   ),
   offline: say(
     "オフラインです。表示されている内容は最新でない可能性があります。接続が戻りしだい更新します。",

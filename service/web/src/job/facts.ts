@@ -26,8 +26,10 @@ function unitOf(what: string): Done["unit"] {
   return what === "Chunks" ? "chunks" : "items";
 }
 
-/** The average pace of this attempt per minute, and the milliseconds left at that pace. The time since the last event is subtracted,
- * so the rest counts down between two events. */
+/**
+ * The average pace of this attempt per minute, and the milliseconds left at that pace. The time since the last event is subtracted,
+ * so the remaining time counts down between two events.
+ */
 export function paceOf(job: Job, { done, total }: Done, now: number): { perMinute: number; left: number } | null {
   if (!job.startedAt || done === 0) return null;
   const spent = between(job.startedAt, job.updatedAt);

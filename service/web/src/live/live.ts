@@ -15,7 +15,7 @@ export const queries = new QueryClient({
   defaultOptions: {
     queries: {
       staleTime: 5_000,
-      // A reader is told of a longer refusal at once.
+      // If the service refuses requests for longer than this, the reader is told at once.
       retry: (failures, error) => failures < 3 && isPassing(error) && refusedFor() <= LONGEST_RETRY,
       retryDelay: (failures) => Math.max(refusedFor(), Math.min(LONGEST_RETRY, 500 * 2 ** failures)),
       networkMode: "always",
@@ -60,7 +60,7 @@ function become(next: LiveState) {
   if (next === "live") {
     clearInterval(poll);
     poll = undefined;
-    // Changes may have been missed while the stream was away, and the stream never tells of anything but jobs. So ask once for all.
+    // Changes may have been missed while the stream was down, and the stream tells only of jobs. So ask for everything once.
     if (wasAway) {
       tick();
       void queries.refetchQueries({ type: "active", stale: true });

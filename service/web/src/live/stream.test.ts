@@ -86,7 +86,7 @@ describe("staying connected", () => {
 describe("knowing when to stop, and when to begin anew", () => {
   afterEach(() => void vi.useRealTimers());
 
-  /** Every question after what was known, for a minute or so; `open` answers each of them. */
+  /** The last id that each request of `follow` names during this time. `open` answers the requests. */
   async function askedFor(milliseconds: number, open: (signal: AbortSignal) => ReturnType<typeof said> | null) {
     vi.useFakeTimers();
     const asked: string[] = [];

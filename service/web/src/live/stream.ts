@@ -8,7 +8,7 @@ export interface Message {
   data: string;
 }
 
-/** Turns text into messages, wherever the network has cut it. A reconnect resumes after `lastId`. */
+/** Turns pieces of text into messages, wherever the network has cut the text. A reconnect resumes after `lastId`. */
 export class Parser {
   lastId: string;
   #messages: Message[] = [];

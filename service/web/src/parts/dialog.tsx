@@ -23,7 +23,7 @@ export function Dialog({
   const dialog = useRef<HTMLDialogElement>(null);
   const heading = useId();
 
-  // Closed before React removes the dialog, because afterwards the browser does not give the focus back.
+  // The dialog is closed before React removes it, because afterwards the browser does not give the focus back.
   useLayoutEffect(() => {
     const shown = dialog.current;
     const before = document.activeElement;

@@ -107,7 +107,7 @@ const isGeneral = (name: IconName): name is General => name in GENERAL;
 export function Icon({ name, size = 16 }: { name: IconName; size?: number }) {
   if (isGeneral(name)) {
     const General = GENERAL[name];
-    // Drawn on 24 units: this is a stroke of 1.5 pixels at 16.
+    // The icons are drawn on a grid of 24 units, so this stroke is 1.5 pixels wide at a size of 16 pixels.
     return <General className={`icon icon-${name}`} size={size} strokeWidth={2.25} focusable="false" />;
   }
   return (

@@ -20,7 +20,7 @@ export function Rows({ label, className, head, count, height, keyOf, row, rowCla
   const body = useRef<HTMLDivElement>(null);
   const [top, setTop] = useState(0);
 
-  // The content above the table changes, so its place is measured whenever the page's height changes.
+  // The content above the table changes, so the table's place is measured whenever the page's height changes.
   useLayoutEffect(() => {
     const measure = () => body.current && setTop(body.current.getBoundingClientRect().top + window.scrollY);
     measure();
@@ -46,7 +46,7 @@ export function Rows({ label, className, head, count, height, keyOf, row, rowCla
   }, [lastDrawn, count]);
 
   return (
-    // Roles instead of a real table, because a table cannot place its rows one by one.
+    // ARIA roles replace a real table, because a table cannot place its rows one by one.
     <div className={`rows ${className}`} role="table" aria-label={label} aria-rowcount={count + 1}>
       <div role="rowgroup">
         <div className="rows-head" role="row" aria-rowindex={1}>

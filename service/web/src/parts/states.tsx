@@ -110,7 +110,7 @@ function useReady(wanted: boolean, then: () => void) {
   }, [wanted]);
 }
 
-/** Grey bars in place of the rows to come, with a message if it takes long. */
+/** Grey bars in place of the rows to come, with a message if loading takes long. */
 export function Loading({ rows = 4, tall = false }: { rows?: number; tall?: boolean }) {
   const words = useWords();
   return (

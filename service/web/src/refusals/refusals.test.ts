@@ -6,7 +6,7 @@ import { differenceText, errorMeaning, findingMeaning, problemText, refusalText 
 const ja = wordsIn("ja");
 const en = wordsIn("en");
 
-/** As the service says them. */
+/** The refusals in the words of the service. */
 const KNOWN: [number, string, { path: string; detail: string }[]][] = [
   [409, "Cannot cancel this job: it is completed.", []],
   [409, "Cannot retry this job: job 01a20b8f-f44d-7cca-8ffe-c7838b25595c does the same and is active.", []],

@@ -30,7 +30,7 @@ const REFUSALS: [RegExp, Says][] = [
   [/^This job has a broken history: (\w+)/, (words, name) => words.brokenHistory(findingMeaning(words, name))],
 ];
 
-/** By `path: detail`. */
+/** The errors of fields, written as `path: detail`. */
 const FIELDS: [RegExp, Says][] = [
   [/^name: belongs to another company/, (words) => words.nameTaken],
   [/^name: /, (words) => words.nameNotValid],

@@ -46,7 +46,7 @@ export const refusalsWords = {
     (seconds: number) =>
       `費用のかかるジョブの数が上限に達しました。約${digits(Math.ceil(seconds / 60))}分後にもう一度お試しください。`,
     (seconds: number) =>
-      `You have queued as many jobs that cost money as you may. Try again in about ${counted(Math.ceil(seconds / 60), "minute")}.`,
+      `You have reached your limit of jobs that cost money. Try again in about ${counted(Math.ceil(seconds / 60), "minute")}.`,
   ),
   typeGone: say(
     "この種類のジョブは現在のバージョンにないため、実行できません。",

@@ -12,7 +12,7 @@ export const saying = <Given extends unknown[]>(
   en: (...given: Given) => string,
 ): Both<(...given: Given) => string> => [ja, en];
 
-// Made once, because making a format takes longer than drawing a row. Both languages group digits alike.
+// The format is made once, because making a format takes longer than drawing a row. Both languages group digits alike.
 const NUMBERS = new Intl.NumberFormat("ja-JP");
 
 /** `1234` as "1,234". */

@@ -14,7 +14,7 @@ const LATER = 3_000;
 /** A stretch of the log: all matching events after position `after` up to `until`, oldest first. */
 export type Stretch = LogPage;
 
-/** Joins a page to the stretch; it touches or overlaps the stretch at either end. */
+/** Joins a page to the stretch. The page must touch or overlap the stretch at one end. */
 export function joined(held: Stretch, page: LogPage): Stretch {
   const older = page.events.filter((event) => at(event) <= held.searched.after);
   const newer = page.events.filter((event) => at(event) > held.searched.until);

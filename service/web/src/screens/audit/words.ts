@@ -92,7 +92,7 @@ export const auditWords = {
   pauseUntil: say("再開する日時", "Until"),
   pauseUntilHint: say(
     "空欄の場合は、手動で再開するまで停止します。",
-    "Left empty, it stays paused until somebody resumes it.",
+    "If you leave this empty, the type stays paused until somebody resumes it.",
   ),
   pausedSince: saying(
     (when: string, who: string) => `${when}から一時停止中（${who}）`,

@@ -113,6 +113,6 @@ export function RoomRow({
 const errorTitle = (words: Words, message: string) =>
   [message, errorMeaning(words, { name: "Refused", message })].filter(Boolean).join("\n");
 
-/** Unreadable items are told in short words, because the service's message is long; it stands in the title. */
+/** Unreadable items get a short text, because the service's message is long. The title has the whole message. */
 const errorText = (words: Words, { lastErrorMessage, errorNeedsReview }: Room) =>
   errorNeedsReview ? words.meansUnreadableItems : lastErrorMessage;

@@ -116,7 +116,7 @@ export function DraftForm({ company }: { company: Company }) {
 function DraftJob({ id }: { id: string }) {
   const words = useWords();
   const { data: job } = useJob(id);
-  // A finished draft stands just below.
+  // A finished draft is shown just below the form, so nothing is shown here.
   if (!job || job.status === "completed") return null;
   return (
     <div className="draft-job">

@@ -64,7 +64,7 @@ export type Period = Pick<Draft, "periodStart" | "periodEnd">;
 export const periodText = (words: Words, { periodStart, periodEnd }: Period) =>
   days(periodStart, periodEnd, words.language);
 
-// Loaded when a draft is opened, because it is large and few visits need it.
+// This module is loaded when a draft is opened, because it is large and few visits need it.
 const Markdown = lazy(() => import("./markdown"));
 
 /** Every draft has these four headings in English; the copied text keeps them. */

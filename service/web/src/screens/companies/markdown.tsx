@@ -5,7 +5,7 @@ import DOMPurify from "dompurify";
 import { Marked } from "marked";
 import { useLayoutEffect, useRef } from "react";
 
-// HTML in it is shown as text and never parsed.
+// HTML in the Markdown is shown as text and never parsed.
 const markdown = new Marked({
   gfm: true,
   renderer: { html: ({ text }) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;") },

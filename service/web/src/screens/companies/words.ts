@@ -52,21 +52,21 @@ export const companiesWords = {
   draftDo: say("下書きを作成", "Draft the summary"),
   cachedDraft: say(
     "同じ期間・同じ件数のメッセージによる下書きがあるため、それを表示しています。",
-    "There is a draft of the same period and as many messages: here it is.",
+    "A draft of the same period and the same number of messages exists already. It is shown below.",
   ),
   drafts: say("下書き", "Drafts"),
   noDrafts: say("下書きはまだありません", "No drafts yet"),
   noDraftsText: say("期間を選んで「下書きを作成」を押してください。", "Choose a period and press “Draft the summary”."),
   expires: saying(
     (when: string) => `有効期限 ${when}`,
-    (when: string) => `good until ${when}`,
+    (when: string) => `valid until ${when}`,
   ),
   expired: say("期限切れ", "Expired"),
   sources: saying(
     (count: number) => `出典 ${digits(count)} 件`,
     (count: number) => counted(count, "source"),
   ),
-  sourceIds: say("出典のメッセージID", "Message ids it rests on"),
+  sourceIds: say("出典のメッセージID", "IDs of the source messages"),
   model: say("モデル", "Model"),
   tokens: saying(
     (count: number) => `${digits(count)} トークン`,

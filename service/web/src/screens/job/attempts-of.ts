@@ -12,7 +12,7 @@ export interface Attempt {
   /** The event that ended the attempt, if it is over. */
   end: JobEvent | undefined;
   progress: number;
-  /** Milliseconds; until `now` if it still lasts. */
+  /** Milliseconds of waiting, up to `now` if the attempt still waits. */
   waited: number;
   ran: number | null;
 }
@@ -49,8 +49,10 @@ export type Line =
 
 const LONGEST_RUN = 4;
 
-/** The timeline, newest last. Long runs of progress are folded between their first and last event, except the folds in `open`, which
- * holds the seq of each fold's first event. */
+/**
+ * The timeline, newest last. In a long run of progress events, all but the first and the last are folded into one line. `open` has
+ * the seq of the first event of each fold that is shown in full.
+ */
 export function timelineOf(events: JobEvent[], open: ReadonlySet<number>): Line[] {
   const lines: Line[] = [];
   for (let index = 0; index < events.length; ) {

@@ -22,7 +22,7 @@ interface JobStateProps {
   id: string;
   event: JobEvent;
   last: number;
-  /** Whether it follows the job as it changes. */
+  /** Whether this part follows the job as the job changes. */
   follows: boolean;
 }
 
@@ -76,7 +76,7 @@ export function JobState({ id, event, last, follows }: JobStateProps) {
 
 const EVERY = 400;
 
-/** The seq to show. While it follows a running job, it changes at most every 400 ms, to limit the requests. */
+/** The seq to show. While this part follows a running job, the seq changes at most every 400 ms, to limit the requests. */
 function useSteady(seq: number, follows: boolean): number {
   const [shown, setShown] = useState(seq);
   const changedAt = useRef(0);

@@ -49,7 +49,7 @@ export const jobsWords = {
     "Only jobs that failed or were canceled are retried.",
   ),
   bulkMore: say("一度に実行できるのは 1,000 件までです。", "At most 1,000 in one go."),
-  bulkNothing: say("対象となるジョブがありません。", "There is no such job among them."),
+  bulkNothing: say("対象となるジョブがありません。", "None of these jobs can be changed."),
   bulkCancelDo: saying(
     (count: number) => `${digits(count)} 件をキャンセル`,
     (count: number) => `Cancel ${counted(count, "job")}`,

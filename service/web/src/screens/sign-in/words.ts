@@ -48,7 +48,7 @@ export const signInWords = {
   ),
   sessionEnded: say(
     "セッションの有効期限が切れました。サインインすると、元の画面に戻ります。",
-    "Your session has ended. Sign in, and you are back where you were.",
+    "Your session has ended. Sign in again to return to this screen.",
   ),
   signedOutNow: say("サインアウトしました。", "You are signed out."),
 } as const;
