@@ -99,7 +99,7 @@ def _measure(options: argparse.Namespace, running: Servers) -> Run:
 def _commands(run: Run) -> Iterator[tuple[str, list[str]]]:
     """Yields the key and the command of each contestant.
 
-    It prepares the environment of each contestant, and reports one that cannot be made as a failure.
+    It prepares the environment of each contestant, and reports a failure if an environment cannot be made.
     """
     for entry in run.entries:
         try:

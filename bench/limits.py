@@ -1,7 +1,8 @@
 """Measures what the limits of one person cost a request that queues a job.
 
-Two APIs run over one database and one Redis: one with limits that are never reached, one without.
-They get load in turns. `python -m bench.limits [--rounds 10] [--save]` prints a table in Markdown.
+Two APIs run over one database and one Redis. The first has limits that are never reached, and the
+second has no limits. They get load in turns. `python -m bench.limits [--rounds 10] [--save]` prints
+a table in Markdown.
 """
 
 import argparse

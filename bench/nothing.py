@@ -80,7 +80,7 @@ async def _work_until_asked_to_stop() -> None:
     settings, stop = load_settings(), asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     assert settings.database_url is not None
-    # A worker of the product gives no positions to events. This one does, so that their cost is included.
+    # A worker of the product gives no positions to events. This worker does, so that the cost of positions is included.
     async with opened(settings, settings.database_url, seals=True) as core:
         worker = worker_of_nothing(core)
         print("ready", flush=True)

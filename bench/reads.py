@@ -40,7 +40,7 @@ from tests.servers import redis_server
 
 VERIFIED = 200  # jobs that are compared with their events after a fill
 LONGEST = 8.0  # seconds for one question to both databases
-MANY_ROWS = 5_000  # A plan that sorts or discards so many rows is reported as a fault.
+MANY_ROWS = 5_000  # A plan that sorts or discards this number of rows or more is reported as a fault.
 
 SIZES = """
 select c.relname as name, c.relkind::text = 'r' as is_table,

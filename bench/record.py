@@ -16,7 +16,7 @@ from bench.calibrate import calibrate
 
 FOLDER = Path(__file__).resolve().parent / "results"
 CALIBRATIONS = 3
-SLOW_FROM = 250.0  # a machine counts as slow if bench/calibrate.py's arithmetic takes so many milliseconds
+SLOW_FROM = 250.0  # milliseconds; a machine counts as slow if the arithmetic of bench/calibrate.py takes at least this time
 
 
 def add_save_option(parser: argparse.ArgumentParser) -> None:

@@ -25,7 +25,7 @@ import orjson
 from workers.chatwork.sandbox import Sandbox
 
 EMAIL, PASSWORD = "bench@example.com", "a password for the benchmark"
-LIFTED = "1000000"  # CHATWORK_RATE_LIMIT for the benchmark: so high that it never limits
+LIFTED = "1000000"  # CHATWORK_RATE_LIMIT for the benchmark; it is so high that no request ever waits
 LONGEST = 300.0  # seconds that a sync may take
 
 # Selects a checksum over all messages in order, to compare the table with the file.

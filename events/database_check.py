@@ -111,7 +111,8 @@ async def _check_pooling(url: str, connection: Connection) -> None:
             await _compare_with_a_second(url, connection, first)
     except (TimeoutError, OSError, asyncpg.PostgresError):
         # The pooler opened no second connection, so all its server connections are in use. It keeps
-        # one of them for our first connection, although that one is idle. This is session mode.
+        # one of them for our first connection, although our connection is idle. This is session
+        # mode.
         return
 
 

@@ -74,9 +74,9 @@ def newest_revision() -> str:
 def grant(url: str, role: str, opening: Opening = open_plainly, *, sealer: str | None = None) -> list[str]:
     """Grants an existing role the rights that the service needs, and takes back all others.
 
-    It may append to the log, and not change it. Its right to give positions ends as soon as another role has it: the role
-    `sealer`, which gets the rights to seal and nothing else, or one that an earlier call has named. Returns the names of
-    these roles. Rights on objects that are not Rireki's do not change.
+    It may append to the log, and not change it. Its right to give positions ends as soon as another role has it: the
+    role `sealer`, which gets the rights to seal and nothing else, or a role that an earlier call has named. Returns the
+    names of these roles. Rights on objects that are not Rireki's do not change.
 
     Raises `UnknownRole`, `UnsuitableDatabase`, or PostgreSQL's error.
     """

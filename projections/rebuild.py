@@ -1,13 +1,13 @@
 """Builds the jobs view anew beside the live view and swaps them, while the service runs.
 
-To fold a job is to compute its row from its events. First all jobs are folded from one snapshot of the log. Then the jobs
-that got events since that snapshot are folded again from a new one, and so on, until at most `FEW` such jobs are left. These
-are folded in the transaction that swaps the tables, while a lock blocks all writers for a moment. An append writes
-`job_events` and `jobs` in one statement, so no append can be under way while the lock on `jobs` is held.
+To fold a job is to compute its row from its events. First all jobs are folded from one snapshot of the log. Then the
+jobs that got events since that snapshot are folded again from a new snapshot, and so on, until at most `FEW` such jobs
+are left. These are folded in the transaction that swaps the tables, while a lock blocks all writers for a moment. An
+append writes `job_events` and `jobs` in one statement, so no append can be under way while the lock on `jobs` is held.
 
-A job is broken if its history cannot be folded. A broken job prevents the swap, or with `skip_broken` keeps its row of the
-live view. Two active jobs may have the same unique key, because the rule of their type has changed. Then both are kept, and
-the older one gets the key.
+A job is broken if its history cannot be folded. A broken job prevents the swap, or with `skip_broken` keeps its row of
+the live view. Two active jobs may have the same unique key, because the rule of their type has changed. Then both are
+kept, and the older job gets the key.
 """
 
 import asyncio

@@ -42,7 +42,7 @@ def list_users(as_json: Annotated[bool, typer.Option("--json", help="Print JSON 
 
 @users_app.command("role")
 def change_role(email: Email, role: Annotated[str, typer.Option(help=ROLES)]) -> None:
-    """Give a person another role. It takes effect within a second; the last admin stays one."""
+    """Give a person another role, within a second. The last admin must stay an admin."""
     from service.commands import users
 
     with _refusals():
@@ -99,7 +99,7 @@ def invite(
 ) -> None:
     """Print a one-time link with which a person sets their own password.
 
-    A person who is not known yet is added with --role. A new link ends the earlier one.
+    A person who is not known yet is added with --role. A new link ends the earlier link.
     """
     from service.commands import users
 

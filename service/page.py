@@ -24,7 +24,8 @@ STATIC = Path(__file__).parent / "static"
 ADDRESSES = ("/", "/sign-in", "/invitation", "/chatwork", "/jobs", "/companies", "/audit")
 ADDRESSES_WITH_ID = ("/jobs/{id}", "/companies/{id}")
 
-FOR_EVER = "public, max-age=31536000, immutable"  # such a file never changes: its name holds the hash of its content
+# A file with this header never changes, because its name holds the hash of its content.
+FOR_EVER = "public, max-age=31536000, immutable"
 ASK_EACH_TIME = "no-cache"
 
 MEDIA_TYPES = {

@@ -1,6 +1,6 @@
 """Runs the tests of PostgreSQL on the oldest supported version: `python -m tests.oldest`.
 
-`make test` uses the newest one. PostgreSQL 15 comes from Debian's package. On a machine without
+`make test` uses the newest version. PostgreSQL 15 comes from Debian's package. On a machine without
 that package, the oldest version of the wheel is used instead, and the output says so.
 """
 

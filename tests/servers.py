@@ -1,4 +1,4 @@
-"""The servers of the tests: those of DATABASE_URL and REDIS_URL, or ones started here."""
+"""The servers of the tests: those of DATABASE_URL and REDIS_URL, or new servers."""
 
 import os
 import pwd

@@ -49,7 +49,7 @@ class OneServer(httpx.AsyncHTTPTransport):
         """Sends a request.
 
         Raises:
-            OutgoingRefused: the request is for another server, which must not get this one's token.
+            OutgoingRefused: the request is for another server, which must not get this server's token.
         """
         if _server_of(request.url) != self._server:
             raise OutgoingRefused(f"{request.url.host} is not called, because it is not the server of this token.")
@@ -90,7 +90,9 @@ class CheckedConnections(AnyIOBackend):
 async def _first_connected(
     addresses: Iterable[str], connect: Callable[[str], Awaitable[AsyncNetworkStream]]
 ) -> AsyncNetworkStream:
-    """Tries the addresses in turn, each early if the one before does not answer (RFC 8305).
+    """Tries the addresses in turn (RFC 8305).
+
+    The next address is tried early if the address before it does not answer.
 
     Raises:
         httpcore2.ConnectError: no address could be connected to.

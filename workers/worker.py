@@ -1,4 +1,4 @@
-"""One worker process: it claims and runs jobs, delivers due jobs, and rescues lost ones.
+"""One worker process: it claims and runs jobs, delivers due jobs, and rescues lost jobs.
 
 Over Redis, arq's loop claims the jobs. arq's retries, results, aborts, timeouts and hooks are
 switched off, because attempts and their ends are events in the log.

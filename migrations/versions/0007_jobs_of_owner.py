@@ -1,4 +1,4 @@
-"""An index of an owner's jobs by type and status, which finds rare ones without a scan.
+"""An index of an owner's jobs by type and status, which finds rare jobs without a scan.
 
 It replaces an index with the same number of entries, so a write costs the same as before.
 """

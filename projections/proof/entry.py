@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 FORMAT = 1
-LONGEST_TEXT = 8192  # bytes of UTF-8; of a longer text, an entry holds only the length and the hash
+LONGEST_TEXT = 8192  # bytes of UTF-8; if a text is longer, its entry holds only the text's length and hash
 MOST_BYTES = 1 + 16 + 4 + 4 + 4 * (3 + LONGEST_TEXT) + 8 + 32
 """The length of the longest possible entry. Entry bundles allow 65,535 bytes."""
 

@@ -70,7 +70,7 @@ def perfect_subtrees(span: Span) -> Iterator[Subtree]:
 def span_hash(span: Span, hash_of: HashOf) -> bytes:
     """Returns the hash of the tree over a span.
 
-    The span must be the whole tree, or one that `inclusion_spans` or `consistency_spans` returns.
+    The span must be the whole tree, or a span that `inclusion_spans` or `consistency_spans` returns.
 
     In these spans the perfect subtrees become smaller from left to right, as RFC 9162 splits a tree.
     """

@@ -1,7 +1,7 @@
 """Growing delays between tries to guess one password, over all addresses and processes.
 
-The first `FREE` wrong passwords cause no delay. Then each further try must wait about twice as long as the one before,
-up to `LONGEST`. One wrong password is forgotten every `FORGET_EVERY` seconds. So the password of an account can be
+The first `FREE` wrong passwords cause no delay. Then each further try must wait about twice as long as the try before
+it, up to `LONGEST`. One wrong password is forgotten every `FORGET_EVERY` seconds. So the password of an account can be
 guessed about 20 times an hour, however many addresses take part, and the account is never locked. A refused try is not
 counted and makes no wait longer.
 
@@ -90,7 +90,10 @@ class SharedGuessDelays:
         self._delay = redis.register_script(DELAY)
 
     async def count(self, name: str) -> float:
-        """Counts a try and returns 0, or returns the seconds until one is allowed."""
+        """Counts a try and returns 0, if a try is allowed now.
+
+        Otherwise returns the seconds until a try is allowed.
+        """
         return float(await self._run(name, "0"))
 
     async def take_back(self, name: str) -> None:

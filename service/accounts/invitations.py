@@ -1,7 +1,8 @@
 """Invitations: one-time links with which people set their own passwords.
 
-A person has at most one invitation. A new one replaces it, and a new password ends it. The database
-holds only the SHA-256 of the link's token, which has 256 random bits, so no slow hash is needed.
+A person has at most one invitation. A new invitation replaces it, and a new password ends it. The
+database holds only the SHA-256 of the link's token, which has 256 random bits, so no slow hash is
+needed.
 """
 
 import asyncio
@@ -58,7 +59,7 @@ class Invitation:
 
 
 async def invite(database: Database, user_id: str) -> Invitation:
-    """Makes an invitation, in the place of an earlier one.
+    """Makes an invitation, in place of an earlier invitation.
 
     Raises `UnknownUser` if there is no such user, or if the user is disabled.
     """

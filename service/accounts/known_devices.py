@@ -46,7 +46,7 @@ class KnownDevices:
         try:
             claims = jwt.decode(cookie, self._key, algorithms=["HS256"], options={"require": ["exp", "jti", "accounts"]})
         except (jwt.InvalidTokenError, RecursionError, ValueError, TypeError, OverflowError):
-            return None  # for a malformed token, the decoder also raises errors that are not its own
+            return None  # For a malformed token, the decoder also raises errors of other libraries.
         device, accounts = claims["jti"], claims["accounts"]
         if not (isinstance(device, str) and _ID.fullmatch(device) and isinstance(accounts, list)):
             return None

@@ -1,7 +1,7 @@
 """Checks the ID token of an identity provider (OpenID Connect Core 1.0, 3.1.3.7).
 
-Only RS256 and ES256 are accepted, each only with a key of its own kind, so neither an unsigned token
-nor one that is signed with the public key as an HMAC secret passes.
+Only RS256 and ES256 are accepted, each only with a key of its own kind, so an unsigned token is refused, and so is a
+token that is signed with the public key as an HMAC secret.
 """
 
 import hmac
@@ -27,7 +27,7 @@ class TokenRefused(Exception):
 
 
 class UnknownKey(TokenRefused):
-    """The token is signed with a key that is not among the given ones."""
+    """The token is signed with a key that is not among the given keys."""
 
 
 @dataclass(frozen=True, slots=True)

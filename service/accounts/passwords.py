@@ -24,7 +24,7 @@ SHORTEST, LONGEST = 12, 256  # characters in NFKC
 OUR_PARAMETERS = "$argon2id$v=19$m=47104,t=1,p=1$"
 """The beginning of every hash that `hash_password` makes."""
 
-# Hashes that no password matches, one with our parameters and one with those of older hashes.
+# Hashes that no password matches: the first has our parameters, the second those of older hashes.
 STAND_INS = (
     "$argon2id$v=19$m=47104,t=1,p=1$z/G7qxPLFuT/9UPFg5WjOw$40yC6trOdoNwqac/FDN177ld5Xh6/bcsHSLou+dMKbU",
     "$argon2id$v=19$m=65536,t=3,p=4$POLGdgIR4+cTlBOrcIUa6Q$TVTaeUkTohMxI7WsM4XeSJXzJbA1nh8L+IycIRGpClg",
@@ -82,7 +82,7 @@ def hash_password(password: str) -> str:
 class Verified:
     matches: bool
     rehashed: str | None = None
-    """The new hash, if the old one is of a text that was not normalised, or has other parameters."""
+    """The new hash to store, if the old hash has other parameters or is of a text that was not normalised."""
 
 
 def verify_password(password_hash: str, password: str) -> Verified:

@@ -25,9 +25,9 @@ from service.accounts.sign_in_queue import SignInLine
 
 T = TypeVar("T")
 
-# All requests to sign in from one address, valid or not. (An IPv6 address counts as its /64.)
+# The most requests to sign in from one address, valid or not. (An IPv6 address counts as its /64.)
 FOR_ALL_REQUESTS = RateLimitItemPerMinute(300)
-# Wrong passwords from one address, for one email and for all emails, in 5 minutes.
+# The most wrong passwords from one address in 5 minutes: for one email, and for all emails.
 FOR_ONE_EMAIL = RateLimitItemPerMinute(10, 5)
 FOR_ALL_EMAILS = RateLimitItemPerMinute(100, 5)
 
@@ -56,7 +56,7 @@ class SignInLimit:
 
     While Redis is unreachable, each process limits by its own count, so people can still sign in.
     `account` is any text that stands for an email. `device` is the id of a device that has signed
-    in before: in `request` with any account, elsewhere with this one.
+    in before: In `request` it has signed in with any account, elsewhere with this account.
     """
 
     def __init__(self, redis_url: str | None) -> None:

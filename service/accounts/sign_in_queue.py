@@ -67,7 +67,7 @@ class SignInLine:
             async with asyncio.timeout(WAITS_AT_MOST):
                 await turn
         except (TimeoutError, asyncio.CancelledError) as error:
-            if turn.done() and not turn.cancelled():  # this sign-in got the hasher, but no longer waits for it
+            if turn.done() and not turn.cancelled():  # This sign-in got the hasher when it no longer waited.
                 self._next()
             else:
                 self._leave(address, turn)

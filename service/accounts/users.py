@@ -298,7 +298,7 @@ class Users:
         try:
             claims = jwt.decode(token, self._secret, algorithms=["HS256"], options={"require": ["sub", "jti", "exp"]})
         except (jwt.InvalidTokenError, RecursionError, ValueError, TypeError, OverflowError):
-            return None  # for a malformed token, the decoder also raises errors that are not its own
+            return None  # For a malformed token, the decoder also raises errors of other libraries.
         return claims if _ours(claims) else None
 
     def _remember(self, token: str, claims: dict[str, Any], user: User | None, until: float) -> None:

@@ -35,7 +35,7 @@ It yields `NOTHING_NEW` at least every `CHECK_EVERY` seconds.
 
 
 async def stream_job(call: Call[Any, Any], job: Job) -> Response:
-    """Streams the job's events after `Last-Event-ID`, then each new one until the job ends.
+    """Streams the job's events after `Last-Event-ID`, then each new event until the job ends.
 
     If the job has ended and no event is left to send, the response is 204: any other response would make a browser connect
     again for ever (HTML, 9.2.3). Raises `Problem` 400 if `Last-Event-ID` is not an id that this stream has sent.
@@ -110,8 +110,8 @@ async def _while_allowed(call: Call[Any, Any], first: bytes, messages: Messages)
     """Yields the messages until the session ends, the role changes, or the database is away.
 
     Then the stream ends. The client connects again and resumes, if the caller may still do so with the new role. Before
-    each message, and every `CHECK_EVERY` seconds without one, the caller's token is checked. After `QUIET` seconds
-    without a message, a comment is sent to keep the connection open.
+    each message, and every `CHECK_EVERY` seconds without a message, the caller's token is checked. After `QUIET`
+    seconds without a message, a comment is sent to keep the connection open.
     """
     yield first
     sent_at = time.monotonic()

@@ -21,7 +21,7 @@ from service.http.query_fields import RequestId
 from service.http.request import Fields, Nothing, wants
 
 NDJSON = "application/x-ndjson"
-AT_ONCE = 1000  # events in one query; also the most in one JSON response
+AT_ONCE = 1000  # events in one query; one JSON response has no more than this either
 DEFAULT_LIMIT = 100
 
 
@@ -49,7 +49,7 @@ class LogQuery(Fields):
 class SessionEnded(Exception):
     """The caller may no longer read the log.
 
-    The connection is broken off, so that nobody takes a cut export for a whole one.
+    The connection is broken off, so that nobody takes a cut export for a whole export.
     """
 
 

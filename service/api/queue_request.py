@@ -63,7 +63,7 @@ async def enqueue_for(call: Call[Any, Any], job_type: str, payload: Payload | Pa
     Raises:
         Problem: 403 if the caller may not queue this type, 400 for a bad key.
         KeyTaken: the key belongs to another request. The client gets 422.
-        OverLimit: the caller has too many active jobs, or has queued too many paid ones.
+        OverLimit: the caller has too many active jobs, or has queued too many paid jobs.
     """
     if job_type in JOB_TYPES:
         must_be_allowed(call.user, job_type)
@@ -178,7 +178,7 @@ async def _enqueued(call: Call[Any, Any], job_type: str, payload: Payload, idemp
     except AlreadyActive as active:
         job_id = active.job_id
     except OverLimit:
-        # No new job is needed if the same request has queued one meanwhile, or if a job of this kind is active.
+        # No new job is needed if the same request has queued the job meanwhile, or if a job of this kind is active.
         if (first := await _first_job(call, idempotency)) is not None:
             return first
         active_job = await store.active_job(JOB_TYPES[job_type].unique_key(content, call.user.id))

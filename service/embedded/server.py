@@ -92,7 +92,7 @@ class Server:
                 return
 
     def forget(self) -> None:
-        """Releases the resources of this process, whether the server runs or not."""
+        """Closes what this process holds of the server. The server may go on running."""
         if self._process is not None:
             # The server may keep running for others. A return code keeps Popen from warning that
             # nobody waited for it.
@@ -214,7 +214,7 @@ class Server:
 
 
 def _gravest_line(output: str) -> str:
-    """Returns the first line that says why PostgreSQL stopped; later ones are consequences."""
+    """Returns the first line that says why PostgreSQL stopped. Later lines are consequences."""
     if os.strerror(errno.ENOSPC) in output:
         return os.strerror(errno.ENOSPC)
     lines = output.splitlines()

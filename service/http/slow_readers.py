@@ -54,7 +54,7 @@ class SlowReader:
         """Returns the bytes that the client's system does not have yet."""
         in_system = 0
         connection = self._transport.get_extra_info("socket")
-        with contextlib.suppress(OSError):  # not every operating system gives this number
+        with contextlib.suppress(OSError):  # Some operating systems do not give this number.
             if connection is not None:
                 answer = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
                 in_system = int.from_bytes(answer, sys.byteorder)

@@ -23,7 +23,7 @@ from service.live.listening import listening
 from service.live.server_sent_events import server_sent_event
 
 LOOK_EVERY = 2.0  # seconds between two queries of the log
-IDLE_LOOKS = 5  # after so many queries, clients that got no change are told the position, too
+IDLE_LOOKS = 5  # queries after which clients that got no change are told the position, too
 GATHER = 0.02  # seconds for which changes are collected, to be sent in one piece
 READ_AT_ONCE = 5000  # positions in one query
 MOST_REPLAYED = 10_000  # positions that a client may be behind; a client further behind must fetch everything again

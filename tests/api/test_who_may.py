@@ -75,7 +75,7 @@ async def seen_of(service: Service, name: str, row: Row, caller: str, user: User
     """Sends the row's request. Returns the status, the changed tables and the leaks.
 
     A leak is something in the answer that the caller must not see. A successful request may be on
-    record in `access_records`; a refused one changes no table at all.
+    record in `access_records`; a refused request changes no table at all.
     """
     method, path = name.split()
     things = await make_things(service, row.job)

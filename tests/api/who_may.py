@@ -65,7 +65,7 @@ WHO_MAY: dict[str, Row] = {
     "POST /api/auth/login": Row("200 200 200 200 200", body=lambda things: things.credentials),
     "POST /api/auth/logout": Row("401 204 204 204 204", "ended_tokens"),
     "GET /api/auth/methods": ANYONE,
-    "GET /api/auth/oidc/start": Row("404 404 404 404 404"),  # without OIDC_ISSUER
+    "GET /api/auth/oidc/start": Row("404 404 404 404 404"),  # This service has no OIDC_ISSUER.
     "GET /api/auth/oidc/callback": Row("404 404 404 404 404"),
     "GET /api/auth/me": SIGNED_IN,
     "POST /api/auth/invitation": Row(

@@ -95,7 +95,7 @@ class Line:
         link = asyncio.current_task()
         assert link is not None
         self._links.add(link)
-        # `cut` cancels this task. The error is suppressed, because no task waits for this one.
+        # `cut` cancels this task. The error is suppressed, because no task waits for this task.
         with suppress(OSError, asyncio.CancelledError):
             try:
                 await self._forwarding.wait()
@@ -148,7 +148,7 @@ class _Link:
         self._answer_is_lost = True
         if cut is Cut.WRITE_LATE:
             # The client sees the broken connection at once, and may send its next write before this
-            # one arrives.
+            # write arrives.
             self._to_client.transport.abort()
             await asyncio.sleep(seconds)
         self._to_server.write(data)

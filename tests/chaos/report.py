@@ -79,9 +79,10 @@ def table(outcome: Outcome, record: Record) -> str:
 
 
 def complaints(outcome: Outcome) -> str:
-    """Returns the violations as text: their number by invariant, and the first ones in full.
+    """Returns the violations as text.
 
-    The whole history of its job follows each of the first ones.
+    First comes their number by invariant. Then follow some of each in full, with the whole history
+    of the job.
     """
     counted = Counter(str(violation.invariant) for violation in outcome.violations)
     lines = ["", "Violations: " + ", ".join(f"{number} of {invariant}" for invariant, number in counted.most_common())]

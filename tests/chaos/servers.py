@@ -86,7 +86,7 @@ def _status(pid: int) -> list[str]:
     The list is empty if there is no such process.
     """
     with suppress(OSError):
-        # The name is in parentheses and may hold any character, so the fields begin after the last one.
+        # The name is in parentheses and may hold any character, so the other fields begin after the last parenthesis.
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return []
 

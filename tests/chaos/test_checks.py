@@ -1,4 +1,4 @@
-"""Tests of the campaign's checks: they accept every legal history and report broken ones.
+"""Tests of the campaign's checks: they accept legal histories and report broken histories.
 
 The checks use a second implementation of the fold (`tests/chaos/history.py`).
 """

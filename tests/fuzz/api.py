@@ -41,7 +41,7 @@ CHECKS = [
     not_a_server_error, status_code_conformance, content_type_conformance, response_headers_conformance,
     response_schema_conformance,
 ]  # fmt: skip
-ENDLESS = "/api/jobs/stream"  # its answer does not end, and the tests of the streams read it
+ENDLESS = "/api/jobs/stream"  # The answer of this endpoint does not end. The tests of the streams read it.
 LOGIN = "/api/auth/login"
 ENDS_THE_SESSION = ("/api/auth/logout", "/api/auth/password")
 PRINT_EVERY = 1_000  # requests between two lines of output

@@ -151,7 +151,7 @@ def read_messages_cursor(given: bytes) -> None:
 
 
 def read_payloads(given: bytes) -> None:
-    """Reads payloads. Checks that an accepted one can be stored, and gives its unique key."""
+    """Reads payloads. Checks that an accepted payload can be stored and gives a unique key."""
     value = parse_json(given)
     accepted = 0
     for job_type in JOB_TYPES.values():

@@ -49,7 +49,7 @@ def test_crashes_hangs_and_growth_are_found(read: object, told: str) -> None:
     assert told in faults[0].problem
 
 
-@pytest.mark.timeout(600)  # seconds; it takes about ten, but it starts a service, PostgreSQL and Redis
+@pytest.mark.timeout(600)  # seconds; the test takes about ten, but it starts a service, PostgreSQL and Redis
 def test_requests_to_a_running_service_are_answered_as_documented() -> None:
     """Sends some requests of an admin.
 

@@ -109,7 +109,7 @@ async def test_the_watchdog_ends_with_its_process_and_keeps_none_of_its_files_op
         assert os.readlink(f"/proc/{dog}/fd/1") == "/dev/null"
         assert os.getsid(dog) == dog
 
-        for number in (TERM, INT, signal.SIGHUP):  # as a supervisor sends signals to the whole process group
+        for number in (TERM, INT, signal.SIGHUP):  # A supervisor sends such signals to the whole process group.
             os.kill(dog, number)
         async with httpx.AsyncClient(base_url=address) as client:
             assert (await client.get("/healthz")).status_code == 200

@@ -291,7 +291,7 @@ MUCH_LATER = 4_000_000_000_000  # a transaction id that the new cluster will not
 
 
 async def came_from_another_cluster(connection: Connection) -> None:
-    """Makes the database look like one restored from a cluster with higher transaction ids.
+    """Makes the database look as if restored from a cluster with higher transaction ids.
 
     All events get transaction ids of that cluster, in the order in which that cluster has sealed them or would have sealed them.
     """

@@ -218,7 +218,7 @@ async def test_without_a_cursor_nothing_is_sealed(database: Database, superuser:
 
 
 async def restored(connection: Connection, shift: int) -> None:
-    """Makes the database look like one that was restored from another cluster.
+    """Makes the database look like a database that was restored from another cluster.
 
     The transaction ids of that cluster are higher by `shift`.
     """

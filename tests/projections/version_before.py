@@ -1,6 +1,6 @@
 """The sealer and the queries of the version before tiles.
 
-During an upgrade, processes of that version run beside processes of this one.
+During an upgrade, processes of that version run beside processes of this version.
 """
 
 from events.database import Connection

@@ -124,7 +124,7 @@ async def _all_writers(url: str, settings: Settings) -> list[Told]:
     each = -(-settings.decisions // settings.writers)
     stores = [names[n : n + settings.writers_of_a_store] for n in range(0, len(names), settings.writers_of_a_store)]
     loop = asyncio.get_running_loop()
-    # The processes are spawned, because forked ones would share this process's connections.
+    # The processes are spawned, because forked processes would share this process's connections.
     with ProcessPoolExecutor(settings.processes, multiprocessing.get_context("spawn")) as pool:
         return await asyncio.gather(
             *(

@@ -43,8 +43,8 @@ from tests.proxy import Fault, proxy_before
 TYPE = "race"
 HOT = f"select {JOB_COLUMNS} from jobs where type = $1 and status in ('queued', 'processing', 'failed', 'canceled')"
 MOST_AT_ONCE = 12  # how many decisions a writer makes at the same time
-MOST_UNEXPECTED = 20  # the race ends after so many unexpected errors
-CONNECTIONS = 3  # connections in the pool of a store; its group commit opens others
+MOST_UNEXPECTED = 20  # unexpected errors after which the race ends
+CONNECTIONS = 3  # connections in the pool of a store; the group commit of the store opens further connections
 
 SENT_AGAIN = "group commit: no answer from PostgreSQL; sending the writes again"
 

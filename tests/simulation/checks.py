@@ -1,7 +1,7 @@
 """Checks the invariants after every committed statement and every answer to a client.
 
-It computes each job from its events by a second implementation of the fold. That one was written
-from docs/architecture.md and uses nothing of `events/job.py`.
+It computes each job from its events by a second implementation of the fold. That implementation was
+written from docs/architecture.md and uses nothing of `events/job.py`.
 """
 
 from dataclasses import dataclass, field
@@ -14,10 +14,10 @@ from tests.simulation.clock import EPOCH
 from tests.simulation.loop import Process, VirtualLoop
 
 ENDS = ("completed", "failed", "canceled")
-# reasons of `queued` that leave maxAttempts as it is; all other reasons raise it by one
+# Reasons of `queued` that leave maxAttempts as it is. Every other reason raises maxAttempts by one.
 SPENDS_AN_ATTEMPT = ("retry", "worker_lost")
 FAILS_WHEN_ITS_WORKER_IS_LOST = "paid"  # the job type that is not retried when its worker is lost
-STOPS_WITHIN = 5.0  # seconds within which a handler must stop after its attempt ended: one heartbeat and a margin
+STOPS_WITHIN = 5.0  # seconds from the end of an attempt within which its handler must stop: one heartbeat and a margin
 HEARS_WITHIN = 2.0  # seconds within which a handler must stop after a cancel, if the bus loses no message
 KNOWS_WITHIN = 10.0  # seconds within which a worker must notice that it was declared gone
 
@@ -238,7 +238,7 @@ class Checks:
     def handler_returned(self, job_id: str, handler: Handler, deadline: float) -> None:
         """Checks that a handler that returned by itself did so before its deadline.
 
-        A handler that ignores cancellation is excused, and so is one whose process had a fault.
+        This does not hold for a handler that ignores cancellation, or whose process had a fault.
         """
         took = self._loop.time() - handler.since
         excused = handler.deaf or handler.process.trouble_at >= handler.since

@@ -32,8 +32,8 @@ from tests.simulation.wire import Redis, SimWire, TakingLoop
 
 T = TypeVar("T")
 
-# After the last fault, all jobs must end within so many seconds. It takes long if the only worker
-# runs one job at a time and its handlers ignore their deadlines.
+# After the last fault, all jobs must end within this number of seconds. It takes long if the only
+# worker runs one job at a time and its handlers ignore their deadlines.
 ENDS_WITHIN = 240.0
 BUSY_AT_MOST = CLIENT_GIVES_UP + 10.0  # seconds after the end of all jobs in which a worker may still be busy
 STOPS_WITHIN = 45.0  # seconds in which a process must stop when no faults are made

@@ -15,7 +15,7 @@ async def write_on_a_closed_connection(url: str) -> None:
     pool = redis_pool(url)
     connection = await pool.get_connection()
     connection._writer.transport.abort()
-    await asyncio.sleep(0)  # by now the loop has closed the transport, but the connection does not know it
+    await asyncio.sleep(0)  # By now the loop has closed the transport, but the connection does not know that.
     try:
         await connection.send_command("PING")
     finally:

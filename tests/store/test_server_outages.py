@@ -23,8 +23,8 @@ async def test_writes_go_on_although_the_server_closed_the_connection_with_its_l
 
     async with asyncio.timeout(10):
         async with locker.transaction():
-            # The lock keeps the other connection busy, so that the next write uses the one that is
-            # closing.
+            # The lock keeps the other connection busy, so that the next write uses the connection
+            # that is closing.
             await locker.execute("select from jobs where id = $1 for update", held.id)
             waiting = asyncio.create_task(far_store.append(held, completing(), actor="worker:w1"))
             await until(lambda: waiting_for_locks(connection, 1))

@@ -77,7 +77,7 @@ def test_only_addresses_of_machines_in_the_internet_are_public() -> None:
         ("10.0.0.0/8", "https://10.1.2.3", True),
         ("10.0.0.0/8", "http://[::ffff:10.1.2.3]", True),
         ("10.0.0.0/8", "https://192.168.0.1", False),
-        ("10.0.0.0/8", "http://llm.internal", True),  # its address may be in 10.0.0.0/8
+        ("10.0.0.0/8", "http://llm.internal", True),  # The address of llm.internal may be in 10.0.0.0/8.
         ("10.0.0.0/8", "http://192.168.0.1", False),
         ("::ffff:10.0.0.0/104", "http://10.1.2.3", True),
         ("[::1]", "http://[::1]:8000", True),

@@ -16,8 +16,8 @@ from events.secret_redaction import scrubbed
 LONGEST_MESSAGE = 2_000  # characters
 LONGEST_STACK = 16_000  # characters
 LONGEST_LOOKED_AT = 200_000  # characters of a text that are searched for secrets; the rest is dropped
-MOST_LINKS = 20  # exceptions that one stack shows at most
-MOST_IN_A_GROUP = 5  # exceptions of one `ExceptionGroup` that a stack shows at most
+MOST_LINKS = 20  # the most exceptions that one stack shows
+MOST_IN_A_GROUP = 5  # the most exceptions of one `ExceptionGroup` that a stack shows
 SPEAK_FOR_SERVERS = frozenset({"httpcore", "httpcore2", "httpx", "httpx2", "openai", "h11"})
 """Libraries whose exceptions quote the answers of servers outside."""
 

@@ -12,10 +12,10 @@ PROGRESS_EVERY = 1.0  # seconds between two progress events of a job, after the 
 
 
 class ProgressReports:
-    """Appends the first two reports at once, then one in `PROGRESS_EVERY` seconds at most.
+    """Appends the first two reports at once, then at most one in `PROGRESS_EVERY` seconds.
 
     The last report is always appended, unless `drop` is called. One append runs at a time. A report
-    that still waits when a newer one comes is dropped.
+    that still waits when a newer report comes is dropped.
     """
 
     def __init__(self, append: Callable[[JSON], Coroutine[Any, Any, None]]) -> None:

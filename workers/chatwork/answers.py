@@ -15,7 +15,9 @@ from decimal import Decimal, DecimalException
 from typing import Any, Generic, TypeVar
 
 FULL = 100
-"""The most messages in one answer of Chatwork. An answer with so many may lack older ones."""
+"""The most messages in one answer of Chatwork. An answer with this number of messages may lack older
+messages.
+"""
 
 LONGEST_NUMBER = 38  # digits of an id
 LATEST_TIME = 253_402_300_799  # Unix seconds: the end of the year 9999

@@ -287,7 +287,10 @@ async def _read(read: Callable[[bytes], A], body: bytes) -> A:
 
 
 def _pause(headers: httpx.Headers) -> float:
-    """Returns the seconds until `x-ratelimit-reset`, by the server's clock if it sends one."""
+    """Returns the seconds until `x-ratelimit-reset`.
+
+    The present time is that of the header `date`, if there is one.
+    """
     try:
         reset = min(int(headers["x-ratelimit-reset"]), 2**40)
     except (KeyError, ValueError):

@@ -124,7 +124,7 @@ async def update_gaps(connection: Any, room_id: str, answer: MessagesAnswer, *, 
 
 
 def gaps_after(gaps: Sequence[Gap], answer: MessagesAnswer, stored: Stored, *, job_id: str | None, at: datetime) -> list[Gap]:
-    """Returns the gaps of a room after an answer: old ones that it leaves open, and a new one.
+    """Returns the gaps of a room after an answer: old gaps that stay open, and a new gap.
 
     A gap that the answer shows again keeps its `found_at` and gets the new `job_id`.
     """
@@ -135,7 +135,10 @@ def gaps_after(gaps: Sequence[Gap], answer: MessagesAnswer, stored: Stored, *, j
 
 
 async def gaps_by_room(database: Database, room_id: str | None = None) -> dict[str, tuple[Gap, ...]]:
-    """Returns the gaps of all rooms or of one, by Chatwork's room id; newest messages first."""
+    """Returns the gaps of all rooms, or of one room, by Chatwork's room id.
+
+    The gaps between the newest messages come first.
+    """
     return _by_room(await database.fetch_all(BY_ROOM, {"room_id": room_id}))
 
 

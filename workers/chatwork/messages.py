@@ -94,8 +94,8 @@ where r.room_id = room.room_id
 
 COMPANY = "select case when count(*) = 1 then (array_agg(company_id))[1] end from company_chatwork_rooms where room_id = $1"
 
-# This statement runs after the one that takes the lock, because it must see a link between room and
-# company that was committed while the first one waited.
+# This statement runs after the statement that takes the lock. It must see a link between room and
+# company that was committed while the other statement waited.
 UPSERT = f"""
 insert into chatwork_messages as m (room_id, message_id, sender, body, sent_at, edited_at, company_id)
 select $1, a.message_id, a.sender, a.body, a.sent_at, a.edited_at, ({COMPANY})
@@ -166,7 +166,7 @@ class MessagePage:
 
 
 class BadCursor(ValueError):
-    """The cursor is not one that `page_of_messages` returned."""
+    """The text is not a cursor that `page_of_messages` returned."""
 
 
 async def leave_mark(database: Database, room_id: str, *, job_id: str, attempt: int) -> Mark | None:

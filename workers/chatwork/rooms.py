@@ -37,7 +37,7 @@ update chatwork_rooms set is_active = :is_active, updated_at = now() where id = 
 
 # Unchanged rooms are left out first, because `on conflict do update` would lock and rewrite them
 # too. Rows are written in the order of room_id, because two syncs with different orders could
-# deadlock. A room without a readable name keeps its old name; a new one is named `#` and its id.
+# deadlock. A room without a readable name keeps its old name; a new room is named `#` and its id.
 UPSERT = """
 with asked as (
     select a.room_id, coalesce(a.name, known.name, '#' || a.room_id) as name, a.description,

@@ -54,7 +54,7 @@ async def store_unreadable(database: Database, found: Mapping[str, Sequence[Unre
 
 
 async def unseen_by_room(database: Database, room_id: str | None = None) -> dict[str, Unseen]:
-    """Returns the unseen items of all rooms or of one, by Chatwork's room id."""
+    """Returns the unseen items of all rooms, or of one room, by Chatwork's room id."""
     rows: dict[str, list[Row]] = {}
     for row in await database.fetch_all(UNSEEN, {"room_id": room_id}):
         rows.setdefault(row["room_id"], []).append(row)

@@ -98,8 +98,8 @@ class Delivery:
         ]
         self._wire.push(hints, even_if_full=True)
         self._delivered.update((hint.id, now) for hint in hints)
-        # The last delivered job is remembered only after the push, so that after a failed tick the
-        # next one delivers the same part again.
+        # The last delivered job is remembered only after the push, so that the tick after a failed
+        # tick delivers the same part again.
         backlogs = self._backlogs | {job_type: part.backlog for job_type, part in parts.items()}
         self._backlogs = {
             job_type: backlog for job_type, backlog in backlogs.items() if backlog is not None and job_type in types

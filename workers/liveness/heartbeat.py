@@ -40,9 +40,9 @@ from workers.liveness.worker_table import BEAT, DECLARE_GONE, LEAVE, REGISTER, p
 log = structlog.get_logger(__name__)
 
 HEARTBEAT = 3.0  # seconds between two heartbeats
-BEAT_TIMEOUT = 3.0  # seconds to wait for the answer to a heartbeat; the next one uses another connection
+BEAT_TIMEOUT = 3.0  # seconds to wait for the answer to a heartbeat; the next heartbeat uses another connection
 LEASE = 10.0  # seconds of silence after which a worker is gone
-MOST_AT_ONCE = 500  # jobs that one rescue reads at most
+MOST_AT_ONCE = 500  # the most jobs that one rescue reads
 
 LEFT_BEHIND = f"""
 select {JOB_COLUMNS} from jobs j

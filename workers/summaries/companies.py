@@ -28,7 +28,7 @@ where not exists (select from companies where normalize(name, NFKC) = normalize(
 returning id, name, created_at
 """
 # The unique constraint compares names as written, so it misses two names that differ only in width.
-# This lock makes creations take turns, so the second one sees the first one's name.
+# This lock makes creations take turns, so the second creation sees the name of the first.
 ONE_NAME_AT_A_TIME = "select pg_advisory_xact_lock(hashtext('companies.name'))"
 
 LINKED_ROOMS = """

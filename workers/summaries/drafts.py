@@ -85,9 +85,9 @@ class Period:
 class Draft:
     """A stored draft.
 
-    `source_message_count` is the number of all messages of the period, not only of the chosen ones.
-    `incomplete_rooms` are the names of the rooms that may lack messages of the period, as known
-    when the draft is read.
+    `source_message_count` is the number of all messages of the period, not only of the chosen
+    messages. `incomplete_rooms` are the names of the rooms that may lack messages of the period, as
+    known when the draft is read.
     """
 
     id: str
@@ -158,7 +158,7 @@ async def current_draft(database: Database, company_id: str, period: Period) -> 
 async def list_drafts(database: Database, company_id: str) -> list[Draft]:
     """Returns the newest 200 drafts of a company, newest first.
 
-    Expired drafts are included; `expires_at` shows which ones have expired.
+    Expired drafts are included; `expires_at` shows which drafts have expired.
     """
     rows, gaps = await database.fetch_all(LIST, {"company_id": company_id}), await gaps_of_company(database, company_id)
     return [_draft(row, gaps) for row in rows]
@@ -168,7 +168,7 @@ async def messages_of(database: Database, company_id: str, period: Period) -> Ma
     """Chooses the messages for a draft: all of the period, if there are at most 300.
 
     If there are more, it chooses the newest 180, and 15 from each of 8 equal parts of the older
-    ones.
+    messages.
     """
     rows = await database.fetch_all(CHOOSE, _of(company_id, period))
     return Material([_message(row) for row in rows], rows[0]["messages"] if rows else 0)

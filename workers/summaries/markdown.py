@@ -39,7 +39,7 @@ Where headings are marked as Markdown, an unmarked line such as "課題:" may be
 _TAG_ALONE = re.compile(r"[ \t]{0,3}</?[A-Za-z][\w:-]{0,40}>[ \t]{0,3}")
 
 Sections = dict[str, list[str]]
-"""The lines under each heading that is present."""
+"""Maps each heading of a text to the lines under it."""
 
 
 def draft_of(sections: Sections, language: str) -> str:
@@ -83,7 +83,7 @@ def _sections_marked_by(marked_line: re.Pattern[str], lines: list[str]) -> Secti
 
 
 def complete(sections: Sections, language: str) -> str:
-    """Writes a draft from a model's sections, with `LEFT_OUT` under missing or empty ones."""
+    """Writes a draft from a model's sections. A missing or empty section gets `LEFT_OUT`."""
     return _written({heading: sections.get(heading) or [LEFT_OUT[language]] for heading in HEADINGS})
 
 

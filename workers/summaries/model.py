@@ -158,7 +158,7 @@ def _authorization(base: SplitResult, key: str) -> dict[str, str]:
     """Returns the headers that carry the key.
 
     Azure expects the key in `api-key`, and uses bearer tokens for other credentials. Gateways that
-    imitate Azure get both headers, because some expect one and some the other.
+    imitate Azure get both headers, because some gateways expect the first and some the second.
     """
     host = base.hostname or ""
     if host.endswith((".azure.com", ".azure.us", ".azure.cn", ".azure-api.net")):
@@ -184,7 +184,7 @@ def _names_a_code(error: object) -> bool:
 
 
 def _pause(headers: httpx.Headers) -> float | None:
-    """Returns the seconds to wait by `retry-after-ms` or `Retry-After`.
+    """Returns the seconds that `retry-after-ms` or `Retry-After` asks the client to wait.
 
     They are at most `LONGEST_PAUSE`. Returns None if neither header is readable.
     """

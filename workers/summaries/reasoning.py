@@ -87,7 +87,7 @@ def _outside_marks(text: str) -> str:
     closed_last = False
     for found in _MARK.finditer(text):
         if found["details_end"] and depth == 0:
-            continue  # it closes a <details> that is not reasoning
+            continue  # This tag closes a <details> that is not reasoning.
         if found[0].endswith(("/>", "/＞")):
             continue
         closed_last = _closes(found)

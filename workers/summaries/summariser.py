@@ -34,10 +34,12 @@ REQUESTS_AT_ONCE = 3
 MAX_ANSWER = 12_000
 """At most this many characters of one answer are kept, because people read a draft and the job's history stores it."""
 MAX_MERGE = 48_000
-"""At most this many characters of partial summaries are merged in one request. Longer ones are merged in rounds."""
+"""At most this many characters of partial summaries are merged in one request. Longer summaries are merged in rounds."""
 
 Report = Callable[[int, int], Awaitable[None]]
-"""A function that gets the number of all chunks (groups of messages) and of the finished ones."""
+"""A function that gets the number of all chunks (groups of messages), and the number of finished
+chunks.
+"""
 
 
 class Summariser:

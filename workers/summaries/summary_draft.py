@@ -89,8 +89,8 @@ async def draft_summary(context: Context, payload: SummaryDraftPayload) -> JSON:
 
     Progress is `{totalChunks, processedChunks}`.
 
-    Raises: `UnknownCompany` and `ModelRefused`, which forbid a retry; `ModelFailed`, which allows
-    one.
+    Raises: `UnknownCompany` and `ModelRefused`, which forbid a retry; `ModelFailed`, which allows a
+    retry.
     """
     company = await get_company(context.database, payload.company_id)
     material = await messages_of(context.database, company.id, payload.period)

@@ -153,7 +153,7 @@ async def test_a_result_nested_too_deeply_to_be_read_again_is_refused(database: 
     assert jobs["32"].result == nested(32)
     for job in jobs.values():
         assert await words(store, job) in (["queued", "started", "completed"], ["queued", "started", "failed"])
-        orjson.dumps({"events": [{"data": {"result": job.result}}]})  # as the API does for its answer
+        orjson.dumps({"events": [{"data": {"result": job.result}}]})  # The API writes this JSON into its answer.
 
 
 async def test_the_result_of_a_job_equals_what_the_handler_returned(database: Database, store: Store, bus: Bus) -> None:

@@ -1,4 +1,4 @@
-"""Progress reports are throttled and appended in order, and the last one always is."""
+"""Progress reports are throttled and appended in order. The last report is never dropped."""
 
 import asyncio
 import time

@@ -154,7 +154,7 @@ async def test_a_sync_does_not_remove_a_mark_that_was_written_after_it_looked(wo
     """A sync sees the mark of an attempt that is over. Then the attempt writes its mark again.
 
     When the sync stores its answer, it must not remove the new mark, because it saw only the old
-    one.
+    mark.
     """
     of_first, of_second = world.sandbox.hold(), world.sandbox.hold(given=True)
     async with world.attempt() as first, world.attempt(roomId="10") as second:

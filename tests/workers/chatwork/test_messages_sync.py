@@ -205,7 +205,8 @@ async def test_a_canceled_sync_returns_every_connection(store: Store, database_u
 
         assert result["errors"] == []
         assert await world.marks() == []
-    # `disconnect` waits for every connection in use, so this shows that every one was returned.
+    # `disconnect` waits for every connection in use, so this shows that every connection was
+    # returned.
     async with asyncio.timeout(5):
         await database.disconnect()
 

@@ -79,7 +79,7 @@ class Sandbox:
     ) -> None:
         """`data` is a file of rooms (`data.py`); None stands for the sandbox's own rooms.
 
-        The token may send `limit` requests in any `window` seconds; further ones get 429.
+        The token may send `limit` requests in any `window` seconds; further requests get 429.
 
         Raises:
             SandboxDataError: the file cannot be served.
@@ -195,7 +195,7 @@ class Sandbox:
         times: int = 1,
         room_id: str | None = None,
     ) -> None:
-        """Answers the next `times` requests with `body`, and adds `headers` to the usual ones."""
+        """Answers the next `times` requests with `body`, and adds `headers` to the usual headers."""
 
         async def fault(answer: Callable[[], HttpAnswer]) -> HttpAnswer:
             return HttpAnswer(status, body, headers)
@@ -339,7 +339,10 @@ class Sandbox:
         return None
 
     def _over_the_limit(self, at: float) -> float | None:
-        """Returns None and counts this request, or returns the seconds until one is allowed."""
+        """Counts this request and returns None, if the limit allows the request.
+
+        Otherwise returns the seconds until another request is allowed.
+        """
         while self._arrivals and self._arrivals[0] <= at - self.window:
             self._arrivals.popleft()
         if len(self._arrivals) >= self.limit:
@@ -356,7 +359,10 @@ class Sandbox:
 
 
 class Held:
-    """Requests that `hold` keeps waiting. The first one sets `arrived`; `waiting` counts them."""
+    """Requests that `hold` keeps waiting.
+
+    The first request sets `arrived`. `waiting` counts the requests.
+    """
 
     def __init__(self) -> None:
         self.waiting = 0
