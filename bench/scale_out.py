@@ -92,7 +92,8 @@ class Meter:
     async def measured(self, cost: Cost, name: str, pids: list[int]) -> AsyncIterator["Count"]:
         """Measures the CPU time of the processes `pids` and of the servers during the block.
 
-        The report calls the processes `name`. The block tells the number of jobs and their end.
+        The report calls the processes `name`. The block must call `end` of the `Count` when the
+        jobs have ended.
         """
         before, count = self._used(name, pids), Count(time.perf_counter())
         yield count

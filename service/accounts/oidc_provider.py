@@ -19,10 +19,12 @@ from workers.http_body import ACCEPT_ENCODING, UnreadableBody, read_body
 from workers.outgoing_http import Outgoing
 from workers.outgoing_rules import OutgoingRefused
 
-LARGEST_ANSWER = 256 * 1024  # bytes
+LARGEST_ANSWER = 256 * 1024  # bytes of the longest answer that is read
 ANSWERS_WITHIN = 5.0  # seconds
-KEPT_FOR = 3600.0  # seconds
-KEYS_REST = 30.0  # seconds
+KEPT_FOR = 3600.0  # seconds in which the provider must answer
+# Seconds for which the configuration and the keys are kept before the keys may be read again
+# because of an unknown key.
+KEYS_REST = 30.0
 MOST_KEYS = 100
 ONE_CONNECTION = httpx.Limits(max_connections=1)
 HEADERS = {"accept": "application/json", "accept-encoding": ACCEPT_ENCODING, "user-agent": "rireki"}

@@ -15,7 +15,7 @@ import jwt
 from service.accounts.users import Role
 
 ALGORITHMS = {"RS256": "RSA", "ES256": "EC"}
-LEEWAY = 60  # seconds by which the provider's clock may differ
+LEEWAY = 60  # seconds by which the provider's clock may differ from ours
 OLDEST = 600  # seconds since the token was issued
 SMALLEST_RSA_KEY = 2048  # bits
 LONGEST_SUBJECT = 255  # characters

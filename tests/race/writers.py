@@ -60,7 +60,7 @@ class Told:
     refused: int = 0
     decided_again: int = 0
     cut: int = 0
-    """Connections that were cut during a write, before PostgreSQL had it or answered it."""
+    """Connections that were cut during a write, before PostgreSQL got or answered the write."""
     sent_again: int = 0
     """Statements that were sent again, because they could not be sent or had no answer."""
     unexpected: list[str] = field(default_factory=list)

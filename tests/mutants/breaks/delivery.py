@@ -20,7 +20,7 @@ BREAKS = (
     ),
     Break(
         "the handler runs before 'started' is durable",
-        "the handler of an attempt that is refused, or started by another worker, has already stored its effects",
+        "the handler has stored effects of an attempt that is then refused, or was started by another worker",
         (
             Edit(
                 WRITER,
@@ -86,7 +86,7 @@ BREAKS = (
     ),
     Break(
         "a handler that ignores its stop ends its attempt a second time",
-        "its slot is released twice, and its result is written again when the handler returns",
+        "the attempt's slot is released twice, and its result is written again when the handler returns",
         (
             Edit(
                 ATTEMPT,

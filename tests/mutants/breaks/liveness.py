@@ -46,7 +46,7 @@ BREAKS = (
     ),
     Break(
         "a rescuer that was itself frozen does not wait",
-        "frozen between its heartbeat and its check of the others, it declares gone all that were frozen with it",
+        "a worker frozen between its heartbeat and its check of the others declares all of them gone",
         (
             Edit(
                 WORKER_TABLE,
@@ -101,7 +101,7 @@ BREAKS = (
     ),
     Break(
         "a worker that was declared gone keeps its id",
-        "it keeps working on jobs that other workers have taken over, and is never registered anew",
+        "the worker keeps working on jobs that other workers have taken over, and never registers anew",
         (Edit(WORKER_TABLE, "before.id = w.id and w.gone_at is null", "before.id = w.id"),),
         (
             "tests/workers/liveness/test_reconcile.py::test_a_worker_that_was_declared_gone_stops_its_handlers_and_goes_on_under_a_new_id",
@@ -109,13 +109,13 @@ BREAKS = (
     ),
     Break(
         "a worker that was declared gone stops none of its handlers",
-        "its handlers go on with work whose results are refused",
+        "the worker's handlers go on with work whose results are refused",
         (Edit(RESCUE, "            self._runner.lose()\n", ""),),
         ("tests/workers/liveness/test_reconcile.py::test_a_worker_that_was_declared_gone_stops_before_its_jobs_are_rescued",),
     ),
     Break(
         "a worker that may have been declared gone starts jobs",
-        "frozen between claim and start, it starts a job that is rescued at once, or failed if it costs money",
+        "a worker frozen between claim and start starts a job that is rescued at once, or failed if it costs money",
         (Edit(RUNNER, "        if not self.leased:\n            return\n", ""),),
         (
             "tests/workers/liveness/test_dead_workers.py::test_a_worker_that_may_have_been_declared_gone_starts_no_job_before_it_has_checked",

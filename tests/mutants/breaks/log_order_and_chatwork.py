@@ -27,7 +27,7 @@ BREAKS = (
     ),
     Break(
         "the sealer forgets the floor of its epoch",
-        "events that were sealed in another cluster are sealed again when transaction ids pass theirs",
+        "events that were sealed in another cluster are sealed again when transaction ids pass the ids of that cluster",
         (Edit(TILES, "and e.event_id > $5::bigint", "and e.event_id > least($5::bigint, 0)"),),
         ("tests/projections/test_tiles.py::test_a_restored_log_goes_on_as_a_new_epoch_and_loses_nothing",),
     ),
@@ -39,13 +39,13 @@ BREAKS = (
     ),
     Break(
         "events that were written in a new cluster before its first seal are left out",
-        "they have ids at or below the floor, and never get a position",
+        "these events have ids at or below the floor, and never get a position",
         (Edit(TILES, "        select * from job_events where event_id > c.largest\n        union all\n", ""),),
         ("tests/projections/test_tiles.py::test_a_restored_log_goes_on_as_a_new_epoch_and_loses_nothing",),
     ),
     Break(
-        "a tile with events of two epochs counts as one of the first",
-        "the positions of its later events are not found from the events",
+        "a tile with events of two epochs counts as a tile of the first epoch",
+        "the positions of the tile's later events are not found from the events",
         (
             Edit(
                 TILES,
@@ -57,13 +57,13 @@ BREAKS = (
     ),
     Break(
         "rows of the version before are read beside the tiles into which they were copied",
-        "a reader of the log sees these events twice",
+        "a reader of the log sees the copied events twice",
         (Edit("events/positions.py", "(select tiled from job_event_log_cursor) and position <=", "0 and position <="),),
         ("tests/projections/test_move_to_tiles.py::test_no_position_changes_before_while_and_after_the_rows_are_copied",),
     ),
     Break(
         "the sealer of the version before may move the cursor",
-        "the events that it passed never get a position",
+        "the events that this sealer passed never get a position",
         (Edit("migrations/versions/0015_tiles.py", "    if new.turn = old.turn then\n", "    if false then\n"),),
         ("tests/projections/test_move_to_tiles.py::test_the_sealer_of_the_version_before_changes_nothing_and_fails_nowhere",),
     ),

@@ -173,7 +173,7 @@ BREAKS = (
     ),
     Break(
         "a retry does not store its idempotency key",
-        "if a retry's answer is lost and the client repeats it with its key, it is refused or retries twice",
+        "a client that repeats a retry with its key, because the answer was lost, is refused or retries twice",
         (Edit(STORE, "request_id, job, decide(job), user_key=user_key)", "request_id, job, decide(job))"),),
         ("tests/api/test_jobs.py::test_a_retry_whose_connection_breaks_is_one_retry_when_it_is_sent_again",),
     ),
@@ -209,7 +209,7 @@ BREAKS = (
     ),
     Break(
         "a start that is being committed is ignored if its type is paused meanwhile",
-        "the log says that the worker runs the job, but it does not: the job is rescued, or failed if it costs money",
+        "the log says that the worker runs the job, but the worker does not: the job is rescued, or failed if it costs money",
         (Edit(WRITER, "            await connection.fetch(UNTIL_FREE, ids)\n", ""),),
         ("tests/store/test_broken_connections.py::test_a_start_that_the_lost_backend_still_commits_is_not_written_again",),
     ),
@@ -227,7 +227,7 @@ BREAKS = (
     ),
     Break(
         "a write that is not visible is taken for one that never commits",
-        "the old backend commits it after the check, and the decision is made and written a second time",
+        "the old backend commits the write after the check, and the decision is made and written a second time",
         (Edit(WRITER, "        done = {row[", "        done: set[str] = set() if again else {row["),),
         ("tests/store/test_locked_rows.py::test_a_write_that_the_lost_backend_still_commits_is_not_written_again",),
     ),

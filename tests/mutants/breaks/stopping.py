@@ -48,7 +48,7 @@ BREAKS = (
     ),
     Break(
         "the first reason to stop an attempt is recorded, not the strongest",
-        "a stopping worker hands back an attempt that has passed its deadline, and it gets the whole time again",
+        "a stopping worker hands back an attempt that has passed its deadline, and the job gets the whole time again",
         (
             Edit(
                 ATTEMPT,

@@ -57,7 +57,7 @@ class Due:
     is_deadline: bool
 
     def label(self) -> str:
-        """Returns the text as written; the day follows a relative date: "明日 (11/25)"."""
+        """Returns the text as written, with the day after a relative date: "明日 (11/25)"."""
         if self.day is None or re.search(r"\d\s*[/月年-]\s*\d", self.text) or re.search(_MONTH, self.text, re.IGNORECASE):
             return self.text
         if self.text.isascii():
