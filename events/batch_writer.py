@@ -19,7 +19,7 @@ from events.bus import Bus, Change
 from events.database import Connection, Database
 from events.database_clock import DatabaseClock
 from events.history import job_from
-from events.job import JSON, Job, Recorded, Started, evolve, word
+from events.job import JSON, Job, Recorded, Started, cause_of, evolve, word
 from events.statements import CHOOSE_PLANS, FORGET_PLANS, JOBS, PLANS, SALTS, START_JOBS, STARTED_BEFORE, UNTIL_FREE
 from events.stored import event_data
 from events.writes import AttemptStart, EventWrite, UnknownJob
@@ -121,7 +121,8 @@ class BatchWriter:
                 _stamp(write, now, salts)
         statement = writes[0].kind
         rows = _creations(writes) if writes[0].new is not None else _moves(writes)
-        done = {row["id"] for row in await connection.fetch(statement, rows, _events(writes), *_user_keys(writes))}
+        arguments = rows, _events(writes), _causes(writes), *_user_keys(writes)
+        done = {row["id"] for row in await connection.fetch(statement, *arguments)}
         if again and len(done) < len(writes):
             done |= await _already_written(connection, [write for write in writes if write.job_id not in done])
         return {write.job_id: write.after for write in writes if write.job_id in done and write.after is not None}
@@ -154,7 +155,7 @@ def new_salts(count: int) -> Iterator[bytes]:
 
 
 def _stamp(write: EventWrite, now: datetime, salts: Iterator[bytes]) -> None:
-    """Gives each event of a write its `seq`, attempt, time and salt; computes the next job.
+    """Gives each event of a write its `seq`, attempt, time, cause and salt; computes the next job.
 
     No event gets a time before that of the job's previous event, even when the database's clock was set back.
     """
@@ -164,7 +165,8 @@ def _stamp(write: EventWrite, now: datetime, salts: Iterator[bytes]) -> None:
     for event in write.events:
         seq = 1 if job is None else job.seq + 1
         attempt = 1 if job is None else job.attempt + (word(event) == "queued")
-        recorded = Recorded(write.job_id, seq, attempt, event, write.actor, at)
+        cause = (write.new and write.new.cause) if job is None else cause_of(event, job)
+        recorded = Recorded(write.job_id, seq, attempt, event, write.actor, at, None, write.request_id, cause)
         job = evolve(job, recorded)
         write.recorded.append(recorded)
     write.after = job
@@ -201,11 +203,20 @@ def _events(batch: Sequence[EventWrite]) -> list[tuple[Any, ...]]:
     return [
         (
             event.job_id, event.seq, event.attempt, word(event.event),
-            orjson.dumps(event_data(event.event, event.at)).decode(), salt, event.actor, write.request_id, event.at,
+            orjson.dumps(event_data(event.event, event.at)).decode(), salt, event.actor, event.request_id, event.at,
         )
         for write in batch
         for event, salt in zip(write.recorded, write.salts, strict=True)
     ]  # fmt: skip
+
+
+def _causes(batch: Sequence[EventWrite]) -> list[str | None]:
+    """Returns the cause of each event of the batch, in the order of `_events`.
+
+    Returns an empty list if no event has a cause. PostgreSQL then fills the column with nulls.
+    """
+    causes = [event.cause for write in batch for event in write.recorded]
+    return causes if any(causes) else []
 
 
 def _user_keys(batch: Sequence[EventWrite]) -> Iterator[list[str]]:

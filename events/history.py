@@ -87,7 +87,10 @@ def recorded_from(row: Row | asyncpg.Record) -> Recorded:
     Data that the service cannot have written become `Unreadable`.
     """
     event = _event_of(row["type"], row["data"], row["at"])
-    return Recorded(row["job_id"], row["seq"], row["attempt"], event, row["actor"], row["at"], row["position"])
+    return Recorded(
+        row["job_id"], row["seq"], row["attempt"], event, row["actor"], row["at"], row["position"], row["request_id"],
+        row["cause"],
+    )  # fmt: skip
 
 
 def _event_of(event_type: str, text: str, at: datetime) -> Event | Unreadable:

@@ -112,7 +112,11 @@ class Unreadable:
 
 
 class Recorded(NamedTuple):
-    """An event with its job, `seq`, attempt, actor and time: one row of `job_events`."""
+    """An event with its job, `seq`, attempt, actor and time: one row of `job_events`.
+
+    `request_id` is the id of the HTTP request that wrote the event. `cause` names an earlier event (`<job id>/<seq>`) or an
+    outside trigger (`schedule:…`, `webhook:…`). Both may be None.
+    """
 
     job_id: str
     seq: int
@@ -121,6 +125,8 @@ class Recorded(NamedTuple):
     actor: str
     at: datetime
     position: int | None = None
+    request_id: str | None = None
+    cause: str | None = None
 
 
 class Job(NamedTuple):
@@ -260,6 +266,28 @@ def _failed(job: Job, error: JobError, retry_in: timedelta | None, reason: Reaso
     if retry_in is None or job.attempt >= job.max_attempts:
         return [Failed(error, will_retry=False)]
     return [Failed(error, will_retry=True), Queued(reason, job.max_attempts, retry_in)]
+
+
+HAS_A_CAUSE = frozenset({"retry", "worker_lost", "manual_retry"})
+"""The reasons of a `queued` that follows from the event before it.
+
+A new job may have a cause outside its own history (`NewJob.cause`). A worker's shutdown is no event.
+"""
+
+
+def cause_of(event: Event, before: Job) -> str | None:
+    """Returns the cause of an event that follows others of its job, or None if no event caused it.
+
+    An automatic retry and a rescue follow from the failure before them, a manual retry from the job's last event.
+    """
+    if isinstance(event, Queued) and event.reason in HAS_A_CAUSE:
+        return event_name(before.id, before.seq)
+    return None
+
+
+def event_name(job_id: str, seq: int) -> str:
+    """Returns the name of an event as a cause holds it: `<job id>/<seq>`."""
+    return f"{job_id}/{seq}"
 
 
 class BrokenHistory(Exception):

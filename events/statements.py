@@ -12,13 +12,21 @@ JOB_COLUMNS = (
 """The view's columns in the order of `Job`'s fields; `history.job_from` needs this order."""
 JOB_COLUMNS_OF_J = ", ".join(f"j.{column}" for column in JOB_COLUMNS.split(", "))
 
+EVENT_COLUMNS = "e.job_id, e.seq, e.attempt, e.type, e.data, e.actor, e.request_id, e.cause, e.at"
+"""The columns that `history.recorded_from` needs, besides `position`."""
+
+# The causes come in an array of their own, because processes of the last release use the row type without a cause. The array is
+# empty if no event of the statement has a cause: `unnest` fills the shorter column with nulls.
+EVENTS = """unnest($2::job_event_row[], $3::text[])
+        as e(job_id, seq, attempt, type, data, salt, actor, request_id, at, cause)"""
+
 # Rows are updated in order of job id, because two processes that lock the same jobs in different orders would deadlock. The input
 # is sorted by id, and every plan that a connection of group commit may choose (see `PLANS`) keeps that order.
 # A job's events are inserted in order of `seq` under any plan, because they get their `event_id` in this order, and `event_id`
 # orders the events of a transaction in the whole log.
 # A null `run_at` or `started_at` leaves the row's time as it is, so that an unchanged time need not be sent. For a queued job,
 # `started_at` becomes null.
-MOVE_JOBS = """
+MOVE_JOBS = f"""
 with asked as materialized (
     select * from unnest($1::job_move_row[]) order by id
 ), moved as (
@@ -31,8 +39,8 @@ with asked as materialized (
     where j.id = a.id and j.seq = a.expected_seq
     returning j.id
 ), written as (
-    insert into job_events (job_id, seq, attempt, type, data, salt, actor, request_id, at)
-    select e.job_id, e.seq, e.attempt, e.type, e.data, e.salt, e.actor, e.request_id, e.at from unnest($2::job_event_row[]) as e
+    insert into job_events (job_id, seq, attempt, type, data, salt, actor, request_id, cause, at)
+    select e.job_id, e.seq, e.attempt, e.type, e.data, e.salt, e.actor, e.request_id, e.cause, e.at from {EVENTS}
     where e.job_id in (select id from moved)
     order by e.job_id, e.seq
 )
@@ -45,7 +53,7 @@ MOVE_JOBS_OF_KEYS = MOVE_JOBS.replace(
     """), keyed as (
     insert into idempotency_keys (user_id, key, request_hash, job_id)
     select k.user_id, k.key, k.request_hash, k.job_id
-    from unnest($3::uuid[], $4::text[], $5::text[], $6::uuid[]) as k(user_id, key, request_hash, job_id)
+    from unnest($4::uuid[], $5::text[], $6::text[], $7::uuid[]) as k(user_id, key, request_hash, job_id)
     where k.job_id in (select id from moved)
     order by k.user_id, k.key
 ), written as (""",
@@ -86,7 +94,7 @@ join job_events e on e.job_id = a.id and e.attempt = a.attempt and e.type = 'sta
 join jobs j on j.id = e.job_id and j.status = 'processing' and j.attempt = e.attempt
 """
 
-CREATE_JOBS = """
+CREATE_JOBS = f"""
 with asked as materialized (
     select * from unnest($1::job_creation_row[])
 ), created as (
@@ -108,8 +116,8 @@ with asked as materialized (
     where a.idempotency_key is not null and a.id in (select id from created)
     order by a.user_id, a.idempotency_key
 ), written as (
-    insert into job_events (job_id, seq, attempt, type, data, salt, actor, request_id, at)
-    select e.job_id, e.seq, e.attempt, e.type, e.data, e.salt, e.actor, e.request_id, e.at from unnest($2::job_event_row[]) as e
+    insert into job_events (job_id, seq, attempt, type, data, salt, actor, request_id, cause, at)
+    select e.job_id, e.seq, e.attempt, e.type, e.data, e.salt, e.actor, e.request_id, e.cause, e.at from {EVENTS}
     where e.job_id in (select id from created)
     order by e.job_id, e.seq
 )
@@ -148,23 +156,24 @@ select id from jobs where unique_key = :unique_key and status in ('queued', 'pro
 """
 
 HISTORY = f"""
-select e.job_id, e.seq, e.attempt, e.type, e.data, e.actor, e.at, {POSITION} as position
+select {EVENT_COLUMNS}, {POSITION} as position
 from job_events e
 where e.job_id = :job_id and e.seq > :after
 order by e.seq
 """
 
 # Leaves the positions null: `fold` does not need them, and reading them would cost one random access for each event.
-PAST = """
-select job_id, seq, attempt, type, data, actor, at, null::bigint as position
-from job_events
-where job_id = :job_id and (cast(:seq as integer) is null or seq <= :seq) and (cast(:at as timestamptz) is null or at <= :at)
-order by seq
+PAST = f"""
+select {EVENT_COLUMNS}, null::bigint as position
+from job_events e
+where e.job_id = :job_id and (cast(:seq as integer) is null or e.seq <= :seq)
+and (cast(:at as timestamptz) is null or e.at <= :at)
+order by e.seq
 """
 
 # `offset 0` makes PostgreSQL look the events up by job, however many rows the planner expects.
 NEWS = f"""
-select e.job_id, e.seq, e.attempt, e.type, e.data, e.actor, e.at, {POSITION} as position, a.after
+select {EVENT_COLUMNS}, {POSITION} as position, a.after
 from unnest($1::uuid[], $2::int[]) as a(job_id, after)
 cross join lateral (select * from job_events where job_id = a.job_id and seq > a.after offset 0) as e
 order by e.job_id, e.seq
@@ -172,14 +181,14 @@ order by e.job_id, e.seq
 
 # Positions have no gaps, so the range holds `limit` events. `offset 0` makes PostgreSQL look each event up.
 LOG = f"""
-select e.job_id, e.seq, e.attempt, e.type, e.data, e.actor, e.at, l.position
+select {EVENT_COLUMNS}, l.position
 from {places(after="cast(:after as bigint)", until="(cast(:after as bigint) + cast(:limit as bigint))")} as l
 cross join lateral (select * from job_events where job_id = l.job_id and seq = l.seq offset 0) as e
 order by l.position
 """
 
-HISTORIES = """
-select e.job_id, e.seq, e.attempt, e.type, e.data, e.actor, e.at, null::bigint as position
+HISTORIES = f"""
+select {EVENT_COLUMNS}, null::bigint as position
 from job_events e
 where $1::uuid[] is null or e.job_id = any($1)
 order by e.job_id, e.seq

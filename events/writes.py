@@ -25,7 +25,9 @@ class Idempotency:
 class NewJob(NamedTuple):
     """A job to be queued.
 
-    At most one job with a given `unique_key` is active at a time. `idempotency` needs a `user_id`.
+    At most one job with a given `unique_key` is active at a time. `idempotency` needs a `user_id`. `cause` is the cause of the
+    job's first event: an event of another job (`event_name`), `schedule:<id>/<slot>` or `webhook:<event id>`. It never comes
+    from a client.
     """
 
     type: str
@@ -35,6 +37,7 @@ class NewJob(NamedTuple):
     delay: timedelta = NO_DELAY
     unique_key: str | None = None
     idempotency: Idempotency | None = None
+    cause: str | None = None
 
 
 class UnknownJob(LookupError):

@@ -12,13 +12,14 @@ from events.database import Database
 from events.history import recorded_from
 from events.job import Recorded
 from events.positions import POSITION, TILE, places
+from events.statements import EVENT_COLUMNS
 
 WINDOW = 2_000  # positions that the first statement of a search reads
 WIDER, WIDEST = 4, 32  # each next window is 4 times as wide as the window before, and at most 32 times `WINDOW`
 MOST_LOOKED_AT = 500_000  # the most positions that one search reads
 MOST_POSITIONS = 2**53
 
-COLUMNS = "e.job_id, e.seq, e.attempt, e.type, e.data, e.actor, e.at, l.position"
+COLUMNS = f"{EVENT_COLUMNS}, l.position"
 
 WINDOW_PLACES = places(after="cast(:after as bigint)", until="cast(:until as bigint)")
 
@@ -40,7 +41,7 @@ with ends as materialized (
     from log_tiles b join log_tiles u on u.epoch = b.epoch
     where b.tile = cast(:after as bigint) / {TILE} and u.tile = (cast(:until as bigint) - 1) / {TILE} + 1
 ), wanted as materialized (
-    select e.job_id, e.seq, e.attempt, e.type, e.data, e.actor, e.at
+    select {EVENT_COLUMNS}
     from ends cross join lateral (
         select * from job_events
         where (xid, event_id) >= (ends.from_xid, ends.from_id) and (xid, event_id) < (ends.to_xid, ends.to_id)
@@ -53,7 +54,7 @@ select {COLUMNS}
 from (
     select e.*, l.position from wanted e join {WINDOW_PLACES} as l on l.job_id = e.job_id and l.seq = e.seq
     union all
-    select e.job_id, e.seq, e.attempt, e.type, e.data, e.actor, e.at, l.position
+    select {EVENT_COLUMNS}, l.position
     from {WINDOW_PLACES} as l
     cross join lateral (select * from job_events where job_id = l.job_id and seq = l.seq offset 0) as e
     where not exists (select from ends)
@@ -68,7 +69,7 @@ limit :limit
 OF_JOB = f"""
 select {COLUMNS}
 from (
-    select e.job_id, e.seq, e.attempt, e.type, e.data, e.actor, e.at, {POSITION} as position
+    select {EVENT_COLUMNS}, {POSITION} as position
     from job_events e
     where e.job_id = :job_id
     and (cast(:actor as text) is null or e.actor = :actor)

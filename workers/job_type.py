@@ -66,6 +66,8 @@ class Context(Protocol):
     attempt: int
     user_id: str | None
     resources: Resources
+    started_event: str
+    """The name of this attempt's `started` event: the `cause` of every job that the handler queues."""
 
     @property
     def database(self) -> Database:

@@ -57,6 +57,8 @@ class EventDocument(TypedDict):
     type: EventType
     attempt: int
     actor: str
+    requestId: str | None
+    cause: str | None
     data: dict[str, Any]
     at: Time
 
@@ -107,6 +109,8 @@ def event_json(recorded: Recorded, *, with_stack: bool) -> EventDocument:
         "type": word(recorded.event),
         "attempt": recorded.attempt,
         "actor": recorded.actor,
+        "requestId": recorded.request_id,
+        "cause": recorded.cause,
         "data": data,
         "at": rfc3339(recorded.at),
     }

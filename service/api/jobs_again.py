@@ -3,7 +3,7 @@
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from events.job import Job
+from events.job import Job, event_name
 from service.api.chatwork import must_be_set_up
 from service.api.jobs import visible_job
 from service.api.queue_request import Queued, about_the_job, enqueue_for
@@ -23,7 +23,7 @@ async def run_again(call: Call[Nothing, Nothing]) -> Response:
             must_be_set_up(call)
         return payload
 
-    return await enqueue_for(call, old.type, payload_of_today)
+    return await enqueue_for(call, old.type, payload_of_today, cause=event_name(old.id, old.seq))
 
 
 def _payload_of_today(old: Job) -> Payload:

@@ -51,14 +51,16 @@ def about_the_job(pointer: str) -> dict[str, dict[str, str]]:
     return {name: {"id": f"$response.body#{pointer}"} for name in names}
 
 
-async def enqueue_for(call: Call[Any, Any], job_type: str, payload: Payload | PayloadOrAnswer) -> Response:
+async def enqueue_for(
+    call: Call[Any, Any], job_type: str, payload: Payload | PayloadOrAnswer, *, cause: str | None = None
+) -> Response:
     """Queues a job of the caller and answers 202 `{jobId, status}`.
 
     It queues no new job if an earlier request with the same key has queued one, or if the type allows only one active job of
     a kind and one is active. Then it answers with that job. `Prefer: wait` delays the response until the job has ended.
 
     If `payload` is a function, it is called only if no earlier request had the key. It may refuse the request, or return a
-    response; then no job is queued. It must refuse a `job_type` that is not registered.
+    response; then no job is queued. It must refuse a `job_type` that is not registered. `cause` is the cause of a new job.
 
     Raises:
         Problem: 403 if the caller may not queue this type, 400 for a bad key.
@@ -73,7 +75,7 @@ async def enqueue_for(call: Call[Any, Any], job_type: str, payload: Payload | Pa
         made = payload if isinstance(payload, Payload) else await payload()
         if isinstance(made, Response):
             return made
-        job = await _enqueued(call, job_type, made, idempotency)
+        job = await _enqueued(call, job_type, made, idempotency, cause)
     job, headers = await _held(call, job)
     answer: Queued = {"jobId": job.id, "status": job.status}
     return json_answer(answer, 202, {"Location": f"/api/jobs/{job.id}", **headers})
@@ -158,7 +160,9 @@ async def _the_job(call: Call[Any, Any], job_id: str) -> Job:
     return job
 
 
-async def _enqueued(call: Call[Any, Any], job_type: str, payload: Payload, idempotency: Idempotency | None) -> Job:
+async def _enqueued(
+    call: Call[Any, Any], job_type: str, payload: Payload, idempotency: Idempotency | None, cause: str | None
+) -> Job:
     """Queues a new job and returns it.
 
     If the type allows only one active job of a kind and one is active, returns the active job. If another request has taken
@@ -170,7 +174,7 @@ async def _enqueued(call: Call[Any, Any], job_type: str, payload: Payload, idemp
         async with room_for_job(call, call.user.id, job_type):
             return await enqueue(
                 store, call.context.wire, JOB_TYPES[job_type], content, user_id=call.user.id, actor=call.actor,
-                request_id=call.request_id, idempotency=idempotency,
+                request_id=call.request_id, idempotency=idempotency, cause=cause,
             )  # fmt: skip
     except KeyTaken as taken:
         assert idempotency is not None

@@ -49,7 +49,7 @@ SOMEBODY = "0190b1a0-0000-7000-8000-000000000000"
 
 CHANGES = [endpoint for endpoint in ENDPOINTS if endpoint.method != "GET"]
 
-EVENTS_AFTER = "select actor, request_id, seq, data->>'userId' as user_id from job_events where event_id > :last"
+EVENTS_AFTER = "select actor, request_id, cause, seq, data->>'userId' as user_id from job_events where event_id > :last"
 LAST_EVENT = "select coalesce(max(event_id), 0) from job_events"
 ACTORS = {"pauses": "select actor from pauses", "verifications": "select actor from verifications"}
 
@@ -98,6 +98,7 @@ async def test_headers_that_name_another_user_change_no_actor(caller: str, servi
         assert answer.is_success, (name, answer.text)
         for event in await service.context.database.fetch_all(EVENTS_AFTER, {"last": last}):
             assert (event["actor"], event["request_id"]) == (f"user:{user.id}", request_id), name
+            assert SOMEBODY not in (event["cause"] or ""), name
             assert event["seq"] > 1 or event["user_id"] == user.id, name
         for table in WHO_MAY[name].tables(caller) & set(ACTORS):
             actors = [row["actor"] for row in await service.context.database.fetch_all(ACTORS[table])]

@@ -13,7 +13,7 @@ from typing import Any
 from events.database import Connection, Record
 
 EVENTS = """
-select job_id, seq, attempt, type, data::text, actor, request_id, at from job_events order by job_id, seq
+select job_id, seq, attempt, type, data::text, actor, request_id, cause, at from job_events order by job_id, seq
 """
 VIEW = """
 select id, type, status, payload::text, result::text, error::text, user_id, attempt, max_attempts, worker, seq, run_at,
@@ -57,7 +57,7 @@ async def what_is_wrong(connection: Connection) -> tuple[list[str], dict[str, in
 
 def judged(job_id: str, history: list[Row], shown: Row | None) -> list[str]:
     """Finds violations in one job: in its events, in order of `seq`, and in its row."""
-    wrong = [*_numbers(history), *_ends(history), *_attempts(history), *_speakers(history)]
+    wrong = [*_numbers(history), *_ends(history), *_attempts(history), *_speakers(history), *_causes(history)]
     try:
         state = told(history)
     except (KeyError, ValueError, TypeError) as error:
@@ -157,6 +157,16 @@ def _speakers(history: list[Row]) -> list[str]:
             expected = worker_of.get(attempt)
             if actor != expected:
                 wrong.append(f"7: {kind} at seq {row['seq']} was written by {actor}, but {expected} runs the attempt")
+    return wrong
+
+
+def _causes(history: list[Row]) -> list[str]:
+    wrong = []
+    for row in history:
+        follows = row["type"] == "queued" and json.loads(row["data"])["reason"] in ("retry", "worker_lost", "manual_retry")
+        expected = f"{row['job_id']}/{row['seq'] - 1}" if follows else None
+        if row["cause"] != expected:
+            wrong.append(f"the cause of {row['type']} at seq {row['seq']} is {row['cause']}, and should be {expected}")
     return wrong
 
 

@@ -132,6 +132,8 @@ class Checks:
 
     def _queued(self, folded: Folded, event: dict[str, Any], data: Any) -> None:
         view, attempt, reason = folded.view, event["attempt"], data["reason"]
+        expected = None if reason == "worker_shutdown" else f"{event['job_id']}/{event['seq'] - 1}"
+        self._must(event["cause"] == expected, event, f"the event's cause is {event['cause']}")
         self._must(attempt == view["attempt"] + 1, event, "the event's attempt is not the next one of the job")
         spends = reason in SPENDS_AN_ATTEMPT
         self._must(data["maxAttempts"] == view["max_attempts"] + (not spends), event, "the event has the wrong maxAttempts")

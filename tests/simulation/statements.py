@@ -7,6 +7,7 @@ without a model ends the simulation with an error.
 
 import hashlib
 from datetime import datetime, timedelta
+from itertools import zip_longest
 from typing import Any
 
 import asyncpg
@@ -36,7 +37,7 @@ def move_jobs(server: Postgres, connection: SimConnection, now: datetime, values
         "finished_at", "updated_at",
     )  # fmt: skip
     moved: dict[str, dict[str, Any]] = {}
-    moves, events = values
+    moves, *events = values
     for id, *changes in moves:
         row = dict(zip(asked, changes, strict=True))
         held = server.jobs.get(id)
@@ -63,7 +64,7 @@ def start_jobs(server: Postgres, connection: SimConnection, now: datetime, value
             "status": "processing", "worker": worker, "seq": held["seq"] + 1, "started_at": moment, "updated_at": moment,
         }  # fmt: skip
         events.append((id, held["seq"] + 1, attempt, "started", data, salt, actor, None, moment))
-    return [Row(started[row["id"]]) for row in _write(server, started, events)]
+    return [Row(started[row["id"]]) for row in _write(server, started, (events, []))]
 
 
 def until_free(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
@@ -87,7 +88,7 @@ def started_before(server: Postgres, connection: SimConnection, now: datetime, v
 def create_jobs(server: Postgres, connection: SimConnection, now: datetime, values: Values) -> list[Row]:
     created: dict[str, dict[str, Any]] = {}
     keys: dict[tuple[str, str], tuple[str, str, float]] = {}
-    creations, events = values
+    creations, *events = values
     for id, type, payload, user_id, most, run_at, created_at, unique_key, key, request_hash in sorted(
         creations, key=lambda row: (row[7] is None, row[7], row[0])
     ):
@@ -112,13 +113,16 @@ def create_jobs(server: Postgres, connection: SimConnection, now: datetime, valu
     return _write(server, created, events)
 
 
-def _write(server: Postgres, rows: dict[str, dict[str, Any]], events: Values) -> list[Row]:
-    """Writes rows of the view and the events of their jobs, all at one instant."""
+def _write(server: Postgres, rows: dict[str, dict[str, Any]], values: Values) -> list[Row]:
+    """Writes rows of the view and the events of their jobs, all at one instant.
+
+    `values` has the rows of the events and their causes. As `unnest` does, missing causes become nulls.
+    """
     columns = ("job_id", "seq", "attempt", "type", "data", "salt", "actor", "request_id", "at")
     written: dict[str, list[dict[str, Any]]] = {id: [] for id in rows}
-    for values in events:
-        if values[0] in rows:
-            written[values[0]].append(dict(zip(columns, values, strict=True)))
+    for event, cause in zip_longest(*values):
+        if event[0] in rows:
+            written[event[0]].append(dict(zip(columns, event, strict=True)) | {"cause": cause})
     for id, row in rows.items():
         server.jobs[id] = row
         server.events.setdefault(id, []).extend(written[id])
@@ -317,8 +321,8 @@ WHO_IS_ACTIVE = (
 
 STATEMENTS: dict[str, Statement] = dict(
     (
-        _known(statements_module.MOVE_JOBS, "MOVE_JOBS", "a5b25f4e", move_jobs),
-        _known(statements_module.CREATE_JOBS, "CREATE_JOBS", "5db1310b", create_jobs),
+        _known(statements_module.MOVE_JOBS, "MOVE_JOBS", "9f05be81", move_jobs),
+        _known(statements_module.CREATE_JOBS, "CREATE_JOBS", "1ce38b89", create_jobs),
         _known(statements_module.START_JOBS, "START_JOBS", "918b0498", start_jobs),
         _known(statements_module.UNTIL_FREE, "UNTIL_FREE", "23c4d1f5", until_free),
         _known(statements_module.STARTED_BEFORE, "STARTED_BEFORE", "8833c7ff", started_before),

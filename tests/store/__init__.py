@@ -4,6 +4,7 @@ stores.py                    helpers: counts, lock waits, running jobs
 test_append.py               one append: the log and the view change together or not at all
 test_broken_connections.py   appends whose connection breaks or stalls
 test_bus.py                  announcements of changes between processes
+test_cause.py                the cause of an event
 test_checkpoint_guard.py     checkpoints and origins are only added
 test_database.py             connections that break during a cancellation
 test_database_faults.py      faults that need an operator, in log, API and /readyz

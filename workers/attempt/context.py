@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from events.database import Database
-from events.job import JSON, Job
+from events.job import JSON, Job, event_name
 from workers.outcomes import AttemptOver
 from workers.resources import Resources
 
@@ -22,6 +22,7 @@ class RunContext:
         self.attempt = job.attempt
         self.user_id = job.user_id
         self.resources = resources
+        self.started_event = event_name(job.id, job.seq)
         self._worker = worker
         self._report = report
 

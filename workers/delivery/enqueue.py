@@ -22,11 +22,12 @@ async def enqueue(
     request_id: str | None = None,
     idempotency: Idempotency | None = None,
     delay: timedelta = NO_DELAY,
+    cause: str | None = None,
 ) -> Job:
     """Queues one job and returns it once it is committed.
 
     It succeeds also while Redis is unreachable, because the tick delivers the job from the log
-    later.
+    later. `cause` is the cause of the job (`NewJob`).
 
     Raises:
         AlreadyActive: an active job has the same unique key.
@@ -40,6 +41,7 @@ async def enqueue(
         delay=delay,
         unique_key=job_type.unique_key(payload, user_id),
         idempotency=idempotency,
+        cause=cause,
     )
     job = await store.create(new, actor=actor, request_id=request_id)
     if not delay:
@@ -56,8 +58,11 @@ async def enqueue_many(
     user_id: str | None,
     actor: str,
     request_id: str | None = None,
+    cause: str | None = None,
 ) -> list[Job]:
     """Queues one job for each payload. Returns the jobs in that order once all are committed.
+
+    `cause` is the cause of every job (`NewJob`).
 
     Raises:
         AlreadyActive: an active job has the unique key of one of the new jobs. The other new jobs
@@ -70,6 +75,7 @@ async def enqueue_many(
             user_id=user_id,
             max_attempts=job_type.max_attempts,
             unique_key=job_type.unique_key(payload, user_id),
+            cause=cause,
         )
         for payload in payloads
     ]

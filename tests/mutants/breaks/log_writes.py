@@ -1,6 +1,6 @@
 """Breaks of writes to the log, also of writes whose outcome is unknown."""
 
-from tests.mutants.breaks.edit import CLOCK, COMMIT, STATEMENTS, STORE, WRITER, Break, Edit
+from tests.mutants.breaks.edit import CLOCK, COMMIT, CONTEXT, JOB, STATEMENTS, STORE, WRITER, Break, Edit
 
 BREAKS = (
     Break(
@@ -242,5 +242,32 @@ BREAKS = (
             ),
         ),
         ("tests/store/test_broken_connections.py::test_a_new_job_whose_connection_breaks_is_made_once_and_answered",),
+    ),
+    Break(
+        "a rescue does not name the failure that it follows",
+        "an auditor cannot tell why an attempt was queued again",
+        (Edit(JOB, 'HAS_A_CAUSE = frozenset({"retry", "worker_lost",', 'HAS_A_CAUSE = frozenset({"retry",'),),
+        ("tests/store/test_cause.py::test_a_rescue_names_the_failure_and_a_hand_back_has_no_cause",),
+    ),
+    Break(
+        "the causes of a batch are not in the order of its events",
+        "an event names a cause of another job",
+        (
+            Edit(
+                WRITER,
+                "for write in batch for event in write.recorded]",
+                "for write in reversed(batch) for event in write.recorded]",
+            ),
+        ),
+        ("tests/store/test_cause.py::test_each_event_of_a_batch_keeps_its_own_cause",),
+    ),
+    Break(
+        "a job that a handler queues names the newest event of the handler's job before its start",
+        "the cause names an event of an earlier attempt",
+        (Edit(CONTEXT, "event_name(job.id, job.seq)", "event_name(job.id, job.seq - 1)"),),
+        (
+            "tests/workers/attempt/test_started_event.py"
+            "::test_a_job_queued_by_a_handler_names_the_start_of_the_attempt_that_queued_it",
+        ),
     ),
 )

@@ -15,6 +15,8 @@ function history(
     type,
     attempt,
     actor: "worker:w",
+    requestId: null,
+    cause: null,
     data,
     at: at(second),
   }));
