@@ -16,7 +16,8 @@ from events.bus import Bus
 from events.database import Database
 from events.store import Store
 from migrations.migrate import migrate
-from tests.servers import postgres_server, redis_server
+from tests import servers
+from tests.servers import RedisServer, postgres_server
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[[], AbstractEventLoop]]:
@@ -36,9 +37,18 @@ def redis_url(worker_id: str) -> Iterator[str]:
 
     With REDIS_URL set, the URL leads to a database of that server, otherwise to a new server.
     """
-    with redis_server() as url:
+    with servers.redis_server() as url:
         database = 1 + int(worker_id.removeprefix("gw") if worker_id.startswith("gw") else 0)
         yield urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """Yields a running Redis that only this test uses, so the test may stop, freeze or configure it."""
+    server = RedisServer()
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

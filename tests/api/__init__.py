@@ -1,6 +1,6 @@
 """Tests of the HTTP API, over real HTTP on loopback.
 
-conftest.py                 a Redis that only one test uses
+conftest.py                 a client of the Redis that only one test uses
 test_access_records.py      what is on the record of access
 test_accounts.py            admins add, change, disable people and sign them out
 test_allowed_hosts.py       the names that the API answers to

@@ -1,20 +1,11 @@
-"""Fixtures: a Redis that only one test uses."""
+"""A fixture: a client of the Redis that only one test uses."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis
 
 from tests.servers import RedisServer
-
-
-@pytest.fixture
-def redis_server() -> Iterator[RedisServer]:
-    """Yields a server that only this test uses."""
-    server = RedisServer()
-    server.start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture

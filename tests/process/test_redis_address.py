@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx2 as httpx
@@ -95,14 +95,6 @@ async def test_every_address_that_redis_py_accepts_is_accepted(monkeypatch: pyte
     assert settings.redis_url == url
     RedisBus(url)
     SignInLimit(url)
-
-
-@pytest.fixture
-def redis_server() -> Iterator[RedisServer]:
-    server = RedisServer()
-    server.start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture

@@ -24,15 +24,6 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def redis_server() -> Iterator[RedisServer]:
-    """Starts a Redis server for one test. The test may stop or freeze it."""
-    server = RedisServer()
-    server.start()
-    yield server
-    server.stop()
-
-
 @asynccontextmanager
 async def two_processes(url: str) -> AsyncIterator[tuple[RedisBus, RedisBus, list[Change]]]:
     """Yields a bus that announces, and the changes that a bus of another process receives."""
