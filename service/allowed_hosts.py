@@ -6,7 +6,7 @@ of this service (DNS rebinding).
 
 import functools
 
-from workers.hosts import HostNames, host_names, plain_host, read_host
+from workers.hosts import HostNames, host_names, plain_host, read_entries, read_host
 
 
 def read_allowed_hosts(text: str) -> HostNames:
@@ -16,17 +16,8 @@ def read_allowed_hosts(text: str) -> HostNames:
 
     Raises `ValueError`, which names the bad entry.
     """
-    return host_names(_read(entry.strip()) for entry in text.split(","))
-
-
-def _read(entry: str) -> str:
-    try:
-        return read_host(entry)
-    except ValueError:
-        raise ValueError(
-            f"must be host names or IP addresses without a port, separated by commas, such as jobs.example.com,*.example.com:"
-            f" {entry!r:.60} is not (to answer to every name, leave the variable unset)"
-        ) from None
+    rule = "host names or IP addresses without a port, separated by commas, such as jobs.example.com,*.example.com"
+    return host_names(read_entries(text, read_host, rule=rule, hint="to answer to every name, leave the variable unset"))
 
 
 @functools.lru_cache(maxsize=1024)

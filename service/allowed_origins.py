@@ -2,7 +2,7 @@
 
 from urllib.parse import urlsplit
 
-from workers.hosts import read_address, read_host
+from workers.hosts import read_address, read_entries, read_host
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -12,17 +12,9 @@ def read_allowed_origins(text: str) -> frozenset[str]:
 
     Raises `ValueError`, which names the bad entry.
     """
-    return frozenset(_read(entry.strip()) for entry in text.split(","))
-
-
-def _read(entry: str) -> str:
-    try:
-        return _origin(entry)
-    except ValueError:
-        raise ValueError(
-            "must be origins separated by commas, such as https://app.example.com,https://app.example.com:8443:"
-            f" {entry!r:.60} is not (an origin has a scheme, a host and perhaps a port; it has no path, no `/` at its end and no *)"
-        ) from None
+    rule = "origins separated by commas, such as https://app.example.com,https://app.example.com:8443"
+    hint = "an origin has a scheme, a host and perhaps a port; it has no path, no `/` at its end and no *"
+    return frozenset(read_entries(text, _origin, rule=rule, hint=hint))
 
 
 def _origin(entry: str) -> str:

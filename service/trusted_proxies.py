@@ -11,7 +11,7 @@ from ipaddress import IPv6Address, ip_network
 
 from starlette.types import Scope
 
-from workers.hosts import Address, Network, read_address, read_network
+from workers.hosts import Address, Network, read_address, read_entries, read_network
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,9 @@ def read_trusted_proxies(text: str) -> TrustedProxies:
     """
     if text.strip().lower() == "none":
         return TrustedProxies(())
-    return TrustedProxies(tuple(_network(entry.strip()) for entry in text.split(",")))
+    rule = "`none`, or IP addresses and networks separated by commas, such as 10.0.0.5,192.168.0.0/16"
+    hint = "a network's bits after its prefix must be zero"
+    return TrustedProxies(tuple(read_entries(text, read_network, rule=rule, hint=hint)))
 
 
 def counted_as(address: str) -> str:
@@ -71,16 +73,6 @@ def counted_as(address: str) -> str:
     """
     read = read_address(address)
     return str(ip_network((read, 64), strict=False)) if isinstance(read, IPv6Address) else str(read or address)
-
-
-def _network(entry: str) -> Network:
-    try:
-        return read_network(entry)
-    except ValueError:
-        raise ValueError(
-            f"must be `none`, or IP addresses and networks separated by commas, such as 10.0.0.5,192.168.0.0/16: {entry!r:.60} is"
-            " neither (a network's bits after its prefix must be zero)"
-        ) from None
 
 
 def _values(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> list[str]:

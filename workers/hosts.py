@@ -6,12 +6,15 @@ the forms of an IPv6 address, and an IPv4 address inside of IPv6 (`::ffff:1.2.3.
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import TypeVar
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
+
+T = TypeVar("T")
 
 _BEFORE_IPV4 = 96  # bits before the IPv4 address in ::ffff:1.2.3.4
 
@@ -21,6 +24,7 @@ _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"(?:{_LABEL}\.)*(?!\d{{1,63}}$){_LABEL}")
 _LONGEST_NAME = 253  # characters
 _ANY_SUBDOMAIN = "*."
+_MOST_ENTRIES = 1000  # of one setting, because each request may be compared with all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,25 @@ class HostNames:
     def include(self, host: str) -> bool:
         """Returns whether the list has this host. `host` must come from `plain_host`."""
         return host in self.exact or (host.endswith(self.below) and not host.startswith("."))
+
+
+def read_entries(text: str, read: Callable[[str], T], *, rule: str, hint: str) -> list[T]:
+    """Reads a setting that lists entries separated by commas.
+
+    Raises:
+        ValueError: `read` refuses an entry, or there are more than 1,000. The message has the rule and the hint.
+    """
+    entries = text.split(",", _MOST_ENTRIES)
+    if len(entries) > _MOST_ENTRIES:
+        raise ValueError(f"must be {rule}, at most {_MOST_ENTRIES} of them")
+    return [_read_entry(entry.strip(), read, rule, hint) for entry in entries]
+
+
+def _read_entry(entry: str, read: Callable[[str], T], rule: str, hint: str) -> T:
+    try:
+        return read(entry)
+    except ValueError:
+        raise ValueError(f"must be {rule}: {entry!r:.60} is not ({hint})") from None
 
 
 def host_names(hosts: Iterable[str]) -> HostNames:

@@ -11,7 +11,17 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from urllib.parse import urlsplit
 
-from workers.hosts import Address, HostNames, Network, host_names, plain_host, read_address, read_host, read_network
+from workers.hosts import (
+    Address,
+    HostNames,
+    Network,
+    host_names,
+    plain_host,
+    read_address,
+    read_entries,
+    read_host,
+    read_network,
+)
 from workers.outcomes import Final
 
 _NOT_PUBLIC_IPV4 = tuple(
@@ -99,20 +109,17 @@ def read_outgoing_allow(text: str) -> OutgoingRules:
     """
     if text.strip().lower() == "none":
         return NOTHING_MORE
-    hosts: list[str] = []
-    networks: list[Network] = []
-    for entry in (entry.strip() for entry in text.split(",")):
-        try:
-            if "/" in entry or read_address(plain_host(entry)) is not None:
-                networks.append(read_network(plain_host(entry)))
-            else:
-                hosts.append(read_host(entry))
-        except ValueError:
-            raise ValueError(
-                "must be `none`, or hosts, IP addresses and networks separated by commas, such as llm.internal,*.example.com,"
-                f"10.0.0.0/8: {entry!r:.60} is none of these (no port; a network's bits after its prefix must be zero)"
-            ) from None
-    return OutgoingRules(host_names(hosts), tuple(networks))
+    rule = "`none`, or hosts, IP addresses and networks separated by commas, such as llm.internal,*.example.com,10.0.0.0/8"
+    hint = "no port; a network's bits after its prefix must be zero"
+    read = read_entries(text, _host_or_network, rule=rule, hint=hint)
+    hosts = [entry for entry in read if isinstance(entry, str)]
+    return OutgoingRules(host_names(hosts), tuple(entry for entry in read if not isinstance(entry, str)))
+
+
+def _host_or_network(entry: str) -> str | Network:
+    if "/" in entry or read_address(plain_host(entry)) is not None:
+        return read_network(plain_host(entry))
+    return read_host(entry)
 
 
 def is_public(address: Address) -> bool:

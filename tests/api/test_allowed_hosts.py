@@ -101,6 +101,7 @@ async def test_by_default_every_host_is_answered(service: Service) -> None:
         "*", "jobs.example.com:8000", "http://jobs.example.com", "jobs.example.com/", ",", "jobs.example.com,", "a b", "a..b", "*.",
         "*.10.0.0.5", "*.*.example.com", "a*.example.com", ".example.com", "10.0.0.0/8", "10.0.0.300", "[::1", "-a.com", "a" * 64,
         "user@example.com", "jobs.exa\nmple.com", "履 歴.example.com",
+        ",".join(f"{number}.example.com" for number in range(1001)),
     ],
 )  # fmt: skip
 def test_a_malformed_name_is_one_line_at_the_start(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
