@@ -41,6 +41,7 @@ PROBLEMS = {
     408: "The body did not arrive in time.",
     409: "The present state does not allow this.",
     413: "The body is larger than the endpoint's limit.",
+    414: "The path and the query together are too long. The connection ends.",
     415: "The body is not `application/json`.",
     422: "The request is not valid. `errors` names each field.",
     429: "A limit is reached; `detail` names it. `Retry-After` says when to try again.",
@@ -202,4 +203,6 @@ def _refusals(endpoint: Endpoint) -> list[int]:
         statuses.add(403)
     if endpoint.takes_body:
         statuses |= {408, 413, 415}
+    if endpoint.query is not Nothing:
+        statuses.add(414)
     return sorted(statuses)

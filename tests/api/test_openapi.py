@@ -13,6 +13,7 @@ from starlette.routing import Match, Route
 from events.job import JobError, fail, start
 from service.api.app import ENDPOINTS, create_app
 from service.http.openapi import openapi_document
+from service.http.request import Nothing
 from service.page import Page
 from tests.api.test_chatwork import message, room
 from tests.api.test_companies import PERIOD, a_draft, company
@@ -70,6 +71,15 @@ def test_every_operation_has_summary_id_tag_and_both_kinds_of_response() -> None
         kinds = {status[0] for status in operation["responses"]}
         assert "4" in kinds, name
         assert kinds & {"2", "3"}, name
+
+
+async def test_an_address_that_is_too_long_gets_the_status_that_each_query_declares(service: Service) -> None:
+    declaring = {endpoint.name for endpoint in ENDPOINTS if endpoint.query is not Nothing}
+    assert {operation["operationId"] for _, operation in operations() if "414" in operation["responses"]} == declaring
+
+    answer = await service.as_nobody.get("/api/auth/oidc/callback", params={"code": "é" * 4096})
+
+    assert (answer.status_code, answer.headers["connection"]) == (414, "close")
 
 
 def test_every_tag_is_described_and_used() -> None:
