@@ -1,6 +1,7 @@
 """The record of access: who read, exported, verified, operated or changed what.
 
-Reads are recorded only of other people's jobs. Changes are those of accounts.
+Reads are recorded only of other people's jobs. Changes are those of accounts, companies and rooms.
+A change of a job is an event of the log and is not repeated here.
 
 The table `access_records` is append-only. Reads are recorded by what was asked for, not by each row
 of the answer. The page asks again every few seconds, so the same read by the same person is recorded
@@ -74,6 +75,12 @@ class Action(StrEnum):
     INVITE_USER = "invite_user"
     ACCEPT_INVITATION = "accept_invitation"
     CHANGE_OWN = "change_own_password"
+    LINK_IDENTITY = "link_identity"
+    ADD_COMPANY = "add_company"
+    LINK_ROOM = "link_room"
+    UNLINK_ROOM = "unlink_room"
+    SWITCH_ROOM = "switch_room"
+    CONFIRM_ROOM_ERROR = "confirm_room_error"
 
 
 READS = frozenset({Action.READ_JOB, Action.READ_JOBS, Action.WATCH_JOBS, Action.READ_LOG})

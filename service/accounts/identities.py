@@ -29,7 +29,7 @@ from service.accounts.users import LONGEST_NAME, CannotAdd, Role, User, add_user
 log = structlog.get_logger("rireki.sign_in")
 
 Changed = Callable[[Action, str, str], Awaitable[None]]
-"""Is called after an account is added or changed.
+"""Is called after an account is added, is changed, or gets an identity.
 
 Its arguments are the action, the user's id and the changed fields. The fields have the form of `AccountChange.summary`.
 """
@@ -52,6 +52,7 @@ for update
 LINK = """
 insert into identities (issuer, subject, user_id) values (:issuer, :subject, :user_id)
 on conflict on constraint an_identity_is_of_one_user do nothing
+returning user_id
 """
 
 
@@ -73,7 +74,7 @@ class IdentityRefused(Exception):
 async def user_of_identity(database: Database, identity: Identity, signed_in: User | None, changed: Changed) -> User:
     """Returns the user of an identity. `signed_in` is the user of the browser's session.
 
-    `changed` is called after each commit that adds or changes an account. Raises `IdentityRefused`.
+    `changed` is called after each commit that adds an account, changes it or gives it the identity. Raises `IdentityRefused`.
     """
     # An unverified email may be anybody's, and the email decides which account an identity gets.
     if identity.email is None or not re.fullmatch(r"[^@\s\0]+@[^@\s\0]+", normal_email(identity.email)):
@@ -85,9 +86,11 @@ async def user_of_identity(database: Database, identity: Identity, signed_in: Us
     if row is None:
         async with database.transaction():
             user_id, is_new = await _account_for(database, identity, signed_in)
-            await database.execute(LINK, key | {"user_id": user_id})
+            linked = await database.fetch_one(LINK, key | {"user_id": user_id})
         if is_new:
             await changed(Action.ADD_USER, user_id, f" role={_first_role(identity)}")
+        if linked is not None:
+            await changed(Action.LINK_IDENTITY, user_id, f" issuer={identity.issuer}")
         row = await database.fetch_one(FOUND, key)
     if row is None or row["disabled"]:
         raise IdentityRefused(Refusal.DISABLED)

@@ -7,6 +7,7 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from events.job import rfc3339
+from service.accounts.access_records import Action
 from service.api.documents import Id, RoomId, Time, optional_time
 from service.api.queue_request import Queued, about_the_job, enqueue_for
 from service.http.endpoint import Answer, Call, Endpoint, Who, json_answer
@@ -113,6 +114,7 @@ async def change_room(call: Call[Nothing, RoomPatch]) -> Response:
     room = await rooms.set_active(call.context.database, read_id(call.path("id")), call.body.is_active)
     if room is None:
         raise not_found("room")
+    await call.record(Action.SWITCH_ROOM, f"room:{room.room_id} active={'true' if call.body.is_active else 'false'}")
     answer: OneRoom = {"room": _room_json(room)}
     return json_answer(answer)
 
@@ -121,6 +123,7 @@ async def see_error(call: Call[Nothing, SeenError]) -> Response:
     room = await rooms.see_error(call.context.database, read_id(call.path("id")), until=call.body.last_error_at)
     if room is None:
         raise not_found("room")
+    await call.record(Action.CONFIRM_ROOM_ERROR, f"room:{room.room_id} until={rfc3339(call.body.last_error_at)}")
     answer: OneRoom = {"room": _room_json(room)}
     return json_answer(answer)
 

@@ -6,6 +6,7 @@ from pydantic import ConfigDict, Field
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
+from service.accounts.access_records import Action
 from service.api.documents import ROOM_ID, ROOM_ID_SCHEMA, Id, RoomId, Time
 from service.api.queue_request import Queued, about_the_job, enqueue_for
 from service.http.endpoint import Answer, Call, Endpoint, Who, json_answer
@@ -85,6 +86,7 @@ async def list_companies(call: Call[Nothing, Nothing]) -> Response:
 
 async def create_company(call: Call[Nothing, NewCompany]) -> Response:
     company = await companies.create_company(call.context.database, call.body.name)
+    await call.record(Action.ADD_COMPANY, f"company:{company.id}")
     return json_answer({"company": company.to_json()}, 201)
 
 
@@ -94,15 +96,18 @@ async def list_linked_rooms(call: Call[Nothing, Nothing]) -> Response:
 
 
 async def link_room(call: Call[Nothing, NewLink]) -> Response:
-    room = await companies.link_room(call.context.database, _company_id(call), call.body.room_id)
+    company_id = _company_id(call)
+    room = await companies.link_room(call.context.database, company_id, call.body.room_id)
+    await call.record(Action.LINK_ROOM, f"company:{company_id} room:{room.room_id}")
     return json_answer({"room": room.to_json()}, 201)
 
 
 async def unlink_room(call: Call[Nothing, Nothing]) -> Response:
-    room_id = call.path("roomId")
+    company_id, room_id = _company_id(call), call.path("roomId")
     if not ROOM_ID.fullmatch(room_id):
         raise bad_field("roomId", "must be a Chatwork room id: a string of digits", 400)
-    await companies.unlink_room(call.context.database, _company_id(call), room_id)
+    await companies.unlink_room(call.context.database, company_id, room_id)
+    await call.record(Action.UNLINK_ROOM, f"company:{company_id} room:{room_id}")
     return Response(status_code=204)
 
 

@@ -1,7 +1,7 @@
 """The record of access has one entry for each read, export or change that counts.
 
 These are: reading another person's jobs, exporting and verifying the log, pausing job types and the
-like, and changing accounts.
+like, and changing accounts, companies and rooms.
 """
 
 import asyncio
@@ -153,6 +153,27 @@ async def test_operators_acts_are_recorded(service: Service) -> None:
     ]
 
 
+async def test_changes_of_companies_and_rooms_are_recorded(service: Service) -> None:
+    room = "insert into chatwork_rooms (room_id, name, is_active) values ('42', 'room', true) returning id"
+    room_id = await service.context.database.fetch_val(room)
+    as_admin, seen = service.as_admin, {"lastErrorAt": "2026-11-30T00:00:00Z"}
+
+    company = (await service.as_employee.post("/api/companies", json={"name": "会社"})).json()["company"]["id"]
+    linked_rooms = f"/api/companies/{company}/chatwork-rooms"
+    assert (await as_admin.post(linked_rooms, json={"roomId": "42"})).status_code == 201
+    assert (await as_admin.delete(f"{linked_rooms}/42")).status_code == 204
+    assert (await as_admin.patch(f"/api/chatwork/rooms/{room_id}", json={"isActive": False})).status_code == 200
+    assert (await as_admin.post(f"/api/chatwork/rooms/{room_id}/error/seen", json=seen)).status_code == 200
+
+    assert await on_record(service) == [
+        (by(service, "employee"), "add_company", f"company:{company}"),
+        (by(service), "link_room", f"company:{company} room:42"),
+        (by(service), "unlink_room", f"company:{company} room:42"),
+        (by(service), "switch_room", "room:42 active=false"),
+        (by(service), "confirm_room_error", "room:42 until=2026-11-30T00:00:00.000000Z"),
+    ]
+
+
 async def test_refused_acts_are_not_recorded(service: Service) -> None:
     job = await service.job_of(service.employee)
 
@@ -160,6 +181,10 @@ async def test_refused_acts_are_not_recorded(service: Service) -> None:
     await service.as_auditor.patch(f"/api/users/{service.auditor.id}", json={"role": "admin"})
     await service.as_admin.patch(f"/api/users/{service.admin.id}", json={"role": "employee"})
     await service.as_admin.post(f"/api/jobs/{job.id}/force-fail", json={})
+    await service.as_employee.patch(f"/api/chatwork/rooms/{job.id}", json={"isActive": False})
+    await service.as_admin.patch(f"/api/chatwork/rooms/{job.id}", json={"isActive": False})
+    await service.as_admin.post(f"/api/companies/{job.id}/chatwork-rooms", json={"roomId": "42"})
+    await service.as_admin.delete(f"/api/companies/{job.id}/chatwork-rooms/42")
 
     assert await on_record(service) == []
 

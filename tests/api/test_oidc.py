@@ -121,6 +121,7 @@ async def test_accounts_and_roles_that_the_provider_decides_are_on_record(site: 
     records = (await site.service.as_auditor.get("/api/audit/access")).json()["records"]
     assert [(record["actor"], record["action"], record["target"]) for record in reversed(records)] == [
         ("system:oidc", "add_user", f"user:{user['id']} role=auditor"),
+        ("system:oidc", "link_identity", f"user:{user['id']} issuer={site.provider.url}"),
         ("system:oidc", "change_user", f"user:{user['id']} role=employee"),
     ]
     assert all(record["address"] == "127.0.0.1" and record["requestId"] for record in records)
@@ -129,10 +130,12 @@ async def test_accounts_and_roles_that_the_provider_decides_are_on_record(site: 
 async def test_a_sign_in_that_changes_no_account_is_not_on_record(site: OidcSite) -> None:
     site.provider.person |= {"email": "admin@example.com", "roles": "employee"}
     await site.database.execute("update users set password_hash = null where email = 'admin@example.com'")
-
     assert await site.outcome() == "/"  # the last admin stays an admin
 
-    assert (await site.service.as_auditor.get("/api/audit/access")).json()["records"] == []
+    assert await site.outcome() == "/"
+
+    records = (await site.service.as_auditor.get("/api/audit/access")).json()["records"]
+    assert [record["action"] for record in records] == ["link_identity"]
 
 
 async def test_a_role_that_the_provider_takes_away_is_gone_in_earlier_sessions_too(site: OidcSite) -> None:
@@ -175,6 +178,10 @@ async def test_somebody_who_is_signed_in_joins_the_identity_to_the_account(site:
     async with site.browser() as browser:
         assert outcome_of(await site.sign_in(browser)) == "/"
         assert (await me(browser)).json()["user"]["id"] == site.service.admin.id
+    records = (await site.service.as_auditor.get("/api/audit/access")).json()["records"]
+    assert [(record["actor"], record["action"], record["target"]) for record in records] == [
+        ("system:oidc", "link_identity", f"user:{site.service.admin.id} issuer={site.provider.url}")
+    ]
 
 
 async def test_the_session_of_another_account_joins_nothing(site: OidcSite) -> None:

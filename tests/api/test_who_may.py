@@ -21,6 +21,8 @@ __all__ = ["service"]
 FOR_EVERYBODY = {"/api/openapi.json", "/api/docs", "/api/docs/start.js", "/assets/{name:path}"}
 """Routes below /api and /assets that are no endpoints: the documentation and the page's files."""
 
+ON_RECORD = "select (select count(*) from access_records) + (select count(*) from job_events)"
+
 
 def test_every_endpoint_has_a_row_and_every_row_an_endpoint() -> None:
     assert {f"{endpoint.method} {endpoint.path}" for endpoint in ENDPOINTS} == set(WHO_MAY)
@@ -55,6 +57,25 @@ async def test_head_answers_every_caller_as_get_does(service: Service) -> None:
     }  # fmt: skip
 
     assert told == {(path, caller): (row.status(caller), "") for caller in CALLERS for path, row in rows.items()}
+
+
+LEAVE_A_LINE_IN_THE_LOG = {"POST /api/auth/login", "POST /api/auth/logout"}
+"""Signing in and out is logged on standard error and not on record."""
+
+
+async def test_every_change_that_an_admin_makes_is_on_record_or_an_event_of_the_log(service: Service) -> None:
+    database, unrecorded = service.context.database, set()
+    for name, row in WHO_MAY.items():
+        method, path = name.split()
+        if method == "GET" or row.status("admin") >= 300:
+            continue
+        things = await make_things(service, row.job)
+        before = await database.fetch_val(ON_RECORD)
+        await call(service, service.admin, method, things.path(path), row, things)
+        if await database.fetch_val(ON_RECORD) == before:
+            unrecorded.add(name)
+
+    assert unrecorded == LEAVE_A_LINE_IN_THE_LOG
 
 
 async def user_for(service: Service, caller: str) -> User | None:
