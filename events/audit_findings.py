@@ -27,3 +27,5 @@ class FindingName(StrEnum):
     """A row of the jobs view differs from the state that the job's events give."""
     GUARD_MISSING = "GUARD_MISSING"
     """A trigger, constraint or other guard of the tables is missing, changed or not ours."""
+    INCONSISTENT = "INCONSISTENT"
+    """The log does not extend a checkpoint that was signed before, so one of the two was forged or set back."""

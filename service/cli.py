@@ -112,7 +112,7 @@ def worker() -> None:
     from service.process.assembly import database_url, prepare_schema
     from service.process.serve import work
 
-    settings = load_settings(without=("sealer_database_url",))
+    settings = load_settings(without=("sealer_database_url", "audit_signing_key", "audit_signing_key_file"))
     if settings.redis_url is None:
         raise ConfigError(
             "REDIS_URL is not set, and a worker receives jobs over Redis: set it, or use `rireki serve`, which runs jobs itself"
@@ -168,8 +168,9 @@ def migrate(
     if sealer_role is not None and sealer_role == app_role:
         misuse("--sealer-role must name another role than --app-role")
     sealers: list[str] = []
-    with migrate_database_url(load_settings()) as url:
-        migrate(url, connect_unsettled)
+    settings = load_settings()
+    with migrate_database_url(settings) as url:
+        migrate(url, connect_unsettled, origin=settings.audit_log_origin)
         try:
             if app_role is not None:
                 sealers = grant(url, app_role, connect_unsettled, sealer=sealer_role)

@@ -6,9 +6,11 @@ name. That line and the `repr` of the settings never contain a secret.
 
 import base64
 import binascii
+import ctypes
 import os
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -19,8 +21,17 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from events.database_url import read_database_url, with_service
 from events.secret_redaction import hide
+from projections.proof.signed_note import Verifier
 from service.allowed_hosts import read_allowed_hosts
 from service.allowed_origins import read_allowed_origins
+from service.audit_values import (
+    WitnessAddress,
+    read_origin,
+    read_signing_keys,
+    read_tolerance,
+    read_verifier_keys,
+    read_witnesses,
+)
 from service.limit_values import Rate, read_most, read_rate
 from service.redis_url import checked_redis_url
 from service.trusted_proxies import TrustedProxies, read_trusted_proxies
@@ -125,6 +136,11 @@ def _certificates(value: Path) -> Path:
     return value
 
 
+def _signing_keys(value: str) -> str:
+    read_signing_keys(value)
+    return value
+
+
 def _readable_file(value: Path) -> Path:
     if not value.is_file() or not os.access(value, os.R_OK):
         raise ValueError(f"must be a readable file: {value} is not")
@@ -192,6 +208,13 @@ class Settings(BaseSettings):
     oidc_client_secret: str | None = Secret
     oidc_role_claim: str | None = None
 
+    audit_signing_key: Annotated[str, AfterValidator(_signing_keys)] | None = Secret
+    audit_signing_key_file: Path | None = None
+    audit_log_origin: Annotated[str, AfterValidator(read_origin)] | None = None
+    audit_verifier_keys: Annotated[Sequence[Verifier], NoDecode, _read_by(read_verifier_keys)] = ()
+    audit_clock_tolerance: Annotated[timedelta, NoDecode, _read_by(read_tolerance)] = timedelta(hours=1)
+    audit_witnesses: Annotated[Sequence[WitnessAddress], NoDecode, _read_by(read_witnesses)] = ()
+
     https_proxy: Annotated[str, AfterValidator(_proxy)] | None = Secret
     no_proxy: str = ""
     ssl_cert_file: Annotated[Path, AfterValidator(_certificates)] | None = None
@@ -248,11 +271,20 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _signs_with_one_key(self) -> Self:
+        if self.audit_signing_key is not None and self.audit_signing_key_file is not None:
+            raise ValueError("AUDIT_SIGNING_KEY and AUDIT_SIGNING_KEY_FILE are both set: set only one of them")
+        return self
+
+    @model_validator(mode="after")
     def _calls_only_what_it_may(self) -> Self:
         for name in ("chatwork_api_base_url", "openai_base_url", "oidc_issuer"):
             url = getattr(self, name)
             if url is not None and (reason := self.outgoing.refusal(url)) is not None:
                 raise ValueError(f"{name.upper()} {reason}")
+        for witness in self.audit_witnesses:
+            if (reason := self.outgoing.refusal(witness.url)) is not None:
+                raise ValueError(f"AUDIT_WITNESSES {reason}")
         return self
 
     @model_validator(mode="after")
@@ -286,7 +318,7 @@ class Settings(BaseSettings):
 
 
 class SealerSettings(Settings):
-    """The settings of `rireki seal`, which needs only a database: no Redis, and no key."""
+    """The settings of `rireki seal`, which needs only a database: no Redis, and no key of sign-in tokens."""
 
     required_in_production: ClassVar[tuple[str, ...]] = ()
 
@@ -316,7 +348,7 @@ def secrets_of(settings: Settings) -> set[str]:
         if "://" in value:
             found |= _secrets_in_address(value)
         elif not field.repr:
-            found.add(value)
+            found |= {value, *value.splitlines()} if name == "audit_signing_key" else {value}
     return found - {""}
 
 
@@ -332,13 +364,29 @@ def load_settings(kind: type[Settings] = Settings, *, without: tuple[str, ...] =
 
     After this call, the secrets in the settings are removed from everything that is logged, stored
     or printed. The variables in `without` are not read, and are removed from this process's
-    environment.
+    environment. So is AUDIT_SIGNING_KEY after it was read, because handlers run in this process and
+    in processes that it starts.
     """
     for name in [name for name in os.environ if name.lower() in without]:
-        del os.environ[name]
+        _forget(name)
     settings = _read_environment(kind)
+    for name in [name for name in os.environ if name.lower() == "audit_signing_key"]:
+        _forget(name)
     hide(secrets_of(settings))
     return settings
+
+
+def _forget(name: str) -> None:
+    """Removes a variable, also from the memory in which the process got its environment.
+
+    Code in this process could otherwise read it in /proc/self/environ.
+    """
+    libc = ctypes.CDLL(None)
+    libc.getenv.restype = ctypes.c_void_p
+    address = libc.getenv(os.fsencode(name))
+    if address:
+        ctypes.memset(address, 0, len(os.fsencode(os.environ[name])))
+    del os.environ[name]
 
 
 def _read_environment(kind: type[Settings]) -> Settings:

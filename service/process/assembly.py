@@ -120,10 +120,10 @@ def prepare_schema(settings: Settings, url: str) -> None:
         asyncio.run(check_schema(url))
         return
     if settings.migrate_database_url is None:
-        migrate(url, connect_unsettled)
+        migrate(url, connect_unsettled, origin=settings.audit_log_origin)
         return
     with migrate_database_url(settings) as direct:
-        migrate(direct, connect_unsettled)
+        migrate(direct, connect_unsettled, origin=settings.audit_log_origin)
 
 
 @contextlib.asynccontextmanager
