@@ -28,7 +28,7 @@ async def test_an_invited_person_sets_the_password_by_the_link_and_signs_in(site
     assert page.url == f"{site.address}/invitation"
     await page.get_by_role("link", name="サインインへ").click()
     await sign_in(page, "new@example.com", PASSWORD)
-    await expect(page.get_by_role("heading", level=1, name="ジョブ")).to_be_visible()
+    await expect(page.get_by_role("heading", level=1, name="会社")).to_be_visible()
 
     again = await visit(site, link_of_invitation)
     await again.get_by_label("新しいパスワード").fill(PASSWORD)

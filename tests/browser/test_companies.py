@@ -98,6 +98,22 @@ async def test_an_employee_may_read_linked_rooms_but_not_change_them(idle_site: 
     await expect(button(page, "紐づける")).to_have_count(0)
 
 
+async def test_an_employee_first_sees_their_own_drafts_and_opens_one(site: Site, visit: Visit) -> None:
+    await site.sync("rooms")
+    await site.sync("messages")
+    company = (await site.as_admin.post("/api/companies", json={"name": "あけぼの食品"})).json()["company"]
+    await site.as_admin.post(f"/api/companies/{company['id']}/chatwork-rooms", json={"roomId": "20"})
+    period = {"periodStart": "2026-10-01T00:00:00+09:00", "periodEnd": "2026-11-01T00:00:00+09:00"}
+    address = f"/api/companies/{company['id']}/summaries/draft"
+    await site.as_employee.post(address, json=period, headers={"Prefer": "wait=60"})
+    page = await visit(site, "/", user=site.employee)
+
+    await region(page, "自分の下書き").get_by_role("link", name="あけぼの食品").click()
+
+    await expect(region(page, "下書き").get_by_role("article")).to_contain_text("見積書")
+    await expect(page.get_by_role("heading", level=2, name="あけぼの食品")).to_be_visible()
+
+
 async def test_no_script_of_the_page_can_write_html_from_a_string(idle_site: Site, visit: Visit, watch: Watch) -> None:
     watch.expect(r"TrustedHTML|require-trusted-types-for")
     page = await visit(idle_site, "/companies", user=idle_site.admin)

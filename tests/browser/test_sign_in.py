@@ -53,16 +53,14 @@ async def test_a_wrong_password_shows_a_message_and_the_right_one_opens_the_firs
     await expect(link(page, "監査")).to_be_visible()
 
 
-async def test_an_employee_sees_jobs_but_no_audit_and_a_note_on_pages_for_admins(
-    site: Site, visit: Visit, watch: Watch
-) -> None:
+async def test_an_employee_lands_on_companies_and_gets_no_link_to_pages_for_admins(site: Site, visit: Visit) -> None:
     page = await visit(site)
 
     await sign_in(page, "employee@example.com", PASSWORD)
 
-    await expect(page.get_by_role("heading", level=1, name="ジョブ")).to_be_visible()
-    await expect(link(page, "会社")).to_be_visible()
-    await expect(link(page, "監査")).to_have_count(0)
+    await expect(page.get_by_role("heading", level=1, name="会社")).to_be_visible()
+    await expect(link(page, "会社")).to_have_attribute("aria-current", "page")
+    await expect(page.get_by_role("navigation", name="メインメニュー").get_by_role("link")).to_have_text(["ジョブ", "会社"])
     for address in ("/chatwork", "/audit"):
         await page.goto(address)
         await expect(page.get_by_text(ONLY_ADMINS)).to_be_visible()

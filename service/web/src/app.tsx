@@ -60,12 +60,11 @@ function Signed() {
 
 function Screen() {
   const { path } = usePlace();
-  const { isAdmin } = useSession();
-  const [, screen = "", id, ...rest] = path.replace(/\/$/, "").split("/");
+  const { first } = useSession();
+  const [, asked = "", id, ...rest] = path.replace(/\/$/, "").split("/");
+  const screen = asked || first;
   if (rest.length > 0) return <NotFoundScreen />;
   switch (screen) {
-    case "":
-      return isAdmin ? <ChatworkScreen /> : <JobsScreen />;
     case "chatwork":
       return id ? <NotFoundScreen /> : <ChatworkScreen />;
     case "jobs":

@@ -17,6 +17,8 @@ interface Session {
   readsAll: boolean;
   /** An auditor changes nothing. */
   mayChange: boolean;
+  /** The screen at the address "/". */
+  first: "chatwork" | "jobs" | "companies";
   enter: (user: User) => void;
   leave: () => Promise<void>;
 }
@@ -37,6 +39,8 @@ export function useUser(): User {
 }
 
 const ME = ["me"];
+
+const FIRST: Record<User["role"], Session["first"]> = { admin: "chatwork", auditor: "jobs", employee: "companies" };
 
 export function WithSession({
   children,
@@ -71,6 +75,7 @@ export function WithSession({
       isAdmin: user?.role === "admin",
       readsAll: user?.role === "admin" || user?.role === "auditor",
       mayChange: user?.role !== "auditor",
+      first: FIRST[user?.role ?? "employee"],
       enter: (entered) => {
         // The next user must not see data that was fetched for this one.
         queries.removeQueries({ predicate: ({ queryKey }) => queryKey[0] !== ME[0] });

@@ -49,19 +49,18 @@ export function Frame({ children }: { children: ReactNode }) {
 
 function Navigation({ path }: { path: string }) {
   const words = useWords();
-  const { isAdmin, readsAll, mayChange } = useSession();
-  const links: [address: string, word: string, icon: IconName, here: RegExp][] = [
-    ["/jobs", words.jobs, "jobs", isAdmin ? /^\/jobs/ : /^\/(jobs|$)/],
-    ["/companies", words.companies, "companies", /^\/companies/],
+  const { isAdmin, readsAll, first } = useSession();
+  const here = path === "/" ? `/${first}` : path;
+  const links: [address: string, word: string, icon: IconName][] = [
+    ["/jobs", words.jobs, "jobs"],
+    ["/companies", words.companies, "companies"],
   ];
-  if (mayChange) {
-    links.unshift(["/chatwork", words.chatwork, "chatwork", isAdmin ? /^\/(chatwork)?$/ : /^\/chatwork$/]);
-  }
-  if (readsAll) links.push(["/audit", words.audit, "audit", /^\/audit/]);
+  if (isAdmin) links.unshift(["/chatwork", words.chatwork, "chatwork"]);
+  if (readsAll) links.push(["/audit", words.audit, "audit"]);
   return (
     <nav className="links" aria-label={words.navigation}>
-      {links.map(([address, word, icon, here]) => (
-        <Link key={address} to={address} {...(here.test(path) ? { "aria-current": "page" as const } : {})}>
+      {links.map(([address, word, icon]) => (
+        <Link key={address} to={address} {...(here.startsWith(address) ? { "aria-current": "page" as const } : {})}>
           <Icon name={icon} size={18} />
           {word}
         </Link>

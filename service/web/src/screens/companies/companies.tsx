@@ -14,6 +14,7 @@ import { DraftForm } from "./draft-form";
 import { Drafts } from "./drafts";
 import { LinkedRooms } from "./linked-rooms";
 import { NewCompany } from "./new-company";
+import { OwnDrafts } from "./own-drafts";
 
 export const COMPANIES = ["companies"];
 
@@ -50,21 +51,12 @@ export function CompaniesScreen({ id }: { id: string | null }) {
           ) : id ? (
             <NotFound list="/companies" />
           ) : (
-            <ChooseOne />
+            <OwnDrafts companies={companies} />
           )}
         </div>
       )}
       {mayChange && adding.isOpen && <NewCompany onClose={adding.close} />}
     </>
-  );
-}
-
-function ChooseOne() {
-  const words = useWords();
-  return (
-    <div className="choose-one">
-      <Plate icon="companies" title={words.chooseCompany} />
-    </div>
   );
 }
 

@@ -25,7 +25,12 @@ export const companiesWords = {
   ),
   searchCompanies: say("会社を検索", "Search companies"),
   noCompanyMatches: say("条件に合う会社がありません", "No company matches"),
-  chooseCompany: say("会社を選択してください", "Choose a company"),
+  ownDrafts: say("自分の下書き", "Your drafts"),
+  noOwnDraftsText: say(
+    "会社を選び、期間を決めて要約を下書きすると、ここに表示されます。",
+    "Choose a company and draft a summary of a period, and it appears here.",
+  ),
+  unknownCompany: say("不明な会社", "Unknown company"),
   linkedRooms: say("紐づいているルーム", "Linked rooms"),
   noLinkedRooms: say(
     "紐づいているルームがありません。要約にはルームの紐づけが必要です。",
