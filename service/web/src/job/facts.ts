@@ -46,5 +46,18 @@ export const hasEnded = (job: Job) => !isActive(job) && job.finishedAt !== null;
 export const mayCancel = isActive;
 export const mayRetry = (job: Job) => job.status === "failed" || job.status === "canceled";
 
-/** Milliseconds from the creation of a job to its end, or to `now`. */
-export const durationOf = (job: Job, now: string) => between(job.createdAt, job.finishedAt ?? now);
+export interface Times {
+  /** Milliseconds from the moment at which the attempt could start; the delay before a retry does not count. */
+  waited: number;
+  /** Milliseconds; null if the attempt has not started. */
+  ran: number | null;
+}
+
+/** How long the present attempt of a job waited and ran: until its end, or until `now` (milliseconds) if it still does. */
+export function timesOf(job: Job, now: number): Times {
+  const over = job.finishedAt ?? new Date(Math.max(now, Date.parse(job.updatedAt))).toISOString();
+  return {
+    waited: Math.max(0, between(job.runAt, job.startedAt ?? over)),
+    ran: job.startedAt ? between(job.startedAt, over) : null,
+  };
+}

@@ -122,7 +122,7 @@ function Outcome({ job }: { job: Job }) {
       {job.finishedAt && (
         <span className="faint">
           <Ago at={job.finishedAt} />
-          {job.startedAt && ` · ${duration(between(job.startedAt, job.finishedAt), words.language)}`}
+          {job.startedAt && ` · ${words.ran} ${duration(between(job.startedAt, job.finishedAt), words.language)}`}
         </span>
       )}
     </p>

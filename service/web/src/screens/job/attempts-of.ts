@@ -12,7 +12,7 @@ export interface Attempt {
   /** The event that ended the attempt, if it is over. */
   end: JobEvent | undefined;
   progress: number;
-  /** Milliseconds of waiting, up to `now` if the attempt still waits. */
+  /** Milliseconds from the moment at which it could start, up to `now` if the attempt still waits. */
   waited: number;
   ran: number | null;
 }
@@ -35,11 +35,15 @@ export function attemptsOf(events: JobEvent[], now: string): Attempt[] {
       started,
       end,
       progress: own.filter((event) => event.type === "progress").length,
-      waited: queued ? between(queued.at, started?.at ?? over) : 0,
+      waited: queued ? Math.max(0, between(couldStart(queued), started?.at ?? over)) : 0,
       ran: started ? between(started.at, over) : null,
     };
   });
 }
+
+/** The delay before a retry is planned, so it is no waiting. */
+const couldStart = ({ at, data }: JobEvent) =>
+  typeof data.runAt === "string" && Date.parse(data.runAt) > Date.parse(at) ? data.runAt : at;
 
 const isEnd = (event: JobEvent) => event.type === "completed" || event.type === "failed" || event.type === "canceled";
 

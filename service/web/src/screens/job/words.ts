@@ -50,8 +50,6 @@ export const jobScreenWords = {
   field_error: say("エラー（error）", "Error"),
   stack: say("スタックトレース", "Stack trace"),
   attempts: say("試行の比較", "Attempts side by side"),
-  waited: say("待機", "Waited"),
-  ran: say("実行", "Ran"),
   running: say("実行中", "running"),
   notStarted: say("未開始", "not started"),
   updates: say("進捗報告", "Updates"),

@@ -1,12 +1,12 @@
 import { Fragment, memo } from "react";
 import type { Job } from "../../api";
-import { duration, number, shortId } from "../../format";
-import { doneOf, durationOf, isActive } from "../../job/facts";
+import { number, shortId } from "../../format";
+import { doneOf, isActive } from "../../job/facts";
 import { Bar } from "../../job/progress";
 import { resultWords } from "../../job/results";
 import { StatusBadge } from "../../job/status";
+import { Times } from "../../job/times";
 import { useTypeWord } from "../../job/types";
-import { useNow } from "../../live/clock";
 import { Check } from "../../parts/check";
 import { Cell } from "../../parts/rows";
 import { Ago } from "../../parts/time";
@@ -54,8 +54,8 @@ export const JobRow = memo(function JobRow({ job, owner, chosen, onChoose }: Job
       <Cell label={words.created} className="faint">
         <Ago at={job.createdAt} />
       </Cell>
-      <Cell label={words.duration} className="right numbers faint">
-        <Duration job={job} />
+      <Cell className="job-times right numbers faint">
+        <Times job={job} />
       </Cell>
     </>
   );
@@ -69,13 +69,6 @@ function Breakable({ name }: { name: string }) {
       <wbr />
     </Fragment>
   ));
-}
-
-function Duration({ job }: { job: Job }) {
-  const { language } = useWords();
-  const now = useNow();
-  if (job.status === "queued" && job.attempt === 1) return "–";
-  return duration(durationOf(job, new Date(Math.max(now, Date.parse(job.updatedAt))).toISOString()), language);
 }
 
 function Result({ job }: { job: Job }) {

@@ -115,7 +115,7 @@ export function List({ filter }: { filter: JobFilter }) {
             <HeadCell>{words.owner}</HeadCell>
             <HeadCell>{words.attempt}</HeadCell>
             <HeadCell>{words.created}</HeadCell>
-            <HeadCell className="right">{words.duration}</HeadCell>
+            <HeadCell className="right">{words.waitedAndRan}</HeadCell>
           </>
         }
         row={(index) => {
