@@ -21,7 +21,13 @@ async def export(context: Context, payload: InvoiceExport) -> JSON:
 
 
 INVOICE_EXPORT = JobType(
-    name="invoice_export", title="請求書の書き出し", payload=InvoiceExport, run=export, deadline=60.0, role="employee"
+    name="invoice_export",
+    title="請求書の書き出し",
+    payload=InvoiceExport,
+    describe=lambda payload: f"{payload.fiscal_year}年度",
+    run=export,
+    deadline=60.0,
+    role="employee",
 )
 UNTITLED = JobType(name="untitled_work", payload=InvoiceExport, run=export, deadline=60.0)
 FURTHER = {job_type.name: job_type for job_type in (INVOICE_EXPORT, UNTITLED)}

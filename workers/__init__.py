@@ -2,6 +2,7 @@
 
 registry.py            every job type, one line each: start reading here
 job_type.py            `JobType`, `Context` and `Backoff` (the wait before a retry)
+description.py         the parts of a job's description: text, a company, a room, a period
 outcomes.py            the exceptions that end a handler without a result
 resources.py           the clients that all handlers of a process share
 worker.py              one worker process, built from `delivery`, `attempt` and `liveness`

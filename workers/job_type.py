@@ -5,7 +5,7 @@ A new job type is one file that holds a `JobType`, and one line in `registry.py`
 
 import hashlib
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,6 +18,7 @@ from pydantic.alias_generators import to_camel
 
 from events.database import Database
 from events.job import JSON
+from workers.description import Part
 from workers.resources import Resources
 
 
@@ -122,6 +123,11 @@ class JobType(Generic[P]):
     """Whether a job is retried after its worker crashed. Use False for work that costs money."""
     title: str | None = None
     """The name that people see. If it is None, they see `name`."""
+    describe: Callable[[P], str | Sequence[Part]] | None = None
+    """Says in a few words what a job with this payload is about, beside the title.
+
+    A text, or parts: texts, companies, rooms, periods (`workers/description.py`).
+    """
     unique: Unique | None = None
     """Which second job is refused while a first one is active. None allows any number."""
     calls: str | None = None

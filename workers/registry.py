@@ -9,6 +9,8 @@ from typing import Any
 from events.job import JSON
 from workers.chatwork.messages_sync import CHATWORK_MESSAGES_SYNC
 from workers.chatwork.rooms_sync import CHATWORK_ROOMS_SYNC
+from workers.description import Part
+from workers.description import described as described_by
 from workers.job_type import JobType
 from workers.summaries.summary_draft import SUMMARY_DRAFT
 
@@ -34,3 +36,9 @@ def unique_key(name: str, payload: JSON, user_id: str | None) -> str | None:
     """
     job_type = JOB_TYPES.get(name)
     return None if job_type is None else job_type.unique_key(payload, user_id)
+
+
+def described(name: str, payload: JSON) -> list[Part]:
+    """Returns the description of a job, without parts if its type does not exist or has no words for it."""
+    job_type = JOB_TYPES.get(name)
+    return [] if job_type is None else described_by(job_type.payload, job_type.describe, payload)

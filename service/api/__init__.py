@@ -5,6 +5,7 @@ app.py            the ASGI application: routes, request ids, headers, request lo
 auth.py           sign in and out
 chatwork.py       queue Chatwork's syncs; its rooms, their messages, gaps and errors
 companies.py      companies, the rooms linked to them, and summary drafts
+descriptions.py   the JSON of jobs with their descriptions, and the names in these
 docs_page.py      `/api/openapi.json`, and Swagger UI at `/api/docs`
 documents.py      the JSON of jobs and events, and who may see a job
 health.py         `/healthz`, `/readyz` and `/metrics`

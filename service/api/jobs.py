@@ -16,7 +16,8 @@ from events.writes import Decision, UnknownJob
 from projections.jobs import JobFilter
 from service.accounts.access_records import Action
 from service.api.access import record_chosen, record_list, record_read
-from service.api.documents import EventDocument, JobDocument, event_json, job_json, may_see
+from service.api.descriptions import DescribedJobDocument, described_jobs
+from service.api.documents import EventDocument, event_json, may_see
 from service.api.job_streams import EVENT_STREAM, stream_job
 from service.api.queue_request import about_the_job, retry_for
 from service.http.endpoint import Answer, Call, Endpoint, Who, json_answer
@@ -58,7 +59,7 @@ class Reason(Fields):
 
 
 class JobsPage(TypedDict):
-    jobs: list[JobDocument]
+    jobs: list[DescribedJobDocument]
     nextCursor: str | None
 
 
@@ -76,7 +77,7 @@ class Counts(TypedDict):
 
 
 class OneJob(TypedDict):
-    job: JobDocument
+    job: DescribedJobDocument
 
 
 class History(TypedDict):
@@ -88,11 +89,11 @@ async def list_jobs(call: Call[JobsQuery, Nothing]) -> Response:
     if query.ids is not None:
         chosen = await _jobs_of_ids(call, query.ids)
         await record_chosen(call, chosen)
-        return _page_answer(call, chosen, None)
+        return await _page_answer(call, chosen, None)
     wanted = JobFilter(query.type, query.status, owner_wanted(call, query.user_id), query.created_after, query.created_before)
     page = await call.context.jobs.page(wanted, limit=query.limit, cursor=query.cursor)
     await record_list(call, user_id=query.user_id)
-    return _page_answer(call, page.jobs, page.next_cursor)
+    return await _page_answer(call, page.jobs, page.next_cursor)
 
 
 async def count_jobs(call: Call[CountsQuery, Nothing]) -> Response:
@@ -116,7 +117,7 @@ async def get_job(call: Call[JobQuery, Nothing]) -> Response:
         job = await _job_after(call, job, call.query.seq)
     elif call.query.at is not None:
         job = await _job_at(call, job, call.query.at)
-    return _job_answer(call, job)
+    return await _job_answer(call, job)
 
 
 async def get_events(call: Call[Nothing, Nothing]) -> Response:
@@ -138,7 +139,7 @@ async def cancel_job(call: Call[Nothing, Nothing]) -> Response:
     def decide(job: Job) -> list[Event]:
         return cancel(job, reason=cancel_reason(call, job))
 
-    return _job_answer(call, await _changed(call, decide))
+    return await _job_answer(call, await _changed(call, decide))
 
 
 async def force_fail_job(call: Call[Nothing, Reason]) -> Response:
@@ -154,12 +155,12 @@ async def force_fail_job(call: Call[Nothing, Reason]) -> Response:
 
     job = await _changed(call, decide)
     await call.record(Action.FORCE_FAIL_JOB, f"job:{job.id}")
-    return _job_answer(call, job)
+    return await _job_answer(call, job)
 
 
 async def retry_job(call: Call[Nothing, Nothing]) -> Response:
     job, headers = await retry_for(call, await visible_job(call))
-    return _job_answer(call, job, headers)
+    return await _job_answer(call, job, headers)
 
 
 async def _changed(call: Call[Any, Any], decide: Decision) -> Job:
@@ -249,16 +250,15 @@ def _reaching(seq: int, past: Job | None, job: Job) -> Job:
     return past
 
 
-def _page_answer(call: Call[Any, Any], jobs: Sequence[Job], next_cursor: str | None) -> Response:
-    answer: JobsPage = {
-        "jobs": [job_json(job, with_stack=call.user.is_admin) for job in jobs],
-        "nextCursor": next_cursor,
-    }
+async def _page_answer(call: Call[Any, Any], jobs: Sequence[Job], next_cursor: str | None) -> Response:
+    documents = await described_jobs(call.context.database, jobs, with_stack=call.user.is_admin)
+    answer: JobsPage = {"jobs": documents, "nextCursor": next_cursor}
     return json_answer(answer)
 
 
-def _job_answer(call: Call[Any, Any], job: Job, headers: dict[str, str] | None = None) -> Response:
-    answer: OneJob = {"job": job_json(job, with_stack=call.user.is_admin)}
+async def _job_answer(call: Call[Any, Any], job: Job, headers: dict[str, str] | None = None) -> Response:
+    (document,) = await described_jobs(call.context.database, [job], with_stack=call.user.is_admin)
+    answer: OneJob = {"job": document}
     return json_answer(answer, headers=headers)
 
 

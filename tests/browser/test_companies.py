@@ -4,7 +4,7 @@ import pytest
 from playwright.async_api import Error, Locator, Page, expect
 
 from tests.browser.conftest import Visit
-from tests.browser.screens import button, expect_status, region
+from tests.browser.screens import button, expect_status, job_row, region
 from tests.browser.site import Site
 from tests.browser.watch import Watch
 
@@ -112,6 +112,24 @@ async def test_an_employee_first_sees_their_own_drafts_and_opens_one(site: Site,
 
     await expect(region(page, "下書き").get_by_role("article")).to_contain_text("見積書")
     await expect(page.get_by_role("heading", level=2, name="あけぼの食品")).to_be_visible()
+
+
+async def test_a_draft_names_its_company_in_the_list_of_jobs_and_its_job_leads_to_company_and_draft(
+    site: Site, visit: Visit
+) -> None:
+    company = (await site.as_admin.post("/api/companies", json={"name": "あけぼの食品"})).json()["company"]
+    period = {"periodStart": "2020-10-01T00:00:00+09:00", "periodEnd": "2020-11-01T00:00:00+09:00"}
+    address = f"/api/companies/{company['id']}/summaries/draft"
+    queued = (await site.as_admin.post(address, json=period, headers={"Prefer": "wait=60"})).json()
+    page = await visit(site, "/jobs", user=site.admin)
+
+    row = job_row(page, queued["jobId"])
+    await expect(row).to_contain_text("要約の下書き · あけぼの食品 · 2020/10/1〜2020/10/31")
+    await row.get_by_role("link", name="summary_draft", exact=True).click()
+    await expect(page.get_by_role("link", name="あけぼの食品")).to_have_attribute("href", f"/companies/{company['id']}")
+    await page.get_by_role("link", name="下書きを開く").click()
+
+    await expect(region(page, "下書き").get_by_role("article")).to_be_visible()
 
 
 async def test_no_script_of_the_page_can_write_html_from_a_string(idle_site: Site, visit: Visit, watch: Watch) -> None:

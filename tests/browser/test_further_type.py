@@ -31,7 +31,7 @@ async def test_a_further_job_type_is_listed_with_the_others_under_its_title(furt
     await choice.select_option(label="請求書の書き出し — invoice_export")
 
     await expect(rows(page, "ジョブ")).to_have_count(1)
-    await expect(job_row(page, wanted.id)).to_contain_text("請求書の書き出し")
+    await expect(job_row(page, wanted.id)).to_contain_text("請求書の書き出し · 2026年度")
     assert await choice.locator("option").all_inner_texts() == [
         "すべての種類",
         "ルーム同期 — chatwork_rooms_sync",

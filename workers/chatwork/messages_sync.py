@@ -16,6 +16,7 @@ from workers.chatwork.client import Chatwork, ChatworkError, connected
 from workers.chatwork.gaps import gaps_of_job
 from workers.chatwork.messages import Mark, leave_mark, leave_mark_again, store_failure, store_messages
 from workers.chatwork.rooms import room_exists, rooms_to_sync, shortened
+from workers.description import Part, TheRoom
 from workers.job_type import Context, JobType, Payload, Unique
 from workers.outcomes import AttemptOver, Final
 
@@ -27,6 +28,13 @@ class MessagesSync(Payload):
 
     room_id: Annotated[str, Field(strict=True, pattern=r"^(0|[1-9][0-9]{0,37})$")] | None = None
     room_limit: Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)] | None = None
+
+
+def described(payload: MessagesSync) -> list[Part]:
+    """Returns the room, or the most rooms, of a sync. A sync of all rooms needs no words."""
+    if payload.room_id is not None:
+        return [TheRoom(payload.room_id)]
+    return [] if payload.room_limit is None else [f"≤ {payload.room_limit}"]
 
 
 class UnknownRoom(Final):
@@ -136,6 +144,7 @@ CHATWORK_MESSAGES_SYNC = JobType(
     name="chatwork_messages_sync",
     title="Sync messages",
     payload=MessagesSync,
+    describe=described,
     run=sync_messages,
     deadline=3 * 60 * 60,
     unique=Unique.PER_PAYLOAD,

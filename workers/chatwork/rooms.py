@@ -67,6 +67,7 @@ order by last_sync_at nulls first, created_at, cast(room_id as numeric)
 limit :limit
 """
 
+NAMES = "select room_id, name from chatwork_rooms where room_id = any(cast(:room_ids as text[]))"
 EXISTS = "select exists (select from chatwork_rooms where room_id = :room_id)"
 
 
@@ -169,6 +170,11 @@ async def rooms_to_sync(database: Database, *, limit: int | None = None) -> list
     Rooms that were never read come before all others.
     """
     return [row["room_id"] for row in await database.fetch_all(TO_SYNC, {"limit": limit})]
+
+
+async def names_of_rooms(database: Database, room_ids: Sequence[str]) -> dict[str, str]:
+    """Returns the names of the known rooms, by Chatwork's ids."""
+    return {row["room_id"]: row["name"] for row in await database.fetch_all(NAMES, {"room_ids": room_ids})}
 
 
 async def room_exists(database: Database, room_id: str) -> bool:

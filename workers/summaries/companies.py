@@ -8,7 +8,7 @@ committed.
 """
 
 import unicodedata
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +22,7 @@ MAX_NAME = 200
 
 COMPANIES = "select id, name, created_at from companies order by name, id"
 COMPANY = "select id, name, created_at from companies where id = :company_id"
+NAMES = "select id, name from companies where id = any(cast(:ids as uuid[]))"
 CREATE = """
 insert into companies (name) select cast(:name as text)
 where not exists (select from companies where normalize(name, NFKC) = normalize(cast(:name as text), NFKC))
@@ -112,6 +113,11 @@ class NameNotValid(Exception):
 async def list_companies(database: Database) -> list[Company]:
     """Returns all companies, ordered by name."""
     return [_company(row) for row in await database.fetch_all(COMPANIES)]
+
+
+async def names_of_companies(database: Database, company_ids: Sequence[str]) -> dict[str, str]:
+    """Returns the names of the companies that exist, by their ids."""
+    return {row["id"]: row["name"] for row in await database.fetch_all(NAMES, {"ids": company_ids})}
 
 
 async def get_company(database: Database, company_id: str) -> Company:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, PlainSerializer, ValidationInfo, WithJsonSchema, field_validator
 
 from events.job import JSON, rfc3339
+from workers.description import TheCompany, ThePeriod
 from workers.job_type import Context, JobType, Payload, Unique
 from workers.summaries.companies import get_company
 from workers.summaries.drafts import Period, messages_of, save_draft
@@ -108,6 +109,7 @@ SUMMARY_DRAFT = JobType(
     name="summary_draft",
     title="Summary draft",
     payload=SummaryDraftPayload,
+    describe=lambda payload: [TheCompany(payload.company_id), ThePeriod(payload.period_start, payload.period_end)],
     run=draft_summary,
     deadline=15 * 60,
     max_attempts=3,

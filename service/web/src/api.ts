@@ -4,7 +4,7 @@ import type { components } from "./api-types";
 
 type Schemas = components["schemas"];
 
-export type Job = Schemas["JobDocument"];
+export type Job = Schemas["DescribedJobDocument"];
 export type Status = Job["status"];
 export type JobEvent = Schemas["EventDocument"];
 export type EventType = JobEvent["type"];

@@ -107,6 +107,20 @@ export function days(start: string, end: string, language: Language): string {
   return `${from} 〜 ${from.startsWith(year) ? to.slice(year.length) : to}`;
 }
 
+/** A period by its days in few characters: "9/1〜11/30"; with years if it is not all in this year. */
+export function shortDays(start: string, end: string, language: Language, today = new Date()): string {
+  const [first, last] = [new Date(start), new Date(Date.parse(end) - 1)];
+  const thisYear = first.getFullYear() === today.getFullYear() && last.getFullYear() === today.getFullYear();
+  const format = new Intl.DateTimeFormat(LOCALES[language], {
+    ...(thisYear ? {} : { year: "numeric" }),
+    month: language === "ja" ? "numeric" : "short",
+    day: "numeric",
+  });
+  const [from, to] = [format.format(first), format.format(last)];
+  if (from === to) return from;
+  return language === "ja" ? `${from}〜${to}` : format.formatRange(first, last);
+}
+
 const UNITS: Record<Language, { ms: string; s: string; min: string; h: string; d: string }> = {
   ja: { ms: " ミリ秒", s: " 秒", min: " 分", h: " 時間", d: " 日" },
   en: { ms: " ms", s: " s", min: " min", h: " h", d: " d" },

@@ -3,6 +3,7 @@
 import { useMutation } from "@tanstack/react-query";
 import { createContext, type ReactNode, useCallback, useContext, useEffect, useMemo, useRef, useState } from "react";
 import { type Change, type Job, retryJob, serverNow } from "../api";
+import { descriptionText } from "../job/description";
 import { hasEnded } from "../job/facts";
 import { useTypeWord } from "../job/types";
 import { arrive, freshen, useArrivals, useChanges, useTick } from "../live/live";
@@ -175,13 +176,21 @@ function ToastCard({ toast, onClose }: { toast: Toast; onClose: () => void }) {
 
 function endOf(words: Words, job: Job, what: string): Toast {
   const key = `${job.id}:${job.attempt}`;
+  const more = descriptionText(words, job);
   switch (job.status) {
     case "completed":
-      return { key, tone: "good", icon: "completed", text: words.toastCompleted(what), job };
+      return { key, tone: "good", icon: "completed", text: words.toastCompleted(what), more, job };
     case "failed":
-      return { key, tone: "bad", icon: "failed", text: words.toastFailed(what), more: job.error?.message, job };
+      return {
+        key,
+        tone: "bad",
+        icon: "failed",
+        text: words.toastFailed(what),
+        more: [more, job.error?.message].filter(Boolean).join(": "),
+        job,
+      };
     default:
-      return { key, tone: "quiet", icon: "canceled", text: words.toastCanceled(what), job };
+      return { key, tone: "quiet", icon: "canceled", text: words.toastCanceled(what), more, job };
   }
 }
 

@@ -111,6 +111,8 @@ export const jobWords = {
   result: say("結果", "Result"),
   worker: say("ワーカー", "Worker"),
   job: say("ジョブ", "Job"),
+  openDraft: say("下書きを開く", "Open the draft"),
+  unknownCompany: say("不明な会社", "Unknown company"),
   attemptNumber: saying(
     (attempt: number) => `試行 ${attempt}`,
     (attempt: number) => `Attempt ${attempt}`,

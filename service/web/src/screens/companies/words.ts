@@ -30,7 +30,6 @@ export const companiesWords = {
     "会社を選び、期間を決めて要約を下書きすると、ここに表示されます。",
     "Choose a company and draft a summary of a period, and it appears here.",
   ),
-  unknownCompany: say("不明な会社", "Unknown company"),
   linkedRooms: say("紐づいているルーム", "Linked rooms"),
   noLinkedRooms: say(
     "紐づいているルームがありません。要約にはルームの紐づけが必要です。",

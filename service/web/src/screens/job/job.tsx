@@ -14,6 +14,7 @@ import { useWords } from "../../words/words";
 import { OPERATIONS } from "../audit/tabs";
 import { Actions } from "./actions";
 import { History } from "./history";
+import { RoomResults } from "./room-results";
 import { Summary } from "./summary";
 
 export function JobScreen({ id }: { id: string }) {
@@ -58,6 +59,7 @@ function KnownJob({ id }: { id: string }) {
           </span>
         </p>
       )}
+      <RoomResults job={job} />
       <History job={job} />
     </>
   );

@@ -1,4 +1,5 @@
 import type { Job } from "../../api";
+import { Description } from "../../job/description";
 import { StatusBadge } from "../../job/status";
 import { Times } from "../../job/times";
 import { Copy } from "../../parts/copy";
@@ -12,6 +13,7 @@ export function Summary({ job }: { job: Job }) {
   return (
     <span className="summary">
       <StatusBadge status={job.status} large />
+      <Description job={job} />
       <code>{job.type}</code>
       <span>
         <code className="id">{job.id}</code>

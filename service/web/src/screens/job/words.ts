@@ -71,5 +71,10 @@ export const jobScreenWords = {
     "Ends a job that is stuck in a worker. The attempt is recorded as failed and is not retried by itself.",
   ),
   forceFailDo: say("失敗にする", "Force to fail"),
+  roomResults: saying(
+    (count: number) => `ルームごとの結果（${digits(count)} ルーム）`,
+    (count: number) => `Results by room (${counted(count, "room")})`,
+  ),
+  mayLackMessages: say("欠落の可能性", "Messages may be missing"),
   whyWaiting: say("なぜ待機中？", "Why is it waiting?"),
 } as const;

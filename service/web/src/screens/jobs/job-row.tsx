@@ -1,6 +1,7 @@
-import { Fragment, memo } from "react";
+import { Fragment, memo, useId } from "react";
 import type { Job } from "../../api";
 import { number, shortId } from "../../format";
+import { descriptionText } from "../../job/description";
 import { doneOf, isActive } from "../../job/facts";
 import { Bar } from "../../job/progress";
 import { resultWords } from "../../job/results";
@@ -26,17 +27,21 @@ export const JobRow = memo(function JobRow({ job, owner, chosen, onChoose }: Job
   const words = useWords();
   const typeWord = useTypeWord();
   const what = `${job.type} ${shortId(job.id)}`;
+  const title = useId();
   return (
     <>
       <Cell className="tick">
         {onChoose && <Check label={words.selectJob(what)} checked={chosen} onChange={(on) => onChoose(job.id, on)} />}
       </Cell>
       <Cell className="job-what">
-        <Link className="row-link row-whole" to={`/jobs/${job.id}`}>
-          <Breakable name={job.type} />
-        </Link>
-        <span className="faint clip">
-          {typeWord(job.type)} · <code>{shortId(job.id)}</code>
+        <b id={title} className="job-title">
+          {[typeWord(job.type), descriptionText(words, job)].filter(Boolean).join(" · ")}
+        </b>
+        <span className="faint job-type">
+          <Link className="row-link row-whole" to={`/jobs/${job.id}`} aria-describedby={title}>
+            <Breakable name={job.type} />
+          </Link>{" "}
+          · <code>{shortId(job.id)}</code>
         </span>
       </Cell>
       <Cell className="job-status">

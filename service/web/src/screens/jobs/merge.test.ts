@@ -7,6 +7,7 @@ const job = (id: string, changes: Partial<Job> = {}): Job => ({
   type: "chatwork_rooms_sync",
   status: "queued",
   payload: {},
+  description: [],
   result: null,
   error: null,
   userId: "u1",
