@@ -18,6 +18,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 ED25519 = 1
+KINDS = {ED25519: "a log's signatures", 4: "a witness's cosignatures"}
+"""What a key signs, by the byte before its 32 bytes."""
+
 KEY_BYTES = 32
 ID_BYTES = 4
 MOST_NOTE_BYTES = 1_000_000
@@ -113,7 +116,7 @@ def key_id(name: str, algorithm: int, public_key: bytes) -> bytes:
 
 def new_signer(name: str) -> Signer:
     """Makes a random key. Raises `BadKey` for a name that no key may have."""
-    _check_name(name)
+    check_name(name)
     return Signer(name, secrets.token_bytes(KEY_BYTES))
 
 
@@ -121,7 +124,7 @@ def read_signer(text: str) -> Signer:
     """Reads a private key. Raises `BadKey`."""
     if not text.startswith(PRIVATE):
         raise BadKey(f"A private key must begin with {PRIVATE}.")
-    name, named_id, secret = _parts(text.removeprefix(PRIVATE))
+    name, named_id, secret = key_parts(text.removeprefix(PRIVATE))
     signer = Signer(name, secret)
     if signer.verifier.id != named_id:
         raise BadKey("The id of the private key does not belong to its name and secret; a part was changed or cut off.")
@@ -130,7 +133,7 @@ def read_signer(text: str) -> Signer:
 
 def read_verifier(text: str) -> Verifier:
     """Reads a verifier's key (vkey). Raises `BadKey`."""
-    name, named_id, public_key = _parts(text)
+    name, named_id, public_key = key_parts(text)
     verifier = Verifier(name, public_key)
     if verifier.id != named_id:
         raise BadKey("The id of the verifier's key does not belong to its name and key; a part was changed or cut off.")
@@ -200,28 +203,35 @@ def is_key_name(name: str) -> bool:
     return bool(name) and len(name) <= MOST_KEY_CHARACTERS // 2 and name.isprintable() and not re.search(r"[\s+]", name)
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raises `BadKey` for a name that no key may have."""
     if not is_key_name(name):
         raise BadKey("The name of a key must have 1 to 500 visible characters, without spaces and without a plus sign.")
+
+
+def key_parts(text: str, algorithm: int = ED25519) -> tuple[str, bytes, bytes]:
+    """Returns the name, the id and the 32 bytes of a key of this algorithm.
+
+    Whether the id belongs to the others is not checked. Raises `BadKey`.
+    """
+    if len(text) > MOST_KEY_CHARACTERS:
+        raise BadKey(f"A key has at most {MOST_KEY_CHARACTERS} characters; this one has {len(text)}.")
+    name, _, rest = text.partition("+")
+    named_id, _, encoded = rest.partition("+")
+    check_name(name)
+    if not KEY_ID.fullmatch(named_id):
+        raise BadKey("The id of a key must be 8 hexadecimal digits (0-9, a-f).")
+    key = _from_base64(encoded)
+    if key is None or len(key) != 1 + KEY_BYTES or key[0] not in KINDS:
+        raise BadKey("The last part of a key must be an Ed25519 key in base64: the byte 1 (of a witness: 4), then 32 bytes.")
+    if key[0] != algorithm:
+        raise BadKey(f"This key is for {KINDS[key[0]]}; a key for {KINDS[algorithm]} is needed here.")
+    return name, bytes.fromhex(named_id), key[1:]
 
 
 def _check_text(text: str) -> None:
     if not text.endswith("\n") or CONTROL.search(text):
         raise BadNote("The text of a note must end in a newline and hold no other control characters.")
-
-
-def _parts(text: str) -> tuple[str, bytes, bytes]:
-    if len(text) > MOST_KEY_CHARACTERS:
-        raise BadKey(f"A key has at most {MOST_KEY_CHARACTERS} characters; this one has {len(text)}.")
-    name, _, rest = text.partition("+")
-    named_id, _, encoded = rest.partition("+")
-    _check_name(name)
-    if not KEY_ID.fullmatch(named_id):
-        raise BadKey("The id of a key must be 8 hexadecimal digits (0-9, a-f).")
-    key = _from_base64(encoded)
-    if key is None or len(key) != 1 + KEY_BYTES or key[0] != ED25519:
-        raise BadKey("The last part of a key must be an Ed25519 key in base64: the byte 1, then 32 bytes.")
-    return name, bytes.fromhex(named_id), key[1:]
 
 
 def _signature(line: str) -> Signature:

@@ -1,4 +1,9 @@
-"""Tests of signed checkpoints.
+"""Signed checkpoints: keys, copies outside, and witnesses.
 
-test_keys.py  the settings of keys, and what a wrong one is answered
+logs.py              a log in memory, and its signed checkpoints
+put_server.py        a server that takes PUT requests and can misbehave
+test_copies_file.py  copies in a file that is only appended to
+test_copies_http.py  copies on a server that takes PUT requests
+test_copies_url.py   what AUDIT_CHECKPOINT_URL may hold
+test_keys.py         the settings of keys, and what a wrong one is answered
 """
