@@ -5,7 +5,8 @@ allowed_hosts.py    the names that the API answers to
 allowed_origins.py  the pages of other origins that may call the API
 api/                the endpoints, one file for each subject
 audit_values.py     reads the values of the AUDIT_… settings
-checkpoints/        signed checkpoints of the log: keys, signing, copies outside
+checkpoint_url.py   checks AUDIT_CHECKPOINT_URL
+checkpoints/        signed checkpoints of the log: keys, signing, copies outside, witnesses
 cli.py              the command `rireki`
 cli_users.py        the commands `rireki users`
 commands/           what the commands of `rireki` do

@@ -32,6 +32,7 @@ from service.audit_values import (
     read_verifier_keys,
     read_witnesses,
 )
+from service.checkpoint_url import S3Access, read_checkpoint_url, s3_access
 from service.limit_values import Rate, read_most, read_rate
 from service.redis_url import checked_redis_url
 from service.trusted_proxies import TrustedProxies, read_trusted_proxies
@@ -74,6 +75,11 @@ def _database_url(value: str) -> str:
     file = os.environ.get("PGSERVICEFILE")
     value = with_service(value, Path(file) if file else None)
     read_database_url(value)
+    return value
+
+
+def _checkpoint_url(value: str) -> str:
+    read_checkpoint_url(value)
     return value
 
 
@@ -170,6 +176,12 @@ class Settings(BaseSettings):
     migrate_database_url: Annotated[str, AfterValidator(_database_url)] | None = Secret
     sealer_enabled: bool = True
     sealer_database_url: Annotated[str, AfterValidator(_database_url)] | None = Secret
+    audit_checkpoint_url: Annotated[str, AfterValidator(_checkpoint_url)] | None = Secret
+    aws_access_key_id: str | None = Secret
+    aws_secret_access_key: str | None = Secret
+    aws_session_token: str | None = Secret
+    aws_region: str | None = None
+    aws_endpoint_url: Annotated[str, _url("http", "https")] | None = None
     redis_url: Annotated[str, AfterValidator(checked_redis_url)] | None = Secret
     job_worker_enabled: bool = True
     jwt_secret: Annotated[str, AfterValidator(_long_enough)] | None = Secret
@@ -230,6 +242,20 @@ class Settings(BaseSettings):
         return Outgoing(self.https_proxy, self.no_proxy, self.ssl_cert_file, rules)
 
     @property
+    def checkpoint_store(self) -> S3Access | None:
+        """How to reach the bucket of AUDIT_CHECKPOINT_URL; None if it names no bucket."""
+        if self.audit_checkpoint_url is None:
+            return None
+        return s3_access(
+            self.audit_checkpoint_url,
+            key_id=self.aws_access_key_id,
+            secret=self.aws_secret_access_key,
+            token=self.aws_session_token,
+            region=self.aws_region,
+            endpoint=self.aws_endpoint_url,
+        )
+
+    @property
     def production(self) -> bool:
         return self.app_env == "production"
 
@@ -285,6 +311,21 @@ class Settings(BaseSettings):
         for witness in self.audit_witnesses:
             if (reason := self.outgoing.refusal(witness.url)) is not None:
                 raise ValueError(f"AUDIT_WITNESSES {reason}")
+        return self
+
+    @model_validator(mode="after")
+    def _copies_to_where_it_may(self) -> Self:
+        if self.audit_checkpoint_url is None:
+            return self
+        try:
+            store = self.checkpoint_store
+        except ValueError as error:
+            raise ValueError(f"AUDIT_CHECKPOINT_URL {error}") from None
+        url, name = self.audit_checkpoint_url, "AUDIT_CHECKPOINT_URL"
+        if store is not None and store.endpoint is not None:
+            url, name = store.endpoint, "AWS_ENDPOINT_URL"
+        if url.startswith("http") and (reason := self.outgoing.refusal(url)) is not None:
+            raise ValueError(f"{name} {reason}")
         return self
 
     @model_validator(mode="after")

@@ -1,4 +1,10 @@
-"""Signed checkpoints of the log.
+"""Signed checkpoints of the log: keys, copies outside, and witnesses.
 
-keys.py  the keys that sign and verify the log
+copies.py           opens the copies of checkpoints at AUDIT_CHECKPOINT_URL
+copies_in_file.py   the copies in a file that is only appended to
+copies_in_store.py  the copies as objects: on a server that takes PUT requests, or in an S3 bucket
+copy_types.py       what copies of checkpoints can do, and how they fail
+keys.py             the keys that sign and verify the log
+object_http.py      reads and writes objects over HTTP
+object_s3.py        reads, writes and lists objects in an S3 bucket
 """

@@ -119,6 +119,7 @@ def test_a_withheld_variable_is_in_no_settings_and_in_no_environment(monkeypatch
         ("LIMIT_HELD_ANSWERS", "-1"),
         ("LIMIT_ACTIVE_JOBS", "none"),
         ("LIMIT_PAID_JOBS", "99999999999/day"),
+        ("AUDIT_CHECKPOINT_URL", "ftp://hunter2.example.com"),
         ("CHATWORK_WEBHOOK_TOKEN", "hunter2!"),
         ("CHATWORK_WEBHOOK_COOLDOWN_SECONDS", "soon"),
         ("OPENAI_BASE_URL", "ftp://models.example.com"),

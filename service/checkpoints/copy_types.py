@@ -1,0 +1,59 @@
+"""What copies of checkpoints can do, and how they fail."""
+
+from typing import Protocol
+
+from projections.proof.checkpoint import BadCheckpoint, Checkpoint, read_checkpoint
+from projections.proof.signed_note import BadNote, read_note
+
+
+class CopyFailed(Exception):
+    """A copy was not written, or copies could not be read. A later try may succeed.
+
+    The message is one sentence, without passwords.
+    """
+
+
+class CopyDiffers(CopyFailed):
+    """There is another checkpoint of the same size already, so one of them is of a forked log.
+
+    `found` is the note that was there.
+    """
+
+    def __init__(self, size: int, found: str) -> None:
+        super().__init__(f"There is another checkpoint of size {size} among the copies already.")
+        self.found = found
+
+
+class CheckpointCopies(Protocol):
+    """The copies at one place. All calls end within some seconds."""
+
+    async def add(self, origin: str, size: int, note: str) -> None:
+        """Writes a copy durably. Writing the same note again changes nothing that a reader sees.
+
+        Copies are added in the order of their sizes. After a failure the note may be there or not: add it again.
+
+        Raises `CopyDiffers`, `CopyFailed`.
+        """
+
+    async def newest(self, origin: str) -> str | None:
+        """Returns the note with the largest size of this log, or None if there is none.
+
+        It is a checkpoint of this origin. Its signatures are not verified. Raises `CopyFailed`.
+        """
+
+    async def close(self) -> None:
+        """Closes files and connections."""
+
+
+def checkpoint_in(note: bytes, origin: str) -> Checkpoint:
+    """Returns the checkpoint of a copy. Its signatures are not verified.
+
+    Raises `CopyFailed` if this is no checkpoint of this origin.
+    """
+    try:
+        checkpoint = read_checkpoint(read_note(note).text)
+    except (BadNote, BadCheckpoint) as error:
+        raise CopyFailed(f"A copy is not a checkpoint: {error}") from None
+    if checkpoint.origin != origin:
+        raise CopyFailed("A copy is a checkpoint of another log.")
+    return checkpoint
