@@ -37,6 +37,8 @@ from workers.worker import Worker
 
 log = structlog.get_logger("rireki")
 
+METRICS_TOKEN_CHARACTERS = 16  # 64 random bits in hexadecimal, because nothing limits the tries to guess the token
+
 
 class CannotListen(Exception):
     """The address is in use, or this user may not listen on it."""
@@ -69,8 +71,8 @@ async def serve(settings: Settings, url: str, listening: socket.socket) -> None:
     Also runs a worker and a sealer, if the settings ask for them.
     """
     warn_of_variables_without_effect(settings)
-    if settings.production and settings.allowed_hosts is None:
-        log.warning("ALLOWED_HOSTS is not set, so the API answers to every host name: list the names of this service")
+    if settings.production:
+        _warn_of_open_doors(settings)
     stop = Stop(settings.worker_shutdown_grace_seconds)
     with stop.listening():
         async with opened(settings, url, seals=settings.sealer_enabled) as core:
@@ -82,6 +84,13 @@ async def serve(settings: Settings, url: str, listening: socket.socket) -> None:
                 if sign_in is not None:
                     print(f"sign in: {sign_in[0]} {sign_in[1]}", flush=True)
                 await _until_asked(stop)
+
+
+def _warn_of_open_doors(settings: Settings) -> None:
+    if settings.allowed_hosts is None:
+        log.warning("ALLOWED_HOSTS is not set, so the API answers to every host name: list the names of this service")
+    if settings.metrics_token is not None and len(settings.metrics_token) < METRICS_TOKEN_CHARACTERS:
+        log.warning("METRICS_TOKEN has fewer than 16 characters and can be guessed: `openssl rand -hex 16` makes a better one")
 
 
 async def work(settings: Settings, url: str) -> None:

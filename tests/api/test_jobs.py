@@ -391,18 +391,14 @@ async def test_only_admins_read_the_whole_log_and_they_read_it_in_order(service:
 
 async def test_metrics_may_be_read_from_this_machine_or_with_the_token(service: Service) -> None:
     await service.job_of(None)
-    context = make_context(
-        service.context.database, service.context.bus, service.context.store, metrics_token="let me in, please"
-    )
+    context = make_context(service.context.database, service.context.bus, service.context.store, metrics_token="let me in")
 
     async with serving(context) as url, httpx.AsyncClient(base_url=url) as client:
         near = await client.get("/metrics")
         far = await client.get("/metrics", headers={"X-Forwarded-For": "192.0.2.1"})
         beyond = await client.get("/metrics", headers={"Forwarded": "for=192.0.2.1"})
         wrong = await client.get("/metrics", headers={"X-Forwarded-For": "192.0.2.1", "Authorization": "Bearer x"})
-        right = await client.get(
-            "/metrics", headers={"X-Forwarded-For": "192.0.2.1", "Authorization": "Bearer let me in, please"}
-        )
+        right = await client.get("/metrics", headers={"X-Forwarded-For": "192.0.2.1", "Authorization": "Bearer let me in"})
 
     assert [answer.status_code for answer in (near, far, beyond, wrong, right)] == [200, 403, 403, 403, 200]
     assert 'rireki_jobs{status="queued",type="chatwork_rooms_sync"} 1.0' in near.text

@@ -38,6 +38,19 @@ async def test_with_allowed_hosts_only_those_are_answered_and_browsers_must_use_
     assert UNSET not in (tmp_path / "serve.log").read_text()
 
 
+@pytest.mark.parametrize(("token", "warned"), [("0123456789abcde", 1), ("0123456789abcdef", 0)])
+async def test_a_metrics_token_of_fewer_than_16_characters_is_a_warning(
+    token: str, warned: int, database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    variables = production(database_url, redis_url, METRICS_TOKEN=token)
+    async with Rireki.running("serve", home=tmp_path, **variables) as process:
+        await process.address()
+
+    text = (tmp_path / "serve.log").read_text()
+    assert text.count("METRICS_TOKEN has fewer than 16 characters") == warned
+    assert token not in text
+
+
 async def asked(address: str, *, host: str) -> httpx.Response:
     async with httpx.AsyncClient() as client:
         return await client.get(f"{address}/healthz", headers={"Host": host})
