@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Iterator
 from importlib import metadata
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -272,6 +273,32 @@ def export(
 
     with contextlib.suppress(BrokenPipeError):
         with_database(lambda database: print_log(database, after))
+
+
+@audit.command()
+def witness(
+    key_file: Annotated[Path, typer.Option(help="The file with the witness's private key.")],
+    state: Annotated[Path, typer.Option(help="The folder in which the witness remembers what it has cosigned.")],
+    log: Annotated[
+        list[str] | None, typer.Option(help="The verifier key of a log, as `rireki audit key` prints it. May be repeated.")
+    ] = None,
+    listen: Annotated[str, typer.Option(help="The host and port to listen at. TLS is a proxy's.")] = "127.0.0.1:8080",
+    init: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Make the key and the empty state of a new witness, and end.")
+    ] = None,
+) -> None:
+    """Cosign the checkpoints of other logs, as long as each log only grows.
+
+    Run it on another machine, where nobody can change the log. It needs no
+    PostgreSQL and no Redis. First make its key: `rireki audit witness --init NAME
+    --key-file FILE --state DIR` prints the verifier key for AUDIT_WITNESSES.
+    A witness without its state would cosign another history, so keep the folder.
+    """
+    from service.commands.witness import make_witness, serve_witness
+
+    if init is not None:
+        exit_with(make_witness(init, key_file, state))
+    serve_witness(log or [], key_file, state, listen)
 
 
 @projections.command()

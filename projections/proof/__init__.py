@@ -12,4 +12,5 @@ redaction.py    the text that is signed when the data of an event are erased
 signed_note.py  a text with Ed25519 signatures, and its keys (C2SP signed-note)
 succession.py   the lines by which a log names the log before it
 tiles.py        paths and contents of tiles and entry bundles (C2SP tlog-tiles)
+witness_request.py  what a log sends to a witness (C2SP tlog-witness)
 """

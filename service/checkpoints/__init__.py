@@ -7,4 +7,6 @@ copy_types.py       what copies of checkpoints can do, and how they fail
 keys.py             the keys that sign and verify the log
 object_http.py      reads and writes objects over HTTP
 object_s3.py        reads, writes and lists objects in an S3 bucket
+witness.py          cosigns the checkpoints of another log
+witness_state.py    what a witness remembers, in a folder
 """

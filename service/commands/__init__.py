@@ -9,4 +9,5 @@ plain_text.py  makes untrusted text safe to print to a terminal
 recording.py   writes into the record of access that a command line did something
 running.py     runs a command's work, and ends the process with a status
 users.py       `rireki users`
+witness.py     `rireki audit witness`
 """

@@ -83,7 +83,7 @@ async def serve(settings: Settings, url: str, listening: socket.socket) -> None:
                 print(f"Rireki is at {address}", flush=True)
                 if sign_in is not None:
                     print(f"sign in: {sign_in[0]} {sign_in[1]}", flush=True)
-                await _until_asked(stop)
+                await until_asked(stop)
 
 
 def _warn_of_open_doors(settings: Settings) -> None:
@@ -102,7 +102,7 @@ async def work(settings: Settings, url: str) -> None:
             worker = worker_of(core)
             async with _watching_the_model(core), _working(worker, stop):
                 keep_what_is_loaded()
-                await _until_asked(stop)
+                await until_asked(stop)
 
 
 async def seal(settings: Settings, url: str) -> None:
@@ -111,7 +111,7 @@ async def seal(settings: Settings, url: str) -> None:
     with stop.listening():
         async with sealing(settings, url):
             log.info("sealing")
-            await _until_asked(stop)
+            await until_asked(stop)
 
 
 @contextlib.asynccontextmanager
@@ -178,7 +178,7 @@ async def _watching_the_model(core: Core) -> AsyncIterator[None]:
         await end(watching)
 
 
-async def _until_asked(stop: Stop) -> None:
+async def until_asked(stop: Stop) -> None:
     """Wait for a signal. If a part of the process ends by an error first, raise that error."""
     waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(stop.asked.wait()), stop.broken]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

@@ -11,10 +11,13 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from projections.proof.checkpoint import BadCheckpoint, Checkpoint, read_checkpoint
+from projections.proof.cosignature import Cosigner, read_cosignatures, read_cosigner, read_witness
 from projections.proof.entry import BadEntry, Entry, read_entry
+from projections.proof.notes import notes_in
 from projections.proof.redaction import BadRedaction, Redaction, read_redaction
 from projections.proof.signed_note import BadKey, BadNote, Signer, open_note, read_note, read_signer, read_verifier, sign
 from projections.proof.tiles import BadBundle, bundle, entries_in, tile_at
+from projections.proof.witness_request import BadRequest, CosignRequest, read_cosign_request
 from tests.fuzz.inputs import Reader, pieces
 
 ORIGIN = "rireki/0123456789abcdef"
@@ -25,6 +28,9 @@ NOTE = sign(CHECKPOINT, [SIGNER, Signer("witness", bytes(32))]).to_bytes()
 REDACTION = Redaction(ORIGIN, 42, bytes(32), bytes(32), "user:x", AT).to_text()
 ENTRY = Entry(UUID(int=7), 3, 1, "queued", "user:x", None, "schedule:履歴", 1_764_550_800_000_000, bytes(32)).to_bytes()
 BUNDLE = bundle([ENTRY, ENTRY])
+COSIGNER = Cosigner("witness", bytes(range(32)))
+COSIGNATURE = COSIGNER.cosign(CHECKPOINT, 1_900_000_000).to_line()
+COSIGN_REQUEST = CosignRequest(69_000, [bytes(32), bytes(range(32))], read_note(NOTE)).to_bytes()
 
 
 class Refused(Exception):
@@ -50,12 +56,27 @@ def read_a_redaction(given: bytes) -> None:
 def read_a_key(given: bytes) -> None:
     text = given.decode("utf-8", "replace")
     read = 0
-    for reader in (read_verifier, read_signer):
+    for reader in (read_verifier, read_signer, read_witness, read_cosigner):
         with contextlib.suppress(BadKey):
             reader(text)
             read += 1
     if not read:
         raise Refused
+
+
+def read_a_file_of_notes(given: bytes) -> None:
+    for note in notes_in(given[at : at + 100] for at in range(0, len(given), 100)):
+        assert read_note(note).to_bytes() == note
+
+
+def read_a_request_to_cosign(given: bytes) -> None:
+    assert read_cosign_request(given).to_bytes() == given
+
+
+def read_a_witness_answer(given: bytes) -> None:
+    """Only a cosignature that was made passes."""
+    text = given.decode("utf-8", "replace")
+    assert {line.to_line() for line in read_cosignatures(text, CHECKPOINT, COSIGNER.witness)} == {COSIGNATURE}
 
 
 def read_an_entry(given: bytes) -> None:
@@ -83,8 +104,14 @@ READERS = (
     Reader(
         "redaction", read_a_redaction, (BadRedaction,), [REDACTION.encode()], [*pieces("0 9 = Z T : 2026- 02-30"), b"\n"],
     ),
+    Reader("notes", read_a_file_of_notes, (), [NOTE + b"\n" + NOTE], [*pieces("— + witness = A"), b"\n", b"\n\n", b"\0"]),
     Reader(
-        "key", read_a_key, (Refused,), [SIGNER.to_text().encode(), str(SIGNER.verifier).encode()],
+        "cosign-request", read_a_request_to_cosign, (BadRequest,), [COSIGN_REQUEST], [*pieces("old — 0 9 = A"), b"\n", b"\n\n"],
+    ),
+    Reader("cosignature", read_a_witness_answer, (BadNote,), [COSIGNATURE.encode()], [*pieces("— witness = A"), b"\n"]),
+    Reader(
+        "key", read_a_key, (Refused,),
+        [SIGNER.to_text().encode(), str(SIGNER.verifier).encode(), COSIGNER.to_text().encode(), str(COSIGNER.witness).encode()],
         pieces("+ PRIVATE+KEY+ 0 = A"),
     ),
     Reader("entry", read_an_entry, (BadEntry,), [ENTRY], [b"\x00", b"\x01", b"\x02", b"\xff\xff", bytes(8), bytes(32)]),
