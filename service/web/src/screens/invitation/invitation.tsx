@@ -1,10 +1,9 @@
 /** A person who was invited sets their own password. The token is the fragment of the link, which no server sees. */
 
 import { useMutation } from "@tanstack/react-query";
-import { type FormEvent, useEffect, useState } from "react";
+import { type FormEvent, useState } from "react";
 import { acceptInvitation, Refused } from "../../api";
-import { Choices } from "../../frame/choices";
-import { Mark } from "../../frame/mark";
+import { Outside } from "../../frame/outside";
 import { Icon } from "../../parts/icons";
 import { problemText } from "../../refusals/refusals";
 import { Link } from "../../route";
@@ -20,61 +19,47 @@ export function InvitationScreen() {
     onSuccess: () => window.history.replaceState(null, "", window.location.pathname),
   });
 
-  useEffect(() => {
-    document.title = `${words.invitation} · Rireki`;
-  }, [words]);
-
   function submit(event: FormEvent) {
     event.preventDefault();
     setting.mutate();
   }
 
   return (
-    <main className="sign-in">
-      <div className="sign-in-card">
-        <div className="sign-in-brand">
-          <Mark />
-          <div>
-            <h1>{words.invitation}</h1>
-            <p className="faint">{words.invitationIntro}</p>
-          </div>
-        </div>
-        {setting.isSuccess ? (
-          <>
-            <p className="note" role="status">
-              <Icon name="info" /> {words.passwordIsSet}
+    <Outside tab={words.invitation} heading={words.invitation} intro={words.invitationIntro}>
+      {setting.isSuccess ? (
+        <>
+          <p className="note" role="status">
+            <Icon name="info" /> {words.passwordIsSet}
+          </p>
+          <Link className="button button-main button-wide" to="/">
+            {words.toSignIn}
+          </Link>
+        </>
+      ) : (
+        <form onSubmit={submit} className="form">
+          <label className="field">
+            {words.newPassword}
+            <input
+              type="password"
+              name="password"
+              autoComplete="new-password"
+              required
+              value={password}
+              onChange={(event) => setPassword(event.target.value)}
+            />
+            <span className="faint small">{words.newPasswordHint}</span>
+          </label>
+          {setting.error && (
+            <p className="mishap" role="alert">
+              <Icon name="warn" /> {refusalText(words, setting.error)}
             </p>
-            <Link className="button button-main button-wide" to="/">
-              {words.toSignIn}
-            </Link>
-          </>
-        ) : (
-          <form onSubmit={submit} className="form">
-            <label className="field">
-              {words.newPassword}
-              <input
-                type="password"
-                name="password"
-                autoComplete="new-password"
-                required
-                value={password}
-                onChange={(event) => setPassword(event.target.value)}
-              />
-              <span className="faint small">{words.newPasswordHint}</span>
-            </label>
-            {setting.error && (
-              <p className="mishap" role="alert">
-                <Icon name="warn" /> {refusalText(words, setting.error)}
-              </p>
-            )}
-            <button type="submit" className="button button-main button-wide" disabled={setting.isPending}>
-              {words.setPassword}
-            </button>
-          </form>
-        )}
-      </div>
-      <Choices />
-    </main>
+          )}
+          <button type="submit" className="button button-main button-wide" disabled={setting.isPending}>
+            {words.setPassword}
+          </button>
+        </form>
+      )}
+    </Outside>
   );
 }
 

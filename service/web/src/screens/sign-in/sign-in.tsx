@@ -1,8 +1,7 @@
 import { useMutation, useQuery } from "@tanstack/react-query";
-import { type FormEvent, useEffect, useState } from "react";
+import { type FormEvent, useState } from "react";
 import { providerAddress, Refused, signIn, signInMethods } from "../../api";
-import { Choices } from "../../frame/choices";
-import { Mark } from "../../frame/mark";
+import { Outside } from "../../frame/outside";
 import { Icon } from "../../parts/icons";
 import { problemText } from "../../refusals/refusals";
 import { addressWith, usePlace } from "../../route";
@@ -31,77 +30,69 @@ export function SignInScreen() {
   const place = usePlace();
   const refusal = providerRefusal(words, place.query.get("refused"));
 
-  useEffect(() => {
-    document.title = `${words.signIn} · Rireki`;
-  }, [words]);
-
   function submit(event: FormEvent) {
     event.preventDefault();
     entering.mutate();
   }
 
   return (
-    <main className="sign-in">
-      <div className="sign-in-card">
-        <div className="sign-in-brand">
-          <Mark />
-          <div>
-            <h1>
-              Rireki <span lang="ja">履歴</span>
-            </h1>
-            <p className="faint">{words.signInIntro}</p>
-          </div>
-        </div>
-        {gone !== "never" && (
-          <p className="note" role="status">
-            <Icon name="info" /> {gone === "expired" ? words.sessionEnded : words.signedOutNow}
+    <Outside
+      tab={words.signIn}
+      heading={
+        <>
+          Rireki <span lang="ja">履歴</span>
+        </>
+      }
+      intro={words.signInIntro}
+    >
+      {gone !== "never" && (
+        <p className="note" role="status">
+          <Icon name="info" /> {gone === "expired" ? words.sessionEnded : words.signedOutNow}
+        </p>
+      )}
+      <form onSubmit={submit} className="form">
+        <label className="field">
+          {words.email}
+          <input
+            type="email"
+            name="email"
+            autoComplete="username"
+            required
+            value={email}
+            onChange={(event) => setEmail(event.target.value)}
+          />
+        </label>
+        <label className="field">
+          {words.password}
+          <input
+            type="password"
+            name="password"
+            autoComplete="current-password"
+            required
+            value={password}
+            onChange={(event) => setPassword(event.target.value)}
+          />
+        </label>
+        {refusal && !entering.error && (
+          <p className="mishap" role="alert">
+            <Icon name="warn" /> {refusal}
           </p>
         )}
-        <form onSubmit={submit} className="form">
-          <label className="field">
-            {words.email}
-            <input
-              type="email"
-              name="email"
-              autoComplete="username"
-              required
-              value={email}
-              onChange={(event) => setEmail(event.target.value)}
-            />
-          </label>
-          <label className="field">
-            {words.password}
-            <input
-              type="password"
-              name="password"
-              autoComplete="current-password"
-              required
-              value={password}
-              onChange={(event) => setPassword(event.target.value)}
-            />
-          </label>
-          {refusal && !entering.error && (
-            <p className="mishap" role="alert">
-              <Icon name="warn" /> {refusal}
-            </p>
-          )}
-          {entering.error && (
-            <p className="mishap" role="alert">
-              <Icon name="warn" /> {refusalText(words, entering.error)}
-            </p>
-          )}
-          <button type="submit" className="button button-main button-wide" disabled={entering.isPending}>
-            {entering.isPending ? words.signingIn : words.signIn}
-          </button>
-          {methods.data?.oidc && (
-            <a className="button button-wide" href={providerAddress(addressWith(place, { refused: null }))}>
-              {words.signInWithProvider}
-            </a>
-          )}
-        </form>
-      </div>
-      <Choices />
-    </main>
+        {entering.error && (
+          <p className="mishap" role="alert">
+            <Icon name="warn" /> {refusalText(words, entering.error)}
+          </p>
+        )}
+        <button type="submit" className="button button-main button-wide" disabled={entering.isPending}>
+          {entering.isPending ? words.signingIn : words.signIn}
+        </button>
+        {methods.data?.oidc && (
+          <a className="button button-wide" href={providerAddress(addressWith(place, { refused: null }))}>
+            {words.signInWithProvider}
+          </a>
+        )}
+      </form>
+    </Outside>
   );
 }
 
