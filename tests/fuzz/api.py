@@ -65,6 +65,8 @@ select
     (select count(*) from chatwork_unreadable where seen_at is not null) as seen,
     (select count(*) from verifications) as verifications
 """
+ACCOUNTS = "select id, password_hash, role from users"
+RESTORE = "update users set password_hash = $2, role = $3, disabled_at = null where id = $1"
 TABLES = "select table_name from information_schema.tables where table_schema = 'public' and table_type = 'BASE TABLE'"
 
 
@@ -109,6 +111,7 @@ class Observer:
         )
         self._last_event = 0
         self._before: tuple[Any, ...] = ()
+        self._accounts = self._runner.run(self._connection.fetch(ACCOUNTS))
         self.changed()
 
     def changed(self) -> bool:
@@ -120,6 +123,14 @@ class Observer:
         now = (row["pauses"], row["switched_off"], row["seen"], row["verifications"], digest)
         before, self._before = self._before, now
         return bool(row["events"]) or now != before
+
+    def restore_accounts(self) -> None:
+        """Gives the accounts of the roles their first role and password again, and enables them.
+
+        An admin of the fuzzer also changes, disables and demotes the own account.
+        """
+        self._runner.run(self._connection.executemany(RESTORE, [tuple(row) for row in self._accounts]))
+        self.changed()
 
     def close(self) -> None:
         self._runner.run(self._connection.close())
@@ -175,8 +186,14 @@ class Client:
             fault = f"{name}: {problem}"
             self.tally.faults[fault] += 1
             self.tally.examples.setdefault(fault, case.as_curl_command()[:1_000])
-        if response.status_code == 401 and self._token and case.path not in (*ENDS_THE_SESSION, LOGIN):
-            self._token = self._sign_in()
+        if self._token and self._is_out(response.status_code, case.path):
+            self._observer.restore_accounts()
+            self._token, self._spare = self._sign_in(), self._sign_in()
+
+    def _is_out(self, status: int, path: str) -> bool:
+        """Returns whether an answer shows that the session has ended, or that the admin is no admin any more."""
+        statuses = (401, 403) if self.tally.role == "admin" else (401,)
+        return status in statuses and path not in (*ENDS_THE_SESSION, LOGIN)
 
     def _may_call(self, name: str) -> bool:
         return any(WHO_MAY[name].status(caller) < 400 for caller in self._callers())
