@@ -117,7 +117,7 @@ def main() -> None:
 async def _measure(url: str, redis_url: str, api: int, port: int, events: int, seconds: float) -> str:
     people = [an_employee() for _ in range(PEOPLE + PERSONS_OF_ONE_JOB)]
     admin_token, *tokens = await add_people(url, [ADMIN, *people])
-    jobs = await _queue_for(url, redis_url, [person.id for person in people])
+    jobs = await queue_for(url, redis_url, [person.id for person in people])
     watchings = [Watching("/api/jobs/stream", admin_token, None, "everybody's jobs, 20 admins", []) for _ in range(ADMINS)]
     for number, (job_id, token) in enumerate(zip(jobs, tokens, strict=True)):
         path, kind = (
@@ -134,7 +134,7 @@ async def _measure(url: str, redis_url: str, api: int, port: int, events: int, s
     opened = memory_of(api)
     postgres = await postgres_pid(url)
     before = cpu_seconds(api), cpu_seconds(postgres, with_children=True), time.monotonic()
-    written = await _written_elsewhere(url, redis_url, jobs, events, seconds)
+    written = await written_elsewhere(url, redis_url, jobs, events, seconds)
     used = cpu_seconds(api) - before[0], cpu_seconds(postgres, with_children=True) - before[1], time.monotonic() - before[2]
     await asyncio.sleep(GRACE)
     peak = memory_of(api)
@@ -174,8 +174,8 @@ def _table(watchings: list[Watching], written: dict[Place, float]) -> str:
     return "\n".join(rows)
 
 
-async def _queue_for(url: str, redis_url: str, owners: list[str]) -> list[str]:
-    async with _opened(url, redis_url) as (store, _):
+async def queue_for(url: str, redis_url: str, owners: list[str]) -> list[str]:
+    async with opened(url, redis_url) as (store, _):
         new = [NewJob("chatwork_rooms_sync", {}, owner, max_attempts=5) for owner in owners]
         jobs = await asyncio.gather(*(store.create(each, actor="system:bench") for each in new))
         await asyncio.gather(
@@ -184,7 +184,7 @@ async def _queue_for(url: str, redis_url: str, owners: list[str]) -> list[str]:
     return [job.id for job in jobs]
 
 
-async def _written_elsewhere(url: str, redis_url: str, jobs: list[str], events: int, seconds: float) -> dict[Place, float]:
+async def written_elsewhere(url: str, redis_url: str, jobs: list[str], events: int, seconds: float) -> dict[Place, float]:
     """Lets another process append events. Returns the time at which each append began."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.watching", "--write", url, redis_url, "--events", str(events), "--seconds", str(seconds),
@@ -196,7 +196,7 @@ async def _written_elsewhere(url: str, redis_url: str, jobs: list[str], events: 
 
 async def _write(url: str, redis_url: str, events: int, seconds: float) -> None:
     """Appends events to the jobs of standard input in turn. Prints the events as JSON."""
-    async with _opened(url, redis_url) as (store, view):
+    async with opened(url, redis_url) as (store, view):
         jobs = {job.id: job for job in await view.get_many(orjson.loads(sys.stdin.buffer.read()))}
         written = await _report(store, jobs, events, seconds)
     sys.stdout.buffer.write(orjson.dumps(written))
@@ -227,7 +227,7 @@ async def _report(store: Store, jobs: dict[str, Job], events: int, seconds: floa
 
 
 @contextlib.asynccontextmanager
-async def _opened(url: str, redis_url: str) -> AsyncIterator[tuple[Store, JobsView]]:
+async def opened(url: str, redis_url: str) -> AsyncIterator[tuple[Store, JobsView]]:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     database, bus = Database(url), RedisBus(redis_url)
     await database.connect()
