@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 import asyncpg
 import orjson
@@ -16,7 +17,16 @@ from events.writes import BrokenView
 
 # Opening brackets. JSON with more of them may be nested too deeply for orjson to write, so `_load`
 # tries to write it.
+MOST_NEWS = 200  # events of one job in one reply of `news`
+MOST_BYTES_OF_NEWS = 16 * 1024  # after so many bytes of data, the reply has no further event of this job
 DEEPEST = 250
+
+
+class News(NamedTuple):
+    """Some events of a job in order, and whether there may be more of them."""
+
+    events: list[Recorded]
+    more: bool
 
 
 class History:
@@ -41,16 +51,21 @@ class History:
         rows = await self._database.fetch_all(PAST, {"job_id": job_id, "seq": seq, "at": at})
         return fold(map(recorded_from, rows))
 
-    async def news(self, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], list[Recorded]]:
-        """Returns the new events of several jobs.
+    async def news(self, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], News]:
+        """Returns the next events of several jobs.
 
-        The result maps each (job id, seq) in `places` to the job's events after that seq, and omits jobs without new events.
+        The result maps each (job id, seq) in `places` to the job's first events after that seq, and omits jobs without new
+        events. A reply is short, because a long history would stay in memory for every client that reads it slowly.
         """
+        job_ids, seqs = [job_id for job_id, _ in places], [after for _, after in places]
         async with self._database.raw() as connection:
-            rows = await connection.fetch(NEWS, [job_id for job_id, _ in places], [after for _, after in places])
-        news: dict[tuple[str, int], list[Recorded]] = {}
+            rows = await connection.fetch(NEWS, job_ids, seqs, MOST_NEWS, MOST_BYTES_OF_NEWS)
+        news: dict[tuple[str, int], News] = {}
         for row in rows:
-            news.setdefault((row["job_id"], row["after"]), []).append(recorded_from(row))
+            place = row["job_id"], row["after"]
+            events = news[place].events if place in news else []
+            events.append(recorded_from(row))
+            news[place] = News(events, len(events) == MOST_NEWS or row["through"] >= MOST_BYTES_OF_NEWS)
         return news
 
     async def log(self, *, after: int = 0, limit: int = 1000) -> list[Recorded]:

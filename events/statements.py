@@ -171,11 +171,16 @@ and (cast(:at as timestamptz) is null or e.at <= :at)
 order by e.seq
 """
 
-# `offset 0` makes PostgreSQL look the events up by job, however many rows the planner expects.
+# Of each job at most $3 events, and of these only as many as hold less than $4 bytes before the last one. `through` counts the
+# bytes. The limit also makes PostgreSQL look the events up by job, however many rows the planner expects.
 NEWS = f"""
-select {EVENT_COLUMNS}, {POSITION} as position, a.after
+select {EVENT_COLUMNS}, {POSITION} as position, a.after, e.through
 from unnest($1::uuid[], $2::int[]) as a(job_id, after)
-cross join lateral (select * from job_events where job_id = a.job_id and seq > a.after offset 0) as e
+cross join lateral (
+    select *, sum(octet_length(data::text)) over (order by seq) as through
+    from (select * from job_events where job_id = a.job_id and seq > a.after order by seq limit $3) as next
+) as e
+where e.through - octet_length(e.data::text) < $4
 order by e.job_id, e.seq
 """
 

@@ -6,13 +6,14 @@ Both send server-sent events.
 import contextlib
 import time
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from events.database import AWAY
+from events.history import News
 from events.job import ENDED, Canceled, Completed, Failed, Job, Recorded
 from service.accounts.access_records import Action
 from service.api.documents import event_json
@@ -50,22 +51,44 @@ async def stream_job(call: Call[Any, Any], job: Job) -> Response:
 
 async def _events_of(call: Call[Any, Any], job: Job, after: int) -> Messages:
     watches, with_stack = call.context.job_watches, call.user.is_admin
+    is_over = False
     with watches.watch(job.id) as watch:
         yield RECONNECT
         while not watches.closed:
-            history = await watches.news.get((job.id, after)) or []
-            for recorded in history:
-                yield _event_message(recorded, with_stack=with_stack)
-                after = recorded.seq
+            piece = _piece(await watches.news.get((job.id, after)), with_stack=with_stack)
+            if piece is not None:
+                yield piece.content
+                after, is_over = piece.seq, piece.is_over
+                if piece.more:
+                    continue
             # `Failed` is the last event only if the job is not retried: otherwise `queued` is written in the same transaction.
-            if history and isinstance(history[-1].event, Completed | Failed | Canceled):
+            if is_over:
                 return
-            if not history and job.status in ENDED and after < job.seq:
+            if piece is None and job.status in ENDED and after < job.seq:
                 return  # The view shows an end that is missing in the log, so waiting longer is of no use.
             for _ in range(CHECKS):
                 if await watch.changed(CHECK_EVERY):
                     break
                 yield NOTHING_NEW
+
+
+class _Piece(NamedTuple):
+    """Some events of a job, as bytes. A client may read slowly, and the events themselves would take more memory meanwhile."""
+
+    content: bytes
+    seq: int
+    """Of the last event."""
+    is_over: bool
+    """Whether the last event is the end of the job, if there is no further event."""
+    more: bool
+
+
+def _piece(news: News | None, *, with_stack: bool) -> _Piece | None:
+    if news is None:
+        return None
+    last = news.events[-1]
+    content = b"".join(_event_message(recorded, with_stack=with_stack) for recorded in news.events)
+    return _Piece(content, last.seq, isinstance(last.event, Completed | Failed | Canceled), news.more)
 
 
 def _event_message(recorded: Recorded, *, with_stack: bool) -> bytes:
@@ -82,7 +105,10 @@ async def stream_changes(call: Call[Nothing, Nothing]) -> Response:
 async def _changes(call: Call[Any, Any], after: int | None) -> Messages:
     feed = call.context.job_watches.feed
     with feed.watched(None if call.user.reads_all else call.user.id) as watcher:
-        yield RECONNECT + await feed.beginning(watcher, after)
+        missed = await feed.beginning(watcher, after)
+        yield RECONNECT
+        async for piece in missed:
+            yield piece
         while not watcher.ended:
             piece = await watcher.take(CHECK_EVERY)
             if piece or not watcher.ended:

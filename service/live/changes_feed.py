@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import time
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 
 import orjson
 
@@ -27,7 +27,8 @@ IDLE_LOOKS = 5  # queries after which clients that got no change are told the po
 GATHER = 0.02  # seconds for which changes are collected, to be sent in one piece
 READ_AT_ONCE = 5000  # positions in one query
 MOST_REPLAYED = 10_000  # positions that a client may be behind; a client further behind must fetch everything again
-MOST_AT_ONCE = 64 * 1024  # bytes that one stream joins and sends at once. Waiting pieces are shared by all streams
+REPLAYED_AT_ONCE = 100  # positions whose changes a resumed stream gets in one piece
+MOST_AT_ONCE = 16 * 1024  # bytes that one stream joins and sends at once. Waiting pieces are shared by all streams
 MOST_UNREAD = 1024 * 1024  # bytes in the buffer of one slow client
 REMEMBERED = 30.0  # seconds for which a sent change is remembered after it was read from the log
 MOST_REMEMBERED = 50_000  # changes
@@ -128,32 +129,48 @@ class ChangesFeed:
             if not self._watchers:
                 self._begin_anew()
 
-    async def beginning(self, watcher: Watcher, after: int | None) -> bytes:
-        """Returns the first bytes of a stream. Call it inside `watched`.
+    async def beginning(self, watcher: Watcher, after: int | None) -> AsyncIterator[bytes]:
+        """Returns the first pieces of a stream. Call it inside `watched`.
 
-        `after` is the client's last position. The bytes hold all changes after it, or a `reset` if
-        it is too far back or higher than the last position of the log. They are empty if `after` is
-        None.
+        After this call, the stream misses no change. `after` is the client's last position. The
+        pieces hold all changes after it, or a `reset` if it is too far back or higher than the last
+        position of the log. There are none if `after` is None.
         """
-        # A change that was sent but has no position yet is missing in the result of the query, so
-        # it is added here.
-        unplaced = [change for change in self._sent.values() if isinstance(change, Change)]
+        unplaced = {} if after is None else self._unplaced(watcher.owner)
         last = await last_position(self._database)
         if self._position is None:
             self._position = last
+        return self._replay(watcher.owner, after, last, unplaced)
+
+    def _unplaced(self, owner: str | None) -> dict[tuple[str, int], Change]:
+        """Returns the changes that were sent and have no position yet, so that no query finds them."""
+        return {
+            place: change
+            for place, change in self._sent.items()
+            if isinstance(change, Change) and owner in (None, change.user_id)
+        }
+
+    async def _replay(
+        self, owner: str | None, after: int | None, last: int, unplaced: dict[tuple[str, int], Change]
+    ) -> AsyncIterator[bytes]:
+        """Yields what `beginning` describes. Each piece is short, because a client may read it slowly."""
         if after is None:
-            return b""
-        if not 0 <= last - after <= MOST_REPLAYED:
-            return RESET + _position_message(last)
-        missed = [placed.change for placed in await changes(self._database, after=after, until=last, owner=watcher.owner)]
-        # Some of the unplaced changes may have got their positions before the query ran.
-        shown = {(change.job_id, change.seq) for change in missed}
-        missed += [
-            change
-            for change in unplaced
-            if watcher.owner in (None, change.user_id) and (change.job_id, change.seq) not in shown
-        ]
-        return b"".join(_message(change) for change in missed) + _position_message(last)
+            return
+        if not 0 <= last - after <= MOST_REPLAYED - len(unplaced):
+            yield RESET + _position_message(last)
+            return
+        for begin in range(after, last, REPLAYED_AT_ONCE):
+            until = min(last, begin + REPLAYED_AT_ONCE)
+            missed = [placed.change for placed in await changes(self._database, after=begin, until=until, owner=owner)]
+            for change in missed:  # it may have got its position after `unplaced` was made
+                unplaced.pop((change.job_id, change.seq), None)
+            if missed:
+                yield _messages(missed)
+        rest = deque(unplaced.values())
+        unplaced.clear()
+        while rest:
+            yield _messages([rest.popleft() for _ in range(min(len(rest), REPLAYED_AT_ONCE))])
+        yield _position_message(last)
 
     def _begin_anew(self) -> None:
         """Forgets the position and the sent changes, because no stream is open.
@@ -249,6 +266,10 @@ def _put(watchers: set[Watcher], piece: bytes) -> None:
     for watcher in watchers:
         watcher.put(piece)
         watcher.was_sent_something = True
+
+
+def _messages(changes_: Iterable[Change]) -> bytes:
+    return b"".join(map(_message, changes_))
 
 
 def _message(change: Change) -> bytes:

@@ -27,6 +27,7 @@ test_jobs.py                read, cancel and retry jobs, and their past states
 test_jobs_bulk.py           change many jobs, and run an old one again
 test_known_devices.py       known devices sign in while strangers guess; the log of sign-ins
 test_large_bodies.py        large bodies and queries are refused cheaply
+test_long_streams.py        streams with much to send, in short pieces
 test_normalised_sign_in.py  emails and passwords in every Unicode form
 test_open_limits.py         the limits of streams and of held answers
 test_oidc.py                sign in through an identity provider

@@ -130,8 +130,9 @@ async def test_each_job_of_a_batch_gets_the_events_after_its_own_seq(service: Se
 
     news = await service.context.store.history.news(places)
 
-    assert {place: [event.seq for event in events] for place, events in news.items()} == {
+    assert {place: [event.seq for event in events] for place, (events, _) in news.items()} == {
         (jobs[0].id, 0): [1, 2], (jobs[0].id, 1): [2], (jobs[1].id, 1): [2], (jobs[2].id, 0): [1],
     }  # fmt: skip
-    for (job_id, after), events in news.items():
+    for (job_id, after), (events, more) in news.items():
+        assert not more
         assert events == await service.context.store.history.events(job_id, after=after)
