@@ -24,7 +24,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from service.http.headers import RawHeaders, security_headers
 from service.http.logs import new_request_id
 from service.http.problems import Problem, problem_response
-from service.http.slow_readers import SlowReader
+from service.http.slow_readers import SlowReader, hold_little
 
 log = structlog.get_logger("rireki.http")
 
@@ -71,6 +71,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        hold_little(transport)
         self.transport = HeadWithBody(transport, self.loop)
         self._deadline = self.loop.call_later(HEAD_WITHIN, self._deadline_passed)
 

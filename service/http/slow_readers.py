@@ -1,6 +1,7 @@
-"""Ends the connection of a client that does not read its response.
+"""Ends the connection of a client that does not read its response, and holds little for it until then.
 
-The bytes that such a client leaves unread stay in this process. So a client must read at least `LEAST_READ` bytes in each
+The bytes that such a client leaves unread stay in this process and in the system's buffer of the connection. The system would
+let that buffer grow to megabytes (`net.ipv4.tcp_wmem`), so it has a limit of its own: `MOST_UNSENT`. And a client must read at least `LEAST_READ` bytes in each
 `READ_WITHIN` seconds while more than 64 KiB wait for it, or while its connection is closing.
 
 Bytes that the system holds count as unread until the client's system has them. Otherwise a slow client would seem to read
@@ -10,6 +11,7 @@ nothing for a long time and then a megabyte at once, because the system takes mo
 import asyncio
 import contextlib
 import fcntl
+import socket
 import sys
 import termios
 
@@ -19,6 +21,15 @@ log = structlog.get_logger("rireki.http")
 
 READ_WITHIN = 30.0  # seconds
 LEAST_READ = 16 * 1024  # bytes; fewer if fewer are left
+MOST_UNSENT = 64 * 1024  # bytes that the system takes for a connection beyond those that are on their way
+
+
+def hold_little(transport: asyncio.Transport) -> None:
+    """Limits the bytes that the system takes for this connection. A client that reads is as fast as before."""
+    connection = transport.get_extra_info("socket")
+    if connection is not None and connection.family != socket.AF_UNIX and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        with contextlib.suppress(OSError):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MOST_UNSENT)
 
 
 class SlowReader:

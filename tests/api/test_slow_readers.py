@@ -28,6 +28,7 @@ class Server:
     def __init__(self, pieces: int, *, at_once: bool) -> None:
         self.body = [PIECE * pieces] if at_once else [PIECE] * pieces
         self.responses = 0
+        self.taken = 0  # pieces of all responses that the server has taken over
         self.port = 0
         self.server: uvicorn.Server = http_server(self)
 
@@ -39,6 +40,7 @@ class Server:
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
             for piece in self.body:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
+                self.taken += bool(self.connections)  # after the end of a connection, a server drops the pieces
             await send({"type": "http.response.body", "body": b""})
         finally:
             self.responses += 1
@@ -89,6 +91,16 @@ async def test_a_client_that_stops_reading_loses_its_connection(request_: bytes,
             await until(lambda: server.connections == 0)
 
             await until(lambda: server.responses == 1)
+
+
+async def test_little_is_held_for_a_client_that_reads_nothing() -> None:
+    """Without a limit of its own, the system takes megabytes for one connection."""
+    async with running(512) as server:
+        with connected(server, REQUEST):
+            await until(lambda: server.taken > 0)
+            await until(lambda: server.connections == 0)
+
+    assert server.taken * len(PIECE) <= 512 * 1024
 
 
 async def test_a_client_that_reads_slowly_gets_the_whole_response() -> None:
