@@ -1,8 +1,8 @@
 """Ends the connection of a client that does not read its response, and holds little for it until then.
 
 The bytes that such a client leaves unread stay in this process and in the system's buffer of the connection. The system would
-let that buffer grow to megabytes (`net.ipv4.tcp_wmem`), so it has a limit of its own: `MOST_UNSENT`. And a client must read at least `LEAST_READ` bytes in each
-`READ_WITHIN` seconds while more than 64 KiB wait for it, or while its connection is closing.
+let that buffer grow to megabytes (`net.ipv4.tcp_wmem`), so it has a limit of its own: `MOST_UNSENT`. And a client must read at
+least `LEAST_READ` bytes in each `READ_WITHIN` seconds while more than 64 KiB wait for it, or while its connection is closing.
 
 Bytes that the system holds count as unread until the client's system has them. Otherwise a slow client would seem to read
 nothing for a long time and then a megabyte at once, because the system takes more bytes only when a third of its buffer is free.
