@@ -2,6 +2,7 @@
 
 changes.py   the log as changes: the state of each job after each event
 checkpoints.py  signed checkpoints: what was signed, and what is signed next
+cosignatures.py  cosignatures of witnesses: which are missing, and for how long
 guards.py    compares the log's triggers and constraints with those of the migrations
 jobs.py      reads the jobs view: pages, counts, due attempts
 proof/       the formats in which the log can be proved to a stranger

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import urlsplit
 
+from projections.proof.cosignature import read_witness
 from projections.proof.signed_note import BadKey, Signer, Verifier, is_key_name, read_signer, read_verifier
 
 MOST_SIGNING_KEYS = 2  # the new key and the one before it, while verifiers change to the new one
@@ -99,9 +100,13 @@ def _witness(parts: Sequence[str]) -> WitnessAddress:
             " witness.example.com+…+… https://witness.example.com"
         )
     key, url = parts
-    name, _, rest = key.partition("+")
-    if not is_key_name(name) or not re.fullmatch(r"[0-9a-f]{8}\+[0-9A-Za-z+/=]{40,}", rest, re.ASCII):
-        raise ValueError(f"must have the verifier key of each witness before its address: {key!r:.80} is not a verifier key")
+    try:
+        name = read_witness(key).name
+    except BadKey as error:
+        raise ValueError(
+            f"must have the verifier key of each witness before its address, as `rireki audit witness --init` prints it:"
+            f" {key!r:.80} is not one. {error}"
+        ) from None
     try:
         address = urlsplit(url)
         fit = address.scheme in ("http", "https") and bool(address.hostname) and not address.query and not address.fragment

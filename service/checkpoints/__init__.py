@@ -8,5 +8,6 @@ keys.py             the keys that sign and verify the log
 object_http.py      reads and writes objects over HTTP
 object_s3.py        reads, writes and lists objects in an S3 bucket
 witness.py          cosigns the checkpoints of another log
+witness_client.py   asks witnesses to cosign the log's checkpoints
 witness_state.py    what a witness remembers, in a folder
 """

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from events.secret_redaction import scrubbed
+from projections.proof.cosignature import Cosigner
 from projections.proof.signed_note import Signer, new_signer
 from service.checkpoints.keys import given_keys, signing_keys, verifier_keys
 from service.config import ConfigError, SealerSettings, Settings, load_settings, secrets_of
 
 ORIGIN = "log.example.com"
+WITNESS = str(Cosigner("w.example.com", bytes(32)).witness)
 
 
 @pytest.fixture
@@ -121,10 +123,11 @@ def test_the_private_key_leaves_the_environment_and_every_output(monkeypatch: py
         ("AUDIT_LOG_ORIGIN", "x" * 501, "must be a name of 1 to 500 visible characters"),
         ("AUDIT_CLOCK_TOLERANCE", "an hour", "must be a duration of at most 7 days, such as 90s, 30m, 1h or 1d"),
         ("AUDIT_CLOCK_TOLERANCE", "8d", "must be a duration of at most 7 days"),
-        ("AUDIT_WITNESSES", "{vkey}", "must be witnesses as a verifier key, a space and an address"),
+        ("AUDIT_WITNESSES", WITNESS, "must be witnesses as a verifier key, a space and an address"),
         ("AUDIT_WITNESSES", "w https://w.example.com", "must have the verifier key of each witness before its address"),
-        ("AUDIT_WITNESSES", "{vkey} ftp://w.example.com", "must have the address of each witness after its key"),
-        ("AUDIT_WITNESSES", "{vkey} https://a, {vkey} https://b", "names a witness twice"),
+        ("AUDIT_WITNESSES", "{vkey} https://w.example.com", "This key is for a log's signatures"),
+        ("AUDIT_WITNESSES", f"{WITNESS} ftp://w.example.com", "must have the address of each witness after its key"),
+        ("AUDIT_WITNESSES", f"{WITNESS} https://a, {WITNESS} https://b", "names a witness twice"),
     ],
 )
 def test_a_wrong_value_is_one_line_without_secrets(
@@ -165,11 +168,9 @@ def test_a_key_file_that_cannot_be_used_is_one_line(
         signing_keys(settings, ORIGIN)
 
 
-def test_durations_and_witnesses_are_read(monkeypatch: pytest.MonkeyPatch, key: Signer) -> None:
-    settings = settings_of(
-        monkeypatch, AUDIT_CLOCK_TOLERANCE="90m", AUDIT_WITNESSES=f" {key.verifier}  https://w.example.com/a/ ,"
-    )
+def test_durations_and_witnesses_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_of(monkeypatch, AUDIT_CLOCK_TOLERANCE="90m", AUDIT_WITNESSES=f" {WITNESS}  https://w.example.com/a/ ,")
 
     assert settings.audit_clock_tolerance == timedelta(minutes=90)
-    assert [(each.key, each.url) for each in settings.audit_witnesses] == [(str(key.verifier), "https://w.example.com/a")]
+    assert [(each.key, each.url) for each in settings.audit_witnesses] == [(WITNESS, "https://w.example.com/a")]
     assert Settings.model_fields["audit_clock_tolerance"].default == timedelta(hours=1)
