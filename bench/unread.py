@@ -11,6 +11,7 @@ import contextlib
 import re
 import socket
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -99,11 +100,8 @@ async def _tell_a_long_history(url: str, redis_url: str, job_id: str) -> None:
     async with opened(url, redis_url) as (store, view):
         (job,) = await view.get_many([job_id])
         for number in range(HISTORY):
-            job = await store.append(
-                job,
-                lambda job, number=number: progress(job, attempt=1, worker="bench", result=result | {"n": number}),
-                actor="worker:bench",
-            )
+            told = partial(progress, attempt=1, worker="bench", result=result | {"n": number})
+            job = await store.append(job, told, actor="worker:bench")
 
 
 async def _sealed(url: str) -> int:
