@@ -46,8 +46,8 @@ class LogQuery(Fields):
     job_id: RequestId | None = None
 
 
-class SessionEnded(Exception):
-    """The caller may no longer read the log.
+class ExportBroken(Exception):
+    """The export ends before its last event: the session has ended, or the process stops.
 
     The connection is broken off, so that nobody takes a cut export for a whole export.
     """
@@ -88,10 +88,12 @@ async def get_log(call: Call[LogQuery, Nothing]) -> Response:
 
 async def _lines(call: Call[LogQuery, Any], until: int) -> AsyncIterator[bytes]:
     after, left = call.query.after, call.query.limit
-    while after < until and left != 0 and not call.context.job_watches.closed:
+    while after < until and left != 0:
         limit = AT_ONCE if left is None else min(AT_ONCE, left)
+        if call.context.job_watches.closed:
+            raise ExportBroken("the process stops")
         if not await call.still_allowed():
-            raise SessionEnded
+            raise ExportBroken("the session has ended")
         found = await first_events(call.context.database, _wanted(call.query), after=after, until=until, limit=limit)
         yield b"".join(_line(recorded, with_stack=call.user.is_admin) for recorded in found.events)
         left = None if left is None else left - len(found.events)

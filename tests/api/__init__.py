@@ -8,6 +8,7 @@ test_auditor.py             what an auditor may read, and that an auditor change
 test_auth.py                sign in, sign out, accepted tokens
 test_bad_input.py           bad input gets a problem that names the field
 test_batch_loader.py        the batch loader: one query for many single look-ups
+test_broken_exports.py      exports of the log that cannot go on
 test_broken_history.py      a broken history is shown up to its break
 test_causes.py              request id and cause of each event
 test_changes_stream.py      the stream of all changes

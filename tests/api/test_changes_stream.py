@@ -323,6 +323,31 @@ async def test_the_stream_of_a_fast_reader_has_no_limit() -> None:
     assert not watcher.ended
 
 
+async def test_a_stream_that_gets_no_change_is_told_the_position_too(service: Service) -> None:
+    async with changes(service.as_employee) as own:
+        await service.job_of(service.admin)
+
+        assert await own.until_position(1) == []
+
+
+async def test_a_stream_that_gets_no_change_is_told_the_position_less_often(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "IDLE_LOOKS", 10**9)
+    everything = ChangesFeed(service.context.bus, service.context.database, service.context.database)
+    async with everything.running():
+        with everything.watched(service.admin.id) as busy, everything.watched(service.employee.id) as quiet:
+            await everything.beginning(busy, None)
+            await service.job_of(service.admin)
+
+            text = ""
+            async with asyncio.timeout(10):
+                while "id: 1" not in text:
+                    text += (await busy.take(1)).decode()
+
+            assert await quiet.take(0.01) == b""
+
+
 async def test_a_disconnected_client_is_no_longer_a_watcher(service: Service) -> None:
     async with changes(service.as_employee), changes(service.as_admin):
         assert service.context.job_watches.watchers == 2
