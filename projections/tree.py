@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from events.database import Connection
 from projections.proof.merkle import HASH_BYTES, Span, Subtree, consistency_spans, inclusion_spans, perfect_subtrees, span_hash
-from projections.proof.tiles import WIDTH, Tile, subtree_hash, tile_of
+from projections.proof.tiles import HEIGHT, WIDTH, Tile, subtree_hash, tile_of
 
 # The sealed size, the size of the tree that is without gaps, and for each tile asked for as many of its hashes as it has.
 READ = f"""
@@ -92,8 +92,16 @@ async def tile_contents(connection: Connection, tile: Tile) -> bytes:
     The level must be 0 or above: entry bundles are in `projections/bundles.py`. Raises `NotSealed`, `TreeUnfinished`,
     `TreeDamaged`.
     """
-    size = (tile.number * WIDTH + tile.width) * WIDTH**tile.level
+    size = (tile.number * WIDTH + tile.width) << (HEIGHT * tile.level)
     return (await _read(connection, [tile], size))[tile]
+
+
+async def tiles_contents(connection: Connection, tiles: Sequence[Tile], size: int) -> Mapping[Tile, bytes]:
+    """Returns the hashes in several tiles of the tree of `size` events.
+
+    Raises `NotSealed`, `TreeUnfinished`, `TreeDamaged`.
+    """
+    return await _read(connection, tiles, size)
 
 
 async def root(connection: Connection, size: int) -> bytes:

@@ -6,6 +6,7 @@ log.
 checkpoint.py   the text that a log signs about itself: origin, size, root
 cosignature.py  the signature of a witness under a checkpoint (C2SP tlog-cosignature)
 entry.py        an event as the bytes that its leaf hashes
+log_proof.py    one entry's inclusion proof with its checkpoint (C2SP tlog-proof)
 merkle.py       the Merkle tree of RFC 9162: root, inclusion proofs, consistency proofs
 notes.py        notes one after another in a file
 redaction.py    the text that is signed when the data of an event are erased

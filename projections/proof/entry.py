@@ -16,6 +16,7 @@ MOST_BYTES = 1 + 16 + 4 + 4 + 4 * (3 + LONGEST_TEXT) + 8 + 32
 """The length of the longest possible entry. Entry bundles allow 65,535 bytes."""
 
 NO_TEXT, TEXT, LONG_TEXT = 0, 1, 2
+SALT_BYTES = 16
 EPOCH = 946_684_800_000_000  # microseconds from 1970-01-01 to 2000-01-01, both in UTC
 
 
@@ -100,17 +101,25 @@ def read_entry(entry: bytes) -> Entry:
     """
     if len(entry) > MOST_BYTES:
         raise BadEntry(f"An entry has at most {MOST_BYTES} bytes; this one has {len(entry)}.")
-    reader = _Reader(entry)
+    read, length = read_entry_in(entry)
+    if length < len(entry):
+        raise BadEntry(f"The entry has {len(entry) - length} bytes after its end.")
+    return read
+
+
+def read_entry_in(contents: bytes) -> tuple[Entry, int]:
+    """Reads the entry at the beginning of `contents`. Returns it and its length in bytes.
+
+    Raises `BadEntry`.
+    """
+    reader = _Reader(contents)
     if (form := reader.take(1)[0]) != FORMAT:
         raise BadEntry(f"The entry has format {form}; this program reads format {FORMAT}. Use a newer version of it.")
     job_id = UUID(bytes=reader.take(16))
     seq, attempt = struct.unpack(">ii", reader.take(8))
     kind, actor, request_id, cause = (reader.text() for _ in range(4))
     (at,) = struct.unpack(">q", reader.take(8))
-    read = Entry(job_id, seq, attempt, kind, actor, request_id, cause, at + EPOCH, reader.take(32))
-    if reader.left:
-        raise BadEntry(f"The entry has {reader.left} bytes after its end.")
-    return read
+    return Entry(job_id, seq, attempt, kind, actor, request_id, cause, at + EPOCH, reader.take(32)), reader.at
 
 
 def _text(text: EntryText) -> bytes:
@@ -129,17 +138,14 @@ class _Reader:
 
     def __init__(self, entry: bytes) -> None:
         self._entry = entry
-        self._at = 0
-
-    @property
-    def left(self) -> int:
-        return len(self._entry) - self._at
+        self.at = 0
 
     def take(self, length: int) -> bytes:
-        if length > self.left:
-            raise BadEntry(f"The entry ends too early: {length} bytes are expected and {self.left} are left.")
-        self._at += length
-        return self._entry[self._at - length : self._at]
+        left = len(self._entry) - self.at
+        if length > left:
+            raise BadEntry(f"The entry ends too early: {length} bytes are expected and {left} are left.")
+        self.at += length
+        return self._entry[self.at - length : self.at]
 
     def text(self) -> EntryText:
         match self.take(1)[0]:

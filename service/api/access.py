@@ -89,6 +89,12 @@ async def record_chosen(call: Call[Any, Any], jobs: Sequence[Job]) -> None:
         await call.record(Action.READ_JOBS, f"jobs?ids={','.join(others)}")
 
 
+async def record_proof(call: Call[Any, Any], job: Job, seq: int) -> None:
+    """Records that the caller takes the proof of an event away, if the job is another person's."""
+    if _is_anothers(call, job):
+        await call.record(Action.EXPORT_JOB, f"proof:{job.id}/{seq}")
+
+
 def target_of(name: str, fields: Fields, *, leave_out: set[str] | None = None) -> str:
     """Returns what a request asked for, such as `jobs?status=failed`.
 

@@ -28,6 +28,7 @@ from service.api import (
     oidc,
     operations,
     own_account,
+    proofs,
     users,
     verification,
 )
@@ -60,6 +61,7 @@ ENDPOINTS = (
     *event_log.ENDPOINTS,
     *verification.ENDPOINTS,
     *access.ENDPOINTS,
+    *proofs.ENDPOINTS,
     *chatwork.ENDPOINTS,
     *companies.ENDPOINTS,
     *operations.ENDPOINTS,

@@ -263,6 +263,7 @@ async def _job_answer(call: Call[Any, Any], job: Job, headers: dict[str, str] | 
 
 
 NEXT_PAGE = {"list_jobs": {"cursor": "$response.body#/nextCursor"}}
+PROOF_OF_THE_FIRST = {"get_proof": {"id": "$response.body#/events/0/jobId", "seq": "$response.body#/events/0/seq"}}
 ONE_JOB = {200: Answer(OneJob, "The job.", links=about_the_job("/job/id"))}
 
 ENDPOINTS = (
@@ -284,7 +285,7 @@ ENDPOINTS = (
         "GET", "/api/jobs/{id}/events", get_events, Who.SIGNED_IN,
         "The history of a job. As server-sent events: after `Last-Event-ID`, live until the job ends.",
         {
-            200: Answer(History, "The events in order.", streams=(EVENT_STREAM, NDJSON)),
+            200: Answer(History, "The events in order.", streams=(EVENT_STREAM, NDJSON), links=PROOF_OF_THE_FIRST),
             204: Answer(None, "The job has ended, and no event is left to send."),
         },
         problems=(404,), headers={"Last-Event-ID": "The last `id` that was received."},

@@ -4,6 +4,7 @@ The routes and the OpenAPI document are made from the same declarations, so the 
 """
 
 import asyncio
+import re
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -159,6 +160,11 @@ class Endpoint:
     @property
     def name(self) -> str:
         return self.run.__name__
+
+    @property
+    def documented_path(self) -> str:
+        """The path without converters of parameters, such as `:path`."""
+        return re.sub(r"{(\w+):\w+}", r"{\1}", self.path)
 
     @property
     def takes_body(self) -> bool:

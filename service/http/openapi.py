@@ -53,7 +53,7 @@ def openapi_document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     schemas = _Schemas(endpoints)
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
-        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, schemas)
+        paths.setdefault(endpoint.documented_path, {})[endpoint.method.lower()] = _operation(endpoint, schemas)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -142,7 +142,7 @@ def _operation(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
 def _parameters(endpoint: Endpoint, schemas: _Schemas) -> list[dict[str, Any]]:
     parameters: list[dict[str, Any]] = [
         {"name": name, "in": "path", "required": True, "schema": endpoint.path_schemas.get(name, _uuid_schema)()}
-        for name in re.findall(r"{(\w+)}", endpoint.path)
+        for name in re.findall(r"{(\w+)}", endpoint.documented_path)
     ]
     for name, schema in schemas.properties(endpoint.query).items():
         parameters.append({"name": name, "in": "query", "schema": schema})

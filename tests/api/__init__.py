@@ -38,6 +38,7 @@ test_operations.py          pauses, workers, force-fail, metrics
 test_own_password.py        people change and set their own passwords
 test_page.py                the files of the page over HTTP
 test_passwords.py           the rules for new passwords, and their hashes
+test_proofs.py              checkpoint, tiles, entries and proofs of the log
 test_request_limit.py       the limit of requests
 test_seal_lag.py            a sealer that is late: metrics, readiness, and the log
 test_security_headers.py    the security headers of every response

@@ -118,4 +118,4 @@ async def call(service: Service, user: User | None, method: str, path: str, row:
     async with service.as_nobody.stream(method, path + row.query, **content) as answer:
         if answer.headers.get("content-type", "").startswith("text/event-stream") and method == "GET":
             return answer.status_code, await anext(answer.aiter_text())
-        return answer.status_code, (await answer.aread()).decode()
+        return answer.status_code, (await answer.aread()).decode(errors="replace")  # a tile is no text

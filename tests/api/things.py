@@ -11,6 +11,7 @@ from events.database import Database
 from events.job import JobError, cancel, fail, start
 from tests.job_types import until
 from tests.service_fixture import PASSWORD, Service, user_of
+from tests.signed_log import sign_log
 from workers.chatwork.answers import Unreadable
 from workers.chatwork.unreadable import store_unreadable
 from workers.pauses import Pauses
@@ -49,11 +50,16 @@ class Things:
         ids = {
             "/api/users/": self.user_id,
             "/api/jobs/": self.job_id,
+            "/api/audit/proof/": self.job_id,
             "/api/companies/": self.company_id,
             "/api/chatwork/rooms/": self.room_id,
         }
         own = next((found for prefix, found in ids.items() if template.startswith(prefix)), "")
-        return template.replace("{id}", own).replace("{roomId}", self.room_number).replace("{name}", JOB_TYPE)
+        others = {"{roomId}": self.room_number, "{name}": JOB_TYPE, "{seq}": "1", "{tile:path}": "entries/000.p/1"}
+        path = template.replace("{id}", own)
+        for name, value in others.items():
+            path = path.replace(name, value)
+        return path
 
 
 async def make_things(service: Service, job_state: str) -> Things:
@@ -75,6 +81,7 @@ async def make_things(service: Service, job_state: str) -> Things:
     credentials = {"email": service.employee.email, "password": PASSWORD}
     user = await user_of(database, f"{uuid4()}@elsewhere.example", "employee", "somebody")
     job_id = await _job(service, job_state, company_id)
+    await sign_log(database)
     return Things(user.id, job_id, company_id, room_id, room_number, other, credentials)
 
 

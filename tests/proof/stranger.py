@@ -8,7 +8,9 @@ share a fault. Ed25519 follows the formulas of RFC 8032 section 5.1, slowly.
 
 import base64
 import hashlib
+import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 P = 2**255 - 19
@@ -133,6 +135,69 @@ def verified_text(note: str, verifier: str) -> str:
             assert ed25519_verifies(public_key, text.encode(), signed[4:])
             return text
     raise AssertionError("the key has not signed this note")
+
+
+def event_of_proof(proof: str, verifier: str) -> tuple[int, bytes, bytes | None]:
+    """Returns index, entry and data of the event that a proof (C2SP tlog-proof) proves. Fails if it proves none."""
+    head, note = proof.split("\n\n", 1)
+    title, extra, index_line, *hashes = head.split("\n")
+    assert title == "c2sp.org/tlog-proof@v1"
+    shown, index = base64.b64decode(extra.removeprefix("extra ")), int(index_line.removeprefix("index "))
+    origin, size, encoded_root, *_ = verified_text(note, verifier).split("\n")
+    assert verifier.startswith(origin + "+")
+    content = shown[: entry_length(shown)]
+    salt, data = shown[len(content) : len(content) + 16], shown[len(content) + 16 :]
+    found = root_from_inclusion(leaf(content), index, int(size), [base64.b64decode(line) for line in hashes])
+    assert found == base64.b64decode(encoded_root)
+    if not salt:
+        return index, content, None
+    assert sha256(salt + data) == content[-32:]
+    return index, content, data
+
+
+def verified_directory(directory: Path, verifier: str) -> int:
+    """Verifies an exported directory, and returns its number of events. Fails if anything is wrong."""
+    origin, written_size, encoded_root, *_ = verified_text((directory / "checkpoint").read_text(), verifier).split("\n")
+    size, level, leaves = int(written_size), 0, []
+    for number in range((size + 255) // 256):
+        width = min(256, size - 256 * number)
+        entries = bundle_entries((directory / tile_path("entries", number, width)).read_bytes())
+        assert len(entries) == width
+        leaves += entries
+    check_events(leaves, (directory / "events.ndjson").read_text().removesuffix("\n").split("\n"), origin, verifier)
+    hashes = [leaf(content) for content in leaves]
+    assert root(hashes) == base64.b64decode(encoded_root)
+    while hashes:
+        for number in range((len(hashes) + 255) // 256):
+            own = hashes[256 * number : 256 * number + 256]
+            assert (directory / tile_path(str(level), number, len(own))).read_bytes() == b"".join(own)
+        hashes = [root(hashes[at : at + 256]) for at in range(0, len(hashes) - 255, 256)]
+        level += 1
+    return size
+
+
+def check_events(entries: list[bytes], lines: list[str], origin: str, verifier: str) -> None:
+    """Checks that each line tells the event of its entry, with its data or with a signed note about their erasure."""
+    assert len(lines) == len(entries)
+    for position, (line, content) in enumerate(zip(lines, entries, strict=True), 1):
+        event = json.loads(line)
+        assert event["position"] == position
+        event["data"] = event["dataText"] if "dataText" in event else line[line.index(',"data":') + 8 : -1]
+        if entry(event) == content:
+            continue
+        title, named, place, old, left, _, _, _ = verified_text(event["redaction"], verifier).split("\n")
+        assert (title, named, int(place)) == ("rireki redaction v1", origin, position)
+        assert base64.b64decode(old) == content[-32:]
+        assert base64.b64decode(left) == sha256(event["data"].encode("utf-8"))
+        assert entry(event)[:-32] == content[:-32]
+
+
+def entry_length(contents: bytes) -> int:
+    at = 25
+    for _ in range(4):
+        kind = contents[at]
+        at += {0: 1, 1: 3 + int.from_bytes(contents[at + 1 : at + 3], "big"), 2: 41}[kind]
+    return at + 40
 
 
 def public_key_of(secret: bytes) -> bytes:
