@@ -3,13 +3,22 @@
 changes.py   the log as changes: the state of each job after each event
 checkpoints.py  signed checkpoints: what was signed, and what is signed next
 cosignatures.py  cosignatures of witnesses: which are missing, and for how long
+entries.py   reads the entries of events: bundles, and one event with what proves it
+export.py    reads the whole log in big steps, for an export
+export_directory.py  writes the log as a directory that a stranger can verify
+export_lines.py  the lines of an export: one event each
+exported_events.py  compares the events of an exported directory with its entries
+exported_files.py  reads files of an exported directory that may come from a stranger
 guards.py    compares the log's triggers and constraints with those of the migrations
 jobs.py      reads the jobs view: pages, counts, due attempts
 proof/       the formats in which the log can be proved to a stranger
+proving.py   proves to a stranger that an event is in the signed log
 rebuild.py   builds the jobs view anew beside the live one, then swaps them
 seal.py      gives every event its position in the whole log
 search.py    finds events in the log by actor, type or job, forwards or backwards
 tiles.py     the SQL that writes the tiles of the log
 tree.py      the log's Merkle tree, read from the tiles: roots and proofs of any size
 verify.py    compares the view with the state that all events give, and checks the log
+verify_export.py  verifies an exported directory offline
+verify_proof.py  verifies the proof of one event offline
 """

@@ -265,12 +265,64 @@ def verify(
 
 
 @audit.command()
-def export(
-    after: Annotated[int, typer.Option(min=0, help="Export only events with a higher position than this.")] = 0,
+def proof(
+    job: Annotated[str, typer.Argument(help="The job's id.")],
+    seq: Annotated[int, typer.Argument(min=1, max=2**31 - 1, help="The number of the event within the job.")],
+    as_json: AsJson = False,
 ) -> None:
-    """Write the whole log to standard output, in order: NDJSON, one event per line."""
-    from service.commands.audit import print_log
+    """Print the proof that an event is in the signed log: a C2SP tlog-proof.
 
+    It shows the event with its data. `rireki audit verify-proof` verifies it offline.
+    Exit status 1 if there is no such event, or if no checkpoint covers it yet.
+    """
+    from service.commands.audit import read_job_id
+    from service.commands.proofs import print_proof
+
+    job_id = read_job_id(job)
+    exit_with(with_database(lambda database: print_proof(database, job_id, seq, as_json=as_json)))
+
+
+Keys = Annotated[
+    list[str],
+    typer.Option("--key", metavar="VKEY", help="A key of the log, as `rireki audit key` prints it. May be repeated."),
+]
+
+
+@audit.command("verify-proof")
+def check_proof(
+    file: Annotated[Path, typer.Argument(help="A file with the output of `rireki audit proof`.")],
+    key: Keys,
+    as_json: AsJson = False,
+) -> None:
+    """Verify the proof of an event, without database and network.
+
+    Exit status 0: the log holds the event. 1: the proof is false; the finding is printed.
+    2: the file cannot be read as a proof.
+    """
+    from service.commands.proofs import print_verified_proof, read_keys
+
+    exit_with(print_verified_proof(file, read_keys(key), as_json=as_json))
+
+
+@audit.command()
+def export(
+    to: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write a directory that a stranger can verify. Default: standard output.")
+    ] = None,
+    after: Annotated[int, typer.Option(min=0, help="Export only events with a higher position than this.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Write the whole log to standard output, in order: NDJSON, one event per line.
+
+    With --to, write a directory up to the newest signed checkpoint: the checkpoint,
+    the tiles and entries of the tree (C2SP tlog-tiles), and all events. --after then
+    limits only the events. An export that was stopped goes on when it is repeated,
+    and an earlier export is brought up to date. `rireki audit verify-export` verifies it.
+    """
+    from service.commands.export import print_log, write_export
+
+    if to is not None:
+        exit_with(with_database(lambda database: write_export(database, to, after, as_json=as_json)))
     with contextlib.suppress(BrokenPipeError):
         with_database(lambda database: print_log(database, after))
 
@@ -299,6 +351,24 @@ def witness(
     if init is not None:
         exit_with(make_witness(init, key_file, state))
     serve_witness(log or [], key_file, state, listen)
+
+
+@audit.command("verify-export")
+def check_export(
+    directory: Annotated[Path, typer.Argument(help="A directory that `rireki audit export --to` has written.")],
+    key: Keys,
+    after: Annotated[int, typer.Option(min=0, help="The --after of the export.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Verify an exported directory, without database and network.
+
+    Exit status 0: no findings. 1: findings, which are printed by name.
+    2: the directory is no whole export, or cannot be read.
+    """
+    from service.commands.export import print_verified_export
+    from service.commands.proofs import read_keys
+
+    exit_with(print_verified_export(directory, read_keys(key), after, as_json=as_json))
 
 
 @projections.command()

@@ -16,8 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from events.bus import Bus
-from events.database import MAY_ONLY_READ, Database
+from events.database import Database
 from events.history import History
 from events.job import (
     BrokenHistory,
@@ -36,17 +35,13 @@ from events.job import (
     rfc3339,
     word,
 )
-from events.store import Store
 from projections.rebuild import BrokenHistories, RebuildRefused, rebuild_view
-from projections.seal import seal_everything
-from projections.verify import UNSEALED, Finding, Verified, verify
+from projections.verify import Finding, Verified, verify
 from service.accounts.access_records import Action
 from service.api.documents import event_json, job_json
 from service.commands.plain_text import plain_text, print_fields, print_json, shortened, visible
 from service.commands.recording import record
 from workers.registry import unique_key
-
-AT_ONCE = 1000  # events read by one query of an export
 
 COLOURS = {
     Status.QUEUED: "yellow",
@@ -186,29 +181,6 @@ async def rebuild_jobs(database: Database, *, skip_broken: bool) -> int:
 def _print_broken(jobs: dict[str, BrokenHistory], file: TextIO) -> None:
     for job_id, broken in jobs.items():
         print(visible(f"{job_id}: {broken.name} at event {broken.seq}: {broken}"), file=file)
-
-
-async def print_log(database: Database, after: int) -> None:
-    """Prints the whole log in order of position, one event on each line.
-
-    A role that may not seal cannot give positions to new events, so it exports only the events that
-    have a position.
-    """
-    try:
-        await seal_everything(database)
-    except MAY_ONLY_READ:
-        if waiting := await database.fetch_val(UNSEALED):
-            print(
-                f"rireki: {waiting} events have no position yet and are left out, because this role may not seal",
-                file=sys.stderr,
-            )
-    await record(database, Action.EXPORT_LOG, f"events?after={after}")
-    store = Store(database, Bus())
-    while events := await store.history.log(after=after, limit=AT_ONCE):
-        for recorded in events:
-            print_json(event_json(recorded, with_stack=True))
-        assert events[-1].position is not None
-        after = events[-1].position
 
 
 def _up_to(history: Iterable[Recorded], until: int | datetime | None) -> Iterator[Recorded]:

@@ -67,6 +67,24 @@ def print_json(value: Any) -> None:
     sys.stdout.buffer.flush()
 
 
+def print_json_lines(lines: Iterable[bytes]) -> None:
+    """Prints lines of JSON, each with its line feed, as `print_json` would.
+
+    Line breaks and tabs between the parts of a line become spaces.
+    """
+    sys.stdout.buffer.write(b"".join(map(_visible_line, lines)))
+    sys.stdout.buffer.flush()
+
+
+def _visible_line(line: bytes) -> bytes:
+    text = line[:-1].decode()
+    if text.isprintable() and (text.isascii() or not _UNSEEN.search(text)):
+        return line
+    # Inside a JSON text, these characters are always escaped. So here they stand between parts.
+    text = text.translate({10: " ", 13: " ", 9: " "})
+    return "".join(char if _shows(char) else _json_escaped(char) for char in text).encode() + b"\n"
+
+
 def shortened(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 

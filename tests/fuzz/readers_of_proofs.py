@@ -6,18 +6,23 @@ Each reader accepts only one form of a value. So the functions here also write t
 read, and compare the bytes.
 """
 
+import base64
 import contextlib
 from datetime import UTC, datetime
 from uuid import UUID
 
+from projections.export_lines import EPOCH, BadLine, line_of, read_line, time_text
 from projections.proof.checkpoint import BadCheckpoint, Checkpoint, read_checkpoint
 from projections.proof.cosignature import Cosigner, read_cosignatures, read_cosigner, read_witness
-from projections.proof.entry import BadEntry, Entry, read_entry
+from projections.proof.entry import BadEntry, Entry, data_hash, read_entry
+from projections.proof.log_proof import BadProof, LogProof, Shown, read_log_proof
+from projections.proof.merkle import leaf_hash, node_hash
 from projections.proof.notes import notes_in
 from projections.proof.redaction import BadRedaction, Redaction, read_redaction
 from projections.proof.signed_note import BadKey, BadNote, Signer, open_note, read_note, read_signer, read_verifier, sign
 from projections.proof.tiles import BadBundle, bundle, entries_in, tile_at
 from projections.proof.witness_request import BadRequest, CosignRequest, read_cosign_request
+from projections.verify_proof import FalseProof, verify_proof
 from tests.fuzz.inputs import Reader, pieces
 
 ORIGIN = "rireki/0123456789abcdef"
@@ -26,7 +31,20 @@ AT = datetime(2026, 11, 30, 9, tzinfo=UTC)
 CHECKPOINT = Checkpoint(ORIGIN, 70_000, bytes(32)).to_text()
 NOTE = sign(CHECKPOINT, [SIGNER, Signer("witness", bytes(32))]).to_bytes()
 REDACTION = Redaction(ORIGIN, 42, bytes(32), bytes(32), "user:x", AT).to_text()
-ENTRY = Entry(UUID(int=7), 3, 1, "queued", "user:x", None, "schedule:履歴", 1_764_550_800_000_000, bytes(32)).to_bytes()
+SALT, DATA = bytes(range(16)), b'{"reason": "new"}'
+ENTRY = Entry(
+    UUID(int=7), 3, 1, "queued", "user:x", None, "schedule:履歴", 1_764_550_800_000_000, data_hash(SALT, DATA)
+).to_bytes()
+LEAF, OTHER_LEAF = leaf_hash(ENTRY), bytes(32)
+FIELDS = {
+    "jobId": str(UUID(int=7)), "seq": 3, "position": 9, "type": "queued", "attempt": 1, "actor": "user:x", "requestId": None,
+    "cause": "schedule:履歴", "at": time_text(1_764_550_800_000_000 - EPOCH), "salt": SALT.hex(),
+}  # fmt: skip
+LINE = line_of(FIELDS, DATA.decode())[:-1]
+LINE_OF_TEXT = line_of(FIELDS | {"redaction": "x"}, "{\n}")[:-1]
+TREE_OF_TWO = sign(Checkpoint(ORIGIN, 2, node_hash(LEAF, OTHER_LEAF)).to_text(), [SIGNER]).to_bytes()
+PROOF = LogProof(0, [OTHER_LEAF], TREE_OF_TWO, Shown(ENTRY, SALT, DATA).to_bytes()).to_bytes()
+PROOF_WITHOUT_DATA = LogProof(0, [OTHER_LEAF], TREE_OF_TWO, ENTRY).to_bytes()
 BUNDLE = bundle([ENTRY, ENTRY])
 COSIGNER = Cosigner("witness", bytes(range(32)))
 COSIGNATURE = COSIGNER.cosign(CHECKPOINT, 1_900_000_000).to_line()
@@ -98,7 +116,30 @@ def read_a_tile_path(given: bytes) -> None:
     assert tile.path == path
 
 
+def read_a_proof(given: bytes) -> None:
+    """No changed proof passes, except that it may leave salt and data out."""
+    proof = read_log_proof(given)
+    assert proof.to_bytes() == given
+    proved = verify_proof(given, [SIGNER.verifier])
+    assert (proved.position, proved.entry, proved.data) in ((1, read_entry(ENTRY), None), (1, read_entry(ENTRY), DATA))
+
+
+def read_an_exported_line(given: bytes) -> None:
+    """No other line tells the same event, except one with other spaces, another order of keys, or more keys."""
+    event = read_line(given)
+    if event.entry == read_entry(ENTRY):
+        assert event.data == DATA
+
+
 READERS = (
+    Reader(
+        "exported-line", read_an_exported_line, (BadLine,), [LINE, LINE_OF_TEXT],
+        pieces('{ } , : "data" "dataText" null 1e9 -1 ['),
+    ),
+    Reader(
+        "proof", read_a_proof, (BadProof, FalseProof), [PROOF, PROOF_WITHOUT_DATA],
+        [*pieces("index extra 0 9 = A +"), b"\n", b"\n\n", base64.b64encode(bytes(32))],
+    ),
     Reader("note", read_a_note, (BadNote,), [NOTE], [*pieces("— + witness = A"), b"\n", b"\n\n"]),
     Reader("checkpoint", read_a_checkpoint, (BadCheckpoint,), [CHECKPOINT.encode()], [*pieces("0 9 = A +"), b"\n", b"\n\n"]),
     Reader(

@@ -1,6 +1,7 @@
 """The jobs view, the order of the log, and the verification, on a real PostgreSQL.
 
 histories_in_log.py   helpers: a job in each state, writers under load, tampering
+test_export.py        an exported directory is verified, and every change of it is found
 test_findings.py      every finding has a name and a place
 test_guards.py        guards of the log that are missing, off or foreign
 test_jobs_view.py     pages, counts and due attempts, compared with a full scan
