@@ -228,7 +228,7 @@ async def current_log(connection: Connection) -> Log:
     if row is None:
         raise NoLog("the rows of log_origins are gone: restore them from a backup, because they name the log")
     extensions = []
-    if row["old_origin"] is not None:
+    if row["old_size"] is not None:
         extensions.append(extension(FOLLOWS, Checkpoint(row["old_origin"], row["old_size"], row["old_root"])))
     if row["abandoned_size"] is not None:
         extensions.append(extension(ABANDONS, Checkpoint(row["old_origin"], row["abandoned_size"], row["abandoned_root"])))

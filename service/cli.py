@@ -80,8 +80,8 @@ def main() -> None:
 def serve() -> None:
     """Run the API and the page, and a worker unless JOB_WORKER_ENABLED is false.
 
-    It also seals: it gives every event its position in the log, unless
-    SEALER_ENABLED is false because `rireki seal` runs.
+    It also seals and signs: it gives every event its position in the log, and
+    signs checkpoints, unless SEALER_ENABLED is false because `rireki seal` runs.
     Without DATABASE_URL it starts an embedded PostgreSQL under RIREKI_HOME.
     Without REDIS_URL jobs run only inside this process.
     After SIGTERM, running jobs have WORKER_SHUTDOWN_GRACE_SECONDS (default 25)
@@ -104,7 +104,7 @@ def serve() -> None:
 def worker() -> None:
     """Run a worker without the API. It needs REDIS_URL, because it receives jobs over Redis.
 
-    A worker never seals: `rireki serve` or `rireki seal` gives events their positions.
+    A worker never seals or signs: `rireki serve` or `rireki seal` does.
     After SIGTERM, running jobs have WORKER_SHUTDOWN_GRACE_SECONDS (default 25)
     to finish; then the rest returns to the queue.
     After Ctrl-C, all running jobs return to the queue at once.
@@ -126,11 +126,13 @@ def worker() -> None:
 
 @app.command()
 def seal() -> None:
-    """Seal the log, and nothing else: give every event its position in the log.
+    """Seal and sign the log, and nothing else.
 
-    Run it beside `rireki serve` with SEALER_ENABLED=false. It connects over SEALER_DATABASE_URL, or
-    else DATABASE_URL, and needs no Redis. Several may run; one at a time seals. While none runs,
-    events wait for their positions.
+    It gives every event its position in the log, and signs a checkpoint each
+    minute or 10,000 events, if AUDIT_SIGNING_KEY or AUDIT_SIGNING_KEY_FILE is set.
+    Run it beside `rireki serve` with SEALER_ENABLED=false. It connects over
+    SEALER_DATABASE_URL, or else DATABASE_URL, and needs no Redis. Several may run;
+    one at a time seals. While none runs, events wait for their positions.
     """
     from service.http.logs import configure_logs
     from service.process.assembly import sealer_url
@@ -369,6 +371,59 @@ def check_export(
     from service.commands.proofs import read_keys
 
     exit_with(print_verified_export(directory, read_keys(key), after, as_json=as_json))
+
+
+@audit.command()
+def keygen(
+    name: Annotated[str | None, typer.Option(help="The name of the key. Default: the name of the database's log.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a private key that signs the log, and print it to standard output.
+
+    Give it to the process that seals, as AUDIT_SIGNING_KEY or as the first line of
+    AUDIT_SIGNING_KEY_FILE. The key is kept nowhere else.
+    """
+    from service.commands.checkpoints import print_new_key
+
+    exit_with(print_new_key(name, as_json=as_json))
+
+
+@audit.command()
+def key(as_json: AsJson = False) -> None:
+    """Print the log's verifier keys (C2SP vkey), one on each line, the newest last.
+
+    With such a key, anybody can verify what the log has signed.
+    """
+    from service.commands.checkpoints import print_keys
+
+    exit_with(print_keys(as_json=as_json))
+
+
+@audit.command()
+def checkpoint(as_json: AsJson = False) -> None:
+    """Seal and sign the log now, and print the signed note.
+
+    Exit status 1 if the log may not be signed, with the reason.
+    """
+    from service.commands.checkpoints import print_checkpoint
+
+    exit_with(print_checkpoint(as_json=as_json))
+
+
+@audit.command()
+def new_log(
+    reason: Annotated[str, typer.Option(help="The reason, which is kept for ever.")],
+    origin: Annotated[str | None, typer.Option(help="The new log's name. Default: rireki/ and a random id.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go on under a new name, after a restore or a promotion has stopped the signing.
+
+    The events stay. The first checkpoint of the new log names the old log, and the
+    checkpoints of it that the new log extends and does not extend.
+    """
+    from service.commands.checkpoints import begin_log
+
+    exit_with(begin_log(reason, origin, as_json=as_json))
 
 
 @projections.command()

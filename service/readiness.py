@@ -6,9 +6,11 @@ from events.database import Connection, Database, Record
 from events.database_faults import UnsuitableDatabase
 from migrations.migrate import newest_revision
 from migrations.schema import ROW_TYPES, SEALER, TABLES, Rights, columns, sealer_rights, service_rights
+from projections.checkpoints import SigningState, signing_status
 from projections.seal import seal_lag
 
 LATE = 60.0  # seconds that an event may wait for its position before a warning
+LATE_CHECKPOINT = 300.0  # seconds that a sealed event may wait for a checkpoint, and a checkpoint for its copy
 NAMED = 3  # a message names at most this many missing things
 
 LOOK = """
@@ -66,6 +68,12 @@ select current_user::text as role,
 """
 
 REVISION = "select max(version_num) from alembic_version"
+
+
+NO_KEY = (
+    "no checkpoint of the log is signed, because no key is set: make one with `rireki audit keygen`, and give it to the process"
+    " that seals as AUDIT_SIGNING_KEY or AUDIT_SIGNING_KEY_FILE"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +149,32 @@ async def late_positions(database: Database) -> list[str]:
         " with SEALER_ENABLED=true. If one of them runs, end the transactions of the PostgreSQL server that are older than that"
     )
     return [warning]
+
+
+async def late_checkpoints(database: Database, *, production: bool) -> list[str]:
+    """Returns warnings if signing has stopped or is late, or if copies of checkpoints are late.
+
+    Outside production, a log that nobody signs is no reason for a warning.
+    """
+    status = await signing_status(database)
+    warnings = []
+    if status.state is SigningState.STOPPED:
+        warnings.append(f"no checkpoint of the log is signed since {status.since:%Y-%m-%d %H:%M:%S} UTC: {status.detail}")
+    elif status.state is SigningState.WAITING:
+        warnings.append(f"no checkpoint of the log is signed for now: {status.detail}")
+    elif status.newest is None and status.sealed and production:
+        warnings.append(NO_KEY)
+    elif status.newest is not None and status.lag >= LATE_CHECKPOINT:
+        warnings.append(
+            f"the oldest event without a checkpoint of the log has waited {round(status.lag)} seconds: run `rireki seal` or `rireki"
+            " serve` with AUDIT_SIGNING_KEY or AUDIT_SIGNING_KEY_FILE, and read its log"
+        )
+    if status.copy_lag >= LATE_CHECKPOINT:
+        warnings.append(
+            f"{status.waiting_copies} checkpoints have no copy at AUDIT_CHECKPOINT_URL, the oldest since"
+            f" {round(status.copy_lag)} seconds: the log of the process that signs says why"
+        )
+    return warnings
 
 
 async def _look(connection: Connection, needs: dict[str, Rights]) -> Record:

@@ -4,6 +4,7 @@ access.py         the record of access, and which reads are recorded
 app.py            the ASGI application: routes, request ids, headers, request log, errors
 auth.py           sign in and out
 chatwork.py       queue Chatwork's syncs; its rooms, their messages, gaps and errors
+checkpoints.py    `GET /api/audit/log`: the newest signed checkpoint, and the state of signing
 companies.py      companies, the rooms linked to them, and summary drafts
 descriptions.py   the JSON of jobs with their descriptions, and the names in these
 docs_page.py      `/api/openapi.json`, and Swagger UI at `/api/docs`

@@ -1,6 +1,7 @@
 """`/healthz`, `/readyz` and `/metrics`: for probes and for Prometheus."""
 
 import asyncio
+import contextlib
 import secrets
 from datetime import timedelta
 from ipaddress import ip_address
@@ -14,6 +15,7 @@ from typing_extensions import TypedDict
 
 from events.database import DATABASE_ERRORS
 from events.database_faults import fault, log_trouble
+from projections.checkpoints import NoLog, SigningState, signing_status
 from projections.seal import seal_lag
 from service.http.authentication import token_of
 from service.http.context import ApiContext
@@ -21,7 +23,7 @@ from service.http.endpoint import Answer, Call, Endpoint, Who, json_answer
 from service.http.metrics import MOST_COUNTED, Metrics
 from service.http.problems import Problem
 from service.http.request import Nothing
-from service.readiness import SERVING, SERVING_AND_SEALING, Readiness, late_positions, look_at
+from service.readiness import SERVING, SERVING_AND_SEALING, Readiness, late_checkpoints, late_positions, look_at
 from workers.liveness.heartbeat import LEASE
 from workers.liveness.worker_table import workers_seen
 from workers.pauses import Pauses
@@ -86,11 +88,21 @@ async def _look_at(context: ApiContext) -> Readiness:
             readiness = await look_at(context.database, production=context.settings.production, duty=duty)
             if readiness.fault is None:
                 readiness.warnings.extend(await late_positions(context.database))
+                readiness.warnings.extend(await _late_checkpoints(context))
             return readiness
     except Exception as error:
         if (cause := fault(error)) is None:
             raise
         return Readiness(cause, [])
+
+
+async def _late_checkpoints(context: ApiContext) -> list[str]:
+    try:
+        warnings = await late_checkpoints(context.database, production=context.settings.production)
+    except NoLog as error:
+        return [str(error)]
+    trouble = None if context.signing is None else context.signing.trouble
+    return warnings if trouble is None or any(trouble in warning for warning in warnings) else [*warnings, trouble]
 
 
 async def metrics(call: Call[Nothing, Nothing]) -> Response:
@@ -118,8 +130,19 @@ async def _measure(measured: Metrics, context: ApiContext) -> None:
         for handler in worker.stuck:
             measured.stuck.labels(handler.type).inc()
     measured.seal_lag.set(await seal_lag(context.database))
+    await _measure_checkpoints(measured, context)
     for job_type in await Pauses(context.database).in_force():
         measured.paused.labels(job_type).set(1)
+
+
+async def _measure_checkpoints(measured: Metrics, context: ApiContext) -> None:
+    with contextlib.suppress(NoLog):
+        status = await signing_status(context.database)
+        measured.checkpoint_size.set(0 if status.newest is None else status.newest.size)
+        measured.checkpoint_age.set(status.age or 0)
+        measured.checkpoint_lag.set(status.lag)
+        measured.signing_stopped.set(status.state is SigningState.STOPPED)
+        measured.waiting_copies.set(status.waiting_copies)
 
 
 def _must_be_let_in(call: Call[Nothing, Nothing]) -> None:

@@ -1,4 +1,4 @@
-"""Signed checkpoints of the log: keys, copies outside, and witnesses.
+"""Signed checkpoints of the log: keys, signing, copies outside, and witnesses.
 
 copies.py           opens the copies of checkpoints at AUDIT_CHECKPOINT_URL
 copies_in_file.py   the copies in a file that is only appended to
@@ -7,6 +7,7 @@ copy_types.py       what copies of checkpoints can do, and how they fail
 keys.py             the keys that sign and verify the log
 object_http.py      reads and writes objects over HTTP
 object_s3.py        reads, writes and lists objects in an S3 bucket
+signing.py          signs checkpoints while the process runs, and copies them outside
 witness.py          cosigns the checkpoints of another log
 witness_client.py   asks witnesses to cosign the log's checkpoints
 witness_state.py    what a witness remembers, in a folder

@@ -9,9 +9,20 @@ from service.checkpoints.copies_in_file import CopiesInFile
 from service.checkpoints.copies_in_store import CopiesInBucket, CopiesOnServer
 from service.checkpoints.copy_types import CheckpointCopies, CopyDiffers, CopyFailed
 from service.checkpoints.object_http import HttpObjects
+from service.config import ConfigError, Settings
 from workers.outgoing_http import Outgoing
 
-__all__ = ("CheckpointCopies", "CopyDiffers", "CopyFailed", "open_copies")
+__all__ = ("CheckpointCopies", "CopyDiffers", "CopyFailed", "copies_of", "open_copies")
+
+
+def copies_of(settings: Settings) -> CheckpointCopies | None:
+    """Returns the copies at AUDIT_CHECKPOINT_URL, or None if it is unset. Raises `ConfigError`."""
+    if settings.audit_checkpoint_url is None:
+        return None
+    try:
+        return open_copies(settings.audit_checkpoint_url, settings.outgoing, settings.checkpoint_store)
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"AUDIT_CHECKPOINT_URL {error}") from error
 
 
 def open_copies(url: str, outgoing: Outgoing, s3: S3Access | None = None) -> CheckpointCopies:

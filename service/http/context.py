@@ -11,6 +11,7 @@ from service.accounts.known_devices import KnownDevices
 from service.accounts.oidc_sign_in import Oidc
 from service.accounts.sign_in_limit import SignInLimit
 from service.accounts.users import Users
+from service.checkpoints.signing import Signing
 from service.config import Settings
 from service.http.metrics import Metrics
 from service.limits.limits import Limits
@@ -46,3 +47,5 @@ class ApiContext:
     metrics: Metrics = field(default_factory=Metrics)
     sealer: Database | None = None
     """The database over which this process seals the log. None if another process seals."""
+    signing: Signing | None = None
+    """What signs the log in this process. None if it does not seal, or has no key."""

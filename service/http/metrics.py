@@ -26,6 +26,25 @@ class Metrics:
         self.seal_lag = Gauge(
             "rireki_seal_lag_seconds", "Seconds that the oldest event without a position has waited, or 0", registry=registry
         )
+        self.checkpoint_size = Gauge(
+            "rireki_checkpoint_size", "Events that the newest signed checkpoint covers, or 0", registry=registry
+        )
+        self.checkpoint_age = Gauge(
+            "rireki_checkpoint_age_seconds", "Seconds since the newest checkpoint was signed, or 0", registry=registry
+        )
+        self.checkpoint_lag = Gauge(
+            "rireki_checkpoint_lag_seconds",
+            "Seconds that the oldest sealed event without a checkpoint has waited, or 0",
+            registry=registry,
+        )
+        self.signing_stopped = Gauge(
+            "rireki_signing_stopped",
+            "1 if signing has stopped, because the log does not extend a checkpoint",
+            registry=registry,
+        )
+        self.waiting_copies = Gauge(
+            "rireki_checkpoint_copies_waiting", "Checkpoints without a copy at AUDIT_CHECKPOINT_URL", registry=registry
+        )
         self.watchers = Gauge("rireki_watchers", "Open streams and held responses", registry=registry)
         self.refusals = Counter(
             "rireki_refused", "Requests and jobs over a limit, by its setting", ["limit"], registry=registry

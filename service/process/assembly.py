@@ -16,12 +16,16 @@ from events.database_faults import UnsuitableDatabase
 from events.redis_faults import redis_fault
 from events.store import Store
 from migrations.migrate import migrate
+from projections.checkpoints import current_origin
 from projections.jobs import JobsView
 from projections.seal import keep_sealing
 from service.accounts.secret_file import jwt_secret, keep_secret
+from service.checkpoints.copies import copies_of
+from service.checkpoints.keys import signing_keys
+from service.checkpoints.signing import Signing
 from service.config import ConfigError, Settings, without_effect
 from service.http.context import ApiContext
-from service.readiness import SEALING, SEALING_APART, SERVING, SERVING_AND_SEALING, refuse_what_is_unsuitable
+from service.readiness import NO_KEY, SEALING, SEALING_APART, SERVING, SERVING_AND_SEALING, refuse_what_is_unsuitable
 from workers.chatwork.sandbox import Sandbox
 from workers.delivery.wire import LocalWire, Wire
 from workers.resources import Resources
@@ -38,7 +42,8 @@ YOUNGEST = 5_000  # the youngest generation is collected after this many new obj
 class Core:
     """The parts that the API and the workers have.
 
-    `sealer` is the database over which this process seals, or None if another process seals.
+    `sealer` is the database over which this process seals, or None if another process seals. `signing` is None if this
+    process does not sign.
     """
 
     settings: Settings
@@ -48,6 +53,7 @@ class Core:
     wire: Wire
     resources: Resources
     sealer: Database | None = None
+    signing: Signing | None = None
 
 
 @contextlib.contextmanager
@@ -154,59 +160,92 @@ async def opened(settings: Settings, url: str, *, seals: bool = False) -> AsyncI
         await wire.start()
         stack.push_async_callback(wire.stop)
         resources = await stack.enter_async_context(_resources(settings, database))
-        sealer = await stack.enter_async_context(_sealing_beside(settings, database)) if seals else None
-        yield Core(settings, database, bus, store, wire, resources, sealer)
+        sealer, signing = await stack.enter_async_context(_sealing_beside(settings, database)) if seals else (None, None)
+        yield Core(settings, database, bus, store, wire, resources, sealer, signing)
 
 
 @contextlib.asynccontextmanager
-async def sealing(settings: Settings, url: str) -> AsyncIterator[Database]:
-    """Seals the log of the database at `url` while the block lasts. Yields its connections.
+async def sealing(settings: Settings, url: str) -> AsyncIterator[tuple[Database, Signing | None]]:
+    """Seals and signs the log of the database at `url` while the block lasts.
+
+    Yields the connections, and what signs, or None without a key.
 
     Raises `ConfigError`, `UnsuitableDatabase`.
     """
+    async with sealers_database(settings, url) as database, _sealing_over(settings, database) as signing:
+        yield database, signing
+
+
+@contextlib.asynccontextmanager
+async def sealers_database(settings: Settings, url: str) -> AsyncIterator[Database]:
+    """Opens the database of a sealer, after it was checked. Raises `ConfigError`, `UnsuitableDatabase`."""
     duty = SEALING if settings.sealer_database_url is None else SEALING_APART
     database = Database(url, pool_size=4)
     await database.connect()
     try:
-        warnings = await refuse_what_is_unsuitable(database, production=settings.production, duty=duty)
-    except UnsuitableDatabase as error:
-        await database.disconnect()
-        if settings.sealer_database_url is None:
-            raise
-        raise ConfigError(f"SEALER_DATABASE_URL: {error}") from error
-    try:
+        try:
+            warnings = await refuse_what_is_unsuitable(database, production=settings.production, duty=duty)
+        except UnsuitableDatabase as error:
+            if settings.sealer_database_url is None:
+                raise
+            raise ConfigError(f"SEALER_DATABASE_URL: {error}") from error
         for warning in warnings:
             log.warning(warning)
-        async with _sealing_over(database):
-            yield database
+        yield database
     finally:
         await database.disconnect()
 
 
 @contextlib.asynccontextmanager
-async def _sealing_beside(settings: Settings, database: Database) -> AsyncIterator[Database]:
+async def _sealing_beside(settings: Settings, database: Database) -> AsyncIterator[tuple[Database, Signing | None]]:
     """Seals over SEALER_DATABASE_URL, or else over the connections of the service itself."""
     if settings.sealer_database_url is None:
-        async with _sealing_over(database):
-            yield database
+        async with _sealing_over(settings, database) as signing:
+            yield database, signing
         return
     try:
         await check_database(settings.sealer_database_url)
     except Unusable as error:
         raise ConfigError(f"SEALER_DATABASE_URL {error}") from error
-    async with sealing(settings, settings.sealer_database_url) as sealer:
+    async with sealing(settings, settings.sealer_database_url) as (sealer, signing):
         if await place_of(sealer) != await place_of(database):
             raise ConfigError("SEALER_DATABASE_URL leads to another database than DATABASE_URL: name the same one")
-        yield sealer
+        yield sealer, signing
 
 
 @contextlib.asynccontextmanager
-async def _sealing_over(database: Database) -> AsyncIterator[None]:
-    task = lasting(keep_sealing(database), "sealer")
+async def _sealing_over(settings: Settings, database: Database) -> AsyncIterator[Signing | None]:
+    async with signing_over(settings, database) as signing:
+        task = lasting(keep_sealing(database), "sealer")
+        try:
+            async with signing.running() if signing is not None else contextlib.nullcontext():
+                yield signing
+        finally:
+            await end(task)
+
+
+@contextlib.asynccontextmanager
+async def signing_over(settings: Settings, database: Database) -> AsyncIterator[Signing | None]:
+    """Yields what signs the log of this database; None if there is no key, with a warning in production.
+
+    Raises `ConfigError`.
+    """
+    async with database.raw() as connection:
+        origin = await current_origin(connection)
+    if settings.audit_log_origin not in (None, origin):
+        log.warning("AUDIT_LOG_ORIGIN has no effect, because the log of this database already has a name", origin=origin)
+    keys = signing_keys(settings, origin)
+    if not keys:
+        if settings.production:
+            log.warning(NO_KEY)
+        yield None
+        return
+    copies = copies_of(settings)
     try:
-        yield
+        yield Signing(database, keys, copies)
     finally:
-        await end(task)
+        if copies is not None:
+            await copies.close()
 
 
 def warn_of_variables_without_effect(settings: Settings) -> None:
@@ -302,6 +341,7 @@ def api_context(core: Core) -> "ApiContext":
         job_watches=JobWatches(core.bus, jobs, core.store, core.sealer),
         verifier=Verifier(core.database),
         sealer=core.sealer,
+        signing=core.signing,
     )
 
 

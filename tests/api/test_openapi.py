@@ -168,6 +168,7 @@ GET /api/audit/log/checkpoint
 GET /api/audit/log/tile/{tile}
 GET /api/audit/proof/{id}/{seq}
 GET /api/audit/consistency
+GET /api/audit/log
 GET /api/jobs
 GET /api/jobs/counts
 GET /api/jobs/stream
@@ -249,6 +250,7 @@ async def test_every_response_fits_its_documented_schema(service: Service) -> No
         ("POST", "/api/auth/password", {"current": PASSWORD, "new": PASSWORD}),
         ("GET", "/api/audit/access", None),
         ("GET", "/api/audit/consistency?from=0", None),
+        ("GET", "/api/audit/log", None),
         ("GET", "/api/jobs", None),
         ("GET", "/api/jobs/counts", None),
         ("GET", jobs, None),

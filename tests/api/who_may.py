@@ -94,6 +94,7 @@ WHO_MAY: dict[str, Row] = {
     "POST /api/job-types/{name}/resume": Row("401 403 403 403 200", "pauses"),
     "GET /api/events": READERS,
     "GET /api/audit/verify": READERS,
+    "GET /api/audit/log": READERS,
     "GET /api/audit/access": READERS,
     "GET /api/audit/log/checkpoint": READERS,
     "GET /api/audit/log/tile/{tile:path}": READERS,

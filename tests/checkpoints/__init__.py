@@ -1,13 +1,23 @@
-"""Signed checkpoints: keys, copies outside, and witnesses.
+"""Signed checkpoints: keys, signing, copies outside, and witnesses.
 
+clusters.py              PostgreSQL clusters that tests back up, restore and promote
 kill_witness.py          kills a witness at random moments: `python -m tests.checkpoints.kill_witness`
+kills.py                 kills processes that sign, and judges what they have signed (`python -m tests.checkpoints`)
 logs.py                  a log in memory, and its signed checkpoints
 put_server.py            a server that takes PUT requests and can misbehave
+quick_signer.py          `rireki seal` that signs as often as it can
 signed_logs.py           signed logs in a database
+signers.py               a log in a database with its signer, and what must hold of everything that was signed
+test_commands.py         `rireki audit keygen`, `key`, `checkpoint` and `new-log`
 test_copies_file.py      copies in a file that is only appended to
 test_copies_http.py      copies on a server that takes PUT requests
 test_copies_url.py       what AUDIT_CHECKPOINT_URL may hold
 test_keys.py             the settings of keys, and what a wrong one is answered
+test_kills.py            killed signers leave nothing inconsistent
+test_processes.py        real processes that sign, and workers, which never hold the key
+test_restore.py          backups, restores and promoted replicas, which may lack signed events
+test_signing.py          what is signed when, and each order in which two signers, faults and copies may meet
+test_state.py            the state of signing in /readyz, the metrics and the API
 test_witness.py          what a witness cosigns, and what it refuses
 test_witness_client.py   the log asks witnesses for cosignatures
 test_witness_process.py  a witness as a process, over HTTP

@@ -67,6 +67,12 @@ ON_THE_LOG = {
     "change a tile": "update log_tiles set epoch = 1",
     "delete tiles": "delete from log_tiles",
     "take a position back": "delete from log_tail",
+    "change a checkpoint": "update checkpoints set note = 'another'",
+    "delete checkpoints": "delete from checkpoints",
+    "rename the log of events": "update log_origins set origin = 'another'",
+    "delete cosignatures": "delete from cosignatures",
+    "add a redaction": "insert into redactions (position, note) values (1, 'erased')",
+    "truncate checkpoints": "truncate log_origins, checkpoints, cosignatures, redactions",
     "truncate the order": "truncate log_tail, job_event_log_cursor",
     "delete the cursor": "delete from job_event_log_cursor",
     "disable the guard": "alter table job_events disable trigger events_are_never_changed",
@@ -149,6 +155,10 @@ ON_THE_SERVER = {
 
 # Attacks by the service's role alone, and those by the sealer's role alone: rights that the other role has.
 BY_THE_SERVICE = {
+    "add a checkpoint": "insert into checkpoints (origin, size, root, note) select origin, 9, '', '' from log_origins",
+    "begin a new log": "insert into log_origins (number, origin, reason, old_origin) select 2, 'a', 'b', origin from log_origins",
+    "note a copy that was not made": "update checkpoints set copied_at = now()",
+    "say that signing goes on": "update signing_state set state = 'signing'",
     "give a position": "insert into log_tail (position, job_id, seq, leaf) select 100, job_id, 9, salt || salt from job_events",
     "hold appends up": "select lock_appends_out()",
     "rewind the cursor": "update job_event_log_cursor set xid = '0', event_id = 0, position = 0",
