@@ -12,6 +12,7 @@ exported_files.py  reads files of an exported directory that may come from a str
 guards.py    compares the log's triggers and constraints with those of the migrations
 jobs.py      reads the jobs view: pages, counts, due attempts
 proof/       the formats in which the log can be proved to a stranger
+past_jobs.py  all jobs as they stood at a past moment
 proving.py   proves to a stranger that an event is in the signed log
 rebuild.py   builds the jobs view anew beside the live one, then swaps them
 seal.py      gives every event its position in the whole log

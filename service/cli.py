@@ -249,6 +249,24 @@ def replay(
 
 
 @audit.command()
+def at(
+    time: Annotated[str, typer.Argument(help="The past moment (RFC 3339), such as 2026-11-23T09:00:00Z.")],
+    rows: Annotated[bool, typer.Option("--rows", help="Print each job as a line of JSON.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show all jobs as they stood at a past moment, folded from the log.
+
+    An event with this very time counts. Without --rows it prints how many jobs
+    of each type had each status.
+    Exit status 1 if a history is broken, 2 if the moment is in the future.
+    """
+    from service.commands.past_jobs import print_jobs_at, read_time
+
+    moment = read_time(time, "TIME")
+    exit_with(with_database(lambda database: print_jobs_at(database, moment, rows=rows, as_json=as_json)))
+
+
+@audit.command()
 def verify(
     job: Annotated[str | None, typer.Option(help="Verify only the job with this id.")] = None,
     as_json: AsJson = False,

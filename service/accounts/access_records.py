@@ -61,6 +61,7 @@ class Action(StrEnum):
     READ_JOBS = "read_jobs"
     WATCH_JOBS = "watch_jobs"
     READ_LOG = "read_log"
+    READ_STATE = "read_state"
     EXPORT_JOB = "export_job"
     EXPORT_LOG = "export_log"
     VERIFY_LOG = "verify_log"

@@ -19,6 +19,7 @@ log.py            `GET /api/events`: the whole log in order, for admins and audi
 oidc.py           sign in through an identity provider
 operations.py     workers, job types, and the pause of a job type
 own_account.py    change the own password, accept an invitation
+past_jobs.py      `GET /api/audit/state`: all jobs as they stood at a past moment
 proofs.py         what proves the log to a stranger: checkpoint, tiles, entries, proofs
 queue_request.py  queues or retries a job for a request: role, Idempotency-Key, Prefer: wait
 sign_in.py        what every way to sign in shares: limits, cookies, the log

@@ -37,6 +37,7 @@ test_openapi.py             the OpenAPI document and the page to browse it
 test_operations.py          pauses, workers, force-fail, metrics
 test_own_password.py        people change and set their own passwords
 test_page.py                the files of the page over HTTP
+test_past_jobs.py           all jobs as they stood at a past moment
 test_passwords.py           the rules for new passwords, and their hashes
 test_proofs.py              checkpoint, tiles, entries and proofs of the log
 test_request_limit.py       the limit of requests

@@ -164,6 +164,7 @@ PATCH /api/users/{id}
 POST /api/users/{id}/sign-out
 POST /api/users/{id}/invitation
 GET /api/audit/access
+GET /api/audit/state
 GET /api/audit/log/checkpoint
 GET /api/audit/log/tile/{tile}
 GET /api/audit/proof/{id}/{seq}

@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -96,6 +96,7 @@ WHO_MAY: dict[str, Row] = {
     "GET /api/audit/verify": READERS,
     "GET /api/audit/log": READERS,
     "GET /api/audit/access": READERS,
+    "GET /api/audit/state": replace(READERS, query="?at=2026-11-23T09:00:00Z"),
     "GET /api/audit/log/checkpoint": READERS,
     "GET /api/audit/log/tile/{tile:path}": READERS,
     "GET /api/audit/proof/{id}/{seq}": THEIR_JOB,
