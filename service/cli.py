@@ -242,7 +242,8 @@ def replay(
     If the history is broken, it prints the events before the break, and the fault.
     Exit status 1 if the history is broken or the job is unknown.
     """
-    from service.commands.audit import print_replay, read_job_id, read_until
+    from service.commands.audit import read_job_id
+    from service.commands.replay import print_replay, read_until
 
     job_id, stop = read_job_id(job), read_until(until)
     exit_with(with_database(lambda database: print_replay(database, job_id, stop, as_json=as_json)))

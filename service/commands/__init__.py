@@ -2,25 +2,16 @@
 
 `service/cli.py` and `service/cli_users.py` declare their options.
 
-audit.py       `rireki audit replay`, `verify`; `rireki projections rebuild`
-demo.py        `rireki demo`
-export.py      `rireki audit export` and `verify-export`
-operators.py   `rireki workers`, `rireki pause`, `rireki resume`
-past_jobs.py   `rireki audit at`
-plain_text.py  makes untrusted text safe to print to a terminal
-proofs.py      `rireki audit proof` and `verify-proof`
-recording.py   writes into the record of access that a command line did something
-running.py     runs a command's work, and ends the process with a status
-users.py       `rireki users`
-witness.py     `rireki audit witness`
-audit.py        `rireki audit replay`, `verify`; `rireki projections rebuild`
+audit.py        `rireki audit verify`; `rireki projections rebuild`
 checkpoints.py  `rireki audit keygen`, `key`, `checkpoint`, `new-log`
 demo.py         `rireki demo`
 export.py       `rireki audit export` and `verify-export`
 operators.py    `rireki workers`, `rireki pause`, `rireki resume`
+past_jobs.py    `rireki audit at`
 plain_text.py   makes untrusted text safe to print to a terminal
 proofs.py       `rireki audit proof` and `verify-proof`
 recording.py    writes into the record of access that a command line did something
+replay.py       `rireki audit replay`
 running.py      runs a command's work, and ends the process with a status
 users.py        `rireki users`
 witness.py      `rireki audit witness`

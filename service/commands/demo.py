@@ -26,8 +26,9 @@ from events.database import connect, connect_unsettled
 from migrations.migrate import migrate
 from service.accounts.passwords import random_password
 from service.accounts.users import Role, add_user
-from service.commands.audit import print_replay, print_verification
+from service.commands.audit import print_verification
 from service.commands.plain_text import plain_lines, plain_text, visible
+from service.commands.replay import print_replay
 from service.config import Settings
 from service.http.logs import configure_logs
 from service.process.assembly import api_context, database_url, opened, worker_of

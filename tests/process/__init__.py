@@ -7,6 +7,7 @@ test_migrations.py     `rireki migrate`: concurrent, repeated, in any schema
 test_pgbouncer.py      a connection pooler (PgBouncer) in front of the database
 test_plain.py          data are printed without control characters
 test_processes.py      `rireki serve` and `rireki worker`: signals, grace period, ends
+test_replay.py         who, request and cause in a replay, on 80 columns
 test_proof_commands.py `rireki audit proof` and `export --to`, and their verification offline
 test_redis_address.py  REDIS_URL, and Redis servers that are not usable
 test_rights.py         the rights of the roles, and the statements that need them

@@ -135,7 +135,8 @@ async def test_a_history_is_replayed_in_a_pipe_with_one_line_for_each_event(
     lines = done.stdout.decode().removesuffix("\n").split("\n")
     assert (done.returncode, done.stderr, len(lines)) == (0, b"", 6)
     assert [line.split("\t")[0] for line in lines] == ["1", "2", "3", "4", "5", "6"]
-    assert {line.count("\t") for line in lines} == {6}
+    assert [line.count("\t") for line in lines] == [6, 6, 6, 6, 7, 6]
+    assert lines[4].endswith(f"\tcause {job_id}/4")
     assert hidden("".join(lines)) == {"\t"}
     assert "[/oops] [bold red]x[/]" in lines[1]
 
