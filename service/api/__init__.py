@@ -25,4 +25,5 @@ queue_request.py  queues or retries a job for a request: role, Idempotency-Key, 
 sign_in.py        what every way to sign in shares: limits, cookies, the log
 users.py          accounts, for admins: list, add, change, sign out, invite
 verification.py   start a verification of the log, and read the last result
+verify_job.py     verify one job at once
 """

@@ -33,6 +33,7 @@ from service.api import (
     proofs,
     users,
     verification,
+    verify_job,
 )
 from service.api import log as event_log
 from service.api.docs_page import openapi_routes
@@ -62,6 +63,7 @@ ENDPOINTS = (
     *job_waiting.ENDPOINTS,
     *event_log.ENDPOINTS,
     *verification.ENDPOINTS,
+    *verify_job.ENDPOINTS,
     *checkpoints.ENDPOINTS,
     *access.ENDPOINTS,
     *past_jobs.ENDPOINTS,

@@ -49,6 +49,7 @@ test_smuggled_fields.py     fields and headers that only the service decides
 test_sse_clients.py         both streams read by other clients
 test_trusted_proxies.py     the client's address behind proxies
 test_verification.py        verification in the background
+test_verify_job.py          one job verified at once
 test_who_may.py             each route answers each role as the table says
 limited.py                  a second API on the same database, with limits
 oidc.py                     an API with an identity provider, and the way of a browser

@@ -188,6 +188,7 @@ POST /api/job-types/{name}/resume
 GET /api/events
 GET /api/audit/verify
 POST /api/audit/verify
+POST /api/audit/verify/{id}
 POST /api/chatwork/rooms/sync
 POST /api/chatwork/messages/sync
 GET /api/chatwork/rooms/{id}/messages
@@ -265,6 +266,7 @@ async def test_every_response_fits_its_documented_schema(service: Service) -> No
         ("GET", "/api/events", None),
         ("GET", "/api/audit/verify", None),
         ("POST", "/api/audit/verify", None),
+        ("POST", f"/api/audit/verify/{failed.id}", None),
         ("GET", "/api/audit/verify", None),
         ("POST", "/api/chatwork/rooms/sync", None),
         ("POST", "/api/chatwork/messages/sync", None),

@@ -50,6 +50,7 @@ class Things:
         ids = {
             "/api/users/": self.user_id,
             "/api/jobs/": self.job_id,
+            "/api/audit/verify/": self.job_id,
             "/api/audit/proof/": self.job_id,
             "/api/companies/": self.company_id,
             "/api/chatwork/rooms/": self.room_id,

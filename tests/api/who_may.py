@@ -102,6 +102,7 @@ WHO_MAY: dict[str, Row] = {
     "GET /api/audit/proof/{id}/{seq}": THEIR_JOB,
     "GET /api/audit/consistency": Row("401 403 403 200 200", query="?from=1"),
     "POST /api/audit/verify": Row("401 403 403 202 202", "verifications"),
+    "POST /api/audit/verify/{id}": READERS,
     "POST /api/chatwork/rooms/sync": Row("401 403 403 403 202", JOB),
     "POST /api/chatwork/messages/sync": Row("401 403 403 403 202", JOB),
     "GET /api/chatwork/rooms": READERS,
