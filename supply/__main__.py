@@ -1,7 +1,7 @@
 """Audits the packages that Rireki is made of. `make audit` runs it.
 
 Exit status 0: nothing was found. 1: a package has a vulnerability, or a licence that does not fit. 2: nothing was
-found, but a database could not be asked.
+found, but a database could not be asked. The last line says which of these it is, because make itself ends with status 2 for both.
 """
 
 import sys
@@ -19,7 +19,7 @@ def main() -> int:
     try:
         packages = python_packages() + page_packages()
     except NotInstalled as error:
-        print(error, file=sys.stderr)
+        print(f"AUDIT INCOMPLETE: {error}", file=sys.stderr)
         return 2
     write_sbom(packages, SBOM)
     print(f"{SBOM.relative_to(ROOT)} lists {len(packages)} packages")
@@ -36,9 +36,17 @@ def main() -> int:
             "npm audit": page_vulnerabilities,
         }
     )
-    for line in [*found, *vulnerable, *unknown]:
+    for line in [*found, *vulnerable, *unknown, verdict(found, vulnerable, unknown)]:
         print(line)
     return status_of(found, vulnerable, unknown)
+
+
+def verdict(found: list[str], vulnerable: list[str], unknown: list[str]) -> str:
+    """Returns the last line of the audit."""
+    not_checked = f"{len(unknown)} NOT CHECKED" if unknown else "everything checked"
+    if found or vulnerable:
+        return f"AUDIT FAILED: {len(found)} licences, {len(vulnerable)} vulnerabilities; {not_checked}"
+    return f"AUDIT INCOMPLETE: nothing found; {not_checked}" if unknown else f"AUDIT PASSED: nothing found; {not_checked}"
 
 
 def status_of(found: list[str], vulnerable: list[str], unknown: list[str]) -> int:

@@ -82,19 +82,26 @@ def test_what_could_not_be_asked_is_told_beside_what_was_found(capsys: pytest.Ca
 
 
 @pytest.mark.parametrize(
-    ("vulnerable", "unknown", "misfits", "status"),
+    ("vulnerable", "unknown", "misfits", "status", "verdict"),
     [
-        ([], [], [], 0),
-        ([], ["NOT CHECKED: no route"], [], 2),
-        (["x has a hole"], [], [], 1),
-        (["x has a hole"], ["NOT CHECKED: no route"], [], 1),
-        ([], ["NOT CHECKED: no route"], ["y is under the AGPL"], 1),
+        ([], [], [], 0, "AUDIT PASSED: nothing found; everything checked"),
+        ([], ["NOT CHECKED: no route"], [], 2, "AUDIT INCOMPLETE: nothing found; 1 NOT CHECKED"),
+        (["x has a hole"], [], [], 1, "AUDIT FAILED: 0 licences, 1 vulnerabilities; everything checked"),
+        (["x has a hole"], ["NOT CHECKED: no route"], [], 1, "AUDIT FAILED: 0 licences, 1 vulnerabilities; 1 NOT CHECKED"),
+        (
+            [],
+            ["NOT CHECKED: no route"],
+            ["y is under the AGPL"],
+            1,
+            "AUDIT FAILED: 1 licences, 0 vulnerabilities; 1 NOT CHECKED",
+        ),
     ],
 )
-def test_the_status_says_found_or_not_checked_or_clean(
-    vulnerable: list[str], unknown: list[str], misfits: list[str], status: int
+def test_status_and_last_line_say_found_or_not_checked_or_clean(
+    vulnerable: list[str], unknown: list[str], misfits: list[str], status: int, verdict: str
 ) -> None:
     assert audit.status_of(misfits, vulnerable, unknown) == status
+    assert audit.verdict(misfits, vulnerable, unknown) == verdict
 
 
 @pytest.fixture
