@@ -9,11 +9,12 @@ log_writes.py              the statement that writes the log, and writes whose o
 fence.py                   the fence against late workers
 liveness.py                heartbeats and rescue
 delivery.py                delivery and slots
+signing.py                 signed checkpoints: the proof before a signature, the copies, the key
 stopping.py                stopping, canceling, deadlines
 log_order_and_chatwork.py  the order of the log, the request budget, Chatwork's answers
 """
 
-from tests.mutants.breaks import delivery, fence, liveness, log_order_and_chatwork, log_writes, stopping
+from tests.mutants.breaks import delivery, fence, liveness, log_order_and_chatwork, log_writes, signing, stopping
 from tests.mutants.breaks.edit import Break
 
 __all__ = ["BREAKS", "Break"]
@@ -25,4 +26,5 @@ BREAKS = (
     *delivery.BREAKS,
     *stopping.BREAKS,
     *log_order_and_chatwork.BREAKS,
+    *signing.BREAKS,
 )
