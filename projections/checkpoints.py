@@ -50,7 +50,11 @@ select s.system_identifier || '/' || left(pg_walfile_name(pg_current_wal_lsn()),
 COLUMNS = "origin, size, root, note, signed_at, copied_at"
 NEWEST = f"select {COLUMNS} from checkpoints where origin = $1 order by size desc limit 1"
 NEWEST_ONES = f"select {COLUMNS} from checkpoints where origin = $1 order by size desc limit $2"
-WITHOUT_COPY = f"select {COLUMNS} from checkpoints where copied_at is null order by size limit $1"
+WITHOUT_COPY = f"""
+select {COLUMNS} from checkpoints c where copied_at is null
+order by (select number from log_origins o where o.origin = c.origin) desc, size
+limit $1
+"""
 COSIGNATURES = "select line from cosignatures where origin = $1 and size = $2 order by witness"
 
 ADD = f"insert into checkpoints (origin, size, root, note) values ($1, $2, $3, $4) returning {COLUMNS}"
@@ -343,7 +347,10 @@ async def begin_log(
 
 
 async def without_copy(connection: Connection, most: int) -> Sequence[SignedCheckpoint]:
-    """Returns up to `most` checkpoints that have no copy outside yet, in the order of their sizes."""
+    """Returns up to `most` checkpoints that have no copy outside yet.
+
+    Those of the current log come first, and those of each log in the order of their sizes.
+    """
     return [SignedCheckpoint(**row) for row in await connection.fetch(WITHOUT_COPY, most)]
 
 

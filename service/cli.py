@@ -19,6 +19,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from events.secret_redaction import scrubbed
+from service.cli_checkpoints import add_checkpoint_commands
 from service.cli_users import users_app
 from service.commands.plain_text import plain_lines, visible
 from service.commands.running import end, exit_with, fail, misuse, run_work, with_database
@@ -392,57 +393,7 @@ def check_export(
     exit_with(print_verified_export(directory, read_keys(key), after, as_json=as_json))
 
 
-@audit.command()
-def keygen(
-    name: Annotated[str | None, typer.Option(help="The name of the key. Default: the name of the database's log.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Make a private key that signs the log, and print it to standard output.
-
-    Give it to the process that seals, as AUDIT_SIGNING_KEY or as the first line of
-    AUDIT_SIGNING_KEY_FILE. The key is kept nowhere else.
-    """
-    from service.commands.checkpoints import print_new_key
-
-    exit_with(print_new_key(name, as_json=as_json))
-
-
-@audit.command()
-def key(as_json: AsJson = False) -> None:
-    """Print the log's verifier keys (C2SP vkey), one on each line, the newest last.
-
-    With such a key, anybody can verify what the log has signed.
-    """
-    from service.commands.checkpoints import print_keys
-
-    exit_with(print_keys(as_json=as_json))
-
-
-@audit.command()
-def checkpoint(as_json: AsJson = False) -> None:
-    """Seal and sign the log now, and print the signed note.
-
-    Exit status 1 if the log may not be signed, with the reason.
-    """
-    from service.commands.checkpoints import print_checkpoint
-
-    exit_with(print_checkpoint(as_json=as_json))
-
-
-@audit.command()
-def new_log(
-    reason: Annotated[str, typer.Option(help="The reason, which is kept for ever.")],
-    origin: Annotated[str | None, typer.Option(help="The new log's name. Default: rireki/ and a random id.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Go on under a new name, after a restore or a promotion has stopped the signing.
-
-    The events stay. The first checkpoint of the new log names the old log, and the
-    checkpoints of it that the new log extends and does not extend.
-    """
-    from service.commands.checkpoints import begin_log
-
-    exit_with(begin_log(reason, origin, as_json=as_json))
+add_checkpoint_commands(audit)
 
 
 @projections.command()

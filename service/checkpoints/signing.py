@@ -95,15 +95,22 @@ class Signing:
     async def copy(self) -> int:
         """Copies the checkpoints that have no copy yet. Returns their number.
 
+        A checkpoint of which another one of the same size is outside does not hold up those after it.
+
         Raises `CopyFailed`. What was copied before the failure counts as copied.
         """
-        copied = 0
+        copied, differing = 0, dict[tuple[str, int], CopyDiffers]()
         if self._copies is None:
             return copied
-        while waiting := await self._without_copy():
+        while waiting := [each for each in await self._without_copy() if (each.origin, each.size) not in differing]:
             for each in waiting:
-                await self._copy_one(self._copies, each)
-                copied += 1
+                try:
+                    await self._copy_one(self._copies, each)
+                    copied += 1
+                except CopyDiffers as error:
+                    differing[each.origin, each.size] = error
+        if differing:
+            raise next(iter(differing.values()))
         return copied
 
     def _note(self, text: str) -> str:
@@ -113,7 +120,7 @@ class Signing:
 
     def _remember(self, checkpoint: Checkpoint, source: str = THIS_PROCESS) -> None:
         held = self._known.get(source)
-        if held is None or held.checkpoint.size < checkpoint.size:
+        if held is None or held.checkpoint.size <= checkpoint.size:
             self._known[source] = Known(Checkpoint(checkpoint.origin, checkpoint.size, checkpoint.root), source)
 
     async def _read_copies(self, place: str) -> None:

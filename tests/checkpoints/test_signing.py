@@ -13,7 +13,7 @@ from projections.proof.checkpoint import Checkpoint, read_checkpoint
 from projections.proof.signed_note import new_signer, open_note, read_note, sign
 from projections.proof.succession import ABANDONS, FOLLOWS, named_by
 from service.checkpoints import signing
-from service.checkpoints.copies import CopyFailed
+from service.checkpoints.copies import CopyDiffers, CopyFailed
 from service.checkpoints.copies_in_file import CopiesInFile
 from service.checkpoints.signing import CopiesUnread, Signing
 from tests.checkpoints.signers import SignedLog, copies_in, signers_of, what_is_wrong
@@ -344,6 +344,53 @@ async def test_another_checkpoint_of_the_same_size_outside_is_never_taken_for_th
             await signer.sign()
     assert signed is not None
     assert await log.database.fetch_val("select copied_at from checkpoints") is None
+
+
+async def test_a_copy_of_the_old_log_that_differs_does_not_hold_up_those_of_the_new_log(log: SignedLog) -> None:
+    await log.grow()
+    async with log.signer(copies=False) as signer:
+        await signer.sign()
+    await outside_has(log, Checkpoint(log.key.name, 4, OTHER_ROOT))
+    async with log.database.transaction(), log.database.raw() as connection:
+        await checkpoints.begin_log(connection, "next", "the copies differ", [])
+    log.key = new_signer("next")
+    async with log.signer() as signer:
+        await signer.sign()
+
+        with pytest.raises(CopyDiffers, match="of size 4"):
+            await signer.copy()
+    assert [(each.origin, each.size) for each in log.copied()][1:] == [("next", 4)]
+
+
+async def test_a_copy_that_was_exchanged_for_one_of_the_same_size_stops_the_signing(log: SignedLog) -> None:
+    await log.grow()
+    async with log.signer() as signer:
+        await signer.sign()
+        await signer.copy()
+        await signer.sign()
+        log.file.unlink()
+        await outside_has(log, Checkpoint(log.key.name, 4, OTHER_ROOT))
+        await log.grow()
+
+        with pytest.raises(Inconsistent, match="of size 4 that is known from the copies"):
+            await signer.sign()
+
+
+async def test_signing_waits_until_the_positions_of_an_older_version_are_in_tiles(
+    log: SignedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signing, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(signing, "TRY_AGAIN", 0.01)
+    await log.grow(300)
+    cursor = "update job_event_log_cursor set turn = turn + 1, tiled = 0, rows_to = "
+    await log.database.execute(f"{cursor} 256")
+    async with log.signer() as signer, signer.running():
+        await until(lambda: has_state(log.database, SigningState.WAITING, "the tree has only the first 0 events so far"))
+        assert await log.signed() == []
+
+        await log.database.execute(f"{cursor} 0")
+        await until(lambda: signed_sizes(log, [300]))
+        await until(lambda: has_state(log.database, SigningState.SIGNING, ""))
 
 
 async def test_a_new_log_names_the_old_one_in_its_first_note_only(log: SignedLog) -> None:
