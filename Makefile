@@ -90,7 +90,7 @@ common-passwords: $(READY) ## make the file of common passwords anew, from packa
 update: $(READY) ## take the newest version of every package, then check, test and audit (needs uv)
 	@$(MAKE) lock UPGRADE=--upgrade
 	@$(VENV) service/web/build.py --update
-	@$(MAKE) setup
+	@$(MAKE) setup page
 	@$(MAKE) check test audit
 
 clean: ## remove all generated files; the data in .rireki stay

@@ -87,8 +87,19 @@ def update() -> None:
 
 
 def pin(names: list[str], option: str, path: str) -> None:
+    """Pins the newest versions of these packages, or changes nothing and raises `CannotBuildError`."""
+    files = [WEB / "package.json", WEB / "package-lock.json"]
+    before = [file.read_bytes() for file in files]
+    complaint = "its newest version does not fit the other packages"
     npm = ["npm", "install", option, "--save-exact", "--package-lock-only", "--ignore-scripts", "--loglevel=error"]
-    run([*npm, *(f"{name}@latest" for name in names)], path, "its newest version does not fit the other packages")
+    try:
+        run([*npm, *(f"{name}@latest" for name in names)], path, complaint)
+        # `npm install` also locks versions that contradict each other, and only `npm ci` refuses them.
+        run(["npm", "ci", "--dry-run", "--ignore-scripts", "--loglevel=error"], path, complaint)
+    except CannotBuildError:
+        for file, content in zip(files, before, strict=True):
+            file.write_bytes(content)
+        raise
 
 
 def source_files() -> list[Path]:
