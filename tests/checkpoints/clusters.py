@@ -99,6 +99,8 @@ class Cluster:
             "stream",
             "--no-sync",
         )
+        for socket in copy.data.glob(".s.PGSQL.5432*"):
+            socket.unlink()  # the socket stands in the data folder, so its lock file was copied too
         return copy
 
     def restore_to(self, point: str) -> None:
