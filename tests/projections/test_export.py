@@ -128,6 +128,17 @@ async def test_a_stopped_export_is_no_whole_one_and_goes_on(
     assert names_of(directory, verifier) == {}
 
 
+async def test_lines_that_a_killed_export_has_left_are_cut(database: Database, exported: tuple[Path, Verifier]) -> None:
+    directory, verifier = exported
+    (directory / "checkpoint").unlink()
+    with (directory / "events.ndjson").open("ab") as events:
+        events.write(b'{"jobId":"0')
+
+    await export_directory(database, directory)
+
+    assert names_of(directory, verifier) == {}
+
+
 async def test_after_limits_the_events_and_not_the_tree(database: Database, superuser: Connection, tmp_path: Path) -> None:
     verifier = await a_log(database, superuser)
 
