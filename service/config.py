@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from events.database_url import read_database_url, with_service
 from events.secret_redaction import hide
+from projections.proof.cosignature import Witness, read_witness
 from projections.proof.signed_note import Verifier
 from service.allowed_hosts import read_allowed_hosts
 from service.allowed_origins import read_allowed_origins
@@ -245,6 +246,11 @@ class Settings(BaseSettings):
             region=self.aws_region,
             endpoint=self.aws_endpoint_url,
         )
+
+    @property
+    def witnesses(self) -> Sequence[Witness]:
+        """The keys of the witnesses in AUDIT_WITNESSES."""
+        return [read_witness(address.key) for address in self.audit_witnesses]
 
     @property
     def production(self) -> bool:

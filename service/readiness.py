@@ -1,5 +1,6 @@
 """Check that the database fits this version: schema, rights, durability settings."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from events.database import Connection, Database, Record
@@ -7,6 +8,8 @@ from events.database_faults import UnsuitableDatabase
 from migrations.migrate import newest_revision
 from migrations.schema import ROW_TYPES, SEALER, TABLES, Rights, columns, sealer_rights, service_rights
 from projections.checkpoints import SigningState, signing_status
+from projections.cosignatures import witness_lags
+from projections.proof.cosignature import Witness
 from projections.seal import seal_lag
 
 LATE = 60.0  # seconds that an event may wait for its position before a warning
@@ -238,3 +241,13 @@ def _fault(seen: Record, duty: Duty) -> str | None:
 def _few(what: list[str]) -> str:
     rest = len(what) - NAMED
     return ", ".join(what[:NAMED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+async def late_witnesses(database: Database, witnesses: Sequence[Witness]) -> list[str]:
+    """Returns a warning for each witness for whose cosignature a checkpoint has waited too long."""
+    return [
+        f"the witness {lag.witness} has not cosigned the checkpoints of the last {round(lag.seconds)} seconds: the log of the"
+        " process that signs says why"
+        for lag in await witness_lags(database, witnesses)
+        if lag.seconds >= LATE_CHECKPOINT
+    ]

@@ -16,6 +16,7 @@ from typing_extensions import TypedDict
 from events.database import DATABASE_ERRORS
 from events.database_faults import fault, log_trouble
 from projections.checkpoints import NoLog, SigningState, signing_status
+from projections.cosignatures import witness_lags
 from projections.seal import seal_lag
 from service.http.authentication import token_of
 from service.http.context import ApiContext
@@ -23,7 +24,7 @@ from service.http.endpoint import Answer, Call, Endpoint, Who, json_answer
 from service.http.metrics import MOST_COUNTED, Metrics
 from service.http.problems import Problem
 from service.http.request import Nothing
-from service.readiness import SERVING, SERVING_AND_SEALING, Readiness, late_checkpoints, late_positions, look_at
+from service.readiness import SERVING, SERVING_AND_SEALING, Readiness, late_checkpoints, late_positions, late_witnesses, look_at
 from workers.liveness.heartbeat import LEASE
 from workers.liveness.worker_table import workers_seen
 from workers.pauses import Pauses
@@ -89,6 +90,7 @@ async def _look_at(context: ApiContext) -> Readiness:
             if readiness.fault is None:
                 readiness.warnings.extend(await late_positions(context.database))
                 readiness.warnings.extend(await _late_checkpoints(context))
+                readiness.warnings.extend(await late_witnesses(context.database, context.settings.witnesses))
             return readiness
     except Exception as error:
         if (cause := fault(error)) is None:
@@ -143,6 +145,8 @@ async def _measure_checkpoints(measured: Metrics, context: ApiContext) -> None:
         measured.checkpoint_lag.set(status.lag)
         measured.signing_stopped.set(status.state is SigningState.STOPPED)
         measured.waiting_copies.set(status.waiting_copies)
+    for lag in await witness_lags(context.database, context.settings.witnesses):
+        measured.witness_lag.labels(lag.witness).set(lag.seconds)
 
 
 def _must_be_let_in(call: Call[Nothing, Nothing]) -> None:

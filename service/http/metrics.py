@@ -42,6 +42,12 @@ class Metrics:
             "1 if signing has stopped, because the log does not extend a checkpoint",
             registry=registry,
         )
+        self.witness_lag = Gauge(
+            "rireki_witness_lag_seconds",
+            "Seconds that the oldest checkpoint after the last cosignature of a witness has waited, or 0",
+            ["witness"],
+            registry=registry,
+        )
         self.waiting_copies = Gauge(
             "rireki_checkpoint_copies_waiting", "Checkpoints without a copy at AUDIT_CHECKPOINT_URL", registry=registry
         )

@@ -23,6 +23,7 @@ from service.accounts.secret_file import jwt_secret, keep_secret
 from service.checkpoints.copies import copies_of
 from service.checkpoints.keys import signing_keys
 from service.checkpoints.signing import Signing
+from service.checkpoints.witness_client import Witnesses
 from service.config import ConfigError, Settings, without_effect
 from service.http.context import ApiContext
 from service.readiness import NO_KEY, SEALING, SEALING_APART, SERVING, SERVING_AND_SEALING, refuse_what_is_unsuitable
@@ -218,7 +219,11 @@ async def _sealing_over(settings: Settings, database: Database) -> AsyncIterator
     async with signing_over(settings, database) as signing:
         task = lasting(keep_sealing(database), "sealer")
         try:
-            async with signing.running() if signing is not None else contextlib.nullcontext():
+            async with contextlib.AsyncExitStack() as stack:
+                if signing is not None:
+                    await stack.enter_async_context(signing.running())
+                    witnesses = Witnesses(database, settings.audit_witnesses, settings.outgoing)
+                    await stack.enter_async_context(witnesses.running())
                 yield signing
         finally:
             await end(task)

@@ -21,6 +21,7 @@ test_restore.py          backups, restores and promoted replicas, which may lack
 test_signing.py          what is signed when, and each order in which two signers, faults and copies may meet
 test_state.py            the state of signing in /readyz, the metrics and the API
 test_witness.py          what a witness cosigns, and what it refuses
+test_witness_chain.py    the whole chain with real processes: PostgreSQL, a sealer, a witness
 test_witness_client.py   the log asks witnesses for cosignatures
 test_witness_process.py  a witness as a process, over HTTP
 witnesses.py             a witness in a process of its own, and a log that asks it

