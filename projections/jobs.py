@@ -5,6 +5,7 @@ Every append (`events/store.py`) updates the view.
 
 import base64
 import binascii
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -104,9 +105,25 @@ HELD_BY = f"select {JOB_COLUMNS} from jobs where status = 'processing' and worke
 
 SEQS = "select id, seq, attempt, status, type, user_id from jobs where id = any($1)"
 
+# No index serves this search, because each write would pay for it. It reads only the index of all ids, or of one owner's.
+OF_SHORT_ID = """
+select id, created_at from jobs
+where right(cast(id as text), 8) = :short_id
+order by created_at desc, id desc
+limit :limit
+"""
+
+OF_SHORT_ID_AND_OWNER = OF_SHORT_ID.replace("where ", "where user_id = cast(:user_id as uuid) and ")
+
 EARLIEST = datetime.fromisoformat("0001-01-02T00:00:00+00:00")
 LATEST = datetime.fromisoformat("9999-12-30T00:00:00+00:00")
 LEAST_ID, GREATEST_ID = "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"
+
+
+SHORT_ID = re.compile(r"[0-9a-fA-F]{8}")
+"""The last eight digits of a job's id, by which people name it."""
+
+MOST_OF_SHORT_ID = 20  # jobs; more than one has the same short id only in a log of many millions
 
 
 class BadCursor(ValueError):
@@ -162,6 +179,16 @@ class JobsView:
         """Returns the jobs with these ids in no particular order. Leaves out unknown ids."""
         async with self._database.raw() as connection:
             return [job_from(row) for row in await connection.fetch(JOBS, job_ids)]
+
+    async def of_short_id(self, short_id: str, user_id: str | None = None, *, limit: int = MOST_OF_SHORT_ID) -> list[str]:
+        """Returns the ids, newest first, that end in these eight hexadecimal digits.
+
+        With `user_id` only ids of this owner's jobs. Usually there is one at most.
+        """
+        query, values = OF_SHORT_ID, {"short_id": short_id.lower(), "limit": limit}
+        if user_id is not None:
+            query, values = OF_SHORT_ID_AND_OWNER, values | {"user_id": user_id}
+        return [row["id"] for row in await self._database.fetch_all(query, values)]
 
     async def page(self, wanted: JobFilter, *, limit: int, cursor: str | None = None) -> Page:
         """Returns a page of at most `limit` jobs, newest first. Raises `BadCursor`."""

@@ -22,7 +22,7 @@ from service.api.job_streams import EVENT_STREAM, stream_job
 from service.api.queue_request import about_the_job, retry_for
 from service.http.endpoint import Answer, Call, Endpoint, Who, json_answer
 from service.http.problems import FieldError, Problem, bad_field, not_found
-from service.http.query_fields import JobTypeName, RequestId, RequestIds, RequestTime
+from service.http.query_fields import JobTypeName, RequestId, RequestIds, RequestTime, ShortId
 from service.http.request import Fields, Nothing, read_id, wants
 
 MOST_COUNTED = 1000  # jobs of one status; more are not counted
@@ -39,6 +39,9 @@ class JobsQuery(Fields):
     user_id: RequestId | None = Field(default=None, description="Only jobs of this owner. For admins and auditors only.")
     ids: RequestIds | None = Field(
         default=None, description="Only these jobs, at most 100. Unknown ids are left out. Not together with other parameters."
+    )
+    short_id: ShortId | None = Field(
+        default=None, description="Only jobs whose ids end in these eight digits. Not together with other parameters."
     )
 
 
@@ -88,6 +91,10 @@ async def list_jobs(call: Call[JobsQuery, Nothing]) -> Response:
     query = call.query
     if query.ids is not None:
         chosen = await _jobs_of_ids(call, query.ids)
+        await record_chosen(call, chosen)
+        return await _page_answer(call, chosen, None)
+    if query.short_id is not None:
+        chosen = await _jobs_of_short_id(call, query.short_id)
         await record_chosen(call, chosen)
         return await _page_answer(call, chosen, None)
     wanted = JobFilter(query.type, query.status, owner_wanted(call, query.user_id), query.created_after, query.created_before)
@@ -218,13 +225,28 @@ async def _jobs_of_ids(call: Call[JobsQuery, Nothing], ids: Sequence[str]) -> li
 
     Raises `Problem` 400 if the query has other parameters too.
     """
-    if others := call.query.model_fields_set - {"ids"}:
-        errors: list[FieldError] = [
-            {"path": to_camel(name), "detail": "must not come together with `ids`"} for name in sorted(others)
-        ]
-        raise Problem(400, "`ids` must not come together with other parameters.", errors)
+    _must_come_alone(call, "ids")
     found = await call.context.jobs.get_many(ids)
     return sorted((job for job in found if may_see(call.user, job)), key=lambda job: (job.created_at, job.id), reverse=True)
+
+
+async def _jobs_of_short_id(call: Call[JobsQuery, Nothing], short_id: str) -> list[Job]:
+    """Returns the jobs with this short id that the caller may see, newest first.
+
+    Raises `Problem` 400 if the query has other parameters too.
+    """
+    _must_come_alone(call, "short_id")
+    ids = await call.context.jobs.of_short_id(short_id, None if call.user.reads_all else call.user.id)
+    found = {job.id: job for job in await call.context.jobs.get_many(ids)}
+    return [found[job_id] for job_id in ids if job_id in found and may_see(call.user, found[job_id])]
+
+
+def _must_come_alone(call: Call[JobsQuery, Nothing], name: str) -> None:
+    """Raises `Problem` 400 if the query has parameters beside this one."""
+    if others := call.query.model_fields_set - {name}:
+        detail = f"must not come together with `{to_camel(name)}`"
+        errors: list[FieldError] = [{"path": to_camel(other), "detail": detail} for other in sorted(others)]
+        raise Problem(400, f"`{to_camel(name)}` must not come together with other parameters.", errors)
 
 
 async def _job_after(call: Call[Any, Any], job: Job, seq: int) -> Job:

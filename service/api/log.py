@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 
 from events.job import EVENT_TYPES, Recorded
 from projections.changes import last_position
+from projections.jobs import SHORT_ID
 from projections.seal import seal_everything
 from projections.search import EventFilter, first_events, last_events
 from service.accounts.access_records import Action
@@ -17,7 +18,7 @@ from service.api.access import target_of
 from service.api.documents import EventDocument, EventType, event_json
 from service.http.endpoint import Answer, Call, Endpoint, Who, json_answer
 from service.http.problems import bad_field
-from service.http.query_fields import RequestId
+from service.http.query_fields import RequestIdOrShortId
 from service.http.request import Fields, Nothing, wants
 
 NDJSON = "application/x-ndjson"
@@ -43,7 +44,7 @@ class LogQuery(Fields):
     latest: bool = Field(default=False, description="The newest `limit` events instead of the oldest. JSON only.")
     actor: str | None = Field(default=None, max_length=300, description="Only events of this actor.")
     type: Annotated[EventType, AfterValidator(_known_event)] | None = None
-    job_id: RequestId | None = None
+    job_id: RequestIdOrShortId | None = None
 
 
 class ExportBroken(Exception):
@@ -66,13 +67,13 @@ class Log(TypedDict):
 async def get_log(call: Call[LogQuery, Nothing]) -> Response:
     if call.context.sealer is not None:
         await seal_everything(call.context.sealer)
-    query, until = call.query, await last_position(call.context.database)
+    query, until = await _with_whole_id(call), await last_position(call.context.database)
     until = until if query.until is None else min(query.until, until)
     if wants(call.request, "application/json", NDJSON) == NDJSON:
         if query.latest:
             raise bad_field("latest", f"must not come together with {NDJSON}")
         await call.record(Action.EXPORT_LOG, target_of("events", query))
-        return StreamingResponse(_lines(call, until), media_type=NDJSON)
+        return StreamingResponse(_lines(call, query, until), media_type=NDJSON)
     limit = query.limit or DEFAULT_LIMIT
     if limit > AT_ONCE:
         raise bad_field("limit", f"must be at most {AT_ONCE}: for more, accept {NDJSON}")
@@ -86,15 +87,30 @@ async def get_log(call: Call[LogQuery, Nothing]) -> Response:
     return json_answer(answer)
 
 
-async def _lines(call: Call[LogQuery, Any], until: int) -> AsyncIterator[bytes]:
-    after, left = call.query.after, call.query.limit
+async def _with_whole_id(call: Call[LogQuery, Nothing]) -> LogQuery:
+    """Returns the query with the whole id of the job, if it has a short one.
+
+    Raises `Problem` 400 if no job or more than one has the short id.
+    """
+    short_id = call.query.job_id
+    if short_id is None or not SHORT_ID.fullmatch(short_id):
+        return call.query
+    ids = await call.context.jobs.of_short_id(short_id)
+    if len(ids) != 1:
+        found = f"{len(ids)} ids end" if ids else "no job has an id that ends"
+        raise bad_field("jobId", f"must be the whole id of a job: {found} in these digits", 400)
+    return call.query.model_copy(update={"job_id": ids[0]})
+
+
+async def _lines(call: Call[LogQuery, Any], query: LogQuery, until: int) -> AsyncIterator[bytes]:
+    after, left = query.after, query.limit
     while after < until and left != 0:
         limit = AT_ONCE if left is None else min(AT_ONCE, left)
         if call.context.job_watches.closed:
             raise ExportBroken("the process stops")
         if not await call.still_allowed():
             raise ExportBroken("the session has ended")
-        found = await first_events(call.context.database, _wanted(call.query), after=after, until=until, limit=limit)
+        found = await first_events(call.context.database, _wanted(query), after=after, until=until, limit=limit)
         yield b"".join(_line(recorded, with_stack=call.user.is_admin) for recorded in found.events)
         left = None if left is None else left - len(found.events)
         after = found.until

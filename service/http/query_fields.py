@@ -5,9 +5,10 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from projections.jobs import SHORT_ID
 from workers.registry import JOB_TYPES
 
 MOST_IDS_IN_A_QUERY = 100
@@ -65,11 +66,28 @@ def _canonical_ones(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_canonical(each) for each in ids))
 
 
+def _canonical_or_short(text: str) -> str:
+    return text.lower() if SHORT_ID.fullmatch(text) else _canonical(text)
+
+
 RequestTime = Annotated[AwareDatetime, BeforeValidator(_read_time), AfterValidator(_representable)]
 JobTypeName = Annotated[
     str, AfterValidator(_known_type), Field(json_schema_extra=lambda schema: schema.update(job_type_names()))
 ]
 RequestId = Annotated[str, AfterValidator(_canonical), Field(json_schema_extra={"format": "uuid"})]
+ShortId = Annotated[str, StringConstraints(pattern=f"^{SHORT_ID.pattern}$", to_lower=True)]
+"""The last eight digits of a job's id."""
+
+RequestIdOrShortId = Annotated[
+    str,
+    AfterValidator(_canonical_or_short),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "string", "format": "uuid"}, {"type": "string", "pattern": f"^{SHORT_ID.pattern}$"}],
+            "description": "The id of a job, or the last eight digits of it.",
+        }
+    ),
+]
 RequestIds = Annotated[
     tuple[str, ...],
     BeforeValidator(_canonical_ones),

@@ -126,3 +126,20 @@ async def test_more_rows_load_when_the_user_scrolls(idle_site: Site, visit: Visi
 
     await until(oldest_is_drawn, seconds=60)
     await expect(page.get_by_text("以上 120 件")).to_be_visible()
+
+
+async def test_a_short_id_opens_the_job_by_its_address_and_by_the_search_field(idle_site: Site, visit: Visit) -> None:
+    job = await idle_site.begin("rooms")
+    await idle_site.begin("messages")
+
+    page = await visit(idle_site, f"/jobs/{job[-8:].upper()}", user=idle_site.admin)
+    await expect(page.get_by_role("heading", level=1)).to_have_text("ルーム同期")
+    assert page.url == f"{idle_site.address}/jobs/{job}"
+
+    await page.goto("/jobs")
+    await page.get_by_role("searchbox", name="ジョブIDで開く").fill(f" {job[-8:]} ")
+    await page.keyboard.press("Enter")
+    await expect(page).to_have_url(f"{idle_site.address}/jobs/{job}")
+
+    await page.goto("/jobs/00000000")
+    await expect(page.get_by_text("見つかりません")).to_be_visible()

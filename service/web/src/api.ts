@@ -205,6 +205,9 @@ export const listJobs = (filter: JobFilter, page: { limit: number; cursor?: stri
 /** At most `MOST_IDS` ids. Leaves out jobs that do not exist or that the user may not see. */
 export const jobsByIds = async (ids: string[], signal?: AbortSignal) =>
   (await get<JobsPage>("/api/jobs", { ids: ids.join(",") }, signal)).jobs;
+/** The jobs whose ids end in these eight digits, newest first. */
+export const jobsByShortId = async (shortId: string, signal?: AbortSignal) =>
+  (await get<JobsPage>("/api/jobs", { shortId }, signal)).jobs;
 export const countJobs = (filter: Omit<JobFilter, "status">, signal?: AbortSignal) =>
   get<Counts>("/api/jobs/counts", { ...filter }, signal);
 export const getJob = async (id: string, signal?: AbortSignal) => (await get<{ job: Job }>(job(id), {}, signal)).job;

@@ -167,5 +167,7 @@ const microseconds = (time: string) => Number(/\.\d{3}(\d{3})/.exec(time)?.[1] ?
 const UUID = /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
 export const isUuid = (text: string) => UUID.test(text);
 
+export const isShortId = (text: string) => /^[0-9a-f]{8}$/i.test(text);
+
 /** The last eight digits of an id. UUIDv7s of the same moment differ at their end. */
 export const shortId = (id: string) => id.slice(-8);

@@ -1,7 +1,7 @@
 /** The log as it grows, with its filters. */
 
 import type { EventType, LogFilter } from "../../api";
-import { isUuid } from "../../format";
+import { isShortId, isUuid } from "../../format";
 import { eventWord } from "../../job/naming";
 import { Icon } from "../../parts/icons";
 import { useUsers } from "../../people";
@@ -18,7 +18,7 @@ export function LogSection() {
   const filter: LogFilter = {
     actor: query.get("actor") ?? undefined,
     type: TYPES.find((type) => type === query.get("type")),
-    jobId: isUuid(jobId) ? jobId : undefined,
+    jobId: isUuid(jobId) || isShortId(jobId) ? jobId : undefined,
   };
   return (
     <section className="section" aria-labelledby="log-heading">

@@ -1,5 +1,5 @@
 import type { Job } from "../../api";
-import { isUuid } from "../../format";
+import { isShortId, isUuid } from "../../format";
 import { doneOf } from "../../job/facts";
 import { Bar, Pace } from "../../job/progress";
 import { useJob } from "../../job/queries";
@@ -15,11 +15,13 @@ import { OPERATIONS } from "../audit/tabs";
 import { Actions } from "./actions";
 import { History } from "./history";
 import { RoomResults } from "./room-results";
+import { ShortId } from "./short-id";
 import { Summary } from "./summary";
 
 export function JobScreen({ id }: { id: string }) {
   const words = useWords();
   if (isUuid(id)) return <KnownJob id={id} />;
+  if (isShortId(id)) return <ShortId shortId={id} />;
   return (
     <>
       <Heading title={words.job} />

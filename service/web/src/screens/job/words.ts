@@ -71,6 +71,10 @@ export const jobScreenWords = {
     "Ends a job that is stuck in a worker. The attempt is recorded as failed and is not retried by itself.",
   ),
   forceFailDo: say("失敗にする", "Force to fail"),
+  sameShortId: saying(
+    (shortId: string) => `「${shortId}」で終わるIDのジョブが複数あります`,
+    (shortId: string) => `Several jobs have an id that ends in “${shortId}”`,
+  ),
   roomResults: saying(
     (count: number) => `ルームごとの結果（${digits(count)} ルーム）`,
     (count: number) => `Results by room (${counted(count, "room")})`,

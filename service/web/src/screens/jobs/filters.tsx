@@ -1,6 +1,9 @@
 /** Filters by type, owner and time. */
 
+import { type FormEvent, useState } from "react";
+import { isShortId, isUuid } from "../../format";
 import { useJobTypes, useTypeWord } from "../../job/types";
+import { Icon } from "../../parts/icons";
 import { useUsers } from "../../people";
 import { addressWith, go, usePlace } from "../../route";
 import { useSession } from "../../session";
@@ -26,6 +29,7 @@ export function Filters() {
 
   return (
     <div className="tools">
+      <FindById />
       <select aria-label={words.type} value={value("type")} onChange={(event) => set({ type: event.target.value })}>
         <option value="">{words.anyType}</option>
         {types.map((type) => (
@@ -87,6 +91,35 @@ export function Filters() {
         </button>
       )}
     </div>
+  );
+}
+
+/** Opens the job of an id, whole or short. */
+function FindById() {
+  const words = useWords();
+  const [text, setText] = useState("");
+  const id = text.trim();
+  const bad = id !== "" && !isUuid(id) && !isShortId(id);
+
+  function submit(event: FormEvent) {
+    event.preventDefault();
+    if (id && !bad) go(`/jobs/${id.toLowerCase()}`);
+  }
+
+  return (
+    <form className="search" onSubmit={submit}>
+      <Icon name="search" />
+      <input
+        type="search"
+        aria-label={words.findById}
+        placeholder={words.findById}
+        title={words.findByIdHint}
+        aria-invalid={bad && id.length >= 8}
+        spellCheck={false}
+        value={text}
+        onChange={(event) => setText(event.target.value)}
+      />
+    </form>
   );
 }
 

@@ -10,6 +10,8 @@ export const jobsWords = {
     (count: number) => `${digits(count)}+`,
     (count: number) => `${digits(count)}+`,
   ),
+  findById: say("ジョブIDで開く", "Open a job by its ID"),
+  findByIdHint: say("IDの末尾8桁でも開けます", "The last eight digits are enough"),
   anyType: say("すべての種類", "All types"),
   anyOwner: say("すべての実行者", "All owners"),
   anyTime: say("すべての期間", "Any time"),
