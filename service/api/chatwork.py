@@ -17,6 +17,7 @@ from service.http.request import Fields, Nothing, read_id
 from workers.chatwork import messages, rooms
 from workers.chatwork.gaps import Gap
 from workers.chatwork.messages_sync import CHATWORK_MESSAGES_SYNC, MessagesSync
+from workers.chatwork.rate_limit import Budget
 from workers.chatwork.rooms import Room
 from workers.chatwork.rooms_sync import CHATWORK_ROOMS_SYNC, RoomsSync
 
@@ -42,6 +43,22 @@ class RoomPatch(Fields):
 
 class SeenError(Fields):
     last_error_at: RequestTime = Field(description="`lastErrorAt` of the error that was seen. A later error stays.")
+
+
+class BudgetDocument(TypedDict):
+    """`used` of `limit` requests in any `window` seconds, over all processes."""
+
+    limit: int
+    window: float
+    used: int
+    nextFreeAt: Time | None
+    """The time from which the oldest of the used requests counts no longer."""
+    blockedUntil: Time | None
+    """The end of a pause that Chatwork asked for."""
+
+
+class OneBudget(TypedDict):
+    budget: BudgetDocument | None
 
 
 class GapDocument(TypedDict):
@@ -150,12 +167,28 @@ async def list_messages(call: Call[PageQuery, Nothing]) -> Response:
     return json_answer(answer)
 
 
+async def get_budget(call: Call[Nothing, Nothing]) -> Response:
+    chatwork = call.context.resources.chatwork
+    answer: OneBudget = {"budget": None if chatwork is None else _budget_json(await chatwork.budget.state())}
+    return json_answer(answer)
+
+
 def must_be_set_up(call: Call[Any, Any]) -> None:
     """Raises `Problem` 400 if this service has no Chatwork token."""
     if call.context.resources.chatwork is None:
         raise Problem(
             400, "Chatwork is not set up: the variable CHATWORK_API_TOKEN is missing. Set it and restart the service."
         )
+
+
+def _budget_json(budget: Budget) -> BudgetDocument:
+    return {
+        "limit": budget.limit,
+        "window": budget.window,
+        "used": budget.used,
+        "nextFreeAt": optional_time(budget.next_free_at),
+        "blockedUntil": optional_time(budget.blocked_until),
+    }
 
 
 def _room_json(room: Room) -> RoomDocument:
@@ -191,6 +224,10 @@ ABOUT_THE_FIRST_ROOM = {name: {"id": "$response.body#/rooms/0/id"} for name in (
 QUEUED = {202: Answer(Queued, "The new job, or the active one of the same kind.", links=about_the_job("/jobId"))}
 
 ENDPOINTS = (
+    Endpoint(
+        "GET", "/api/chatwork/budget", get_budget, Who.READERS_OF_ALL, "How many requests to Chatwork are left for now.",
+        {200: Answer(OneBudget, "The budget of the token, or null without a token.")},
+    ),
     Endpoint(
         "POST", "/api/chatwork/rooms/sync", sync_rooms, Who.ADMIN, "Queue a sync of Chatwork's list of rooms.", QUEUED, queues=True,
     ),

@@ -105,6 +105,7 @@ WHO_MAY: dict[str, Row] = {
     "POST /api/audit/verify/{id}": READERS,
     "POST /api/chatwork/rooms/sync": Row("401 403 403 403 202", JOB),
     "POST /api/chatwork/messages/sync": Row("401 403 403 403 202", JOB),
+    "GET /api/chatwork/budget": READERS,
     "GET /api/chatwork/rooms": READERS,
     "GET /api/chatwork/rooms/{id}/messages": READERS,
     "PATCH /api/chatwork/rooms/{id}": Row("401 403 403 403 200", "chatwork_rooms", lambda _: {"isActive": False}),

@@ -1,12 +1,13 @@
 """The two Chatwork syncs, with each outcome, and the rooms that they bring."""
 
 import re
+from pathlib import Path
 
-from playwright.async_api import Page, expect
+from playwright.async_api import Browser, Page, expect
 
 from tests.browser.conftest import Visit
 from tests.browser.screens import button, card, expect_status, expect_toast, link, region, rows, toasts
-from tests.browser.site import MESSAGES, ROOMS, Site
+from tests.browser.site import MESSAGES, ROOMS, Site, open_site
 
 ROOMS_SYNC, MESSAGES_SYNC = "ルーム同期", "メッセージ同期"
 
@@ -230,3 +231,23 @@ async def test_a_waiting_sync_shows_the_reason(idle_site: Site, visit: Visit) ->
 
     await expect_status(card(page, ROOMS_SYNC), "queued")
     await expect(card(page, ROOMS_SYNC)).to_contain_text("ワーカーが稼働していません")
+
+
+async def test_a_sync_that_waits_for_chatworks_limit_says_so_and_until_when(
+    browser: Browser, postgres_url: str, template: str, tmp_path: Path, visit: Visit
+) -> None:
+    rooms = {str(number): ["おはようございます"] for number in range(10, 16)}
+    settings = {"CHATWORK_RATE_LIMIT": "4"}
+    async with open_site(postgres_url, template, tmp_path, rooms=rooms, settings=settings) as site:
+        await site.sync("rooms")
+        job = await site.begin("messages")
+        page = await visit(site, "/chatwork", user=site.admin)
+
+        progress = card(page, "メッセージ同期")
+        await expect(progress).to_contain_text("Chatwork の利用上限（5分間に4回）に達しました")
+        await expect(progress).to_contain_text(re.compile(r"\d+:\d\d に再開"))
+        await expect(progress).to_contain_text("全体で残り約 5 分")
+        await expect(progress).not_to_contain_text("更新が止まっています")
+        await expect(progress).not_to_contain_text("毎分")
+        await page.goto(f"/jobs/{job}")
+        await expect(page.get_by_role("list", name="タイムライン")).to_contain_text("3 / 6 ルーム · 利用上限のため待機")

@@ -146,7 +146,7 @@ class Chatwork:
         `left_alone` is called when Chatwork asks for a pause of at least `FAR` seconds.
         """
         self.settings = settings
-        self._rate_limit = rate_limit or RateLimit(database, account_of(settings.token), settings.rate_limit)
+        self.budget = rate_limit or RateLimit(database, account_of(settings.token), settings.rate_limit)
         self._timeout = timeout
         self._backoff = backoff
         self._shortest_pause = shortest_pause
@@ -216,7 +216,7 @@ class Chatwork:
         """Sends the request until it succeeds, at most `TRIES` times; a 429 does not count."""
         failures = 0
         while True:
-            permit = await self._rate_limit.permit()
+            permit = await self.budget.permit()
             params = await query(failures > 0)
             if permit.has_lapsed:
                 continue
@@ -244,7 +244,7 @@ class Chatwork:
             await asyncio.sleep(self._backoff * 2 ** (failures - 1))
 
     async def _leave_alone(self, seconds: float) -> None:
-        await self._rate_limit.block(seconds)
+        await self.budget.block(seconds)
         if self._left_alone is not None and seconds >= FAR:
             await self._left_alone(seconds)
 

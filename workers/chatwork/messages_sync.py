@@ -16,6 +16,7 @@ from workers.chatwork.client import Chatwork, ChatworkError, connected
 from workers.chatwork.gaps import gaps_of_job
 from workers.chatwork.messages import Mark, leave_mark, leave_mark_again, store_failure, store_messages
 from workers.chatwork.rooms import room_exists, rooms_to_sync, shortened
+from workers.chatwork.waiting import waiting, waits_told
 from workers.description import Part, TheRoom
 from workers.job_type import Context, JobType, Payload, Unique
 from workers.outcomes import AttemptOver, Final
@@ -59,11 +60,11 @@ async def sync_messages(context: Context, payload: MessagesSync) -> JSON:
     total, processed = len(room_ids), 0
     fetched: dict[str, int] = {}
     errors: dict[str, str] = {}
-    waiting = iter(room_ids)
+    unread = iter(room_ids)
 
     async def read_waiting_rooms() -> None:
         nonlocal processed
-        for room_id in waiting:
+        for room_id in unread:
             try:
                 answer = await _read_room(context, chatwork, room_id)
                 fetched[room_id] = len(answer.items)
@@ -72,10 +73,14 @@ async def sync_messages(context: Context, payload: MessagesSync) -> JSON:
             except ChatworkError as error:
                 errors[room_id] = shortened(str(error))
             processed += 1
-            await context.progress({"totalRooms": total, "processedRooms": processed})
+            await context.progress(so_far() | waiting(chatwork))
 
-    await context.progress({"totalRooms": total, "processedRooms": 0})
-    await _run_at_once(read_waiting_rooms, min(AT_ONCE, total))
+    def so_far() -> dict[str, JSON]:
+        return {"totalRooms": total, "processedRooms": processed}
+
+    await context.progress(so_far() | waiting(chatwork))
+    async with waits_told(context, chatwork, so_far):
+        await _run_at_once(read_waiting_rooms, min(AT_ONCE, total))
     return {
         "totalRooms": total,
         "processedRooms": processed,

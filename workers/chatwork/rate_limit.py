@@ -12,7 +12,7 @@ A permit may be used up to `lapse` seconds after it was taken. So permits that a
 
 import asyncio
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from events.concurrency import elapsed
@@ -47,10 +47,17 @@ on conflict (account) do update set (taken_at, permits, granted) = (
             else cast(greatest(least(:wanted, :limit - used.number), 0) as integer) end as now
     ) as granted
 )
-returning granted, extract(epoch from
-    case when blocked_until > clock_timestamp() then blocked_until else taken_at[1] + cast(:counted as interval) end
-    - clock_timestamp()
-) as wait
+returning granted, clock_timestamp() as now,
+    case when blocked_until > clock_timestamp() then blocked_until else taken_at[1] + cast(:counted as interval) end as resumes_at
+"""
+
+STATE = """
+select coalesce(sum(block.permits), 0) as used, min(block.taken_at) + cast(:counted as interval) as next_free_at,
+    max(case when budget.blocked_until > clock_timestamp() then budget.blocked_until end) as blocked_until
+from chatwork_budget budget
+left join lateral unnest(budget.taken_at, budget.permits) as block(taken_at, permits)
+    on block.taken_at > clock_timestamp() - cast(:counted as interval)
+where budget.account = :account
 """
 
 BLOCK = """
@@ -70,6 +77,21 @@ class Permit:
     def has_lapsed(self) -> bool:
         """Whether it is too late to send the request."""
         return elapsed() >= self.lapses_at
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The state of a budget: `used` of `limit` requests in any `window` seconds.
+
+    At `next_free_at` the oldest of the used ones counts no longer; None if none counts. Until
+    `blocked_until` no request is allowed, because Chatwork asked for a pause.
+    """
+
+    limit: int
+    window: float
+    used: int
+    next_free_at: datetime | None
+    blocked_until: datetime | None
 
 
 class RateLimit:
@@ -92,7 +114,11 @@ class RateLimit:
         """
         self._database = database
         self._account = account
-        self._limit = limit
+        self.limit = limit
+        self.window = window
+        self.resumes_at: datetime | None = None
+        """The time of the database at which the next request is allowed; None if one is allowed now."""
+        self._exhausted = asyncio.Event()
         self._lapse = lapse
         self._counted = timedelta(seconds=window + lapse + slack)
         self._turn = asyncio.Lock()  # first come, first served
@@ -116,6 +142,21 @@ class RateLimit:
         finally:
             self._waiting -= 1
 
+    async def exhausted(self, told: datetime | None = None) -> datetime:
+        """Waits until the budget is used up. Returns the time at which the next request is allowed.
+
+        If that time is `told`, waits until it has changed.
+        """
+        while self.resumes_at is None or self.resumes_at == told:
+            await self._exhausted.wait()
+        return self.resumes_at
+
+    async def state(self) -> Budget:
+        """Reads the budget, without taking anything from it."""
+        row = await self._database.fetch_one(STATE, {"account": self._account, "counted": self._counted})
+        assert row is not None
+        return Budget(self.limit, self.window, row["used"], row["next_free_at"], row["blocked_until"])
+
     async def block(self, seconds: float) -> None:
         """Lets no process take a permit for `seconds`, because Chatwork asked for a pause."""
         self._left = 0
@@ -128,17 +169,22 @@ class RateLimit:
         values: dict[str, Any] = {
             "account": self._account,
             "wanted": self._block_size(),
-            "limit": self._limit,
+            "limit": self.limit,
             "counted": self._counted,
         }
         row = await self._database.fetch_one(TAKE, values)
         assert row is not None
         self._left, self._lapses_at = row["granted"], asked_at + self._lapse
+        self.resumes_at = row["resumes_at"] if self._left == 0 else None
         if self._left == 0:
-            await asyncio.sleep(min(max(float(row["wait"]), SHORTEST_SLEEP), LONGEST_SLEEP))
+            # Everybody who waits now is woken; who waits later gets a new event.
+            self._exhausted.set()
+            self._exhausted = asyncio.Event()
+            wait = (row["resumes_at"] - row["now"]).total_seconds()
+            await asyncio.sleep(min(max(wait, SHORTEST_SLEEP), LONGEST_SLEEP))
 
     def _block_size(self) -> int:
         # One permit is taken for each waiting task, because an unused permit counts, too. If the
         # limit is in the thousands, at least a thousandth of it is taken, so that fewer queries are
         # needed.
-        return min(max(self._waiting, self._limit // 1000), self._limit)
+        return min(max(self._waiting, self.limit // 1000), self.limit)

@@ -5,6 +5,7 @@ import structlog
 from events.job import JSON
 from workers.chatwork.client import connected
 from workers.chatwork.rooms import upsert_rooms
+from workers.chatwork.waiting import waits_told
 from workers.job_type import Context, JobType, Payload, Unique
 
 log = structlog.get_logger(__name__)
@@ -22,7 +23,8 @@ async def sync_rooms(context: Context, payload: RoomsSync) -> JSON:
     log says how many there were.
     """
     chatwork = connected(context.resources.chatwork)
-    found = await chatwork.rooms()
+    async with waits_told(context, chatwork, dict):
+        found = await chatwork.rooms()
     if found.unreadable:
         reasons = sorted({each.reason for each in found.unreadable})
         log.warning(

@@ -243,6 +243,9 @@ export async function downloadHistory(id: string): Promise<void> {
 export const syncRooms = () => queue("/api/chatwork/rooms/sync");
 export const syncMessages = (chosen: { roomId?: string; roomLimit?: number } = {}) =>
   queue("/api/chatwork/messages/sync", {}, chosen);
+export type Budget = Schemas["BudgetDocument"];
+export const chatworkBudget = async (signal?: AbortSignal) =>
+  (await get<{ budget: Budget | null }>("/api/chatwork/budget", {}, signal)).budget;
 export const listRooms = async (signal?: AbortSignal) =>
   (await get<{ rooms: Room[] }>("/api/chatwork/rooms", {}, signal)).rooms;
 export const setRoomActive = async (id: string, isActive: boolean) =>

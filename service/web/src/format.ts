@@ -83,6 +83,13 @@ export function minuteTime(time: string, language: Language): string {
   }).format(Date.parse(time));
 }
 
+/** A time without seconds; of another day also the date. */
+export function soonTime(time: string, now: number, language: Language): string {
+  const sameDay = new Date(time).toDateString() === new Date(now).toDateString();
+  if (!sameDay) return minuteTime(time, language);
+  return new Intl.DateTimeFormat(LOCALES[language], { hour: "2-digit", minute: "2-digit" }).format(Date.parse(time));
+}
+
 export function clock(time: string, language: Language): string {
   const format = kept(
     clocks,

@@ -1,7 +1,7 @@
 /** The progress of a job: bar, pace, time of the last update, and its result at the end. */
 
 import type { Job } from "../api";
-import { ago, between, duration, number, roughly } from "../format";
+import { ago, between, duration, number, roughly, soonTime } from "../format";
 import { useNow } from "../live/clock";
 import { Icon } from "../parts/icons";
 import { Meaning } from "../parts/states";
@@ -10,6 +10,7 @@ import { Link } from "../route";
 import { useSession } from "../session";
 import { useWords } from "../words/words";
 import { useCancel, useRetry } from "./actions";
+import { type LimitWait, leftByBudget, leftWhileWaiting, limitWaitOf, useBudget } from "./budget";
 import { type Done, doneOf, isActive, mayCancel, mayRetry, paceOf } from "./facts";
 import { resultWords, unitWord } from "./results";
 import { StatusBadge } from "./status";
@@ -66,19 +67,41 @@ const QUIET_AFTER = 15_000;
 export function Pace({ job, done }: { job: Job; done: Done | null }) {
   const words = useWords();
   const now = useNow();
+  const budget = useBudget(job);
+  const wait = limitWaitOf(job.result);
+  if (wait && Date.parse(wait.until) > now) return <LimitWaits wait={wait} done={done} now={now} />;
   const pace = done && paceOf(job, done, now);
+  const byBudget = done && budget ? leftByBudget(done.total - done.done, budget, now) : 0;
   const quiet = now - Date.parse(job.updatedAt) > QUIET_AFTER;
+  const left = Math.max(pace?.left ?? 0, byBudget);
   return (
     <p className="pace">
-      {pace && done && !quiet && pace.perMinute >= 1 && (
+      {pace && done && !quiet && byBudget === 0 && pace.perMinute >= 1 && (
         <span>{words.rate(number(Math.round(pace.perMinute), words.language), unitWord(words, done.unit))}</span>
       )}
-      {pace && !quiet && pace.left >= 1_000 && <span>{words.timeLeft(roughly(pace.left, words.language))}</span>}
+      {pace && !quiet && left >= 1_000 && <span>{words.timeLeft(roughly(left, words.language))}</span>}
       <span className={quiet ? "pace-quiet" : ""}>
         {quiet && <Icon name="warn" size={14} />}
         {quiet && `${words.quiet} · `}
         {words.lastUpdate(ago(job.updatedAt, now, words.language))}
       </span>
+    </p>
+  );
+}
+
+/** A sync that waits for Chatwork's budget: it is not stuck, and says when it goes on. */
+function LimitWaits({ wait, done, now }: { wait: LimitWait; done: Done | null; now: number }) {
+  const words = useWords();
+  const left = done ? leftWhileWaiting(done.total - done.done, wait, now) : 0;
+  return (
+    <p className="pace pace-limit">
+      <span>
+        <Icon name="pause" size={14} /> {words.limitReached(Math.round(wait.window / 60), wait.limit)}
+      </span>
+      <span>
+        <b>{words.resumesAt(soonTime(wait.until, now, words.language))}</b>
+      </span>
+      {left >= 1_000 && <span>{words.inAll(roughly(left, words.language))}</span>}
     </p>
   );
 }

@@ -1,8 +1,9 @@
 /** The result of a job in a few words: of an event in its history, and at its end. */
 
 import type { Job, JobEvent } from "../api";
-import { between, exactTime, number } from "../format";
+import { between, exactTime, number, soonTime } from "../format";
 import type { Words } from "../words/words";
+import { limitWaitOf } from "./budget";
 import { type Done, doneOf } from "./facts";
 import { reasonWord } from "./naming";
 
@@ -53,9 +54,14 @@ export function summaryOf(
     case "progress":
     case "completed": {
       const done = doneOf(data.result);
-      return done
-        ? `${number(done.done, words.language)} / ${number(done.total, words.language)} ${unitWord(words, done.unit)}`
-        : "";
+      const wait = limitWaitOf(data.result);
+      return [
+        done &&
+          `${number(done.done, words.language)} / ${number(done.total, words.language)} ${unitWord(words, done.unit)}`,
+        wait && words.waitsForLimit(soonTime(wait.until, Date.parse(at), words.language)),
+      ]
+        .filter(Boolean)
+        .join(" · ");
     }
     case "failed":
       return String((data.error as { message?: string } | undefined)?.message ?? "");

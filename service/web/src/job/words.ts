@@ -61,6 +61,24 @@ export const jobWords = {
     (when: string) => `最終更新 ${when}`,
     (when: string) => `last update ${when}`,
   ),
+  limitReached: saying(
+    (minutes: number, requests: number) =>
+      `Chatwork の利用上限（${digits(minutes)}分間に${digits(requests)}回）に達しました`,
+    (minutes: number, requests: number) =>
+      `Chatwork's limit is reached (${counted(requests, "request")} in ${counted(minutes, "minute")})`,
+  ),
+  resumesAt: saying(
+    (time: string) => `${time} に再開`,
+    (time: string) => `goes on at ${time}`,
+  ),
+  inAll: saying(
+    (left: string) => `全体で残り約 ${left}`,
+    (left: string) => `about ${left} left in all`,
+  ),
+  waitsForLimit: saying(
+    (time: string) => `利用上限のため待機（${time} に再開）`,
+    (time: string) => `waits for Chatwork's limit until ${time}`,
+  ),
   quiet: say("更新が止まっています", "No update for a while"),
   roomsSynced: saying(
     (count: number) => `同期済み ${digits(count)} ルーム`,
