@@ -36,7 +36,7 @@ TABLES = {
     "checkpoints": (
         "origin text, size bigint, root bytea, note text, signed_at timestamp with time zone, copied_at timestamp with time zone"
     ),
-    "companies": "id uuid, name text, created_at timestamp with time zone",
+    "companies": "id uuid, name text, created_at timestamp with time zone, archived_at timestamp with time zone",
     "company_chatwork_rooms": "company_id uuid, room_id text, created_at timestamp with time zone",
     "cosignatures": "origin text, size bigint, witness text, line text, received_at timestamp with time zone",
     "ended_tokens": "id text, expires_at timestamp with time zone",
@@ -76,7 +76,7 @@ TABLES = {
     "summary_drafts": (
         "id uuid, company_id uuid, period_start timestamp with time zone, period_end timestamp with time zone, "
         "content text, source_links text[], model text, prompt_version text, source_message_count integer, "
-        "token_usage json, created_at timestamp with time zone, expires_at timestamp with time zone"
+        "token_usage json, created_at timestamp with time zone, expires_at timestamp with time zone, used_message_count integer"
     ),
     "users": (
         "id uuid, email text, name text, role text, password_hash text, created_at timestamp with time zone, "
@@ -144,7 +144,7 @@ SERVICE = {
         " last_error_message, updated_at",
     ),
     "chatwork_unreadable": Rights(insert="room_id, item, reason", update="reason, found_at, seen_at"),
-    "companies": Rights(insert="name"),
+    "companies": Rights(insert="name", update="name, archived_at"),
     "company_chatwork_rooms": Rights(insert="company_id, room_id", delete=True),
     "ended_tokens": Rights(insert="id, expires_at", delete=True),
     "idempotency_keys": Rights(insert="user_id, key, request_hash, job_id"),
@@ -162,8 +162,10 @@ SERVICE = {
     "redactions": Rights(),
     "summary_drafts": Rights(
         insert="company_id, period_start, period_end, content, source_links, model, prompt_version, source_message_count,"
-        " token_usage, expires_at",
-        update="content, source_links, model, prompt_version, source_message_count, token_usage, created_at, expires_at",
+        " token_usage, expires_at, used_message_count",
+        update="content, source_links, model, prompt_version, source_message_count, token_usage, created_at, expires_at,"
+        " used_message_count",
+        delete=True,
     ),
     "users": Rights(
         insert="id, email, name, role, password_hash",

@@ -78,6 +78,8 @@ class Action(StrEnum):
     CHANGE_OWN = "change_own_password"
     LINK_IDENTITY = "link_identity"
     ADD_COMPANY = "add_company"
+    CHANGE_COMPANY = "change_company"
+    DELETE_DRAFT = "delete_draft"
     LINK_ROOM = "link_room"
     UNLINK_ROOM = "unlink_room"
     SWITCH_ROOM = "switch_room"

@@ -6,7 +6,9 @@ from pydantic import ConfigDict, Field
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
+from events.job import rfc3339
 from service.accounts.access_records import Action
+from service.api.access import target_of
 from service.api.documents import ROOM_ID, ROOM_ID_SCHEMA, Id, RoomId, Time
 from service.api.queue_request import Queued, about_the_job, enqueue_for
 from service.http.endpoint import Answer, Call, Endpoint, Who, json_answer
@@ -18,6 +20,13 @@ from workers.summaries.summary_draft import SUMMARY_DRAFT, DraftPeriod, SummaryD
 
 class NewCompany(Fields):
     name: str = Field(min_length=1, max_length=companies.MAX_NAME)
+
+
+class CompanyPatch(Fields):
+    name: str | None = Field(default=None, min_length=1, max_length=companies.MAX_NAME)
+    archived: bool | None = Field(
+        default=None, description="An archived company keeps its rooms and drafts, and gets no new draft until it is restored."
+    )
 
 
 class NewLink(Fields):
@@ -32,6 +41,7 @@ class CompanyDocument(TypedDict):
     id: Id
     name: str
     createdAt: Time
+    archivedAt: Time | None
 
 
 class Companies(TypedDict):
@@ -67,12 +77,30 @@ class DraftDocument(TypedDict):
     model: str
     promptVersion: str
     sourceMessageCount: int
+    """All messages of the period."""
+    usedMessageCount: int | None
+    """Those that were read for the draft. Null for a draft of an older version."""
     tokenUsage: dict[str, Any] | None
     expiresAt: Time
 
 
 class Drafts(TypedDict):
     drafts: list[DraftDocument]
+
+
+class SourceDocument(TypedDict):
+    messageId: str
+    roomId: RoomId
+    room: Id
+    """Our id of the room, as in `GET /api/chatwork/rooms`."""
+    roomName: str
+    sender: str | None
+    sentAt: Time
+    body: str
+
+
+class Sources(TypedDict):
+    sources: list[SourceDocument]
 
 
 class CachedDraft(TypedDict):
@@ -88,6 +116,13 @@ async def create_company(call: Call[Nothing, NewCompany]) -> Response:
     company = await companies.create_company(call.context.database, call.body.name)
     await call.record(Action.ADD_COMPANY, f"company:{company.id}")
     return json_answer({"company": company.to_json()}, 201)
+
+
+async def change_company(call: Call[Nothing, CompanyPatch]) -> Response:
+    company_id, body = _company_id(call), call.body
+    company = await companies.change_company(call.context.database, company_id, name=body.name, archived=body.archived)
+    await call.record(Action.CHANGE_COMPANY, target_of(f"company:{company_id}", body))
+    return json_answer({"company": company.to_json()})
 
 
 async def list_linked_rooms(call: Call[Nothing, Nothing]) -> Response:
@@ -116,6 +151,8 @@ async def draft_summary(call: Call[Nothing, DraftRequest]) -> Response:
 
     async def payload_or_current_draft() -> SummaryDraftPayload | Response:
         company = await companies.get_company(call.context.database, company_id)
+        if company.archived_at is not None:
+            raise companies.CompanyArchived(company.id)
         draft = await drafts.current_draft(call.context.database, company.id, period.period)
         if draft is not None:
             return json_answer({"cached": True, "draft": draft.to_json()})
@@ -130,6 +167,32 @@ async def list_drafts(call: Call[Nothing, Nothing]) -> Response:
     return json_answer({"drafts": [draft.to_json() for draft in found]})
 
 
+async def delete_draft(call: Call[Nothing, Nothing]) -> Response:
+    company_id, draft_id = _company_id(call), read_id(call.path("draftId"), "draftId")
+    await drafts.delete_draft(call.context.database, company_id, draft_id)
+    await call.record(Action.DELETE_DRAFT, f"company:{company_id} draft:{draft_id}")
+    return Response(status_code=204)
+
+
+async def list_sources(call: Call[Nothing, Nothing]) -> Response:
+    draft_id = read_id(call.path("draftId"), "draftId")
+    answer: Sources = {
+        "sources": [
+            {
+                "messageId": source.message_id,
+                "roomId": source.room_id,
+                "room": source.room,
+                "roomName": source.room_name,
+                "sender": source.sender,
+                "sentAt": rfc3339(source.sent_at),
+                "body": source.body,
+            }
+            for source in await drafts.sources_of(call.context.database, _company_id(call), draft_id)
+        ]
+    }
+    return json_answer(answer)
+
+
 def _company_id(call: Call[Any, Any]) -> str:
     return read_id(call.path("id"))
 
@@ -139,11 +202,14 @@ def _about_the_company(pointer: str) -> dict[str, dict[str, str]]:
 
     The company's id is in the body of the response, at the JSON pointer `pointer`.
     """
-    names = ("list_linked_rooms", "link_room", "draft_summary", "list_drafts")
+    names = ("change_company", "list_linked_rooms", "link_room", "draft_summary", "list_drafts")
     return {name: {"id": f"$response.body#{pointer}"} for name in names}
 
 
 ABOUT_THE_LINK = {"unlink_room": {"id": "$request.path.id", "roomId": "$response.body#/room/roomId"}}
+ABOUT_THE_FIRST_DRAFT = {
+    name: {"id": "$request.path.id", "draftId": "$response.body#/drafts/0/id"} for name in ("delete_draft", "list_sources")
+}
 ROOM_IN_PATH = {"roomId": lambda: ROOM_ID_SCHEMA}
 
 ENDPOINTS = (
@@ -155,6 +221,11 @@ ENDPOINTS = (
         "POST", "/api/companies", create_company, Who.CHANGERS, "Add a company.",
         {201: Answer(OneCompany, "The new company.", links=_about_the_company("/company/id"))},
         body=NewCompany, problems=(409,),
+    ),
+    Endpoint(
+        "PATCH", "/api/companies/{id}", change_company, Who.ADMIN, "Rename, archive or restore a company.",
+        {200: Answer(OneCompany, "The company.", links=_about_the_company("/company/id"))}, body=CompanyPatch,
+        problems=(404, 409),
     ),
     Endpoint(
         "GET", "/api/companies/{id}/chatwork-rooms", list_linked_rooms, Who.SIGNED_IN, "The rooms linked to a company.",
@@ -174,10 +245,20 @@ ENDPOINTS = (
         "Queue a summary draft of a period, unless a current one exists.",
         {200: Answer(CachedDraft, "An unexpired draft of the same period and the same number of messages."),
          202: Answer(Queued, "The new job, or the caller's active one for the same period.", links=about_the_job("/jobId"))},
-        body=DraftRequest, problems=(404,), queues=True,
+        body=DraftRequest, problems=(404, 409), queues=True,
     ),
     Endpoint(
         "GET", "/api/companies/{id}/summaries/drafts", list_drafts, Who.SIGNED_IN, "A company's drafts.",
-        {200: Answer(Drafts, "The drafts, newest first, expired ones included.")}, problems=(404,),
+        {200: Answer(Drafts, "The drafts, newest first, expired ones included.", links=ABOUT_THE_FIRST_DRAFT)},
+        problems=(404,),
+    ),
+    Endpoint(
+        "DELETE", "/api/companies/{id}/summaries/drafts/{draftId}", delete_draft, Who.CHANGERS, "Delete a draft.",
+        {204: Answer(None, "The draft is gone.")}, problems=(404,),
+    ),
+    Endpoint(
+        "GET", "/api/companies/{id}/summaries/drafts/{draftId}/sources", list_sources, Who.SIGNED_IN,
+        "The messages that a draft rests on, oldest first, as long as they belong to the company.",
+        {200: Answer(Sources, "The messages.")}, problems=(404,),
     ),
 )  # fmt: skip

@@ -24,7 +24,16 @@ from service.accounts.people import LastAdmin, UnknownUser
 from service.accounts.sign_in_limit import TooManyTries
 from service.limits.over_limit import OverLimit
 from workers.chatwork import messages
-from workers.summaries.companies import MAX_NAME, NameNotValid, NameTaken, RoomNotLinked, UnknownCompany, UnknownRoom
+from workers.summaries.companies import (
+    MAX_NAME,
+    CompanyArchived,
+    NameNotValid,
+    NameTaken,
+    RoomNotLinked,
+    UnknownCompany,
+    UnknownRoom,
+)
+from workers.summaries.drafts import UnknownDraft
 
 log = structlog.get_logger("rireki.http")
 
@@ -111,6 +120,10 @@ def problem_of(error: Exception) -> Problem:
             return not_found("room")
         case RoomNotLinked():
             return Problem(404, "This room is not linked to this company.")
+        case UnknownDraft():
+            return not_found("draft")
+        case CompanyArchived():
+            return Problem(409, "This company is archived. Restore it first.")
         case NameTaken():
             return bad_field("name", "belongs to another company: choose another name", 409)
         case NameNotValid():

@@ -202,6 +202,10 @@ POST /api/companies/{id}/chatwork-rooms
 DELETE /api/companies/{id}/chatwork-rooms/{roomId}
 POST /api/companies/{id}/summaries/draft
 GET /api/companies/{id}/summaries/drafts
+DELETE /api/companies/{id}/summaries/drafts/{draftId}
+GET /api/companies/{id}/summaries/drafts/{draftId}/sources
+PATCH /api/companies/{id}
+GET /api/chatwork/budget
 GET /healthz
 GET /readyz
 GET /metrics
@@ -230,7 +234,7 @@ async def test_every_response_fits_its_documented_schema(service: Service) -> No
     company_id = await company(service)
     room_id = await room(service.context.database, "7", "営業")
     await message(service.context.database, "7", "1", datetime(2026, 12, 24, tzinfo=UTC))
-    await a_draft(service, company_id)
+    draft = await a_draft(service, company_id)
     jobs, companies, rooms = f"/api/jobs/{failed.id}", f"/api/companies/{company_id}", f"/api/chatwork/rooms/{room_id}"
     user = f"/api/users/{service.employee.id}"
     credentials = {"email": "admin@example.com", "password": PASSWORD}
@@ -281,6 +285,10 @@ async def test_every_response_fits_its_documented_schema(service: Service) -> No
         ("POST", f"{companies}/summaries/draft", PERIOD),
         ("POST", f"{companies}/summaries/draft", other_period),
         ("GET", f"{companies}/summaries/drafts", None),
+        ("GET", f"{companies}/summaries/drafts/{draft['id']}/sources", None),
+        ("DELETE", f"{companies}/summaries/drafts/{draft['id']}", None),
+        ("PATCH", companies, {"archived": True}),
+        ("GET", "/api/chatwork/budget", None),
         ("GET", "/healthz", None),
         ("GET", "/readyz", None),
         ("POST", "/api/auth/logout", None),

@@ -20,6 +20,13 @@ STACK = "a stack trace that only admins may read"
 PERIOD = {"periodStart": "2026-11-01T00:00:00.000000Z", "periodEnd": "2026-12-01T00:00:00.000000Z"}
 JOB_TYPE = "summary_draft"  # employees may queue it
 
+DRAFT = """
+insert into summary_drafts (company_id, period_start, period_end, content, source_links, model, prompt_version,
+    source_message_count, token_usage, expires_at)
+values (:company_id, now() - interval '1 day', now(), 'text', '{}', 'none', 'v1', 0, '{}', now() + interval '1 day')
+returning id
+"""
+
 TABLES = """
 select table_name from information_schema.tables
 where table_schema = current_schema() and table_type = 'BASE TABLE' and table_name <> all (:except)
@@ -33,13 +40,14 @@ FOLLOW_EVERY_READ = ("access_records", "job_event_log_cursor", "log_strays", "lo
 class Things:
     """The ids that a request may name.
 
-    They are those of a user, a job of the owner, a company with a linked room, and a room without a
-    company.
+    They are those of a user, a job of the owner, a company with a linked room and a draft, and a room
+    without a company.
     """
 
     user_id: str
     job_id: str
     company_id: str
+    draft_id: str
     room_id: str
     room_number: str
     other_room_number: str
@@ -56,7 +64,13 @@ class Things:
             "/api/chatwork/rooms/": self.room_id,
         }
         own = next((found for prefix, found in ids.items() if template.startswith(prefix)), "")
-        others = {"{roomId}": self.room_number, "{name}": JOB_TYPE, "{seq}": "1", "{tile:path}": "entries/000.p/1"}
+        others = {
+            "{roomId}": self.room_number,
+            "{name}": JOB_TYPE,
+            "{seq}": "1",
+            "{draftId}": self.draft_id,
+            "{tile:path}": "entries/000.p/1",
+        }
         path = template.replace("{id}", own)
         for name, value in others.items():
             path = path.replace(name, value)
@@ -83,7 +97,8 @@ async def make_things(service: Service, job_state: str) -> Things:
     user = await user_of(database, f"{uuid4()}@elsewhere.example", "employee", "somebody")
     job_id = await _job(service, job_state, company_id)
     await sign_log(database)
-    return Things(user.id, job_id, company_id, room_id, room_number, other, credentials)
+    draft_id = str(await database.fetch_val(DRAFT, {"company_id": company_id}))
+    return Things(user.id, job_id, company_id, draft_id, room_id, room_number, other, credentials)
 
 
 async def contents(database: Database) -> dict[str, str]:

@@ -114,6 +114,7 @@ WHO_MAY: dict[str, Row] = {
     ),
     "GET /api/companies": SIGNED_IN,
     "POST /api/companies": Row("401 201 201 403 201", "companies", lambda things: {"name": f"new {things.company_id}"}),
+    "PATCH /api/companies/{id}": Row("401 403 403 403 200", "companies", lambda things: {"name": f"now {things.company_id}"}),
     "GET /api/companies/{id}/chatwork-rooms": SIGNED_IN,
     "POST /api/companies/{id}/chatwork-rooms": Row(
         "401 403 403 403 201", "company_chatwork_rooms", lambda things: {"roomId": things.other_room_number}
@@ -121,6 +122,8 @@ WHO_MAY: dict[str, Row] = {
     "DELETE /api/companies/{id}/chatwork-rooms/{roomId}": Row("401 403 403 403 204", "company_chatwork_rooms"),
     "POST /api/companies/{id}/summaries/draft": Row("401 202 202 403 202", JOB, lambda _: PERIOD),
     "GET /api/companies/{id}/summaries/drafts": SIGNED_IN,
+    "DELETE /api/companies/{id}/summaries/drafts/{draftId}": Row("401 204 204 403 204", "summary_drafts"),
+    "GET /api/companies/{id}/summaries/drafts/{draftId}/sources": SIGNED_IN,
     "GET /healthz": ANYONE,
     "GET /readyz": ANYONE,
     "GET /metrics": ANYONE,

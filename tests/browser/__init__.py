@@ -11,6 +11,8 @@ test_accounts.py      an invitation, and what an auditor sees
 test_api_docs.py      Swagger UI, and the licences of the bundled packages
 test_audit.py         the audit screen
 test_companies.py     companies, linked rooms, summary drafts
+test_company_changes.py  rename and archive; drafts as a list, and their sources
+test_dialogs.py       the focus of dialogs, Enter, and their address
 test_event_source.py  both streams in the browser's `EventSource`
 test_for_everybody.py keyboard, screen reader, phone, languages, dark theme
 test_further_type.py  a job type that the page does not know

@@ -22,7 +22,9 @@ async def a_company(page: Page, name: str) -> None:
 
 async def link(page: Page, room: str) -> Locator:
     linked = region(page, "紐づいているルーム")
-    await linked.get_by_role("combobox", name="ルームを選択").select_option(label=room)
+    await linked.get_by_role("combobox", name="ルームを選択").fill(room)
+    await page.keyboard.press("Enter")
+    await page.keyboard.press("Escape")
     await button(linked, "紐づける").click()
     return linked
 

@@ -251,3 +251,4 @@ async def test_a_sync_that_waits_for_chatworks_limit_says_so_and_until_when(
         await expect(progress).not_to_contain_text("毎分")
         await page.goto(f"/jobs/{job}")
         await expect(page.get_by_role("list", name="タイムライン")).to_contain_text("3 / 6 ルーム · 利用上限のため待機")
+        await page.close()

@@ -20,14 +20,23 @@ from workers.outcomes import Final
 
 MAX_NAME = 200
 
-COMPANIES = "select id, name, created_at from companies order by name, id"
-COMPANY = "select id, name, created_at from companies where id = :company_id"
+COMPANIES = "select id, name, created_at, archived_at from companies order by name, id"
+COMPANY = "select id, name, created_at, archived_at from companies where id = :company_id"
 NAMES = "select id, name from companies where id = any(cast(:ids as uuid[]))"
 CREATE = """
 insert into companies (name) select cast(:name as text)
 where not exists (select from companies where normalize(name, NFKC) = normalize(cast(:name as text), NFKC))
-returning id, name, created_at
+returning id, name, created_at, archived_at
 """
+RENAME = """
+update companies set name = :name where id = :company_id and not exists (
+    select from companies where id <> :company_id and normalize(name, NFKC) = normalize(cast(:name as text), NFKC)
+)
+returning id
+"""
+# An archived company keeps the time at which it was archived first.
+ARCHIVE = "update companies set archived_at = coalesce(archived_at, now()) where id = :company_id"
+RESTORE = "update companies set archived_at = null where id = :company_id"
 # The unique constraint compares names as written, so it misses two names that differ only in width.
 # This lock makes creations take turns, so the second creation sees the name of the first.
 ONE_NAME_AT_A_TIME = "select pg_advisory_xact_lock(hashtext('companies.name'))"
@@ -50,9 +59,11 @@ class Company:
     id: str
     name: str
     created_at: datetime
+    archived_at: datetime | None = None
 
     def to_json(self) -> dict[str, JSON]:
-        return {"id": self.id, "name": self.name, "createdAt": rfc3339(self.created_at)}
+        archived_at = None if self.archived_at is None else rfc3339(self.archived_at)
+        return {"id": self.id, "name": self.name, "createdAt": rfc3339(self.created_at), "archivedAt": archived_at}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +109,14 @@ class RoomNotLinked(Exception):
         self.room_id = room_id
 
 
+class CompanyArchived(Exception):
+    """The company is archived, so no draft is made of its messages."""
+
+    def __init__(self, company_id: str) -> None:
+        super().__init__("this company is archived: restore it first")
+        self.company_id = company_id
+
+
 class NameTaken(Exception):
     def __init__(self, name: str) -> None:
         super().__init__(f"`name`: there is already a company named {name!r}. Choose another name.")
@@ -136,14 +155,30 @@ async def create_company(database: Database, name: str) -> Company:
     Raises: `NameTaken`; `NameNotValid` for a name that is too long, empty, or has no visible
     character.
     """
-    if all(unicodedata.category(character)[0] in "CMZ" for character in name):
-        raise NameNotValid(name)
+    _must_be_visible(name)
     async with _translated(name=name.strip()), database.transaction():
         await database.execute(ONE_NAME_AT_A_TIME)
         row = await database.fetch_one(CREATE, {"name": name.strip()})
     if row is None:
         raise NameTaken(name.strip())
     return _company(row)
+
+
+async def change_company(database: Database, company_id: str, *, name: str | None, archived: bool | None) -> Company:
+    """Renames, archives or restores a company. None changes nothing.
+
+    Raises: `UnknownCompany`; `NameTaken` and `NameNotValid` as `create_company`.
+    """
+    async with _translated(name=(name or "").strip()), database.transaction():
+        await get_company(database, company_id)
+        if name is not None:
+            _must_be_visible(name)
+            await database.execute(ONE_NAME_AT_A_TIME)
+            if await database.fetch_one(RENAME, {"company_id": company_id, "name": name.strip()}) is None:
+                raise NameTaken(name.strip())
+        if archived is not None:
+            await database.execute(ARCHIVE if archived else RESTORE, {"company_id": company_id})
+        return await get_company(database, company_id)
 
 
 async def linked_rooms(database: Database, company_id: str) -> list[LinkedRoom]:
@@ -192,5 +227,11 @@ async def _translated(*, name: str = "", company_id: str = "", room_id: str = ""
         raise refusal from error
 
 
+def _must_be_visible(name: str) -> None:
+    """Raises `NameNotValid` for a name without a visible character."""
+    if all(unicodedata.category(character)[0] in "CMZ" for character in name):
+        raise NameNotValid(name)
+
+
 def _company(row: Row) -> Company:
-    return Company(row["id"], row["name"], row["created_at"])
+    return Company(row["id"], row["name"], row["created_at"], row["archived_at"])

@@ -23,21 +23,36 @@ NEWEST = MAX_MESSAGES * 60 // 100
 SAMPLED = MAX_MESSAGES - NEWEST
 
 COLUMNS = """id, company_id, period_start, period_end, content, source_links, model, prompt_version, source_message_count,
-token_usage, expires_at"""
+used_message_count, token_usage, expires_at"""
 
 # A draft that replaces another keeps its id, so that links to it stay valid.
 SAVE = f"""
 insert into summary_drafts (company_id, period_start, period_end, content, source_links, model, prompt_version,
-    source_message_count, token_usage, expires_at)
+    source_message_count, used_message_count, token_usage, expires_at)
 values (:company_id, :period_start, :period_end, :content, :source_links, :model, :prompt_version,
-    :source_message_count, cast(:token_usage as json), now() + cast(:lifetime as interval))
+    :source_message_count, :used_message_count, cast(:token_usage as json), now() + cast(:lifetime as interval))
 on conflict on constraint a_company_has_one_draft_of_a_period do update set
     content = excluded.content, source_links = excluded.source_links, model = excluded.model,
     prompt_version = excluded.prompt_version, source_message_count = excluded.source_message_count,
-    token_usage = excluded.token_usage, created_at = excluded.created_at, expires_at = excluded.expires_at
+    used_message_count = excluded.used_message_count, token_usage = excluded.token_usage,
+    created_at = excluded.created_at, expires_at = excluded.expires_at
 returning {COLUMNS}
 """
 LIST = f"select {COLUMNS} from summary_drafts where company_id = :company_id order by created_at desc, id limit {MAX_LISTED}"
+
+DELETE = "delete from summary_drafts where company_id = :company_id and id = :draft_id returning id"
+
+# A room that was unlinked takes its messages along, so a reader of the draft no longer gets their text.
+SOURCES = """
+select message.room_id, room.id as room, room.name, message.message_id, message.sender, message.sent_at, message.body
+from summary_drafts draft
+join chatwork_messages message on message.company_id = draft.company_id and message.message_id = any(draft.source_links)
+    and message.sent_at >= draft.period_start and message.sent_at < draft.period_end
+join chatwork_rooms room on room.room_id = message.room_id
+where draft.company_id = :company_id and draft.id = :draft_id
+order by message.sent_at, message.number
+"""
+KNOWN = "select exists (select from summary_drafts where company_id = :company_id and id = :draft_id)"
 
 COUNT = """
 select count(*) from chatwork_messages
@@ -85,9 +100,10 @@ class Period:
 class Draft:
     """A stored draft.
 
-    `source_message_count` is the number of all messages of the period, not only of the chosen
-    messages. `incomplete_rooms` are the names of the rooms that may lack messages of the period, as
-    known when the draft is read.
+    `source_message_count` is the number of all messages of the period, and `used_message_count` the
+    number of those that were read for the draft; None if an older version made the draft.
+    `incomplete_rooms` are the names of the rooms that may lack messages of the period, as known when
+    the draft is read.
     """
 
     id: str
@@ -98,6 +114,7 @@ class Draft:
     model: str
     prompt_version: str
     source_message_count: int
+    used_message_count: int | None
     token_usage: JSON
     expires_at: datetime
     incomplete_rooms: tuple[str, ...] = ()
@@ -114,9 +131,31 @@ class Draft:
             "model": self.model,
             "promptVersion": self.prompt_version,
             "sourceMessageCount": self.source_message_count,
+            "usedMessageCount": self.used_message_count,
             "tokenUsage": self.token_usage,
             "expiresAt": rfc3339(self.expires_at),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A message that a draft rests on. `room` is our id of its room, `room_id` Chatwork's."""
+
+    message_id: str
+    room_id: str
+    room: str
+    room_name: str
+    sender: str | None
+    sent_at: datetime
+    body: str
+
+
+class UnknownDraft(Exception):
+    """The company has no such draft."""
+
+    def __init__(self, draft_id: str) -> None:
+        super().__init__(f"there is no draft {draft_id} of this company")
+        self.draft_id = draft_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +166,19 @@ class Material:
     total: int
 
 
-async def save_draft(database: Database, company_id: str, period: Period, summary: Summary, *, source_messages: int) -> Draft:
+async def save_draft(
+    database: Database,
+    company_id: str,
+    period: Period,
+    summary: Summary,
+    *,
+    source_messages: int,
+    used_messages: int | None = None,
+) -> Draft:
     """Stores the draft of a company and period, and replaces an earlier one.
 
-    The draft expires after 7 days.
+    `source_messages` counts all messages of the period, `used_messages` those that were read. The
+    draft expires after 7 days.
     """
     values = {
         "content": summary.content,
@@ -138,6 +186,7 @@ async def save_draft(database: Database, company_id: str, period: Period, summar
         "model": summary.model,
         "prompt_version": summary.prompt_version,
         "source_message_count": source_messages,
+        "used_message_count": used_messages,
         "token_usage": orjson.dumps(summary.usage.to_json()).decode(),
         "lifetime": LIFETIME,
     }
@@ -162,6 +211,26 @@ async def list_drafts(database: Database, company_id: str) -> list[Draft]:
     """
     rows, gaps = await database.fetch_all(LIST, {"company_id": company_id}), await gaps_of_company(database, company_id)
     return [_draft(row, gaps) for row in rows]
+
+
+async def delete_draft(database: Database, company_id: str, draft_id: str) -> None:
+    """Deletes a draft of this company. Raises `UnknownDraft`."""
+    if await database.fetch_one(DELETE, {"company_id": company_id, "draft_id": draft_id}) is None:
+        raise UnknownDraft(draft_id)
+
+
+async def sources_of(database: Database, company_id: str, draft_id: str) -> list[Source]:
+    """Returns the messages that a draft names, oldest first, if they still belong to the company.
+
+    Raises `UnknownDraft`.
+    """
+    values = {"company_id": company_id, "draft_id": draft_id}
+    if not await database.fetch_val(KNOWN, values):
+        raise UnknownDraft(draft_id)
+    return [
+        Source(row["message_id"], row["room_id"], row["room"], row["name"], row["sender"], row["sent_at"], row["body"])
+        for row in await database.fetch_all(SOURCES, values)
+    ]
 
 
 async def messages_of(database: Database, company_id: str, period: Period) -> Material:
@@ -193,6 +262,7 @@ def _draft(row: Row, gaps: Sequence[tuple[str, Gap]]) -> Draft:
         model=row["model"],
         prompt_version=row["prompt_version"],
         source_message_count=row["source_message_count"],
+        used_message_count=row["used_message_count"],
         token_usage=orjson.loads(row["token_usage"]),
         expires_at=row["expires_at"],
         incomplete_rooms=tuple(dict.fromkeys(room for room, gap in gaps if gap.touches(period.start, period.end))),

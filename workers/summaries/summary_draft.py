@@ -101,7 +101,10 @@ async def draft_summary(context: Context, payload: SummaryDraftPayload) -> JSON:
 
     summary = await context.resources.summariser.summarise(material.messages, report)
     async with context.store():
-        draft = await save_draft(context.database, company.id, payload.period, summary, source_messages=material.total)
+        draft = await save_draft(
+            context.database, company.id, payload.period, summary,
+            source_messages=material.total, used_messages=len(material.messages),
+        )  # fmt: skip
     return draft.to_json()
 
 

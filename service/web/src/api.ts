@@ -14,6 +14,7 @@ export type Gap = Schemas["GapDocument"];
 export type Company = Schemas["CompanyDocument"];
 export type LinkedRoom = Schemas["LinkedRoomDocument"];
 export type Draft = Schemas["DraftDocument"];
+export type Source = Schemas["SourceDocument"];
 export type Message = Schemas["MessageDocument"];
 export type User = Schemas["UserDocument"];
 export type Queued = Schemas["Queued"];
@@ -263,6 +264,8 @@ export const listCompanies = async (signal?: AbortSignal) =>
   (await get<{ companies: Company[] }>("/api/companies", {}, signal)).companies;
 export const createCompany = async (name: string) =>
   (await post<{ company: Company }>("/api/companies", { name })).company;
+export const changeCompany = async (id: string, changes: { name?: string; archived?: boolean }) =>
+  (await call<{ company: Company }>("PATCH", `/api/companies/${id}`, { body: changes })).company;
 export const linkedRooms = async (id: string, signal?: AbortSignal) =>
   (await get<{ rooms: LinkedRoom[] }>(`/api/companies/${id}/chatwork-rooms`, {}, signal)).rooms;
 export const linkRoom = (id: string, roomId: string) => post(`/api/companies/${id}/chatwork-rooms`, { roomId });
@@ -270,6 +273,10 @@ export const unlinkRoom = (id: string, roomId: string) =>
   call<void>("DELETE", `/api/companies/${id}/chatwork-rooms/${roomId}`);
 export const listDrafts = async (id: string, signal?: AbortSignal) =>
   (await get<{ drafts: Draft[] }>(`/api/companies/${id}/summaries/drafts`, {}, signal)).drafts;
+export const deleteDraft = (id: string, draftId: string) =>
+  call<void>("DELETE", `/api/companies/${id}/summaries/drafts/${draftId}`);
+export const draftSources = async (id: string, draftId: string, signal?: AbortSignal) =>
+  (await get<{ sources: Source[] }>(`/api/companies/${id}/summaries/drafts/${draftId}/sources`, {}, signal)).sources;
 export const draftSummary = (id: string, period: { periodStart: string; periodEnd: string }) =>
   queue<Queued | { cached: true; draft: Draft }>(`/api/companies/${id}/summaries/draft`, period);
 

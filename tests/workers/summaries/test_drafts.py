@@ -47,6 +47,7 @@ async def test_a_draft_is_stored_as_it_was_made_and_expires_after_seven_days(dat
         "model": "model-1",
         "promptVersion": "summary-1",
         "sourceMessageCount": 2,
+        "usedMessageCount": None,
         "tokenUsage": {"promptTokens": 30, "completionTokens": 4, "totalTokens": 34},
         "expiresAt": draft.to_json()["expiresAt"],
     }

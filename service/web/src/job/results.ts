@@ -33,7 +33,8 @@ export function resultWords(words: Words, job: Job): Said[] {
     ];
   }
   if (job.type === "summary_draft" && typeof result.sourceMessageCount === "number") {
-    return [{ text: words.draftResult(result.sourceMessageCount) }];
+    const used = typeof result.usedMessageCount === "number" ? result.usedMessageCount : null;
+    return [{ text: words.draftResult(result.sourceMessageCount, used) }];
   }
   return [];
 }

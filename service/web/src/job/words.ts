@@ -103,8 +103,14 @@ export const jobWords = {
       `${counted(total, "room")}: ${digits(created)} new, ${digits(updated)} updated`,
   ),
   draftResult: saying(
-    (messages: number) => `メッセージ ${digits(messages)} 件から作成`,
-    (messages: number) => `made from ${counted(messages, "message")}`,
+    (all: number, used: number | null) =>
+      used !== null && used < all
+        ? `メッセージ ${digits(all)} 件中 ${digits(used)} 件を抽出して作成`
+        : `メッセージ ${digits(all)} 件から作成`,
+    (all: number, used: number | null) =>
+      used !== null && used < all
+        ? `made from ${digits(used)} of ${counted(all, "message")}`
+        : `made from ${counted(all, "message")}`,
   ),
   cancel: say("キャンセル", "Cancel"),
   canceling: say("キャンセルしています…", "Canceling…"),

@@ -42,6 +42,11 @@ export const partsWords = {
   pageBroke: say("画面の表示中に問題が発生しました", "Something on this page broke"),
   syncing: say("受け付けています…", "Sending…"),
   rooms: say("ルーム", "Rooms"),
+  nothingFound: say("見つかりません", "Nothing found"),
+  moreFound: saying(
+    (count: number) => `ほか ${digits(count)} 件。文字を入力して絞り込んでください`,
+    (count: number) => `${digits(count)} more. Type to narrow down`,
+  ),
   noRooms: say("まだルームがありません", "No rooms yet"),
   clearFilters: say("条件をクリア", "Clear the filters"),
   selectAll: say("すべて選択", "Select all"),

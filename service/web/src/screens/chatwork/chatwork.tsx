@@ -1,8 +1,8 @@
 /** The Chatwork connection: the two syncs and how they went, and the rooms. */
 
-import { useQueryClient } from "@tanstack/react-query";
+import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useRef } from "react";
-import { syncMessages, syncRooms } from "../../api";
+import { listRooms, syncMessages, syncRooms } from "../../api";
 import { hasEnded } from "../../job/facts";
 import { useArrivals } from "../../live/live";
 import { Heading } from "../../parts/heading";
@@ -26,6 +26,7 @@ export function ChatworkScreen() {
 function Settings() {
   const words = useWords();
   useRoomsFollowSyncs();
+  const { data: rooms } = useQuery({ queryKey: ROOMS, queryFn: ({ signal }) => listRooms(signal) });
   return (
     <>
       <div className="syncs">
@@ -35,6 +36,7 @@ function Settings() {
           title={words.syncMessages}
           text={words.syncMessagesText}
           start={() => syncMessages()}
+          first={rooms?.length === 0 ? words.syncRoomsFirst : undefined}
         />
       </div>
       <RoomsSection />

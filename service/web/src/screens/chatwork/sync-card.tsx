@@ -15,11 +15,14 @@ export function SyncCard({
   title,
   text,
   start,
+  first,
 }: {
   type: string;
   title: string;
   text: string;
   start: () => Promise<{ jobId: string }>;
+  /** What to do before, if something is missing. */
+  first?: string | undefined;
 }) {
   const words = useWords();
   const { watch } = useToasts();
@@ -48,6 +51,11 @@ export function SyncCard({
         </button>
       </div>
       {starting.error && <StartError error={starting.error} />}
+      {first && (
+        <p className="note" role="status">
+          <Icon name="info" /> {first}
+        </p>
+      )}
       {isPending && <Loading rows={1} tall />}
       {!data && error && <Mishap error={error} />}
       {data && jobs.length === 0 && <p className="sync-never faint">{words.neverSynced}</p>}

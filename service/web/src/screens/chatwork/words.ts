@@ -14,6 +14,10 @@ export const chatworkWords = {
     "有効なルームの新しいメッセージを取り込みます。",
     "Fetches the new messages of all active rooms.",
   ),
+  syncRoomsFirst: say(
+    "先に「ルーム同期」を実行して、ルームを取り込んでください。",
+    "Run “Sync rooms” first: no room is known to sync.",
+  ),
   syncOneRoom: say("このルームを同期", "Sync this room"),
   neverSynced: say("まだ一度も実行されていません", "Has never run"),
   roomsCount: saying(

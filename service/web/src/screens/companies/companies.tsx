@@ -10,6 +10,7 @@ import { useDialog } from "../../parts/use-dialog";
 import { Link } from "../../route";
 import { useSession } from "../../session";
 import { useWords } from "../../words/words";
+import { CompanyMenu } from "./change-company";
 import { DraftForm } from "./draft-form";
 import { Drafts } from "./drafts";
 import { LinkedRooms } from "./linked-rooms";
@@ -65,7 +66,13 @@ const SEARCH_FROM = 8;
 function CompanyList({ companies, id }: { companies: Company[]; id: string | null }) {
   const words = useWords();
   const [search, setSearch] = useState("");
-  const found = companies.filter(({ name }) => name.toLowerCase().includes(search.trim().toLowerCase()));
+  const [all, setAll] = useState(false);
+  const archived = companies.filter(({ archivedAt }) => archivedAt !== null).length;
+  const found = companies.filter(
+    (company) =>
+      (all || !company.archivedAt || company.id === id) &&
+      company.name.toLowerCase().includes(search.trim().toLowerCase()),
+  );
   return (
     <nav className="company-list" aria-label={words.companies}>
       {companies.length >= SEARCH_FROM && (
@@ -90,23 +97,37 @@ function CompanyList({ companies, id }: { companies: Company[]; id: string | nul
         ))}
       </ul>
       {found.length === 0 && <p className="faint">{words.noCompanyMatches}</p>}
+      {archived > 0 && (
+        <label className="show-archived">
+          <input type="checkbox" checked={all} onChange={(event) => setAll(event.target.checked)} />
+          {words.showArchived(archived)}
+        </label>
+      )}
     </nav>
   );
 }
 
 function CompanyPanel({ company }: { company: Company }) {
   const words = useWords();
-  const { mayChange } = useSession();
+  const { isAdmin, mayChange } = useSession();
   return (
     <article className="company" aria-labelledby="company-name">
       <Link className="crumb company-back" to="/companies">
         <Icon name="previous" size={14} /> {words.toList}
       </Link>
-      <h2 id="company-name" className="company-name">
-        {company.name}
-      </h2>
+      <div className="company-head">
+        <h2 id="company-name" className="company-name">
+          {company.name}
+        </h2>
+        {isAdmin && <CompanyMenu company={company} />}
+      </div>
+      {company.archivedAt && (
+        <p className="note" role="status">
+          <Icon name="info" /> {words.archivedNote}
+        </p>
+      )}
       <LinkedRooms company={company} />
-      {mayChange && <DraftForm company={company} />}
+      {mayChange && !company.archivedAt && <DraftForm company={company} />}
       <Drafts company={company} />
     </article>
   );

@@ -1,8 +1,8 @@
 /** Starts a summary draft for a period, and shows its progress. */
 
-import { useMutation, useQueryClient } from "@tanstack/react-query";
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
-import { type Company, draftSummary } from "../../api";
+import { type Company, draftSummary, linkedRooms } from "../../api";
 import { useToasts } from "../../frame/toasts";
 import { hasEnded } from "../../job/facts";
 import { ProgressCard } from "../../job/progress";
@@ -11,8 +11,10 @@ import { useArrivals } from "../../live/live";
 import { Icon } from "../../parts/icons";
 import { Mishap } from "../../parts/states";
 import { addressWith, go, usePlace } from "../../route";
+import { useSession } from "../../session";
 import { useWords } from "../../words/words";
 import { type Period, periodText } from "./drafts";
+import { linksOf } from "./linked-rooms";
 import { daysOf, instantsOf, PERIODS } from "./periods";
 
 export const draftsOf = (id: string) => ["drafts", id];
@@ -22,10 +24,12 @@ export function DraftForm({ company }: { company: Company }) {
   const place = usePlace();
   const queries = useQueryClient();
   const { watch } = useToasts();
+  const { isAdmin } = useSession();
   const [days, setDays] = useState(() => daysOf("last30d", new Date()));
   const [cached, setCached] = useState(false);
   const current = useCurrentJobs("summary_draft", (job) => companyOf(job.payload) === company.id);
   const period = instantsOf(days);
+  const links = useQuery({ queryKey: linksOf(company.id), queryFn: ({ signal }) => linkedRooms(company.id, signal) });
   const drafting = useMutation({
     mutationFn: (asked: NonNullable<typeof period>) => draftSummary(company.id, asked),
     onSuccess: (answer) => {
@@ -58,6 +62,11 @@ export function DraftForm({ company }: { company: Company }) {
   return (
     <section className="card" aria-labelledby="draft-heading">
       <h3 id="draft-heading">{words.draftTitle}</h3>
+      {links.data?.length === 0 && (
+        <p className="note" role="status">
+          <Icon name="info" /> {isAdmin ? words.linkFirst : words.linkFirstAdmin}
+        </p>
+      )}
       <form onSubmit={submit} className="draft-form">
         {/* biome-ignore lint/a11y/useSemanticElements: browsers do not lay a fieldset out as a flex container in every case. */}
         <div className="presets" role="group" aria-label={words.period}>

@@ -1,16 +1,17 @@
 /** The rooms that belong to a company. */
 
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { type FormEvent, useState } from "react";
+import { type FormEvent, useMemo, useState } from "react";
 import { type Company, type LinkedRoom, linkedRooms, linkRoom, listRooms, unlinkRoom } from "../../api";
 import { useToasts } from "../../frame/toasts";
+import { ChooseMany } from "../../parts/choose-many";
 import { Icon } from "../../parts/icons";
 import { Loading, ProblemPlate } from "../../parts/states";
 import { Link } from "../../route";
 import { useSession } from "../../session";
 import { useWords } from "../../words/words";
 
-const linksOf = (id: string) => ["linked-rooms", id];
+export const linksOf = (id: string) => ["linked-rooms", id];
 
 export function LinkedRooms({ company }: { company: Company }) {
   const words = useWords();
@@ -23,8 +24,11 @@ export function LinkedRooms({ company }: { company: Company }) {
     void queries.invalidateQueries({ queryKey: ["rooms"] });
   };
   const linking = useMutation({
-    mutationFn: (roomId: string) => linkRoom(company.id, roomId),
-    onSuccess: changed,
+    mutationFn: async (roomIds: string[]) => {
+      // One after another, because a link that fails must not hide which ones were made.
+      for (const roomId of roomIds) await linkRoom(company.id, roomId);
+    },
+    onSettled: changed,
     onError: complain,
   });
   const unlinking = useMutation({
@@ -67,7 +71,7 @@ export function LinkedRooms({ company }: { company: Company }) {
         ))}
       </ul>
       {isAdmin ? (
-        <LinkForm linked={rooms} onLink={(roomId) => linking.mutate(roomId)} busy={linking.isPending} />
+        <LinkForm linked={rooms} onLink={(roomIds) => linking.mutate(roomIds)} busy={linking.isPending} />
       ) : (
         <p className="faint small">{words.onlyAdminsLink}</p>
       )}
@@ -75,18 +79,30 @@ export function LinkedRooms({ company }: { company: Company }) {
   );
 }
 
-function LinkForm({ linked, onLink, busy }: { linked: LinkedRoom[]; onLink: (roomId: string) => void; busy: boolean }) {
+function LinkForm({
+  linked,
+  onLink,
+  busy,
+}: {
+  linked: LinkedRoom[];
+  onLink: (roomIds: string[]) => void;
+  busy: boolean;
+}) {
   const words = useWords();
-  const [chosen, setChosen] = useState("");
+  const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   const { data: rooms } = useQuery({ queryKey: ["rooms"], queryFn: ({ signal }) => listRooms(signal) });
-  const taken = new Set(linked.map(({ roomId }) => roomId));
-  const free = (rooms ?? []).filter(({ roomId }) => !taken.has(roomId));
+  const choices = useMemo(() => {
+    const taken = new Set(linked.map(({ roomId }) => roomId));
+    return (rooms ?? [])
+      .filter(({ roomId }) => !taken.has(roomId))
+      .map(({ roomId, name, description }) => ({ id: roomId, name, more: `${roomId} ${description ?? ""}` }));
+  }, [rooms, linked]);
 
   function submit(event: FormEvent) {
     event.preventDefault();
-    if (!chosen) return;
-    onLink(chosen);
-    setChosen("");
+    if (chosen.size === 0) return;
+    onLink([...chosen]);
+    setChosen(new Set());
   }
 
   if (rooms && rooms.length === 0) {
@@ -98,16 +114,9 @@ function LinkForm({ linked, onLink, busy }: { linked: LinkedRoom[]; onLink: (roo
   }
   return (
     <form className="tools" onSubmit={submit}>
-      <select aria-label={words.chooseRoom} value={chosen} onChange={(event) => setChosen(event.target.value)}>
-        <option value="">{words.chooseRoom}</option>
-        {free.map((room) => (
-          <option key={room.roomId} value={room.roomId}>
-            {room.name}
-          </option>
-        ))}
-      </select>
-      <button type="submit" className="button" disabled={!chosen || busy}>
-        {words.link}
+      <ChooseMany label={words.chooseRoom} choices={choices} chosen={chosen} onChoose={setChosen} />
+      <button type="submit" className="button" disabled={chosen.size === 0 || busy}>
+        {chosen.size > 1 ? words.linkMany(chosen.size) : words.link}
       </button>
     </form>
   );

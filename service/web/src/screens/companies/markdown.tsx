@@ -43,9 +43,6 @@ const ALLOWED = {
   ALLOWED_URI_REGEXP: /^https?:/i,
 };
 
-const inOtherWords = (text: string, headings: Record<string, string>) =>
-  text.replace(/^## (.+?)\s*$/gm, (line, heading: string) => (headings[heading] ? `## ${headings[heading]}` : line));
-
 function sanitised(text: string): DocumentFragment {
   const fragment = DOMPurify.sanitize(markdown.parse(text, { async: false }), {
     ...ALLOWED,
@@ -58,12 +55,9 @@ function sanitised(text: string): DocumentFragment {
   return fragment;
 }
 
-const UNCHANGED = {};
-
-/** `headings` maps second-level headings to the words that are shown. */
-export default function Markdown({ text, headings = UNCHANGED }: { text: string; headings?: Record<string, string> }) {
+export default function Markdown({ text }: { text: string }) {
   const drawn = useRef<HTMLDivElement>(null);
   // The nodes are put into the page as they are, because the page's policy forbids HTML in strings (Trusted Types).
-  useLayoutEffect(() => drawn.current?.replaceChildren(sanitised(inOtherWords(text, headings))), [text, headings]);
+  useLayoutEffect(() => drawn.current?.replaceChildren(sanitised(text)), [text]);
   return <div className="markdown" ref={drawn} />;
 }

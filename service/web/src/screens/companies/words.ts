@@ -30,6 +30,19 @@ export const companiesWords = {
     "会社を選び、期間を決めて要約を下書きすると、ここに表示されます。",
     "Choose a company and draft a summary of a period, and it appears here.",
   ),
+  rename: say("名前を変更…", "Rename…"),
+  renameTitle: say("会社名を変更", "Rename the company"),
+  renameDo: say("変更", "Rename"),
+  archive: say("アーカイブ", "Archive"),
+  restore: say("アーカイブから戻す", "Restore"),
+  archivedNote: say(
+    "この会社はアーカイブされています。新しい下書きを作るには、管理者がアーカイブから戻してください。",
+    "This company is archived. An admin must restore it before it gets a new draft.",
+  ),
+  showArchived: saying(
+    (count: number) => `アーカイブ済みの会社を表示（${digits(count)}）`,
+    (count: number) => `Show archived companies (${digits(count)})`,
+  ),
   linkedRooms: say("紐づいているルーム", "Linked rooms"),
   noLinkedRooms: say(
     "紐づいているルームがありません。要約にはルームの紐づけが必要です。",
@@ -37,6 +50,18 @@ export const companiesWords = {
   ),
   chooseRoom: say("ルームを選択", "Choose a room"),
   link: say("紐づける", "Link"),
+  linkMany: saying(
+    (count: number) => `${digits(count)} 件を紐づける`,
+    (count: number) => `Link ${counted(count, "room")}`,
+  ),
+  linkFirst: say(
+    "先に上の「紐づいているルーム」でルームを紐づけてください。紐づいていないと、下書きは空になります。",
+    "Link a room above first. Without a linked room the draft will be empty.",
+  ),
+  linkFirstAdmin: say(
+    "ルームがまだ紐づいていないため、下書きは空になります。管理者にルームの紐づけを依頼してください。",
+    "No room is linked yet, so the draft will be empty. Ask an admin to link the company's rooms.",
+  ),
   unlink: say("解除", "Unlink"),
   unlinkWhat: saying(
     (name: string) => `「${name}」の紐づけを解除`,
@@ -70,7 +95,23 @@ export const companiesWords = {
     (count: number) => `出典 ${digits(count)} 件`,
     (count: number) => counted(count, "source"),
   ),
-  sourceIds: say("出典のメッセージID", "IDs of the source messages"),
+  sourcesGone: saying(
+    (count: number) => `ほか ${digits(count)} 件は、この会社のルームに見つかりません。`,
+    (count: number) => `${digits(count)} more are not in this company's rooms any more.`,
+  ),
+  openInChatwork: say("Chatwork で開く", "Open in Chatwork"),
+  latestPeriodFirst: say("期間の新しい順", "latest period first"),
+  deleteDraft: say("下書きを削除", "Delete the draft"),
+  deleteWhat: saying(
+    (period: string) => `${period} の下書きを削除`,
+    (period: string) => `Delete the draft of ${period}`,
+  ),
+  deleteDraftText: say(
+    "元に戻せません。同じ期間の下書きは、もう一度作成できます。",
+    "This can't be undone. The same period can be drafted again.",
+  ),
+  deleteDo: say("削除", "Delete"),
+  noMessagesInPeriod: say("この期間のメッセージはありません。", "No messages in this period."),
   model: say("モデル", "Model"),
   tokens: saying(
     (count: number) => `${digits(count)} トークン`,
