@@ -105,6 +105,15 @@ HELD_BY = f"select {JOB_COLUMNS} from jobs where status = 'processing' and worke
 
 SEQS = "select id, seq, attempt, status, type, user_id from jobs where id = any($1)"
 
+# The unique keys of these jobs, each with the job of this key that is active, if there is one.
+UNIQUE_KEYS = """
+select j.id, j.unique_key, (
+    select a.id from jobs a where a.unique_key = j.unique_key and a.status in ('queued', 'processing')
+) as active
+from jobs j
+where j.id = any(cast(:ids as uuid[])) and j.unique_key is not null
+"""
+
 # No index serves this search, because each write would pay for it. It reads only the index of all ids, or of one owner's.
 OF_SHORT_ID = """
 select id, created_at from jobs
@@ -179,6 +188,11 @@ class JobsView:
         """Returns the jobs with these ids in no particular order. Leaves out unknown ids."""
         async with self._database.raw() as connection:
             return [job_from(row) for row in await connection.fetch(JOBS, job_ids)]
+
+    async def unique_keys(self, job_ids: Sequence[str]) -> dict[str, tuple[str, str | None]]:
+        """Returns the unique key of each of these jobs that has one, and the id of the active job with this key."""
+        rows = await self._database.fetch_all(UNIQUE_KEYS, {"ids": job_ids})
+        return {row["id"]: (row["unique_key"], row["active"]) for row in rows}
 
     async def of_short_id(self, short_id: str, user_id: str | None = None, *, limit: int = MOST_OF_SHORT_ID) -> list[str]:
         """Returns the ids, newest first, that end in these eight hexadecimal digits.

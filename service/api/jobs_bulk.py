@@ -33,6 +33,10 @@ MOST_OF_A_BODY = 64 * 1024  # bytes; `MOST` ids need fewer
 ALLOWED_ON = {"cancel": (Status.QUEUED, Status.PROCESSING), "retry": (Status.FAILED, Status.CANCELED)}
 
 
+DOES_THE_SAME = "Cannot retry this job: another job does the same and is active."
+CHOSEN_TWICE = "Cannot retry this job: another of the chosen jobs does the same, and only one may be active."
+
+
 class BulkFilter(Fields):
     type: JobTypeName | None = None
     status: Status | None = None
@@ -49,7 +53,7 @@ class Bulk(Fields):
     filter: BulkFilter | None = Field(
         default=None, description="All jobs that fit this filter. `{}` means all that the caller may see."
     )
-    dry_run: bool = Field(default=False, description="Only count the jobs, and change none.")
+    dry_run: bool = Field(default=False, description="Only count the jobs and those that would be refused, and change none.")
 
 
 class Refused(TypedDict):
@@ -66,7 +70,7 @@ class BulkDone(TypedDict):
 
 async def change_many_jobs(call: Call[Nothing, Bulk]) -> Response:
     jobs, more = await _matched(call)
-    changed = [] if call.body.dry_run else await _change_all(call, jobs)
+    changed = await _expected(call, jobs) if call.body.dry_run else await _change_all(call, jobs)
     refused: list[Refused] = [change for change in changed if not isinstance(change, Job)]
     done = [change for change in changed if isinstance(change, Job)]
     if call.body.action == "retry":
@@ -119,6 +123,32 @@ async def _filtered(call: Call[Nothing, Bulk], wanted: BulkFilter, allowed: Sequ
     return found[:MOST], more or len(found) > MOST
 
 
+async def _expected(call: Call[Nothing, Bulk], jobs: Sequence[Job]) -> list[Job | Refused]:
+    """Returns the refusals that the change of these jobs would meet now, without changing any.
+
+    The limits of the owners are not among them, because they change with every request.
+    """
+    if call.body.action == "cancel":
+        return []
+    keys = await call.context.jobs.unique_keys([job.id for job in jobs])
+    refused: list[Job | Refused] = []
+    first: set[str] = set()
+    for job in jobs:
+        key, active = keys.get(job.id, (None, None))
+        try:
+            must_be_allowed(call.user, job.type)
+        except Problem as problem:
+            refused.append({"jobId": job.id, "detail": problem.detail})
+            continue
+        if active is not None:
+            refused.append({"jobId": job.id, "detail": DOES_THE_SAME})
+        elif key is not None and key in first:
+            refused.append({"jobId": job.id, "detail": CHOSEN_TWICE})
+        elif key is not None:
+            first.add(key)
+    return refused
+
+
 async def _change_all(call: Call[Nothing, Bulk], jobs: Sequence[Job]) -> list[Job | Refused]:
     """Changes the jobs. Returns each job after its change, or why the change was refused.
 
@@ -149,14 +179,14 @@ async def _change(call: Call[Nothing, Bulk], job: Job) -> Job | Refused:
     except (NotAllowed, Problem) as error:
         return {"jobId": job.id, "detail": problem_of(error).detail}
     except AlreadyActive:
-        return {"jobId": job.id, "detail": "Cannot retry this job: another job does the same and is active."}
+        return {"jobId": job.id, "detail": DOES_THE_SAME}
 
 
 ENDPOINTS = (
     Endpoint(
         "POST", "/api/jobs/bulk", change_many_jobs, Who.CHANGERS,
         f"Cancel or retry up to {MOST} jobs: those that the caller may see and that the action is allowed on. `dryRun` only"
-        " counts them.",
+        " counts them, and names those that would be refused.",
         {200: Answer(BulkDone, "How many jobs were `matched` and `done`, which were refused, and whether there are more.")},
         body=Bulk, most_of_body=MOST_OF_A_BODY,
     ),

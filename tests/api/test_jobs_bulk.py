@@ -275,3 +275,36 @@ async def test_simultaneous_retries_with_one_key_are_one_retry(service: Service)
     assert {answer.status_code for answer in answers} == {200}
     assert {answer.json()["job"]["attempt"] for answer in answers} == {2}
     assert len(await service.context.store.history.events(job.id)) == 3
+
+
+async def test_a_dry_run_names_the_jobs_that_a_retry_would_refuse_and_changes_none(service: Service) -> None:
+    same = [await a_unique_failure(service, "rooms") for _ in range(3)]
+    alone = await a_unique_failure(service, "messages")
+    free = await service.run(await service.job_of(service.admin), started, failed)
+    chosen = [job.id for job in (*same, alone, free)]
+
+    told = await change(service.as_admin, "retry", ids=chosen, dryRun=True)
+
+    assert (told["matched"], told["done"], len(told["refused"])) == (5, 0, 2)
+    assert {refused["jobId"] for refused in told["refused"]} < {job.id for job in same}
+    assert {refused["detail"] for refused in told["refused"]} == {bulk.CHOSEN_TWICE}
+    assert await statuses(service, *same, alone, free) == ["failed"] * 5
+    done = await change(service.as_admin, "retry", ids=chosen)
+    assert (done["done"], len(done["refused"])) == (3, 2)
+
+    later = await change(service.as_admin, "retry", ids=chosen, dryRun=True)
+    assert (later["matched"], [refused["detail"] for refused in later["refused"]]) == (2, [bulk.DOES_THE_SAME] * 2)
+
+
+async def test_a_dry_run_of_an_employee_counts_no_job_that_only_an_admin_may_queue(service: Service) -> None:
+    mine = await service.run(await service.job_of(service.employee), started, failed)
+
+    told = await change(service.as_employee, "retry", ids=[mine.id], dryRun=True)
+
+    assert (told["matched"], [refused["jobId"] for refused in told["refused"]]) == (1, [mine.id])
+
+
+async def a_unique_failure(service: Service, key: str) -> Job:
+    """Makes a failed job with this unique key."""
+    new = NewJob("chatwork_rooms_sync", {}, service.admin.id, max_attempts=5, unique_key=key)
+    return await service.run(await service.context.store.create(new, actor="system:test"), started, failed)

@@ -24,8 +24,15 @@ async def histories_of(site: Site) -> AsyncIterator[Store]:
         yield store
 
 
-async def a_job(store: Store, *steps: Step, user: User | None = None, type: str = MESSAGES_SYNC, payload: Any = None) -> Job:
-    new = NewJob(type, payload or {}, None if user is None else user.id, max_attempts=5)
+async def a_job(
+    store: Store,
+    *steps: Step,
+    user: User | None = None,
+    type: str = MESSAGES_SYNC,
+    payload: Any = None,
+    unique_key: str | None = None,
+) -> Job:
+    new = NewJob(type, payload or {}, None if user is None else user.id, max_attempts=5, unique_key=unique_key)
     job = await store.create(new, actor=f"user:{user.id}" if user else "system:scheduler")
     for step in steps:
         job = await store.append(job, step, actor=f"worker:{WORKER}")

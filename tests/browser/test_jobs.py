@@ -143,3 +143,34 @@ async def test_a_short_id_opens_the_job_by_its_address_and_by_the_search_field(i
 
     await page.goto("/jobs/00000000")
     await expect(page.get_by_text("見つかりません")).to_be_visible()
+
+
+async def test_a_bulk_retry_counts_only_what_will_happen_and_says_why_not_the_rest(idle_site: Site, visit: Visit) -> None:
+    async with histories_of(idle_site) as store:
+        for unique_key in ("rooms", "rooms", None):
+            await a_job(store, started, failed, user=idle_site.admin, type=ROOMS_SYNC, unique_key=unique_key)
+        await a_job(store, started, completed(1), user=idle_site.admin)
+    page = await visit(idle_site, "/jobs", user=idle_site.admin)
+    await expect(rows(page, "ジョブ")).to_have_count(4)
+
+    await page.get_by_role("checkbox", name="すべて選択").check()
+    await expect(button(page, "まとめてキャンセル…")).to_have_count(0)
+    await button(page, "まとめて再試行…").click()
+
+    dialog = page.get_by_role("dialog", name="ジョブをまとめて再試行")
+    await expect(dialog).to_contain_text("2 件のジョブを再試行します。")
+    await expect(dialog).to_contain_text("選択した 1 件は失敗もキャンセルもされていないため、対象外です。")
+    await expect(dialog).to_contain_text("1 件は再試行されません: 選択した別のジョブと同じ内容のため")
+    await button(dialog, "2 件を再試行").click()
+    await expect(dialog).to_contain_text("1 件は実行できませんでした")
+
+
+async def test_completed_jobs_offer_no_bulk_action(idle_site: Site, visit: Visit) -> None:
+    async with histories_of(idle_site) as store:
+        job = await a_job(store, started, completed(1), user=idle_site.admin)
+    page = await visit(idle_site, "/jobs", user=idle_site.admin)
+
+    await job_row(page, job.id).get_by_role("checkbox").check()
+
+    await expect(page.get_by_text("選択したジョブは完了しているため、まとめて操作できません。")).to_be_visible()
+    await expect(page.get_by_role("button", name="まとめて")).to_have_count(0)

@@ -3,6 +3,10 @@
 import { counted, digits, say, saying } from "../words/say";
 
 export const jobWords = {
+  chosenTwice: say(
+    "選択した別のジョブと同じ内容のため、同時には実行できません。",
+    "Another of the chosen jobs does the same, and only one of them may be active.",
+  ),
   otherJobActive: say(
     "同じ内容の別のジョブが実行中のため、再試行できません。",
     "Another job that does the same is active, so this one can't be retried.",

@@ -10,6 +10,7 @@ const REFUSALS: [RegExp, Says][] = [
   [/^LIMIT_REQUESTS .* (\d+) seconds\.$/, (words, seconds) => words.requestLimit(Number(seconds))],
   [/^LIMIT_ACTIVE_JOBS .* at most (\d+) jobs/, (words, most) => words.activeLimit(Number(most))],
   [/^LIMIT_PAID_JOBS .* (\d+) seconds\.$/, (words, seconds) => words.paidLimit(Number(seconds))],
+  [/another of the chosen jobs does the same/, (words) => words.chosenTwice],
   [/does the same and is active/, (words) => words.otherJobActive],
   [
     /^Cannot \S+ this job: it is (\w+)\.$/,

@@ -3,14 +3,17 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { type BulkAction, type BulkAnswer, bulk, type JobFilter } from "../../api";
+import { shortId } from "../../format";
 import { useToasts } from "../../frame/toasts";
 import { freshen } from "../../live/live";
 import { Dialog } from "../../parts/dialog";
+import { Icon } from "../../parts/icons";
 import { Mishap } from "../../parts/states";
 import { refusalText } from "../../refusals/refusals";
 import { useWords } from "../../words/words";
 
 const MOST_AT_ONCE = 1_000;
+const MOST_IDS_SHOWN = 20;
 
 interface BulkProps {
   action: BulkAction;
@@ -45,7 +48,10 @@ export function BulkDialog({ action, chosen, onClose, onDone }: BulkProps) {
     },
   });
   const cut = "ids" in chosen && chosen.ids.length > MOST_AT_ONCE;
+  const expected = preview.data?.refused ?? [];
   const matched = preview.data?.matched ?? 0;
+  const wanted = matched - expected.length;
+  const outside = "ids" in asked ? asked.ids.length - matched : 0;
   const finished = acting.data !== undefined && !acting.data.more;
 
   function submit(event: FormEvent) {
@@ -62,25 +68,21 @@ export function BulkDialog({ action, chosen, onClose, onDone }: BulkProps) {
         {preview.data && !preview.isFetching && !finished && (
           <>
             <p className="dialog-main">
-              {matched === 0
+              {wanted === 0
                 ? words.bulkNothing
-                : (cancels ? words.bulkCancelCount : words.bulkRetryCount)(matched, preview.data.more)}
+                : (cancels ? words.bulkCancelCount : words.bulkRetryCount)(wanted, preview.data.more)}
             </p>
+            {outside > 0 && <p>{(cancels ? words.bulkCancelOutside : words.bulkRetryOutside)(outside)}</p>}
+            <Reasons refused={expected} />
             <p className="faint">{cancels ? words.bulkCancelRest : words.bulkRetryRest}</p>
             {(preview.data.more || cut) && <p className="faint">{words.bulkMore}</p>}
           </>
         )}
         {refused.length > 0 && (
-          <details className="refused">
-            <summary>{words.bulkRefused(refused.length)}</summary>
-            <ul>
-              {refused.map(({ jobId, detail }) => (
-                <li key={jobId}>
-                  <code>{jobId.slice(-8)}</code> {refusalText(words, detail)}
-                </li>
-              ))}
-            </ul>
-          </details>
+          <>
+            <p className="dialog-main">{words.bulkRefused(refused.length)}</p>
+            <Reasons refused={refused} />
+          </>
         )}
         {done > 0 && <p>{words.bulkLeft}</p>}
         {acting.error && <Mishap error={acting.error} />}
@@ -98,13 +100,36 @@ export function BulkDialog({ action, chosen, onClose, onDone }: BulkProps) {
             <button
               type="submit"
               className={`button ${cancels ? "button-bad" : "button-main"}`}
-              disabled={matched === 0 || preview.isFetching || acting.isPending}
+              disabled={wanted === 0 || preview.isFetching || acting.isPending}
             >
-              {(cancels ? words.bulkCancelDo : words.bulkRetryDo)(Math.min(matched, MOST_AT_ONCE))}
+              {(cancels ? words.bulkCancelDo : words.bulkRetryDo)(Math.min(wanted, MOST_AT_ONCE))}
             </button>
           </>
         )}
       </form>
     </Dialog>
+  );
+}
+
+/** Why jobs are refused, each reason once with its jobs. */
+function Reasons({ refused }: { refused: BulkAnswer["refused"] }) {
+  const words = useWords();
+  const byReason = new Map<string, string[]>();
+  for (const { jobId, detail } of refused) {
+    const reason = refusalText(words, detail);
+    byReason.set(reason, [...(byReason.get(reason) ?? []), shortId(jobId)]);
+  }
+  return (
+    <ul className="refused">
+      {[...byReason].map(([reason, ids]) => (
+        <li key={reason}>
+          <Icon name="warn" size={14} /> {words.bulkWhy(ids.length, reason)}{" "}
+          <code className="faint">
+            {ids.slice(0, MOST_IDS_SHOWN).join(" ")}
+            {ids.length > MOST_IDS_SHOWN && " …"}
+          </code>
+        </li>
+      ))}
+    </ul>
   );
 }

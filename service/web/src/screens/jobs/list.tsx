@@ -1,5 +1,6 @@
 import { useCallback, useState } from "react";
-import type { JobFilter } from "../../api";
+import type { Job, JobFilter, Status } from "../../api";
+import { isActive, mayCancel, mayRetry } from "../../job/facts";
 import { Check } from "../../parts/check";
 import { Icon } from "../../parts/icons";
 import { HeadCell, Rows } from "../../parts/rows";
@@ -41,6 +42,8 @@ export function List({ filter }: { filter: JobFilter }) {
     });
   }, []);
 
+  const some = possible(choice, jobs, filter.status);
+
   if (list.isPending) return <Loading rows={8} />;
   if (list.error && jobs.length === 0) return <ProblemPlate error={list.error} again={() => void list.refetch()} />;
   if (jobs.length === 0 && list.waiting === 0 && !list.hasNextPage) return <NoJobs place={place} filter={filter} />;
@@ -65,12 +68,17 @@ export function List({ filter }: { filter: JobFilter }) {
                   {words.selectMatching}
                 </button>
               )}
-              <button type="button" className="button button-small" onClick={() => canceling.open()}>
-                {words.bulkCancel}
-              </button>
-              <button type="button" className="button button-small" onClick={() => retrying.open()}>
-                {words.bulkRetry}
-              </button>
+              {some.cancelable && (
+                <button type="button" className="button button-small" onClick={() => canceling.open()}>
+                  {words.bulkCancel}
+                </button>
+              )}
+              {some.retryable && (
+                <button type="button" className="button button-small" onClick={() => retrying.open()}>
+                  {words.bulkRetry}
+                </button>
+              )}
+              {!some.cancelable && !some.retryable && <span className="faint">{words.bulkNoneToChange}</span>}
               <button type="button" className="link" onClick={() => setChoice(NOTHING)}>
                 {words.clearSelection}
               </button>
@@ -150,6 +158,18 @@ export function List({ filter }: { filter: JobFilter }) {
       )}
     </section>
   );
+}
+
+/** Which actions make sense for the chosen jobs. Of all that match, only the status of the filter is known. */
+function possible({ ids, matching }: Choice, jobs: Job[], status: Status | undefined) {
+  if (matching) {
+    return {
+      cancelable: !status || isActive({ status }),
+      retryable: !status || status === "failed" || status === "canceled",
+    };
+  }
+  const chosen = jobs.filter(({ id }) => ids.has(id));
+  return { cancelable: chosen.some(mayCancel), retryable: chosen.some(mayRetry) };
 }
 
 function NoJobs({ place, filter }: { place: Place; filter: JobFilter }) {

@@ -72,6 +72,23 @@ export const jobsWords = {
     (count: number) => `${digits(count)} 件は実行できませんでした`,
     (count: number) => `${counted(count, "job")} refused`,
   ),
+  bulkCancelOutside: saying(
+    (count: number) => `選択した ${digits(count)} 件はすでに終了しているため、対象外です。`,
+    (count: number) => `${counted(count, "chosen job")} ended already and ${count === 1 ? "stays" : "stay"} as before.`,
+  ),
+  bulkRetryOutside: saying(
+    (count: number) => `選択した ${digits(count)} 件は失敗もキャンセルもされていないため、対象外です。`,
+    (count: number) =>
+      `${counted(count, "chosen job")} ${count === 1 ? "has" : "have"} not failed and ${count === 1 ? "was" : "were"} not canceled.`,
+  ),
+  bulkWhy: saying(
+    (count: number, reason: string) => `${digits(count)} 件は再試行されません: ${reason}`,
+    (count: number, reason: string) => `${counted(count, "job")} will not be retried: ${reason}`,
+  ),
+  bulkNoneToChange: say(
+    "選択したジョブは完了しているため、まとめて操作できません。",
+    "The chosen jobs are completed, so nothing can be done with them here.",
+  ),
   bulkLeft: say("対象のジョブがまだ残っています。", "There are more of them."),
   noJobs: say("ジョブはまだありません", "No jobs yet"),
   noJobsText: say(
