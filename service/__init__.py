@@ -9,6 +9,7 @@ checkpoint_url.py   checks AUDIT_CHECKPOINT_URL
 checkpoints/        signed checkpoints of the log: keys, signing, copies outside, witnesses
 cli.py              the command `rireki`
 cli_checkpoints.py  the commands `rireki audit keygen`, `key`, `checkpoint`, `new-log`
+cli_jobs.py         the commands `rireki jobs`
 cli_users.py        the commands `rireki users`
 commands/           what the commands of `rireki` do
 config.py           the settings of a process

@@ -20,6 +20,7 @@ import typer
 
 from events.secret_redaction import scrubbed
 from service.cli_checkpoints import add_checkpoint_commands
+from service.cli_jobs import jobs_app
 from service.cli_users import users_app
 from service.commands.plain_text import plain_lines, visible
 from service.commands.running import end, exit_with, fail, misuse, run_work, with_database
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 audit = typer.Typer(help="Read, verify and export the event log.", no_args_is_help=True)
 projections = typer.Typer(help="Manage the tables that are computed from the event log.", no_args_is_help=True)
+app.add_typer(jobs_app, name="jobs")
 app.add_typer(users_app, name="users")
 app.add_typer(audit, name="audit")
 app.add_typer(projections, name="projections")

@@ -1,11 +1,12 @@
 """The code of the commands of `rireki`.
 
-`service/cli.py` and `service/cli_users.py` declare their options.
+`service/cli.py`, `service/cli_jobs.py` and `service/cli_users.py` declare their options.
 
 audit.py        `rireki audit verify`; `rireki projections rebuild`
 checkpoints.py  `rireki audit keygen`, `key`, `checkpoint`, `new-log`
 demo.py         `rireki demo`
 export.py       `rireki audit export` and `verify-export`
+jobs.py         `rireki jobs`
 operators.py    `rireki workers`, `rireki pause`, `rireki resume`
 past_jobs.py    `rireki audit at`
 plain_text.py   makes untrusted text safe to print to a terminal

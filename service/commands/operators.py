@@ -75,10 +75,19 @@ def read_duration(text: str | None) -> datetime | None:
     """
     if text is None:
         return None
+    return datetime.now(UTC) + _span(text, "--for")
+
+
+def read_age(text: str) -> datetime:
+    """Returns the time that was `90s`, `10m`, `2h` or `1d` ago. Raises `typer.BadParameter`."""
+    return datetime.now(UTC) - _span(text, "--since")
+
+
+def _span(text: str, option: str) -> timedelta:
     found = re.fullmatch(r"([1-9][0-9]{0,5})([smhd])", text)
     if found is None:
-        raise typer.BadParameter(f"--for must be a duration like 90s, 10m, 2h or 1d, not {text!r}")
-    return datetime.now(UTC) + timedelta(seconds=int(found[1]) * SECONDS[found[2]])
+        raise typer.BadParameter(f"{option} must be a duration like 90s, 10m, 2h or 1d, not {text!r}")
+    return timedelta(seconds=int(found[1]) * SECONDS[found[2]])
 
 
 def _table(seen: list[WorkerSeen]) -> Table:

@@ -14,6 +14,7 @@ test_rights.py         the rights of the roles, and the statements that need the
 test_sealer.py         the processes that seal the log, and those that do not
 test_secrets.py        secrets are removed from all output
 test_start_faults.py   databases that are not usable: the message that each command prints
+test_jobs_command.py    the commands `rireki jobs`
 test_users_command.py  `rireki users`, and what the command line leaves on record
 test_version.py        `rireki --version`
 test_watchdog.py       a blocked process ends when asked to
