@@ -16,7 +16,7 @@ from events.database_faults import UnsuitableDatabase
 from events.redis_faults import redis_fault
 from events.store import Store
 from migrations.migrate import migrate
-from projections.checkpoints import current_origin
+from projections.checkpoints import NoLog, current_origin
 from projections.jobs import JobsView
 from projections.seal import keep_sealing
 from service.accounts.secret_file import jwt_secret, keep_secret
@@ -233,10 +233,13 @@ async def _sealing_over(settings: Settings, database: Database) -> AsyncIterator
 async def signing_over(settings: Settings, database: Database) -> AsyncIterator[Signing | None]:
     """Yields what signs the log of this database; None if there is no key, with a warning in production.
 
-    Raises `ConfigError`.
+    Raises `ConfigError`, `UnsuitableDatabase`.
     """
-    async with database.raw() as connection:
-        origin = await current_origin(connection)
+    try:
+        async with database.raw() as connection:
+            origin = await current_origin(connection)
+    except NoLog as error:
+        raise UnsuitableDatabase(str(error)) from error
     if settings.audit_log_origin not in (None, origin):
         log.warning("AUDIT_LOG_ORIGIN has no effect, because the log of this database already has a name", origin=origin)
     keys = signing_keys(settings, origin)

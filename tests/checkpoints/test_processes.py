@@ -17,6 +17,7 @@ from tests.histories import new, until
 from tests.job_types import ended
 from tests.process.test_processes import Rireki
 from tests.process.test_sealer import two_roles
+from tests.process.test_start_faults import is_one_line, run
 
 __all__ = ["two_roles"]
 
@@ -119,3 +120,15 @@ async def test_a_process_whose_log_got_a_new_name_says_that_it_needs_a_new_key(
 
         await until(lambda: asyncio.to_thread(told), seconds=60)
     assert [each.origin for each in await log.signed()] == [log.key.name]
+
+
+@pytest.mark.parametrize("command", ["serve", "seal"])
+async def test_a_database_without_the_name_of_its_log_is_refused_in_one_line(
+    database: Database, tmp_path: Path, command: str
+) -> None:
+    async with database.raw() as connection:
+        await connection.execute("alter table log_origins disable trigger all; delete from log_origins")
+
+    ended = await run(command, home=tmp_path, DATABASE_URL=database.url)
+
+    is_one_line(*ended, about="the rows of log_origins are gone: restore them from a backup")
