@@ -1,4 +1,4 @@
 """Tests with a real PostgreSQL, a real Redis and real HTTP.
 
-`servers.py` starts the servers.
+`servers.py` starts the servers, and `http_client.py` makes HTTP clients.
 """

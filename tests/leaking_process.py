@@ -15,6 +15,7 @@ import structlog
 
 from events.job import JSON
 from service import cli
+from tests.http_client import http_client
 from tests.job_types import job_type
 from workers.job_type import Context
 from workers.outcomes import Final, GiveUp
@@ -49,7 +50,7 @@ async def leak_by_the_model(context: Context, payload: Any) -> JSON:
 
 
 async def leak_by_a_library(context: Context, payload: Any) -> JSON:
-    async with httpx.AsyncClient() as client:
+    async with http_client() as client:
         answer = await client.get(os.environ["OPENAI_BASE_URL"], headers={"authorization": f"Bearer {SECRETS[0]}"})
         raise httpx.HTTPError(answer.text)
 

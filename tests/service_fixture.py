@@ -35,6 +35,7 @@ from service.limits.limits import Limits
 from service.live.job_watches import JobWatches
 from service.live.verifier import Verifier
 from service.process.serve import http_server
+from tests.http_client import http_client
 from workers.chatwork.client import Chatwork, ChatworkSettings
 from workers.delivery.wire import LocalWire
 from workers.resources import Resources
@@ -90,7 +91,7 @@ async def service(database: Database, bus: Bus, store: Store) -> AsyncIterator[S
 
         async def client(user: User | None) -> httpx.AsyncClient:
             headers = {"Authorization": f"Bearer {context.users.new_token(user)}"} if user else {}
-            return await stack.enter_async_context(httpx.AsyncClient(base_url=url, headers=headers, timeout=30))
+            return await stack.enter_async_context(http_client(url, headers=headers, timeout=30))
 
         yield Service(
             url, context, admin, employee, await client(admin), await client(employee), await client(other), await client(None),

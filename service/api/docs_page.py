@@ -1,5 +1,6 @@
 """`/api/openapi.json`, and Swagger UI to browse it at `/api/docs`."""
 
+import asyncio
 from collections.abc import Sequence
 
 import orjson
@@ -49,10 +50,10 @@ NOT_BUILT_PAGE = """\
 
 def openapi_routes(endpoints: Sequence[Endpoint], page: Page) -> list[Route]:
     """Returns the routes of the OpenAPI document and of Swagger UI."""
-    document = orjson.dumps(openapi_document(endpoints))
+    document = _Document(endpoints)
 
     async def openapi_json(request: Request) -> Response:
-        return Response(document, media_type=JSON_TYPE)
+        return Response(await document.as_json(), media_type=JSON_TYPE)
 
     async def docs_page(request: Request) -> Response:
         shown = DOCS_PAGE if page.has(SWAGGER_UI) else NOT_BUILT_PAGE
@@ -63,6 +64,27 @@ def openapi_routes(endpoints: Sequence[Endpoint], page: Page) -> list[Route]:
         Route("/api/docs", docs_page),
         Route("/api/docs/start.js", _docs_script),
     ]
+
+
+class _Document:
+    """Makes the OpenAPI document at the first request for it, and keeps it.
+
+    Making it takes a tenth of a second, by which every process would start later. It is made in a
+    thread, because the event loop must not wait for it.
+    """
+
+    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
+        self._endpoints = endpoints
+        self._made: asyncio.Task[bytes] | None = None
+
+    async def as_json(self) -> bytes:
+        if self._made is None:
+            self._made = asyncio.create_task(asyncio.to_thread(self._make))
+        # A client that disconnects must not cancel the task for the others that wait for it.
+        return await asyncio.shield(self._made)
+
+    def _make(self) -> bytes:
+        return orjson.dumps(openapi_document(self._endpoints))
 
 
 async def _docs_script(request: Request) -> Response:

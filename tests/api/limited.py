@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx2 as httpx
 
+from tests.http_client import http_client
 from tests.service_fixture import Service, make_context, serving
 
 
@@ -20,7 +21,7 @@ async def limited(service: Service, **settings: Any) -> AsyncIterator[Service]:
 
         async def client(other: httpx.AsyncClient) -> httpx.AsyncClient:
             given = {"Authorization": other.headers["authorization"]} if "authorization" in other.headers else {}
-            return await stack.enter_async_context(httpx.AsyncClient(base_url=url, headers=given, timeout=30))
+            return await stack.enter_async_context(http_client(url, headers=given, timeout=30))
 
         yield dataclasses.replace(
             service, url=url, context=context, as_admin=await client(service.as_admin),

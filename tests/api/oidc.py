@@ -11,6 +11,7 @@ import pytest
 
 from events.database import Database, Row
 from service.http.context import ApiContext
+from tests.http_client import http_client
 from tests.oidc_server import CLIENT_ID, CLIENT_SECRET, OidcServer, oidc_server
 from tests.service_fixture import Service, make_context, serving
 
@@ -31,7 +32,7 @@ class OidcSite:
         return self.context.database
 
     def browser(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=self.url, timeout=30)
+        return http_client(self.url, timeout=30)
 
     async def sign_in(self, browser: httpx.AsyncClient, start: str = START) -> httpx.Response:
         """Follows the redirects of a sign-in and returns the last answer."""

@@ -16,6 +16,7 @@ from service.accounts import users
 from service.accounts.sign_in_limit import FOR_ONE_EMAIL, SignInLimit, TooManyTries
 from service.accounts.users import CannotAdd, Users, add_user
 from service.http.cookies import DEVICE, SESSION
+from tests.http_client import http_client
 from tests.service_fixture import PASSWORD, SECRET, Service, make_context, service, serving
 
 __all__ = ["service"]
@@ -26,7 +27,7 @@ async def login(service: Service, email: str = "admin@example.com", password: st
 
 
 async def me(service: Service, **headers: str) -> httpx.Response:
-    async with httpx.AsyncClient(base_url=service.url) as client:
+    async with http_client(service.url) as client:
         return await client.get("/api/auth/me", headers=headers)
 
 
@@ -273,7 +274,7 @@ async def test_the_cookies_in_production_are_bound_to_this_host(service: Service
         redis_url="redis://x", jwt_secret=SECRET,
     )  # fmt: skip
 
-    async with serving(production) as url, httpx.AsyncClient(base_url=url) as client:
+    async with serving(production) as url, http_client(url) as client:
         answer = await client.post("/api/auth/login", json={"email": "admin@example.com", "password": PASSWORD})
         token = answer.json()["token"]
         client.cookies.clear()
@@ -301,7 +302,7 @@ async def test_the_events_are_streamed_by_the_cookie_in_production(service: Serv
 
     async with (
         serving(production) as url,
-        httpx.AsyncClient(base_url=url) as client,
+        http_client(url) as client,
         client.stream("GET", "/api/jobs/stream", headers=cookie) as stream,
     ):
         assert (stream.status_code, stream.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")

@@ -15,6 +15,7 @@ from events.database import Database
 from service.api.auth import MOST_OF_A_SIGN_IN
 from service.http.problems import Problem
 from service.http.request import SMALL_BODY, parse_json
+from tests.http_client import http_client
 from tests.service_fixture import PASSWORD, Service, make_context, service, serving
 
 __all__ = ["service"]
@@ -255,7 +256,7 @@ async def test_a_missing_database_is_a_503_with_retry_after(service: Service, da
         database = Database(gate.url)
         await database.connect()
         context = make_context(database, service.context.bus, service.context.store)
-        async with serving(context) as url, httpx.AsyncClient(base_url=url, headers=service.as_admin.headers) as client:
+        async with serving(context) as url, http_client(url, headers=service.as_admin.headers) as client:
             assert (await client.get("/api/jobs")).status_code == 200
             assert (await client.get("/readyz")).status_code == 200
 

@@ -22,6 +22,7 @@ from service.api import job_streams
 from service.live import changes_feed as feed
 from service.live import job_watches
 from service.live.changes_feed import MOST_UNREAD, ChangesFeed, Watcher
+from tests.http_client import http_client
 from tests.job_types import until
 from tests.service_fixture import Service, service
 
@@ -365,7 +366,7 @@ async def test_a_stream_ends_when_the_process_stops(service: Service) -> None:
 async def test_a_stream_ends_when_its_token_ends(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     bearer = {"Authorization": f"Bearer {service.context.users.new_token(service.employee)}"}
 
-    async with httpx.AsyncClient(base_url=service.url, headers=bearer) as client, changes(client) as own:
+    async with http_client(service.url, headers=bearer) as client, changes(client) as own:
         await client.post("/api/auth/logout")
         await service.job_of(service.employee)
 

@@ -5,10 +5,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-import httpx2 as httpx
-
 from events.database import Database
 from events.job import complete, start
+from tests.http_client import http_client
 from tests.job_types import capacity_for
 from tests.service_fixture import Service, make_context, service, serving, user_of
 from workers.chatwork.answers import Unreadable
@@ -52,7 +51,7 @@ async def test_only_admins_may_use_the_chatwork_endpoints(service: Service) -> N
 async def test_a_sync_without_a_chatwork_token_gets_400(service: Service) -> None:
     context = make_context(service.context.database, service.context.bus, service.context.store)
 
-    async with serving(context) as url, httpx.AsyncClient(base_url=url, headers=service.as_admin.headers) as client:
+    async with serving(context) as url, http_client(url, headers=service.as_admin.headers) as client:
         answers = [await client.post(address) for address in (ROOMS_SYNC, MESSAGES_SYNC)]
 
     assert [answer.status_code for answer in answers] == [400, 400]
@@ -65,7 +64,7 @@ async def test_a_second_sync_request_gets_the_active_job(service: Service) -> No
     headers = {"Authorization": f"Bearer {service.context.users.new_token(second_admin)}"}
 
     first = (await service.as_admin.post(ROOMS_SYNC)).json()
-    async with httpx.AsyncClient(base_url=service.url, headers=headers) as client:
+    async with http_client(service.url, headers=headers) as client:
         second = await client.post(ROOMS_SYNC)
 
     assert (second.status_code, second.json()) == (202, first)
@@ -140,7 +139,7 @@ async def test_one_key_of_two_users_is_two_jobs(service: Service) -> None:
     headers = {"Authorization": f"Bearer {service.context.users.new_token(second_admin)}", "Idempotency-Key": "k"}
     first = (await service.as_admin.post(f"{MESSAGES_SYNC}?roomId=7", headers={"Idempotency-Key": "k"})).json()["jobId"]
 
-    async with httpx.AsyncClient(base_url=service.url, headers=headers) as client:
+    async with http_client(service.url, headers=headers) as client:
         second = (await client.post(f"{MESSAGES_SYNC}?roomId=8")).json()["jobId"]
 
     assert first != second

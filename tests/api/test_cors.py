@@ -6,6 +6,7 @@ import httpx2 as httpx
 import pytest
 
 from service.config import ConfigError, load_settings
+from tests.http_client import http_client
 from tests.service_fixture import PASSWORD, Service, make_context, service, serving
 
 __all__ = ["service"]
@@ -25,7 +26,7 @@ async def sharing(service: Service) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the same service, which lists origins."""
     context = service.context
     context = make_context(context.database, context.bus, context.store, cors_allowed_origins=LISTED)
-    async with serving(context) as url, httpx.AsyncClient(base_url=url) as client:
+    async with serving(context) as url, http_client(url) as client:
         yield client
 
 

@@ -18,6 +18,7 @@ from service.accounts.users import Role
 from service.api import job_streams
 from service.live import job_watches as live
 from service.live.job_watches import JobWatches
+from tests.http_client import http_client
 from tests.job_types import until
 from tests.service_fixture import Service, service
 
@@ -223,7 +224,7 @@ async def test_a_stream_ends_when_its_token_ends(service: Service, monkeypatch: 
     token = service.context.users.new_token(service.employee)
 
     bearer = {"Authorization": f"Bearer {token}"}
-    async with httpx.AsyncClient(base_url=service.url, headers=bearer) as client, stream(client, job) as events:
+    async with http_client(service.url, headers=bearer) as client, stream(client, job) as events:
         await events.next()
         await client.post("/api/auth/logout")
         await service.run(job, started)

@@ -6,7 +6,6 @@ import time
 from datetime import datetime, timedelta
 from typing import Any
 
-import httpx2 as httpx
 import orjson
 import pytest
 from starlette.requests import Request
@@ -16,6 +15,7 @@ from events.database import Database
 from events.job import Job, JobError, cancel, complete, fail, progress, rfc3339, start
 from events.store import Store
 from service.http.request import preferred_wait
+from tests.http_client import http_client
 from tests.job_types import capacity_for
 from tests.proxy import Fault, proxy_before
 from tests.service_fixture import Service, make_context, service, serving
@@ -274,7 +274,7 @@ async def test_a_retry_whose_connection_breaks_is_one_retry_when_it_is_sent_agai
         await store.start()
         stack.push_async_callback(store.stop)
         url = await stack.enter_async_context(serving(make_context(far, bus, store)))
-        client = await stack.enter_async_context(httpx.AsyncClient(base_url=url, headers=service.as_employee.headers))
+        client = await stack.enter_async_context(http_client(url, headers=service.as_employee.headers))
         proxy.once(statement, fault)
 
         await client.post(f"/api/jobs/{job.id}/retry", headers=key)
@@ -393,7 +393,7 @@ async def test_metrics_may_be_read_from_this_machine_or_with_the_token(service: 
     await service.job_of(None)
     context = make_context(service.context.database, service.context.bus, service.context.store, metrics_token="let me in")
 
-    async with serving(context) as url, httpx.AsyncClient(base_url=url) as client:
+    async with serving(context) as url, http_client(url) as client:
         near = await client.get("/metrics")
         far = await client.get("/metrics", headers={"X-Forwarded-For": "192.0.2.1"})
         beyond = await client.get("/metrics", headers={"Forwarded": "for=192.0.2.1"})

@@ -12,6 +12,7 @@ from events.writes import NewJob
 from service.api import jobs_bulk as bulk
 from tests.api.test_bad_input import blamed
 from tests.api.test_job_lists import NO_JOB
+from tests.http_client import http_client
 from tests.job_types import capacity_for
 from tests.service_fixture import Service, make_context, service, serving
 
@@ -260,7 +261,7 @@ async def test_a_sync_is_not_run_again_without_a_chatwork_token(service: Service
     old = await service.job_of(service.admin)
     context = make_context(service.context.database, service.context.bus, service.context.store)
 
-    async with serving(context) as url, httpx.AsyncClient(base_url=url, headers=service.as_admin.headers) as client:
+    async with serving(context) as url, http_client(url, headers=service.as_admin.headers) as client:
         assert (await again(client, old)).status_code == 400
 
 

@@ -12,6 +12,7 @@ from service.accounts.guess_delay import FREE, Guesses
 from service.accounts.known_devices import LIFE, MOST_ACCOUNTS, Device, KnownDevices
 from service.accounts.sign_in_limit import FOR_ALL_REQUESTS, FOR_ONE_EMAIL, TooManyTries
 from service.http.cookies import DEVICE
+from tests.http_client import http_client
 from tests.service_fixture import PASSWORD, SECRET, Service, service
 
 __all__ = ["service"]
@@ -24,7 +25,7 @@ async def sign_in(
     service: Service, address: str, password: str = PASSWORD, *, device: str | None = None, email: str = EMAIL
 ) -> httpx.Response:
     headers = {"X-Forwarded-For": address} | ({"Cookie": f"{DEVICE}={device}"} if device else {})
-    async with httpx.AsyncClient(base_url=service.url, timeout=60) as client:
+    async with http_client(service.url, timeout=60) as client:
         return await client.post("/api/auth/login", json={"email": email, "password": password}, headers=headers)
 
 

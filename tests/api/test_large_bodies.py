@@ -19,6 +19,7 @@ from service.api.auth import MOST_OF_A_SIGN_IN
 from service.http.endpoint import Endpoint
 from service.http.problems import LONGEST_PATH, MOST_ERRORS, Problem, problem_response
 from service.http.request import MAX_FIELDS, MAX_PARAMETERS, parse_json
+from tests.http_client import http_client
 from tests.service_fixture import Service, service
 
 __all__ = ["service"]
@@ -143,7 +144,7 @@ async def test_a_process_stays_responsive_while_ten_clients_send_expensive_bodie
         assert process.stdout is not None
         async with asyncio.timeout(60):
             url = (await process.stdout.readline()).decode().split()[-1]
-        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+        async with http_client(url, timeout=60) as client:
             quiet = await _slowest(client, lambda: asyncio.sleep(0.05), 10)
             loud = await _slowest(client, lambda: _ten_dear(client, bodies), 3)
     finally:

@@ -12,6 +12,7 @@ from service.accounts.users import add_user
 from service.config import Settings
 from service.http.cookies import SESSION
 from tests.api.oidc import START, OidcSite, oidc_site, outcome_of, site
+from tests.http_client import http_client
 from tests.oidc_server import CLIENT_ID, CLIENT_SECRET, SigningKey
 from tests.service_fixture import PASSWORD, SECRET, Service, make_context, service, serving
 
@@ -304,7 +305,7 @@ async def test_in_production_the_provider_is_sent_back_to_https_with_host_cookie
     )  # fmt: skip
     object.__setattr__(production, "oidc", context.oidc)
 
-    async with serving(production) as url, httpx.AsyncClient(base_url=url) as browser:
+    async with serving(production) as url, http_client(url) as browser:
         begun = await browser.get(START)
 
     sent = parse_qs(urlsplit(begun.headers["location"]).query)

@@ -1,22 +1,26 @@
 """The OpenAPI document is valid, complete and true. The page that shows it loads safely."""
 
+import asyncio
 import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
+import orjson
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 from starlette.routing import Match, Route
 
 from events.job import JobError, fail, start
 from service.api.app import ENDPOINTS, create_app
+from service.api.docs_page import _Document
 from service.http.openapi import openapi_document
 from service.http.request import Nothing
 from service.page import Page
 from tests.api.test_chatwork import message, room
 from tests.api.test_companies import PERIOD, a_draft, company
+from tests.http_client import http_client
 from tests.service_fixture import PASSWORD, Service, make_context, service
 
 __all__ = ["service"]
@@ -28,6 +32,16 @@ async def test_the_document_is_valid_openapi_3_1(service: Service) -> None:
     validate(document)
     assert document["openapi"].startswith("3.1.")
     assert document == openapi_document(ENDPOINTS)
+
+
+async def test_a_first_client_that_gives_up_does_not_take_the_document_from_the_next() -> None:
+    document = _Document(ENDPOINTS)
+    first, second = (asyncio.create_task(document.as_json()) for _ in range(2))
+    await asyncio.sleep(0)
+
+    first.cancel()
+
+    assert orjson.loads(await second) == orjson.loads(await document.as_json()) == openapi_document(ENDPOINTS)
 
 
 def test_every_operation_has_a_unique_name_and_says_who_may_call_it() -> None:
@@ -332,7 +346,7 @@ async def test_the_docs_page_has_no_inline_script_and_loads_only_from_this_host(
         (tmp_path / "api" / "docs" / name).write_text("content", encoding="utf-8")
     app = create_app(make_context(service.context.database, service.context.bus, service.context.store), Page(tmp_path))
 
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://rireki") as client:
+    async with http_client("http://rireki", transport=httpx.ASGITransport(app)) as client:
         page = await client.get("/api/docs")
         assets = [await client.get(address) for address in re.findall(r'(?:src|href)="([^"]+)"', page.text)]
 
@@ -349,7 +363,7 @@ async def test_the_docs_page_has_no_inline_script_and_loads_only_from_this_host(
 async def test_without_a_built_page_the_docs_link_to_the_document(service: Service, tmp_path: Path) -> None:
     app = create_app(make_context(service.context.database, service.context.bus, service.context.store), Page(tmp_path))
 
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://rireki") as client:
+    async with http_client("http://rireki", transport=httpx.ASGITransport(app)) as client:
         page = await client.get("/api/docs")
         document = await client.get("/api/openapi.json")
 

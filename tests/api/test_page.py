@@ -16,6 +16,7 @@ from events.store import Store
 from service.api.app import create_app
 from service.http.context import ApiContext
 from service.page import Page
+from tests.http_client import http_client
 from tests.service_fixture import make_context
 
 INDEX = '<!doctype html><html lang="ja"><title>Rireki 履歴</title><div id="page"></div></html>'
@@ -45,7 +46,7 @@ def built(tmp_path: Path) -> Path:
 @contextlib.asynccontextmanager
 async def browser(context: ApiContext, folder: Path) -> AsyncIterator[httpx.AsyncClient]:
     app = create_app(context, Page(folder))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://rireki") as client:
+    async with http_client("http://rireki", transport=httpx.ASGITransport(app)) as client:
         yield client
 
 

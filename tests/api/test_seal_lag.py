@@ -2,10 +2,9 @@
 
 import dataclasses
 
-import httpx2 as httpx
-
 from events.database import Database
 from tests.histories import give_positions
+from tests.http_client import http_client
 from tests.service_fixture import Service, service, serving
 
 __all__ = ["service"]
@@ -38,7 +37,7 @@ async def test_a_process_that_does_not_seal_reads_the_log_up_to_the_last_positio
     await service.job_of(service.admin)
     context = dataclasses.replace(service.context, sealer=None)
 
-    async with serving(context) as url, httpx.AsyncClient(base_url=url, headers=service.as_admin.headers) as client:
+    async with serving(context) as url, http_client(url, headers=service.as_admin.headers) as client:
         answer = (await client.get("/api/events")).json()
 
     assert [event["position"] for event in answer["events"]] == [1]

@@ -19,6 +19,7 @@ from service.http.headers import ALWAYS, DOCS_POLICY, IN_PRODUCTION, PAGE_POLICY
 from service.page import ADDRESSES, Page
 from tests.api.test_http_protocol import HEALTH, sent
 from tests.api.test_http_refusals import REFUSED
+from tests.http_client import http_client
 from tests.service_fixture import Service, make_context, service, serving
 
 __all__ = ["service"]
@@ -51,7 +52,7 @@ def page(tmp_path: Path) -> Page:
 async def built(service: Service, page: Page, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the same service, which serves the built page. The client has no token."""
     monkeypatch.setattr(application, "Page", lambda: page)
-    async with serving(service.context) as url, httpx.AsyncClient(base_url=url, timeout=30) as client:
+    async with serving(service.context) as url, http_client(url, timeout=30) as client:
         yield client
 
 

@@ -14,6 +14,7 @@ from service.accounts.sign_in_limit import FOR_ONE_EMAIL, SignInLimit, TooManyTr
 from service.accounts.sign_in_queue import HASHERS, MOST_OF_ONE_ADDRESS, MOST_WAITING, LineFull, SignInLine
 from service.api import auth
 from service.http.problems import problem_of
+from tests.http_client import http_client
 from tests.service_fixture import PASSWORD, Service, service
 
 __all__ = ["service"]
@@ -26,7 +27,7 @@ async def sign_in(client: httpx.AsyncClient, address: str, email: str, password:
 
 async def test_many_sign_ins_from_one_address_do_not_block_other_addresses(service: Service) -> None:
     limits = httpx.Limits(max_connections=300)
-    async with httpx.AsyncClient(base_url=service.url, timeout=60, limits=limits) as client:
+    async with http_client(service.url, timeout=60, limits=limits) as client:
         crowd = [asyncio.create_task(sign_in(client, "192.0.2.1", f"{n}@example.com")) for n in range(180)]
         others = [asyncio.create_task(sign_in(client, f"192.0.2.{n}", "admin@example.com", PASSWORD)) for n in range(2, 7)]
         told, right = await asyncio.gather(*crowd), await asyncio.gather(*others)

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 from service.accounts.sign_in_limit import FOR_ONE_EMAIL
 from service.config import ConfigError, Settings, load_settings
 from service.trusted_proxies import counted_as, read_trusted_proxies
+from tests.http_client import http_client
 from tests.service_fixture import PASSWORD, Service, make_context, service, serving
 
 __all__ = ["service"]
@@ -151,7 +152,7 @@ async def test_behind_an_untrusted_proxy_sign_ins_are_counted_by_the_proxy_s_add
     context = service.context
     context = make_context(context.database, context.bus, context.store, trusted_proxies="none")
 
-    async with serving(context) as url, httpx.AsyncClient(base_url=url) as client:
+    async with serving(context) as url, http_client(url) as client:
         told = [(await wrong_sign_ins(client, f"192.0.2.{number}", 1))[0] for number in range(FOR_ONE_EMAIL.amount + 1)]
 
     assert told == [401] * FOR_ONE_EMAIL.amount + [429]

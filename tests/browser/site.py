@@ -20,6 +20,7 @@ from tests.chatwork_server import sandbox_of
 from tests.commands import Command, Main, rireki, running
 from tests.conftest import with_database
 from tests.histories import until
+from tests.http_client import http_client
 from tests.service_fixture import SECRET, user_of
 from workers.chatwork.sandbox import Sandbox
 
@@ -133,7 +134,7 @@ async def open_site(
 
         async def client(user: User) -> httpx.AsyncClient:
             headers = {"Authorization": f"Bearer {Users(database, SECRET).new_token(user)}"}
-            return await stack.enter_async_context(httpx.AsyncClient(base_url=address, headers=headers, timeout=90))
+            return await stack.enter_async_context(http_client(address, headers=headers, timeout=90))
 
         site = Site(
             address, database, sandbox, admin, employee, await client(admin), await client(employee), serve, variables, home

@@ -15,6 +15,7 @@ from tests.chaos.fleet import Fleet
 from tests.chaos.plan import Size
 from tests.chaos.record import NO_ANSWER, Answer, Record, User
 from tests.chaos.work import LOAD
+from tests.http_client import http_client
 from workers.chatwork.sandbox import Sandbox
 
 PATIENCE = 6.0  # seconds that a client waits for an answer
@@ -34,7 +35,7 @@ class Clients:
         self._record = record
         self._dice = dice
         limits = httpx.Limits(max_connections=400, max_keepalive_connections=50)
-        self._http = httpx.AsyncClient(timeout=PATIENCE, limits=limits, trust_env=False)
+        self._http = http_client(timeout=PATIENCE, limits=limits, trust_env=False)
 
     async def close(self) -> None:
         await self._http.aclose()

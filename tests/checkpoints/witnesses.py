@@ -13,6 +13,7 @@ from projections.proof.witness_request import CosignRequest
 from service.process.witness import make_key
 from tests.checkpoints.logs import SIGNER, Log
 from tests.commands import Command, running
+from tests.http_client import http_client
 
 NAME = "witness.example/w1"
 
@@ -54,7 +55,7 @@ async def running_witness(
 ) -> AsyncIterator[tuple[Command, httpx.AsyncClient]]:
     """Runs the command, without a database. Yields it, and a client of its address."""
     command = running(*files.arguments(*(logs or [SIGNER.verifier]), listen=listen), home=files.home)
-    async with command as process, httpx.AsyncClient(base_url=await process.address()) as client:
+    async with command as process, http_client(await process.address()) as client:
         yield process, client
 
 

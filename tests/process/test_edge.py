@@ -5,6 +5,7 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 
+from tests.http_client import http_client
 from tests.process.test_processes import Rireki
 from tests.process.test_start_faults import is_one_line, run
 
@@ -52,7 +53,7 @@ async def test_a_metrics_token_of_fewer_than_16_characters_is_a_warning(
 
 
 async def asked(address: str, *, host: str) -> httpx.Response:
-    async with httpx.AsyncClient() as client:
+    async with http_client() as client:
         return await client.get(f"{address}/healthz", headers={"Host": host})
 
 

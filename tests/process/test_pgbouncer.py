@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
-import httpx2 as httpx
 import pytest
 
 from events.database import Database
 from events.database_check import Unusable, check_database
 from events.store import Store
 from tests.chatwork_server import sandbox_of
+from tests.http_client import http_client
 from tests.job_types import ended
 from tests.pgbouncer import pgbouncer_before
 from tests.process.test_processes import Rireki, sync, variables
@@ -45,7 +45,7 @@ async def test_a_service_runs_through_session_mode(database: Database, store: St
         settings = variables(database, sandbox) | {"DATABASE_URL": url}
         async with Rireki.running("serve", home=tmp_path, **settings) as process:
             address = await process.address()
-            async with httpx.AsyncClient(base_url=address) as client:
+            async with http_client(address) as client:
                 assert (await client.get("/readyz")).status_code == 200
 
             assert (await ended(database, await sync(store), within=60)).status == "completed"

@@ -22,6 +22,7 @@ from events.writes import NewJob
 from service.config import ConfigError, Settings
 from service.process import serve
 from tests.chatwork_server import sandbox_of
+from tests.http_client import http_client
 from tests.job_types import ended, events_of, running, until, words
 from tests.proxy import proxy_before
 from workers.chatwork.sandbox import Sandbox
@@ -108,7 +109,7 @@ async def test_jobs_that_run_inside_the_api_are_handed_back_when_it_is_stopped(
     async with Rireki.running("serve", home=tmp_path, **settings) as process:
         address = await process.address()
         job = await running(database, await sync(store))
-        async with httpx.AsyncClient(base_url=address) as client:
+        async with http_client(address) as client:
             assert (await client.get("/readyz")).status_code == 200
 
         process.send(number)
@@ -127,7 +128,7 @@ async def test_a_job_that_ends_within_the_grace_time_is_completed_and_not_handed
         address = await process.address()
         job = await running(database, await sync(store))
         process.send(signal.SIGTERM)
-        async with httpx.AsyncClient(base_url=address) as client:
+        async with http_client(address) as client:
             await until(lambda: _not_ready(client))
 
         held.release()
@@ -180,7 +181,7 @@ async def test_tasks_cut_off_by_a_second_signal_print_no_tracebacks(
         _, writer = await asyncio.open_connection("127.0.0.1", int(address.rpartition(":")[2]))
         head = b"POST /api/auth/login HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 10\r\n\r\n"
         writer.write(head + b"{")
-        async with httpx.AsyncClient(base_url=address) as client:
+        async with http_client(address) as client:
             assert (await client.get("/healthz")).status_code == 200
         process.send(signal.SIGTERM)
         await until(lambda: b"stopping" in (tmp_path / "serve.log").read_bytes())

@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import httpx2 as httpx
 import pytest
 from redis.asyncio import Redis
 
@@ -13,6 +12,7 @@ from events.bus import RedisBus
 from events.database import Database
 from service.accounts.sign_in_limit import SignInLimit
 from service.config import ConfigError, load_settings
+from tests.http_client import http_client
 from tests.job_types import until
 from tests.process.test_processes import Rireki, sandbox, variables
 from tests.process.test_start_faults import run
@@ -157,7 +157,7 @@ async def test_a_fault_that_begins_later_is_in_readyz_and_once_in_the_log(
     await admin.auth("hunter2")
     async with (
         Rireki.running("serve", home=tmp_path, **settings) as process,
-        httpx.AsyncClient(base_url=await process.address(), timeout=30) as client,
+        http_client(await process.address(), timeout=30) as client,
     ):
         assert (await client.get("/readyz")).status_code == 200
 
@@ -209,7 +209,7 @@ async def test_a_redis_behind_a_unix_socket_is_used_by_every_part(
         settings = variables(database, sandbox, REDIS_URL=f"unix://{path}?db=1")
         async with (
             Rireki.running("serve", home=tmp_path, **settings) as process,
-            httpx.AsyncClient(base_url=await process.address(), timeout=30) as client,
+            http_client(await process.address(), timeout=30) as client,
         ):
             wrong = {"email": "a@example.com", "password": "wrong"}
             assert (await client.post("/api/auth/login", json=wrong)).status_code == 401

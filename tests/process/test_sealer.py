@@ -18,6 +18,7 @@ from service.config import Settings
 from service.process import assembly, serve
 from tests.conftest import with_database
 from tests.histories import new, until
+from tests.http_client import http_client
 from tests.process.test_migrations import with_setting
 from tests.process.test_processes import Rireki, sandbox, sync, variables  # noqa: F401
 from tests.process.test_start_faults import is_one_line, run
@@ -77,7 +78,7 @@ async def test_serve_without_a_sealer_leaves_positions_to_another_process(
     settings = {"DATABASE_URL": database.url, "JOB_WORKER_ENABLED": "false"}
     await store.create(new(), actor="user:x")
     async with Rireki.running("serve", home=tmp_path, **settings, SEALER_ENABLED="false") as process:
-        async with httpx.AsyncClient(base_url=await process.address()) as client:
+        async with http_client(await process.address()) as client:
             await until(lambda: _lag_is_over(client, 1.5), seconds=60)
         assert await database.fetch_val(PLACED) == 0
 

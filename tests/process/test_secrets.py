@@ -18,6 +18,7 @@ from events.store import Store
 from events.writes import NewJob
 from service.accounts.users import add_user
 from service.config import Settings, secrets_of
+from tests.http_client import http_client
 from tests.job_types import ended
 from tests.process.test_processes import Rireki
 from tests.servers import RedisServer
@@ -258,7 +259,7 @@ async def test_no_secret_is_found_in_any_output_or_table_whatever_fails(
             for type in (*LEAKS, "chatwork_rooms_sync"):
                 job = await store.create(NewJob(type, {}, None, max_attempts=1), actor="system:test")
                 jobs.append(await ended(database, job))
-            async with httpx.AsyncClient(base_url=address, timeout=30) as client:
+            async with http_client(address, timeout=30) as client:
                 shown = await everything_shown(client, [job.id for job in jobs])
             async with Redis.from_url(redis_url) as redis:
                 kept = [str(await everything_in(redis, key)) + str(key) for key in await redis.keys("*")]

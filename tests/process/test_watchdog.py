@@ -8,7 +8,6 @@ import signal
 import time
 from pathlib import Path
 
-import httpx2 as httpx
 import pytest
 
 from events.database import Database
@@ -17,6 +16,7 @@ from events.store import Store
 from events.writes import NewJob
 from service.process.shutdown import LAST_MOMENTS
 from service.process.watchdog import ENDING, Watch
+from tests.http_client import http_client
 from tests.job_types import until
 from tests.process.test_processes import Rireki, sandbox, variables
 from workers.chatwork.sandbox import Sandbox
@@ -111,7 +111,7 @@ async def test_the_watchdog_ends_with_its_process_and_keeps_none_of_its_files_op
 
         for number in (TERM, INT, signal.SIGHUP):  # A supervisor sends such signals to the whole process group.
             os.kill(dog, number)
-        async with httpx.AsyncClient(base_url=address) as client:
+        async with http_client(address) as client:
             assert (await client.get("/healthz")).status_code == 200
         assert alive(dog)
         process.send(TERM if how == "asked to end" else signal.SIGKILL)
@@ -129,7 +129,7 @@ async def test_a_process_without_its_watchdog_serves_and_ends_as_usual(
 
         os.kill(dog, signal.SIGKILL)
 
-        async with httpx.AsyncClient(base_url=address) as client:
+        async with http_client(address) as client:
             assert (await client.get("/healthz")).status_code == 200
         process.send(TERM)
         assert await process.ended() == 0

@@ -26,6 +26,7 @@ from service.process.assembly import opened
 from service.readiness import look_at
 from tests.commands import run_command
 from tests.histories import new, until
+from tests.http_client import http_client
 from tests.process.test_migrations import with_setting
 from tests.service_fixture import make_context, serving
 
@@ -101,7 +102,7 @@ async def served(url: str) -> AsyncIterator[tuple[httpx.AsyncClient, Store]]:
     context = make_context(database, Bus(), store.with_time_limit(5.0))
     admin = await add_user(database, "admin@example.com", Role.ADMIN, "correct horse battery staple", "A")
     headers = {"Authorization": f"Bearer {context.users.new_token(admin)}"}
-    async with serving(context) as address, httpx.AsyncClient(base_url=address, headers=headers, timeout=30) as client:
+    async with serving(context) as address, http_client(address, headers=headers, timeout=30) as client:
         yield client, store
     await store.stop()
     await database.disconnect()

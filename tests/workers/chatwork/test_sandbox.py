@@ -8,6 +8,7 @@ import httpx2 as httpx
 import pytest
 
 from tests.chatwork_server import sandbox_of
+from tests.http_client import http_client
 from workers.chatwork.answers import read_messages, read_rooms
 from workers.chatwork.sandbox import Sandbox
 from workers.chatwork.sandbox.data import OWN_ROOMS, SandboxDataError, load_rooms
@@ -25,7 +26,7 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 @pytest.fixture
 async def http(sandbox: Sandbox) -> AsyncIterator[httpx.AsyncClient]:
     headers = {"x-chatworktoken": sandbox.token}
-    async with httpx.AsyncClient(base_url=sandbox.base_url, headers=headers, timeout=5) as http:
+    async with http_client(sandbox.base_url, headers=headers, timeout=5) as http:
         yield http
 
 
@@ -70,7 +71,7 @@ async def test_the_sandbox_lists_its_rooms_as_chatwork_does(http: httpx.AsyncCli
 async def test_above_the_limit_the_sandbox_answers_429_with_the_time_of_the_reset() -> None:
     async with (
         sandbox_of({"10": ["おはよう"]}, limit=2, window=60) as sandbox,
-        httpx.AsyncClient(base_url=sandbox.base_url, headers={"x-chatworktoken": sandbox.token}) as http,
+        http_client(sandbox.base_url, headers={"x-chatworktoken": sandbox.token}) as http,
     ):
         answers = [await http.get("rooms/10/messages?force=1") for _ in range(3)]
 

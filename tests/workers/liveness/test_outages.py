@@ -19,6 +19,7 @@ from projections.seal import SEALING
 from service.accounts import users
 from service.api import health
 from service.http import endpoint
+from tests.http_client import http_client
 from tests.job_types import (
     HANG,
     QUICK,
@@ -67,7 +68,7 @@ async def test_a_write_request_without_a_database_is_refused_and_has_no_later_ef
     far = Store(Database(proxy.url), bus)
     await far.start()
     context = make_context(service.context.database, bus, far.with_time_limit(0.3), chatwork=service.context.resources.chatwork)
-    async with serving(context) as url, httpx.AsyncClient(base_url=url, headers=service.as_admin.headers) as client:
+    async with serving(context) as url, http_client(url, headers=service.as_admin.headers) as client:
         proxy.closed_to_new = True
         proxy.cut()
         answers = [await client.post(SYNC), await client.post(f"/api/jobs/{job.id}/cancel")]
@@ -95,7 +96,7 @@ async def test_every_request_gets_503_while_the_database_hangs_and_an_answer_whe
     await far.connect()
     async with _store_of(far, bus) as store:
         context = make_context(far, bus, store.with_time_limit(0.5), chatwork=service.context.resources.chatwork)
-        async with serving(context) as url, httpx.AsyncClient(base_url=url, headers=service.as_admin.headers) as client:
+        async with serving(context) as url, http_client(url, headers=service.as_admin.headers) as client:
             assert (await client.get(f"/api/jobs/{job.id}")).status_code == 200
             proxy.hang()
 
