@@ -52,7 +52,8 @@ def migrate(url: str, opening: Opening = open_plainly, *, origin: str | None = N
     The first call names the log `origin`, or `rireki/<random id>` without it. Later calls ignore `origin`. Concurrent calls
     take turns. Raises `UnsuitableDatabase` (or its subclass `NewerSchema`), or PostgreSQL's error.
     """
-    asyncio.run(_refuse_a_newer_schema(url, opening))
+    if asyncio.run(_is_newest(url, opening)):
+        return
     until = time.monotonic() + PATIENCE
     while True:
         try:
@@ -139,20 +140,27 @@ def _named(rights: Rights) -> str:
     return ", ".join([*named, "delete"] if rights.delete else named)
 
 
-async def _refuse_a_newer_schema(url: str, opening: Opening) -> None:
+async def _is_newest(url: str, opening: Opening) -> bool:
+    """Returns whether the database has the newest schema already. Raises `NewerSchema`.
+
+    Alembic finds that out too, but it takes as long as the rest of the start of a command.
+    """
     connection = await connect(url, opening)
     try:
         if await connection.fetchval("select to_regclass('alembic_version')") is None:
-            return
+            return False
         found = await connection.fetchval("select max(version_num) from alembic_version")
     finally:
         await connection.close()
+    if found == newest_revision():
+        return True
     known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
     if found is not None and found not in known:
         raise NewerSchema(
             f"the schema is at {found}, and this version of Rireki knows none after {newest_revision()}: run the version that"
             " created it, or a newer one"
         )
+    return False
 
 
 def _config(url: str | None = None, opening: Opening = open_plainly, origin: str | None = None) -> Config:
