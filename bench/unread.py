@@ -1,4 +1,6 @@
-"""Measures the memory of an API with 1,000 open streams whose clients never read, at 500 events a second.
+"""Measures the memory of an API with 1,000 open streams whose clients never read.
+
+The jobs have 500 events a second meanwhile.
 
 Each kind of stream gets an API of its own: everybody's changes from now on, the same resumed from
 9,000 positions back, and the events of one job with a long history. One admin opens all streams, so
@@ -26,7 +28,7 @@ from projections.changes import last_position
 from projections.seal import seal_everything
 
 JOBS = 200
-BEHIND = 9_000  # positions. A client that is more than 10,000 behind gets no changes but `reset`
+BEHIND = 9_000  # positions; a client that is more than 10,000 behind gets `reset` and no changes
 HISTORY, SIZE = 2_000, 4_000  # events of the job with the long history, and the characters of each result
 RECEIVED = 4096  # bytes that the client's system takes for one connection
 LOOK_EVERY = 0.1  # seconds
@@ -82,7 +84,10 @@ def _measure(started: Servers, kind: str, options: argparse.Namespace) -> Memory
 
 
 async def _prepared(url: str, redis_url: str, kind: str) -> tuple[str, list[str], list[str]]:
-    """Fills the database for this kind of stream. Returns a token, the ids of the jobs, and the headers of a request."""
+    """Fills the database for this kind of stream.
+
+    Returns a token, the ids of the jobs, and the headers of a request.
+    """
     people = [an_employee() for _ in range(JOBS)]
     token, *_ = await add_people(url, [ADMIN, *people])
     jobs = await queue_for(url, redis_url, [person.id for person in people])
@@ -161,7 +166,10 @@ def _tcp_memory() -> int:
 
 
 def _is_closed(connection: socket.socket) -> bool:
-    """Returns whether the API has ended the connection. The bytes that wait are read and dropped."""
+    """Returns whether the API has ended the connection.
+
+    The bytes that wait are read and dropped.
+    """
     with contextlib.suppress(BlockingIOError):
         try:
             while connection.recv(2**20):

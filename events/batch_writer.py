@@ -155,7 +155,9 @@ def new_salts(count: int) -> Iterator[bytes]:
 
 
 def _stamp(write: EventWrite, now: datetime, salts: Iterator[bytes]) -> None:
-    """Gives each event of a write its `seq`, attempt, time, cause and salt; computes the next job.
+    """Gives each event of a write its `seq`, attempt, time, cause and salt.
+
+    Also computes the job after these events.
 
     No event gets a time before that of the job's previous event, even when the database's clock was set back.
     """

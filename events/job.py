@@ -269,14 +269,16 @@ def _failed(job: Job, error: JobError, retry_in: timedelta | None, reason: Reaso
 
 
 HAS_A_CAUSE = frozenset({"retry", "worker_lost", "manual_retry"})
-"""The reasons of a `queued` that follows from the event before it.
+"""The reasons of a `queued` event that the event before it has caused.
 
 A new job may have a cause outside its own history (`NewJob.cause`). A worker's shutdown is no event.
 """
 
 
 def cause_of(event: Event, before: Job) -> str | None:
-    """Returns the cause of an event that follows others of its job, or None if no event caused it.
+    """Returns the cause of an event that follows others of its job.
+
+    Returns None if no event caused it.
 
     An automatic retry and a rescue follow from the failure before them, a manual retry from the job's last event.
     """

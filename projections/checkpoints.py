@@ -1,4 +1,4 @@
-"""Signed checkpoints of the log: the origins of the log, what was signed, and what comes next.
+"""Signed checkpoints of the log: its origins, what was signed, and what comes next.
 
 Tables: `log_origins` (the row with the highest number is the current log), `checkpoints`, `cosignatures`, `signing_state` (one
 row: whether the last signer signed). `log_origins`, `checkpoints` and `cosignatures` are append-only.
@@ -30,7 +30,7 @@ from projections.proof.checkpoint import Checkpoint
 from projections.proof.merkle import EMPTY_ROOT, is_consistent
 from projections.proof.succession import ABANDONS, FOLLOWS, extension
 
-SIGNING = 0x7369676E  # "sign": the advisory lock's key
+SIGNING = 0x7369676E  # the key of the advisory lock; in ASCII it reads "sign"
 MOST_SEARCHED = 1_000  # checkpoints of an old log that are compared with the tree when a new log begins
 
 TRY_LOCK = "select pg_try_advisory_xact_lock($1)"
@@ -142,7 +142,7 @@ class AnotherLog(RuntimeError):
 
 
 class Moved(RuntimeError):
-    """The database is another one than the caller has seen, because of a restore or a failover."""
+    """The caller has seen another database, before a restore or a failover."""
 
 
 class SigningState(StrEnum):
@@ -157,7 +157,10 @@ class SigningState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """The current log: its number, its name, and the lines that its first note has after the root."""
+    """The current log: its number and its name.
+
+    The extensions are the lines that its first note has after the root.
+    """
 
     number: int
     origin: str
@@ -250,7 +253,10 @@ async def newest_checkpoint(connection: Connection, origin: str) -> SignedCheckp
 
 
 async def published_note(connection: Connection, origin: str) -> str | None:
-    """Returns the newest note of a log, with the signature lines of its witnesses; None without one."""
+    """Returns the newest note of a log, with the signature lines of its witnesses.
+
+    Returns None if the log has no note yet.
+    """
     newest = await newest_checkpoint(connection, origin)
     return None if newest is None else await with_cosignatures(connection, newest)
 
@@ -285,7 +291,7 @@ async def sign(
     place: str,
     wait: bool = False,
 ) -> SignedCheckpoint | None:
-    """Signs all sealed events, and returns the newest checkpoint: a new one if there was something new.
+    """Signs all sealed events that no checkpoint covers yet. Returns the newest checkpoint.
 
     Returns None if nothing was ever sealed. Call it in a transaction with the isolation `read committed`. `named` is the name
     of the key, `known` is what the tree must extend besides the last row, and `place` is the place of the log at which the
@@ -355,7 +361,10 @@ async def without_copy(connection: Connection, most: int) -> Sequence[SignedChec
 
 
 async def add_copy_time(connection: Connection, origin: str, size: int) -> None:
-    """Notes that the checkpoint of this size was copied. Does nothing if that is known already."""
+    """Notes that the checkpoint of this size was copied.
+
+    Does nothing if that is known already.
+    """
     await connection.execute(ADD_COPY_TIME, origin, size)
 
 

@@ -1,4 +1,6 @@
-"""The Merkle tree of the log, read from the tiles in the database: tiles, roots and proofs of any size.
+"""The Merkle tree of the log, read from the tiles in the database.
+
+It gives tiles, roots and proofs of any size.
 
 The tables hold all hashes of full tiles. A partial tile is computed when it is asked for: of level 0 from `log_tail` or from
 the beginning of a full tile, of the levels above from the roots of the tiles below.
@@ -73,11 +75,17 @@ class NotSealed(ValueError):
 
 
 class TreeDamaged(RuntimeError):
-    """Hashes that the sealer has written are gone. `rireki audit verify` finds out what is missing."""
+    """Hashes that the sealer has written are gone.
+
+    `rireki audit verify` finds out what is missing.
+    """
 
 
 async def sealed_size(connection: Connection) -> int:
-    """Returns the number of events that have a position. Raises `TreeUnfinished`, `TreeDamaged`."""
+    """Returns the number of events that have a position.
+
+    Raises `TreeUnfinished`, `TreeDamaged`.
+    """
     row = await connection.fetchrow(READ, [], [], [])
     if row is None:
         raise TreeDamaged("the sealer's cursor is gone")

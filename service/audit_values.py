@@ -84,7 +84,10 @@ def read_tolerance(text: str) -> timedelta:
 
 
 def read_witnesses(text: str) -> Sequence[WitnessAddress]:
-    """Reads witnesses as `vkey url`, separated by commas. Raises `ValueError`, which names the bad one."""
+    """Reads witnesses as `vkey url`, separated by commas.
+
+    Raises `ValueError`, which names the bad one.
+    """
     witnesses = tuple(_witness(entry.split()) for entry in text.split(",") if entry.strip())
     if len(witnesses) > MOST_WITNESSES:
         raise ValueError(f"must name at most {MOST_WITNESSES} witnesses; it names {len(witnesses)}")

@@ -356,7 +356,10 @@ class Settings(BaseSettings):
 
 
 class SealerSettings(Settings):
-    """The settings of `rireki seal`, which needs only a database: no Redis, and no key of sign-in tokens."""
+    """The settings of `rireki seal`.
+
+    It needs only a database: no Redis, and no key of sign-in tokens.
+    """
 
     required_in_production: ClassVar[tuple[str, ...]] = ()
 

@@ -44,7 +44,10 @@ def redis_url(worker_id: str) -> Iterator[str]:
 
 @pytest.fixture
 def redis_server() -> Iterator[RedisServer]:
-    """Yields a running Redis that only this test uses, so the test may stop, freeze or configure it."""
+    """Yields a running Redis that only this test uses.
+
+    So the test may stop, freeze or configure it.
+    """
     server = RedisServer()
     server.start()
     yield server

@@ -42,7 +42,10 @@ class TheRoom:
 
 @dataclass(frozen=True, slots=True)
 class ThePeriod:
-    """A period that includes `start` and excludes `end`. Raises `ValueError` for times without a zone."""
+    """A period that includes `start` and excludes `end`.
+
+    Raises `ValueError` for times without a zone.
+    """
 
     start: datetime
     end: datetime

@@ -39,6 +39,9 @@ def unique_key(name: str, payload: JSON, user_id: str | None) -> str | None:
 
 
 def described(name: str, payload: JSON) -> list[Part]:
-    """Returns the description of a job, without parts if its type does not exist or has no words for it."""
+    """Returns the parts of a job's description.
+
+    There are none if the type does not exist or does not describe its jobs.
+    """
     job_type = JOB_TYPES.get(name)
     return [] if job_type is None else described_by(job_type.payload, job_type.describe, payload)

@@ -1,4 +1,4 @@
-"""Signed checkpoints of the log, the origins under which they are signed, and what belongs to them.
+"""Signed checkpoints of the log, and the origins under which they are signed.
 
 `log_origins` names the log: the row with the highest number is the current log. `checkpoints` keeps every signed note for ever.
 `cosignatures` keeps the signature lines of witnesses, and `redactions` the signed notes about erased data. `signing_state` has

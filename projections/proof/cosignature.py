@@ -1,4 +1,4 @@
-"""Cosignatures of checkpoints: a witness states that it has seen no other history of the log.
+"""Cosignatures: a witness states that it has seen no other history of the log.
 
 The format is C2SP tlog-cosignature, version `cosignature/v1` with Ed25519.
 

@@ -32,7 +32,9 @@ def notes_in(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def separated(note: bytes, *, after: bytes) -> bytes:
-    """Returns the bytes to append for a note. `after` are the last bytes of the file, if it has any.
+    """Returns the bytes to append for a note.
+
+    `after` are the last bytes of the file, if it has any.
 
     If a write was cut off, `after` ends within a line.
     """

@@ -212,7 +212,7 @@ def check_name(name: str) -> None:
 def key_parts(text: str, algorithm: int = ED25519) -> tuple[str, bytes, bytes]:
     """Returns the name, the id and the 32 bytes of a key of this algorithm.
 
-    Whether the id belongs to the others is not checked. Raises `BadKey`.
+    Does not check that the id belongs to the name and the bytes. Raises `BadKey`.
     """
     if len(text) > MOST_KEY_CHARACTERS:
         raise BadKey(f"A key has at most {MOST_KEY_CHARACTERS} characters; this one has {len(text)}.")

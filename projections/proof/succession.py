@@ -14,7 +14,10 @@ ABANDONS = "abandons"
 
 
 def extension(word: str, checkpoint: Checkpoint) -> str:
-    """Returns the line that names a checkpoint of the old log: word, origin, size, root in base64."""
+    """Returns the line that names a checkpoint of the old log.
+
+    It holds the word, the origin, the size, and the root in base64.
+    """
     return f"{word} {checkpoint.origin} {checkpoint.size} {base64.b64encode(checkpoint.root).decode()}"
 
 

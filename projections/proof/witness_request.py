@@ -1,4 +1,6 @@
-"""What a log sends to a witness: a checkpoint, and the proof that it extends an earlier one.
+"""The request of a log to a witness.
+
+It holds a checkpoint, and the proof that this checkpoint extends an earlier one.
 
 The format is the body of `add-checkpoint` of C2SP tlog-witness.
 """
@@ -24,7 +26,10 @@ class BadRequest(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class CosignRequest:
-    """A checkpoint, and the proof that its tree begins with the tree of the first `old_size` entries."""
+    """A checkpoint, and a proof about its tree.
+
+    The proof shows that the tree begins with the tree of the first `old_size` entries.
+    """
 
     old_size: int
     proof: Sequence[bytes]

@@ -73,7 +73,10 @@ async def _events_of(call: Call[Any, Any], job: Job, after: int) -> Messages:
 
 
 class _Piece(NamedTuple):
-    """Some events of a job, as bytes. A client may read slowly, and the events themselves would take more memory meanwhile."""
+    """Some events of a job, as bytes.
+
+    A client may read slowly, and the events themselves would take more memory meanwhile.
+    """
 
     content: bytes
     seq: int

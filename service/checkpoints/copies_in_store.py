@@ -23,7 +23,10 @@ class Objects(Protocol):
         """Returns an object of at most `most` bytes, or None if there is none."""
 
     async def put(self, key: str, body: bytes, *, replace: bool) -> bool:
-        """Writes an object. Without `replace`, returns False if the server says that there is one already."""
+        """Writes an object.
+
+        Without `replace`, returns False if the server says that there is one already.
+        """
 
     async def close(self) -> None:
         """Closes the connections."""

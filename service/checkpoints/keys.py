@@ -17,7 +17,9 @@ LONGEST_FILE = 10_000  # bytes
 
 
 def signing_keys(settings: Settings, origin: str) -> Sequence[Signer]:
-    """Returns the keys that sign this log, the newest first. Production without a key has none.
+    """Returns the keys that sign this log, the newest first.
+
+    Production without a key has none.
 
     In development, a random key is kept under RIREKI_HOME for each log.
 

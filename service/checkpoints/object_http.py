@@ -41,7 +41,9 @@ class Requests:
     async def send(
         self, method: str, path: str, *, body: bytes = b"", headers: Mapping[str, str], most: int
     ) -> tuple[int, bytes]:
-        """Returns the status of the answer, and the body of a success, which has at most `most` bytes.
+        """Returns the status of the answer, and the body of a success.
+
+        The body has at most `most` bytes.
 
         Raises `CopyFailed`.
         """
@@ -84,7 +86,10 @@ class HttpObjects(Objects):
 
 
 def read_answer(status: int, body: bytes) -> bytes | None:
-    """Returns the body of an answer to GET, or None if there is no such object. Raises `CopyFailed`."""
+    """Returns the body of an answer to GET, or None if there is no such object.
+
+    Raises `CopyFailed`.
+    """
     if status in MISSING:
         return None
     if status != 200:

@@ -51,7 +51,7 @@ class WitnessState:
         self._folder = folder
         self._lock = lock
         self._witness = witness
-        self._seen: dict[str, Seen] = {}  # by the hash of the origin
+        self._seen: dict[str, Seen] = {}  # the last checkpoint of each log, by the hash of the log's origin
 
     @classmethod
     def make(cls, folder: Path, witness: Witness) -> None:
@@ -100,7 +100,10 @@ class WitnessState:
         return self._seen.get(hashed)
 
     def remember(self, seen: Seen) -> None:
-        """Makes a checkpoint durable. Raises `OSError`; then the old one may be in the file or the new one."""
+        """Makes a checkpoint durable.
+
+        Raises `OSError`. Then the file may hold the old checkpoint or the new one.
+        """
         _write_durably(self._folder / origin_hash(seen.origin), seen.note)
         self._seen[origin_hash(seen.origin)] = seen
 

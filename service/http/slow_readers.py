@@ -1,4 +1,6 @@
-"""Ends the connection of a client that does not read its response, and holds little for it until then.
+"""Ends the connection of a client that does not read its response.
+
+Until then, this process and the system hold little for this client.
 
 The bytes that such a client leaves unread stay in this process and in the system's buffer of the connection. The system would
 let that buffer grow to megabytes (`net.ipv4.tcp_wmem`), so it has a limit of its own: `MOST_UNSENT`. And a client must read at
@@ -25,7 +27,10 @@ MOST_UNSENT = 64 * 1024  # bytes that the system takes for a connection beyond t
 
 
 def hold_little(transport: asyncio.Transport) -> None:
-    """Limits the bytes that the system takes for this connection. A client that reads is as fast as before."""
+    """Limits the bytes that the system takes for this connection.
+
+    A client that reads is as fast as before.
+    """
     connection = transport.get_extra_info("socket")
     if connection is not None and connection.family != socket.AF_UNIX and hasattr(socket, "TCP_NOTSENT_LOWAT"):
         with contextlib.suppress(OSError):

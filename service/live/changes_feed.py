@@ -143,7 +143,10 @@ class ChangesFeed:
         return self._replay(watcher.owner, after, last, unplaced)
 
     def _unplaced(self, owner: str | None) -> dict[tuple[str, int], Change]:
-        """Returns the changes that were sent and have no position yet, so that no query finds them."""
+        """Returns the changes that were sent and have no position yet.
+
+        No query finds such changes.
+        """
         return {
             place: change
             for place, change in self._sent.items()
@@ -153,7 +156,10 @@ class ChangesFeed:
     async def _replay(
         self, owner: str | None, after: int | None, last: int, unplaced: dict[tuple[str, int], Change]
     ) -> AsyncIterator[bytes]:
-        """Yields what `beginning` describes. Each piece is short, because a client may read it slowly."""
+        """Yields what `beginning` describes.
+
+        Each piece is short, because a client may read it slowly.
+        """
         if after is None:
             return
         if not 0 <= last - after <= MOST_REPLAYED - len(unplaced):

@@ -31,7 +31,7 @@ from service.process.shutdown import Stop
 log = structlog.get_logger("rireki.witness")
 
 LONGEST_KEY_FILE = 4_096  # bytes
-MOST_AT_ONCE = 64  # requests that are answered at once; one more gets 503
+MOST_AT_ONCE = 64  # requests that are answered at the same time; a further request gets 503
 
 
 def make_key(name: str, key_file: Path, folder: Path) -> Cosigner:
@@ -118,7 +118,10 @@ async def run_witness(cosigner: Cosigner, logs: Sequence[Verifier], folder: Path
 
 
 def witness_app(witness: Witness) -> ASGIApp:
-    """Returns the application: `add-checkpoint`, the newest checkpoint of each log, and `healthz`."""
+    """Returns the application of a witness.
+
+    It answers `add-checkpoint`, the newest checkpoint of each log, and `healthz`.
+    """
     busy = asyncio.Semaphore(MOST_AT_ONCE)
 
     async def add_checkpoint(request: Request) -> Response:

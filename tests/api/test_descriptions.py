@@ -1,4 +1,7 @@
-"""Each job of the API says in a few words what it is about, with the names of companies and rooms."""
+"""Each job of the API says in a few words what it is about.
+
+The words hold the names of companies and rooms.
+"""
 
 from typing import Any
 

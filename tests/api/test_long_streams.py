@@ -1,4 +1,7 @@
-"""A stream with much to send does so in short pieces, so that a client that reads nothing costs little memory."""
+"""A stream with much to send sends it in short pieces.
+
+So a client that reads nothing costs little memory.
+"""
 
 import asyncio
 from typing import Any
@@ -67,7 +70,7 @@ async def test_the_changes_that_a_resumed_stream_missed_are_sent_in_short_pieces
 async def test_a_history_that_is_read_in_parts_is_sent_whole_and_ends(
     service: Service, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    """A failure that is retried may be the last event of a part, and is not the end of the job."""
+    """The last event of a part may be a failure that is retried. It does not end the job."""
     monkeypatch.setattr(history, "MOST_NEWS", most)
     job = await service.run(await service.job_of(service.employee), started, retried, started_again, completed_again)
 

@@ -77,7 +77,7 @@ def test_every_operation_declares_defined_security() -> None:
 
 
 def test_every_operation_has_summary_id_tag_and_both_kinds_of_response() -> None:
-    """Redocly's rules for an operation hold: summary, id, tag, 4xx responses, 2xx or redirects."""
+    """Redocly's rules for an operation hold: summary, id, tag, 4xx responses, success."""
     for name, operation in operations():
         assert operation["summary"].strip(), name
         assert re.fullmatch(r"[A-Za-z0-9_-]+", operation["operationId"]), name

@@ -1,4 +1,7 @@
-"""Dialogs: the first field has the focus, Enter confirms, the address names them, Back closes them."""
+"""Dialogs: the first field has the focus, Enter confirms, and Back closes.
+
+The address names the open dialog.
+"""
 
 import re
 

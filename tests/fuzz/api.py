@@ -129,7 +129,7 @@ class Observer:
     def restore_accounts(self) -> None:
         """Gives the accounts of the roles their first role and password again, and enables them.
 
-        An admin of the fuzzer also changes, disables and demotes the own account.
+        The fuzzer's admin also changes, disables and demotes the admin's own account.
         """
         self._runner.run(self._connection.executemany(RESTORE, [tuple(row) for row in self._accounts]))
         self.changed()
@@ -194,7 +194,7 @@ class Client:
             self._token, self._spare = self._sign_in(), self._sign_in()
 
     def _is_out(self, status: int, path: str) -> bool:
-        """Returns whether an answer shows that the session has ended, or that the admin is no admin any more."""
+        """Returns whether an answer shows that the session or the role is lost."""
         statuses = (401, 403) if self.tally.role == "admin" else (401,)
         return status in statuses and path not in (*ENDS_THE_SESSION, LOGIN)
 

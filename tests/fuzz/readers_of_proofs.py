@@ -92,7 +92,7 @@ def read_a_request_to_cosign(given: bytes) -> None:
 
 
 def read_a_witness_answer(given: bytes) -> None:
-    """Only a cosignature that was made passes."""
+    """Reads a witness's answer. Checks that an accepted cosignature is the one that was made."""
     text = given.decode("utf-8", "replace")
     assert {line.to_line() for line in read_cosignatures(text, CHECKPOINT, COSIGNER.witness)} == {COSIGNATURE}
 

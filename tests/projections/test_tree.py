@@ -1,4 +1,7 @@
-"""Tiles, roots and proofs that are read from the database are those of the events' leaves, for every size."""
+"""Tiles, roots and proofs from the database are those of the events' leaves.
+
+This holds for a log of every size.
+"""
 
 import asyncio
 import secrets
@@ -44,7 +47,10 @@ SIZE = 66_000  # a tree with a full tile of level 1, so it has tiles of three le
 
 
 class Leaves:
-    """The leaf hashes of a log, and every perfect subtree over them, computed without the tiles."""
+    """The leaf hashes of a log, and every perfect subtree over them.
+
+    They are computed without the tiles.
+    """
 
     def __init__(self, leaves: list[bytes]) -> None:
         self.levels = [leaves]

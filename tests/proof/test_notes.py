@@ -12,7 +12,10 @@ NOTES = [Log().note(size).encode() for size in (0, 1, 5, 300)]
 
 
 def written(notes: list[bytes], cut: dict[int, int]) -> bytes:
-    """Returns a file in which the write before note N stopped after `cut[N]` bytes of that note."""
+    """Returns a file with notes and cut-off writes.
+
+    The write before note N stopped after `cut[N]` bytes of that note.
+    """
     file = b""
     for number, note in enumerate(notes):
         if number in cut:

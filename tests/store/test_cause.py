@@ -1,4 +1,7 @@
-"""A later `queued` names the event that caused it, and a new job the cause that it was given."""
+"""The cause of an event: a later `queued` names the event that caused it.
+
+A new job names the cause that it was given.
+"""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Checkpoints, origins, cosignatures and redactions are only added, whoever tries to change them."""
+"""Nobody can change or delete checkpoints, origins, cosignatures and redactions."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,7 @@
-"""A handler knows its attempt's `started` event, and names it as the cause of the jobs that it queues."""
+"""A handler knows the `started` event of its attempt.
+
+It names this event as the cause of the jobs that it queues.
+"""
 
 from typing import Any
 
