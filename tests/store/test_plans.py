@@ -21,7 +21,7 @@ async def test_no_query_plan_is_kept_before_the_table_has_grown(database_url: st
 
         lane = await store._writer.connect()
         await lane.execute(f"prepare moving as {statements.MOVE_JOBS}")
-        plan = [row[0].strip() for row in await lane.fetch("explain (costs off) execute moving(null, null)")]
+        plan = [row[0].strip() for row in await lane.fetch("explain (costs off) execute moving(null, null, null)")]
         await lane.close()
 
     # Each row is found by one index lookup, in the order of the input, however many rows there are.
@@ -72,7 +72,7 @@ async def test_a_start_finds_its_job_by_id_although_the_statistics_show_few_queu
 async def test_a_jobs_events_get_their_ids_in_order_of_seq_whatever_joins_are_chosen(
     connection: Connection, statement: str
 ) -> None:
-    plan = [row[0].strip() for row in await connection.fetch(f"explain (costs off) {statement}", [], [])]
+    plan = [row[0].strip() for row in await connection.fetch(f"explain (costs off) {statement}", [], [], [])]
 
     # Events get their ids in the order in which rows reach the insert. A hash join could change
     # that order.
