@@ -14,7 +14,6 @@ from events.job import Job, complete, progress, start
 from service.api import job_streams as stream
 from service.live import changes_feed as feed
 from service.live.server_sent_events import server_sent_event
-from tests.http_client import http_client
 from tests.job_types import until
 from tests.service_fixture import Service, service
 
@@ -73,7 +72,7 @@ async def read(service: Service, address: str, last: str = "") -> AsyncIterator[
         "Accept": "text/event-stream",
         "Authorization": f"Bearer {service.context.users.new_token(service.employee)}",
     } | ({"Last-Event-ID": last} if last else {})
-    async with http_client(service.url) as client, client.stream("GET", address, headers=headers) as answer:
+    async with httpx.AsyncClient(base_url=service.url) as client, client.stream("GET", address, headers=headers) as answer:
         reader = Reader(answer)
         try:
             yield reader
