@@ -107,7 +107,7 @@ LockNotAvailable = asyncpg.LockNotAvailableError
 """Another transaction held the lock for longer than `lock_timeout`."""
 
 ConstraintViolated = asyncpg.IntegrityConstraintViolationError
-"""A constraint refuses the values. The error's `constraint_name` is named for the rule."""
+"""A constraint refuses the values. The name of the constraint (`constraint_name`) says the rule."""
 
 NoSuchTable = asyncpg.UndefinedTableError
 """A table is missing: the database has no schema, or an old one."""

@@ -40,7 +40,7 @@ class Identity:
     email_verified: bool
     name: str | None
     role: Role | None
-    """The role that the claim of OIDC_ROLE_CLAIM gives; None if that is not set."""
+    """The role that the claim named in OIDC_ROLE_CLAIM gives; None if OIDC_ROLE_CLAIM is not set."""
 
 
 @dataclass(frozen=True, slots=True)

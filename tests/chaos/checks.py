@@ -137,7 +137,7 @@ def _keys(found: Everything, record: Record) -> Iterable[Violation]:
 
 
 def _answers(found: Everything, record: Record) -> Iterable[Violation]:
-    """Checks each answer that said a job was canceled, failed, retried or ended: it was true.
+    """Checks that each answer about a canceled, failed, retried or ended job was true.
 
     Also checks that users canceled a job no more often than the clients asked.
     """

@@ -38,7 +38,10 @@ async def connection(database_url: str) -> AsyncIterator[Connection]:
 
 
 def random_job(chance: random.Random) -> Job:
-    """Makes a random job. Its time is one of few, so that many jobs have the same time."""
+    """Makes a random job.
+
+    Its time is one of a few times, so that many jobs have the same time.
+    """
     status = chance.choice(list(Status))
     at = BASE + timedelta(seconds=chance.randrange(40), microseconds=chance.choice([0, 1]))
     started = status is Status.PROCESSING
