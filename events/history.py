@@ -75,8 +75,9 @@ class History:
         """
         rows = await self._database.fetch_all(LOG, {"after": after, "limit": limit})
         if not rows:
-            # Somebody may have deleted all events of this range. The range is read again after the last position is known,
-            # and only a range below that position is skipped: events may get their positions between two statements.
+            # Somebody may have deleted all events of this range. So an empty range below the last position is skipped.
+            # It is read once more after the last position is known, because events may get positions between the two
+            # statements.
             last = int(await self._database.fetch_val(LAST_POSITION))
             while not (rows := await self._database.fetch_all(LOG, {"after": after, "limit": limit})) and after + limit < last:
                 after += limit

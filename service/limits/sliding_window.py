@@ -20,7 +20,7 @@ class SlidingWindow:
         self.total = 0
 
     def wait(self, now: float, most: int) -> float:
-        """Returns 0 if one more fits into `most`, or else the seconds until one more fits."""
+        """Returns 0 if the count may grow by one, or else the seconds until it may."""
         self.forget(now)
         if self.total < most:
             return 0.0

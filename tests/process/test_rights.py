@@ -86,7 +86,7 @@ def held(url: str, role: str) -> dict[str, Rights]:
     rights = {}
     for table in TABLES:
         row = ask(url, HELD, role, table)[0]
-        assert not row["more"], f"{role} may do more to {table} than to change rows"
+        assert not row["more"], f"{role} has other rights on {table} than those to change rows"
         if row["reads"]:
             rights[table] = Rights(row["inserts"], row["updates"], row["deletes"])
         else:
