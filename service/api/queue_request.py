@@ -47,7 +47,7 @@ def about_the_job(pointer: str) -> dict[str, dict[str, str]]:
 
     The job's id is in the body of the response, at the JSON pointer `pointer`.
     """
-    names = ("get_job", "get_events", "get_waiting", "cancel_job", "retry_job", "run_again", "force_fail_job", "verify_job")
+    names = ("get_job", "get_events", "get_waiting", "cancel_job", "retry_job", "run_again", "force_fail_job", "verify_history")
     return {name: {"id": f"$response.body#{pointer}"} for name in names}
 
 

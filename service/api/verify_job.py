@@ -33,7 +33,7 @@ left join lateral (
 """
 
 
-class Coverage(TypedDict):
+class HistoryCoverage(TypedDict):
     """The newest signed checkpoint, and how many events of the job it covers. `copiedAt` is null until a copy is outside."""
 
     origin: str
@@ -43,20 +43,20 @@ class Coverage(TypedDict):
     events: int
 
 
-class JobVerification(TypedDict):
+class HistoryVerification(TypedDict):
     jobId: Id
     verifiedAt: Time
     events: int
     findings: list[FindingDocument]
     findingCount: int
-    covers: Coverage | None
+    covers: HistoryCoverage | None
 
 
-class OneJobVerification(TypedDict):
-    verification: JobVerification
+class OneHistoryVerification(TypedDict):
+    verification: HistoryVerification
 
 
-async def verify_job(call: Call[Nothing, Nothing]) -> Response:
+async def verify_history(call: Call[Nothing, Nothing]) -> Response:
     job_id = read_id(call.path("id"))
     call.patience.reschedule(asyncio.get_running_loop().time() + MOST_SECONDS + ANSWER_WITHIN)
     await call.record(Action.VERIFY_LOG, f"job:{job_id}")
@@ -65,11 +65,11 @@ async def verify_job(call: Call[Nothing, Nothing]) -> Response:
         raise not_found("job")
     row = await call.context.database.fetch_one(COVERED, {"job_id": job_id})
     assert row is not None
-    answer: OneJobVerification = {"verification": _json(job_id, verified, row)}
+    answer: OneHistoryVerification = {"verification": _json(job_id, verified, row)}
     return json_answer(answer)
 
 
-def _json(job_id: str, verified: Verified, row: Row) -> JobVerification:
+def _json(job_id: str, verified: Verified, row: Row) -> HistoryVerification:
     return {
         "jobId": job_id,
         "verifiedAt": rfc3339(row["verified_at"]),
@@ -87,7 +87,7 @@ def _finding(finding: Finding) -> FindingDocument:
     }  # fmt: skip
 
 
-def _coverage(row: Row) -> Coverage:
+def _coverage(row: Row) -> HistoryCoverage:
     return {
         "origin": row["origin"],
         "size": row["size"],
@@ -99,9 +99,9 @@ def _coverage(row: Row) -> Coverage:
 
 ENDPOINTS = (
     Endpoint(
-        "POST", "/api/audit/verify/{id}", verify_job, Who.READERS_OF_ALL,
+        "POST", "/api/audit/verify/{id}", verify_history, Who.READERS_OF_ALL,
         "Verify one job: fold its events, compare them with the view, and name each fault. `covers` says how many of its events"
         " the newest signed checkpoint covers; it is null without a checkpoint.",
-        {200: Answer(OneJobVerification, "The result, with at most 100 findings.")}, problems=(404,),
+        {200: Answer(OneHistoryVerification, "The result, with at most 100 findings.")}, problems=(404,),
     ),
 )  # fmt: skip
