@@ -23,5 +23,6 @@ test_live.py          live changes while streams break or the API is down
 test_much.py          many rows and many events
 test_sign_in.py       signing in and out, and the screens of each role
 test_syncs.py         the two Chatwork syncs
+test_verify_job.py    request, cause, verification and proof on the screen of a job
 test_troubles.py      errors and empty states
 """

@@ -79,6 +79,14 @@ class Site:
         await until(so, seconds=LONG)
         return await self.job(job_id)
 
+    async def has_positions(self, events: int) -> None:
+        """Waits until the sealer has given at least this many events their positions."""
+
+        async def so() -> bool:
+            return bool(await self.database.fetch_val("select position from job_event_log_cursor") >= events)
+
+        await until(so, seconds=LONG)
+
     async def restart(self) -> None:
         """Starts the API again at the same address. Call it after a `kill`."""
         port = self.address.rpartition(":")[2]

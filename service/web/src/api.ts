@@ -232,9 +232,22 @@ export const bulk = (action: BulkAction, chosen: { ids: string[] } | { filter: J
 export async function downloadHistory(id: string): Promise<void> {
   const response = await send("GET", `${job(id)}/events`, { headers: { Accept: "application/x-ndjson" } });
   if (!response.ok) throw await refusal(response);
+  save(await response.blob(), `${id}.ndjson`);
+}
+
+/** Saves the proof that the newest signed checkpoint covers an event, as a file (C2SP tlog-proof). */
+export async function downloadProof(id: string, seq: number): Promise<void> {
+  const response = await send("GET", `/api/audit/proof/${encodeURIComponent(id)}/${seq}`, {
+    headers: { Accept: "text/plain" },
+  });
+  if (!response.ok) throw await refusal(response);
+  save(await response.blob(), `${id}-${seq}.tlog-proof`);
+}
+
+function save(file: Blob, name: string) {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(await response.blob());
-  link.download = `${id}.ndjson`;
+  link.href = URL.createObjectURL(file);
+  link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
@@ -304,6 +317,29 @@ export const logUntil = (filter: LogFilter, until: number | null, limit: number,
 export const lastVerification = async (signal?: AbortSignal) =>
   (await get<{ verification: Verification | null }>("/api/audit/verify", {}, signal)).verification;
 export const verify = async () => (await post<{ verification: Verification }>("/api/audit/verify")).verification;
+export type JobVerification = Schemas["HistoryVerification"];
+export type Coverage = Schemas["HistoryCoverage"];
+
+export const verifyJob = async (id: string) =>
+  (await post<{ verification: JobVerification }>(`/api/audit/verify/${encodeURIComponent(id)}`)).verification;
+
+export type LogState = Schemas["LogDocument"];
+
+/** The newest signed checkpoint, its copy outside, and whether signing goes on. */
+export const logState = (signal?: AbortSignal) => get<LogState>("/api/audit/log", {}, signal);
+
+export type AccessPage = Schemas["AccessPage"];
+export type AccessRecord = Schemas["AccessDocument"];
+
+export interface AccessFilter {
+  actor?: string | undefined;
+  action?: string | undefined;
+  from?: string | undefined;
+  to?: string | undefined;
+}
+
+export const listAccess = (filter: AccessFilter, cursor: string | null, signal?: AbortSignal) =>
+  get<AccessPage>("/api/audit/access", { ...filter, limit: 50, cursor }, signal);
 export const listJobTypes = async (signal?: AbortSignal) =>
   (await get<{ jobTypes: JobType[] }>("/api/job-types", {}, signal)).jobTypes;
 export const pauseType = (name: string, body: { until?: string; reason?: string }) =>

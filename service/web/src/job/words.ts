@@ -176,4 +176,21 @@ export const jobWords = {
   canceledByOwner: say("実行者がキャンセル", "canceled by its owner"),
   canceledByAdmin: say("管理者がキャンセル", "canceled by an admin"),
   jobId: say("ジョブID", "Job ID"),
+  causedBy: say("原因", "Cause"),
+  causeEvent: saying(
+    (seq: number) => `イベント #${digits(seq)}`,
+    (seq: number) => `event #${digits(seq)}`,
+  ),
+  causeOtherJob: saying(
+    (job: string, seq: number) => `ジョブ ${job} のイベント #${digits(seq)}`,
+    (job: string, seq: number) => `event #${digits(seq)} of job ${job}`,
+  ),
+  causeSchedule: saying(
+    (id: string, slot: string) => `定期実行 ${id}（${slot}）`,
+    (id: string, slot: string) => `schedule ${id} (${slot})`,
+  ),
+  causeWebhook: saying(
+    (id: string) => `Webhook ${id}`,
+    (id: string) => `webhook ${id}`,
+  ),
 } as const;

@@ -28,6 +28,8 @@ const REFUSALS: [RegExp, Says][] = [
   [/no such room/, (words) => words.roomGone],
   [/is not linked to this company/, (words) => words.notLinked],
   [/^This job has no event (\d+) yet/, (words, seq) => words.noSuchMoment(Number(seq))],
+  [/^There is no proof yet/, (words) => words.noProofYet],
+  [/^The log is damaged/, (words) => words.logDamaged],
   [/^This job has a broken history: (\w+)/, (words, name) => words.brokenHistory(findingMeaning(words, name))],
 ];
 
@@ -94,7 +96,7 @@ export const refusalText = (words: Words, detail: string): string =>
 export function problemText(words: Words, error: unknown): string {
   if (error instanceof Unreachable) return words.noAnswer;
   if (!(error instanceof Refused)) return words.serverError;
-  if (error.status === 503) return words.databaseAway;
+  if (error.status === 503) return said(REFUSALS, words, error.detail) ?? words.databaseAway;
   if (error.status >= 500) return words.serverError;
   const known = said(REFUSALS, words, error.detail);
   if (known) return known;
@@ -118,6 +120,12 @@ export const errorMeaning = (words: Words, { name, message }: { name: string; me
 /** A difference that the verification of the log found. */
 export const differenceText = (words: Words, difference: string): string =>
   said(DIFFERENCES, words, difference) ?? difference;
+
+/** What a finding means for an auditor, in a sentence or two. */
+export function findingExplained(words: Words, name: string): string {
+  const key = `explain${name}`;
+  return Object.hasOwn(words, key) ? String(words[key as keyof Words]) : words.explainUnknown;
+}
 
 /** The meaning of the name of a finding. */
 export function findingMeaning(words: Words, name: string): string {

@@ -156,6 +156,73 @@ export const refusalsWords = {
     "ログを守る仕組みが外れているか、変わっています",
     "A trigger or constraint that guards the log is missing or changed",
   ),
+  findingBAD_SIGNATURE: say("チェックポイントの署名が正しくありません", "The signature of a checkpoint is not valid"),
+  findingINCONSISTENT: say(
+    "以前に署名されたチェックポイントと食い違っています",
+    "The log contradicts a checkpoint that was signed before",
+  ),
+  findingREDACTED: say("個人データが正規の手順で消去されています", "Personal data was erased, as a signed note says"),
+  explainMODIFIED: say(
+    "記録された後に、イベントの内容、実行者または日時が変えられています。サービスはイベントを書き換えないので、誰かがデータベースを直接変更しています。",
+    "Its data, its actor or its time was changed after it was written. The service never does that, so somebody has changed the database directly.",
+  ),
+  explainMISSING: say(
+    "一度番号が付いたイベントが、今のログにありません。誰かがデータベースから削除しています。",
+    "The event had a position in the log, and is not there any more. Somebody has removed it from the database.",
+  ),
+  explainINSERTED: say(
+    "サービスが書いていない行がログにあります。誰かがデータベースに直接追加しています。",
+    "The log has a row that the service did not write. Somebody has added it to the database directly.",
+  ),
+  explainREORDERED: say(
+    "ログの番号の順序が、ジョブの中のイベントの順序と合いません。番号の付け替えが疑われます。",
+    "The order of positions contradicts the order of the events within the job. Somebody may have exchanged positions.",
+  ),
+  explainBACKDATED: say(
+    "日時は同じジョブの中で必ず進みます。逆に戻っているので、日時が変えられています。",
+    "Times only grow within a job. This one goes back, so it was changed.",
+  ),
+  explainTRUNCATED_TAIL: say(
+    "ログの最後の部分が削除されています。外部に保管された写しと比べると、どこまであったかがわかります。",
+    "The newest part of the log was removed. A copy of a checkpoint that is stored outside shows how far the log once went.",
+  ),
+  explainSEQ_GAP: say(
+    "イベントの番号は 1 から順に続きます。途中の番号がないので、イベントが削除されています。",
+    "The numbers of events run 1, 2, 3 … without gaps. One is missing, so an event was removed.",
+  ),
+  explainILLEGAL_TRANSITION: say(
+    "この順序や実行者では、サービスはこのイベントを書けません。書き換えられたか、追加されています。",
+    "The service could not have written this event after those before it, or not by this actor. It was changed or added.",
+  ),
+  explainVIEW_DRIFT: say(
+    "イベントの記録から計算した結果と、一覧や画面に表示される値が違います。記録のほうが正しく、表示は再構築できます。",
+    "Lists and screens show another value than the recorded events give. The record counts; operators can rebuild what is shown.",
+  ),
+  explainGUARD_MISSING: say(
+    "ログの書き換えを防ぐデータベースの仕組みがありません。その間に行われた変更は防がれていません。",
+    "The database no longer refuses changes of the log. Changes made meanwhile were not prevented.",
+  ),
+  explainBAD_SIGNATURE: say(
+    "チェックポイントが、信頼する鍵で署名されたものではありません。偽造か、鍵の設定違いです。",
+    "The checkpoint was not signed by a trusted key. It is forged, or another key is configured.",
+  ),
+  explainINCONSISTENT: say(
+    "署名された時点のログと、今のログが違います。書き換えられたか、古いバックアップから復元されています。",
+    "The log is not the one that was signed then. It was changed, or restored from an older backup.",
+  ),
+  explainREDACTED: say(
+    "消去は署名付きで記録されています。問題ではありません。残りの内容は検証できます。",
+    "The erasure is on record with a signature. It is no fault, and the rest can still be verified.",
+  ),
+  explainUnknown: say(
+    "このページが知らない種類の問題です。運用担当者に伝えてください。",
+    "This page does not know this kind of finding. Tell the operators.",
+  ),
+  noProofYet: say(
+    "このイベントの証明はまだありません。次の署名の後に、もう一度お試しください。",
+    "There is no proof of this event yet. Try again after the next signature.",
+  ),
+  logDamaged: say("ログが壊れているため、証明を作れません。", "The log is damaged, so nothing can be proved."),
   brokenHistory: saying(
     (meaning: string) => `このジョブの履歴は壊れています: ${meaning}`,
     (meaning: string) => `This job's history is broken. ${meaning}.`,

@@ -1,8 +1,8 @@
-/** Buttons: cancel, retry, run again, download, force to fail. */
+/** Buttons: cancel, retry, run again, download, verify, force to fail. */
 
-import { useMutation } from "@tanstack/react-query";
+import { type UseMutationResult, useMutation } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
-import { downloadHistory, type Job } from "../../api";
+import { downloadHistory, type Job, type JobVerification } from "../../api";
 import { useToasts } from "../../frame/toasts";
 import { useCancel, useForceFail, useRetry, useRunAgain } from "../../job/actions";
 import { isActive, mayCancel, mayRetry } from "../../job/facts";
@@ -13,9 +13,15 @@ import { useDialog } from "../../parts/use-dialog";
 import { useSession } from "../../session";
 import { useWords } from "../../words/words";
 
-export function Actions({ job }: { job: Job }) {
+interface ActionsProps {
+  job: Job;
+  /** The verification of this job, whose result stands below. */
+  verifying: UseMutationResult<JobVerification, Error, void>;
+}
+
+export function Actions({ job, verifying }: ActionsProps) {
   const words = useWords();
-  const { isAdmin, mayChange } = useSession();
+  const { isAdmin, mayChange, readsAll } = useSession();
   const { complain } = useToasts();
   const forcing = useDialog("force-fail");
   const cancel = useCancel();
@@ -53,6 +59,11 @@ export function Actions({ job }: { job: Job }) {
       >
         <Icon name="download" /> {words.download}
       </button>
+      {readsAll && (
+        <button type="button" className="button" disabled={verifying.isPending} onClick={() => verifying.mutate()}>
+          <Icon name="audit" /> {words.verifyJob}
+        </button>
+      )}
       {isAdmin && job.status === "processing" && (
         <Menu label={words.moreActions} button={<Icon name="more" />}>
           <button type="button" className="menu-item menu-bad" onClick={() => forcing.open()}>

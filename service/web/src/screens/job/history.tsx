@@ -7,6 +7,7 @@ import { Loading, ProblemPlate } from "../../parts/states";
 import { addressWith, go, usePlace } from "../../route";
 import { useWords } from "../../words/words";
 import { Attempts } from "./attempts";
+import { EventFacts } from "./event-facts";
 import { JobState } from "./job-state";
 import { Scrubber } from "./scrubber";
 import { Timeline } from "./timeline";
@@ -67,6 +68,7 @@ function Moments({
         <Timeline events={events} seq={event.seq} onChoose={onMove} />
       </section>
       <div className="card state-card">
+        <EventFacts event={event} />
         <JobState id={job.id} event={event} last={events.length} follows={follows} />
       </div>
     </div>

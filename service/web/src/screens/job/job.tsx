@@ -1,4 +1,5 @@
-import type { Job } from "../../api";
+import { useMutation } from "@tanstack/react-query";
+import { type Job, verifyJob } from "../../api";
 import { isShortId, isUuid } from "../../format";
 import { doneOf } from "../../job/facts";
 import { Bar, Pace } from "../../job/progress";
@@ -17,10 +18,11 @@ import { History } from "./history";
 import { RoomResults } from "./room-results";
 import { ShortId } from "./short-id";
 import { Summary } from "./summary";
+import { VerificationOfJob } from "./verify-job";
 
 export function JobScreen({ id }: { id: string }) {
   const words = useWords();
-  if (isUuid(id)) return <KnownJob id={id} />;
+  if (isUuid(id)) return <KnownJob key={id} id={id} />;
   if (isShortId(id)) return <ShortId shortId={id} />;
   return (
     <>
@@ -34,6 +36,7 @@ function KnownJob({ id }: { id: string }) {
   const words = useWords();
   const typeWord = useTypeWord();
   const { data: job, error, refetch } = useJob(id);
+  const verifying = useMutation({ mutationFn: () => verifyJob(id) });
   if (!job) {
     return (
       <>
@@ -48,8 +51,9 @@ function KnownJob({ id }: { id: string }) {
         <Icon name="previous" size={14} /> {words.toList}
       </Link>
       <Heading title={typeWord(job.type)} intro={<Summary job={job} />}>
-        <Actions job={job} />
+        <Actions job={job} verifying={verifying} />
       </Heading>
+      <VerificationOfJob verifying={verifying} />
       {job.status === "queued" && <WhyWaiting job={job} />}
       {job.status === "processing" && <Running job={job} />}
       {job.error && job.status === "failed" && (

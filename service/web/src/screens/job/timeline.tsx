@@ -3,6 +3,7 @@
 import { type KeyboardEvent, useEffect, useMemo, useRef, useState } from "react";
 import type { JobEvent } from "../../api";
 import { between, duration, exactTime, span } from "../../format";
+import { causeText } from "../../job/cause-of";
 import { eventWord } from "../../job/naming";
 import { summaryOf } from "../../job/results";
 import { Icon, type IconName } from "../../parts/icons";
@@ -122,6 +123,7 @@ function Item({ event, before, here, onChoose }: ItemProps) {
           {summary && <span className="event-summary">{summary}</span>}
           <span className="event-by faint" title={event.actor}>
             {names.actor(event.actor)} · {words.attemptNumber(event.attempt)}
+            {event.cause !== null && ` · ${words.causedBy}: ${causeText(words, event.cause, event.jobId)}`}
           </span>
         </span>
         <span className="event-when">

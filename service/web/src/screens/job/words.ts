@@ -80,5 +80,55 @@ export const jobScreenWords = {
     (count: number) => `Results by room (${counted(count, "room")})`,
   ),
   mayLackMessages: say("欠落の可能性", "Messages may be missing"),
+  eventFacts: say("このイベントの記録", "This event in the log"),
+  positionPending: say("まもなく付きます", "given in a moment"),
+  noCause: say("なし", "none"),
+  proof: say("証明をダウンロード", "Download the proof"),
+  proofHint: say(
+    "このイベントが署名済みのログに含まれることを、外部の人が確かめるためのファイル（C2SP tlog-proof 形式）",
+    "A file by which anybody can check that the signed log contains this event (C2SP tlog-proof)",
+  ),
+  verifyJob: say("この履歴を検証", "Verify this job"),
+  verificationOfJob: say("検証の結果", "Result of the verification"),
+  jobIsSound: say("この履歴に問題は見つかりませんでした", "No fault was found in this job's history"),
+  jobHasFaults: saying(
+    (count: number) => `この履歴に ${digits(count)} 件の問題が見つかりました`,
+    (count: number) => `${counted(count, "fault")} found in this job's history`,
+  ),
+  whatWasVerified: saying(
+    (events: number) =>
+      `記録された ${digits(events)} 件のイベントからジョブの状態を計算し直し、番号の抜け、日時の逆転、許されない変化がなく、画面の表示と一致することを確かめました。`,
+    (events: number) =>
+      `The job was computed again from its ${counted(events, "recorded event")}. No number is missing, no time runs backwards, each change is allowed, and the result is what the screen shows.`,
+  ),
+  whatFaultsMean: say(
+    "記録がそのままではないか、画面の表示が記録と食い違っています。各項目の説明を確認し、運用担当者に伝えてください。",
+    "The record is not as it was written, or the screen shows something else than the record. Read each finding, and tell the operators.",
+  ),
+  verifiedAt: saying(
+    (when: string) => `検証日時 ${when}`,
+    (when: string) => `Verified at ${when}`,
+  ),
+  notCovered: say(
+    "署名済みチェックポイントはまだありません。データベースを自由に書き換えられる人が記録と表示を同時に変えた場合、この検証ではわかりません。",
+    "There is no signed checkpoint yet. If somebody with full access to the database changed record and view together, this verification cannot tell.",
+  ),
+  allCovered: saying(
+    (events: number, size: number, when: string) =>
+      `${digits(events)} 件のイベントはすべて、${when} に署名されたチェックポイント（先頭から ${digits(size)} 件）の範囲にあります。`,
+    (events: number, size: number, when: string) =>
+      `The checkpoint that was signed at ${when} covers the first ${digits(size)} events of the log, and so ${events === 1 ? "the event" : `all ${digits(events)} events`} of this job.`,
+  ),
+  partlyCovered: saying(
+    (covered: number, events: number, size: number, when: string) =>
+      `${digits(events)} 件のうち ${digits(covered)} 件が、${when} に署名されたチェックポイント（先頭から ${digits(size)} 件）の範囲にあります。残りは次のチェックポイントに入ります。`,
+    (covered: number, events: number, size: number, when: string) =>
+      `The checkpoint that was signed at ${when} covers the first ${digits(size)} events of the log, and so ${digits(covered)} of the ${digits(events)} events of this job. The next checkpoint will cover the others.`,
+  ),
+  copyOutside: saying(
+    (when: string) => `その写しは ${when} に外部へ保管されました。`,
+    (when: string) => `A copy of it was stored outside at ${when}.`,
+  ),
+  noCopyOutside: say("その写しは外部に保管されていません。", "No copy of it is stored outside."),
   whyWaiting: say("なぜ待機中？", "Why is it waiting?"),
 } as const;
