@@ -93,3 +93,61 @@ async def test_the_operations_part_shows_the_worker_and_pauses_and_resumes_a_typ
     assert (await site.job(waiting))["status"] == "queued"
     await button(page, "chatwork_rooms_sync を再開").click()
     await site.becomes(waiting, "completed")
+
+
+CHECKPOINT = """
+insert into checkpoints (origin, size, root, note)
+select origin, :size, decode(repeat('ab', 32), 'hex'), 'a note' from log_origins order by number desc limit 1
+"""
+
+
+async def test_without_a_checkpoint_the_badge_says_that_nothing_is_signed_and_how_to_begin(site: Site, visit: Visit) -> None:
+    await site.sync("rooms")
+    await site.database.execute("update signing_state set state = 'unknown', detail = ''")
+
+    page = await visit(site, "/audit", user=site.admin)
+
+    badge = region(page, "署名による保護")
+    await expect(badge).to_contain_text("署名済みチェックポイントはまだありません")
+    await expect(badge).to_contain_text("AUDIT_SIGNING_KEY")
+    await expect(badge).to_contain_text("rireki/")
+
+
+async def test_the_badge_names_size_age_and_copy_of_the_newest_checkpoint_and_says_when_signing_stops(
+    site: Site, visit: Visit
+) -> None:
+    job = await site.sync("rooms")
+    await site.has_positions(job["seq"])
+    await site.database.execute(CHECKPOINT, {"size": job["seq"] - 1})
+    await site.database.execute("update signing_state set state = 'signing', detail = '', copies = true")
+    await site.database.execute("update checkpoints set copied_at = now()")
+    page = await visit(site, "/audit", user=site.admin)
+    badge = region(page, "署名による保護")
+
+    await expect(badge).to_contain_text(f"先頭から {job['seq'] - 1} 件が署名済み（未署名 1 件）")
+    await expect(badge).to_contain_text("チェックポイントの写しが外部に保管されています")
+    for fact in ("署名の範囲", "署名日時", "外部の写し", "保護の開始", "ログの名前"):
+        await expect(badge.get_by_text(fact, exact=True)).to_be_visible()
+
+    await site.database.execute("update signing_state set state = 'stopped', detail = 'the log does not extend the copy'")
+    await page.reload()
+
+    await expect(badge).to_contain_text("署名が止まっています")
+    await expect(badge).to_contain_text("the log does not extend the copy")
+
+
+async def test_the_record_of_access_is_shown_and_filtered(site: Site, visit: Visit) -> None:
+    job = await site.sync("rooms")
+    await site.database.execute("update jobs set user_id = :user where id = :id", {"user": site.employee.id, "id": job["id"]})
+    await site.as_admin.get(f"/api/jobs/{job['id']}")
+    await site.as_admin.get("/api/jobs", params={"status": "failed"})
+    page = await visit(site, "/audit?part=access", user=site.admin)
+    await expect(rows(page, "アクセス記録").filter(has_text="ジョブの閲覧")).to_have_count(1)
+    await expect(rows(page, "アクセス記録").filter(has_text="jobs?status=failed")).to_have_count(1)
+
+    await page.get_by_label("操作", exact=True).select_option("read_job")
+
+    await expect(rows(page, "アクセス記録")).to_have_count(1)
+    await expect(rows(page, "アクセス記録")).to_contain_text(["管理 花子"])
+    await rows(page, "アクセス記録").get_by_role("link", name=f"ジョブ {job['id'][-8:]}").click()
+    await expect(page.get_by_text(job["id"], exact=True).first).to_be_visible()

@@ -17,7 +17,19 @@ from tests.browser.site import Site, open_site
 from tests.histories import until
 from tests.service_fixture import PASSWORD
 
-SCREENS = ("sign-in", "chatwork", "jobs", "job", "failed job", "companies", "company", "audit", "operations", "not found")
+SCREENS = (
+    "sign-in",
+    "chatwork",
+    "jobs",
+    "job",
+    "failed job",
+    "companies",
+    "company",
+    "audit",
+    "access",
+    "operations",
+    "not found",
+)
 LARGEST_FIRST_LOAD = 150_000  # bytes of compressed script
 
 
@@ -54,7 +66,7 @@ async def _a_company_with_a_draft(site: Site) -> str:
 
 def _addresses(job: str, failed_job: str, company: str) -> dict[str, str]:
     paths = ["/", "/chatwork", "/jobs", f"/jobs/{job}?seq=3", f"/jobs/{failed_job}", "/companies", f"/companies/{company}"]
-    return dict(zip(SCREENS, [*paths, "/audit", "/audit?part=operations", "/jobs/nonsense"], strict=True))
+    return dict(zip(SCREENS, [*paths, "/audit", "/audit?part=access", "/audit?part=operations", "/jobs/nonsense"], strict=True))
 
 
 async def look(visit: Visit, furnished: tuple[Site, dict[str, str]], screen: str, **how: Any) -> Page:

@@ -30,6 +30,7 @@ import {
   Square,
   Sun,
   TriangleAlert,
+  Users,
   X,
 } from "lucide-react";
 import type { ReactNode } from "react";
@@ -64,6 +65,7 @@ const GENERAL = {
   auto: Contrast,
   worker: Server,
   document: FileText,
+  people: Users,
 } satisfies Record<string, LucideIcon>;
 
 // Our own drawings, because each status and event needs a shape of its own: some readers cannot tell the colours apart.

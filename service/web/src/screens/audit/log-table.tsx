@@ -3,6 +3,7 @@
 import { useState } from "react";
 import type { JobEvent, LogFilter } from "../../api";
 import { number, shortId } from "../../format";
+import { CauseLink } from "../../job/cause";
 import { eventWord } from "../../job/naming";
 import { summaryOf } from "../../job/results";
 import { Icon, type IconName } from "../../parts/icons";
@@ -109,7 +110,19 @@ function LogRow({ event }: { event: JobEvent }) {
           {names.actor(event.actor)}
         </button>
       </Cell>
-      <Cell className="clip faint">{summaryOf(words, event)}</Cell>
+      <Cell className="clip faint">
+        {event.cause !== null && (
+          <span className="log-cause">
+            {words.causedBy} <CauseLink cause={event.cause} jobId={event.jobId} />
+          </span>
+        )}
+        {summaryOf(words, event)}
+        {event.requestId !== null && (
+          <span className="log-request" title={`${words.requestId}: ${event.requestId}`}>
+            {words.requestId} <code>{event.requestId}</code>
+          </span>
+        )}
+      </Cell>
       <Cell className="faint log-time">
         <Exact at={event.at} />
       </Cell>
