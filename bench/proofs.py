@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import os
 import random
+import resource
 import shutil
 import statistics
 import subprocess
@@ -17,10 +18,12 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import uvloop
 
 from bench.fill import LONGEST, fill
+from bench.processes import cpu_seconds, postgres_pid
 from bench.record import add_save_option, publish
 from bench.servers import servers
 from events.database import Connection, Database, connect
@@ -30,6 +33,7 @@ from projections.proof.signed_note import Signer, sign
 
 HERE = Path(__file__).resolve().parents[1]
 PROOFS = 1_000
+BEFORE = "to standard output, the version before"
 AT_ONCE = 5_000  # tiles in one statement
 SECRET = bytes(range(32))
 
@@ -65,26 +69,40 @@ def main() -> None:
         publish("proofs", f"{exports}\n\n{proofs}", versions=started.versions, save=options.save)
 
 
+class Cost(NamedTuple):
+    """What an export costs for one event, in µs: time, CPU of its process, CPU of PostgreSQL."""
+
+    time: float
+    process: float
+    postgres: float
+
+
 def _exports(url: str, jobs: int, rounds: int, before: Path | None, revision: str | None) -> str:
     events = uvloop.run(_signed_log(url, jobs))
+    postgres = uvloop.run(postgres_pid(url))
     commands = {"to standard output": (HERE, ("audit", "export")), "into a directory": (HERE, ("audit", "export", "--to"))}
     if before is not None:
-        commands["to standard output, the version before"] = (before, ("audit", "export"))
-    rates: dict[str, list[float]] = {name: [] for name in commands}
+        commands[BEFORE] = (before, ("audit", "export"))
+    costs: dict[str, list[Cost]] = {name: [] for name in commands}
     for turn in range(rounds):
         for name in list(commands) if turn % 2 else list(commands)[::-1]:
             folder, command = commands[name]
             with _schema(url, revision if folder == before else None):
-                rates[name].append(events / _seconds(url, folder, command, events))
-            print(f"round {turn + 1}: {name}: {rates[name][-1]:,.0f} events/s", file=sys.stderr, flush=True)
-    rows = [f"| export of {events:,} events, without the start of the process | events a second |", "| --- | --- |"]
-    rows += [f"| {name} | {statistics.median(found):,.0f} |" for name, found in rates.items()]
+                costs[name].append(_cost(url, folder, command, events, postgres))
+            print(f"round {turn + 1}: {name}: {costs[name][-1]}", file=sys.stderr, flush=True)
+    columns = ("events a second", "CPU µs of its process", "of PostgreSQL", "time, times less", "CPU, times less")
+    rows = [f"| export of {events:,} events | {' | '.join(columns)} |", "| --- " * (1 + len(columns)) + "|"]
+    return "\n".join(rows + [_row(name, found, costs.get(BEFORE)) for name, found in costs.items()])
+
+
+def _row(name: str, found: list[Cost], before: list[Cost] | None) -> str:
+    time_of_one, process, postgres = (statistics.median(column) for column in zip(*found, strict=True))
+    cells = [name, f"{1e6 / time_of_one:,.0f}", f"{process:.1f}", f"{postgres:.1f}", "", ""]
     if before is not None:
-        old = rates["to standard output, the version before"]
-        for name in ("to standard output", "into a directory"):
-            ratios = [new / other for new, other in zip(rates[name], old, strict=True)]
-            rows.append(f"| {name}, beside the version before | {statistics.median(ratios):.2f} times |")
-    return "\n".join(rows)
+        pairs = list(zip(before, found, strict=True))
+        cells[4] = f"{statistics.median(old.time / new.time for old, new in pairs):.2f}"
+        cells[5] = f"{statistics.median((old.process + old.postgres) / (new.process + new.postgres) for old, new in pairs):.2f}"
+    return f"| {' | '.join(cells)} |"
 
 
 @contextlib.contextmanager
@@ -108,24 +126,32 @@ async def _set_revision(url: str, revision: str) -> str:
     return before
 
 
-def _seconds(url: str, folder: Path, command: tuple[str, ...], events: int) -> float:
-    """Returns how long an export takes, less the time of one without events."""
-    if command[-1] != "--to":
-        return _run(url, folder, *command) - _run(url, folder, *command, "--after", str(events))
-    target = tempfile.mkdtemp()
+def _cost(url: str, folder: Path, command: tuple[str, ...], events: int, postgres: int) -> Cost:
+    """Returns what an export costs, less what one without events costs."""
+    target = [tempfile.mkdtemp()] if command[-1] == "--to" else []
     try:
-        return _run(url, folder, *command, target) - _run(url, folder, "audit", "export", "--after", str(events))
+        whole = _run(url, folder, postgres, *command, *target)
     finally:
-        shutil.rmtree(target)
+        for made in target:
+            shutil.rmtree(made)
+    empty = _run(url, folder, postgres, "audit", "export", "--after", str(events))
+    return Cost(*((one - other) / events * 1e6 for one, other in zip(whole, empty, strict=True)))
 
 
-def _run(url: str, folder: Path, *arguments: str) -> float:
+def _run(url: str, folder: Path, postgres: int, *arguments: str) -> tuple[float, float, float]:
+    """Runs a command. Returns its seconds, its seconds of CPU, and those of PostgreSQL."""
     variables: Mapping[str, str] = os.environ | {"DATABASE_URL": url, "APP_ENV": "test"}
-    began = time.perf_counter()
+    began, own, theirs = time.perf_counter(), _cpu_of_children(), cpu_seconds(postgres, with_children=True)
     with tempfile.TemporaryFile() as out:
         command = [sys.executable, "-m", "service.cli", *arguments]
         subprocess.run(command, cwd=folder, env=variables, stdout=out, check=True)
-    return time.perf_counter() - began
+    ended = time.perf_counter(), _cpu_of_children(), cpu_seconds(postgres, with_children=True)
+    return ended[0] - began, ended[1] - own, ended[2] - theirs
+
+
+def _cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 async def _signed_log(url: str, jobs: int) -> int:
