@@ -29,6 +29,7 @@ from tests.chaos.plan import LAP, Kind, Size, lap, plan
 from tests.chaos.record import Record, User
 from tests.chaos.report import Outcome, complaints, table
 from tests.chaos.servers import Postgres
+from tests.chaos.signing import ORIGIN, Signing
 from tests.chaos.watch import LogReader, Snapshots
 from tests.chaos.work import EFFECTS_TABLE
 from tests.servers import RedisServer
@@ -65,6 +66,7 @@ class Campaign:
         self._fleet = Fleet(random.Random(seed + 1))
         self._redis = RedisServer()
         self._postgres: Postgres | None = None
+        self._signing: Signing | None = None
         self._sandbox = Sandbox(rooms={}, limit=10**6)
         self._lines: list[Line] = []
         self._judged = False
@@ -87,7 +89,8 @@ class Campaign:
         postgres = await self._start_servers()
         users = await self._start_service(postgres)
         seed = self.outcome.seed
-        faults = Faults(postgres, self._redis, self._fleet, self.say, seed + 2)
+        assert self._signing is not None
+        faults = Faults(postgres, self._redis, self._fleet, self._signing, self.say, seed + 2)
         clients = Clients(self._fleet, self.record, random.Random(seed + 3))
         try:
             snapshots, reader = Snapshots(postgres.url), LogReader(clients, users[0])
@@ -118,6 +121,7 @@ class Campaign:
         await asyncio.to_thread(migrate, postgres.url)
         connection = await rows.connect(postgres.url)
         await connection.execute(EFFECTS_TABLE)
+        self._signing = Signing(self.folder, await connection.fetchval(ORIGIN), _free_port())
         await connection.close()
         await asyncio.to_thread(self._redis.start)
         await self._sandbox.__aenter__()
@@ -142,6 +146,8 @@ class Campaign:
         names = ["api-1", "api-2", *(f"worker-{n}" for n in range(1, self.size.workers + 1))]
         for name in names:
             self._fleet.members.append(await self._member(name, environment, postgres))
+        assert self._signing is not None
+        self._signing.start_witness()
         for member in self._fleet.members:
             self._fleet.start(member)
         users = await self._add_users(postgres)
@@ -167,6 +173,8 @@ class Campaign:
             "JOB_WORKER_ENABLED": str(name == "api-2").lower(),
             "PORT": str(port),
         }
+        if name.startswith("api") and self._signing is not None:
+            own |= self._signing.environment
         return Member(
             name, name.partition("-")[0], environment | own, line_to_postgres, line_to_redis, self.folder / "logs",
             skewed=name == "worker-3", port=port,
@@ -251,6 +259,8 @@ class Campaign:
         """Checks invariant 12: while no job is active, emptying Redis (FLUSHALL) changes no row."""
         if waiting := await self._all_placed(postgres, by=time.monotonic() + SEALED_WITHIN):
             self._violated(9, f"{waiting} events had no position {SEALED_WITHIN:g} s after the last one")
+        assert self._signing is not None
+        await self._signing.settled(postgres.url)
         before = await _digests(postgres)
         client = Redis.from_url(self._redis.url)
         await client.flushall()
@@ -275,6 +285,9 @@ class Campaign:
         outcome.violations += violations + checks.not_over(found) + self.record.violations
         outcome.violations += snapshots.violations + reader.violations + faults.violations + self._fleet.violations
         outcome.violations += self._chatwork(found)
+        assert self._signing is not None
+        of_signing, outcome.checkpoints = await self._signing.judge(postgres.url)
+        outcome.violations += of_signing
         outcome.snapshots = snapshots.taken, snapshots.compared
         outcome.compared_flushes += faults.compared_flushes
         outcome.declared_gone = sum(member.has_said(b"this worker was declared gone") for member in self._fleet.members)
@@ -400,6 +413,8 @@ class Campaign:
                 "stopping",
                 f"these processes did not end with status 0, although no fault was active and no job waited: {disorderly}",
             )
+        if self._signing is not None:
+            await asyncio.to_thread(self._signing.close)
         for line in self._lines:
             await line.close()
         await asyncio.to_thread(self._redis.stop)

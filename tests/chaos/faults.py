@@ -19,6 +19,7 @@ from tests.chaos.history import Violation
 from tests.chaos.network import Cut, Line
 from tests.chaos.plan import LASTS, Fault, Kind
 from tests.chaos.servers import Postgres
+from tests.chaos.signing import Signing
 from tests.servers import RedisServer
 from workers.delivery.redis_wire import RedisWire
 from workers.delivery.wire import AttemptId, Hint
@@ -54,7 +55,9 @@ class Window(NamedTuple):
 
 
 class Faults:
-    def __init__(self, postgres: Postgres, redis: RedisServer, fleet: Fleet, say: Callable[[str], None], seed: int) -> None:
+    def __init__(
+        self, postgres: Postgres, redis: RedisServer, fleet: Fleet, signing: Signing, say: Callable[[str], None], seed: int
+    ) -> None:
         self.done: Counter[Kind] = Counter()
         self.windows: list[Window] = []
         self.violations: list[Violation] = []
@@ -62,16 +65,19 @@ class Faults:
         self._postgres = postgres
         self._redis = redis
         self._fleet = fleet
+        self._signing = signing
         self._say = say
         self._dice = random.Random(seed)
         self._postgres_lock = asyncio.Lock()
         self._redis_lock = asyncio.Lock()
+        self._witness_lock = asyncio.Lock()
         self._give_up_at = 0.0
         self._how: dict[Kind, Callable[[Fault], Awaitable[bool]]] = {
             Kind.KILL_WORKER: self._kill_worker,
             Kind.KILL_API: self._kill_api,
             Kind.KILL_POSTGRES: self._kill_postgres,
             Kind.KILL_BACKEND: self._kill_backend,
+            Kind.KILL_WITNESS: self._kill_witness,
             Kind.KILL_REDIS: self._kill_redis,
             Kind.FREEZE_REDIS: self._freeze_redis,
             Kind.FLUSH_REDIS: self._flush_redis,
@@ -135,6 +141,11 @@ class Faults:
         if member is not None:
             await self._fleet.kill(member, down=fault.lasts)
         return member is not None
+
+    async def _kill_witness(self, fault: Fault) -> bool:
+        async with self._witness_lock:
+            await self._signing.kill_witness(down=fault.lasts)
+        return True
 
     async def _stop_worker(self, fault: Fault) -> bool:
         """Freezes a worker while at least one other worker keeps running."""

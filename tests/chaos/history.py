@@ -212,11 +212,12 @@ def fold(events: Sequence[Event]) -> Folded:
 def differences(folded: State, shown: State) -> list[str]:
     """Returns the fields in which a job shown to a client differs from the computed one.
 
-    A missing stack is no difference, because only admins see it.
+    A missing stack is no difference, because only admins see it. The description is no state: the job's type makes it from
+    the payload whenever it is asked.
     """
     return [
         f"{key} is {_short(shown.get(key))}, but {_short(folded.get(key))} by the log"
-        for key in sorted(folded.keys() | shown.keys())
+        for key in sorted((folded.keys() | shown.keys()) - {"description"})
         if not _same(key, folded.get(key), shown.get(key))
     ]
 

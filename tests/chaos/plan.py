@@ -30,6 +30,7 @@ class Kind(StrEnum):
     WRITE_LOST = "network: cut before a write reached PostgreSQL"
     ANSWER_LOST = "network: cut after a write was carried out, before its answer came back"
     WRITE_LATE = "network: cut when a write was sent; PostgreSQL gets it later"
+    KILL_WITNESS = "kill -9 of the witness"
     DUPLICATE_HINTS = "hints delivered twice, also those of old attempts"
 
 
@@ -74,6 +75,7 @@ SHORT = Size(
         Kind.FREEZE_REDIS: 1, Kind.FLUSH_REDIS: 6, Kind.FLUSH_STORM: 1, Kind.STOP_WORKER: 8, Kind.ROLLING_RESTART: 1,
         Kind.TERM_TWICE: 1, Kind.DELAY: 3, Kind.CUT: 4, Kind.HALF_OPEN: 3, Kind.WRITE_LOST: 5,
         Kind.ANSWER_LOST: 6, Kind.WRITE_LATE: 6, Kind.DUPLICATE_HINTS: 12,
+        Kind.KILL_WITNESS: 12,
     },
 )  # fmt: skip
 
@@ -84,6 +86,7 @@ FULL = Size(
         Kind.FREEZE_REDIS: 10, Kind.FLUSH_REDIS: 55, Kind.FLUSH_STORM: 6, Kind.STOP_WORKER: 125, Kind.ROLLING_RESTART: 8,
         Kind.TERM_TWICE: 8, Kind.DELAY: 25, Kind.CUT: 30, Kind.HALF_OPEN: 30, Kind.WRITE_LOST: 60,
         Kind.ANSWER_LOST: 80, Kind.WRITE_LATE: 80, Kind.DUPLICATE_HINTS: 120,
+        Kind.KILL_WITNESS: 150,
     },
     {Kind.KILL_WORKER: 200, Kind.KILL_POSTGRES: 50, Kind.KILL_REDIS: 50, Kind.FLUSH_REDIS: 50, Kind.STOP_WORKER: 100},
 )  # fmt: skip
@@ -91,6 +94,7 @@ FULL = Size(
 LASTS: Mapping[Kind, tuple[float, float]] = {
     Kind.KILL_WORKER: (0.1, 2.0),
     Kind.KILL_API: (0.1, 2.0),
+    Kind.KILL_WITNESS: (0.1, 4.0),
     Kind.KILL_POSTGRES: (0.0, 4.0),
     Kind.KILL_REDIS: (0.0, 3.0),
     Kind.FREEZE_REDIS: (2.0, 8.0),

@@ -1,6 +1,6 @@
-"""Starts a child process of the campaign: `python -m tests.chaos.processes api|worker`.
+"""Starts a child process of the campaign: `python -m tests.chaos.processes api|worker|witness`.
 
-It runs the product's own `serve` or `work`, with settings from the environment. Added are the job
+It runs the product's own `serve`, `work` or witness, with settings from the environment. Added are the job
 types of the load, an endpoint that queues them, and on demand a wrong clock.
 """
 
@@ -20,6 +20,9 @@ PR_SET_PDEATHSIG = 1  # an option of prctl(2): the kernel ends this process when
 def main() -> None:
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if sys.argv[1] == "witness":
+        _run_witness()
+        return
     skew = float(os.environ.get("CHAOS_CLOCK_SKEW", "0"))
     if skew:
         _set_back_the_clock(skew)
@@ -44,11 +47,22 @@ def main() -> None:
             _skew_our_modules(skew)
             runner.run(work(settings, settings.database_url))
         else:
+            from service.checkpoints import signing
             from service.process.serve import listen, serve
 
             _add_endpoint()
+            signing.SIGN_EVERY = float(os.environ["CHAOS_SIGN_EVERY"])
             with listen(settings) as listening:
                 runner.run(serve(settings, settings.database_url, listening))
+
+
+def _run_witness() -> None:
+    from pathlib import Path
+
+    from service.commands.witness import serve_witness
+
+    key, state = Path(os.environ["CHAOS_WITNESS_KEY"]), Path(os.environ["CHAOS_WITNESS_STATE"])
+    serve_witness([os.environ["CHAOS_WITNESS_LOG"]], key, state, f"127.0.0.1:{os.environ['CHAOS_WITNESS_PORT']}")
 
 
 def _add_endpoint() -> None:

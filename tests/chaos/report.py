@@ -34,6 +34,7 @@ class Outcome:
     compared_flushes: int = 0
     chatwork: str = ""
     second_opinion: str = ""
+    checkpoints: str = ""
 
 
 def table(outcome: Outcome, record: Record) -> str:
@@ -70,6 +71,7 @@ def table(outcome: Outcome, record: Record) -> str:
         ),
         ("from the last fault to the end of the last job", _seconds(outcome.seconds_to_the_last_end)),
         ("`projections/verify.py`, as a second opinion", outcome.second_opinion or "not asked"),
+        ("checkpoints of the log", outcome.checkpoints),
         ("violations", str(len(outcome.violations))),
         ("duration of the whole campaign", f"{outcome.seconds:.0f} s"),
         ("seed", str(outcome.seed)),

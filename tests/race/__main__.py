@@ -35,6 +35,7 @@ from service.embedded.postgres import EmbeddedPostgres
 from tests.conftest import administer, with_database
 from tests.histories import open_store, until
 from tests.race.check import what_is_wrong
+from tests.race.sealers import sealing_beside, wrong_roots
 from tests.race.writers import HOT, TYPE, Told, new_job, race_in_a_process
 
 ENDED = f"select {JOB_COLUMNS} from jobs where type = $1 and status = 'completed' order by created_at desc limit 50"
@@ -67,6 +68,7 @@ class Settings:
     writers_of_a_store: int = 2
     processes: int = 4
     checkers: int = 2
+    sealers: int = 2
     terminate_every: int = 150  # average number of events between two terminations of connections; 0 means never
     cut_every: int = 200  # average number of decisions between two cut connections; 0 means never
     seed: int = 1
@@ -90,6 +92,7 @@ class Outcome:
     snapshots: int = 0
     compared: int = 0
     folded: int = 0
+    published: int = 0
     deadlocks: int = 0
     differences: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
@@ -110,12 +113,15 @@ async def race(url: str, settings: Settings) -> Outcome:
         beside.append(asyncio.create_task(_keep_terminating(url, settings, outcome, over)))
     began = time.monotonic()
     try:
-        told = await _all_writers(url, settings)
+        async with sealing_beside(url, settings.sealers) as published:
+            told = await _all_writers(url, settings)
     finally:
         outcome.seconds = time.monotonic() - began
         over.set()
         await asyncio.gather(*beside)
+    roots = await wrong_roots(url, published)
     await _look_back(url, told, outcome)
+    outcome.published, outcome.wrong = len(published), [*outcome.wrong, *roots]
     return outcome
 
 
@@ -283,6 +289,7 @@ def _print(settings: Settings, outcome: Outcome, logged: int | None) -> None:
         "batches without an answer, sent again": f"{outcome.sent_again:,}",
         "snapshots": f"{outcome.snapshots:,}",
         "jobs compared in them": f"{outcome.compared:,}, {outcome.folded:,} events folded",
+        "sizes of the tree whose root was published": f"{outcome.published:,}",
         "differences": len(outcome.differences),
         "broken rules, lost or doubled writes": len(outcome.wrong),
         "deadlocks": f"{outcome.deadlocks}" + ("" if logged is None else f", in the server's log {logged}"),

@@ -13,6 +13,7 @@ from events.store import Store
 from tests.histories import RETRY_AT_ONCE, canceling, completing, new, reporting, starting
 from tests.race.__main__ import ALL, Outcome, Settings, compare, race
 from tests.race.check import what_is_wrong
+from tests.race.sealers import Published, wrong_roots
 from tests.race.writers import TYPE
 
 
@@ -31,8 +32,19 @@ async def test_view_and_log_agree_in_every_snapshot_while_writers_race_and_their
     assert (outcome.differences, outcome.wrong, outcome.deadlocks) == ([], [], 0)
     assert outcome.decisions >= 1000
     assert outcome.snapshots > 10
-    for happened in ("refused", "decided_again", "terminated", "cut", "sent_again", "folded"):
+    for happened in ("refused", "decided_again", "terminated", "cut", "sent_again", "folded", "published"):
         assert getattr(outcome, happened) > 0, happened
+
+
+async def test_a_root_that_the_log_does_not_have_is_found(store: Store, database_url: str) -> None:
+    await a_history_of_every_kind(store)
+    published: Published = {}
+    assert await wrong_roots(database_url, published) == []
+    published[4] = {bytes(32)}
+
+    assert await wrong_roots(database_url, published) == [
+        "10: the log does not extend a checkpoint of size 4 that was published before"
+    ]
 
 
 def test_a_race_is_reported_as_clean_only_if_no_check_found_anything() -> None:
