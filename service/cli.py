@@ -116,7 +116,9 @@ def worker() -> None:
     from service.process.assembly import database_url, prepare_schema
     from service.process.serve import work
 
-    settings = load_settings(without=("sealer_database_url", "audit_signing_key", "audit_signing_key_file"))
+    settings = load_settings(
+        without=("sealer_database_url", "audit_signing_key", "audit_signing_key_file", "audit_checkpoint_url")
+    )
     if settings.redis_url is None:
         raise ConfigError(
             "REDIS_URL is not set, and a worker receives jobs over Redis: set it, or use `rireki serve`, which runs jobs itself"

@@ -64,7 +64,9 @@ async def test_a_worker_runs_jobs_and_never_seals(
     tmp_path: Path,
 ) -> None:
     # A worker that read this address would refuse it.
-    settings = variables(database, sandbox, REDIS_URL=redis_url, SEALER_DATABASE_URL="mysql://unread")
+    settings = variables(
+        database, sandbox, REDIS_URL=redis_url, SEALER_DATABASE_URL="mysql://unread", AUDIT_CHECKPOINT_URL="unread:"
+    )
     async with Rireki.running("worker", home=tmp_path, **settings):
         await sync(store)
         await until(lambda: database.fetch_val(BEATEN_SINCE_A_JOB), seconds=90)

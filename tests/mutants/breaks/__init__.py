@@ -12,10 +12,21 @@ delivery.py                delivery and slots
 signing.py                 signed checkpoints: the proof before a signature, the copies, the key
 stopping.py                stopping, canceling, deadlines
 streams.py                 streams and exports over HTTP, and the record of access
+witness.py                 copies of checkpoints outside, and witnesses
 log_order_and_chatwork.py  the order of the log, the request budget, Chatwork's answers
 """
 
-from tests.mutants.breaks import delivery, fence, liveness, log_order_and_chatwork, log_writes, signing, stopping, streams
+from tests.mutants.breaks import (
+    delivery,
+    fence,
+    liveness,
+    log_order_and_chatwork,
+    log_writes,
+    signing,
+    stopping,
+    streams,
+    witness,
+)
 from tests.mutants.breaks.edit import Break
 
 __all__ = ["BREAKS", "Break"]
@@ -29,4 +40,5 @@ BREAKS = (
     *log_order_and_chatwork.BREAKS,
     *signing.BREAKS,
     *streams.BREAKS,
+    *witness.BREAKS,
 )
