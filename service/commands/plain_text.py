@@ -58,7 +58,7 @@ def print_fields(*fields: str) -> None:
 def print_json(value: Any) -> None:
     r"""Prints `value` as one line of JSON.
 
-    Invisible characters are escaped like `\u202e`, which JSON reads as the same.
+    Invisible characters are escaped like `\u202e`, which a JSON parser turns back into them.
     """
     text = orjson.dumps(value).decode()
     if not text.isprintable() or _UNSEEN.search(text):

@@ -23,7 +23,7 @@ SIGN_IN = {"email": "admin@example.com", "password": PASSWORD}
 
 @pytest.fixture
 async def sharing(service: Service) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the same service, which lists origins."""
+    """A client of the same service, which allows the origins in LISTED."""
     context = service.context
     context = make_context(context.database, context.bus, context.store, cors_allowed_origins=LISTED)
     async with serving(context) as url, http_client(url) as client:
