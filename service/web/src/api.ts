@@ -301,7 +301,16 @@ export interface LogFilter {
   jobId?: string | undefined;
 }
 
-export type Verification = Schemas["VerificationDocument"];
+/** A service of the version before sends no `covers`, and compares nothing with checkpoints. */
+export type Verification = Schemas["VerificationDocument"] & { covers?: Covers | null };
+
+interface Covers {
+  size: number;
+  root: string;
+  /** The copy outside the database that holds this checkpoint. */
+  against: string | null;
+}
+
 export type Finding = Schemas["FindingDocument"];
 export type JobType = Schemas["JobTypeDocument"];
 export type Worker = Schemas["WorkerDocument"];
@@ -317,7 +326,17 @@ export const logUntil = (filter: LogFilter, until: number | null, limit: number,
 export const lastVerification = async (signal?: AbortSignal) =>
   (await get<{ verification: Verification | null }>("/api/audit/verify", {}, signal)).verification;
 export const verify = async () => (await post<{ verification: Verification }>("/api/audit/verify")).verification;
-export type JobVerification = Schemas["HistoryVerification"];
+/** A service of the version before sends no `leaves`. */
+export type JobVerification = Schemas["HistoryVerification"] & { leaves?: Leaf[] };
+
+/** The hash of an event, and whether it is the one that the newest trusted checkpoint covers; null if none covers it. */
+export interface Leaf {
+  seq: number;
+  position: number | null;
+  leaf: string;
+  included: boolean | null;
+}
+
 export type Coverage = Schemas["HistoryCoverage"];
 
 export const verifyJob = async (id: string) =>

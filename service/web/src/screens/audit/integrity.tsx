@@ -9,6 +9,7 @@ import { Loading, Mishap } from "../../parts/states";
 import { useNames } from "../../people";
 import { differenceText, findingMeaning } from "../../refusals/refusals";
 import { useWords } from "../../words/words";
+import { againstText } from "./protection-words";
 
 const VERIFICATION = ["verification"];
 
@@ -75,6 +76,7 @@ function IntegrityText({ verification }: { verification: Verification | null }) 
         {events !== null && jobs !== null && `${words.covered(events, jobs)} · `}
         {words.verifiedBy(ago(finishedAt ?? startedAt, now, words.language), names.actor(actor))}
       </p>
+      {finishedAt && !error && <p>{againstText(words, verification)}</p>}
       {error && <p className="error-line">{error}</p>}
       {differences.length > 0 && (
         <details>

@@ -1,6 +1,6 @@
 /** How well the log is protected by signatures and copies, in words. */
 
-import type { LogState } from "../../api";
+import type { LogState, Verification } from "../../api";
 import type { Words } from "../../words/words";
 
 export type Tone = "none" | "good" | "warn" | "bad";
@@ -29,4 +29,10 @@ export function explanationOf(words: Words, { checkpoint, signing, copies, seale
   if (signing.state !== "signing") return words.signingPausedText;
   if (!copies.enabled) return words.noCopiesText;
   return copies.waiting > 0 ? words.copiesWaitText(copies.waiting) : words.copiedText;
+}
+
+/** Which checkpoint the log was compared with, and which copy outside. */
+export function againstText(words: Words, { covers }: Verification): string {
+  if (!covers) return words.againstNothing;
+  return covers.against ? words.againstCopy(covers.size, covers.against) : words.againstCheckpoint(covers.size);
 }

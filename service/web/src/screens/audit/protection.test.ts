@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
-import type { LogState } from "../../api";
+import type { LogState, Verification } from "../../api";
 import { wordsIn } from "../../words/words";
-import { explanationOf, toneOf, verdictOf } from "./protection-words";
+import { againstText, explanationOf, toneOf, verdictOf } from "./protection-words";
 
 const ja = wordsIn("ja");
 const NOW = "2026-11-30T09:00:00.000000Z";
@@ -53,4 +53,13 @@ test("copies that are missing or late are said", () => {
   expect(explanationOf(ja, state({ copies: { enabled: false, waiting: 0 } }))).toBe(ja.noCopiesText);
   const late = state({ copies: { enabled: true, waiting: 3 } });
   expect([toneOf(late), explanationOf(ja, late)]).toEqual(["warn", ja.copiesWaitText(3)]);
+});
+
+test("a verification says which checkpoint and which copy it was compared with", () => {
+  const against = (covers: { size: number; root: string; against: string | null } | null) =>
+    againstText(ja, { covers } as Verification);
+
+  expect(against(null)).toBe(ja.againstNothing);
+  expect(against({ size: 12, root: "", against: null })).toBe(ja.againstCheckpoint(12));
+  expect(against({ size: 12, root: "", against: "s3://bucket" })).toContain("s3://bucket");
 });

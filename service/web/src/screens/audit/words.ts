@@ -131,6 +131,22 @@ export const auditWords = {
     (events: number, jobs: number) => `${digits(events)} イベント・${digits(jobs)} ジョブを検証`,
     (events: number, jobs: number) => `${counted(events, "event")} of ${counted(jobs, "job")} folded and compared`,
   ),
+  againstNothing: say(
+    "署名済みチェックポイントとは照合していません。",
+    "The log was not compared with a signed checkpoint.",
+  ),
+  againstCheckpoint: saying(
+    (size: number) =>
+      `先頭から ${digits(size)} 件が署名済みチェックポイントと一致しました。外部の写しとは照合していません。`,
+    (size: number) =>
+      `The first ${digits(size)} events agree with the signed checkpoint. It was not compared with a copy outside.`,
+  ),
+  againstCopy: saying(
+    (size: number, copy: string) =>
+      `先頭から ${digits(size)} 件が、外部の写し（${copy}）のチェックポイントと一致しました。`,
+    (size: number, copy: string) =>
+      `The first ${digits(size)} events agree with the checkpoint in the copy outside (${copy}).`,
+  ),
   differencesShown: saying(
     (shown: number, all: number) => `${digits(all)} 件中 ${digits(shown)} 件を表示`,
     (shown: number, all: number) => `${digits(shown)} of ${digits(all)} shown`,

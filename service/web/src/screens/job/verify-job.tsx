@@ -1,17 +1,13 @@
 /** The verification of this job's history, and what its answer means. */
 
 import type { UseMutationResult } from "@tanstack/react-query";
-import type { Coverage, Finding, JobVerification } from "../../api";
+import type { Finding, JobVerification } from "../../api";
 import { exactTime } from "../../format";
 import { Icon } from "../../parts/icons";
 import { Mishap, Slow } from "../../parts/states";
 import { differenceText, findingExplained, findingMeaning } from "../../refusals/refusals";
-import { useWords, type Words } from "../../words/words";
-
-/** Told about the log, but no fault. */
-const HARMLESS = new Set(["REDACTED"]);
-
-export const isFault = ({ name }: Finding) => !HARMLESS.has(name);
+import { useWords } from "../../words/words";
+import { coverageText } from "./verification-words";
 
 export function VerificationOfJob({ verifying }: { verifying: UseMutationResult<JobVerification, Error, void> }) {
   const words = useWords();
@@ -35,9 +31,8 @@ export function VerificationOfJob({ verifying }: { verifying: UseMutationResult<
 
 function Result({ verification }: { verification: JobVerification }) {
   const words = useWords();
-  const { events, findings, findingCount, verifiedAt, covers } = verification;
-  const harmless = findings.filter((finding) => !isFault(finding)).length;
-  const faults = findingCount - harmless;
+  // Findings that are no fault, such as an erasure that is on record, are listed and do not count.
+  const { events, findings, findingCount: faults, verifiedAt } = verification;
   return (
     <>
       <p className={`verified-verdict ${faults ? "bad-text" : "good-text"}`}>
@@ -45,8 +40,8 @@ function Result({ verification }: { verification: JobVerification }) {
         <b>{faults ? words.jobHasFaults(faults) : words.jobIsSound}</b>
       </p>
       <p>{faults ? words.whatFaultsMean : words.whatWasVerified(events)}</p>
-      {findings.length > 0 && <Findings findings={findings} all={findingCount} />}
-      <p>{coverageText(words, covers, events)}</p>
+      {findings.length > 0 && <Findings findings={findings} all={faults} />}
+      <p>{coverageText(words, verification)}</p>
       <p className="faint">{words.verifiedAt(exactTime(verifiedAt, words.language))}</p>
     </>
   );
@@ -72,16 +67,4 @@ function Findings({ findings, all }: { findings: Finding[]; all: number }) {
       {all > findings.length && <p className="faint">{words.differencesShown(findings.length, all)}</p>}
     </>
   );
-}
-
-/** How far a signed checkpoint covers the job's events. */
-export function coverageText(words: Words, covers: Coverage | null, events: number): string {
-  if (covers === null) return words.notCovered;
-  const signed = exactTime(covers.signedAt, words.language);
-  const covered =
-    covers.events >= events
-      ? words.allCovered(events, covers.size, signed)
-      : words.partlyCovered(covers.events, events, covers.size, signed);
-  const copy = covers.copiedAt ? words.copyOutside(exactTime(covers.copiedAt, words.language)) : words.noCopyOutside;
-  return words.language === "ja" ? `${covered}${copy}` : `${covered} ${copy}`;
 }

@@ -125,6 +125,22 @@ export const jobScreenWords = {
     (covered: number, events: number, size: number, when: string) =>
       `The checkpoint that was signed at ${when} covers the first ${digits(size)} events of the log, and so ${digits(covered)} of the ${digits(events)} events of this job. The next checkpoint will cover the others.`,
   ),
+  hashesAgree: saying(
+    (count: number) => `${digits(count)} 件のハッシュは、署名された値と一致しました。`,
+    (count: number) =>
+      count === 1
+        ? "Its hash is the one that was signed."
+        : `The hashes of these ${digits(count)} events are those that were signed.`,
+  ),
+  hashesDiffer: saying(
+    (count: number) => `${digits(count)} 件のハッシュが、署名された値と違います。`,
+    (count: number) =>
+      `${counted(count, "hash", "hashes")} ${count === 1 ? "differs" : "differ"} from what was signed.`,
+  ),
+  notCompared: say(
+    "署名を確かめる鍵が設定されていないため、署名とは照合していません。",
+    "They were not compared with the signature, because no key is configured that it could be checked with.",
+  ),
   copyOutside: saying(
     (when: string) => `その写しは ${when} に外部へ保管されました。`,
     (when: string) => `A copy of it was stored outside at ${when}.`,
