@@ -16,15 +16,15 @@ AT_ONCE = 2_560  # events read by one query: ten tiles
 # `offset 0` makes PostgreSQL look each event up by its primary key. Columns are cast to what Python reads fastest.
 EVENTS = f"""
 select l.position, e.job_id::text as job_id, e.seq, e.type, e.attempt, e.actor, e.request_id, e.cause,
-    timestamptz_send(e.at) as at, e.salt, e.data::text as data, {{proof}}
+    timestamptz_send(e.at) as at, e.data::text as data{{proof}}
 from {places(after="$1::bigint", until="$2::bigint")} as l
 left join lateral (select * from job_events where job_id = l.job_id and seq = l.seq offset 0) as e on true
 {{redactions}}
 order by l.position
 """
-WITHOUT_PROOF = EVENTS.format(proof="null::bytea as entry, null::text as note", redactions="")
+WITHOUT_PROOF = EVENTS.format(proof="", redactions="")
 WITH_PROOF = EVENTS.format(
-    proof=f"{ENTRY} as entry, r.note", redactions="left join redactions r on r.position = l.position"
+    proof=f", e.salt, {ENTRY} as entry, r.note", redactions="left join redactions r on r.position = l.position"
 )  # fmt: skip
 
 
@@ -32,8 +32,8 @@ async def rows_of(database: Database, after: int, until: int, *, with_proof: boo
     """Yields the rows of the positions after `after` up to `until`, `AT_ONCE` at a time.
 
     PostgreSQL works on the next step while the caller works on this one. Each step is one statement, so an event and its
-    redaction are of one snapshot. `entry` and `note` are null unless `with_proof`. Of an event that is gone, all is null but
-    the position.
+    redaction are of one snapshot. The rows have `salt`, `entry` and `note` only `with_proof`. Of an event that is gone, all is
+    null but the position.
 
     Raises `TreeDamaged` if positions themselves are gone, `with_proof`.
     """
@@ -70,7 +70,7 @@ def entry_in(row: Record) -> bytes:
 
 def line_in(row: Record, *, with_proof: bool) -> bytes:
     """Returns the line of a row, or nothing if the event is gone. With proof it has the salt and the redaction."""
-    position, job_id, seq, kind, attempt, actor, request_id, cause, at, salt, data, _, note = row
+    position, job_id, seq, kind, attempt, actor, request_id, cause, at, data, *proof = row
     if job_id is None:
         return b""
     fields = {
@@ -78,8 +78,14 @@ def line_in(row: Record, *, with_proof: bool) -> bytes:
         "requestId": request_id, "cause": cause, "at": time_text(int.from_bytes(at, "big", signed=True)),
     }  # fmt: skip
     if not with_proof:
-        return line_of(fields, data if data.lstrip().startswith("{") else f'{{"unreadable":{data}}}')
+        return line_of(fields, _on_one_line(data if data.lstrip().startswith("{") else f'{{"unreadable":{data}}}'))
+    salt, _, note = proof
     fields["salt"] = salt.hex()
     if note is not None:
         fields["redaction"] = note
     return line_of(fields, data)
+
+
+def _on_one_line(data: str) -> str:
+    """Replaces the line breaks in a JSON text by spaces. They stand between its parts, because inside of texts they are escaped."""
+    return data.replace("\n", " ").replace("\r", " ") if "\n" in data or "\r" in data else data

@@ -16,7 +16,6 @@ import orjson
 from projections.proof.entry import SALT_BYTES, Entry, data_hash
 
 DATA = b',"data":'
-LINE_BREAKS = ("\n", "\r")
 SINCE_2000 = datetime(2000, 1, 1, tzinfo=UTC)
 EPOCH = 946_684_800_000_000  # microseconds from 1970-01-01 to 2000-01-01
 INFINITY, MINUS_INFINITY = 2**63 - 1, -(2**63)  # PostgreSQL's infinite times, in microseconds since 2000
@@ -63,10 +62,12 @@ def read_time(text: str) -> int:
 
 
 def line_of(fields: dict[str, Any], data: str) -> bytes:
-    """Returns the line of an event. `fields` are its other keys."""
-    if any(each in data for each in LINE_BREAKS):
-        return orjson.dumps(fields | {"dataText": data}, option=orjson.OPT_APPEND_NEWLINE)
-    return orjson.dumps(fields | {"data": orjson.Fragment(data)}, option=orjson.OPT_APPEND_NEWLINE)
+    """Returns the line of an event. `fields` are its other keys; the key of the data is added to them."""
+    if "\n" in data or "\r" in data:
+        fields["dataText"] = data
+    else:
+        fields["data"] = orjson.Fragment(data)
+    return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def read_line(line: bytes) -> ExportedEvent:

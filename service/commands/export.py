@@ -37,7 +37,7 @@ async def print_log(database: Database, after: int) -> None:
             )
     await record(database, Action.EXPORT_LOG, f"events?after={after}")
     async for rows in rows_of(database, after, await last_position(database), with_proof=False):
-        print_json_lines(line_in(row, with_proof=False) for row in rows)
+        print_json_lines([line_in(row, with_proof=False) for row in rows])
 
 
 async def write_export(database: Database, directory: Path, after: int, *, as_json: bool) -> int:

@@ -8,7 +8,7 @@ output and control the terminal.
 import re
 import sys
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -19,6 +19,8 @@ BLANKS = " \u3000"  # the blanks that people type; other kinds are escaped
 # Unicode classifies these as letters and marks, but they are invisible: fillers, the grapheme
 # joiner, variation selectors.
 _UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]")
+
+_UNPRINTED = bytes({*range(32), 127} - {10})  # of the bytes of ASCII, apart from line feeds
 
 
 def plain(text: str) -> str:
@@ -67,12 +69,15 @@ def print_json(value: Any) -> None:
     sys.stdout.buffer.flush()
 
 
-def print_json_lines(lines: Iterable[bytes]) -> None:
+def print_json_lines(lines: Sequence[bytes]) -> None:
     """Prints lines of JSON, each with its line feed, as `print_json` would.
 
     Line breaks and tabs between the parts of a line become spaces.
     """
-    sys.stdout.buffer.write(b"".join(map(_visible_line, lines)))
+    whole = b"".join(lines)
+    if not whole.isascii() or len(whole.translate(None, _UNPRINTED)) < len(whole):
+        whole = b"".join(map(_visible_line, lines))
+    sys.stdout.buffer.write(whole)
     sys.stdout.buffer.flush()
 
 

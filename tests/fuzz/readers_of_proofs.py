@@ -40,7 +40,7 @@ FIELDS = {
     "jobId": str(UUID(int=7)), "seq": 3, "position": 9, "type": "queued", "attempt": 1, "actor": "user:x", "requestId": None,
     "cause": "schedule:履歴", "at": time_text(1_764_550_800_000_000 - EPOCH), "salt": SALT.hex(),
 }  # fmt: skip
-LINE = line_of(FIELDS, DATA.decode())[:-1]
+LINE = line_of(dict(FIELDS), DATA.decode())[:-1]
 LINE_OF_TEXT = line_of(FIELDS | {"redaction": "x"}, "{\n}")[:-1]
 TREE_OF_TWO = sign(Checkpoint(ORIGIN, 2, node_hash(LEAF, OTHER_LEAF)).to_text(), [SIGNER]).to_bytes()
 PROOF = LogProof(0, [OTHER_LEAF], TREE_OF_TWO, Shown(ENTRY, SALT, DATA).to_bytes()).to_bytes()
