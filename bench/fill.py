@@ -157,7 +157,8 @@ def _one_job(filled: Filled, number: int, chance: random.Random, view: list[str]
     room = f'{{"roomId":"{number}","fetched":{number % 100}}}'
     result = f'{{"totalRooms":1,"processedRooms":1,"rooms":[{room}],"errors":[]}}'
     by, of = f"worker:{worker}", f"user:{owner}" if owner else "system:schedule"
-    first = f'"type":"{job_type}","payload":{payload},"userId":{QUOTED.format(owner) if owner else "null"}'
+    key = f"{job_type}:{hashlib.sha256(payload.encode()).hexdigest()}"
+    first = f'"type":"{job_type}","payload":{payload},"userId":{QUOTED.format(owner) if owner else "null"},"uniqueKey":"{key}"'
     new = (1, "queued", f'{{"reason":"new","runAt":"{at[0]}","maxAttempts":{maximum},{first}}}', of, at[0])
     started = (1, "started", f'{{"worker":"{worker}"}}', by, at[1])
     completed = (1, "completed", f'{{"result":{result}}}', by, at[2])
@@ -183,7 +184,6 @@ def _one_job(filled: Filled, number: int, chance: random.Random, view: list[str]
             events, started_at = [new], NULL
 
     last, ended = events[-1][4], status not in ("queued", "processing")
-    key = f"{job_type}:{hashlib.sha256(payload.encode()).hexdigest()}"
     view.append(
         f"{job_id}\t{job_type}\t{status}\t{payload}\t{shown}\t{wrong}\t{owner or NULL}\t{attempt}\t{maximum}\t"
         f"{worker if status == 'processing' else NULL}\t{len(events)}\t{run_at}\t{started_at}\t{last if ended else NULL}\t"

@@ -19,7 +19,8 @@ seal.py      gives every event its position in the whole log
 search.py    finds events in the log by actor, type or job, forwards or backwards
 tiles.py     the SQL that writes the tiles of the log
 tree.py      the log's Merkle tree, read from the tiles: roots and proofs of any size
-verify.py    compares the view with the state that all events give, and checks the log
+verify.py    verifies the log: events, positions, tree, checkpoints, the view, and the guards
 verify_export.py  verifies an exported directory offline
 verify_proof.py  verifies the proof of one event offline
+verifying/   the parts of a verification
 """

@@ -1,440 +1,300 @@
-"""Compares the jobs view with the log, and checks the log and its guards.
+"""Verifies the log: every event and position, the tree and its signed checkpoints, the jobs view, and the guards.
 
 A verification only reads, in one snapshot of the database. So a role with the right `select` is enough, and it may run on a
-replica. Every fault becomes a finding, with a name from `events/audit_findings.py`. To fold a history is to compute the job
-from its events.
+replica. Every fault becomes a finding, with a name from `events/audit_findings.py`. The parts are in `projections/verifying/`.
 """
 
-import asyncio
-import json
-from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
-
-import orjson
+from collections.abc import Sequence
+from dataclasses import replace
 
 from events.audit_findings import FindingName
-from events.database import Connection, Database, Record
-from events.history import job_from, recorded_from
-from events.job import JSON, BrokenHistory, Completed, Failed, Job, Progress, Queued, Recorded, Started, Unreadable, evolve
-from events.positions import POSITION, places
-from events.statements import HISTORIES, JOB_COLUMNS
-from events.stored import event_data
-from events.writes import BrokenView
+from events.database import Connection, Database
+from events.job import JSON
+from events.positions import POSITION
 from projections.guards import guards, missing_guards
+from projections.proof.tiles import WIDTH
 from projections.rebuild import UniqueKey
+from projections.verifying.checkpoints import (
+    HasRoots,
+    Origins,
+    Trust,
+    compare_copies,
+    compare_cosignatures,
+    compare_stored,
+    read_marks,
+    read_origins,
+)
+from projections.verifying.cursor import (
+    UNSEALED,
+    Counts,
+    Cursor,
+    count,
+    cursor_findings,
+    doubled_findings,
+    read_cursors,
+    reordered_findings,
+    unplaced_findings,
+)
+from projections.verifying.findings import Difference, Finding, Verified
+from projections.verifying.one_job import verify_job
+from projections.verifying.order import Checked, Order, Rules, check_old_rows, check_tail
+from projections.verifying.positions import boundary_findings, order_findings, tree_of, truncation, upper_findings
+from projections.verifying.processes import Folding, JobsPart, Runner, Snapshot, TilesPart, runner
+from projections.verifying.ranges import TILES_IN_A_RANGE, job_ranges
+from projections.verifying.redactions import redactions
+from projections.verifying.since import (
+    StoredTree,
+    as_result,
+    beginning_findings,
+    can_go_on,
+    changed_jobs,
+    new_upper_findings,
+    state_after,
+)
+from projections.verifying.state import VerifiedTo
 
-MOST_KEPT = 10_000  # findings in the list; further findings are only counted
-LONGEST_VALUE = 200  # characters of a value that a finding quotes
-LONGEST_DETAIL = 1000  # characters
+__all__ = ["UNSEALED", "Difference", "Finding", "Trust", "Verified", "no_rule", "verify"]
 
-VIEW = f"select {JOB_COLUMNS}, unique_key from jobs where $1::uuid[] is null or id = any($1) order by id"
+SECOND = 1_000_000  # microseconds
+CLOCK_TOLERANCE = 3600.0  # seconds
+NOBODY = Trust()
+JOBS_IN_A_PART = 5_000
 
-ALL = places(after="0::bigint", until="9223372036854775807::bigint")
-
-PLACES = f"""
-select position, before from (
-    select position, lag(position, 1, 0::bigint) over (order by position) as before from {ALL} as l
-) as placed
-where position <> before + 1
-order by position
-"""
-
-# The newest position whose event exists. If there are later positions, the tail of the log was truncated.
-LAST_EVENT = f"""
-select max(l.position) from {ALL} as l join job_events e on e.job_id = l.job_id and e.seq = l.seq
-"""
-
-POINTS_NOWHERE = f"""
-select l.position, l.job_id, l.seq from {ALL} as l
-where l.position < $1 and not exists (select from job_events e where e.job_id = l.job_id and e.seq = l.seq)
-order by l.position
-"""
-
-# Finds events without a position that the service cannot have written. Either they stand at or before the sealer's cursor,
-# where the sealer has given every event a position. Or their transaction id does not exist yet in this snapshot. The check is
-# left out for a log that was restored from another cluster and not yet sealed here, because its transaction ids cannot be
-# compared.
-WITHOUT_POSITION = f"""
-select e.job_id, e.seq from job_events e, job_event_log_cursor c, pg_control_system() s
-where ((e.xid, e.event_id) <= (c.xid, c.event_id) or e.event_id <= c.floor or e.xid >= pg_snapshot_xmax(pg_current_snapshot()))
-and c.system_identifier = s.system_identifier
-and not exists (select from {ALL} as l where l.job_id = e.job_id and l.seq = e.seq)
-order by e.event_id
-"""
-
-# Every event after the cursor waits for its position. In a cluster other than the sealer's, transaction ids cannot be compared,
-# so there the events with larger ids than every sealed event are counted too.
-UNSEALED = """
-select count(*) from (
-    select from job_events e, job_event_log_cursor c
-    where (e.xid, e.event_id) > (c.xid, c.event_id) and e.event_id > c.floor
-    union all
-    select from job_events e, job_event_log_cursor c, pg_control_system() s
-    where e.event_id > c.largest and (e.xid, e.event_id) <= (c.xid, c.event_id)
-    and s.system_identifier <> c.system_identifier
-) as unsealed
-"""
-
-OUT_OF_ORDER = f"""
-select job_id, seq, position from (
-    select l.position, l.job_id, l.seq, lag(l.seq) over (partition by l.job_id order by l.position) as before
-    from {ALL} as l
-) as placed
-where seq <= before
-order by position
-"""
-
-# Finds duplicates. Run only when a guard is missing, because otherwise the unique indexes prevent duplicates.
-TWICE = f"""
-select min(position) as position, format('event %s of job %s has %s positions', seq, job_id, count(*)) as detail
-from {ALL} as l group by job_id, seq having count(*) > 1
-union all
-select null, format('%s events have the id %s', count(*), event_id) from job_events group by event_id having count(*) > 1
-union all
-select null, format('%s jobs of the view have the id %s', count(*), id) from jobs group by id having count(*) > 1
-"""
-
-LAST_POSITION = f"select coalesce(max(position), 0) from {ALL} as l"
-
-CURSOR = "select position from job_event_log_cursor"
+TILE_NUMBERS = "select tile from log_tiles where tile >= $1 order by tile"
 
 POSITIONS = f"""
 select a.job_id, a.seq, {POSITION} as position
 from unnest($1::uuid[], $2::int[]) as a(job_id, seq) join job_events e on (e.job_id, e.seq) = (a.job_id, a.seq)
 """
 
-
-class Finding(NamedTuple):
-    """One fault. `job_id` is None if the fault is in the order of the log or in a guard."""
-
-    name: FindingName
-    job_id: str | None
-    seq: int | None
-    position: int | None
-    detail: str
-
-    def to_json(self) -> dict[str, JSON]:
-        """Returns `{name, jobId, seq, position, detail}`."""
-        return {
-            "name": self.name, "jobId": self.job_id, "seq": self.seq, "position": self.position, "detail": self.detail,
-        }  # fmt: skip
-
-    def __str__(self) -> str:
-        place = self.job_id or "the log"
-        if self.seq is not None:
-            place += f", event {self.seq}"
-        if self.position is not None:
-            place += f", position {self.position}"
-        return f"{self.name}: {place}: {self.detail}"
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """The job and the detail of a finding."""
-
-    job_id: str | None
-    detail: str
-
-
-@dataclass(slots=True)
-class Verified:
-    """The extent of a verification, and its findings. There are none if all is well.
-
-    `findings` lists the first `MOST_KEPT`, and at least one of each name; `counts` counts all. `unsealed` is the number of
-    events without a position. These events were folded and compared like all others.
-    """
-
-    jobs: int = 0
-    events: int = 0
-    last_position: int = 0
-    unsealed: int = 0
-    findings: list[Finding] = field(default_factory=list)
-    counts: Counter[FindingName] = field(default_factory=Counter)
-
-    @property
-    def count(self) -> int:
-        return self.counts.total()
-
-    @property
-    def differences(self) -> list[Difference]:
-        return [Difference(finding.job_id, finding.detail) for finding in self.findings]
-
-    def add(self, findings: Iterable[Finding]) -> None:
-        for finding in findings:
-            if len(self.findings) < MOST_KEPT or not self.counts[finding.name]:
-                self.findings.append(finding._replace(detail=finding.detail[:LONGEST_DETAIL]))
-            self.counts[finding.name] += 1
+ERASED = """
+select p.job_id, array_agg(p.seq) as seqs from (
+    select t.job_ids[(a.position - 1) % 256 + 1] as job_id, t.seqs[(a.position - 1) % 256 + 1] as seq
+    from unnest($1::bigint[]) as a(position) join log_tiles t on t.tile = (a.position - 1) / 256
+    union all
+    select l.job_id, l.seq from log_tail l where l.position = any($1)
+) as p
+group by p.job_id
+"""
 
 
 def no_rule(job_type: str, payload: JSON, user_id: str | None) -> None:
     """Returns no key. This is the rule for a log whose events hold all unique keys."""
 
 
-async def verify(database: Database, *, job_id: str | None = None, unique_key: UniqueKey = no_rule) -> Verified:
-    """Folds the events of one job, or of all jobs, and compares the result with the view.
+async def verify(
+    database: Database,
+    *,
+    job_id: str | None = None,
+    unique_key: UniqueKey = no_rule,
+    trust: Trust = NOBODY,
+    clock_tolerance: float = CLOCK_TOLERANCE,
+    since: VerifiedTo | None = None,
+    processes: int | None = None,
+) -> Verified:
+    """Verifies one job, or everything.
 
-    For all jobs, also checks the positions of the log and its guards. `unique_key` is the rule of the job types. It gives the
-    key of a job whose first event does not hold a key.
+    `unique_key` is the rule of the job types. It gives the key of a job whose first event does not hold a key. An event may be
+    `clock_tolerance` seconds earlier than an event at an earlier position. `processes` is None for the number that fits the log
+    and the machine. With `since`, only what came after that verification is checked, if its order can be compared with the
+    present one. The result has `since` = 0 if everything was verified.
     """
-    verified = Verified()
-    only = None if job_id is None else [job_id]
     connection = await database.hold(statement_timeout="0", idle_in_transaction_session_timeout="0")
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             # The lock comes before the snapshot. Otherwise a rebuild could swap the view between the two, and in the snapshot
             # the new view would be empty or old.
             await connection.execute("lock table jobs in access share mode")
-            async for compared_id, history, shown in _side_by_side(connection, only):
-                verified.jobs += 1
-                verified.events += len(history)
-                verified.add(_compare(compared_id, history, shown, unique_key))
-                # Lets other tasks run, because the loop does not pause while it reads rows that are already fetched.
-                await asyncio.sleep(0)
-            verified.last_position = await connection.fetchval(LAST_POSITION)
-            if job_id is None:
-                await _check_log(connection, verified)
+            if job_id is not None:
+                verified = await verify_job(connection, job_id, unique_key, trust)
+            else:
+                snapshot = Snapshot(database, await connection.fetchval("select pg_export_snapshot()"))
+                log = _Log(connection, snapshot, trust, int(clock_tolerance * SECOND), processes)
+                verified = await log.verify(unique_key, since)
             verified.findings = await _placed(connection, verified.findings)
     finally:
         await connection.close()
     return verified
 
 
-async def _side_by_side(
-    connection: Connection, job_ids: list[str] | None
-) -> AsyncIterator[tuple[str, list[Record], Record | None]]:
-    """Yields each job's id, its rows in the log (maybe none), and its row in the view or None.
+class _Log:
+    """One verification of everything, or of what came after an earlier one."""
 
-    Reads the log and the view in order of job id through cursors, because a log may be larger than memory.
-    """
-    view = aiter(connection.cursor(VIEW, job_ids, prefetch=1000))
-    shown = await anext(view, None)
-    async for history in _job_by_job(connection, job_ids):
-        job_id = history[0]["job_id"]
-        while shown is not None and shown["id"] < job_id:
-            yield shown["id"], [], shown
-            shown = await anext(view, None)
-        if shown is not None and shown["id"] == job_id:
-            yield job_id, history, shown
-            shown = await anext(view, None)
-        else:
-            yield job_id, history, None
-    while shown is not None:
-        yield shown["id"], [], shown
-        shown = await anext(view, None)
+    def __init__(self, connection: Connection, snapshot: Snapshot, trust: Trust, tolerance: int, processes: int | None) -> None:
+        self._connection = connection
+        self._snapshot = snapshot
+        self._trust = trust
+        self._tolerance = tolerance
+        self._processes = processes
+        self._verified = Verified()
 
+    async def verify(self, unique_key: UniqueKey, since: VerifiedTo | None) -> Verified:
+        connection, verified = self._connection, self._verified
+        wrong = list(missing_guards(await guards(connection)))
+        verified.add(Finding(FindingName.GUARD_MISSING, None, None, None, detail) for detail in wrong)
+        cursors = await read_cursors(connection)
+        cursor = cursors[0] if cursors else None
+        origins = await read_origins(connection, self._trust.keys)
+        origin = next(reversed(list(origins.holds_to)), "")
+        since = since if since is not None and can_go_on(since, origin, cursor) else None
+        folding, rules = await self._prepare(unique_key, origins)
+        counts = await count(connection, cursor, None if since is None else (since.xid, since.event_id))
+        async with runner(self._snapshot, folding, events=counts.events, processes=self._processes) as run:
+            if since is None or cursor is None:
+                results = await self._run(run, rules, cursor)
+            else:
+                results = await self._run_since(run, rules, since, cursor)
+        await self._check_positions(results, cursors, counts, guarded=not wrong, since=since)
+        await self._check_tree(results, origins, cursor, since)
+        if not verified.count:
+            verified.state = await state_after(connection, origin, results, verified.last_position, since)
+        return verified
 
-async def _job_by_job(connection: Connection, job_ids: list[str] | None) -> AsyncIterator[list[Record]]:
-    history: list[Record] = []
-    async for row in connection.cursor(HISTORIES, job_ids, prefetch=2000):
-        if history and history[0]["job_id"] != row["job_id"]:
-            yield history
-            history = []
-        history.append(row)
-    if history:
-        yield history
+    async def _prepare(self, unique_key: UniqueKey, origins: Origins) -> tuple[Folding, Rules]:
+        connection = self._connection
+        valid, refused = await redactions(connection, self._trust.keys, origins.holds_to)
+        self._verified.add(
+            Finding(FindingName.BAD_SIGNATURE, None, None, position, f"the note about erased data is not valid: {why}")
+            for position, why in refused
+        )
+        rows = await connection.fetch(ERASED, list(valid)) if valid else []
+        erased = {row["job_id"]: row["seqs"] for row in rows}
+        return Folding(unique_key, erased), Rules(self._tolerance, await read_marks(connection), valid)
 
+    async def _run(self, run: Runner, rules: Rules, cursor: Cursor | None) -> list[Checked]:
+        """Verifies all parts. Returns the results for positions, in their order."""
+        numbers = [row["tile"] for row in await self._connection.fetch(TILE_NUMBERS, 0)]
+        async with self._snapshot.raw() as raw:
+            jobs = [JobsPart(each) for each in await job_ranges(raw)]
+            below, above, old_rows = _divided(numbers, cursor)
+            parts, later = _parts(below, 0, rules), _parts(above, old_rows[1], rules)
+            done = await self._joined(run, [*jobs, *parts, *later])
+            results = await self._timed(run, done[: len(parts)], parts, None)
+            old = Order(_end_of(below, 0), rules, greatest=_greatest(results))
+            await check_old_rows(raw, old, *old_rows)
+            results.append(old.checked)
+            results += await self._timed(run, done[len(parts) :], later, _greatest(results))
+            tail = Order(_end_of(above, max(_end_of(below, 0), old_rows[1])), rules, greatest=_greatest(results))
+            await check_tail(raw, tail)
+        return [*results, tail.checked]
 
-# One job ----------------------------------------------------------------------------------------------------------------------
+    async def _run_since(self, run: Runner, rules: Rules, since: VerifiedTo, cursor: Cursor) -> list[Checked]:
+        """Verifies what came after an earlier verification."""
+        self._verified.since = since.size
+        beginning = await beginning_findings(self._connection, since, cursor)
+        self._verified.add(beginning)
+        numbers = [row["tile"] for row in await self._connection.fetch(TILE_NUMBERS, since.size // WIDTH)]
+        async with self._snapshot.raw() as raw:
+            changed = await changed_jobs(raw, since)
+            jobs = [JobsPart(changed[at : at + JOBS_IN_A_PART]) for at in range(0, len(changed), JOBS_IN_A_PART)]
+            parts = _parts(numbers, since.size, rules)
+            done = await self._joined(run, [*jobs, *(replace(part, checked_to=since.size) for part in parts)])
+            results = [as_result(since), *await self._timed(run, done, parts, since.greatest)]
+            tail = Order(_end_of(numbers, since.size), rules, greatest=_greatest(results))
+            await check_tail(raw, tail, after=since.size)
+        self._verified.add(await new_upper_findings(self._connection, since))
+        return [*results, tail.checked]
 
+    async def _joined(self, run: Runner, parts: Sequence[JobsPart | TilesPart]) -> list[Checked]:
+        """Runs parts, adds the results for jobs, and returns those for positions."""
+        done = await run.run(parts)
+        for each in done:
+            if isinstance(each, Verified):
+                self._verified.join(each)
+        return [each for each in done if isinstance(each, Checked)]
 
-def _compare(job_id: str, history: list[Record], shown: Record | None, unique_key: UniqueKey) -> Iterator[Finding]:
-    if not history:
-        yield _drift(job_id, "is in the view and not in the log")
-        return
-    folding = _Folding()
-    for row in history:
-        yield from folding.after(recorded_from(row), row["data"])
-    if shown is None:
-        yield _drift(job_id, "is in the log and not in the view")
-        return
-    try:
-        view = job_from(shown)
-    except BrokenView as error:
-        yield _drift(job_id, str(error))
-        return
-    if folding.broken or folding.job is None or folding.first is None:
-        return
-    for column, in_view, by_log in zip(Job._fields, view, folding.job, strict=True):
-        if not _same(in_view, by_log):
-            yield _drift(job_id, f"{column} is {_shown(in_view)} in the view and {_shown(by_log)} by the log")
-    first, key = folding.first, shown["unique_key"]
-    by_rule = unique_key(folding.job.type, first.payload, first.user_id)
-    if key not in ((None, by_rule) if first.unique_key is None else (first.unique_key,)):
-        yield _drift(job_id, f"unique_key is {key!r} in the view and {first.unique_key!r} by the log")
+    async def _timed(
+        self, run: Runner, results: Sequence[Checked], parts: Sequence[TilesPart], greatest: int | None
+    ) -> list[Checked]:
+        """Repeats the ranges in which an event may be too early beside the times of the ranges before.
 
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
-
-
-def _drift(job_id: str, detail: str) -> Finding:
-    return Finding(FindingName.VIEW_DRIFT, job_id, None, None, detail)
-
-
-class _Folding:
-    """Folds one history event by event, and yields a finding for each fault."""
-
-    def __init__(self) -> None:
-        self.job: Job | None = None
-        self.first: Queued | None = None
-        self.broken = False
-        self._before: Recorded | None = None
-
-    def after(self, recorded: Recorded, text: str) -> Iterator[Finding]:
-        event = recorded.event
-        if isinstance(event, Unreadable):
-            yield _at(recorded, FindingName.MODIFIED, event.why)
-        else:
-            for odd in _not_as_written(recorded, text):
-                yield _at(recorded, FindingName.MODIFIED, odd)
-        yield from self._beside_the_one_before(recorded)
-        if self.broken:
-            return
-        worker = None if self.job is None else self.job.worker
-        try:
-            self.job = evolve(self.job, recorded)
-        except BrokenHistory as broken:
-            self.broken = True
-            if broken.name is FindingName.ILLEGAL_TRANSITION:
-                yield _at(recorded, broken.name, str(broken))
-            return
-        if self.first is None and isinstance(event, Queued):
-            self.first = event
-        if (wrong := _wrong_actor(recorded, worker)) is not None:
-            yield _at(recorded, FindingName.ILLEGAL_TRANSITION, wrong)
-
-    def _beside_the_one_before(self, recorded: Recorded) -> Iterator[Finding]:
-        """Compares an event with the event before it, and yields a finding for each fault.
-
-        Works even after an event that could not be folded.
+        `greatest` is the greatest time before the first range.
         """
-        before, self._before = self._before, recorded
-        last = 0 if before is None else before.seq
-        if recorded.seq > last + 1:
-            missing = f"event {last + 1} is" if recorded.seq == last + 2 else f"events {last + 1} to {recorded.seq - 1} are"
-            yield _at(recorded, FindingName.SEQ_GAP, f"{missing} not in the log")
-        elif recorded.seq <= last or recorded.seq < 1:
-            yield _at(recorded, FindingName.INSERTED, f"event {recorded.seq} comes after event {last}")
-        if before is not None and recorded.at < before.at:
-            yield _at(recorded, FindingName.BACKDATED, f"is of {recorded.at}, before event {last} of {before.at}")
+        timed: list[Checked] = []
+        for checked, part in zip(results, parts, strict=True):
+            if greatest is not None and checked.earliest is not None and checked.earliest < greatest - self._tolerance:
+                [repeated] = await self._joined(run, [replace(part, greatest=greatest)])
+                timed.append(repeated)
+            else:
+                timed.append(checked)
+            greatest = max((time for time in (greatest, timed[-1].greatest) if time is not None), default=None)
+        return timed
+
+    async def _check_positions(
+        self,
+        results: Sequence[Checked],
+        cursors: Sequence[Cursor],
+        counts: Counts,
+        *,
+        guarded: bool,
+        since: VerifiedTo | None,
+    ) -> None:
+        connection, verified = self._connection, self._verified
+        last = max((checked.highest for checked in results), default=0)
+        last_present = max((checked.last_present for checked in results), default=0)
+        verified.last_position = last
+        verified.add(truncation(max([last, *(cursor.position for cursor in cursors)]), last_present))
+        verified.add(order_findings(results, last_present))
+        verified.add(boundary_findings(results))
+        verified.add(cursor_findings(cursors, results, last, whole=since is None))
+        present = sum(checked.present for checked in results)
+        if present != counts.sealed or counts.future:
+            verified.add(await unplaced_findings(connection))
+        odd = any(checked.without_epoch or checked.misplaced for checked in results)
+        epochs = {each[0] for checked in results for each in (checked.first, checked.last) if each is not None}
+        if not guarded or odd or len(epochs) > 1:
+            verified.add(await doubled_findings(connection))
+            verified.add(await reordered_findings(connection))
+        verified.unsealed = await connection.fetchval(UNSEALED)
+
+    async def _check_tree(
+        self, results: Sequence[Checked], origins: Origins, cursor: Cursor | None, since: VerifiedTo | None
+    ) -> None:
+        connection, verified = self._connection, self._verified
+        tree: HasRoots | None
+        if since is None:
+            tree = computed = tree_of(connection, results)
+            if computed is not None and (cursor is None or cursor.tiled >= cursor.rows_to):
+                verified.add(await upper_findings(connection, computed))
+        else:
+            tree = StoredTree(connection, verified.last_position)
+        stored = await compare_stored(connection, tree, origins, self._trust, after=-1 if since is None else since.size)
+        copied = await compare_copies(connection, tree, origins, self._trust)
+        verified.add(stored.findings)
+        verified.add(copied.findings)
+        verified.add(await compare_cosignatures(connection, self._trust))
+        verified.covers = copied.covers if self._trust.copies else stored.covers
+        verified.unsigned = stored.unsigned
 
 
-def _at(recorded: Recorded, name: FindingName, detail: str) -> Finding:
-    return Finding(name, recorded.job_id, recorded.seq, None, detail)
+def _greatest(results: Sequence[Checked]) -> int | None:
+    return max((checked.greatest for checked in results if checked.greatest is not None), default=None)
 
 
-def _wrong_actor(recorded: Recorded, worker: str | None) -> str | None:
-    """Returns the fault if a worker wrote for another worker's attempt, else None.
-
-    `evolve` does not check the actor.
-    """
-    by_its_worker = recorded.actor == f"worker:{worker}"
-    match recorded.event:
-        case Started(name) if recorded.actor != f"worker:{name}":
-            return f"{recorded.actor} says that {name} has started"
-        case Progress() | Completed() | Queued("worker_shutdown") if not by_its_worker:
-            return f"{recorded.actor} speaks for an attempt that it does not run"
-        case Failed() if recorded.actor.startswith("worker:") and not by_its_worker:
-            return f"{recorded.actor} speaks for an attempt that it does not run"
-        case _:
-            return None
+def _divided(numbers: Sequence[int], cursor: Cursor | None) -> tuple[list[int], list[int], tuple[int, int]]:
+    """Returns the tiles before the positions that are not in tiles yet, those after them, and the bounds of these positions."""
+    if cursor is None or cursor.tiled >= cursor.rows_to:
+        return list(numbers), [], (0, 0)
+    below = [number for number in numbers if number * WIDTH < cursor.tiled]
+    return below, list(numbers[len(below) :]), (cursor.tiled, cursor.rows_to)
 
 
-def _not_as_written(recorded: Recorded, text: str) -> Iterator[str]:
-    """Yields the differences between an event's stored data and what the service would write."""
-    written = event_data(recorded.event, recorded.at)
-    if text.encode() == orjson.dumps(written):
-        return
-    try:
-        stored = json.loads(text, object_pairs_hook=_unique_keys)
-    except (ValueError, RecursionError) as error:
-        yield f"data are not as they are written: {error}"
-        return
-    unknown, missing = sorted(stored.keys() - written.keys()), sorted(written.keys() - stored.keys())
-    if unknown:
-        yield f"data have unknown keys: {', '.join(map(repr, unknown))}"
-    if missing:
-        yield f"data lack keys: {', '.join(missing)}"
-    for key in sorted(stored.keys() & written.keys()):
-        # The stored value must also have the form that the service writes: a time has microseconds, for example.
-        if not _same(orjson.loads(orjson.dumps(written[key])), stored[key]):
-            yield f"{key} in data is not in the form in which it is written"
+def _parts(numbers: Sequence[int], after: int, rules: Rules) -> list[TilesPart]:
+    parts = []
+    for at in range(0, len(numbers), TILES_IN_A_RANGE):
+        own = numbers[at : at + TILES_IN_A_RANGE]
+        parts.append(TilesPart(own, after, rules.of(after, (own[-1] + 1) * WIDTH)))
+        after = _end_of(own, after)
+    return parts
 
 
-def _unique_keys(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
-    twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
-    if twice:
-        raise ValueError(f"a key stands twice: {', '.join(map(repr, twice))}")
-    return dict(pairs)
-
-
-def _same(shown: Any, folded: Any) -> bool:
-    # Values are compared as JSON text, because 1, 1.0 and True are equal in Python and different in JSON.
-    if _is_json(shown) or _is_json(folded):
-        try:
-            return orjson.dumps(shown, option=orjson.OPT_SORT_KEYS) == orjson.dumps(folded, option=orjson.OPT_SORT_KEYS)
-        except TypeError:
-            return False  # a number that orjson cannot write, so the service has not written it
-    return bool(shown == folded)
-
-
-def _is_json(value: Any) -> bool:
-    return isinstance(value, dict | list | int | float)
-
-
-# The log ----------------------------------------------------------------------------------------------------------------------
-
-
-async def _check_log(connection: Connection, verified: Verified) -> None:
-    wrong = list(missing_guards(await guards(connection)))
-    verified.add(Finding(FindingName.GUARD_MISSING, None, None, None, detail) for detail in wrong)
-    if wrong:
-        async for row in connection.cursor(TWICE, prefetch=1000):
-            verified.add([Finding(FindingName.INSERTED, None, None, row["position"], row["detail"])])
-    await _check_positions(connection, verified)
-    async for row in connection.cursor(WITHOUT_POSITION, prefetch=1000):
-        detail = "has no position, though the log was numbered beyond it"
-        verified.add([Finding(FindingName.INSERTED, row["job_id"], row["seq"], None, detail)])
-    async for row in connection.cursor(OUT_OF_ORDER, prefetch=1000):
-        detail = "its position comes after that of a later event of its job"
-        verified.add([Finding(FindingName.REORDERED, row["job_id"], row["seq"], row["position"], detail)])
-    verified.unsealed = await connection.fetchval(UNSEALED)
-
-
-async def _check_positions(connection: Connection, verified: Verified) -> None:
-    """Checks that the positions are 1, 2, 3 … up to the sealer's cursor, each with its event."""
-    last, last_event = verified.last_position, await connection.fetchval(LAST_EVENT) or 0
-    cursors = [row["position"] for row in await connection.fetch(CURSOR)]
-    if not cursors:
-        detail = "the sealer's cursor, which holds the last position that was given, is gone"
-        verified.add([Finding(FindingName.TRUNCATED_TAIL, None, None, None, detail)])
-    given = max([last, *cursors])
-    if given > last_event:
-        detail = f"positions {last_event + 1} to {given} were given, and their events are not in the log"
-        verified.add([Finding(FindingName.TRUNCATED_TAIL, None, None, last_event + 1, detail)])
-    if cursors and last > max(cursors):
-        detail = f"positions {max(cursors) + 1} to {last} are beyond the sealer's cursor"
-        verified.add([Finding(FindingName.INSERTED, None, None, max(cursors) + 1, detail)])
-    async for row in connection.cursor(PLACES, prefetch=1000):
-        before, position = row["before"], row["position"]
-        if position <= before:
-            verified.add(
-                [Finding(FindingName.INSERTED, None, None, position, f"position {position} is given twice or below 1")]
-            )
-        elif position <= last_event:
-            detail = f"positions {before + 1} to {position - 1} are missing"
-            verified.add([Finding(FindingName.MISSING, None, None, before + 1, detail)])
-    async for row in connection.cursor(POINTS_NOWHERE, last_event, prefetch=1000):
-        detail = f"position {row['position']} points to an event that is not in the log"
-        verified.add([Finding(FindingName.MISSING, row["job_id"], row["seq"], row["position"], detail)])
+def _end_of(numbers: Sequence[int], otherwise: int) -> int:
+    return (numbers[-1] + 1) * WIDTH if numbers else otherwise
 
 
 async def _placed(connection: Connection, findings: list[Finding]) -> list[Finding]:
     """Returns the findings, and adds the position to each finding that names an event."""
-    events = [(each.job_id, each.seq) for each in findings if each.seq is not None]
+    events = [(each.job_id, each.seq) for each in findings if each.seq is not None and each.position is None]
     rows = await connection.fetch(POSITIONS, [job_id for job_id, _ in events], [seq for _, seq in events])
     positions = {(row["job_id"], row["seq"]): row["position"] for row in rows}
     return [

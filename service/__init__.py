@@ -11,6 +11,7 @@ cli.py              the command `rireki`
 cli_checkpoints.py  the commands `rireki audit keygen`, `key`, `checkpoint`, `new-log`
 cli_jobs.py         the commands `rireki jobs`
 cli_users.py        the commands `rireki users`
+cli_verify.py       the command `rireki audit verify`
 commands/           what the commands of `rireki` do
 config.py           the settings of a process
 embedded/           the PostgreSQL server that starts without DATABASE_URL

@@ -22,6 +22,7 @@ from events.secret_redaction import scrubbed
 from service.cli_checkpoints import add_checkpoint_commands
 from service.cli_jobs import jobs_app
 from service.cli_users import users_app
+from service.cli_verify import add_verify_command
 from service.commands.plain_text import plain_lines, visible
 from service.commands.running import end, exit_with, fail, misuse, run_work, with_database
 from service.config import ConfigError, SealerSettings, load_settings
@@ -273,24 +274,6 @@ def at(
 
 
 @audit.command()
-def verify(
-    job: Annotated[str | None, typer.Option(help="Verify only the job with this id.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Verify the log: recompute every job from its events and compare with the stored view.
-
-    It also checks the log's order and its append-only guard. It changes nothing.
-    Exit status 0: no findings. 1: findings, which are printed by name.
-    2: the verification could not finish.
-    """
-    from service.commands.audit import print_verification, read_job_id
-
-    job_id = None if job is None else read_job_id(job)
-    with _failure_is_status_2():
-        exit_with(with_database(lambda database: print_verification(database, job_id, as_json=as_json)))
-
-
-@audit.command()
 def proof(
     job: Annotated[str, typer.Argument(help="The job's id.")],
     seq: Annotated[int, typer.Argument(min=1, max=2**31 - 1, help="The number of the event within the job.")],
@@ -483,6 +466,9 @@ def _misused(error: typer.TyperException) -> NoReturn:
     if not message:
         raise SystemExit(2)
     misuse(f"{message} (`rireki --help` lists the commands)")
+
+
+add_verify_command(audit, _failure_is_status_2)
 
 
 if __name__ == "__main__":

@@ -236,10 +236,12 @@ class Settings(BaseSettings):
     @property
     def checkpoint_store(self) -> S3Access | None:
         """How to reach the bucket of AUDIT_CHECKPOINT_URL; None if it names no bucket."""
-        if self.audit_checkpoint_url is None:
-            return None
+        return None if self.audit_checkpoint_url is None else self.store_of(self.audit_checkpoint_url)
+
+    def store_of(self, url: str) -> S3Access | None:
+        """How to reach the bucket at an address; None if it names no bucket."""
         return s3_access(
-            self.audit_checkpoint_url,
+            url,
             key_id=self.aws_access_key_id,
             secret=self.aws_secret_access_key,
             token=self.aws_session_token,

@@ -2,6 +2,9 @@
 
 A verification computes every job from the log again and compares the result with the view. Only one runs at a time, over all
 processes.
+
+`covers` is the newest checkpoint that a trusted key has signed and that agrees with the log: its size, its root in base64, and
+`against`, the copy outside the database that holds it, or null. Findings of name `REDACTED` are no fault.
 """
 
 import orjson
@@ -17,6 +20,12 @@ from service.http.request import Nothing
 from service.live.verifier import INTERRUPTED
 
 
+class CoversDocument(TypedDict):
+    size: int
+    root: str
+    against: str | None
+
+
 class VerificationDocument(TypedDict):
     id: Id
     startedAt: Time
@@ -28,6 +37,9 @@ class VerificationDocument(TypedDict):
     differences: list[str]
     findings: list[FindingDocument]
     differenceCount: int | None
+    findingCounts: dict[str, int] | None
+    unsealed: int | None
+    covers: CoversDocument | None
     error: str | None
 
 
@@ -64,6 +76,9 @@ def _json(row: Row) -> VerificationDocument:
         "differences": list(row["differences"]),
         "findings": orjson.loads(row["findings"]),
         "differenceCount": row["difference_count"],
+        "findingCounts": None if row["finding_counts"] is None else orjson.loads(row["finding_counts"]),
+        "unsealed": row["unsealed"],
+        "covers": None if row["covers"] is None else orjson.loads(row["covers"]),
         "error": INTERRUPTED if row["lost"] else row["error"],
     }
 

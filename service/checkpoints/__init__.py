@@ -8,6 +8,7 @@ keys.py             the keys that sign and verify the log
 object_http.py      reads and writes objects over HTTP
 object_s3.py        reads, writes and lists objects in an S3 bucket
 signing.py          signs checkpoints while the process runs, and copies them outside
+trust.py            what a verification trusts: keys, witnesses, and copies from outside
 witness.py          cosigns the checkpoints of another log
 witness_client.py   asks witnesses to cosign the log's checkpoints
 witness_state.py    what a witness remembers, in a folder

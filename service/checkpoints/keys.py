@@ -4,7 +4,7 @@ Only a process that signs holds private keys: `rireki seal`, or `rireki serve` i
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from events.secret_redaction import hide
@@ -59,9 +59,25 @@ def verifier_keys(settings: Settings, keys: Sequence[Signer]) -> Sequence[Verifi
     return [verifier for number, verifier in enumerate(trusted) if verifier not in trusted[:number]]
 
 
-def _kept_key(home: Path, origin: str) -> Signer:
+def trusted_keys(settings: Settings, origins: Iterable[str]) -> Sequence[Verifier]:
+    """Returns the keys that this installation trusts for these logs, without making one.
+
+    `origins` are the names of the log in this database. Raises `ConfigError`.
+    """
+    _, keys = given_keys(settings)
+    if not keys and settings.app_env == "development":
+        paths = [_path(settings.rireki_home, origin) for origin in origins]
+        keys = [_read("RIREKI_HOME", path)[0] for path in reversed(paths) if path.exists()]
+    return verifier_keys(settings, keys)
+
+
+def _path(home: Path, origin: str) -> Path:
     # One home may be used with several databases, one after another, and each log has its own key.
-    path = home / f"log-key-{hashlib.sha256(origin.encode()).hexdigest()[:16]}"
+    return home / f"log-key-{hashlib.sha256(origin.encode()).hexdigest()[:16]}"
+
+
+def _kept_key(home: Path, origin: str) -> Signer:
+    path = _path(home, origin)
     try:
         keep_secret(path, new_signer(origin).to_text())
     except OSError as error:

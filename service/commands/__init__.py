@@ -2,7 +2,7 @@
 
 `service/cli.py`, `service/cli_jobs.py` and `service/cli_users.py` declare their options.
 
-audit.py        `rireki audit verify`; `rireki projections rebuild`
+audit.py        `rireki projections rebuild`
 checkpoints.py  `rireki audit keygen`, `key`, `checkpoint`, `new-log`
 demo.py         `rireki demo`
 export.py       `rireki audit export` and `verify-export`
@@ -15,5 +15,6 @@ recording.py    writes into the record of access that a command line did somethi
 replay.py       `rireki audit replay`
 running.py      runs a command's work, and ends the process with a status
 users.py        `rireki users`
+verify.py       `rireki audit verify`
 witness.py      `rireki audit witness`
 """

@@ -26,9 +26,9 @@ from events.database import connect, connect_unsettled
 from migrations.migrate import migrate
 from service.accounts.passwords import random_password
 from service.accounts.users import Role, add_user
-from service.commands.audit import print_verification
 from service.commands.plain_text import plain_lines, plain_text, visible
 from service.commands.replay import print_replay
+from service.commands.verify import print_verification
 from service.config import Settings
 from service.http.logs import configure_logs
 from service.process.assembly import api_context, database_url, opened, worker_of
@@ -91,7 +91,7 @@ async def _show(url: str, console: Console) -> int:
             raise UnexpectedResult("the job has no history")
 
         console.rule("Recompute all jobs from the log, and compare with the view")
-        return await print_verification(database, None, as_json=False)
+        return await print_verification(database, api.context.settings)
 
 
 class Api(httpx.AsyncClient):

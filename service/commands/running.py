@@ -21,6 +21,11 @@ CANCEL_WITHIN = 2.0  # seconds that a canceled task has to end, before the proce
 
 def with_database(command: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
     """Runs `command` with the service's database, after the schema was migrated or checked."""
+    return with_settings(lambda database, _: command(database))
+
+
+def with_settings(command: Callable[[Any, Settings], Coroutine[Any, Any, T]]) -> T:
+    """Runs `command` with the service's database and settings, as `with_database` does."""
     from events.database import Database
     from service.process.assembly import database_url, prepare_schema
 
@@ -28,7 +33,7 @@ def with_database(command: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
         database = Database(url, pool_size=2)
         await database.connect()
         try:
-            return await command(database)
+            return await command(database, settings)
         finally:
             await database.disconnect()
 

@@ -2,14 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import orjson
 import structlog
 
 from events.database import DATABASE_ERRORS, Database, Row
-from projections.verify import Verified, verify
+from projections.verify import CLOCK_TOLERANCE, NOBODY, Trust, Verified, verify
 from workers.registry import unique_key
 
 log = structlog.get_logger("rireki")
@@ -20,6 +20,7 @@ LOST_AFTER = 30.0  # seconds without such an update after which the process of a
 
 COLUMNS = (
     "id, started_at, last_seen, finished_at, actor, jobs, events, last_position, differences, findings, difference_count, error,"
+    " unsealed, covers, finding_counts,"
     " finished_at is null and last_seen < now() - make_interval(secs => :lost_after) as lost"
 )
 
@@ -41,7 +42,8 @@ TOUCH = "update verifications set last_seen = now() where id = :id"
 FINISH = """
 update verifications
 set finished_at = now(), last_seen = now(), jobs = :jobs, events = :events, last_position = :last_position,
-    differences = cast(:differences as text[]), findings = cast(:findings as json), difference_count = :difference_count
+    differences = cast(:differences as text[]), findings = cast(:findings as json), difference_count = :difference_count,
+    unsealed = :unsealed, covers = cast(:covers as json), finding_counts = cast(:finding_counts as json)
 where id = :id and finished_at is null
 """
 
@@ -53,8 +55,17 @@ INTERRUPTED = "The process that ran this verification has stopped."
 class Verifier:
     """Runs the verifications that were started in this process."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self,
+        database: Database,
+        trust: Callable[[], Awaitable[Trust]] | None = None,
+        *,
+        clock_tolerance: float = CLOCK_TOLERANCE,
+    ) -> None:
+        """`trust` gives the keys and copies that a verification trusts, and `clock_tolerance` is in seconds."""
         self._database = database
+        self._trust = trust
+        self._clock_tolerance = clock_tolerance
         self._tasks: set[asyncio.Task[None]] = set()
 
     @contextlib.asynccontextmanager
@@ -82,11 +93,23 @@ class Verifier:
         """Returns the row of the latest verification, running or finished, or None."""
         return await self._database.fetch_one(LAST, {"lost_after": LOST_AFTER})
 
+    async def _trusted(self) -> Trust:
+        return NOBODY if self._trust is None else await self._trust()
+
+    async def verify_job(self, job_id: str) -> Verified:
+        """Verifies one job, at once. Raises the errors of PostgreSQL, and `ConfigError`."""
+        return await verify(self._database, job_id=job_id, unique_key=unique_key, trust=await self._trusted())
+
     async def _verify(self, verification_id: str) -> None:
         touching = asyncio.create_task(self._touch(verification_id))
         error = INTERRUPTED
         try:
-            verified = await verify(self._database, unique_key=unique_key)
+            verified = await verify(
+                self._database,
+                unique_key=unique_key,
+                trust=await self._trusted(),
+                clock_tolerance=self._clock_tolerance,
+            )
             await self._database.execute(FINISH, {"id": verification_id} | _found(verified))
         except Exception as exception:
             log.error("a verification stopped with an error", exc_info=exception)
@@ -115,4 +138,7 @@ def _found(verified: Verified) -> dict[str, Any]:
         "differences": [f"{finding.job_id or 'the log'}: {finding.detail}" for finding in found],
         "findings": documents,
         "difference_count": verified.count,
+        "unsealed": verified.unsealed,
+        "covers": None if verified.covers is None else orjson.dumps(verified.covers.to_json()).decode(),
+        "finding_counts": orjson.dumps({name.value: count for name, count in verified.counts.items()}).decode(),
     }

@@ -5,6 +5,7 @@ import contextlib
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -326,6 +327,7 @@ def api_context(core: Core) -> "ApiContext":
     from service.accounts.oidc_sign_in import Oidc
     from service.accounts.sign_in_limit import SignInLimit
     from service.accounts.users import Users
+    from service.checkpoints.trust import trust_of
     from service.http.context import ApiContext
     from service.limits.limits import Limits
     from service.live.job_watches import JobWatches
@@ -347,7 +349,11 @@ def api_context(core: Core) -> "ApiContext":
         sign_in_limit=SignInLimit(core.settings.redis_url),
         limits=Limits(core.settings, core.database),
         job_watches=JobWatches(core.bus, jobs, core.store, core.sealer),
-        verifier=Verifier(core.database),
+        verifier=Verifier(
+            core.database,
+            partial(trust_of, core.settings, core.database),
+            clock_tolerance=core.settings.audit_clock_tolerance.total_seconds(),
+        ),
         sealer=core.sealer,
         signing=core.signing,
     )

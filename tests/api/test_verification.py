@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -11,10 +11,13 @@ import pytest
 
 from events.database import Database, connect
 from events.job import Job, cancel, start
+from projections.proof.signed_note import Signer, new_signer
+from projections.verify import Trust
 from service.live import verifier as verifier_module
 from service.live.verifier import INTERRUPTED, Verifier
 from tests.histories import give_positions
 from tests.service_fixture import Service, service
+from tests.tamper.world import ORIGIN, sign_checkpoint
 
 __all__ = ["service"]
 
@@ -62,6 +65,39 @@ async def test_a_verification_without_findings_is_reported(service: Service, dat
     assert last["actor"] == f"user:{service.admin.id}"
     assert (last["jobs"], last["events"], last["lastPosition"]) == (2, 3, 3)
     assert (last["differences"], last["findings"], last["differenceCount"], last["error"]) == ([], [], 0, None)
+
+
+async def test_one_job_is_verified_with_a_proof_for_each_event_that_a_checkpoint_covers(
+    service: Service, database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await service.run(await service.job_of(service.employee), started)
+    await give_positions(database)
+    connection = await connect(database_url)
+    signer = new_signer(await connection.fetchval(ORIGIN))
+    await sign_checkpoint(connection, signer)
+    await service.run(job, lambda job: cancel(job, reason="asked"))
+    await give_positions(database)
+    monkeypatch.setattr(service.context.verifier, "_trust", trusting(signer))
+
+    sound = (await service.as_admin.post(f"/api/audit/verify/{job.id}")).json()["verification"]
+    await connection.execute("alter table job_events disable trigger all")
+    await connection.execute("update job_events set request_id = 'another' where seq = 1")
+    changed = (await service.as_admin.post(f"/api/audit/verify/{job.id}")).json()["verification"]
+    await connection.close()
+
+    assert (sound["events"], sound["findings"]) == (3, [])
+    assert sound["covers"]["size"] == 2
+    assert [(leaf["seq"], leaf["position"], leaf["included"]) for leaf in sound["leaves"]] == [
+        (1, 1, True), (2, 2, True), (3, 3, None),
+    ]  # fmt: skip
+    assert [(finding["name"], finding["seq"], finding["position"]) for finding in changed["findings"]] == [("MODIFIED", 1, 1)]
+
+
+def trusting(signer: Signer) -> Callable[[], Awaitable[Trust]]:
+    async def trust() -> Trust:
+        return Trust(keys=[signer.verifier])
+
+    return trust
 
 
 async def test_a_verification_reports_a_limited_number_of_findings(

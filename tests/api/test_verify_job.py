@@ -36,6 +36,7 @@ async def test_a_sound_job_has_no_findings_and_is_not_covered_before_the_first_c
 
     verification = answer.json()["verification"]
     assert answer.status_code == 200
+    assert [(leaf["seq"], leaf["included"]) for leaf in verification.pop("leaves")] == [(1, None), (2, None), (3, None)]
     assert verification == {
         "jobId": job.id, "verifiedAt": verification["verifiedAt"], "events": 3, "findings": [], "findingCount": 0, "covers": None,
     }  # fmt: skip

@@ -53,9 +53,13 @@ async def unguarded(superuser: Connection) -> AsyncIterator[None]:
         await superuser.execute(f"alter table {table} enable always trigger {trigger}")
 
 
-async def one_of_each(store: Store) -> dict[str, Job]:
-    """Creates a job for each state, with every kind of event among them. All have positions."""
-    jobs = {name: await store.create(keyed(name), actor="user:x") for name in ("queued", *list(Status)[1:], "retried")}
+async def one_of_each(store: Store, prefix: str = "") -> dict[str, Job]:
+    """Creates a job for each state, with every kind of event among them.
+
+    `prefix` is the beginning of their unique keys.
+    """
+    names = ("queued", *list(Status)[1:], "retried")
+    jobs = {name: await store.create(keyed(f"{prefix}{name}"), actor="user:x") for name in names}
     for name in ("processing", "completed", "failed", "retried"):
         jobs[name] = await store.append(jobs[name], starting(), actor="worker:w1")
         jobs[name] = await store.append(jobs[name], reporting({"n": 1}), actor="worker:w1")

@@ -1,0 +1,218 @@
+"""The signed checkpoints of the database, and copies of them from outside, compared with the tree.
+
+A signature counts only if it is by a key that the caller trusts, never by one that stands in the database.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from events.audit_findings import FindingName
+from events.database import Connection
+from projections.proof.checkpoint import BadCheckpoint, Checkpoint, read_checkpoint
+from projections.proof.cosignature import Witness, missing_witnesses
+from projections.proof.signed_note import BadNote, Verifier, open_note, read_note, verified_by
+from projections.proof.succession import FOLLOWS, named_by
+from projections.verifying.findings import Covers, Finding
+from projections.verifying.order import Mark
+from projections.verifying.positions import Gap
+
+# Each log with its first note, in which it names the log before it.
+ORIGINS = """
+select l.origin, l.old_origin,
+    (select c.note from checkpoints c where c.origin = l.origin order by c.size limit 1) as first_note
+from log_origins l order by l.number
+"""
+
+CHECKPOINTS = "select origin, size, root, note, signed_at from checkpoints where size > $1 order by signed_at, size"
+
+IS_STORED = "select exists (select from checkpoints where origin = $1 and size = $2)"
+
+# The cosigned checkpoints with their cosignatures, the newest first.
+COSIGNED = """
+select c.size, c.note || string_agg(rtrim(s.line, chr(10)) || chr(10), '' order by s.witness) as note
+from checkpoints c join cosignatures s on s.origin = c.origin and s.size = c.size
+group by c.origin, c.size, c.note, c.signed_at
+order by c.signed_at desc
+"""
+
+MARKS = """
+select size, (extract(epoch from signed_at) * 1000000)::bigint - 946684800000000 as signed_at from checkpoints order by size
+"""
+
+
+class Copies(NamedTuple):
+    """Notes from one place outside the database. `name` is a file or an address."""
+
+    name: str
+    notes: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What a verification trusts: keys of the log, and copies of checkpoints from outside.
+
+    Each of the witnesses must have cosigned a checkpoint.
+    """
+
+    keys: Sequence[Verifier] = ()
+    witnesses: Sequence[Witness] = ()
+    copies: Sequence[Copies] = ()
+
+
+class HasRoots(Protocol):
+    """A tree that gives its root of any size up to its own."""
+
+    size: int
+
+    async def root(self, size: int) -> bytes:
+        """Returns the root over the first `size` events. Raises `Gap`."""
+
+
+@dataclass(slots=True)
+class Compared:
+    """The result of comparing checkpoints with the tree. `unsigned` counts those whose signature no key could check."""
+
+    findings: list[Finding] = field(default_factory=list)
+    covers: Covers | None = None
+    checked: int = 0
+    unsigned: int = 0
+
+
+class Origins:
+    """The names of the log, the newest last, and the size up to which each of them holds."""
+
+    def __init__(self, holds_to: Mapping[str, int | None]) -> None:
+        self.holds_to = holds_to
+
+    def abandoned(self, checkpoint: Checkpoint) -> bool:
+        """Says whether a later log began before this checkpoint, so that its events are no part of the log."""
+        most = self.holds_to.get(checkpoint.origin)
+        return most is not None and checkpoint.size > most
+
+
+async def read_origins(connection: Connection, keys: Sequence[Verifier] = ()) -> Origins:
+    """Reads the names of the log.
+
+    An old log holds up to the size that the first note of the next log names, if one of the keys has signed that note. Without
+    such a note, all checkpoints of the old log must agree, because the row alone could be forged.
+    """
+    holds_to: dict[str, int | None] = {}
+    for row in await connection.fetch(ORIGINS):
+        holds_to[row["origin"]] = None
+        if row["old_origin"] is not None and row["first_note"] is not None:
+            holds_to[row["old_origin"]] = _followed_to(row["first_note"], row["old_origin"], keys)
+    return Origins(holds_to)
+
+
+def _followed_to(note: str, old_origin: str, keys: Sequence[Verifier]) -> int | None:
+    try:
+        followed = named_by(read_checkpoint(open_note(note.encode(), keys)), FOLLOWS)
+    except (BadNote, BadCheckpoint):
+        return None
+    return followed.size if followed is not None and followed.origin == old_origin else None
+
+
+async def read_marks(connection: Connection) -> list[Mark]:
+    return [Mark(row["size"], row["signed_at"]) for row in await connection.fetch(MARKS)]
+
+
+async def compare_stored(
+    connection: Connection, tree: HasRoots | None, origins: Origins, trust: Trust, *, after: int = -1
+) -> Compared:
+    """Checks the checkpoints of the database that are larger than `after`."""
+    compared = Compared()
+    async for row in connection.cursor(CHECKPOINTS, after, prefetch=100):
+        checkpoint = Checkpoint(row["origin"], row["size"], row["root"])
+        place = f"the checkpoint of size {row['size']}"
+        compared.checked += 1
+        if trust.keys:
+            signed = _signed(row["note"], trust, compared, place)
+            if signed is None:
+                continue
+            if (signed.origin, signed.size, signed.root) != (checkpoint.origin, checkpoint.size, checkpoint.root):
+                compared.findings.append(_wrong(row["size"], f"the row of {place} is not what its signed note says"))
+            checkpoint = signed
+        else:
+            compared.unsigned += 1
+        if await _agrees(checkpoint, tree, origins, compared, place) and trust.keys:
+            compared.covers = _newer(compared.covers, Covers(checkpoint.size, checkpoint.root, None))
+    return compared
+
+
+async def compare_copies(connection: Connection, tree: HasRoots | None, origins: Origins, trust: Trust) -> Compared:
+    """Checks the copies from outside. `covers` is the newest of them that agrees.
+
+    A checkpoint is written into the table before it is copied, so each copy must stand there too.
+    """
+    compared = Compared()
+    for copies in trust.copies:
+        for note in copies.notes:
+            compared.checked += 1
+            place = f"a checkpoint of {copies.name}"
+            signed = _signed(note, trust, compared, place)
+            if signed is None:
+                continue
+            place = f"the checkpoint of size {signed.size} of {copies.name}"
+            if signed.origin in origins.holds_to and not await connection.fetchval(IS_STORED, signed.origin, signed.size):
+                detail = f"{place} is not in the database, which held it when it was copied"
+                compared.findings.append(Finding(FindingName.MISSING, None, None, signed.size, detail))
+            if await _agrees(signed, tree, origins, compared, place):
+                compared.covers = _newer(compared.covers, Covers(signed.size, signed.root, copies.name))
+    return compared
+
+
+async def compare_cosignatures(connection: Connection, trust: Trust) -> list[Finding]:
+    """Demands for each witness a checkpoint that it has cosigned. A wrong cosignature of theirs is told too."""
+    missing, found = list(trust.witnesses), list[Finding]()
+    if not missing:
+        return found
+    async for row in connection.cursor(COSIGNED, prefetch=100):
+        try:
+            missing = missing_witnesses(read_note(row["note"].encode()), missing)
+        except BadNote as error:
+            found.append(_wrong(row["size"], f"a cosignature of the checkpoint of size {row['size']} is wrong: {error}"))
+        if not missing:
+            break
+    return found + [_wrong(None, f"no checkpoint is cosigned by the witness {witness}") for witness in missing]
+
+
+async def _agrees(checkpoint: Checkpoint, tree: HasRoots | None, origins: Origins, compared: Compared, place: str) -> bool:
+    if checkpoint.origin not in origins.holds_to:
+        detail = f"{place} is of the log {checkpoint.origin}, which is not this log"
+        compared.findings.append(Finding(FindingName.INCONSISTENT, None, None, checkpoint.size, detail))
+        return False
+    if origins.abandoned(checkpoint) or tree is None:
+        return False
+    if checkpoint.size > tree.size:
+        detail = f"{place} was signed, and the log has only {tree.size} events with a position"
+        compared.findings.append(Finding(FindingName.TRUNCATED_TAIL, None, None, tree.size + 1, detail))
+        return False
+    try:
+        root = await tree.root(checkpoint.size)
+    except Gap:
+        return False
+    if root != checkpoint.root:
+        detail = f"{place} has another root than the first {checkpoint.size} events of the log"
+        compared.findings.append(Finding(FindingName.INCONSISTENT, None, None, checkpoint.size, detail))
+        return False
+    return True
+
+
+def _signed(note: str, trust: Trust, compared: Compared, place: str) -> Checkpoint | None:
+    """Returns the checkpoint of a note, if a trusted key has signed it."""
+    try:
+        read = read_note(note.encode())
+        verified_by(read, trust.keys)
+        return read_checkpoint(read.text)
+    except (BadNote, BadCheckpoint) as error:
+        compared.findings.append(_wrong(None, f"{place} is not signed by a trusted key: {error}"))
+        return None
+
+
+def _wrong(size: int | None, detail: str) -> Finding:
+    return Finding(FindingName.BAD_SIGNATURE, None, None, size, detail)
+
+
+def _newer(one: Covers | None, other: Covers) -> Covers:
+    return other if one is None or other.size >= one.size else one

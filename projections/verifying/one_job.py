@@ -1,0 +1,112 @@
+"""Verifies one job: its history, its row in the view, and the proof that the log holds each of its events.
+
+It reads only what belongs to the job, and the few tiles that its proofs need.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from events.audit_findings import FindingName
+from events.database import Connection, Record
+from events.positions import LAST_POSITION, POSITION
+from projections import tree
+from projections.proof.checkpoint import BadCheckpoint, Checkpoint, read_checkpoint
+from projections.proof.entry import ENTRY, LEAF
+from projections.proof.merkle import HASH_BYTES, is_included, leaf_hash
+from projections.proof.redaction import ERASED_SALT, Redaction
+from projections.proof.signed_note import BadNote, open_note
+from projections.rebuild import UniqueKey
+from projections.verifying.checkpoints import Trust, read_origins
+from projections.verifying.findings import Covers, Finding, Leaf, Verified
+from projections.verifying.histories import compare, side_by_side
+from projections.verifying.redactions import redactions
+
+# The stored leaf is null for an event without a position, or in a position that is not in a tile yet.
+LEAVES = f"""
+select e.seq, e.position, e.leaf, e.salt, e.entry, e.left_hash, coalesce(
+    (select r.leaf from log_tail r where r.position = e.position),
+    (select substr(t.leaves, ((e.position - 1) % 256 * 32 + 1)::int, 32) from log_tiles t where t.tile = (e.position - 1) / 256)
+) as stored
+from (
+    select e.seq, {POSITION} as position, {LEAF} as leaf, e.salt, {ENTRY} as entry, sha256(convert_to(e.data::text, 'UTF8'))
+        as left_hash
+    from job_events e where e.job_id = $1
+) as e
+order by e.seq
+"""
+
+NEWEST = "select note from checkpoints order by signed_at desc, size desc limit 20"
+
+
+async def verify_job(connection: Connection, job_id: str, unique_key: UniqueKey, trust: Trust) -> Verified:
+    """Verifies a job. `leaves` of the result has its events, and `covers` the checkpoint that their proofs lead to."""
+    verified = Verified(last_position=await connection.fetchval(LAST_POSITION))
+    origins = await read_origins(connection, trust.keys)
+    rows = await connection.fetch(LEAVES, job_id)
+    positions = [row["position"] for row in rows if row["position"] is not None]
+    valid, _ = await redactions(connection, trust.keys, origins.holds_to, positions)
+    erased = [row["seq"] for row in rows if _erasure(row, valid) is not None]
+    async for compared_id, history, shown in side_by_side(connection, [job_id]):
+        verified.jobs += 1
+        verified.events += len(history)
+        verified.add(compare(compared_id, history, shown, unique_key, erased))
+    verified.add(_leaf_findings(job_id, rows, valid))
+    checkpoint = await _newest(connection, trust, origins.holds_to)
+    await _prove(connection, verified, job_id, rows, checkpoint)
+    return verified
+
+
+def _leaf_findings(job_id: str, rows: list[Record], valid: Mapping[int, Redaction]) -> Iterator[Finding]:
+    for row in rows:
+        if _erasure(row, valid) is not None:
+            detail = "its data were erased, and a signed note says so"
+            yield Finding(FindingName.REDACTED, job_id, row["seq"], row["position"], detail)
+        elif row["stored"] is not None and row["stored"] != row["leaf"]:
+            detail = "the event does not have the hash that was stored when it got its position"
+            yield Finding(FindingName.MODIFIED, job_id, row["seq"], row["position"], detail)
+
+
+def _erasure(row: Record, valid: Mapping[int, Redaction]) -> Redaction | None:
+    """Returns the note that excuses an erased event, if its other columns still have the stored leaf."""
+    note = valid.get(row["position"])
+    if note is None or row["salt"] != ERASED_SALT or row["left_hash"] != note.left:
+        return None
+    return note if leaf_hash(row["entry"][:-HASH_BYTES] + note.data_hash) == row["stored"] else None
+
+
+async def _newest(connection: Connection, trust: Trust, origins: Mapping[str, int | None]) -> Checkpoint | None:
+    """Returns the newest checkpoint of the present log that a trusted key has signed."""
+    for row in await connection.fetch(NEWEST):
+        try:
+            checkpoint = read_checkpoint(open_note(row["note"].encode(), trust.keys))
+        except (BadNote, BadCheckpoint):
+            continue
+        if origins.get(checkpoint.origin, 0) is None:
+            return checkpoint
+    return None
+
+
+async def _prove(
+    connection: Connection, verified: Verified, job_id: str, rows: list[Record], checkpoint: Checkpoint | None
+) -> None:
+    """Checks for each event that the tree of the checkpoint holds its leaf."""
+    for row in rows:
+        included = None
+        if checkpoint is not None and row["position"] is not None and row["position"] <= checkpoint.size:
+            included = await _is_included(connection, row, checkpoint)
+            if included is False:
+                detail = f"its inclusion proof does not lead to the root of the checkpoint of size {checkpoint.size}"
+                verified.add([Finding(FindingName.INCONSISTENT, job_id, row["seq"], row["position"], detail)])
+        verified.leaves.append(Leaf(row["seq"], row["position"], row["stored"] or row["leaf"], included))
+    if checkpoint is not None:
+        verified.covers = Covers(checkpoint.size, checkpoint.root, None)
+
+
+async def _is_included(connection: Connection, row: Record, checkpoint: Checkpoint) -> bool | None:
+    index = row["position"] - 1
+    try:
+        proof = await tree.inclusion(connection, index, checkpoint.size)
+    except tree.TreeUnfinished:
+        return None
+    except (tree.NotSealed, tree.TreeDamaged):
+        return False
+    return is_included(row["stored"] or row["leaf"], index, checkpoint.size, proof, checkpoint.root)

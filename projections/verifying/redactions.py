@@ -1,0 +1,38 @@
+"""The signed notes about erased data, and the events that they excuse.
+
+An erased event no longer has the data whose hash is in its leaf. Its note names that hash, and the hash of the data that are
+left. Only a note that a trusted key has signed, for this log and this position, excuses an event.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from events.database import Connection
+from projections.proof.redaction import BadRedaction, Redaction, read_redaction
+from projections.proof.signed_note import BadNote, Verifier, open_note
+
+REDACTIONS = "select position, note from redactions where $1::bigint[] is null or position = any($1) order by position"
+
+Excused = Mapping[int, Redaction]
+"""The valid notes by position."""
+
+
+async def redactions(
+    connection: Connection, trusted: Sequence[Verifier], origins: Collection[str], positions: Sequence[int] | None = None
+) -> tuple[dict[int, Redaction], list[tuple[int, str]]]:
+    """Returns the valid notes by position, and for each other one its position and fault.
+
+    It reads the notes of `positions`, or all.
+    """
+    valid: dict[int, Redaction] = {}
+    wrong: list[tuple[int, str]] = []
+    for row in await connection.fetch(REDACTIONS, positions):
+        try:
+            redaction = read_redaction(open_note(row["note"].encode(), trusted))
+        except (BadNote, BadRedaction) as error:
+            wrong.append((row["position"], str(error)))
+            continue
+        if redaction.position != row["position"] or redaction.origin not in origins:
+            wrong.append((row["position"], "the note is about another event or another log"))
+            continue
+        valid[redaction.position] = redaction
+    return valid, wrong

@@ -1,0 +1,71 @@
+"""The file that keeps how far this machine has verified the log without a fault.
+
+With it, `rireki audit verify --since-checkpoint` checks only what came later. It lies under RIREKI_HOME and not in the database,
+because whoever changes the database must not change it.
+"""
+
+import base64
+import binascii
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+LONGEST = 10_000  # bytes
+
+
+class UnreadableState(Exception):
+    """The file is there and cannot be read. The message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedTo:
+    """How far the log was verified: its first `size` positions, whose root is `root`.
+
+    `epoch`, `xid` and `event_id` are of the event at the last of these positions, and `greatest` is the greatest time up to it,
+    in microseconds since 2000-01-01T00:00:00Z.
+    """
+
+    origin: str
+    size: int
+    root: bytes
+    epoch: int
+    xid: int
+    event_id: int
+    greatest: int
+
+
+def path_of(home: Path, origin: str) -> Path:
+    """Returns the path of the file of a log."""
+    return home / f"verified-{hashlib.sha256(origin.encode()).hexdigest()[:16]}.json"
+
+
+def read_state(home: Path, origin: str) -> VerifiedTo | None:
+    """Returns what the file says, or None without a file. Raises `UnreadableState`."""
+    path = path_of(home, origin)
+    try:
+        with path.open("rb") as file:
+            found = orjson.loads(file.read(LONGEST))
+        state = VerifiedTo(**(found | {"root": base64.b64decode(found["root"], validate=True)}))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError, binascii.Error) as error:
+        raise UnreadableState(f"{path} cannot be read ({error}): remove it, and verify everything once") from error
+    if state.origin != origin or not 0 < state.size < 2**62:
+        raise UnreadableState(f"{path} is of another log: remove it, and verify everything once")
+    return state
+
+
+def write_state(home: Path, state: VerifiedTo) -> None:
+    """Writes the file, so that a crash leaves the old or the new one. Raises `OSError`."""
+    path = path_of(home, state.origin)
+    home.mkdir(parents=True, exist_ok=True)
+    fields = {name: getattr(state, name) for name in VerifiedTo.__slots__}
+    beside = path.with_suffix(f".{os.getpid()}")
+    with beside.open("wb") as file:
+        file.write(orjson.dumps(fields | {"root": base64.b64encode(state.root).decode()}))
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)

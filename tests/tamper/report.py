@@ -1,0 +1,27 @@
+"""The table of the results of a campaign."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from tests.tamper.campaign import Outcome
+from tests.tamper.kinds import KINDS
+
+
+def table(outcomes: Sequence[Outcome], clean: int, findings: Sequence[str], seed: int, seconds: float) -> str:
+    """Returns the results as Markdown."""
+    found = sum(not outcome.misses for outcome in outcomes)
+    lines = [
+        f"{found} of {len(outcomes)} tampers of {len(KINDS)} kinds were found with the right name (seed {seed}).",
+        f"{clean} verifications of sound logs under load gave {len(findings)} findings. It took {seconds:.0f} s.",
+        "",
+        "| kind | tampers | found | must be named | only with a copy from outside |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    tried = Counter(outcome.kind.name for outcome in outcomes)
+    named = Counter(outcome.kind.name for outcome in outcomes if not outcome.misses)
+    for kind in KINDS:
+        must = (
+            ", ".join(sorted(kind.names)) + (" and " if kind.names and kind.one_of else "") + " or ".join(sorted(kind.one_of))
+        )
+        lines.append(f"| {kind.name} | {tried[kind.name]} | {named[kind.name]} | {must} | {'yes' if kind.needs_copy else ''} |")
+    return "\n".join(lines)
