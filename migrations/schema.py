@@ -173,7 +173,10 @@ SERVICE = {
     ),
     "verifications": Rights(
         insert="actor",
-        update="last_seen, finished_at, jobs, events, last_position, differences, difference_count, error, findings",
+        update=(
+            "last_seen, finished_at, jobs, events, last_position, differences, difference_count, error, findings, unsealed,"
+            " covers, finding_counts"
+        ),
     ),
     "workers": Rights(insert="id, host, pid, job_types, slots", update="last_seen, gone_at, stuck", delete=True),
 }
