@@ -1,11 +1,13 @@
 /** The account menu: who is signed in, language, theme, sign out. */
 
 import { useMutation } from "@tanstack/react-query";
+import { useLiveState } from "../live/live";
 import { Icon } from "../parts/icons";
 import { Menu } from "../parts/menu";
 import { useSession, useUser } from "../session";
 import { useWords } from "../words/words";
 import { Choices } from "./choices";
+import { useOnline } from "./online";
 import { useToasts } from "./toasts";
 
 export function Account() {
@@ -13,6 +15,8 @@ export function Account() {
   const user = useUser();
   const { leave } = useSession();
   const { say } = useToasts();
+  const live = useLiveState();
+  const state = useOnline() ? live : "noNetwork";
   const leaving = useMutation({ mutationFn: leave, onError: () => say(words.notSignedOut, "bad") });
   return (
     <Menu
@@ -32,6 +36,7 @@ export function Account() {
         {user.name && <span>{user.email}</span>}
         <span className="faint">{words[user.role]}</span>
       </div>
+      <p className="account-live faint">{words[`${state}Hint`]}</p>
       <Choices />
       <hr />
       <a className="menu-item" href="/api/docs">

@@ -1,26 +1,15 @@
 /** Banners: offline, and the shutdown of the language model. */
 
 import { useQuery } from "@tanstack/react-query";
-import { useSyncExternalStore } from "react";
 import { modelShutdown } from "../api";
 import { Icon } from "../parts/icons";
 import { useSession } from "../session";
 import { useWords } from "../words/words";
-
-const isOnline = () => navigator.onLine;
-
-function listenOnline(listener: () => void) {
-  window.addEventListener("online", listener);
-  window.addEventListener("offline", listener);
-  return () => {
-    window.removeEventListener("online", listener);
-    window.removeEventListener("offline", listener);
-  };
-}
+import { useOnline } from "./online";
 
 export function Connection() {
   const words = useWords();
-  const online = useSyncExternalStore(listenOnline, isOnline);
+  const online = useOnline();
   return (
     <div role="status">
       {!online && (

@@ -7,6 +7,7 @@ import { useWords } from "../words/words";
 import { Account } from "./account";
 import { Connection, Notices } from "./banners";
 import { Mark } from "./mark";
+import { useOnline } from "./online";
 
 export function Frame({ children }: { children: ReactNode }) {
   const words = useWords();
@@ -71,7 +72,8 @@ function Navigation({ path }: { path: string }) {
 
 function LiveDot() {
   const words = useWords();
-  const state = useLiveState();
+  const live = useLiveState();
+  const state = useOnline() ? live : "noNetwork";
   return (
     <span className={`live live-${state}`} role="status" title={words[`${state}Hint`]}>
       <i aria-hidden="true" />

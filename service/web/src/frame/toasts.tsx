@@ -55,7 +55,9 @@ export function WithToasts({ children }: { children: ReactNode }) {
   latest.current = words;
 
   const add = useCallback((toast: Toast) => {
-    setShown((before) => [...before.filter(({ key }) => key !== toast.key), toast].slice(-MOST_SHOWN));
+    // A later end of a job replaces an earlier one: "failed" must not stay beside "completed".
+    const replaced = ({ key, job }: Toast) => key === toast.key || (toast.job && job?.id === toast.job.id);
+    setShown((before) => [...before.filter((one) => !replaced(one)), toast].slice(-MOST_SHOWN));
   }, []);
   // One toast counts the jobs that end, because a thousand jobs must not make a thousand toasts.
   const addMany = useCallback((jobs: Job[]) => {

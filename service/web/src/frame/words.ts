@@ -31,6 +31,11 @@ export const frameWords = {
     "ライブ接続ができないため、2秒ごとに更新しています",
     "No live connection: the page asks for changes every 2 seconds",
   ),
+  noNetwork: say("オフライン", "Offline"),
+  noNetworkHint: say(
+    "ネットワークに接続していないため、更新していません",
+    "There is no network, so nothing is updated",
+  ),
   offline: say(
     "オフラインです。表示されている内容は最新でない可能性があります。接続が戻りしだい更新します。",
     "You are offline. What you see may be out of date; the page updates itself when you are back online.",

@@ -1,7 +1,9 @@
 /** A long table that draws only the rows on the screen. It scrolls with the page. */
 
 import { useWindowVirtualizer } from "@tanstack/react-virtual";
-import { type ReactNode, useLayoutEffect, useRef, useState } from "react";
+import { type ReactNode, useEffect, useLayoutEffect, useRef, useState } from "react";
+import { flushSync } from "react-dom";
+import { useWords } from "../words/words";
 
 interface RowsProps {
   label: string;
@@ -29,15 +31,27 @@ export function Rows({ label, className, head, count, height, keyOf, row, rowCla
     return () => watching.disconnect();
   }, []);
 
+  const words = useWords();
+  const [all, setAll] = useState(false);
+  useEffect(() => {
+    // The browser draws the paper right after this event, so the rows must be there at once.
+    const before = () => flushSync(() => setAll(true));
+    window.addEventListener("beforeprint", before);
+    return () => window.removeEventListener("beforeprint", before);
+  }, []);
+
   const rows = useWindowVirtualizer({
     count,
+    enabled: !all,
     estimateSize: () => height,
     overscan: 10,
     scrollMargin: top,
     getItemKey: keyOf,
     useFlushSync: false,
   });
-  const drawn = rows.getVirtualItems();
+  const drawn = all
+    ? Array.from({ length: count }, (_, index) => ({ index, key: keyOf(index), start: 0 }))
+    : rows.getVirtualItems();
   const lastDrawn = drawn.at(-1)?.index ?? 0;
   const nearEnd = useRef(onNearEnd);
   nearEnd.current = onNearEnd;
@@ -46,29 +60,44 @@ export function Rows({ label, className, head, count, height, keyOf, row, rowCla
   }, [lastDrawn, count]);
 
   return (
-    // ARIA roles replace a real table, because a table cannot place its rows one by one.
-    <div className={`rows ${className}`} role="table" aria-label={label} aria-rowcount={count + 1}>
-      <div role="rowgroup">
-        <div className="rows-head" role="row" aria-rowindex={1}>
-          {head}
+    <>
+      {/* Roles instead of a real table, because a table cannot place its rows one by one. */}
+      <div
+        className={`rows ${className}${all ? " rows-whole" : ""}`}
+        role="table"
+        aria-label={label}
+        aria-rowcount={count + 1}
+      >
+        <div role="rowgroup">
+          <div className="rows-head" role="row" aria-rowindex={1}>
+            {head}
+          </div>
+        </div>
+        <div ref={body} role="rowgroup" className="rows-body" style={all ? {} : { height: rows.getTotalSize() }}>
+          {drawn.map(({ index, key, start }) => (
+            <div
+              key={key}
+              ref={all ? null : rows.measureElement}
+              data-index={index}
+              role="row"
+              aria-rowindex={index + 2}
+              className={`rows-row ${rowClass?.(index) ?? ""}`}
+              style={all ? {} : { transform: `translateY(${start - top}px)` }}
+            >
+              {row(index)}
+            </div>
+          ))}
         </div>
       </div>
-      <div ref={body} role="rowgroup" className="rows-body" style={{ height: rows.getTotalSize() }}>
-        {drawn.map(({ index, key, start }) => (
-          <div
-            key={key}
-            ref={rows.measureElement}
-            data-index={index}
-            role="row"
-            aria-rowindex={index + 2}
-            className={`rows-row ${rowClass?.(index) ?? ""}`}
-            style={{ transform: `translateY(${start - top}px)` }}
-          >
-            {row(index)}
-          </div>
-        ))}
-      </div>
-    </div>
+      {!all && drawn.length < count && (
+        <p className="rows-all">
+          <button type="button" className="link" onClick={() => setAll(true)}>
+            {words.showAllRows}
+          </button>{" "}
+          <span className="faint">{words.showAllRowsWhy}</span>
+        </p>
+      )}
+    </>
   );
 }
 

@@ -42,6 +42,8 @@ export const partsWords = {
   pageBroke: say("画面の表示中に問題が発生しました", "Something on this page broke"),
   syncing: say("受け付けています…", "Sending…"),
   rooms: say("ルーム", "Rooms"),
+  showAllRows: say("すべての行を表示", "Show all rows"),
+  showAllRowsWhy: say("（ページ内検索や印刷のため）", "(to search in the page, or to print)"),
   nothingFound: say("見つかりません", "Nothing found"),
   moreFound: saying(
     (count: number) => `ほか ${digits(count)} 件。文字を入力して絞り込んでください`,

@@ -71,6 +71,12 @@ const ERRORS: [RegExp, Says][] = [
   [/^UnknownCompany: /, (words) => words.meansCompanyGone],
 ];
 
+/** These statuses mean something else for one room than for the list of rooms, whose refusal fails a job. */
+const ROOM_ERRORS: [RegExp, Says][] = [
+  [/^Chatwork API error: 403$/, (words) => words.means403OfRoom],
+  [/^Chatwork API error: 404$/, (words) => words.means404OfRoom],
+];
+
 const DIFFERENCES: [RegExp, Says][] = [
   [
     /^(\S+): (\w+) is (.+) in the view and (.+) by the log$/,
@@ -116,6 +122,10 @@ function fieldsText(words: Words, errors: Refused["errors"]): string {
 /** The meaning of a job's error, or null if unknown. It stands beside the error's own message. */
 export const errorMeaning = (words: Words, { name, message }: { name: string; message: string }): string | null =>
   said(ERRORS, words, `${name}: ${message}`);
+
+/** The meaning of the error of one room; "" if unknown. */
+export const roomErrorMeaning = (words: Words, message: string): string =>
+  said(ROOM_ERRORS, words, message) ?? errorMeaning(words, { name: "Refused", message }) ?? "";
 
 /** A difference that the verification of the log found. */
 export const differenceText = (words: Words, difference: string): string =>

@@ -71,10 +71,18 @@ export const refusalsWords = {
     "Chatwork did not accept the API token. Check how it is set.",
   ),
   means403: say(
+    "Chatwork がルームの一覧を渡しませんでした。API トークンの権限を確認してください。",
+    "Chatwork refused the list of rooms. Check what the API token may read.",
+  ),
+  means404: say(
+    "Chatwork の API がこのアドレスにありません。CHATWORK_API_BASE_URL を確認してください。",
+    "Chatwork's API is not at this address. Check CHATWORK_API_BASE_URL.",
+  ),
+  means403OfRoom: say(
     "トークンの持ち主がこのルームに参加していないため、Chatwork に拒否されました。",
     "Chatwork refused: the token's owner is not a member of this room.",
   ),
-  means404: say(
+  means404OfRoom: say(
     "Chatwork にこのルームがありません。削除された可能性があります。",
     "Chatwork has no such room. It may have been deleted.",
   ),

@@ -3,7 +3,10 @@
 import { counted, digits, say, saying } from "../../words/say";
 
 export const auditWords = {
-  auditIntro: say("すべてのイベントが、起きた順に記録されています。", "Everything that happened, in order."),
+  auditIntro: say(
+    "ジョブのすべてのイベントが、起きた順に記録されています。一時停止などの操作は、閲覧と操作の記録に残ります。",
+    "Every event of every job, in order. Pauses and other acts of operators are on the record of access.",
+  ),
   log: say("ログ", "Log"),
   operations: say("運用", "Operations"),
   access: say("アクセス記録", "Access"),

@@ -7,6 +7,7 @@ import { Dialog } from "../../parts/dialog";
 import { Icon } from "../../parts/icons";
 import { Loading, Plate, ProblemPlate } from "../../parts/states";
 import { Ago } from "../../parts/time";
+import { roomErrorMeaning } from "../../refusals/refusals";
 import { useWords } from "../../words/words";
 import { gapText } from "./gaps";
 
@@ -22,13 +23,16 @@ export function MessagesDialog({ room, onClose }: { room: Room; onClose: () => v
   const endsOfGaps = new Set(room.gaps.map((gap) => gap.beforeMessageId));
   return (
     <Dialog title={room.name} onClose={onClose} wide>
-      {(room.gaps.length > 0 || room.errorNeedsReview) && (
+      {(room.gaps.length > 0 || room.lastErrorAt !== null) && (
         <ul className="gaps">
-          {room.errorNeedsReview && (
+          {room.lastErrorAt !== null && (
             <li>
               <Icon name="warn" size={14} />
               <span>
-                {words.meansUnreadableItems}
+                {room.errorNeedsReview
+                  ? words.meansUnreadableItems
+                  : roomErrorMeaning(words, room.lastErrorMessage ?? "")}{" "}
+                <Ago at={room.lastErrorAt} />
                 <br />
                 <small>{room.lastErrorMessage}</small>
               </span>

@@ -9,9 +9,7 @@ import { Icon } from "../../parts/icons";
 import { Menu } from "../../parts/menu";
 import { Cell } from "../../parts/rows";
 import { Ago } from "../../parts/time";
-import { errorMeaning } from "../../refusals/refusals";
 import { useWords, type Words } from "../../words/words";
-import { gapText } from "./gaps";
 import { ROOMS } from "./rooms";
 
 export function RoomRow({
@@ -56,9 +54,9 @@ export function RoomRow({
             {room.name}
           </button>
           {room.gaps.length > 0 && (
-            <span className="gap-chip" title={room.gaps.map((gap) => gapText(words, gap)).join("\n")}>
+            <button type="button" className="gap-chip" onClick={onRead}>
               <Icon name="warn" size={13} /> {words.gapChip}
-            </span>
+            </button>
           )}
         </span>
         <span className="faint clip">{room.description || room.roomId}</span>
@@ -72,11 +70,11 @@ export function RoomRow({
       <Cell className={lastErrorAt ? "room-error" : "room-fine"} label={words.lastError}>
         {lastErrorAt ? (
           <>
-            <span className="error-chip" title={errorTitle(words, room.lastErrorMessage ?? "")}>
+            <button type="button" className="error-chip" onClick={onRead}>
               <Icon name="warn" size={14} />
               <span className="clip">{errorText(words, room)}</span>
               <Ago at={lastErrorAt} />
-            </span>
+            </button>
             {room.errorNeedsReview && (
               <button
                 type="button"
@@ -110,9 +108,6 @@ export function RoomRow({
   );
 }
 
-const errorTitle = (words: Words, message: string) =>
-  [message, errorMeaning(words, { name: "Refused", message })].filter(Boolean).join("\n");
-
-/** Unreadable items get a short text, because the service's message is long. The title has the whole message. */
+/** A short text for items that could not be read; the dialog shows the whole message. */
 const errorText = (words: Words, { lastErrorMessage, errorNeedsReview }: Room) =>
   errorNeedsReview ? words.meansUnreadableItems : lastErrorMessage;

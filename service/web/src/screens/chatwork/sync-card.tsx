@@ -1,6 +1,7 @@
 /** One of the two syncs: the button that starts it, and the progress of its current jobs. */
 
 import { useMutation, useQuery } from "@tanstack/react-query";
+import { useEffect } from "react";
 import { type Job, listRooms, Refused } from "../../api";
 import { useToasts } from "../../frame/toasts";
 import { ProgressCard } from "../../job/progress";
@@ -34,6 +35,11 @@ export function SyncCard({
       refresh();
     },
   });
+  // An error of a start says nothing about a job that was started since.
+  const newest = jobs[0]?.id;
+  const { reset } = starting;
+  // biome-ignore lint/correctness/useExhaustiveDependencies: runs when another job is the newest.
+  useEffect(reset, [newest]);
   return (
     <section className="card sync" aria-label={title}>
       <div className="sync-head">

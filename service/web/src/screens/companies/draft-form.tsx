@@ -15,7 +15,7 @@ import { useSession } from "../../session";
 import { useWords } from "../../words/words";
 import { type Period, periodText } from "./drafts";
 import { linksOf } from "./linked-rooms";
-import { daysOf, instantsOf, PERIODS } from "./periods";
+import { type Days, daysOf, instantsOf, PERIODS, type PeriodName } from "./periods";
 
 export const draftsOf = (id: string) => ["drafts", id];
 
@@ -25,7 +25,8 @@ export function DraftForm({ company }: { company: Company }) {
   const queries = useQueryClient();
   const { watch } = useToasts();
   const { isAdmin } = useSession();
-  const [days, setDays] = useState(() => daysOf("last30d", new Date()));
+  const [{ days, preset }, setPeriod] = useState<Chosen>(() => chosenPreset("last30d"));
+  const setDays = (chosen: Days) => setPeriod({ days: chosen, preset: null });
   const [cached, setCached] = useState(false);
   const current = useCurrentJobs("summary_draft", (job) => companyOf(job.payload) === company.id);
   const period = instantsOf(days);
@@ -70,15 +71,17 @@ export function DraftForm({ company }: { company: Company }) {
       <form onSubmit={submit} className="draft-form">
         {/* biome-ignore lint/a11y/useSemanticElements: browsers do not lay a fieldset out as a flex container in every case. */}
         <div className="presets" role="group" aria-label={words.period}>
-          {PERIODS.map((name) => {
-            const preset = daysOf(name, new Date());
-            const here = preset.from === days.from && preset.to === days.to;
-            return (
-              <button key={name} type="button" className="chip" aria-pressed={here} onClick={() => setDays(preset)}>
-                {words[name]}
-              </button>
-            );
-          })}
+          {PERIODS.map((name) => (
+            <button
+              key={name}
+              type="button"
+              className="chip"
+              aria-pressed={name === preset}
+              onClick={() => setPeriod(chosenPreset(name))}
+            >
+              {words[name]}
+            </button>
+          ))}
         </div>
         <div className="draft-days">
           <label className="field">
@@ -121,6 +124,14 @@ export function DraftForm({ company }: { company: Company }) {
     </section>
   );
 }
+
+interface Chosen {
+  days: Days;
+  /** The button that was pressed; two of them may mean the same days. */
+  preset: PeriodName | null;
+}
+
+const chosenPreset = (preset: PeriodName): Chosen => ({ days: daysOf(preset, new Date()), preset });
 
 function DraftJob({ id }: { id: string }) {
   const words = useWords();

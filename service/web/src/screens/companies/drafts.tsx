@@ -2,7 +2,7 @@
 
 import { useQuery } from "@tanstack/react-query";
 import { type Company, type Draft, listDrafts } from "../../api";
-import { days, minuteTime } from "../../format";
+import { days, minuteTime, number } from "../../format";
 import { useNow } from "../../live/clock";
 import { Icon } from "../../parts/icons";
 import { Loading, Plate, ProblemPlate } from "../../parts/states";
@@ -31,7 +31,7 @@ export function Drafts({ company }: { company: Company }) {
     <section className="section" aria-labelledby="drafts-heading">
       <div className="section-head">
         <h3 id="drafts-heading">{words.drafts}</h3>
-        <span className="count">{drafts.length}</span>
+        <span className="count">{number(drafts.length, words.language)}</span>
         {drafts.length > 1 && <span className="faint small">{words.latestPeriodFirst}</span>}
       </div>
       {drafts.length === 0 && (

@@ -3,6 +3,7 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useMemo, useState } from "react";
 import { type Company, type LinkedRoom, linkedRooms, linkRoom, listRooms, unlinkRoom } from "../../api";
+import { number } from "../../format";
 import { useToasts } from "../../frame/toasts";
 import { ChooseMany } from "../../parts/choose-many";
 import { Icon } from "../../parts/icons";
@@ -43,7 +44,7 @@ export function LinkedRooms({ company }: { company: Company }) {
     <section className="card" aria-labelledby="links-heading">
       <div className="section-head">
         <h3 id="links-heading">{words.linkedRooms}</h3>
-        {links.data && <span className="count">{rooms.length}</span>}
+        {links.data && <span className="count">{number(rooms.length, words.language)}</span>}
         <span className="grow" />
         {rooms.length > 0 && <span className="faint">{words.messagesTotal(total)}</span>}
       </div>

@@ -2,7 +2,7 @@
 
 import { useEffect, useRef } from "react";
 import type { Job, JobEvent } from "../../api";
-import { duration } from "../../format";
+import { duration, number } from "../../format";
 import { eventWord, reasonWord } from "../../job/naming";
 import { useNow } from "../../live/clock";
 import { Icon, type IconName } from "../../parts/icons";
@@ -102,7 +102,7 @@ function AttemptCard({
         <dt>{words.worker}</dt>
         <dd title={started?.actor}>{started ? names.actor(started.actor) : "–"}</dd>
         <dt>{words.updates}</dt>
-        <dd className="numbers">{progress}</dd>
+        <dd className="numbers">{number(progress, words.language)}</dd>
         <dt>{words.outcome}</dt>
         <dd className={`event-${handedBack ? "queued" : (end?.type ?? "started")}`}>
           {end ? (

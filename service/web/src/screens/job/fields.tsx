@@ -1,5 +1,6 @@
 import type { ReactNode } from "react";
 import type { Job } from "../../api";
+import { number } from "../../format";
 import { StatusBadge } from "../../job/status";
 import { Exact } from "../../parts/time";
 import { useNames } from "../../people";
@@ -92,13 +93,17 @@ function useShown(): (field: Field, job: Job) => ReactNode {
       case "createdAt":
         return <Exact at={String(value)} />;
       case "userId":
-        return <span title={String(value)}>{names.owner(String(value))}</span>;
+        return (
+          <>
+            {names.owner(String(value))} <code className="faint wrap">{value}</code>
+          </>
+        );
       case "id":
       case "type":
       case "worker":
         return <code className="wrap">{value}</code>;
       default:
-        return <span className="numbers">{value}</span>;
+        return <span className="numbers">{number(Number(value), words.language)}</span>;
     }
   };
 }

@@ -1,6 +1,6 @@
 import { useMutation } from "@tanstack/react-query";
 import { type Job, verifyJob } from "../../api";
-import { isShortId, isUuid } from "../../format";
+import { isShortId, isUuid, number } from "../../format";
 import { doneOf } from "../../job/facts";
 import { Bar, Pace } from "../../job/progress";
 import { useJob } from "../../job/queries";
@@ -79,7 +79,7 @@ function Running({ job }: { job: Job }) {
       <div className="running-head">
         {done && (
           <span className="progress-count">
-            <b>{done.done}</b> / {done.total}
+            <b>{number(done.done, words.language)}</b> / {number(done.total, words.language)}
           </span>
         )}
         <Pace job={job} done={done} />

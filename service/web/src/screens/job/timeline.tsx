@@ -2,7 +2,7 @@
 
 import { type KeyboardEvent, useEffect, useMemo, useRef, useState } from "react";
 import type { JobEvent } from "../../api";
-import { between, duration, exactTime, span } from "../../format";
+import { between, duration, exactTime, number, span } from "../../format";
 import { causeText } from "../../job/cause-of";
 import { eventWord } from "../../job/naming";
 import { summaryOf } from "../../job/results";
@@ -71,7 +71,7 @@ export function Timeline({
               onClick={() => setOpen((before) => new Set(before).add(line.from))}
             >
               <Icon name="more" /> {words.moreProgress(line.to - line.from + 1)}
-              {line.from === hidden && <span className="numbers"> · #{seq}</span>}
+              {line.from === hidden && <span className="numbers"> · #{number(seq, words.language)}</span>}
             </button>
           </li>
         ),
@@ -118,7 +118,7 @@ function Item({ event, before, here, onChoose }: ItemProps) {
           <span className="event-title">
             <b>{eventWord(words, event)}</b>
             <code>{event.type}</code>
-            <span className="faint numbers">#{event.seq}</span>
+            <span className="faint numbers">#{number(event.seq, words.language)}</span>
           </span>
           {summary && <span className="event-summary">{summary}</span>}
           <span className="event-by faint" title={event.actor}>

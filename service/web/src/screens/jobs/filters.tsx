@@ -112,8 +112,7 @@ function FindById() {
       <input
         type="search"
         aria-label={words.findById}
-        placeholder={words.findById}
-        title={words.findByIdHint}
+        placeholder={words.findByIdHint}
         aria-invalid={bad && id.length >= 8}
         spellCheck={false}
         value={text}

@@ -11,7 +11,7 @@ export const jobsWords = {
     (count: number) => `${digits(count)}+`,
   ),
   findById: say("ジョブIDで開く", "Open a job by its ID"),
-  findByIdHint: say("IDの末尾8桁でも開けます", "The last eight digits are enough"),
+  findByIdHint: say("ジョブID（末尾8桁でも可）", "Job ID, or its last eight digits"),
   anyType: say("すべての種類", "All types"),
   anyOwner: say("すべての実行者", "All owners"),
   anyTime: say("すべての期間", "Any time"),

@@ -1,5 +1,5 @@
 import { useMutation, useQuery } from "@tanstack/react-query";
-import { type FormEvent, useState } from "react";
+import { type FormEvent, useEffect, useRef, useState } from "react";
 import { providerAddress, Refused, signIn, signInMethods } from "../../api";
 import { Outside } from "../../frame/outside";
 import { Icon } from "../../parts/icons";
@@ -30,6 +30,9 @@ export function SignInScreen() {
   const place = usePlace();
   const refusal = providerRefusal(words, place.query.get("refused"));
 
+  const first = useRef<HTMLInputElement>(null);
+  useEffect(() => first.current?.focus(), []);
+
   function submit(event: FormEvent) {
     event.preventDefault();
     entering.mutate();
@@ -54,6 +57,7 @@ export function SignInScreen() {
         <label className="field">
           {words.email}
           <input
+            ref={first}
             type="email"
             name="email"
             autoComplete="username"
