@@ -16,7 +16,7 @@ const NO_MESSAGES = "この期間のメッセージはありません。 (No mes
 export function draftText(words: Words, content: string): string {
   const headings = headingsOf(words);
   return content
-    .replace(/^## (.+?)\s*$/gm, (line, heading: string) =>
+    .replace(/^## (.+?)[ \t]*$/gm, (line, heading: string) =>
       Object.hasOwn(headings, heading) ? `## ${headings[heading]}` : line,
     )
     .replaceAll(NO_MESSAGES, words.noMessagesInPeriod);
