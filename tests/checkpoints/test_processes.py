@@ -88,7 +88,7 @@ async def test_a_worker_holds_no_key_that_a_handler_could_find(
     job = await store.create(NewJob("look_around", {}, None, max_attempts=1), actor="user:x")
     settings = variables(log) | {"DATABASE_URL": log.database.url, "REDIS_URL": redis_url}
     async with Rireki.running("worker", home=tmp_path, module="tests.curious_type", **settings):
-        done = await ended(log.database, job)
+        done = await ended(log.database, job, within=90)
 
     assert done.result == {"found": [], "looked": 4}
     assert await log.signed() == []
@@ -98,7 +98,7 @@ async def test_handlers_inside_the_api_find_no_key_in_any_environment(log: Signe
     job = await store.create(NewJob("look_around", {}, None, max_attempts=1), actor="user:x")
     settings = variables(log) | {"DATABASE_URL": log.database.url}
     async with Rireki.running("serve", home=tmp_path, module="tests.curious_type", **settings):
-        done = await ended(log.database, job)
+        done = await ended(log.database, job, within=90)
 
     assert done.result == {"found": ["the settings"], "looked": 4}
 

@@ -108,7 +108,7 @@ BREAKS = (
     Break(
         "a worker reads the log's key",
         "the code of a job type signs whatever it likes",
-        (Edit(CLI, '"sealer_database_url", "audit_signing_key", "audit_signing_key_file"', '"sealer_database_url",'),),
+        (Edit(CLI, '"audit_signing_key", "audit_signing_key_file", ', ""),),
         (WORKER,),
     ),
     Break(
