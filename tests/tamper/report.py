@@ -1,5 +1,10 @@
 """The table of the results of a campaign."""
 
+import os
+import platform
+import shlex
+import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
 
@@ -25,3 +30,14 @@ def table(outcomes: Sequence[Outcome], clean: int, findings: Sequence[str], seed
         )
         lines.append(f"| {kind.name} | {tried[kind.name]} | {named[kind.name]} | {must} | {'yes' if kind.needs_copy else ''} |")
     return "\n".join(lines)
+
+
+def document(table: str) -> str:
+    """Returns the file of the results: its facts, then the table."""
+    facts = (
+        ("Date", time.strftime("%Y-%m-%d")),
+        ("Machine", f"{os.cpu_count()} cores, load {os.getloadavg()[2]:.0f}"),
+        ("Versions", f"Python {platform.python_version()}"),
+        ("Command", f"`{shlex.join(['python', '-m', 'tests.tamper', *sys.argv[1:]])}`"),
+    )
+    return "\n".join(["# The tampers", "", *(f"- {name}: {fact}" for name, fact in facts), "", table, ""])
