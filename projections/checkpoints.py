@@ -1,4 +1,4 @@
-"""Signed checkpoints of the log: its origins, what was signed, and what comes next.
+"""Signs checkpoints of the log, keeps them, and begins new logs.
 
 Tables: `log_origins` (the row with the highest number is the current log), `checkpoints`, `cosignatures`, `signing_state` (one
 row: whether the last signer signed). `log_origins`, `checkpoints` and `cosignatures` are append-only.
@@ -6,16 +6,16 @@ row: whether the last signer signed). `log_origins`, `checkpoints` and `cosignat
 What always holds:
 
 1. One process signs at a time: it holds `SIGNING`, a lock of its transaction, from before it reads until it commits.
-2. A note leaves a process only after its row is committed, and always as it stands in the row. So a copy outside never differs
-   from the row of its size, as long as the database was not set back to an earlier state.
+2. A process gives a note to others only after its row is committed, and exactly as the row has it. So a copy outside never
+   differs from the row of its size, as long as the database was not set back to an earlier state.
 3. Before a signer makes a note, it proves that the tree extends the last row of this log, and each checkpoint that the caller
    knows: the newest copy outside, and the last one that its process signed or saw. So a database that was set back signs
    nothing, until its tree extends these again, or `begin_log` names a new log.
 4. Sizes of a log only grow, and each size has one root: the primary key and the trigger `checkpoints_grow` refuse others.
 5. Only the current log is signed. `begin_log` takes the same lock, so no note of the old log follows.
 
-If a commit gets no answer, nobody knows whether the row exists. The caller keeps the checkpoint among those that it knows (3),
-and the next try finds the row, or signs again what extends that checkpoint.
+If a commit gets no answer, nobody knows whether the row exists. The caller adds the checkpoint to those that it knows (3). The
+next try finds the row, or signs a checkpoint that extends this one.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -75,7 +75,8 @@ update signing_state set state = $1, detail = $2, copies = $3, since = clock_tim
 where (state, detail, copies) is distinct from ($1, $2, $3)
 """
 
-# How many sealed events have no checkpoint yet, how old the newest checkpoint is in seconds, and where the log is (as `PLACE`).
+# The number of sealed events without a checkpoint, the age of the newest checkpoint in seconds, and the place of the log
+# (`PLACE`).
 UNSIGNED = """
 select c.position - coalesce(k.size, 0) as events, extract(epoch from clock_timestamp() - k.signed_at)::float8 as age,
     (select s.system_identifier || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8) from pg_control_system() s) as place
@@ -142,7 +143,7 @@ class AnotherLog(RuntimeError):
 
 
 class Moved(RuntimeError):
-    """The caller has seen another database, before a restore or a failover."""
+    """The database was restored, or failed over, since the caller read its place."""
 
 
 class SigningState(StrEnum):
@@ -150,7 +151,7 @@ class SigningState(StrEnum):
     """No signer has run yet."""
     SIGNING = "signing"
     WAITING = "waiting"
-    """Something must be done first, and then signing goes on by itself."""
+    """Signing cannot go on now. It goes on by itself once the cause in `detail` is gone."""
     STOPPED = "stopped"
     """The tree does not extend an earlier checkpoint."""
 
@@ -159,7 +160,7 @@ class SigningState(StrEnum):
 class Log:
     """The current log: its number and its name.
 
-    The extensions are the lines that its first note has after the root.
+    `extensions` are the lines that the log's first note has after the root.
     """
 
     number: int
@@ -194,10 +195,10 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Unsigned:
-    """What waits for a signature.
+    """The sealed events that wait for a signature.
 
     `events` is the number of sealed events without a checkpoint. It is below 0 if the newest checkpoint is larger than the log.
-    `age` is the age of the newest checkpoint in seconds, or None without one. `place` is as by `place_of_log`.
+    `age` is the age of the newest checkpoint in seconds, or None without one. `place` is the result of `place_of_log`.
     """
 
     events: int
@@ -207,11 +208,11 @@ class Unsigned:
 
 @dataclass(frozen=True, slots=True)
 class SigningStatus:
-    """What operators, probes and the page see of signing.
+    """The state of signing, as operators, probes and the page see it.
 
-    `age` is the seconds since the newest checkpoint was signed. `lag` is for how many seconds the oldest sealed event without a
-    checkpoint has waited for one, and `copy_lag` for how many seconds the oldest checkpoint without a copy has. Both are 0 if
-    none waits. `waiting_copies` and `copy_lag` are 0 if no signer copies.
+    All times are in seconds. `age` is the time since the newest checkpoint was signed. `lag` is the time that the oldest sealed
+    event without a checkpoint has waited for one, or 0. `copy_lag` is the time that the oldest checkpoint without a copy has
+    waited for its copy, or 0. `waiting_copies` and `copy_lag` are 0 if no signer copies checkpoints.
     """
 
     origin: str
@@ -294,8 +295,9 @@ async def sign(
     """Signs all sealed events that no checkpoint covers yet. Returns the newest checkpoint.
 
     Returns None if nothing was ever sealed. Call it in a transaction with the isolation `read committed`. `named` is the name
-    of the key, `known` is what the tree must extend besides the last row, and `place` is the place of the log at which the
-    caller has looked for these. While another process signs, returns None at once, or with `wait` waits for it.
+    of the key. `known` are the checkpoints, besides the last row, that the tree must extend. `place` is the result of
+    `place_of_log` from before the caller read them. While another process signs, returns None at once, or with `wait` waits for
+    that process.
 
     Raises `Inconsistent`, `AnotherLog`, `Moved`, `NoLog`, `tree.TreeUnfinished`, `tree.TreeDamaged`.
     """
@@ -328,9 +330,9 @@ async def begin_log(
 ) -> tuple[Checkpoint, Checkpoint | None]:
     """Begins a new log under another name. Its first note names the old log.
 
-    Call it in a transaction. `outside` holds checkpoints of the old log that are not in the table. Returns the last checkpoint of
-    the old log that the tree extends (with size 0 if it extends none), and the last one that it does not extend, if that one
-    is larger.
+    Call it in a transaction. `outside` holds checkpoints of the old log that are not in the table. Returns two checkpoints of
+    the old log. The first is the last one that the tree extends, with size 0 if there is none. The second is the last one that
+    the tree does not extend, or None if there is none above the first.
 
     Raises `NoLog`, `tree.TreeUnfinished`, `tree.TreeDamaged`.
     """
@@ -355,26 +357,26 @@ async def begin_log(
 async def without_copy(connection: Connection, most: int) -> Sequence[SignedCheckpoint]:
     """Returns up to `most` checkpoints that have no copy outside yet.
 
-    Those of the current log come first, and those of each log in the order of their sizes.
+    The checkpoints of the current log come first. Those of one log are in the order of their sizes.
     """
     return [SignedCheckpoint(**row) for row in await connection.fetch(WITHOUT_COPY, most)]
 
 
 async def add_copy_time(connection: Connection, origin: str, size: int) -> None:
-    """Notes that the checkpoint of this size was copied.
+    """Records the time at which the checkpoint of this size was copied.
 
-    Does nothing if that is known already.
+    Does nothing if a time is recorded already.
     """
     await connection.execute(ADD_COPY_TIME, origin, size)
 
 
 async def add_cosignature(connection: Connection, origin: str, size: int, witness: str, line: str) -> None:
-    """Keeps the signature line of a witness. Its first line for a checkpoint stays."""
+    """Stores the signature line of a witness, unless the witness has a line for this checkpoint."""
     await connection.execute(ADD_COSIGNATURE, origin, size, witness, line)
 
 
 async def set_signing_state(connection: Connection, state: SigningState, detail: str = "", *, copies: bool) -> None:
-    """Says for all processes whether signing goes on. Writes only if something has changed."""
+    """Stores the state of signing for all processes. Writes only if the state has changed."""
     await connection.execute(SET_STATE, state, detail, copies)
 
 

@@ -1,6 +1,6 @@
-"""Cosignatures of witnesses under the log's checkpoints: which are missing, and for how long.
+"""Finds the witnesses that have not cosigned yet, and how long checkpoints have waited for them.
 
-Table: `cosignatures`, where `projections/checkpoints.py` writes. A witness is named by the name and the id of its key.
+Table: `cosignatures`, which `projections/checkpoints.py` writes. A witness is named by the name and the id of its key.
 """
 
 from collections.abc import Sequence
@@ -38,14 +38,14 @@ order by w.place
 
 @dataclass(frozen=True, slots=True)
 class WitnessLag:
-    """For how many seconds checkpoints have waited for this witness; 0 if none waits."""
+    """The seconds that checkpoints have waited for this witness, or 0 if none waits."""
 
     witness: str
     seconds: float
 
 
 def identity(witness: Witness) -> str:
-    """Returns the text that stands for a witness in the table: the name and the id of its key."""
+    """Returns the name of a witness in the table: the name and the id of its key."""
     return f"{witness.name}+{witness.id.hex()}"
 
 

@@ -1,7 +1,7 @@
 """Reads the entries of events: entry bundles, and one event with what proves it.
 
-The entry of an erased event holds the hash of the data as they were. That hash comes from the event's redaction, because it can
-no longer be computed. Nothing is verified here: a reader of the entries compares them with the leaves of a signed tree.
+The entry of an erased event holds the hash of the data before the erasure. That hash comes from the event's redaction, because
+it can no longer be computed. Nothing is verified here: a verifier compares the entries with the leaves of a signed tree.
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ where e.job_id = $1 and e.seq = $2
 
 @dataclass(frozen=True, slots=True)
 class SealedEvent:
-    """An event as the log holds it. `position` is None if the event is not sealed yet.
+    """A stored event with its entry. `position` is None if the event is not sealed yet.
 
     `shown` has no salt and no data if the event's data were erased.
     """

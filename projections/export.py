@@ -1,4 +1,4 @@
-"""Reads the log in order of position, in big steps, for an export."""
+"""Reads the log in order of position, many events at a time, for an export."""
 
 import asyncio
 import contextlib
@@ -32,10 +32,10 @@ async def rows_of(database: Database, after: int, until: int, *, with_proof: boo
     """Yields the rows of the positions after `after` up to `until`, `AT_ONCE` at a time.
 
     PostgreSQL works on the next step while the caller works on this one. Each step is one statement, so an event and its
-    redaction are of one snapshot. The rows have `salt`, `entry` and `note` only `with_proof`. Of an event that is gone, all is
-    null but the position.
+    redaction are of one snapshot. The rows have `salt`, `entry` and `note` only with `with_proof`. If an event is gone, its row
+    has only the position, and all else is null.
 
-    Raises `TreeDamaged` if positions themselves are gone, `with_proof`.
+    With `with_proof`, raises `TreeDamaged` if a position is gone too.
     """
     query = WITH_PROOF if with_proof else WITHOUT_PROOF
     connection = await database.hold()
@@ -64,12 +64,12 @@ async def _end(step: asyncio.Task[list[Record]] | None, connection: Connection) 
 
 
 def entry_in(row: Record) -> bytes:
-    """Returns the entry of a row, as it was sealed. It is empty if the event is gone."""
+    """Returns the entry that the event of a row had when it was sealed, or no bytes if the event is gone."""
     return entry_as_sealed(row["entry"], row["note"])
 
 
 def line_in(row: Record, *, with_proof: bool) -> bytes:
-    """Returns the line of a row, or nothing if the event is gone. With proof it has the salt and the redaction."""
+    """Returns the line of a row, or no bytes if the event is gone. `with_proof` adds the salt and the redaction."""
     position, job_id, seq, kind, attempt, actor, request_id, cause, at, data, *proof = row
     if job_id is None:
         return b""
@@ -87,5 +87,5 @@ def line_in(row: Record, *, with_proof: bool) -> bytes:
 
 
 def _on_one_line(data: str) -> str:
-    """Replaces the line breaks in a JSON text by spaces. They stand between its parts, because inside of texts they are escaped."""
+    """Replaces line breaks in JSON by spaces. This changes no value, because strings hold only escaped line breaks."""
     return data.replace("\n", " ").replace("\r", " ") if "\n" in data or "\r" in data else data

@@ -1,14 +1,15 @@
-"""Writes the log as a directory of files (C2SP tlog-tiles), with all events beside it.
+"""Writes the log as a directory: the files of C2SP tlog-tiles, and one file with all events.
 
 Files: `checkpoint`, `tile/<level>/…`, `tile/entries/…` up to the newest signed checkpoint, and `events.ndjson`
 (`projections/export_lines.py`). `.export.json` says how far the directory has been written.
 
 What always holds:
 
-1. `checkpoint` is written last, and removed first when an export goes on. So a directory with a checkpoint is whole.
-2. What `.export.json` names is on the disk: all files are synced before it is replaced. An export that was stopped goes on from
-   there, and cuts the lines of `events.ndjson` that came after.
-3. `.lock` keeps a second process out.
+1. `checkpoint` is written last. An export that continues an earlier one removes it first. So a directory with a checkpoint is
+   complete.
+2. Everything that `.export.json` names is on the disk, because all files are synced before `.export.json` is replaced. The next
+   export continues from there, and cuts off later lines of `events.ndjson`.
+3. A lock on `.lock` lets one process write at a time.
 """
 
 import fcntl
@@ -47,9 +48,10 @@ class UnfitDirectory(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a directory is written: all tiles up to `position`, and `written` bytes of the events' file.
+    """The part of a directory that is on the disk.
 
-    `position` is a multiple of 256. `after` is the position after which the events' file begins.
+    All tiles up to `position`, a multiple of 256, and the first `written` bytes of the events' file are there. `after` is the
+    position after which the events' file begins.
     """
 
     origin: str
@@ -82,7 +84,7 @@ async def export_directory(database: Database, directory: Path, *, after: int = 
 
 
 async def _check_earlier(database: Database, directory: Path, newest: SignedCheckpoint, progress: Progress) -> None:
-    """Raises `UnfitDirectory` unless the log goes on from the earlier export in the directory."""
+    """Raises `UnfitDirectory` unless the log extends the earlier export in the directory."""
     if progress.position > newest.size:
         raise UnfitDirectory(
             f"the directory holds {progress.position} events, and the newest checkpoint covers {newest.size}: was the database"
@@ -150,7 +152,7 @@ async def _write_upper_tiles(database: Database, directory: Path, size: int) -> 
 
 @contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    """Makes the directory if it is not there, and keeps other exports out of it."""
+    """Makes the directory if it does not exist, and locks it against other exports."""
     directory.mkdir(parents=True, exist_ok=True)
     if not (directory / PROGRESS).exists() and any(each.name != LOCK for each in directory.iterdir()):
         raise UnfitDirectory("it is not empty, and holds no earlier export: choose an empty directory, or a new one")
@@ -197,7 +199,7 @@ def _write(path: Path, contents: bytes) -> None:
 
 
 def _replace(path: Path, contents: bytes) -> None:
-    """Replaces a file, so that at any time it is the old or the new one, and is on the disk."""
+    """Replaces a file atomically and durably: a crash leaves either the old or the new contents."""
     new = path.with_name(f"{path.name}.new")
     with new.open("wb") as file:
         file.write(contents)

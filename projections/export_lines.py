@@ -29,7 +29,7 @@ class BadLine(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ExportedEvent:
-    """An event as its line tells it. `entry` has the hash of the salt and the data of this line.
+    """An event that was read from a line. `entry` has the hash of the salt and the data of this line.
 
     `redaction` is the signed note about the erasure of its data, or None.
     """
@@ -93,8 +93,8 @@ def read_line(line: bytes) -> ExportedEvent:
 def _data(line: bytes, fields: dict[str, Any]) -> bytes:
     """Returns the exact bytes of the data in a line.
 
-    All keys before `data` have plain texts and numbers as their values, and a quote inside a text is escaped. So the first
-    `,"data":` is the key.
+    The values of all keys before `data` are strings and numbers, and a quote inside a string is escaped. So the first
+    `,"data":` in the line is the key.
     """
     if "dataText" in fields:
         return _text(fields["dataText"]).encode()

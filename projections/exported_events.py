@@ -25,7 +25,7 @@ class ExportFinding:
 
 
 class EventLines:
-    """Goes through the lines of the events' file in step with the entries.
+    """Reads the lines of the events' file, and compares each with the entry of its position.
 
     `after` is the position after which the file begins, `size` the last one that it must have.
     """
@@ -63,7 +63,7 @@ class EventLines:
             self._expected += 1
 
     def rest(self) -> Iterator[ExportFinding]:
-        """Looks at what is left after the last entry."""
+        """Checks the lines after the last entry."""
         while (line := self._peek(0)) is not None:
             yield ExportFinding("INSERTED", "a line after the last one") if isinstance(line, BadLine) else self._misplaced(line)
             self._pop()
@@ -84,7 +84,7 @@ class EventLines:
         self.events += 1
 
     def _is_gap(self, line: ExportedEvent) -> bool:
-        """Says whether lines are missing before this one, rather than this one being in a wrong place."""
+        """Returns whether lines are missing before this line. If not, this line is in a wrong place."""
         return self._expected < line.position <= self._size and not self._next_is_near()
 
     def _next_is_near(self) -> bool:
@@ -117,7 +117,7 @@ class EventLines:
             yield ExportFinding("MODIFIED", fault, line.position, job_id, seq)
 
     def _fault(self, line: ExportedEvent, sealed: Entry) -> str | None:
-        """Returns what differs from the entry; None if only the data do, and they were erased."""
+        """Returns the difference from the entry. Returns None if only the data differ, because they were erased."""
         shown = replace(line.entry, data_hash=sealed.data_hash)
         if shown.to_bytes() != sealed.to_bytes():
             differing = [each.name for each in fields(Entry) if getattr(shown, each.name) != getattr(sealed, each.name)]

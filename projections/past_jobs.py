@@ -21,7 +21,7 @@ AT_ONCE = 500  # events in one page
 FIRST_KEY = ("00000000-0000-0000-0000-000000000000", 0)
 
 # The page is cut before the time is compared, so that no statement reads more than `AT_ONCE` rows. Data of later events are not
-# sent. A stored time may lie outside the years of Python's `datetime`, so it is brought between two times that do not.
+# sent. Python's `datetime` cannot hold all stored times, so the query limits each time to the years that it can hold.
 PAGE = f"""
 select {EVENT_COLUMNS}, null::bigint as position, e.happened
 from (
@@ -92,7 +92,7 @@ class _Folding:
         return finished
 
     def rest(self) -> list[Job | BrokenHistory]:
-        """Returns the job whose events came last, or nothing if it had none by then."""
+        """Returns the job whose events came last, or no job if it had no event up to the moment."""
         found, self._found = self._found, None
         return [] if found is None else [found]
 

@@ -26,9 +26,9 @@ class NotCovered(LookupError):
 async def prove_event(connection: Connection, job_id: str, seq: int, *, may_see: Callable[[bytes], bool]) -> LogProof:
     """Returns the proof that the newest checkpoint covers this event, with its entry.
 
-    `may_see` says of the bytes of the event's data whether the reader may see all of them. Only then does the proof show salt
-    and data. It never shows erased data. The statements need no common snapshot, because positions, tiles and checkpoints never
-    change.
+    `may_see` gets the bytes of the event's data, and returns whether the reader may see all of them. If so, the proof shows the
+    salt and the data. A proof never shows erased data. The statements need no common snapshot, because positions, tiles and
+    checkpoints never change.
 
     Raises `NoSuchEvent`, `NotCovered`, `checkpoints.NoLog`, `tree.TreeUnfinished`, `tree.TreeDamaged`.
     """

@@ -22,11 +22,11 @@ from projections.proof.tiles import HIGHEST_LEVEL, WIDTH
 
 log = structlog.get_logger(__name__)
 
-SEALING = 0x74696C6573  # "tiles": the advisory lock's key. Versions before tiles have another, so that they delay nothing.
+SEALING = 0x74696C6573  # the advisory lock's key, "tiles" in ASCII. Versions before tiles use another key.
 MOST_AT_ONCE = 10_000  # events
 SEAL_EVERY = 0.5  # seconds
 CONVERT_AT_ONCE = 40  # tiles
-CONVERT_EVERY = 0.02  # seconds between two conversions, so that they take no more than a part of the server
+CONVERT_EVERY = 0.02  # seconds between two conversions, so that they leave the server time for other work
 
 TRY_LOCK = "select pg_try_advisory_xact_lock($1)"
 WAIT_FOR_LOCK = "select pg_advisory_xact_lock($1)"
@@ -71,7 +71,7 @@ async def seal_everything(database: Database) -> None:
 
 
 async def seal_lag(database: Database) -> float:
-    """Returns for how many seconds the next event to be sealed has waited, or 0 if none waits."""
+    """Returns the seconds that the oldest event without a position has waited, or 0 if none waits."""
     waited = await database.fetch_val(LAG)
     return 0.0 if waited is None else max(0.0, float(waited))
 
@@ -146,7 +146,7 @@ async def _begin_epoch(connection: Connection) -> int:
 
 
 async def _finish(connection: Connection, sealed: Record | None) -> int:
-    """Adds the tiles above those just written. Returns the number of sealed events.
+    """Adds the tiles above the tiles that were just written. Returns the number of sealed events.
 
     Also removes the rows of the tail whose events are in the new tiles.
     """
@@ -183,8 +183,7 @@ async def _epochs_of_old_rows(connection: Connection, after: int, until: int) ->
 def _epochs(order: Iterable[Record], before: Record | None, lowest: int) -> Iterator[tuple[int, int | None]]:
     """Yields the number and the epoch of each tile.
 
-    An epoch goes on as long as the first event of a tile is after the last event of the tile
-    before.
+    A tile has the epoch of the tile before it if its first event comes after the last event of that tile.
     """
     epoch = None if before is None else before["epoch"]
     last = None if before is None or before["xid"] is None else (before["xid"], before["event_id"])

@@ -2,12 +2,12 @@
 
 It gives tiles, roots and proofs of any size.
 
-The tables hold all hashes of full tiles. A partial tile is computed when it is asked for: of level 0 from `log_tail` or from
-the beginning of a full tile, of the levels above from the roots of the tiles below.
+The tables hold all hashes of full tiles. A partial tile is computed when it is asked for. At level 0 it is read from
+`log_tail`, or is the beginning of a full tile. At the levels above it holds the roots of the tiles below.
 
 What always holds:
 
-1. Each function reads in one SQL statement, so all hashes are of one snapshot. The sealer may run beside it.
+1. Each function reads in one SQL statement, so all hashes are of one snapshot. The sealer may run at the same time.
 2. A tile never changes, so the tree of a size is the same in every later snapshot.
 3. Only hashes are computed here, and no leaf is checked: `rireki audit verify` compares the leaves with the events.
 """
@@ -18,7 +18,7 @@ from events.database import Connection
 from projections.proof.merkle import HASH_BYTES, Span, Subtree, consistency_spans, inclusion_spans, perfect_subtrees, span_hash
 from projections.proof.tiles import HEIGHT, WIDTH, Tile, subtree_hash, tile_of
 
-# The sealed size, the size of the tree that is without gaps, and for each tile asked for as many of its hashes as it has.
+# Reads the sealed size, the number of events before the first gap in the tree, and the hashes of each tile that is asked for.
 READ = f"""
 select c.position as sealed, case when c.tiled < c.rows_to then c.tiled else c.position end as size, array(
     select case
@@ -49,7 +49,7 @@ from job_event_log_cursor c
 
 
 MOST_EVENTS = 2**62
-"""No log has more events. A larger size would overflow the numbers of the query."""
+"""The most events of a log. A larger size would overflow the integers of the query."""
 
 
 class TreeUnfinished(RuntimeError):
@@ -77,7 +77,7 @@ class NotSealed(ValueError):
 class TreeDamaged(RuntimeError):
     """Hashes that the sealer has written are gone.
 
-    `rireki audit verify` finds out what is missing.
+    `rireki audit verify` names the missing hashes.
     """
 
 
@@ -97,7 +97,7 @@ async def sealed_size(connection: Connection) -> int:
 async def tile_contents(connection: Connection, tile: Tile) -> bytes:
     """Returns the hashes in a tile, one after another. The tile may be partial.
 
-    The level must be 0 or above: entry bundles are in `projections/bundles.py`. Raises `NotSealed`, `TreeUnfinished`,
+    The level must be 0 or above: `projections/entries.py` reads entry bundles. Raises `NotSealed`, `TreeUnfinished`,
     `TreeDamaged`.
     """
     size = (tile.number * WIDTH + tile.width) << (HEIGHT * tile.level)

@@ -96,8 +96,8 @@ async def verify(
 
     `unique_key` is the rule of the job types. It gives the key of a job whose first event does not hold a key. An event may be
     `clock_tolerance` seconds earlier than an event at an earlier position. `processes` is None for the number that fits the log
-    and the machine. With `since`, only what came after that verification is checked, if its order can be compared with the
-    present one. The result has `since` = 0 if everything was verified.
+    and the machine. With `since`, only the events after that verification are checked, if their order can be compared with the
+    order then. The result has `since` = 0 if everything was verified.
     """
     connection = await database.hold(statement_timeout="0", idle_in_transaction_session_timeout="0")
     try:
@@ -118,7 +118,7 @@ async def verify(
 
 
 class _Log:
-    """One verification of everything, or of what came after an earlier one."""
+    """One verification of all events, or of the events after an earlier verification."""
 
     def __init__(self, connection: Connection, snapshot: Snapshot, trust: Trust, tolerance: int, processes: int | None) -> None:
         self._connection = connection
@@ -179,7 +179,7 @@ class _Log:
         return [*results, tail.checked]
 
     async def _run_since(self, run: Runner, rules: Rules, since: VerifiedTo, cursor: Cursor) -> list[Checked]:
-        """Verifies what came after an earlier verification."""
+        """Verifies the events after an earlier verification."""
         self._verified.since = since.size
         beginning = await beginning_findings(self._connection, since, cursor)
         self._verified.add(beginning)
@@ -206,9 +206,9 @@ class _Log:
     async def _timed(
         self, run: Runner, results: Sequence[Checked], parts: Sequence[TilesPart], greatest: int | None
     ) -> list[Checked]:
-        """Repeats the ranges in which an event may be too early beside the times of the ranges before.
+        """Checks a range again if it may have an event whose time is too early after the earlier ranges.
 
-        `greatest` is the greatest time before the first range.
+        `results` were computed without these times. `greatest` is the greatest time before the first range.
         """
         timed: list[Checked] = []
         for checked, part in zip(results, parts, strict=True):
@@ -272,7 +272,7 @@ def _greatest(results: Sequence[Checked]) -> int | None:
 
 
 def _divided(numbers: Sequence[int], cursor: Cursor | None) -> tuple[list[int], list[int], tuple[int, int]]:
-    """Returns the tiles before the positions that are not in tiles yet, those after them, and the bounds of these positions."""
+    """Returns the tiles below and above the positions that are not in tiles yet, and these positions' bounds."""
     if cursor is None or cursor.tiled >= cursor.rows_to:
         return list(numbers), [], (0, 0)
     below = [number for number in numbers if number * WIDTH < cursor.tiled]

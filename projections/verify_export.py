@@ -1,10 +1,10 @@
-"""Verifies an exported directory: no database, no network, nothing but the keys of the log.
+"""Verifies an exported directory with the keys of the log, without a database or a network.
 
 The directory may come from a stranger. So only regular files are read, each up to the size that it may have, and only the files
 that a tree of the checkpoint's size needs. Findings have the names of `rireki audit verify`.
 
-The entries are hashed into a tree. If its root is that of the signed checkpoint, every entry is as it was sealed. If not, the
-tiles tell which entries were changed, if the tiles still have the signed root. The events are compared with the entries.
+The entries are hashed into a tree. If its root is that of the signed checkpoint, no entry has changed since it was sealed. If
+not, but the tiles have the signed root, the tiles show which entries have changed. The events are compared with the entries.
 """
 
 from collections import Counter
@@ -24,17 +24,17 @@ from projections.proof.tiles import ENTRIES, WIDTH, BadBundle, Tile, entries_in,
 from projections.verify_proof import FalseProof, open_checkpoint
 
 MOST_LISTED = 10_000  # findings; more are only counted
-MOST_FILES_MISSED = 1_000  # after so many missing files the verification ends
+MOST_FILES_MISSED = 1_000  # missing files after which the verification ends
 NO_FAULT = "REDACTED"
 
 
 class CannotVerify(Exception):
-    """The directory is not an export, or not a whole one."""
+    """The directory is not an export, or the export is not complete."""
 
 
 @dataclass(slots=True)
 class VerifiedExport:
-    """What a verification has found. `events` is the number of lines in the events' file."""
+    """The result of a verification. `events` is the number of lines in the events' file."""
 
     checkpoint: Checkpoint | None = None
     events: int = 0
@@ -109,7 +109,7 @@ class _Verification:
         self._judge(size)
 
     def _tile(self, tile: Tile) -> Sequence[bytes | None]:
-        """Reads a tile of level 0 and its entries. Returns the entries, or None for each if they are missing."""
+        """Reads a tile of level 0 and its entries. Returns the entries. If they are missing, returns as many None."""
         entries = self._entries(tile)
         hashes = self._hashes(tile)
         if entries is not None:
@@ -131,7 +131,10 @@ class _Verification:
                 self._differing.append(ExportFinding(name, detail, position))
 
     def _judge(self, size: int) -> None:
-        """Compares both trees with the signed root, and the tiles of the levels above with the better tree."""
+        """Compares the tree of the entries and the tree of the tiles with the signed root.
+
+        Then compares the tiles above level 0 with the tree that has this root.
+        """
         tiles = -(-size // WIDTH)
         sound = [roots for roots in (self._by_entries, self._by_tiles) if len(roots) == tiles and self._is_signed(roots)]
         if not sound:

@@ -11,7 +11,7 @@ from projections.proof.signed_note import BadNote, UntrustedNote, Verifier, read
 
 
 class FalseProof(ValueError):
-    """The proof does not prove what it says. `name` is the name of the finding."""
+    """The proof is readable and false. `name` is the name of the finding."""
 
     def __init__(self, name: str, detail: str) -> None:
         super().__init__(detail)
@@ -31,7 +31,7 @@ class ProvedEvent:
 def verify_proof(proof: bytes, trusted: Sequence[Verifier]) -> ProvedEvent:
     """Verifies a proof of an event. `trusted` are the keys of the log.
 
-    Raises `BadProof` if the bytes are no proof of an event, and `FalseProof` if it proves nothing.
+    Raises `BadProof` if the bytes are not a proof of an event, and `FalseProof` if the proof is false.
     """
     read = read_log_proof(proof)
     if read.extra is None:

@@ -46,7 +46,7 @@ class LogProof:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a proof shows of its event: the entry, and the salt and the data, or None for both."""
+    """The part of an event that its proof shows: the entry, and either salt and data or None for both."""
 
     entry: bytes
     salt: bytes | None = None
@@ -57,7 +57,7 @@ class Shown:
 
     @property
     def has_its_data(self) -> bool:
-        """Says whether the shown data are those whose hash is in the entry."""
+        """Returns whether the entry has the hash of the shown salt and data."""
         return self.salt is not None and data_hash(self.salt, self.data or b"") == self.read().data_hash
 
     def read(self) -> Entry:

@@ -62,7 +62,7 @@ def _pieces(blocks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
         *pieces, held = (held + block.replace(b"\0", EMPTY_LINE)).split(EMPTY_LINE)
         yield from ((piece.strip(b"\n"), True) for piece in pieces)
         if len(held) > LONGEST_KEPT:
-            # No note is so long. No note has this byte, so the rest of the piece is not taken for one.
+            # The piece is too long for a note. No note has this byte, so the rest of the piece cannot look like a note.
             held = b"\x01" + held[-1:]
     yield held.strip(b"\n"), held.endswith(b"\n")
 

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 ED25519 = 1
 KINDS = {ED25519: "a log's signatures", 4: "a witness's cosignatures"}
-"""What a key signs, by the byte before its 32 bytes."""
+"""The purpose of a key, by the byte before its 32 bytes."""
 
 KEY_BYTES = 32
 ID_BYTES = 4
