@@ -30,6 +30,8 @@ export default defineConfig({
   build: {
     outDir: "../static",
     emptyOutDir: true,
+    // One sheet for all screens: screens are loaded late, and their rules must not come in another order.
+    cssCodeSplit: false,
     // The content security policy allows files of our own, and nothing inline.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },

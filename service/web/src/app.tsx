@@ -1,32 +1,34 @@
 /** The whole page: the sign-in, or the frame with the screen that the address names. */
 
-import { Component, type ReactNode } from "react";
+import { Component, lazy, type ReactNode, Suspense } from "react";
 import { Frame } from "./frame/frame";
 import { WithToasts } from "./frame/toasts";
 import { WithJobTypes } from "./job/types";
 import { Plate, ProblemPlate, Slow } from "./parts/states";
 import { usePlace } from "./route";
-import { AuditScreen } from "./screens/audit/audit";
-import { ChatworkScreen } from "./screens/chatwork/chatwork";
-import { CompaniesScreen } from "./screens/companies/companies";
-import { InvitationScreen } from "./screens/invitation/invitation";
-import { JobScreen } from "./screens/job/job";
 import { JobsScreen } from "./screens/jobs/jobs";
 import { NotFoundScreen } from "./screens/not-found/not-found";
 import { SignInScreen } from "./screens/sign-in/sign-in";
 import { useSession, WithSession } from "./session";
 import { useWords } from "./words/words";
 
+// These screens are loaded when they are first shown, so that the first load stays small.
+const AuditScreen = lazy(async () => ({ default: (await import("./screens/audit/audit")).AuditScreen }));
+const ChatworkScreen = lazy(async () => ({ default: (await import("./screens/chatwork/chatwork")).ChatworkScreen }));
+const CompaniesScreen = lazy(async () => ({
+  default: (await import("./screens/companies/companies")).CompaniesScreen,
+}));
+const InvitationScreen = lazy(async () => ({
+  default: (await import("./screens/invitation/invitation")).InvitationScreen,
+}));
+const JobScreen = lazy(async () => ({ default: (await import("./screens/job/job")).JobScreen }));
+
 export function App() {
   const words = useWords();
   return (
     <Caught title={words.pageBroke} again={words.reload}>
       <WithSession
-        waiting={
-          <div className="starting" role="status" aria-label={words.loading}>
-            <Slow />
-          </div>
-        }
+        waiting={<Starting />}
         failed={(error, again) => (
           <main className="starting">
             <ProblemPlate error={error} again={again} />
@@ -39,18 +41,35 @@ export function App() {
   );
 }
 
+function Starting() {
+  const words = useWords();
+  return (
+    <div className="starting" role="status" aria-label={words.loading}>
+      <Slow />
+    </div>
+  );
+}
+
 function Signed() {
   const { user } = useSession();
   const words = useWords();
   const { path } = usePlace();
-  if (path === "/invitation") return <InvitationScreen />;
+  if (path === "/invitation") {
+    return (
+      <Suspense fallback={<Starting />}>
+        <InvitationScreen />
+      </Suspense>
+    );
+  }
   if (!user) return <SignInScreen />;
   return (
     <WithJobTypes key={user.id}>
       <WithToasts>
         <Frame>
           <Caught key={path} title={words.pageBroke} again={words.reload}>
-            <Screen />
+            <Suspense fallback={<Slow />}>
+              <Screen />
+            </Suspense>
           </Caught>
         </Frame>
       </WithToasts>
