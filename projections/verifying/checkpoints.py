@@ -1,6 +1,6 @@
 """The signed checkpoints of the database, and copies of them from outside, compared with the tree.
 
-A signature counts only if it is by a key that the caller trusts, never by one that stands in the database.
+A signature counts only if a key that the caller trusts made it. A key from the database is never trusted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from projections.verifying.findings import Covers, Finding
 from projections.verifying.order import Mark
 from projections.verifying.positions import Gap
 
-# Each log with its first note, in which it names the log before it.
+# Each log with its first note, which names the log before it.
 ORIGINS = """
 select l.origin, l.old_origin,
     (select c.note from checkpoints c where c.origin = l.origin order by c.size limit 1) as first_note
@@ -50,9 +50,9 @@ class Copies(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """What a verification trusts: keys of the log, and copies of checkpoints from outside.
+    """The keys of the log, the copies of checkpoints and the witnesses that a verification trusts.
 
-    Each of the witnesses must have cosigned a checkpoint.
+    The copies come from outside the database. Each witness must have cosigned a checkpoint.
     """
 
     keys: Sequence[Verifier] = ()
@@ -61,7 +61,7 @@ class Trust:
 
 
 class HasRoots(Protocol):
-    """A tree that gives its root of any size up to its own."""
+    """A tree that computes the root of its first events, for any number of them."""
 
     size: int
 
@@ -71,7 +71,9 @@ class HasRoots(Protocol):
 
 @dataclass(slots=True)
 class Compared:
-    """The result of comparing checkpoints with the tree. `unsigned` counts those whose signature no key could check."""
+    """The result of comparing checkpoints with the tree.
+
+    `unsigned` is the number of checkpoints whose signature could not be checked, because no key is trusted."""
 
     findings: list[Finding] = field(default_factory=list)
     covers: Covers | None = None
@@ -80,13 +82,13 @@ class Compared:
 
 
 class Origins:
-    """The names of the log, the newest last, and the size up to which each of them holds."""
+    """The names of the log, the newest last, and the size up to which each name is valid."""
 
     def __init__(self, holds_to: Mapping[str, int | None]) -> None:
         self.holds_to = holds_to
 
     def abandoned(self, checkpoint: Checkpoint) -> bool:
-        """Says whether a later log began before this checkpoint, so that its events are no part of the log."""
+        """Returns whether a later log began below the size of this checkpoint, and so gave up its last events."""
         most = self.holds_to.get(checkpoint.origin)
         return most is not None and checkpoint.size > most
 
@@ -94,8 +96,8 @@ class Origins:
 async def read_origins(connection: Connection, keys: Sequence[Verifier] = ()) -> Origins:
     """Reads the names of the log.
 
-    An old log holds up to the size that the first note of the next log names, if one of the keys has signed that note. Without
-    such a note, all checkpoints of the old log must agree, because the row alone could be forged.
+    The name of an old log is valid up to the size that the first note of the next log names, if one of the keys has signed that
+    note. Without such a note, all checkpoints of the old log must agree with the tree, because the row alone could be forged.
     """
     holds_to: dict[str, int | None] = {}
     for row in await connection.fetch(ORIGINS):
@@ -141,9 +143,9 @@ async def compare_stored(
 
 
 async def compare_copies(connection: Connection, tree: HasRoots | None, origins: Origins, trust: Trust) -> Compared:
-    """Checks the copies from outside. `covers` is the newest of them that agrees.
+    """Checks the copies from outside. `covers` is the newest copy that agrees with the tree.
 
-    A checkpoint is written into the table before it is copied, so each copy must stand there too.
+    A checkpoint is copied only after its row was written, so the table must have a row for each copy.
     """
     compared = Compared()
     for copies in trust.copies:
@@ -163,7 +165,7 @@ async def compare_copies(connection: Connection, tree: HasRoots | None, origins:
 
 
 async def compare_cosignatures(connection: Connection, trust: Trust) -> list[Finding]:
-    """Demands for each witness a checkpoint that it has cosigned. A wrong cosignature of theirs is told too."""
+    """Yields a finding for each witness without a cosigned checkpoint, and for each wrong cosignature."""
     missing, found = list(trust.witnesses), list[Finding]()
     if not missing:
         return found

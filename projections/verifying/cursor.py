@@ -1,4 +1,4 @@
-"""Compares the sealer's cursor with the events and the positions, and finds events that were written past the sealer."""
+"""Compares the sealer's cursor with the events and positions, and finds events that the sealer cannot have skipped."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from job_event_log_cursor c, pg_control_system() s
 """
 
 # Events that the sealer must have sealed: those at or before its cursor. In a cluster other than the sealer's, transaction ids
-# cannot be compared, so there events with larger ids than every sealed event are unsealed too.
+# cannot be compared. So there an event with a larger id than every sealed event is unsealed too.
 SEALED = """(
     not ((e.xid, e.event_id) > ($1::text::xid8, $2::bigint) and e.event_id > $3::bigint)
     and ($5 or e.event_id <= $4::bigint)
@@ -86,7 +86,8 @@ select null, format('%s jobs of the view have the id %s', count(*), id) from job
 class Cursor(NamedTuple):
     """The sealer's cursor: the last sealed event and position (`projections/tiles.py`).
 
-    `same_cluster` says whether it was written in this cluster, and `xmax` is the first transaction id that is not given out yet.
+    `same_cluster` says whether the cursor was written in this cluster. `xmax` is the first transaction id that does not exist
+    yet.
     """
 
     xid: int
@@ -102,7 +103,7 @@ class Cursor(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """Numbers of events: all, those that must have a position, and those of transactions that do not exist yet."""
+    """Three numbers: all events, events that must have a position, and events of transactions that do not exist yet."""
 
     events: int
     sealed: int
@@ -110,12 +111,12 @@ class Counts(NamedTuple):
 
 
 async def read_cursors(connection: Connection) -> list[Cursor]:
-    """Returns the rows of the cursor, which are one, unless somebody has tampered with it."""
+    """Returns the rows of the cursor. There is one, unless somebody has tampered with the table."""
     return [Cursor(**row) for row in await connection.fetch(CURSOR)]
 
 
 async def count(connection: Connection, cursor: Cursor | None, since: tuple[int, int] | None = None) -> Counts:
-    """Counts the events, or only those after `since` (xid, event_id). Without a cursor, none counts as sealed."""
+    """Counts the events, or only those after `since` (xid, event_id). Without a cursor, no event counts as sealed."""
     if cursor is None:
         return Counts(await connection.fetchval("select count(*) from job_events"), 0, 0)
     by = (str(cursor.xid), cursor.event_id, cursor.floor, cursor.largest, cursor.same_cluster, str(cursor.xmax))
@@ -162,7 +163,7 @@ def cursor_findings(cursors: Sequence[Cursor], results: Sequence[Checked], last:
 
 
 async def unplaced_findings(connection: Connection) -> list[Finding]:
-    """Names the events that must have a position and have none."""
+    """Returns a finding for each event that must have a position and has none."""
     found = []
     async for row in connection.cursor(WITHOUT_POSITION, prefetch=1000):
         detail = "has no position, though the log was numbered beyond it"
@@ -171,13 +172,13 @@ async def unplaced_findings(connection: Connection) -> list[Finding]:
 
 
 async def doubled_findings(connection: Connection) -> list[Finding]:
-    """Names what stands twice, where no index or order forbids it."""
+    """Returns a finding for each row that is in the log twice, which is possible only without a guard."""
     rows: list[Record] = [row async for row in connection.cursor(TWICE, prefetch=1000)]
     return [_of_log(FindingName.INSERTED, row["position"], row["detail"]) for row in rows]
 
 
 async def reordered_findings(connection: Connection) -> list[Finding]:
-    """Names the events of a job that stand in another order than their numbers."""
+    """Returns a finding for each event whose position comes after that of a later event of its job."""
     found = []
     async for row in connection.cursor(OUT_OF_ORDER, prefetch=1000):
         detail = "its position comes after that of a later event of its job"

@@ -15,9 +15,9 @@ LONGEST_DETAIL = 1000  # characters
 
 
 class Covers(NamedTuple):
-    """The newest signed checkpoint that agrees with the log: its size and its root.
+    """The size and the root of the newest signed checkpoint that agrees with the log.
 
-    `against` names the copy outside the database that holds it, and is None if only the database does.
+    `against` names the copy outside the database that has this checkpoint. It is None if only the database has it.
     """
 
     size: int
@@ -84,10 +84,11 @@ class Leaf:
 class Verified:
     """The extent of a verification, and its findings. There are no faults if all is well.
 
-    `findings` lists the first `MOST_KEPT`, and at least one of each name; `counts` counts all. `unsealed` is the number of
-    events without a position. These events were folded and compared like all others. `covers` is None if no signed checkpoint
-    agrees. `unsigned` is the number of checkpoints whose signatures could not be checked, because no key is trusted. `since` is
-    the position after which this verification has checked events, and `leaves` has the events of the job if it was of one job.
+    `findings` lists the first `MOST_KEPT` findings, and at least one of each name. `counts` has the number of all findings by
+    name. `unsealed` is the number of events without a position. These events were folded and compared like all others. `covers`
+    is None if no signed checkpoint agrees. `unsigned` is the number of checkpoints whose signatures could not be checked,
+    because no key is trusted. `since` is the position after which this verification has checked events. `leaves` has the events
+    of the job if one job was verified.
     """
 
     jobs: int = 0
@@ -101,7 +102,7 @@ class Verified:
     since: int = 0
     leaves: list[Leaf] = field(default_factory=list)
     state: VerifiedTo | None = None
-    """How far the log is verified now, if there is no fault."""
+    """The part of the log that is verified now, or None if there is a fault."""
 
     @property
     def count(self) -> int:
@@ -119,7 +120,7 @@ class Verified:
             self.counts[finding.name] += 1
 
     def join(self, other: "Verified") -> None:
-        """Adds the jobs, events and findings of a part."""
+        """Adds the numbers of jobs and events, and the findings, of one part."""
         self.jobs += other.jobs
         self.events += other.events
         before = self.counts.copy()

@@ -1,6 +1,6 @@
 """Folds the history of a job, and compares the result with the job's row in the view.
 
-It names every fault. It is exact and slow: `stored_bytes.py` is the fast check that comes first.
+This comparison names every fault, and is slow. `stored_bytes.py` is the fast check that runs before it.
 """
 
 import json
@@ -79,7 +79,7 @@ def compare(
 ) -> Iterator[Finding]:
     """Folds a history and compares the result with the row of the view. Yields a finding for each fault.
 
-    `erased` has the numbers of the events whose data were erased, with a valid note about it.
+    `erased` has the numbers of the events whose data were erased, if a valid note says so.
     """
     if not history:
         yield _drift(job_id, "is in the view and not in the log")
@@ -131,7 +131,7 @@ class _Folding:
             recorded = self._without_data(recorded)
         event = recorded.event
         if recorded.seq in self._erased:
-            pass  # Its note says what its data are, and the check of the order compares them.
+            pass  # The note about the erasure has the hash of these data, and the check of positions compares it.
         elif isinstance(event, Unreadable):
             yield _at(recorded, FindingName.MODIFIED, event.why)
         else:
@@ -154,7 +154,7 @@ class _Folding:
             yield _at(recorded, FindingName.ILLEGAL_TRANSITION, wrong)
 
     def _without_data(self, recorded: Recorded) -> Recorded:
-        """Returns the event in a form that can be folded, if an erasure has nulled what it needs."""
+        """Returns the event in a form that can be folded, even if an erasure has nulled data that it needs."""
         event = recorded.event
         if not isinstance(event, Unreadable) or not isinstance(event.data, dict):
             return recorded

@@ -1,6 +1,6 @@
-"""Verifies one job: its history, its row in the view, and the proof that the log holds each of its events.
+"""Verifies one job: its history, its row in the view, and whether the signed tree holds each of its events.
 
-It reads only what belongs to the job, and the few tiles that its proofs need.
+It reads only the rows of the job, and the few tiles that the proofs of its events need.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ from projections.verifying.findings import Covers, Finding, Leaf, Verified
 from projections.verifying.histories import compare, side_by_side
 from projections.verifying.redactions import redactions
 
-# The stored leaf is null for an event without a position, or in a position that is not in a tile yet.
+# The stored leaf is null if the event has no position, or if its position is not in a tile yet.
 LEAVES = f"""
 select e.seq, e.position, e.leaf, e.salt, e.entry, e.left_hash, coalesce(
     (select r.leaf from log_tail r where r.position = e.position),
@@ -38,7 +38,7 @@ NEWEST = "select note from checkpoints order by signed_at desc, size desc limit 
 
 
 async def verify_job(connection: Connection, job_id: str, unique_key: UniqueKey, trust: Trust) -> Verified:
-    """Verifies a job. `leaves` of the result has its events, and `covers` the checkpoint that their proofs lead to."""
+    """Verifies a job. The result's `leaves` are the job's events, and its `covers` is the checkpoint of their proofs."""
     verified = Verified(last_position=await connection.fetchval(LAST_POSITION))
     origins = await read_origins(connection, trust.keys)
     rows = await connection.fetch(LEAVES, job_id)
@@ -66,7 +66,7 @@ def _leaf_findings(job_id: str, rows: list[Record], valid: Mapping[int, Redactio
 
 
 def _erasure(row: Record, valid: Mapping[int, Redaction]) -> Redaction | None:
-    """Returns the note that excuses an erased event, if its other columns still have the stored leaf."""
+    """Returns the valid note about an erased event, if the note and the other columns give the stored leaf."""
     note = valid.get(row["position"])
     if note is None or row["salt"] != ERASED_SALT or row["left_hash"] != note.left:
         return None

@@ -1,10 +1,10 @@
 """Compares each position of the log with its event: leaves, order, times, and the roots of tiles.
 
-A leaf is computed from the stored columns of the event, as docs/log-format.md defines it. Ranges of positions are checked in any
-order and beside one another; `positions.py` puts the results together.
+A leaf is computed from the stored columns of the event, as docs/log-format.md defines it. Ranges of positions are checked in
+any order, some at the same time. `positions.py` puts the results together.
 
-Within an epoch, positions follow (transaction id, event id), so an event with a position in a place where it does not belong is
-noticed even where no checkpoint covers it yet.
+Within an epoch, positions are in the order (transaction id, event id). So an event with a wrong position is found even if no
+checkpoint covers it yet.
 """
 
 import asyncio
@@ -79,14 +79,14 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What positions are checked against. `tolerance` is in microseconds, `marks` are in order of size."""
+    """The rules for positions. `tolerance` is in microseconds, and `marks` are in order of size."""
 
     tolerance: int
     marks: Sequence[Mark] = ()
     excused: Excused = field(default_factory=dict)
 
     def of(self, after: int, until: int) -> "Rules":
-        """Returns the rules for the positions after `after`, up to `until`, so that less is sent to another process."""
+        """Returns only the rules for the positions after `after`, up to `until`, because another process gets them."""
         first = bisect_right(self.marks, after, key=lambda mark: mark.size)
         last = bisect_right(self.marks, until, key=lambda mark: mark.size)
         excused = {position: each for position, each in self.excused.items() if after < position <= until}
@@ -94,7 +94,7 @@ class Rules:
 
 
 class Late(NamedTuple):
-    """An event whose time is before an earlier one's by more than the tolerance. Times are in microseconds."""
+    """An event whose time is too far before the time of an earlier event. Times are in microseconds."""
 
     place: Place
     at: int
@@ -103,9 +103,9 @@ class Late(NamedTuple):
 
 @dataclass(slots=True)
 class Checked:
-    """The result for a range of positions. The lists are cut after `MOST_KEPT`; `cut` counts what is left out.
+    """The result for a range of positions. A list has at most `MOST_KEPT`; `cut` counts what is left out.
 
-    `first` and `last` are the order of the outermost events with a position: (epoch, xid, event_id).
+    `first` and `last` are (epoch, xid, event_id) of the first and the last event in the range.
     """
 
     after: int
@@ -141,7 +141,7 @@ class Checked:
 
 
 def leaf_of(row: Any, data_hash: bytes | None = None) -> bytes:
-    """Returns the leaf hash of the event in a row. `data_hash` replaces that of the stored data, if they were erased."""
+    """Returns the leaf hash of the event in a row. `data_hash` replaces the hash of the stored data if they were erased."""
     job_id, seq, attempt, kind, actor, request_id, cause, at, salt, data = row[EVENT_JOB:XID]
     return sha256(
         b"\x00\x01" + job_id + struct.pack(">ii", seq, attempt) + _text(kind) + _text(actor) + _text(request_id) + _text(cause)

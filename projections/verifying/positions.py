@@ -1,4 +1,4 @@
-"""Turns what was found at the positions of the log into findings, and computes the tree of the whole log."""
+"""Turns the results for ranges of positions into findings, and computes the tree of the whole log."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -94,7 +94,7 @@ async def upper_findings(connection: Connection, tree: Tree) -> list[Finding]:
 
 
 def order_findings(results: Sequence[Checked], last_present: int) -> Iterator[Finding]:
-    """Yields the findings of all ranges, which are in order of position. Missing events after `last_present` are not told."""
+    """Yields the findings of all ranges, which are in order of position. `truncation` reports events after `last_present`."""
     differing = [each for checked in results for each in checked.differing]
     elsewhere = {each.stored for each in differing}
     yield from (_differing(each, elsewhere) for each in differing)
@@ -120,7 +120,7 @@ def order_findings(results: Sequence[Checked], last_present: int) -> Iterator[Fi
 
 
 def boundary_findings(results: Sequence[Checked]) -> Iterator[Finding]:
-    """Yields a finding where the first event of a range comes before the last event of the range before, in their epoch."""
+    """Yields a finding for each range that begins, within an epoch, before the end of the range before it."""
     last = None
     for checked in results:
         if checked.first is not None:
@@ -131,7 +131,7 @@ def boundary_findings(results: Sequence[Checked]) -> Iterator[Finding]:
 
 
 def tree_of(connection: Connection, results: Iterable[Checked]) -> Tree | None:
-    """Returns the tree of the log. Returns None if positions are missing, so that there is no tree."""
+    """Returns the tree of the log, or None if positions are missing."""
     roots: list[bytes] = []
     tail: list[bytes] = []
     for checked in results:

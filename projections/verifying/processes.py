@@ -1,4 +1,4 @@
-"""The processes that verify parts of the log beside one another, all in one snapshot of the database.
+"""The processes that verify parts of the log at the same time, all in one snapshot of the database.
 
 The transaction of the caller exports its snapshot. Each process imports it on a connection of its own, so all parts are of the
 same moment. A short log is verified without further processes.
@@ -75,7 +75,8 @@ class JobsPart:
 class TilesPart:
     """The tiles with these numbers, which are in order. `after` is the last position before them.
 
-    `checked_to` is the last position that was checked in an earlier verification. `greatest` is the greatest time before.
+    `checked_to` is the last position that an earlier verification has checked. `greatest` is the greatest time before the
+    tiles.
     """
 
     numbers: Sequence[int]
@@ -91,7 +92,7 @@ Result = Verified | Checked
 
 @dataclass(frozen=True, slots=True)
 class Folding:
-    """What the folding of jobs needs."""
+    """The arguments for folding jobs."""
 
     unique_key: UniqueKey
     erased: Erased = field(default_factory=dict)
@@ -106,7 +107,7 @@ class Runner(Protocol):
 
 @contextlib.asynccontextmanager
 async def runner(snapshot: Snapshot, folding: Folding, *, events: int, processes: int | None = None) -> AsyncIterator[Runner]:
-    """Yields a runner for a log of so many events. `processes` is None for the number that fits the machine."""
+    """Yields a runner for a log of `events` events. `processes` is None for the number that fits the machine."""
     count = processes or (1 if events < SHORT else min(MOST_PROCESSES, len(os.sched_getaffinity(0))))
     if processes is None and events < SHORT:
         async with snapshot.raw() as raw:
@@ -159,7 +160,7 @@ async def _verify_part(snapshot: Snapshot, raw: Connection, folding: Folding, pa
 
 
 async def _verify_jobs(snapshot: Snapshot, raw: Connection, folding: Folding, jobs: Jobs) -> Verified:
-    """Checks the stored bytes of each job first, and folds the jobs that this does not accept."""
+    """Checks the stored bytes of each job, and folds only the jobs that this check does not accept."""
     verified, to_fold = Verified(), list[str]()
     histories = Histories(folding.unique_key)
     async for job_id, history, shown in read_beside(raw, jobs):
@@ -189,9 +190,9 @@ async def fold(plain: Connection, job_ids: Sequence[str], folding: Folding) -> l
 
 
 class _Worker:
-    """What a process keeps between its parts: the event loop, and the connection, opened with the first part.
+    """The event loop and the connection that a process keeps between its parts.
 
-    So an error of the connection reaches the caller as the error of a part.
+    The first part opens the connection, so the caller gets an error of the connection as the error of a part.
     """
 
     def __init__(self, snapshot: Snapshot, folding: Folding) -> None:

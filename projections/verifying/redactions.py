@@ -1,7 +1,7 @@
-"""The signed notes about erased data, and the events that they excuse.
+"""The signed notes about erased data.
 
 An erased event no longer has the data whose hash is in its leaf. Its note names that hash, and the hash of the data that are
-left. Only a note that a trusted key has signed, for this log and this position, excuses an event.
+left. Without a note that a trusted key has signed for this log and this position, an erased event is a fault.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -19,9 +19,9 @@ Excused = Mapping[int, Redaction]
 async def redactions(
     connection: Connection, trusted: Sequence[Verifier], origins: Collection[str], positions: Sequence[int] | None = None
 ) -> tuple[dict[int, Redaction], list[tuple[int, str]]]:
-    """Returns the valid notes by position, and for each other one its position and fault.
+    """Returns the valid notes by position, and the position and the fault of each note that is not valid.
 
-    It reads the notes of `positions`, or all.
+    Reads the notes about `positions`, or all notes.
     """
     valid: dict[int, Redaction] = {}
     wrong: list[tuple[int, str]] = []

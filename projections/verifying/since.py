@@ -1,7 +1,8 @@
-"""Verifies what came after an earlier verification on this machine, in the time of what is new.
+"""Verifies the events after an earlier verification, in a time that only these events determine.
 
-The beginning of the log must still have the root that it had then. Only the hashes of upper tiles are read for that, so a
-change of an old event in the table `job_events`, or of an old row of the view, is found only by a verification of everything.
+The beginning of the log must still have the root that this machine computed then. Only the hashes of upper tiles are read for
+that. So only a verification of everything finds a change of an old event in the table `job_events`, or of an old row of the
+view.
 """
 
 from collections.abc import Sequence
@@ -37,7 +38,7 @@ order by u.level, u.tile
 
 
 class StoredTree:
-    """The tree as the tables hold it. It is as good as the tiles, whose roots were checked."""
+    """The tree of the stored tiles. Its roots are trusted, because the tiles were checked."""
 
     def __init__(self, connection: Connection, size: int) -> None:
         self._connection = connection
@@ -52,7 +53,7 @@ class StoredTree:
 
 
 def can_go_on(state: VerifiedTo, origin: str, cursor: Cursor | None) -> bool:
-    """Says whether the order of the log can be compared with that of the earlier verification."""
+    """Returns whether the order of the log can be compared with its order at the earlier verification."""
     return (
         cursor is not None
         and cursor.same_cluster
@@ -63,7 +64,7 @@ def can_go_on(state: VerifiedTo, origin: str, cursor: Cursor | None) -> bool:
 
 
 async def beginning_findings(connection: Connection, state: VerifiedTo, cursor: Cursor) -> list[Finding]:
-    """Compares the beginning of the log with what it was at the earlier verification."""
+    """Compares the root of the log's beginning with its root at the earlier verification."""
     if cursor.position < state.size:
         detail = f"the log was verified up to position {state.size}, and has only {cursor.position} positions"
         return [Finding(FindingName.TRUNCATED_TAIL, None, None, cursor.position + 1, detail)]
@@ -97,7 +98,7 @@ async def new_upper_findings(connection: Connection, state: VerifiedTo) -> list[
 async def state_after(
     connection: Connection, origin: str, results: Sequence[Checked], size: int, before: VerifiedTo | None
 ) -> VerifiedTo | None:
-    """Returns how far the log is verified now. Returns None if the last event has no order in an epoch."""
+    """Returns the state after this verification, or None if the last event has no order in an epoch."""
     greatest = max((checked.greatest for checked in results if checked.greatest is not None), default=None)
     if size == 0 or greatest is None:
         return before
@@ -111,6 +112,6 @@ async def state_after(
 
 
 def as_result(state: VerifiedTo) -> Checked:
-    """Returns the earlier verification as the result that comes before the new ones."""
+    """Returns the earlier verification as the first of the results."""
     order = (state.epoch, state.xid, state.event_id)
     return replace(Checked(0), first=order, last=order, greatest=state.greatest, highest=state.size, last_present=state.size)

@@ -1,7 +1,7 @@
 """The file that keeps how far this machine has verified the log without a fault.
 
-With it, `rireki audit verify --since-checkpoint` checks only what came later. It lies under RIREKI_HOME and not in the database,
-because whoever changes the database must not change it.
+`rireki audit verify --since-checkpoint` reads this file, and checks only later events. The file is under RIREKI_HOME, because a
+person who can change the database must not be able to change the file.
 """
 
 import base64
@@ -17,14 +17,14 @@ LONGEST = 10_000  # bytes
 
 
 class UnreadableState(Exception):
-    """The file is there and cannot be read. The message says what to do."""
+    """The file exists and cannot be read. The message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedTo:
-    """How far the log was verified: its first `size` positions, whose root is `root`.
+    """The part of the log that was verified: its first `size` positions, whose root is `root`.
 
-    `epoch`, `xid` and `event_id` are of the event at the last of these positions, and `greatest` is the greatest time up to it,
+    `epoch`, `xid` and `event_id` are of the event at position `size`. `greatest` is the greatest time of an event up to there,
     in microseconds since 2000-01-01T00:00:00Z.
     """
 
@@ -43,7 +43,7 @@ def path_of(home: Path, origin: str) -> Path:
 
 
 def read_state(home: Path, origin: str) -> VerifiedTo | None:
-    """Returns what the file says, or None without a file. Raises `UnreadableState`."""
+    """Reads the file. Returns None if it does not exist. Raises `UnreadableState`."""
     path = path_of(home, origin)
     try:
         with path.open("rb") as file:
@@ -59,7 +59,7 @@ def read_state(home: Path, origin: str) -> VerifiedTo | None:
 
 
 def write_state(home: Path, state: VerifiedTo) -> None:
-    """Writes the file, so that a crash leaves the old or the new one. Raises `OSError`."""
+    """Replaces the file atomically: a crash leaves the old or the new contents. Raises `OSError`."""
     path = path_of(home, state.origin)
     home.mkdir(parents=True, exist_ok=True)
     fields = {name: getattr(state, name) for name in VerifiedTo.__slots__}

@@ -1,8 +1,8 @@
 """A fast check that the history of a job is sound, and that the job's row in the view agrees with it.
 
-It compares stored bytes and integers, and builds no event and no job. It may be wrong in one direction only: if it accepts a
-history, then `histories.py` finds no fault in it. A history that it does not accept is folded there, so that the fault gets
-its name, or because it is unusual and sound. `tests/projections/test_stored_bytes.py` tries to make the two disagree.
+It compares stored bytes and integers, and builds no event and no job. It accepts a history only if `histories.py` would find no
+fault in it. `histories.py` folds every other history: most have a fault, and the rest are sound but unusual.
+`tests/projections/test_stored_bytes.py` looks for a history that is accepted here and has a fault there.
 
 Times are integers: microseconds since 2000-01-01T00:00:00Z. JSON is the stored bytes.
 """
@@ -34,7 +34,7 @@ HasKey = Callable[[str, JSON, str | None], str | None]
 
 
 class _Refused(Exception):
-    """The history is not sound, or unusual."""
+    """The history is unusual, or has a fault."""
 
 
 class Histories:
@@ -44,7 +44,7 @@ class Histories:
         self._unique_key = unique_key
 
     def accepts(self, shown: Any, history: Any) -> bool:
-        """Says whether the history is surely sound and the view's row surely agrees with it.
+        """Returns True only if the history is sound and the view's row agrees with it.
 
         `shown` has the columns of `ranges.VIEW`, and each row of `history` those of `ranges.EVENTS`.
         """
@@ -242,5 +242,5 @@ def _second(second: int) -> str:
 
 @lru_cache(maxsize=4096)
 def _started_by(actor: str) -> bytes | None:
-    """Returns the data of a start that the actor writes, or None if it is no worker."""
+    """Returns the data of `started` as this actor writes them, or None if the actor is not a worker."""
     return orjson.dumps({"worker": actor.removeprefix("worker:")}) if actor.startswith("worker:") else None
