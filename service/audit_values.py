@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from projections.proof.cosignature import read_witness
 from projections.proof.signed_note import BadKey, Signer, Verifier, is_key_name, read_signer, read_verifier
 
-MOST_SIGNING_KEYS = 2  # the new key and the one before it, while verifiers change to the new one
+MOST_SIGNING_KEYS = 2  # the new key and the old one, until all verifiers have the new one
 LONGEST_TOLERANCE = timedelta(days=7)
 MOST_WITNESSES = 20
 
@@ -22,7 +22,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 @dataclass(frozen=True, slots=True)
 class WitnessAddress:
-    """A witness that the log asks for cosignatures: its key (vkey) and its address."""
+    """The key (vkey) and the address of a witness that the log asks for cosignatures."""
 
     key: str
     url: str
@@ -31,7 +31,7 @@ class WitnessAddress:
 def read_signing_keys(text: str) -> Sequence[Signer]:
     """Reads one or two private keys, one on each line, the newest first.
 
-    Raises `ValueError`, whose message never quotes the text.
+    Raises `ValueError` with a message that never quotes the text.
     """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not 1 <= len(lines) <= MOST_SIGNING_KEYS:

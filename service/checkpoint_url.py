@@ -1,4 +1,4 @@
-"""Check AUDIT_CHECKPOINT_URL: where copies of checkpoints go.
+"""Reads AUDIT_CHECKPOINT_URL, the place to which checkpoints are copied.
 
 Error messages show no value, because it may hold a password.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 SHAPE = "must be an address like file:///path/to/file, https://host/prefix or s3://bucket/prefix"
-DEFAULT_REGION = "us-east-1"  # what most other stores than AWS's expect
+DEFAULT_REGION = "us-east-1"  # the region that most stores other than AWS's expect
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 
 
@@ -41,7 +41,7 @@ class S3Place:
 
 @dataclass(frozen=True, slots=True)
 class S3Access:
-    """The credentials, and the place of the bucket.
+    """The credentials for a bucket, and the place of its server.
 
     `endpoint` is the address of a server other than AWS's own.
     """
@@ -57,7 +57,7 @@ class S3Access:
         if self.endpoint is not None:
             return self.endpoint.rstrip("/"), f"/{bucket}/"
         host = f"s3.{self.region}.amazonaws.com"
-        # A certificate for *.s3… does not hold for a name with further dots.
+        # A certificate for *.s3… is not valid for a name with further dots.
         return (f"https://{host}", f"/{bucket}/") if "." in bucket else (f"https://{bucket}.{host}", "/")
 
 
@@ -92,7 +92,7 @@ def read_checkpoint_url(value: str) -> CheckpointPlace:
 def s3_access(
     url: str, *, key_id: str | None, secret: str | None, token: str | None, region: str | None, endpoint: str | None
 ) -> S3Access | None:
-    """Returns how to reach the bucket; None for an address without a bucket.
+    """Returns the credentials and the server of the bucket, or None for an address without a bucket.
 
     Raises `ValueError`, whose message continues a sentence that begins with the variable's name.
     """

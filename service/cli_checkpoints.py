@@ -21,7 +21,7 @@ def keygen(
     """Make a private key that signs the log, and print it to standard output.
 
     Give it to the process that seals, as AUDIT_SIGNING_KEY or as the first line of
-    AUDIT_SIGNING_KEY_FILE. The key is kept nowhere else.
+    AUDIT_SIGNING_KEY_FILE. No other copy of the key is kept.
     """
     from service.commands.checkpoints import print_new_key
 

@@ -3,13 +3,13 @@
 copies.py           opens the copies of checkpoints at AUDIT_CHECKPOINT_URL
 copies_in_file.py   the copies in a file that is only appended to
 copies_in_store.py  the copies as objects: on a server that takes PUT requests, or in an S3 bucket
-copy_types.py       what copies of checkpoints can do, and how they fail
+copy_types.py       the interface of copies of checkpoints, and their errors
 keys.py             the keys that sign and verify the log
 object_http.py      reads and writes objects over HTTP
 object_s3.py        reads, writes and lists objects in an S3 bucket
 signing.py          signs checkpoints while the process runs, and copies them outside
-trust.py            what a verification trusts: keys, witnesses, and copies from outside
+trust.py            finds the keys, witnesses and outside copies that a verification trusts
 witness.py          cosigns the checkpoints of another log
 witness_client.py   asks witnesses to cosign the log's checkpoints
-witness_state.py    what a witness remembers, in a folder
+witness_state.py    the last checkpoint of each log that a witness has cosigned, in a folder
 """

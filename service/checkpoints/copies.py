@@ -1,7 +1,7 @@
 """Copies of checkpoints outside of the database, at AUDIT_CHECKPOINT_URL.
 
-Somebody who can change the database could cut off the end of the log together with its checkpoints.
-A copy that this person cannot change shows it.
+Somebody who can change the database could cut off the end of the log together with its checkpoints. A copy that this person
+cannot change proves that events are missing.
 """
 
 from service.checkpoint_url import FilePlace, HttpPlace, S3Access, S3Place, read_checkpoint_url

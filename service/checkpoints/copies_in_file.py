@@ -1,7 +1,7 @@
 """Copies of checkpoints in a file that is only appended to.
 
-The file may be `chattr +a`, so nothing in it is ever changed: after a write that was cut off, the
-note is appended once more (`projections/proof/notes.py`).
+The file may be `chattr +a`, so no code here changes its bytes. If a write was cut off, the next try appends the whole note
+again (`projections/proof/notes.py`).
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from service.checkpoints.copy_types import CheckpointCopies, CopyDiffers, CopyFa
 
 ENDS_WITHIN = 10.0  # seconds; a disk in a network may never answer
 BLOCK = 65_536  # bytes
-SEARCHED = (2 * LONGEST_KEPT, 2**24, None)  # bytes from the end in which the newest copy is looked for; None: all
+SEARCHED = (2 * LONGEST_KEPT, 2**24, None)  # bytes at the end of the file that are searched; None: the whole file
 
 R = TypeVar("R")
 
@@ -29,7 +29,7 @@ class CopiesInFile(CheckpointCopies):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        # The thread is our own, because a disk that does not answer must not hold a thread that others need.
+        # The file has a thread of its own, because a disk that does not answer may block the thread for ever.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint-copies")
         self._stuck: asyncio.Future[Any] | None = None
 
@@ -63,14 +63,14 @@ def _append(path: Path, origin: str, size: int, note: bytes) -> None:
     is_new = not path.exists()
     file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        # Two processes that append at once would take each other's notes for torn ones.
+        # Without the lock, a process could take the half-written note of another process for a cut-off write.
         fcntl.flock(file, fcntl.LOCK_EX)
         newest = _newest_in(file, origin)
         if newest is None or newest[0] != size:
             _write(file, separated(note, after=_end_of(file)))
         elif newest[1] != note:
             raise CopyDiffers(size, newest[1].decode())
-        # A process that was killed may have written the note and not synced it.
+        # The note may be there without being synced, because a process was killed between the two.
         os.fsync(file)
     finally:
         os.close(file)
@@ -111,7 +111,7 @@ def _newest_in(file: int, origin: str) -> tuple[int, bytes] | None:
         start = 0 if searched is None else max(0, length - searched)
         notes = notes_in(_blocks(file, start))
         if start:
-            # The search began within a note, so the first one may lack its beginning.
+            # The search began at any byte, so the first note may lack its beginning.
             next(notes, None)
         if found := [(size, note) for note in notes if (size := _size_in(note, origin)) is not None]:
             return max(found, key=lambda one: one[0])

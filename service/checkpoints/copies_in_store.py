@@ -1,8 +1,8 @@
-"""Copies of checkpoints as objects, each under its origin and its size with 20 digits.
+"""Copies of checkpoints as objects. An object's key has the origin, and the size in 20 digits.
 
-A server that only knows PUT and GET lists nothing. So there the object `newest` holds the note with
-the largest size once more; it is the only object that is ever replaced. In a bucket, whose keys can
-be listed in their order, the newest one is looked for, and every object can be write-once.
+A server that knows only PUT and GET cannot list its objects. So on such a server, the object `newest` has a second copy of the
+note with the largest size. It is the only object that is ever replaced. A bucket lists its keys in order, so the newest copy is
+found in the list, and every object can be write-once.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class ListedObjects(Objects, Protocol):
     """Objects whose keys can be listed."""
 
     async def names_after(self, folder: str, name: str) -> tuple[Sequence[str], bool]:
-        """Returns the next names below `folder` after `name`, in order, and whether these are all."""
+        """Returns the next names below `folder` after `name`, in order, and whether no names follow them."""
 
 
 class CopiesOnServer(CheckpointCopies):
@@ -47,7 +47,7 @@ class CopiesOnServer(CheckpointCopies):
 
     async def add(self, origin: str, size: int, note: str) -> None:
         await _put_once(self._objects, origin, size, note)
-        # In this order: after a crash between both, `newest` is late and never names a copy that does not exist.
+        # `newest` is written second. A crash between the two writes leaves an older `newest`, whose copy exists.
         newest = await self.newest(origin)
         if newest is None or checkpoint_in(newest.encode(), origin).size < size:
             await self._objects.put(_key(origin, NEWEST), note.encode(), replace=True)
@@ -64,7 +64,7 @@ class CopiesInBucket(CheckpointCopies):
 
     def __init__(self, objects: ListedObjects) -> None:
         self._objects = objects
-        self._known: dict[str, int] = {}  # the largest size of each origin that was seen
+        self._known: dict[str, int] = {}  # by origin: the largest size found so far
 
     async def add(self, origin: str, size: int, note: str) -> None:
         await _put_once(self._objects, origin, size, note)
@@ -83,9 +83,9 @@ class CopiesInBucket(CheckpointCopies):
         await self._objects.close()
 
     async def _newest_size(self, origin: str) -> int | None:
-        """Finds the largest size, by halving the range in which it can be.
+        """Finds the largest size by a binary search.
 
-        `low` is the largest size that was seen, and no size is above `high`.
+        `low` is the largest size found so far, and no size is above `high`.
         """
         low, high = self._known.get(origin), MOST_SIZE
         probe = low
@@ -104,7 +104,7 @@ class CopiesInBucket(CheckpointCopies):
         raise CopyFailed(f"The newest copy was not found with {MOST_LISTS} lists of keys.")
 
     async def _sizes_after(self, origin: str, size: int | None) -> tuple[list[int], bool]:
-        """Returns the next sizes above `size`, in order, and whether these are all."""
+        """Returns the next sizes above `size`, in order, and whether no sizes follow them."""
         names, is_all = await self._objects.names_after(_folder(origin), "" if size is None else _name(size))
         sizes = [int(name) for name in names if _is_name(name)]
         if sizes != sorted(set(sizes)) or (sizes and size is not None and sizes[0] <= size):
@@ -115,12 +115,13 @@ class CopiesInBucket(CheckpointCopies):
 
 
 async def _put_once(objects: Objects, origin: str, size: int, note: str) -> None:
-    """Writes the object of a note, unless it is there. Never replaces another note.
+    """Writes the object of a note, unless it exists. Never replaces another note.
 
     Raises `CopyDiffers`, `CopyFailed`.
     """
     key, body = _key(origin, _name(size)), note.encode()
-    # A server may not know conditional requests. So it is asked first, and it is also told not to replace anything.
+    # The object is read first, because some servers ignore the condition of the PUT. The condition closes the race
+    # between two writers.
     found = await objects.get(key, LONGEST_KEPT)
     if found is None and not await objects.put(key, body, replace=False):
         found = await objects.get(key, LONGEST_KEPT)

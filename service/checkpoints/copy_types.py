@@ -1,4 +1,4 @@
-"""What copies of checkpoints can do, and how they fail."""
+"""The interface of copies of checkpoints, and their errors."""
 
 from typing import Protocol
 
@@ -14,9 +14,9 @@ class CopyFailed(Exception):
 
 
 class CopyDiffers(CopyFailed):
-    """There is another checkpoint of the same size already, so one of them is of a forked log.
+    """A copy of the same size has another checkpoint already, so the log has two histories.
 
-    `found` is the note that was there.
+    `found` is the note of that copy.
     """
 
     def __init__(self, size: int, found: str) -> None:
@@ -30,7 +30,7 @@ class CheckpointCopies(Protocol):
     async def add(self, origin: str, size: int, note: str) -> None:
         """Writes a copy durably. Writing the same note again changes nothing that a reader sees.
 
-        Copies are added in the order of their sizes. After a failure the note may be there or not: add it again.
+        Copies are added in the order of their sizes. After a failure it is unknown whether the note was written: add it again.
 
         Raises `CopyDiffers`, `CopyFailed`.
         """
@@ -38,7 +38,7 @@ class CheckpointCopies(Protocol):
     async def newest(self, origin: str) -> str | None:
         """Returns the note with the largest size of this log, or None if there is none.
 
-        It is a checkpoint of this origin. Its signatures are not verified. Raises `CopyFailed`.
+        The note is a checkpoint of this origin. Its signatures are not verified. Raises `CopyFailed`.
         """
 
     async def close(self) -> None:

@@ -1,6 +1,6 @@
 """The keys that sign the log, and the keys that verify it.
 
-Only a process that signs holds private keys: `rireki seal`, or `rireki serve` if it seals. A worker never does.
+Only a process that signs holds private keys: `rireki seal`, or `rireki serve` if it seals. A worker never holds one.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ LONGEST_FILE = 10_000  # bytes
 def signing_keys(settings: Settings, origin: str) -> Sequence[Signer]:
     """Returns the keys that sign this log, the newest first.
 
-    Production without a key has none.
+    Returns no keys in production if no key is set.
 
     In development, a random key is kept under RIREKI_HOME for each log.
 
@@ -60,7 +60,7 @@ def verifier_keys(settings: Settings, keys: Sequence[Signer]) -> Sequence[Verifi
 
 
 def trusted_keys(settings: Settings, origins: Iterable[str]) -> Sequence[Verifier]:
-    """Returns the keys that this installation trusts for these logs, without making one.
+    """Returns the keys that this installation trusts for these logs. Makes no key.
 
     `origins` are the names of the log in this database. Raises `ConfigError`.
     """

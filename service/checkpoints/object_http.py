@@ -20,7 +20,7 @@ CONNECTS_WITHIN = 5.0  # seconds
 LIMITS = httpx.Limits(max_connections=4, max_keepalive_connections=2)
 IF_NEW = {"if-none-match": "*"}
 TEXT = {"content-type": "text/plain; charset=utf-8"}
-MOST_UNREAD = 65_536  # bytes of an answer whose text does not matter
+MOST_UNREAD = 65_536  # bytes that are read of an answer whose text is not used
 WRITTEN = frozenset({200, 201, 204})
 MISSING = frozenset({404, 410})
 REASONS = {

@@ -1,8 +1,7 @@
 """Reads, writes and lists objects in an S3 bucket.
 
-AWS's own library makes the signatures (Signature Version 4). The requests are sent by our client, so
-OUTGOING_ALLOW, the proxy and SSL_CERT_FILE hold for them too.
-Source: https://docs.aws.amazon.com/AmazonS3/latest/API/
+AWS's own library makes the signatures (Signature Version 4). Our client sends the requests, so that OUTGOING_ALLOW, the proxy
+and SSL_CERT_FILE apply to them too. Source: https://docs.aws.amazon.com/AmazonS3/latest/API/
 """
 
 import hashlib
@@ -77,7 +76,7 @@ class S3Objects(ListedObjects):
             use_double_uri_encode=False, should_normalize_uri_path=False, signed_body_value=hashlib.sha256(body).hexdigest(),
             signed_body_header_type=auth.AwsSignedBodyHeaderType.X_AMZ_CONTENT_SHA_256,
         )  # fmt: skip
-        # With given credentials nothing is waited for.
+        # The credentials are given, so the signature is ready at once.
         return dict(auth.aws_sign_request(request, how).result(timeout=5).headers)
 
 

@@ -1,7 +1,8 @@
 """Signs checkpoints of the log while the process runs, and copies them outside.
 
-`projections/checkpoints.py` lists what always holds. This file adds what one process remembers: the largest checkpoint that it
-has signed or seen, and the newest copy outside. A database that was set back must extend these before anything is signed.
+`projections/checkpoints.py` lists the invariants. This file adds the memory of one process: the largest checkpoint that the
+process has signed or seen, and the newest copy outside. After a restore to an earlier time, the log must extend both before
+anything is signed.
 """
 
 import asyncio
@@ -24,10 +25,10 @@ from service.checkpoints.copies import CheckpointCopies, CopyDiffers, CopyFailed
 log = structlog.get_logger(__name__)
 
 SIGN_EVERY = 60.0  # seconds between two checkpoints, if something was sealed
-SIGN_AFTER = 10_000  # sealed events after which a checkpoint does not wait for `SIGN_EVERY`
+SIGN_AFTER = 10_000  # waiting events that get a checkpoint at once, before `SIGN_EVERY` has passed
 LOOK_EVERY = 1.0  # seconds
 TRY_AGAIN = 10.0  # seconds until the next try, while nothing can be signed
-COPY_AGAIN = 5.0  # seconds between two looks for checkpoints without a copy
+COPY_AGAIN = 5.0  # seconds between two checks for checkpoints without a copy
 COPIED_AT_ONCE = 100  # checkpoints read by one query
 
 OUTSIDE = "the copies at AUDIT_CHECKPOINT_URL"
@@ -35,7 +36,7 @@ THIS_PROCESS = "this process, which has signed or seen it"
 
 
 class CopiesUnread(Exception):
-    """The copies outside must be read once before this process signs, and they cannot be read."""
+    """The copies outside cannot be read, and this process must read them once before it signs."""
 
 
 class Signing:
@@ -49,15 +50,15 @@ class Signing:
         self._keys = keys
         self._copies = copies
         self._origin = keys[0].name
-        self._known: dict[str, Known] = {}  # by source; the largest checkpoint of each source
+        self._known: dict[str, Known] = {}  # by source: the largest checkpoint
         self._read_at: str | None = None  # the place of the log when the copies were last read
-        self._proven_at: str | None = None  # the place of the log when the tree last extended all that is known
+        self._proven_at: str | None = None  # the place of the log when the tree last extended all checkpoints in `_known`
         self._trouble: str | None = None
         self._signed = asyncio.Event()
 
     @property
     def trouble(self) -> str | None:
-        """Why this process signs nothing now, in one sentence for an operator, or None."""
+        """The reason why this process signs nothing now, as one sentence for an operator, or None."""
         return self._trouble
 
     @contextlib.asynccontextmanager
@@ -95,9 +96,9 @@ class Signing:
     async def copy(self) -> int:
         """Copies the checkpoints that have no copy yet. Returns their number.
 
-        A checkpoint of which another one of the same size is outside does not hold up those after it.
+        If the outside has another checkpoint of the same size, the checkpoints after that size are copied all the same.
 
-        Raises `CopyFailed`. What was copied before the failure counts as copied.
+        Raises `CopyFailed`. Checkpoints that were copied before the failure count as copied.
         """
         copied, differing = 0, dict[tuple[str, int], CopyDiffers]()
         if self._copies is None:
@@ -124,9 +125,9 @@ class Signing:
             self._known[source] = Known(Checkpoint(checkpoint.origin, checkpoint.size, checkpoint.root), source)
 
     async def _read_copies(self, place: str) -> None:
-        """Reads the newest copy outside. An outage of the copies only matters before the first read.
+        """Reads the newest copy outside. Once it was read, a later failure is only logged.
 
-        After a restore or a failover the copies must be read again.
+        After a restore or a failover, the newest copy must be read again, or nothing is signed.
         """
         if self._copies is None:
             return
@@ -151,7 +152,7 @@ class Signing:
         try:
             await copies.add(signed.origin, signed.size, signed.note)
         except CopyDiffers as error:
-            # After a key was changed, the same checkpoint may have been signed anew. Then the copy is as good.
+            # Another key may have signed the same checkpoint, after a change of keys. Then that copy is good enough.
             if not _is_same(error.found, signed):
                 raise
         async with self._database.raw() as connection:
@@ -182,7 +183,7 @@ class Signing:
         return waiting.events < 0 or waiting.events >= SIGN_AFTER or (waiting.events > 0 and is_late)
 
     async def _tell(self, state: SigningState, detail: str) -> None:
-        """Says in the log and to all processes why nothing is signed."""
+        """Logs why nothing is signed, and stores the reason for all processes."""
         self._log(detail)
         with contextlib.suppress(*DATABASE_ERRORS):
             async with self._database.raw() as connection:
@@ -211,7 +212,7 @@ class Signing:
 
 
 def _is_same(note: str, signed: SignedCheckpoint) -> bool:
-    """Returns whether a note is of the same checkpoint, whoever signed it."""
+    """Returns whether a note has the same checkpoint. Its signatures may be by other keys."""
     try:
         found = read_checkpoint(read_note(note.encode()).text)
     except (BadNote, BadCheckpoint):

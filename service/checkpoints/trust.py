@@ -1,4 +1,4 @@
-"""What a verification in this installation trusts: keys, witnesses, and copies of checkpoints from outside."""
+"""Finds the keys, witnesses and outside copies that a verification in this installation trusts."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ BLOCK = 1 << 20  # bytes
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What somebody gives to a verification.
+    """The keys, witnesses and copies that a person gives to a verification.
 
-    Without `keys`, the installation's own keys count. `places` are files and addresses of copies;
-    without one, the copies at AUDIT_CHECKPOINT_URL count.
+    Without `keys`, the installation's own keys are trusted. `places` are files and addresses of copies. Without places, the
+    copies at AUDIT_CHECKPOINT_URL are used.
     """
 
     keys: Sequence[Verifier] = ()
@@ -34,10 +34,10 @@ NOTHING_MORE = Evidence()
 
 
 async def trust_of(settings: Settings, database: Database, evidence: Evidence = NOTHING_MORE) -> Trust:
-    """Returns the given keys, or else those of AUDIT_VERIFIER_KEYS and of the signing key, with the copies.
+    """Returns the keys, the witnesses and the copies that a verification trusts.
 
-    A key never comes from the database. The copies are read before the database, so a checkpoint that
-    is signed meanwhile is not among them.
+    Without given keys, these are the keys of AUDIT_VERIFIER_KEYS and of the signing key. A key never comes from the database.
+    The copies are read before the database, so a checkpoint that is signed meanwhile has no copy here.
 
     Raises `ConfigError`, also if copies cannot be read.
     """
@@ -47,7 +47,7 @@ async def trust_of(settings: Settings, database: Database, evidence: Evidence = 
     copies = [await _given(settings, place, origins) for place in evidence.places]
     if not evidence.places and settings.audit_checkpoint_url is not None:
         notes = await _newest("AUDIT_CHECKPOINT_URL", settings, settings.audit_checkpoint_url, origins)
-        # Before the first checkpoint is copied there is none.
+        # The place has no copy until the first checkpoint was copied.
         copies += [Copies("AUDIT_CHECKPOINT_URL", notes)] if notes else []
     return Trust(keys, evidence.witnesses, copies)
 

@@ -3,9 +3,9 @@
 It answers `add-checkpoint` of C2SP tlog-witness. What always holds:
 
 1. Of each log, it cosigns only checkpoints whose tree begins with the tree of the checkpoint before.
-2. A cosignature leaves only after its checkpoint is durable in the state. So whatever was cosigned is
-   remembered after a kill or a power cut. What was remembered may not have left: the log asks again.
-3. One request at a time is compared with the state and changes it. One process at a time has the state.
+2. A cosignature is sent only after its checkpoint is durable in the state. So the witness remembers each cosigned checkpoint
+   after a kill or a power cut. If the answer was lost, the log asks again.
+3. The witness handles one request at a time. One process at a time holds the state.
 """
 
 import time

@@ -1,7 +1,7 @@
 """Asks witnesses to cosign the log's checkpoints, and keeps what they answer.
 
-It runs beside the signing and never holds it up. Each witness is asked for the newest checkpoint
-only: a cosignature covers all smaller trees too.
+Signing never waits for a witness. Each witness is asked to cosign only the newest checkpoint, because this cosignature covers
+all smaller trees too.
 """
 
 import asyncio
@@ -30,12 +30,12 @@ from workers.outgoing_rules import OutgoingRefused
 
 log = structlog.get_logger(__name__)
 
-LOOK_EVERY = 2.0  # seconds between two looks for a new checkpoint
-TRY_AGAIN, LATEST_TRY = 5.0, 120.0  # seconds until the next try after a failure; twice as long after each further one
+LOOK_EVERY = 2.0  # seconds between two checks for a new checkpoint
+TRY_AGAIN, LATEST_TRY = 5.0, 120.0  # seconds until the next try after a failure; each further failure doubles them
 ENDS_WITHIN = 15.0  # seconds for a request and its whole answer
 CONNECTS_WITHIN = 5.0  # seconds
 LONGEST_ANSWER = 16_384  # bytes
-MOST_CONFLICTS = 5  # answers in a row that name another old size. Another process of ours may ask at the same time
+MOST_CONFLICTS = 5  # answers in a row with another old size, because another process of the log may ask at the same time
 ANSWERED_SIZE = re.compile(rf"({SIZE.pattern})\n", re.ASCII)
 
 
@@ -54,7 +54,7 @@ class WitnessClient:
         self.witness: Witness = read_witness(address.key)
         self._database = database
         self._path = f"{urlsplit(address.url).path.rstrip('/')}/add-checkpoint"
-        self._known: dict[str, int] = {}  # by origin: the size that the witness has last cosigned, as far as it is known
+        self._known: dict[str, int] = {}  # by origin: the largest size that the witness is known to have cosigned
         self._http = outgoing.client(
             address.url,
             limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
@@ -62,7 +62,7 @@ class WitnessClient:
         )
 
     async def ask(self) -> SignedCheckpoint | None:
-        """Asks for the newest checkpoint. Returns it if it is cosigned now, or None if nothing was missing.
+        """Asks for a cosignature of the newest checkpoint. Returns the checkpoint, or None if it had one.
 
         Raises `WitnessFailed`, `tree.TreeUnfinished`, `tree.TreeDamaged`.
         """

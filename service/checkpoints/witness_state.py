@@ -1,8 +1,7 @@
-"""What a witness remembers: the last checkpoint of each log that it has cosigned.
+"""The state of a witness: the last checkpoint of each log that it has cosigned.
 
-A folder with one file for each log, and the file `witness`, which names the witness's key. A witness
-that forgot would cosign another history. So a folder without the file `witness` is refused: it may
-be the empty place where a disk was not mounted.
+The state is a folder with one file for each log, and the file `witness`, which names the witness's key. A witness that has lost
+its state would cosign another history. So a folder without the file `witness` is refused: its disk may not be mounted.
 """
 
 import contextlib
@@ -23,7 +22,7 @@ from projections.proof.signed_note import BadNote, read_note
 OWNER = "witness"
 EVIDENCE = ".two-trees"
 HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
-UNFINISHED = re.compile(r"\.[0-9a-z.-]+\.[0-9a-f]{8}\.new", re.ASCII)  # a write that a kill has cut off
+UNFINISHED = re.compile(r"\.[0-9a-z.-]+\.[0-9a-f]{8}\.new", re.ASCII)  # a write that was cut off when the process was killed
 
 
 class BadState(Exception):
@@ -45,7 +44,7 @@ class Seen:
 
 
 class WitnessState:
-    """The state in a folder. Only one process has it."""
+    """The state in a folder. A lock lets one process at a time use it."""
 
     def __init__(self, folder: Path, lock: int, witness: Witness) -> None:
         self._folder = folder

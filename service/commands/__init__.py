@@ -1,6 +1,6 @@
 """The code of the commands of `rireki`.
 
-`service/cli.py`, `service/cli_jobs.py` and `service/cli_users.py` declare their options.
+`service/cli.py` and the files `service/cli_*.py` declare their options.
 
 audit.py        `rireki projections rebuild`
 checkpoints.py  `rireki audit keygen`, `key`, `checkpoint`, `new-log`

@@ -1,8 +1,4 @@
-"""The commands `rireki audit` and `rireki projections rebuild`.
-
-They print tables to a terminal, tab-separated lines to a pipe, and JSON with --json. They return
-the exit status.
-"""
+"""The command `rireki projections rebuild`. It returns the exit status."""
 
 import sys
 from typing import TextIO

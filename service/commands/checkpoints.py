@@ -30,13 +30,13 @@ from service.readiness import NO_KEY
 R = TypeVar("R")
 
 LONGEST_REASON = 1_000  # characters
-TRIES = 3  # to sign while the database moves
+TRIES = 3  # tries to sign, because a failover may come between two of them
 
 REFUSED = (Inconsistent, CopiesUnread, Moved, NoLog, NoCursor, TreeDamaged, TreeUnfinished)
 
 
 def print_new_key(name: str | None, *, as_json: bool) -> int:
-    """Prints a new private key for the log `name`, or without it for the log of the database."""
+    """Prints a new private key for the log `name`, or for the log of the database if `name` is None."""
     settings = load_settings(SealerSettings)
     origin = name or _with_sealer(settings, _origin_of)
     try:
@@ -100,7 +100,7 @@ def print_checkpoint(*, as_json: bool) -> int:
 
 
 def begin_log(reason: str, origin: str | None, *, as_json: bool) -> int:
-    """Begins a new log under another name, and prints what follows from it."""
+    """Begins a new log under another name, and prints what the operator must do next."""
     reason = reason.strip()
     if not reason or len(reason) > LONGEST_REASON or not reason.isprintable():
         misuse(f"--reason must have 1 to {LONGEST_REASON} visible characters on one line")
@@ -172,7 +172,7 @@ async def _newest_outside(settings: Settings, origin: str) -> Sequence[Known]:
 
 
 def _with_sealer(settings: Settings, work: Callable[[Database], Coroutine[Any, Any, R]]) -> R:
-    """Runs `work` with the database by which a sealer connects."""
+    """Runs `work` with the database connection of a sealer."""
 
     async def run(url: str) -> R:
         async with sealers_database(settings, url) as database:

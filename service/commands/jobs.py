@@ -32,13 +32,13 @@ from service.commands.recording import record
 from service.config import load_settings
 from workers.registry import JOB_TYPES
 
-LOOK_EVERY = 0.5  # seconds between two looks of `watch` at the log
+LOOK_EVERY = 0.5  # seconds between two reads of the log by `watch`
 LONGEST_CELL = 60  # characters of a description in a terminal
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What `rireki jobs list` was asked for. `owner` is an email address."""
+    """The options of `rireki jobs list`. `owner` is an email address."""
 
     type: str | None
     status: Status | None
@@ -134,7 +134,7 @@ async def change_jobs(database: Database, texts: Sequence[str], action: str) -> 
 
 
 async def watch_job(database: Database, text: str, *, as_json: bool) -> int:
-    """Prints each event of a job, also those to come, until the job ends.
+    """Prints each past and future event of a job, until the job ends.
 
     Exit status 0 if it is completed at the end, else 1.
     """
@@ -144,7 +144,7 @@ async def watch_job(database: Database, text: str, *, as_json: bool) -> int:
     await record(database, Action.READ_JOB, f"job:{job.id}")
     store, view, shown = Store(database, Bus()), JobsView(database), 0
     while True:
-        # The job is read before its events, so an end that is seen here has all its events there.
+        # The job is read before its events. So if the job has ended here, the events include its last one.
         job = await view.get(job.id) or job
         if job.seq > shown:
             for recorded in (await store.history.events(job.id))[shown:]:
@@ -211,7 +211,7 @@ def _print_event(recorded: Recorded, *, as_json: bool) -> None:
 
 
 async def _found(database: Database, text: str) -> Job | None:
-    """Returns the job with this id, or with this short id if it is the only one. Else says why not."""
+    """Returns the job with this id, or the only job with this short id. Otherwise returns a message."""
     view = JobsView(database)
     ids = await view.of_short_id(text) if SHORT_ID.fullmatch(text) else [_canonical(text)]
     if len(ids) > 1:
@@ -239,7 +239,7 @@ def _canonical(text: str) -> str:
 
 @contextlib.asynccontextmanager
 async def _store(database: Database) -> AsyncIterator[Store]:
-    """Opens the log for writing. Over Redis, if there is one, workers hear of a cancel at once."""
+    """Opens the log for writing. With Redis, workers get a cancel at once."""
     redis_url = load_settings().redis_url
     bus = Bus() if redis_url is None else RedisBus(redis_url)
     store = Store(database, bus)

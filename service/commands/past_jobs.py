@@ -22,7 +22,7 @@ NOW = "select clock_timestamp()"
 
 
 def read_time(text: str, name: str, *, or_else: str | None = None) -> datetime:
-    """Reads a time with its zone. `name` is the argument or option that holds it, and `or_else` what it may hold instead.
+    """Reads a time with its zone. `name` is the argument or option of the time. `or_else` is another value that is allowed.
 
     Raises `typer.BadParameter`.
     """

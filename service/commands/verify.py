@@ -25,7 +25,7 @@ CLEAN, FOUND, UNABLE = 0, 1, 2
 
 
 def read_evidence(keys: Sequence[str], witnesses: Sequence[str], places: Sequence[str]) -> Evidence:
-    """Returns what the command line gives as evidence. Raises `typer.BadParameter`."""
+    """Returns the keys, witnesses and copies of the command line. Raises `typer.BadParameter`."""
     try:
         trusted = [read_verifier(key) for key in keys]
     except BadKey as error:
@@ -49,7 +49,7 @@ async def print_verification(
 ) -> int:
     """Verifies the log, or one job, and prints the findings.
 
-    With `only_new`, it verifies only what came after the last verification on this machine.
+    With `only_new`, verifies only the events after the last verification on this machine.
 
     Returns 0 if there are no faults, 1 if there are any, 2 if the job is unknown or signatures could not be checked.
     """
@@ -83,7 +83,7 @@ async def print_verification(
 
 
 async def _verified_before(settings: Settings, database: Database) -> VerifiedTo | None:
-    """Returns how far this machine has verified the log. Raises `ConfigError`."""
+    """Returns the state of this machine's last verification. Raises `ConfigError`."""
     async with database.raw() as connection:
         origin = await current_origin(connection)
     try:
@@ -96,7 +96,7 @@ async def _verified_before(settings: Settings, database: Database) -> VerifiedTo
 
 
 def _keep(settings: Settings, state: VerifiedTo) -> None:
-    """Keeps how far the log was verified without a fault. If that fails, prints a line."""
+    """Stores the state of a verification without a fault. If that fails, prints a line."""
     try:
         write_state(settings.rireki_home, state)
     except OSError as error:
