@@ -70,7 +70,7 @@ def main() -> None:
 
 
 class Cost(NamedTuple):
-    """What an export costs for one event, in µs: time, CPU of its process, CPU of PostgreSQL."""
+    """The cost of an export for one event, in µs: time, CPU of its process, CPU of PostgreSQL."""
 
     time: float
     process: float
@@ -107,7 +107,7 @@ def _row(name: str, found: list[Cost], before: list[Cost] | None) -> str:
 
 @contextlib.contextmanager
 def _schema(url: str, revision: str | None) -> Iterator[None]:
-    """Says for a while that the schema has an earlier revision, because an earlier version refuses a newer one."""
+    """Gives the schema an earlier revision number for the block, because old code refuses a newer schema."""
     if revision is None:
         yield
         return
@@ -127,7 +127,7 @@ async def _set_revision(url: str, revision: str) -> str:
 
 
 def _cost(url: str, folder: Path, command: tuple[str, ...], events: int, postgres: int) -> Cost:
-    """Returns what an export costs, less what one without events costs."""
+    """Returns the cost of an export, less the cost of an export without events."""
     target = [tempfile.mkdtemp()] if command[-1] == "--to" else []
     try:
         whole = _run(url, folder, postgres, *command, *target)

@@ -80,7 +80,7 @@ def _row(trick: str, path: str, pairs: list[tuple[float, float]]) -> str:
 
 
 def _drain(started: Servers, without: str) -> float:
-    """Returns the CPU µs that worker, PostgreSQL and Redis together use to drain a job."""
+    """Returns the CPU µs for one job of a drained queue: worker, PostgreSQL and Redis together."""
     with started.fresh(migrated=True) as url:
         given = {
             "redis_url": started.redis_url, "postgres_url": url, "redis_pid": started.redis_pid,

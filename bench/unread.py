@@ -1,6 +1,6 @@
 """Measures the memory of an API with 1,000 open streams whose clients never read.
 
-The jobs have 500 events a second meanwhile.
+Meanwhile 500 events a second are appended.
 
 Each kind of stream gets an API of its own: everybody's changes from now on, the same resumed from
 9,000 positions back, and the events of one job with a long history. One admin opens all streams, so
@@ -40,7 +40,7 @@ KINDS = (NEW, RESUMED, ONE_JOB)
 
 @dataclass(slots=True)
 class Memory:
-    """Bytes of the API's process, and of the system's buffers of all TCP connections."""
+    """The memory of the API's process, and of the system's TCP buffers, in bytes."""
 
     before: int
     peak: int = 0
@@ -168,7 +168,7 @@ def _tcp_memory() -> int:
 def _is_closed(connection: socket.socket) -> bool:
     """Returns whether the API has ended the connection.
 
-    The bytes that wait are read and dropped.
+    Reads and drops the bytes that wait.
     """
     with contextlib.suppress(BlockingIOError):
         try:

@@ -1,6 +1,6 @@
 """Compares a verification of the whole log with that of an earlier revision, in turns in one database.
 
-Also measures a verification of what is new, and the memory that the processes need.
+Also measures a verification of only the newest events, and the memory that the processes need.
 """
 
 import argparse
@@ -111,7 +111,7 @@ def _checked_out(revision: str, folder: Path) -> Path:
 
 
 async def _state_before(url: str, size: int) -> dict[str, Any]:
-    """Returns how far the log was verified, if its first `size` events were, as `VerifiedTo` has it."""
+    """Returns the state of a verification of the first `size` events."""
     connection = await connect(url, statement_timeout="0")
     try:
         row = await connection.fetchrow(STATE, size)

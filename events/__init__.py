@@ -1,4 +1,4 @@
-"""What happened to jobs: the rules of a job, and the append-only log of its events.
+"""The rules of a job, and the append-only log of the events of all jobs.
 
 audit_findings.py       the names of what a verification of the log may find
 batch_writer.py         sends one batch of writes, again if it must, and writes each event once

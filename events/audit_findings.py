@@ -39,4 +39,4 @@ class FindingName(StrEnum):
 
 
 NO_FAULT = frozenset({FindingName.REDACTED})
-"""The findings that are told and are no fault."""
+"""The names of findings that are reported and are no fault."""

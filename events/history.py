@@ -18,7 +18,7 @@ from events.writes import BrokenView
 # Opening brackets. JSON with more of them may be nested too deeply for orjson to write, so `_load`
 # tries to write it.
 MOST_NEWS = 200  # events of one job in one reply of `news`
-MOST_BYTES_OF_NEWS = 16 * 1024  # after so many bytes of data, the reply has no further event of this job
+MOST_BYTES_OF_NEWS = 16 * 1024  # bytes of data after which the reply has no further event of this job
 DEEPEST = 250
 
 

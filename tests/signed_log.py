@@ -49,7 +49,7 @@ async def sign_checkpoint(connection: Connection, size: int) -> Verifier:
 
 
 async def erase(superuser: Connection, verifier: Verifier, position: int, *, named: bytes | None = None) -> None:
-    """Erases the data of an event in a full tile. `named` are the data that the note names, if they are others than are left."""
+    """Erases the data of an event in a full tile. The note names the data that are left, or `named` if it is given."""
     row = await superuser.fetchrow(EVENT_AT, position)
     assert row is not None
     data = orjson.loads(row["data"])

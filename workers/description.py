@@ -64,8 +64,8 @@ Describe = Callable[[Any], str | Sequence[Part]]
 def described(model: type[BaseModel], describe: Describe | None, payload: JSON) -> list[Part]:
     """Returns the parts of a job's description, at most `MOST_PARTS`.
 
-    Returns no part if the type has no `describe`, if the stored payload does not fit the model of
-    today, or if `describe` raises: a list of jobs must not fail because of one of them.
+    Returns no part if the type has no `describe`, if the stored payload does not fit the present model, or if `describe`
+    raises, because a list of jobs must not fail because of one job.
     """
     if describe is None:
         return []

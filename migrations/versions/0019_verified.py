@@ -1,4 +1,4 @@
-"""What a verification has covered: the checkpoint that agrees with the log, and the events without a position."""
+"""Adds what a verification has covered: the checkpoint that agrees with the log, and the events without a position."""
 
 from migrations.sql import run
 

@@ -41,7 +41,7 @@ class SigningDocument(TypedDict):
 
 
 class CopiesDocument(TypedDict):
-    """The copies outside: whether there are any, and how many checkpoints wait for theirs."""
+    """Whether checkpoints are copied outside, and how many checkpoints have no copy yet."""
 
     enabled: bool
     waiting: int
@@ -50,8 +50,8 @@ class CopiesDocument(TypedDict):
 class LogDocument(TypedDict):
     """The state of the log. `sealedSize` is the number of its events that have a position.
 
-    `protectedSince` is when the first checkpoint of this log was signed. `lagSeconds` is for how many seconds the oldest of
-    these events has waited for a checkpoint, or 0.
+    `protectedSince` is when the first checkpoint of this log was signed. `lagSeconds` are the seconds that the oldest sealed
+    event without a checkpoint has waited for one, or 0.
     """
 
     origin: str

@@ -99,7 +99,7 @@ def job_json(job: Job, *, with_stack: bool) -> JobDocument:
 def event_json(recorded: Recorded, *, with_stack: bool) -> EventDocument:
     data = event_data(recorded.event, recorded.at)
     if not with_stack and isinstance(recorded.event, Unreadable):
-        data = {"unreadable": None}  # All data is left out, because any part of it may be a stack trace.
+        data = {"unreadable": None}  # Any part of unreadable data may be a stack trace.
     elif not with_stack and "error" in data:
         data["error"].pop("stack", None)
     return {

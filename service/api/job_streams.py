@@ -65,7 +65,7 @@ async def _events_of(call: Call[Any, Any], job: Job, after: int) -> Messages:
             if is_over:
                 return
             if piece is None and job.status in ENDED and after < job.seq:
-                return  # The view shows an end that is missing in the log, so waiting longer is of no use.
+                return  # The view says that the job has ended, but the log has no such event. So no further event will come.
             for _ in range(CHECKS):
                 if await watch.changed(CHECK_EVERY):
                     break
@@ -121,8 +121,8 @@ async def _changes(call: Call[Any, Any], after: int | None) -> Messages:
 async def _stream(call: Call[Any, Any], messages: Messages) -> Response:
     if call.request.method == "HEAD":
         return Response(headers=HEADERS, media_type=EVENT_STREAM)
-    # After the first message the stream misses no change, and only then the response starts. So a client that fetches a
-    # document after the start has every later change from the stream.
+    # The response starts after the first message, because from that message on the stream misses no change. So a client
+    # that fetches a document after the start gets every later change from the stream.
     messages = _counted(call, messages)
     first = await anext(messages)
     return StreamingResponse(_while_allowed(call, first, messages), headers=HEADERS, media_type=EVENT_STREAM)

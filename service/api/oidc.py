@@ -56,7 +56,7 @@ class Beginning(Fields):
 
 
 class CodeOrError(Fields):
-    """What the provider sends. It may send further parameters, which are ignored."""
+    """The parameters that the provider sends. Further parameters are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 

@@ -1,4 +1,4 @@
-"""`/api/audit/log/…`, `/api/audit/proof/…`, `/api/audit/consistency`: what proves the log to a stranger.
+"""`/api/audit/log/…`, `/api/audit/proof/…`, `/api/audit/consistency`: proofs about the log for anybody.
 
 The signed checkpoint, the tiles and the entry bundles are those of C2SP tlog-tiles, so a monitor of such logs can read them. The
 proof of one event is a C2SP tlog-proof.
@@ -155,7 +155,7 @@ def _bundle_response(call: Call[Any, Any], contents: bytes) -> Response:
 
 @contextmanager
 def _tree_faults() -> Iterator[None]:
-    """Raises a `Problem` with the remedy where the log cannot prove anything now."""
+    """Turns an error of the log inside the block into a `Problem` that names the remedy."""
     try:
         yield
     except NoSuchEvent as error:

@@ -165,8 +165,8 @@ async def _enqueued(
 ) -> Job:
     """Queues a new job and returns it.
 
-    If the type allows only one active job of a kind and one is active, returns the active job. If another request has taken
-    the key meanwhile, returns the job of that request, or raises `KeyTaken` if that request differs.
+    If an active job has the same unique key, returns that job. If another request has used the same idempotency key meanwhile,
+    returns the job of that request. Raises `KeyTaken` if that request had other contents.
     """
     store = call.context.store
     content = payload.to_json()

@@ -23,7 +23,7 @@ from service.live.listening import listening
 from service.live.server_sent_events import server_sent_event
 
 LOOK_EVERY = 2.0  # seconds between two queries of the log
-IDLE_LOOKS = 5  # queries after which clients that got no change are told the position, too
+IDLE_LOOKS = 5  # queries after which clients that got no change get the position, too
 GATHER = 0.02  # seconds for which changes are collected, to be sent in one piece
 READ_AT_ONCE = 5000  # positions in one query
 MOST_REPLAYED = 10_000  # positions that a client may be behind; a client further behind must fetch everything again
@@ -42,7 +42,7 @@ class Watcher:
     def __init__(self, owner: str | None) -> None:
         self.owner = owner
         self.ended = False
-        self.was_sent_something = False  # whether a change was sent since the stream was last told a position
+        self.was_sent_something = False  # whether a change was sent since the stream last got a position
         self._pieces: deque[bytes] = deque()
         self._unread = 0
         self._ready = asyncio.Event()

@@ -1,8 +1,8 @@
 """Wakes the requests that watch one job: its event streams, and waits for its end.
 
 The bus only wakes a watcher, which then reads the log by seq, so no event is missed or repeated.
-Every `LOOK_EVERY` seconds one query reads the last seq of every watched job, and wakes the watchers
-that were not told that seq. So a message that the bus loses only causes a delay.
+Every `LOOK_EVERY` seconds one query reads the last seq of every watched job, and wakes the watchers that have not seen that
+seq. So a message that the bus loses only causes a delay.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ CHECK_EVERY = 5.0  # seconds between two checks whether the reader of a quiet st
 
 
 class Watch:
-    """A request that watches one job. `seq` is the last seq that it was told."""
+    """A request that watches one job. `seq` is the last seq that it has seen."""
 
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id

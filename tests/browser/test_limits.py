@@ -1,4 +1,4 @@
-"""The limits of one person: ordinary use stays far below them, and a refusal is told."""
+"""The limits of one person: ordinary use stays far below them, and the page shows a refusal."""
 
 from urllib.parse import urlsplit
 

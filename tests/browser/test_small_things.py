@@ -1,4 +1,4 @@
-"""Explanations without a pointer, long lists as a whole and on paper, and contradictions that are gone."""
+"""Explanations that need no mouse, long lists on screen and on paper, and numbers that agree."""
 
 from playwright.async_api import expect
 

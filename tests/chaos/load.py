@@ -101,7 +101,7 @@ class Load:
     async def run(self) -> None:
         """Queues jobs until `end` is called.
 
-        The rate is chosen so that the still missing jobs are queued in the time that is left.
+        The rate is the number of jobs that are not queued yet, divided by the time that is left.
         """
         self._ends_at = time.monotonic() + self._size.seconds
         others = [

@@ -127,7 +127,7 @@ def plan(size: Size, seed: int) -> list[Fault]:
 
 
 def lap(size: Size, seed: int, missing: Mapping[Kind, int]) -> list[Fault]:
-    """Plans another `LAP` seconds: the usual number of faults, and the ones still missing."""
+    """Plans another `LAP` seconds: the usual number of faults, and the faults that earlier laps lacked."""
     faults = {kind: missing.get(kind, 0) + round(number * LAP / size.seconds) for kind, number in size.faults.items()}
     return plan(replace(size, seconds=LAP, faults=faults), seed)
 

@@ -1,8 +1,8 @@
-"""Kills a witness at random moments, and judges what it has cosigned.
+"""Kills a witness at random moments, and checks the checkpoints that it has cosigned.
 
-`python -m tests.checkpoints.kill_witness --kills 200` starts a witness, lets a log with two faces ask it, kills it with SIGKILL,
-and starts it again, so many times. Afterwards all cosigned checkpoints must be of one history, and no restart may have forgotten
-a checkpoint whose cosignature had arrived. The exit status is 1 if there was a fault.
+`python -m tests.checkpoints.kill_witness --kills 200` starts a witness, lets a log with two histories ask it, kills it with
+SIGKILL and starts it again, 200 times. Afterwards all cosigned checkpoints must be of one history. After a restart, the witness
+must remember each checkpoint whose cosignature had arrived. The exit status is 1 if there was a fault.
 """
 
 import argparse
@@ -18,14 +18,14 @@ import httpx2 as httpx
 from tests.checkpoints.logs import Log
 from tests.checkpoints.witnesses import WitnessFiles, ask, is_cosigned, new_witness, running_witness
 
-SAME = 40  # entries that both faces share
-MOST = 20_000  # entries of the log; a kill comes long before
+SAME = 40  # entries that both histories share
+MOST = 20_000  # entries of the log, more than a witness can cosign before it is killed
 LONGEST_LIFE = 0.4  # seconds from the first request to the kill
 
 
 @dataclass
 class Judge:
-    """What was cosigned, and the faults."""
+    """The cosigned checkpoints, and the faults."""
 
     faces: tuple[Log, Log]
     cosigned: list[tuple[int, bytes]] = field(default_factory=list)

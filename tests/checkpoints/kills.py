@@ -1,4 +1,4 @@
-"""Kills processes that seal, sign and copy, and judges everything that they have signed.
+"""Kills processes that seal, sign and copy, and checks all checkpoints that they have signed.
 
 Two `rireki seal` run at once over one database and one file of copies, while events are appended. One of them is killed with
 SIGKILL at a random moment and started again, many times.
@@ -22,7 +22,7 @@ from tests.histories import until
 from tests.projections.tiled_logs import append
 
 SIGNERS = 2
-LONGEST_LIFE = 0.25  # seconds after its first new checkpoint until a process is killed at the latest
+LONGEST_LIFE = 0.25  # the most seconds from a process's first new checkpoint until the process is killed
 SIGNS_WITHIN = 60  # seconds
 
 SINCE = "select origin, size, root, note, copied_at from checkpoints where size > $1 order by size"
@@ -46,12 +46,12 @@ class Judge:
             self._expect(await tree.root(connection, row["size"]) == row["root"], f"the tree of size {row['size']} differs")
             self.roots[row["size"]] = row["root"]
             self.checked = row["size"]
-        # A copy may be of a row that was committed since. Its root is compared when its row is looked at.
+        # The row of this copy may have been committed after the rows were read. The next check compares them.
         for copy in copies_in(self.log.file):
             self._expect(self._fits(copy), f"the copy of size {copy.size} differs from the table")
 
     async def end(self, connection: Connection) -> None:
-        """Checks, when nothing runs, that each checkpoint has its copy, and all have the roots of the tree."""
+        """Checks after the end that each checkpoint has its copy, and the root of the tree."""
         await self.look(connection)
         copied = {copy.size: copy.root for copy in copies_in(self.log.file)}
         self._expect(copied == self.roots, "the copies are not the checkpoints of the table")

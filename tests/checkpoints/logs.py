@@ -11,7 +11,7 @@ SIGNER = Signer(ORIGIN, bytes(range(32)))
 
 
 class Log:
-    """A log of `most` entries. Another `face` has other entries from `same` on."""
+    """A log of `most` entries. A log with another `face` has other entries from index `same` on."""
 
     def __init__(self, most: int = 2_000, *, face: str = "", same: int = 0, signer: Signer = SIGNER) -> None:
         self.signer = signer

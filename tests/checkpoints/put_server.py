@@ -1,4 +1,4 @@
-"""A server that keeps what is put, and gives it back. It can misbehave on demand."""
+"""A server that stores objects with PUT and returns them with GET. It can misbehave on demand."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from threading import Thread
 
 
 class PutServer(ThreadingHTTPServer):
-    """`objects` are the bodies by path. `status` is what every request gets, if it is set."""
+    """`objects` are the bodies by path. If `status` is set, every request is answered with it."""
 
     daemon_threads = True
 
@@ -19,7 +19,7 @@ class PutServer(ThreadingHTTPServer):
         self.knows_conditions = True
         self.refuses_conditions = False
         self.status: int | None = None
-        self.stops_after: int | None = None  # requests, after which the server answers none
+        self.stops_after: int | None = None  # the number of requests that the server answers, before it answers no more
 
     @property
     def url(self) -> str:

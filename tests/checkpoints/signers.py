@@ -1,4 +1,4 @@
-"""Helpers: logs with a signer, and what must hold of everything that was signed."""
+"""Helpers: logs with a signer, and the invariants of all signed checkpoints."""
 
 import contextlib
 import secrets
@@ -45,7 +45,7 @@ class SignedLog:
             return await tree.sealed_size(connection)
 
     async def signed(self) -> list[Checkpoint]:
-        """Returns what the table holds, after it was checked."""
+        """Checks the checkpoints of the table, and returns them."""
         async with self.database.raw() as connection:
             return await signed_in(connection)
 
@@ -72,8 +72,8 @@ async def signed_in(connection: Connection) -> list[Checkpoint]:
 async def what_is_wrong(connection: Connection, copies: Iterable[Checkpoint], trusted: Sequence[Verifier] = ()) -> list[str]:
     """Returns each rule that the signed checkpoints break.
 
-    The tree must have the root of every checkpoint of the current log, in the table and outside. One size of one log must have
-    one root, and a copy that counts as made must be outside.
+    The tree must have the root of every checkpoint of the current log, in the table and outside. Each size of a log must have
+    one root. A checkpoint that is marked as copied must have a copy outside.
     """
     wrong = []
     origin = await checkpoints.current_origin(connection)

@@ -71,7 +71,7 @@ async def test_another_note_of_the_same_size_is_refused(path: Path) -> None:
 
 
 async def test_a_write_that_was_cut_off_anywhere_hides_no_copy(path: Path) -> None:
-    """The file keeps the torn piece, and the note stands in it once more."""
+    """The file keeps the piece that was cut off, and the whole note follows it."""
     whole, torn = LOG.note(7), LOG.note(11)
     cuts = range(len("\n" + torn) + 1)
     for cut in cuts:

@@ -1,4 +1,4 @@
-"""What AUDIT_CHECKPOINT_URL may hold."""
+"""The valid and invalid values of AUDIT_CHECKPOINT_URL."""
 
 from pathlib import Path
 

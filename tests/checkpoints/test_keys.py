@@ -1,4 +1,4 @@
-"""The settings of keys, and what a wrong one is answered."""
+"""The settings of keys, and the errors for wrong ones."""
 
 import os
 import stat

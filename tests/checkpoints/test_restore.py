@@ -1,4 +1,4 @@
-"""A restored or promoted database that lacks signed events is not signed, until it gets a new name.
+"""A restored or promoted log that lacks signed events is not signed until it gets a new name.
 
 These tests make real backups with pg_basebackup, archive the WAL, and promote a replica.
 """
@@ -56,7 +56,7 @@ async def place(database: Database) -> str:
 
 
 async def goes_on_under_a_new_name(cluster: Cluster, log: SignedLog, home: Path, *, kept: int, lost: int) -> None:
-    """Checks that the log of `cluster` is not signed under its name, and that it is under a new one.
+    """Checks that the log of `cluster` is not signed under its old name, and is signed under a new name.
 
     The cluster has `kept` of the `lost` events that the old log has signed.
     """

@@ -1,4 +1,4 @@
-"""What is signed when, and each order in which two signers, faults and copies may meet."""
+"""When a checkpoint is signed, and each order in which two signers, faults and copies may act."""
 
 import asyncio
 import base64
@@ -136,7 +136,7 @@ async def test_a_signer_waits_for_one_that_holds_the_turn(log: SignedLog, databa
 async def test_a_commit_without_an_answer_is_followed_by_what_extends_it(
     log: SignedLog, database_url: str, fault: Fault
 ) -> None:
-    """The signer cannot know whether its row was written, so it holds to what it has signed."""
+    """The signer cannot know whether its row was written, so it remembers the checkpoint as signed."""
     await log.grow()
     async with proxy_before(database_url) as proxy:
         far = await connected(proxy.url)
@@ -176,7 +176,7 @@ async def test_what_a_lost_commit_has_signed_stops_a_log_that_does_not_extend_it
 
 
 def _other_than(signer: Signing, size: int) -> checkpoints.Known:
-    """Returns what the signer remembers, as if the database had held other events."""
+    """Returns the checkpoint that the signer remembers, with the root of other events."""
     known = signer._known[signing.THIS_PROCESS]
     assert known.checkpoint.size == size
     return checkpoints.Known(Checkpoint(known.checkpoint.origin, size, OTHER_ROOT), known.source)
@@ -211,7 +211,7 @@ async def test_a_row_that_the_tree_does_not_extend_stops_the_signing(log: Signed
 
 
 async def test_signing_goes_on_once_the_log_extends_the_copy_again(log: SignedLog) -> None:
-    """A promoted replica may have events without their positions. Sealing gives them the same ones."""
+    """A promoted replica may lack the positions of some events. Sealing gives these events the same positions again."""
     await log.grow(9)
     async with log.database.raw() as connection:
         await append(connection, "later", jobs=1, seqs=4)

@@ -1,4 +1,4 @@
-"""What a witness cosigns, and what it refuses (C2SP tlog-witness)."""
+"""The requests that a witness cosigns, and those that it refuses (C2SP tlog-witness)."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -167,7 +167,7 @@ def test_a_clock_that_was_set_back_makes_no_older_cosignature(folder: Path) -> N
 
 
 def test_of_two_faces_at_once_only_one_is_cosigned(folder: Path) -> None:
-    """Both extend what the witness has seen, and neither extends the other."""
+    """Both checkpoints extend the witness's last one, but they are of two different histories."""
     witness = opened(folder)
     witness.add_checkpoint(request(0, 10))
     bodies = [request(10, size, log) for size in range(21, 61) for log in (LOG, FORK)]

@@ -86,7 +86,7 @@ async def test_a_late_witness_is_a_warning(database: Database, log: SignedLog) -
 
 
 def test_the_log_and_its_witness_need_different_keys() -> None:
-    """A text that one of them has signed is never valid as a text of the other."""
+    """A text that the log's key has signed is not valid as a text of the witness, and the other way round."""
     cosigner = new_cosigner("both")
     signer = Signer("both", cosigner.secret)
 

@@ -56,7 +56,7 @@ async def test_each_checkpoint_gets_the_cosignature_of_a_witness(database: Datab
 
 
 async def test_a_log_that_was_restarted_goes_on_where_the_witness_is(database: Database, tmp_path: Path) -> None:
-    """A client that knows nothing learns the size from the answer 409."""
+    """A client that does not know the witness's last size learns it from the answer 409."""
     files, key = new_witness(tmp_path), await signer_of(database)
     async with running_witness(files, key.verifier) as (_, http):
         await grow(database, "a", 70)
@@ -72,7 +72,7 @@ async def test_a_log_that_was_restarted_goes_on_where_the_witness_is(database: D
 async def test_of_two_databases_with_one_key_only_one_is_cosigned(
     database: Database, postgres_url: str, database_url: str, tmp_path: Path
 ) -> None:
-    """The log shows two faces: from a common beginning, both databases sign different events."""
+    """The log has two histories: two databases with a common beginning sign different events."""
     files, key = new_witness(tmp_path), await signer_of(database)
     async with running_witness(files, key.verifier) as (_, http), asking(database, str(http.base_url), files) as client:
         await grow(database, "both", 70)

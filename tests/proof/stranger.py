@@ -1,6 +1,6 @@
 """A second implementation of the log format.
 
-It follows docs/log-format.md and the standards that this page names.
+It follows docs/log-format.md and the standards that docs/log-format.md names.
 
 It uses only Python's standard library and no code of the first implementation, so the two do not
 share a fault. Ed25519 follows the formulas of RFC 8032 section 5.1, slowly.

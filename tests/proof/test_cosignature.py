@@ -31,7 +31,7 @@ def cosigned(note: Note = NOTE, at: int = AT, by: Cosigner = COSIGNER) -> Note:
 
 
 def test_a_cosignature_has_the_bytes_of_the_specification() -> None:
-    """They are put together here once more, from the text of C2SP tlog-cosignature."""
+    """The test builds the signed bytes itself, from the text of C2SP tlog-cosignature."""
     line = COSIGNER.cosign(NOTE.text, AT).to_line()
 
     name, encoded = line.removeprefix("— ").removesuffix("\n").split(" ")

@@ -99,7 +99,7 @@ def test_a_false_proof_is_found(what: str) -> None:
 
 
 def test_a_witness_alone_does_not_speak_for_the_log() -> None:
-    """Its key has another name than the log, even if somebody gives it as a key of the log."""
+    """The key of the checkpoint has another name than the log, so it is no key of the log even if a verifier trusts it."""
     proof = replace(PROOF, checkpoint=sign(CHECKPOINT.to_text(), [WITNESS]).to_bytes())
 
     with pytest.raises(FalseProof, match=f"no key of the log {ORIGIN}"):

@@ -1,4 +1,4 @@
-"""Sealers beside the racing writers: they give positions, and publish roots of the tree.
+"""Sealers that run beside the racing writers. They give positions, and publish roots of the tree.
 
 At the end, the whole log must have the root of every size that was published (invariant 10).
 """
@@ -22,7 +22,7 @@ PUBLISH_EVERY = 0.02  # seconds
 
 @asynccontextmanager
 async def sealing_beside(url: str, sealers: int) -> AsyncIterator[Published]:
-    """Seals and publishes with so many sealers while the block lasts. Their connections may break at any time."""
+    """Runs `sealers` sealers while the block lasts. Their connections may break at any time."""
     published: Published = {}
     over = asyncio.Event()
     running = [asyncio.create_task(_keep_publishing(url, published, over)) for _ in range(sealers)]

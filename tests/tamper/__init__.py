@@ -1,10 +1,10 @@
-"""The tamper campaign: a superuser changes the log in many ways, and a verification must name each of them.
+"""The tamper campaign: a superuser changes the log in many ways, and a verification must report each change.
 
 `python -m tests.tamper --tampers 1000 --clean 1000 [--seed N] [--save]` runs it. docs/reliability.md describes it.
 
 campaign.py      runs tampers, each in a copy of one database, and verifications of sound logs under load
-hand.py          what a skilled attacker does around a change: triggers off and on, the view and the tiles made to fit
-kinds.py         the list of all kinds, with the findings that must name them
+hand.py          the steps by which a skilled attacker hides a change: triggers off and on, view and tiles updated
+kinds.py         the list of all kinds of tampers, and the findings that each must cause
 of_events.py     changes, removals and insertions of events
 of_guards.py     triggers, constraints, indexes and rules of the database
 of_positions.py  tiles, the tail and the sealer's cursor

@@ -47,7 +47,7 @@ def main() -> int:
 def _results(
     pool: ProcessPoolExecutor, sound: World, tampers: Sequence[tuple[Kind, str]], clean: int, until: float
 ) -> tuple[list[Outcome], int, list[str]]:
-    """Runs all parts in a mixed order, and returns what was done in time: outcomes, clean verifications, their findings."""
+    """Runs all parts in a random order. Returns the outcomes, the number of clean verifications, and their findings."""
     shares = _shares(clean)
     futures: list[Future[Any]] = []
     for number in range(max(len(tampers), len(shares))):

@@ -16,13 +16,13 @@ from tests.tamper.hand import Hand
 from tests.tamper.kinds import KINDS, Kind
 from tests.tamper.world import World, opened, sign_checkpoint, verified
 
-IN_ONE_DATABASE = 50  # clean verifications, so that the growing log does not make each slower
-MOVED_ON = 5  # events that the load appends at least between two verifications
+IN_ONE_DATABASE = 50  # clean verifications in one database, because a growing log makes each verification slower
+MOVED_ON = 5  # the least number of events that the load appends between two verifications
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a verification said about one tamper. `misses` says what is wrong with that, and is empty if nothing is."""
+    """The findings about one tamper. `misses` names the findings that are missing, or is empty."""
 
     kind: Kind
     seed: str
@@ -51,7 +51,7 @@ async def _tamper(world: World, kind: Kind, seed: str, url: str) -> Outcome:
 
 
 def _misses(kind: Kind, alone: Verified, against: Verified) -> str:
-    """Says which expected finding is missing. With a copy from outside, everything must be found."""
+    """Returns which expected finding is missing, or an empty text. With a copy from outside, none may be missing."""
     for known, judged in ((alone, "without a copy"), (against, "with a copy")):
         found = known.counts.keys()
         if kind.needs_copy and known is alone:

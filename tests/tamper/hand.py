@@ -1,4 +1,4 @@
-"""What a skilled attacker does around a change: triggers off and on, the view and the tiles made to fit."""
+"""The steps by which a skilled attacker hides a change: triggers off and on, view and tiles updated."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -40,7 +40,7 @@ update job_event_log_cursor set xid = '0', event_id = 0, position = 0, largest =
 
 
 class Hand:
-    """The attacker's hand on one copy of the sound database."""
+    """The attacker's access to one copy of the sound database."""
 
     def __init__(self, world: World, database: Database, connection: Connection, chance: Random) -> None:
         self.world = world
@@ -49,7 +49,7 @@ class Hand:
         self.chance = chance
 
     async def execute(self, query: str, *arguments: Any) -> None:
-        """Runs a statement while no trigger of the log hinders it."""
+        """Runs a statement while the triggers of the log are off."""
         async with self.unguarded():
             await self.connection.execute(query, *arguments)
 
@@ -79,7 +79,7 @@ class Hand:
         )
 
     async def fit_view(self, *job_ids: str) -> None:
-        """Makes the rows of the view agree with the events, as far as these can be folded."""
+        """Makes the rows of the view agree with the events, for each job whose events can be folded."""
         found: dict[str, list[Any]] = {job_id: [] for job_id in job_ids}
         async with self.connection.transaction():
             async for recorded in histories(self.connection, list(job_ids)):
@@ -95,7 +95,7 @@ class Hand:
                 await self.connection.execute(FIT, *_row(job))
 
     async def reseal(self) -> None:
-        """Gives all events new positions, and computes all leaves, tiles and roots anew."""
+        """Gives all events new positions, and computes all leaves, tiles and roots again."""
         async with self.unguarded():
             await self.connection.execute(FORGET_POSITIONS)
             await self.connection.execute(BEGIN_AGAIN)

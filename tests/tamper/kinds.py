@@ -1,4 +1,4 @@
-"""The list of all kinds of tampers, with the findings that must name them."""
+"""The list of all kinds of tampers, and the findings that each must cause."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

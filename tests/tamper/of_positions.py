@@ -34,7 +34,7 @@ async def _tile(hand: Hand) -> int:
 
 
 async def two_events_swapped(hand: Hand) -> None:
-    """Exchanges two events with their leaves, and computes the root of the tile anew."""
+    """Exchanges two events with their leaves, and computes the root of the tile again."""
     tile, one, other = await _places(hand)
     await hand.execute(SWAP_IN_TILE, tile, one, other, True)
     await hand.execute(NEW_ROOT, tile)

@@ -38,7 +38,7 @@ async def a_signature_removed(hand: Hand) -> None:
 
 
 async def signed_again_by_another_key(hand: Hand) -> None:
-    """Changes an event, computes the tree anew, and signs it with a key of the same name."""
+    """Changes an event, computes the tree again, and signs it with another key of the log's name."""
     await changed_and_sealed_again(hand)
     await hand.forget_checkpoints()
     await sign_checkpoint(hand.connection, new_signer(await hand.connection.fetchval(ORIGIN)))
@@ -56,7 +56,7 @@ async def the_origin_renamed(hand: Hand) -> None:
 
 
 async def a_later_log_invented(hand: Hand) -> None:
-    """Cuts off the tail with its checkpoints, and invents a new log that would excuse it."""
+    """Cuts off the tail with its checkpoints, and invents a new log to explain the missing events."""
     await the_tail_removed_with_its_checkpoints(hand)
     await hand.execute(
         """

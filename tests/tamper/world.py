@@ -40,12 +40,12 @@ class World:
 
     @property
     def keys(self) -> Trust:
-        """Only the key: what somebody has who kept no checkpoint."""
+        """The trust of a person who has the key and kept no checkpoint."""
         return Trust(keys=[self.signer.verifier])
 
     @property
     def copies(self) -> Trust:
-        """The key, and the copies of all checkpoints."""
+        """The trust of a person who has the key and kept copies of all checkpoints."""
         return Trust(keys=[self.signer.verifier], copies=[Copies("the copy outside", self.copied)])
 
     @contextmanager

@@ -3,7 +3,7 @@
 client.py         sends requests to Chatwork, with retries
 answers.py        parses Chatwork's answers item by item
 rate_limit.py     the request budget that all processes share: 300 requests in any 5 minutes
-waiting.py        tells in a sync's progress that it waits for the budget
+waiting.py        reports in a sync's progress that the sync waits for the budget
 rooms_sync.py     the job type `chatwork_rooms_sync`
 rooms.py          table `chatwork_rooms`: rooms, and when each was read last
 messages_sync.py  the job type `chatwork_messages_sync`

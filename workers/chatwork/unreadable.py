@@ -36,9 +36,9 @@ update chatwork_unreadable set seen_at = now() where room_id = :room_id and seen
 
 @dataclass(frozen=True, slots=True)
 class Unseen:
-    """The error of a room: its unreadable items that nobody has seen.
+    """The error of a room because of its unreadable items that nobody has seen.
 
-    `found_at` says when the newest of them was found.
+    `found_at` is the time at which the newest such item was found.
     """
 
     message: str

@@ -1,4 +1,4 @@
-"""Tells in a sync's progress that it waits for Chatwork's request budget, and until when."""
+"""Reports in a sync's progress that the sync waits for Chatwork's request budget, and until when."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -9,7 +9,7 @@ from events.job import JSON, rfc3339
 from workers.chatwork.client import Chatwork
 from workers.job_type import Context
 
-SHORTEST = timedelta(seconds=2)  # a shorter wait is not told
+SHORTEST = timedelta(seconds=2)  # a shorter wait is not reported
 
 
 def waiting(chatwork: Chatwork) -> dict[str, JSON]:
@@ -26,9 +26,9 @@ def waiting(chatwork: Chatwork) -> dict[str, JSON]:
 
 @asynccontextmanager
 async def waits_told(context: Context, chatwork: Chatwork, so_far: Callable[[], dict[str, JSON]]) -> AsyncIterator[None]:
-    """Reports `so_far` with the wait, as often as the budget runs out inside the block.
+    """Reports the progress `so_far` with the wait, each time the budget runs out inside the block.
 
-    All syncs of a process share one budget, so a sync that waits behind another one tells it, too.
+    All syncs of a process share one budget. So each sync reports the wait, even if another sync has used up the budget.
     """
 
     async def tell() -> None:

@@ -1,4 +1,4 @@
-"""Exported logs of each released format, which are verified for ever. None of them is ever edited.
+"""Exported logs of each released format. Every later version must verify them, so they are never edited.
 
 Each folder has a directory `log` that `rireki audit export --to` has written, `key` with the key that verifies it, and
 `event.tlog-proof` with the proof of one event.

@@ -4,7 +4,7 @@ test_client.py         the client against a server with every fault
 test_answers.py        parsing answers item by item
 test_odd_messages.py   malformed items among good ones, and the error that names them
 test_rate_limit.py     the request budget, over connections, processes and crashes
-test_waiting.py        a sync tells in its progress that it waits for the budget
+test_waiting.py        a sync reports in its progress that it waits for the budget
 test_rooms_sync.py     the job type `chatwork_rooms_sync`
 syncs.py               runs syncs of a sandbox, and acts out crashes
 test_messages_sync.py  the job type `chatwork_messages_sync`
