@@ -1,11 +1,11 @@
 """Reads the values of the AUDIT_… settings: keys, the log's name, a duration, witnesses.
 
-No message contains a private key.
+No message quotes a value, because a private key or a password may have got into it by mistake.
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -22,10 +22,13 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 @dataclass(frozen=True, slots=True)
 class WitnessAddress:
-    """The key (vkey) and the address of a witness that the log asks for cosignatures."""
+    """The key (vkey) and the address of a witness that the log asks for cosignatures.
+
+    The address may hold a password.
+    """
 
     key: str
-    url: str
+    url: str = field(repr=False)
 
 
 def read_signing_keys(text: str) -> Sequence[Signer]:
@@ -55,12 +58,14 @@ def read_verifier_keys(text: str) -> Sequence[Verifier]:
     Raises `ValueError`, which names the bad key.
     """
     found = []
-    for entry in re.split(r"[\s,]+", text.strip(" \t\r\n,")):
+    entries = re.split(r"[\s,]+", text.strip(" \t\r\n,"))
+    for number, entry in enumerate(entries, 1):
         try:
             found.append(read_verifier(entry))
         except BadKey as error:
             raise ValueError(
-                f"must be verifier keys, as `rireki audit key` prints them, separated by commas: {entry!r:.80} is not. {error}"
+                "must be verifier keys, as `rireki audit key` prints them, separated by commas:"
+                f" key {number} of {len(entries)} is not one. {error}"
             ) from None
     return tuple(found)
 
@@ -88,7 +93,8 @@ def read_witnesses(text: str) -> Sequence[WitnessAddress]:
 
     Raises `ValueError`, which names the bad one.
     """
-    witnesses = tuple(_witness(entry.split()) for entry in text.split(",") if entry.strip())
+    entries = [entry.split() for entry in text.split(",") if entry.strip()]
+    witnesses = tuple(_witness(entry, f"witness {number} of {len(entries)}") for number, entry in enumerate(entries, 1))
     if len(witnesses) > MOST_WITNESSES:
         raise ValueError(f"must name at most {MOST_WITNESSES} witnesses; it names {len(witnesses)}")
     if len({witness.key for witness in witnesses}) < len(witnesses):
@@ -96,7 +102,7 @@ def read_witnesses(text: str) -> Sequence[WitnessAddress]:
     return witnesses
 
 
-def _witness(parts: Sequence[str]) -> WitnessAddress:
+def _witness(parts: Sequence[str], which: str) -> WitnessAddress:
     if len(parts) != 2:
         raise ValueError(
             "must be witnesses as a verifier key, a space and an address, separated by commas:"
@@ -107,8 +113,8 @@ def _witness(parts: Sequence[str]) -> WitnessAddress:
         name = read_witness(key).name
     except BadKey as error:
         raise ValueError(
-            f"must have the verifier key of each witness before its address, as `rireki audit witness --init` prints it:"
-            f" {key!r:.80} is not one. {error}"
+            "must have the verifier key of each witness before its address, as `rireki audit witness --init` prints it:"
+            f" {which} has none. {error}"
         ) from None
     try:
         address = urlsplit(url)

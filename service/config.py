@@ -392,6 +392,8 @@ def secrets_of(settings: Settings) -> set[str]:
             found |= _secrets_in_address(value)
         elif not field.repr:
             found |= {value, *value.splitlines()} if name == "audit_signing_key" else {value}
+    for witness in settings.audit_witnesses:
+        found |= _secrets_in_address(witness.url)
     return found - {""}
 
 

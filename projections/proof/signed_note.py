@@ -216,6 +216,8 @@ def key_parts(text: str, algorithm: int = ED25519) -> tuple[str, bytes, bytes]:
     """
     if len(text) > MOST_KEY_CHARACTERS:
         raise BadKey(f"A key has at most {MOST_KEY_CHARACTERS} characters; this one has {len(text)}.")
+    if text.startswith(PRIVATE):
+        raise BadKey("This is a private key; the verifier's key that belongs to it is needed here.")
     name, _, rest = text.partition("+")
     named_id, _, encoded = rest.partition("+")
     check_name(name)

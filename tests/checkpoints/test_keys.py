@@ -118,6 +118,7 @@ def test_the_private_key_leaves_the_environment_and_every_output(monkeypatch: py
         ("AUDIT_SIGNING_KEY", "{vkey}", "must have a key from `rireki audit keygen`"),
         ("AUDIT_VERIFIER_KEYS", "{vkey},nonsense", "must be verifier keys, as `rireki audit key` prints them"),
         ("AUDIT_VERIFIER_KEYS", "{cut}", "The id of the verifier's key does not belong"),
+        ("AUDIT_VERIFIER_KEYS", "{vkey} {key}", "key 2 of 2 is not one. This is a private key"),
         ("AUDIT_LOG_ORIGIN", "two words", "must be a name of 1 to 500 visible characters"),
         ("AUDIT_LOG_ORIGIN", "a+b", "must be a name of 1 to 500 visible characters"),
         ("AUDIT_LOG_ORIGIN", "x" * 501, "must be a name of 1 to 500 visible characters"),
@@ -126,6 +127,8 @@ def test_the_private_key_leaves_the_environment_and_every_output(monkeypatch: py
         ("AUDIT_WITNESSES", WITNESS, "must be witnesses as a verifier key, a space and an address"),
         ("AUDIT_WITNESSES", "w https://w.example.com", "must have the verifier key of each witness before its address"),
         ("AUDIT_WITNESSES", "{vkey} https://w.example.com", "This key is for a log's signatures"),
+        ("AUDIT_WITNESSES", "{key} https://w.example.com", "witness 1 of 1 has none. This is a private key"),
+        ("AUDIT_WITNESSES", "https://me:secret-text@w.example.com {vkey}", "witness 1 of 1 has none"),
         ("AUDIT_WITNESSES", f"{WITNESS} ftp://w.example.com", "must have the address of each witness after its key"),
         ("AUDIT_WITNESSES", f"{WITNESS} https://a, {WITNESS} https://b", "names a witness twice"),
     ],
@@ -147,6 +150,15 @@ def test_a_wrong_value_is_one_line_without_secrets(
     assert "\n" not in line
     assert "PRIVATE+KEY+log" not in line
     assert "secret-text" not in line
+    # No part of the secret either, which ends the text of a key.
+    assert key.to_text()[-44:-30] not in line
+
+
+def test_the_password_of_a_witness_leaves_every_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_of(monkeypatch, AUDIT_WITNESSES=f"{WITNESS} https://me:secret-text@w.example.com")
+
+    assert "secret-text" in secrets_of(settings)
+    assert "secret-text" not in repr(settings)
 
 
 def test_a_key_and_a_file_together_are_refused(monkeypatch: pytest.MonkeyPatch, key: Signer) -> None:
