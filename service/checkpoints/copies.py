@@ -7,12 +7,12 @@ cannot change proves that events are missing.
 from service.checkpoint_url import FilePlace, HttpPlace, S3Access, S3Place, read_checkpoint_url
 from service.checkpoints.copies_in_file import CopiesInFile
 from service.checkpoints.copies_in_store import CopiesInBucket, CopiesOnServer
-from service.checkpoints.copy_types import CheckpointCopies, CopyDiffers, CopyFailed
+from service.checkpoints.copy_types import CheckpointCopies, CopyDiffers, CopyFailed, CopyUntrusted
 from service.checkpoints.object_http import HttpObjects
 from service.config import ConfigError, Settings
 from workers.outgoing_http import Outgoing
 
-__all__ = ("CheckpointCopies", "CopyDiffers", "CopyFailed", "copies_of", "open_copies")
+__all__ = ("CheckpointCopies", "CopyDiffers", "CopyFailed", "CopyUntrusted", "copies_of", "open_copies")
 
 
 def copies_of(settings: Settings) -> CheckpointCopies | None:

@@ -24,6 +24,16 @@ class CopyDiffers(CopyFailed):
         self.found = found
 
 
+class CopyUntrusted(CopyFailed):
+    """A copy of this log is signed by no trusted key: somebody has forged it, or a key of the log is not known here."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(
+            f"The checkpoint of size {size} among the copies is signed by no key that this process trusts: list the earlier key of"
+            " the log in AUDIT_VERIFIER_KEYS, or remove the forged copy."
+        )
+
+
 class CheckpointCopies(Protocol):
     """The copies at one place. All calls end within some seconds."""
 

@@ -17,10 +17,10 @@ from events.database_faults import log_trouble
 from projections import checkpoints
 from projections.checkpoints import AnotherLog, Inconsistent, Known, Moved, NoLog, SignedCheckpoint, SigningState
 from projections.proof.checkpoint import BadCheckpoint, Checkpoint, read_checkpoint
-from projections.proof.signed_note import BadNote, Signer, read_note
+from projections.proof.signed_note import BadNote, Signer, UntrustedNote, Verifier, read_note, verified_by
 from projections.proof.signed_note import sign as sign_note
 from projections.tree import TreeDamaged, TreeUnfinished
-from service.checkpoints.copies import CheckpointCopies, CopyDiffers, CopyFailed
+from service.checkpoints.copies import CheckpointCopies, CopyDiffers, CopyFailed, CopyUntrusted
 
 log = structlog.get_logger(__name__)
 
@@ -42,12 +42,20 @@ class CopiesUnread(Exception):
 class Signing:
     """Signs and copies the checkpoints of one log, in one process.
 
-    `keys` are the private keys, the newest first, all of the log `origin`. `copies` is None if nothing is copied outside.
+    `keys` are the private keys, the newest first, all of the log `origin`. `copies` is None if nothing is copied outside. A
+    copy counts only if one of the keys or one of `trusted` has signed it.
     """
 
-    def __init__(self, database: Database, keys: Sequence[Signer], copies: CheckpointCopies | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        keys: Sequence[Signer],
+        copies: CheckpointCopies | None = None,
+        trusted: Sequence[Verifier] = (),
+    ) -> None:
         self._database = database
         self._keys = keys
+        self._trusted = [*trusted, *(key.verifier for key in keys)]
         self._copies = copies
         self._origin = keys[0].name
         self._known: dict[str, Known] = {}  # by source: the largest checkpoint
@@ -96,11 +104,11 @@ class Signing:
     async def copy(self) -> int:
         """Copies the checkpoints that have no copy yet. Returns their number.
 
-        If the outside has another checkpoint of the same size, the checkpoints after that size are copied all the same.
+        If the outside has another note of the same size, the checkpoints after that size are copied all the same.
 
         Raises `CopyFailed`. Checkpoints that were copied before the failure count as copied.
         """
-        copied, differing = 0, dict[tuple[str, int], CopyDiffers]()
+        copied, differing = 0, dict[tuple[str, int], CopyFailed]()
         if self._copies is None:
             return copied
         while waiting := [each for each in await self._without_copy() if (each.origin, each.size) not in differing]:
@@ -108,7 +116,7 @@ class Signing:
                 try:
                     await self._copy_one(self._copies, each)
                     copied += 1
-                except CopyDiffers as error:
+                except (CopyDiffers, CopyUntrusted) as error:
                     differing[each.origin, each.size] = error
         if differing:
             raise next(iter(differing.values()))
@@ -127,6 +135,8 @@ class Signing:
     async def _read_copies(self, place: str) -> None:
         """Reads the newest copy outside. Once it was read, a later failure is only logged.
 
+        A copy that no trusted key has signed counts as unread: it proves nothing about this log, and may hide one that does.
+
         After a restore or a failover, the newest copy must be read again, or nothing is signed.
         """
         if self._copies is None:
@@ -134,7 +144,7 @@ class Signing:
         try:
             note = await self._copies.newest(self._origin)
             if note is not None:
-                self._remember(read_checkpoint(read_note(note.encode()).text), OUTSIDE)
+                self._remember(self._trusted_checkpoint(note), OUTSIDE)
             self._read_at = place
         except (CopyFailed, BadNote, BadCheckpoint) as error:
             if self._read_at != place:
@@ -144,6 +154,16 @@ class Signing:
                 ) from error
             log.warning("the copies of checkpoints cannot be read", error=str(error))
 
+    def _trusted_checkpoint(self, note: str) -> Checkpoint:
+        """Raises `CopyUntrusted`, `BadNote`, `BadCheckpoint`."""
+        read = read_note(note.encode())
+        checkpoint = read_checkpoint(read.text)
+        try:
+            verified_by(read, self._trusted)
+        except UntrustedNote as error:
+            raise CopyUntrusted(checkpoint.size) from error
+        return checkpoint
+
     async def _without_copy(self) -> Sequence[SignedCheckpoint]:
         async with self._database.raw() as connection:
             return await checkpoints.without_copy(connection, COPIED_AT_ONCE)
@@ -152,11 +172,22 @@ class Signing:
         try:
             await copies.add(signed.origin, signed.size, signed.note)
         except CopyDiffers as error:
-            # Another key may have signed the same checkpoint, after a change of keys. Then that copy is good enough.
-            if not _is_same(error.found, signed):
+            # Another trusted key may have signed the same checkpoint, after a change of keys. Then that copy is good enough.
+            if not self._is_same(error.found, signed):
                 raise
         async with self._database.raw() as connection:
             await checkpoints.add_copy_time(connection, signed.origin, signed.size)
+
+    def _is_same(self, note: str, signed: SignedCheckpoint) -> bool:
+        """Returns whether a note is of the same checkpoint, by whichever trusted key. Raises `CopyUntrusted`."""
+        try:
+            found = read_checkpoint(read_note(note.encode()).text)
+            if (found.origin, found.size, found.root) != (signed.origin, signed.size, signed.root):
+                return False
+            self._trusted_checkpoint(note)
+        except (BadNote, BadCheckpoint):
+            return False
+        return True
 
     async def _keep_signing(self) -> None:
         while True:
@@ -209,12 +240,3 @@ class Signing:
                 log_trouble(log, "no checkpoint was copied", error)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._signed.wait(), COPY_AGAIN)
-
-
-def _is_same(note: str, signed: SignedCheckpoint) -> bool:
-    """Returns whether a note has the same checkpoint. Its signatures may be by other keys."""
-    try:
-        found = read_checkpoint(read_note(note.encode()).text)
-    except (BadNote, BadCheckpoint):
-        return False
-    return (found.origin, found.size, found.root) == (signed.origin, signed.size, signed.root)

@@ -251,7 +251,7 @@ async def signing_over(settings: Settings, database: Database) -> AsyncIterator[
         return
     copies = copies_of(settings)
     try:
-        yield Signing(database, keys, copies)
+        yield Signing(database, keys, copies, settings.audit_verifier_keys)
     finally:
         if copies is not None:
             await copies.close()

@@ -33,10 +33,12 @@ class SignedLog:
         await give_positions(self.database)
 
     @contextlib.asynccontextmanager
-    async def signer(self, *, copies: bool = True, keys: Sequence[Signer] = ()) -> AsyncIterator[Signing]:
+    async def signer(
+        self, *, copies: bool = True, keys: Sequence[Signer] = (), trusted: Sequence[Verifier] = ()
+    ) -> AsyncIterator[Signing]:
         """Yields the signing of a new process."""
         outside = CopiesInFile(self.file) if copies else None
-        yield Signing(self.database, keys or [self.key], outside)
+        yield Signing(self.database, keys or [self.key], outside, trusted)
         if outside is not None:
             await outside.close()
 

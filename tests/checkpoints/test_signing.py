@@ -10,10 +10,10 @@ from events.database import DATABASE_ERRORS, Database
 from projections import checkpoints, seal, tree
 from projections.checkpoints import AnotherLog, Inconsistent, SigningState, place_of_log
 from projections.proof.checkpoint import Checkpoint, read_checkpoint
-from projections.proof.signed_note import new_signer, open_note, read_note, sign
+from projections.proof.signed_note import Signer, new_signer, open_note, read_note, sign
 from projections.proof.succession import ABANDONS, FOLLOWS, named_by
 from service.checkpoints import signing
-from service.checkpoints.copies import CopyDiffers, CopyFailed
+from service.checkpoints.copies import CopyDiffers, CopyFailed, CopyUntrusted
 from service.checkpoints.copies_in_file import CopiesInFile
 from service.checkpoints.signing import CopiesUnread, Signing
 from tests.checkpoints.signers import SignedLog, copies_in, signers_of, what_is_wrong
@@ -200,6 +200,46 @@ async def test_a_copy_of_another_log_does_not_stop_the_signing(log: SignedLog) -
         assert await signer.sign() is not None
 
 
+@pytest.mark.parametrize("size", [3, 9])
+async def test_a_copy_by_a_strangers_key_proves_nothing_about_the_log(log: SignedLog, size: int) -> None:
+    """A process that has read the copies before goes on, and a new one waits: a good copy may stand below the forged one."""
+    await log.grow()
+    async with log.signer() as signer, log.signer() as later:
+        await signer.sign()
+        await outside_has(log, Checkpoint(log.key.name, size, OTHER_ROOT), new_signer(log.key.name))
+        await log.grow()
+
+        assert await signer.sign() is not None
+        with pytest.raises(CopiesUnread, match=f"of size {size} .* AUDIT_VERIFIER_KEYS, or remove the forged copy"):
+            await later.sign()
+        log.file.unlink()
+        assert await later.sign() is not None
+
+
+async def test_a_copy_by_a_strangers_key_that_agrees_hides_no_copy_that_does_not(log: SignedLog) -> None:
+    await log.grow(9)
+    await outside_has(log, Checkpoint(log.key.name, 4, OTHER_ROOT))
+    async with log.database.raw() as connection:
+        forged = Checkpoint(log.key.name, 9, await tree.root(connection, 9))
+    await outside_has(log, forged, new_signer(log.key.name))
+    async with log.signer() as signer:
+        with pytest.raises(CopiesUnread):
+            await signer.sign()
+    assert await log.signed() == []
+
+
+async def test_after_a_key_was_exchanged_the_copies_by_the_old_one_count_if_it_is_trusted(log: SignedLog) -> None:
+    await log.grow()
+    before = new_signer(log.key.name)
+    await outside_has(log, Checkpoint(log.key.name, 9, OTHER_ROOT), before)
+    async with log.signer() as signer:
+        with pytest.raises(CopiesUnread, match="AUDIT_VERIFIER_KEYS"):
+            await signer.sign()
+    async with log.signer(trusted=[before.verifier]) as signer:
+        with pytest.raises(Inconsistent, match="of size 9 that is known from the copies"):
+            await signer.sign()
+
+
 async def test_a_row_that_the_tree_does_not_extend_stops_the_signing(log: SignedLog) -> None:
     await log.grow()
     forged = sign(Checkpoint(log.key.name, 3, OTHER_ROOT).to_text(), [log.key]).to_bytes().decode()
@@ -322,14 +362,25 @@ async def test_a_copy_that_was_made_and_not_noted_is_noted_by_the_next_process(l
 
 async def test_the_same_checkpoint_by_another_key_counts_as_copied(log: SignedLog) -> None:
     await log.grow()
+    before = new_signer(log.key.name)
+    async with log.signer(trusted=[before.verifier]) as signer:
+        signed = await signer.sign()
+        assert signed is not None
+        await outside_has(log, signed.checkpoint, before)
+
+        assert await signer.copy() == 1
+
+
+async def test_the_same_checkpoint_by_a_strangers_key_is_never_taken_for_the_copy(log: SignedLog) -> None:
+    await log.grow()
     async with log.signer() as signer:
         signed = await signer.sign()
         assert signed is not None
-        text = signed.checkpoint.to_text()
-        anew = sign(text, [new_signer(log.key.name)]).to_bytes().decode()
-        await CopiesInFile(log.file).add(signed.origin, signed.size, anew)
+        await outside_has(log, signed.checkpoint, new_signer(log.key.name))
 
-        assert await signer.copy() == 1
+        with pytest.raises(CopyUntrusted, match="of size 4 among the copies is signed by no key that this process trusts"):
+            await signer.copy()
+        assert await log.database.fetch_val("select copied_at from checkpoints") is None
 
 
 async def test_another_checkpoint_of_the_same_size_outside_is_never_taken_for_the_copy(log: SignedLog) -> None:
@@ -455,8 +506,9 @@ async def test_a_checkpoint_out_of_order_is_refused_by_the_database(log: SignedL
             await connection.execute(checkpoints.ADD, log.key.name, 4, OTHER_ROOT, "")
 
 
-async def outside_has(log: SignedLog, checkpoint: Checkpoint) -> None:
-    note = sign(checkpoint.to_text(), [new_signer(checkpoint.origin)]).to_bytes().decode()
+async def outside_has(log: SignedLog, checkpoint: Checkpoint, key: Signer | None = None) -> None:
+    """Appends a copy that `key` has signed, or without it the key of the log."""
+    note = sign(checkpoint.to_text(), [key or log.key]).to_bytes().decode()
     await CopiesInFile(log.file).add(checkpoint.origin, checkpoint.size, note)
 
 

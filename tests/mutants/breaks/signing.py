@@ -34,14 +34,14 @@ BREAKS = (
     Break(
         "the copies outside are not read",
         "only the table is asked, which was set back with the rest of the database",
-        (
-            Edit(
-                SIGNING,
-                "                self._remember(read_checkpoint(read_note(note.encode()).text), OUTSIDE)",
-                "                pass",
-            ),
-        ),
+        (Edit(SIGNING, "                self._remember(self._trusted_checkpoint(note), OUTSIDE)", "                pass"),),
         (OUTSIDE,),
+    ),
+    Break(
+        "a copy counts without a check of its signature",
+        "a forged copy that agrees with a rewritten log hides the real one",
+        (Edit(SIGNING, "            verified_by(read, self._trusted)", "            pass"),),
+        (f"{SIGNS}a_copy_by_a_strangers_key_that_agrees_hides_no_copy_that_does_not",),
     ),
     Break(
         "a signer remembers nothing of a lost commit",
@@ -90,7 +90,7 @@ BREAKS = (
     Break(
         "another checkpoint outside is taken for the copy",
         "a fork that the copies show goes unnoticed",
-        (Edit(SIGNING, "            if not _is_same(error.found, signed):\n                raise", "            pass"),),
+        (Edit(SIGNING, "            if not self._is_same(error.found, signed):\n                raise", "            pass"),),
         (f"{SIGNS}another_checkpoint_of_the_same_size_outside_is_never_taken_for_the_copy",),
     ),
     Break(
