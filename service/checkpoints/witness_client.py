@@ -96,6 +96,8 @@ class WitnessClient:
 
     async def _request(self, signed: SignedCheckpoint, old_size: int) -> CosignRequest:
         if old_size > signed.size:
+            # The witness may have named this size by mistake. So the next try asks it again.
+            del self._known[signed.origin]
             raise WitnessRefuses(
                 f"The witness has cosigned this log at size {old_size}, and its newest checkpoint has size {signed.size}. After a"
                 " restore this is expected until the log has grown, or begins anew with `rireki audit new-log`."

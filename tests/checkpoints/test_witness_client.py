@@ -195,6 +195,17 @@ async def test_a_hostile_witness_changes_nothing(
     assert await database.fetch_val("select count(*) from cosignatures") == 0
 
 
+async def test_a_witness_that_named_a_size_by_mistake_is_asked_again(database: Database, tmp_path: Path) -> None:
+    files, key = new_witness(tmp_path), await signer_of(database)
+    await grow(database, "a", 10)
+    async with running_witness(files, key.verifier) as (_, http), asking(database, str(http.base_url), files) as client:
+        client._known[key.name] = 9_000
+        with pytest.raises(WitnessRefuses, match="at size 9000"):
+            await client.ask()
+
+        assert await client.ask() is not None
+
+
 async def test_outgoing_allow_holds_for_witnesses(database: Database, tmp_path: Path) -> None:
     files = new_witness(tmp_path)
     await grow(database, "a", 10)
