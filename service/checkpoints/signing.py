@@ -210,7 +210,8 @@ class Signing:
             waiting = await checkpoints.unsigned(connection)
         if self._trouble is not None or waiting.place != self._proven_at:
             return True
-        is_late = waiting.age is None or waiting.age >= SIGN_EVERY
+        # An age below 0 says that the clock of the server was ahead. Waiting for that time could take for ever.
+        is_late = waiting.age is None or not 0 <= waiting.age < SIGN_EVERY
         return waiting.events < 0 or waiting.events >= SIGN_AFTER or (waiting.events > 0 and is_late)
 
     async def _tell(self, state: SigningState, detail: str) -> None:

@@ -89,6 +89,24 @@ async def test_what_was_sealed_is_signed_when_a_minute_or_enough_events_have_pas
         await until(lambda: copied_sizes(log, [1, 4, 5]))
 
 
+async def test_a_clock_that_was_ahead_holds_up_no_signature(log: SignedLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signing, "LOOK_EVERY", 0.01)
+    await log.grow()
+    async with log.database.raw() as connection:
+        root = await tree.root(connection, 4)
+        note = sign(Checkpoint(log.key.name, 4, root).to_text(), [log.key]).to_bytes().decode()
+        ahead = "insert into checkpoints (origin, size, root, note, signed_at) values ($1, 4, $2, $3, now() + interval '1 day')"
+        await connection.execute(ahead, log.key.name, root, note)
+    async with log.signer() as signer, signer.running():
+        await until(lambda: has_state(log.database, SigningState.SIGNING, ""))
+        await log.grow(1)
+        await until(lambda: _has_size(log, 5))
+
+
+async def _has_size(log: SignedLog, size: int) -> bool:
+    return size in [each.size for each in await log.signed()]
+
+
 async def test_both_keys_sign_while_one_takes_over_from_the_other(log: SignedLog) -> None:
     newer = new_signer(log.key.name)
     notes = []
