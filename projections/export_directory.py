@@ -160,7 +160,7 @@ def _locked(directory: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise UnfitDirectory("another export writes into it: wait until that one has ended") from error
+            raise UnfitDirectory("another export writes into it: wait until that export has ended") from error
         yield
 
 
@@ -178,7 +178,7 @@ def _progress(directory: Path, wanted: Progress) -> Progress:
             f"it holds an export of the log {found.origin}, and this log is {wanted.origin}: choose another one"
         )
     if found.after != wanted.after:
-        raise UnfitDirectory(f"it was begun with --after {found.after}: repeat that, or choose another directory")
+        raise UnfitDirectory(f"its export began with --after {found.after}: give the same option, or choose another directory")
     return found
 
 

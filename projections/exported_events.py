@@ -65,7 +65,11 @@ class EventLines:
     def rest(self) -> Iterator[ExportFinding]:
         """Checks the lines after the last entry."""
         while (line := self._peek(0)) is not None:
-            yield ExportFinding("INSERTED", "a line after the last one") if isinstance(line, BadLine) else self._misplaced(line)
+            yield (
+                ExportFinding("INSERTED", "a line follows the last event")
+                if isinstance(line, BadLine)
+                else self._misplaced(line)
+            )
             self._pop()
         if self._expected <= self._size:
             yield ExportFinding("TRUNCATED_TAIL", _missing(self._expected, self._size), self._expected)
@@ -98,7 +102,7 @@ class EventLines:
     def _misplaced(self, line: ExportedEvent) -> ExportFinding:
         job_id, seq = str(line.entry.job_id), line.entry.seq
         if 1 <= line.position <= self._size:
-            return ExportFinding("REORDERED", "the line stands in another place, or twice", line.position, job_id, seq)
+            return ExportFinding("REORDERED", "the line is in a wrong place, or is there twice", line.position, job_id, seq)
         return ExportFinding("INSERTED", "the checkpoint does not cover this line", line.position, job_id, seq)
 
     def _against(self, line: ExportedEvent, entry: bytes | None) -> Iterator[ExportFinding]:
@@ -123,7 +127,7 @@ class EventLines:
             differing = [each.name for each in fields(Entry) if getattr(shown, each.name) != getattr(sealed, each.name)]
             return f"the line differs from the entry in {', '.join(differing) or 'its form'}"
         if line.redaction is None:
-            return "the data of the line do not have the hash that is in the entry"
+            return "the data of the line do not have the hash in the entry"
         try:
             note = read_note(line.redaction.encode())
             redaction, signers = read_redaction(note.text), verified_by(note, self._trusted)

@@ -64,7 +64,7 @@ def verify_export(directory: Path, trusted: Sequence[Verifier], *, after: int = 
         verified.add([ExportFinding(false.name, str(false))])
         return verified
     except MissingFile as error:
-        raise CannotVerify("it has no checkpoint: it is no export, or the export has not ended") from error
+        raise CannotVerify("it has no checkpoint, so it is not an export, or the export has not ended") from error
     except (UnfitFile, BadProof) as error:
         raise CannotVerify(str(error)) from error
     _Verification(directory, verified, verified.checkpoint, trusted, after).run()

@@ -133,7 +133,7 @@ async def compare_stored(
             if signed is None:
                 continue
             if (signed.origin, signed.size, signed.root) != (checkpoint.origin, checkpoint.size, checkpoint.root):
-                compared.findings.append(_wrong(row["size"], f"the row of {place} is not what its signed note says"))
+                compared.findings.append(_wrong(row["size"], f"the row of {place} differs from its signed note"))
             checkpoint = signed
         else:
             compared.unsigned += 1
@@ -157,7 +157,7 @@ async def compare_copies(connection: Connection, tree: HasRoots | None, origins:
                 continue
             place = f"the checkpoint of size {signed.size} of {copies.name}"
             if signed.origin in origins.holds_to and not await connection.fetchval(IS_STORED, signed.origin, signed.size):
-                detail = f"{place} is not in the database, which held it when it was copied"
+                detail = f"{place} is not in the database, although a checkpoint is copied only after it was stored there"
                 compared.findings.append(Finding(FindingName.MISSING, None, None, signed.size, detail))
             if await _agrees(signed, tree, origins, compared, place):
                 compared.covers = _newer(compared.covers, Covers(signed.size, signed.root, copies.name))
@@ -181,13 +181,13 @@ async def compare_cosignatures(connection: Connection, trust: Trust) -> list[Fin
 
 async def _agrees(checkpoint: Checkpoint, tree: HasRoots | None, origins: Origins, compared: Compared, place: str) -> bool:
     if checkpoint.origin not in origins.holds_to:
-        detail = f"{place} is of the log {checkpoint.origin}, which is not this log"
+        detail = f"{place} is of another log, {checkpoint.origin}"
         compared.findings.append(Finding(FindingName.INCONSISTENT, None, None, checkpoint.size, detail))
         return False
     if origins.abandoned(checkpoint) or tree is None:
         return False
     if checkpoint.size > tree.size:
-        detail = f"{place} was signed, and the log has only {tree.size} events with a position"
+        detail = f"{place} is larger than the log, which has only {tree.size} events with a position"
         compared.findings.append(Finding(FindingName.TRUNCATED_TAIL, None, None, tree.size + 1, detail))
         return False
     try:

@@ -141,32 +141,40 @@ def cursor_findings(cursors: Sequence[Cursor], results: Sequence[Checked], last:
         yield _of_log(FindingName.INSERTED, position + 1, detail)
     cursor = cursors[0]
     if len(cursors) > 1:
-        yield _of_log(FindingName.INSERTED, None, f"the sealer has {len(cursors)} cursors")
+        yield _of_log(FindingName.INSERTED, None, f"the sealer's cursor has {len(cursors)} rows instead of one")
     if last != position:
         return
     largest = max((checked.largest_id for checked in results), default=0)
     if cursor.largest < largest:
         yield _of_log(
-            FindingName.INSERTED, None, f"the sealer's cursor names {cursor.largest} as the largest id, not {largest}"
+            FindingName.INSERTED,
+            None,
+            f"the sealer's cursor names {cursor.largest} as the largest event id, but the log has {largest}",
         )
     elif whole and cursor.largest > largest:
-        detail = f"the sealer's cursor names {cursor.largest} as the largest id, and that of the events is {largest}"
+        detail = f"the sealer's cursor names {cursor.largest} as the largest event id, but the log has only {largest}"
         yield _of_log(FindingName.TRUNCATED_TAIL, None, detail)
     newest = next((checked.last for checked in reversed(results) if checked.last is not None), None)
     if newest is None or not cursor.same_cluster or newest[0] != cursor.epoch:
         return
     at = (cursor.xid, cursor.event_id)
     if at > newest[1:]:
-        yield _of_log(FindingName.TRUNCATED_TAIL, last, "the sealer's cursor names an event after that of the last position")
+        yield _of_log(
+            FindingName.TRUNCATED_TAIL,
+            last,
+            "the sealer's cursor names an event that comes after the event at the last position",
+        )
     elif at < newest[1:]:
-        yield _of_log(FindingName.INSERTED, last, "the sealer's cursor names an event before that of the last position")
+        yield _of_log(
+            FindingName.INSERTED, last, "the sealer's cursor names an event that comes before the event at the last position"
+        )
 
 
 async def unplaced_findings(connection: Connection) -> list[Finding]:
     """Returns a finding for each event that must have a position and has none."""
     found = []
     async for row in connection.cursor(WITHOUT_POSITION, prefetch=1000):
-        detail = "has no position, though the log was numbered beyond it"
+        detail = "has no position, although the sealer has given positions to later events"
         found.append(Finding(FindingName.INSERTED, row["job_id"], row["seq"], None, detail))
     return found
 
@@ -181,7 +189,7 @@ async def reordered_findings(connection: Connection) -> list[Finding]:
     """Returns a finding for each event whose position comes after that of a later event of its job."""
     found = []
     async for row in connection.cursor(OUT_OF_ORDER, prefetch=1000):
-        detail = "its position comes after that of a later event of its job"
+        detail = "its position comes after the position of a later event of its job"
         found.append(Finding(FindingName.REORDERED, row["job_id"], row["seq"], row["position"], detail))
     return found
 

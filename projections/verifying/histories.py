@@ -194,9 +194,9 @@ def _wrong_actor(recorded: Recorded, worker: str | None) -> str | None:
         case Started(name) if recorded.actor != f"worker:{name}":
             return f"{recorded.actor} says that {name} has started"
         case Progress() | Completed() | Queued("worker_shutdown") if not by_its_worker:
-            return f"{recorded.actor} speaks for an attempt that it does not run"
+            return f"{recorded.actor} wrote for an attempt that it does not run"
         case Failed() if recorded.actor.startswith("worker:") and not by_its_worker:
-            return f"{recorded.actor} speaks for an attempt that it does not run"
+            return f"{recorded.actor} wrote for an attempt that it does not run"
         case _:
             return None
 
@@ -209,7 +209,7 @@ def _not_as_written(recorded: Recorded, text: str) -> Iterator[str]:
     try:
         stored = json.loads(text, object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as error:
-        yield f"data are not as they are written: {error}"
+        yield f"the data are not in the form that the service writes: {error}"
         return
     unknown, missing = sorted(stored.keys() - written.keys()), sorted(written.keys() - stored.keys())
     if unknown:
@@ -219,13 +219,13 @@ def _not_as_written(recorded: Recorded, text: str) -> Iterator[str]:
     for key in sorted(stored.keys() & written.keys()):
         # The stored value must also have the form that the service writes: a time has microseconds, for example.
         if not _same(orjson.loads(orjson.dumps(written[key])), stored[key]):
-            yield f"{key} in data is not in the form in which it is written"
+            yield f"{key} in the data is not in the form that the service writes"
 
 
 def _unique_keys(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
     twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
     if twice:
-        raise ValueError(f"a key stands twice: {', '.join(map(repr, twice))}")
+        raise ValueError(f"a key occurs twice: {', '.join(map(repr, twice))}")
     return dict(pairs)
 
 

@@ -84,7 +84,7 @@ async def upper_findings(connection: Connection, tree: Tree) -> list[Finding]:
         name = f"tile {row['tile']} of level {row['level']}"
         right = tree.upper(*place) if place in expected else None
         if right is None:
-            found.append(_of_log(FindingName.INSERTED, None, f"{name} is stored, and the tree has no such full tile"))
+            found.append(_of_log(FindingName.INSERTED, None, f"{name} is stored, but the tree has no such full tile"))
         elif right != (row["hashes"], row["root"]):
             found.append(_of_log(FindingName.MODIFIED, None, f"{name} does not hold the hashes of the tiles below it"))
         expected.discard(place)
@@ -110,10 +110,10 @@ def order_findings(results: Sequence[Checked], last_present: int) -> Iterator[Fi
         for place in checked.misplaced:
             yield _at(FindingName.REORDERED, place, "its position is not in the order in which events get positions")
         for late in checked.late:
-            detail = f"is of {_time(late.at)}, and {_time(late.before)} was before it in the log"
+            detail = f"has the time {_time(late.at)}, but an event at an earlier position has {_time(late.before)}"
             yield _at(FindingName.BACKDATED, late.place, detail)
         for tile in checked.wrong_roots:
-            detail = f"the root that is stored for tile {tile} is not that of its leaves"
+            detail = f"the stored root of tile {tile} is not the root of its leaves"
             yield _of_log(FindingName.MODIFIED, tile * WIDTH + 1, detail)
         for place in checked.erased:
             yield _at(FindingName.REDACTED, place, "its data were erased, and a signed note says so")
@@ -125,7 +125,7 @@ def boundary_findings(results: Sequence[Checked]) -> Iterator[Finding]:
     for checked in results:
         if checked.first is not None:
             if last is not None and last[0] == checked.first[0] and last >= checked.first:
-                detail = "the events from here on do not follow the ones before in the order in which events get positions"
+                detail = "the event at this position should come before an event at an earlier position"
                 yield _of_log(FindingName.REORDERED, checked.after + 1, detail)
             last = checked.last
 

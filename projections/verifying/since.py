@@ -66,7 +66,9 @@ def can_go_on(state: VerifiedTo, origin: str, cursor: Cursor | None) -> bool:
 async def beginning_findings(connection: Connection, state: VerifiedTo, cursor: Cursor) -> list[Finding]:
     """Compares the root of the log's beginning with its root at the earlier verification."""
     if cursor.position < state.size:
-        detail = f"the log was verified up to position {state.size}, and has only {cursor.position} positions"
+        detail = (
+            f"this machine has verified the log up to position {state.size}, but the log has only {cursor.position} positions"
+        )
         return [Finding(FindingName.TRUNCATED_TAIL, None, None, cursor.position + 1, detail)]
     try:
         root = await StoredTree(connection, cursor.position).root(state.size)

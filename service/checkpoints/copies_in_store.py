@@ -76,7 +76,7 @@ class CopiesInBucket(CheckpointCopies):
         self._known[origin] = size
         note = await _read(self._objects, origin, _name(size))
         if note is None or checkpoint_in(note.encode(), origin).size != size:
-            raise CopyFailed("The store lists a copy, and gives another one or none under its name.")
+            raise CopyFailed("The store lists a copy, but returns none or a different one under its name.")
         return note
 
     async def close(self) -> None:
@@ -126,7 +126,7 @@ async def _put_once(objects: Objects, origin: str, size: int, note: str) -> None
     if found is None and not await objects.put(key, body, replace=False):
         found = await objects.get(key, LONGEST_KEPT)
         if found is None:
-            raise CopyFailed("The server says that there is a copy of this size, and gives none.")
+            raise CopyFailed("The server says that there is a copy of this size, but returns none.")
     if found is not None and found != body:
         raise CopyDiffers(size, found.decode(errors="replace"))
 

@@ -127,7 +127,7 @@ class WitnessClient:
         try:
             return read_cosignatures(body.decode("utf-8", "replace"), text, self.witness)[0].to_line()
         except BadNote as error:
-            raise WitnessFailed(f"The answer of the witness is no cosignature by its key: {error}") from None
+            raise WitnessFailed(f"The answer of the witness has no cosignature by its key: {error}") from None
 
 
 class Witnesses:

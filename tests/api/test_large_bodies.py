@@ -111,10 +111,10 @@ async def test_requests_to_sign_in_are_counted_by_address_before_their_body_is_r
 
 
 QUERIES = {
-    "one name again and again": "&a=1" * 4_000,
-    "many names": "".join(f"&{number:x}=" for number in range(2_500)),
-    "a long name": "a" * 16_000,
-    "long names": "&".join(f"{number}" + "%01" * 60 for number in range(MAX_PARAMETERS - 20)),
+    "one parameter many times": "&a=1" * 4_000,
+    "many parameters": "".join(f"&{number:x}=" for number in range(2_500)),
+    "a long parameter name": "a" * 16_000,
+    "many long parameter names": "&".join(f"{number}" + "%01" * 60 for number in range(MAX_PARAMETERS - 20)),
     "separators": "&" * 16_000,
     "escapes": "a=" + "%e3%81%82" * 1_700,
     "bad escapes": "%" * 16_000,

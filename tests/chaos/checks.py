@@ -179,7 +179,9 @@ def _effects(found: Everything) -> Iterable[Violation]:
         following = started.get((job_id, attempt + 1))
         if following is not None and at > following + TOO_LATE:
             yield Violation(
-                "effects", job_id, f"attempt {attempt} stored its row at {at}, after attempt {attempt + 1} began at {following}"
+                "effects",
+                job_id,
+                f"attempt {attempt} wrote its row of chaos_effects at {at}, after attempt {attempt + 1} began at {following}",
             )
 
 

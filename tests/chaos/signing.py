@@ -127,7 +127,7 @@ class Signing:
         for note, line in cosigned:
             try:
                 if cosigned_at(read_note((note + line).encode()), self.cosigner.witness) is None:
-                    yield Violation(10, None, "a cosignature in the table is by another key")
+                    yield Violation(10, None, "a cosignature in the table is by a key other than the witness's")
             except BadNote as error:
                 yield Violation(10, None, f"a cosignature in the table is wrong: {error}")
 

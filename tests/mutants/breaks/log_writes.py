@@ -114,7 +114,7 @@ BREAKS = (
     ),
     Break(
         "a write to a locked row is given up",
-        "a finished job is run again, or fails, because its row was locked when its end was to be written",
+        "a finished job is run again, or fails, because the row was locked while its last event was written",
         (
             Edit(COMMIT, "            if isinstance(error, TRANSIENT):\n                return False\n", ""),
             Edit(COMMIT, "if isinstance(error, LockNotAvailable)", "if False"),
@@ -123,7 +123,7 @@ BREAKS = (
     ),
     Break(
         "a write to a full disk is refused",
-        "a finished job is run again, or fails, because the disk was full when its end was to be written",
+        "a finished job is run again, or fails, because the disk was full while its last event was written",
         (Edit("events/database.py", "    asyncpg.InsufficientResourcesError,", "    # asyncpg.InsufficientResourcesError,"),),
         ("tests/store/test_locked_rows.py::test_a_write_to_a_full_disk_is_written_when_there_is_space_again",),
     ),

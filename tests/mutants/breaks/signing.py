@@ -44,7 +44,7 @@ BREAKS = (
         (f"{SIGNS}a_copy_by_a_strangers_key_that_agrees_hides_no_copy_that_does_not",),
     ),
     Break(
-        "a signer remembers nothing of a lost commit",
+        "a signer forgets a checkpoint whose commit got no answer",
         "after a failover, a process signs another root for a size that it has signed",
         (Edit(SIGNING, "        self._remember(read_checkpoint(text))\n", ""),),
         (f"{SIGNS}what_a_lost_commit_has_signed_stops_a_log_that_does_not_extend_it",),
