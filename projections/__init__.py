@@ -1,10 +1,10 @@
 """The jobs view, the order and the search of the log, and the checks of both.
 
 changes.py   the log as changes: the state of each job after each event
-checkpoints.py  signed checkpoints: what was signed, and what is signed next
-cosignatures.py  cosignatures of witnesses: which are missing, and for how long
-entries.py   reads the entries of events: bundles, and one event with what proves it
-export.py    reads the whole log in big steps, for an export
+checkpoints.py  signs checkpoints of the log, keeps them, and begins new logs
+cosignatures.py  finds the witnesses that have not cosigned yet
+entries.py   reads the entries of events: bundles, and single events
+export.py    reads the whole log, many events at a time, for an export
 export_directory.py  writes the log as a directory that a stranger can verify
 export_lines.py  the lines of an export: one event each
 exported_events.py  compares the events of an exported directory with its entries
@@ -13,8 +13,8 @@ guards.py    compares the log's triggers and constraints with those of the migra
 jobs.py      reads the jobs view: pages, counts, due attempts
 proof/       the formats in which the log can be proved to a stranger
 past_jobs.py  all jobs as they stood at a past moment
-proving.py   proves to a stranger that an event is in the signed log
-rebuild.py   builds the jobs view anew beside the live one, then swaps them
+proving.py   makes the proof that an event is in the signed log
+rebuild.py   builds a new jobs view beside the live one, then swaps them
 seal.py      gives every event its position in the whole log
 search.py    finds events in the log by actor, type or job, forwards or backwards
 tiles.py     the SQL that writes the tiles of the log

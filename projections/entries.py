@@ -1,4 +1,4 @@
-"""Reads the entries of events: entry bundles, and one event with what proves it.
+"""Reads the entries of events: entry bundles, and single events.
 
 The entry of an erased event holds the hash of the data before the erasure. That hash comes from the event's redaction, because
 it can no longer be computed. Nothing is verified here: a verifier compares the entries with the leaves of a signed tree.

@@ -1,7 +1,7 @@
 """Writes the log as a directory: the files of C2SP tlog-tiles, and one file with all events.
 
 Files: `checkpoint`, `tile/<level>/…`, `tile/entries/…` up to the newest signed checkpoint, and `events.ndjson`
-(`projections/export_lines.py`). `.export.json` says how far the directory has been written.
+(`projections/export_lines.py`). `.export.json` holds the progress of the export.
 
 What always holds:
 
@@ -165,7 +165,7 @@ def _locked(directory: Path) -> Iterator[None]:
 
 
 def _progress(directory: Path, wanted: Progress) -> Progress:
-    """Returns how far the directory is written. Raises `UnfitDirectory` if it holds another export."""
+    """Returns the progress of the earlier export. Raises `UnfitDirectory` if the directory holds another export."""
     try:
         found = Progress(**orjson.loads((directory / PROGRESS).read_bytes()))
     except FileNotFoundError:

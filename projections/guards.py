@@ -67,7 +67,7 @@ NOT_VALID = " NOT VALID"
 EXPECTED: Mapping[str, str] = orjson.loads((Path(__file__).parent / "guards.json").read_bytes())
 """The guards of the newest schema.
 
-After a migration that changes them, write the file anew with `python -m tests.projections.test_guards`.
+After a migration that changes the guards, `python -m tests.projections.test_guards` writes the file again.
 """
 
 

@@ -1,4 +1,4 @@
-"""Builds the jobs view anew beside the live view and swaps them, while the service runs.
+"""Builds a new jobs view beside the live view and swaps them, while the service runs.
 
 To fold a job is to compute its row from its events. First all jobs are folded from one snapshot of the log. Then the
 jobs that got events since that snapshot are folded again from a new snapshot, and so on, until at most `FEW` such jobs

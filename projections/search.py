@@ -103,8 +103,8 @@ class Found:
 async def first_events(database: Database, wanted: EventFilter, *, after: int, until: int, limit: int) -> Found:
     """Finds the first `limit` wanted events from `after` (exclusive) to `until` (inclusive).
 
-    Reads at most `MOST_LOOKED_AT` positions, or all of them if the events of one job are wanted. `Found.until` says how far
-    the search came.
+    Reads at most `MOST_LOOKED_AT` positions, or all of them if the events of one job are wanted. `Found.until` is the last
+    position that was searched.
     """
     events: list[Recorded] = []
     reached, furthest = after, min(until, after + MOST_LOOKED_AT) if wanted.job_id is None else until
@@ -122,7 +122,7 @@ async def first_events(database: Database, wanted: EventFilter, *, after: int, u
 async def last_events(database: Database, wanted: EventFilter, *, after: int, until: int, limit: int) -> Found:
     """Finds the last `limit` wanted events from `after` (exclusive) to `until` (inclusive).
 
-    Reads as many positions as `first_events`. `Found.after` says how far back the search came.
+    Reads as many positions as `first_events`. `Found.after` is the position before the first one that was searched.
     """
     events: list[Recorded] = []
     reached, furthest = until, max(after, until - MOST_LOOKED_AT) if wanted.job_id is None else after

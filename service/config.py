@@ -228,7 +228,7 @@ class Settings(BaseSettings):
     def outgoing(self) -> Outgoing:
         """The settings of outgoing calls: proxy, certificates, allowed servers.
 
-        They hold for Chatwork, the language model and the identity provider.
+        They apply to Chatwork, the language model and the identity provider.
         """
         rules = NOTHING_MORE if self.production and self.outgoing_allow is None else self.outgoing_allow
         return Outgoing(self.https_proxy, self.no_proxy, self.ssl_cert_file, rules)

@@ -3,8 +3,7 @@
 The format is C2SP tlog-cosignature, version `cosignature/v1` with Ed25519.
 
 A cosignature is a signature line of a note. It also holds the time at which it was made, and it
-covers that time. The id of a witness's key differs from the id of a log's key, so neither can be
-taken for the other.
+covers that time. The ids of a witness's key and of a log's key are computed in different ways, so the keys cannot be mixed up.
 """
 
 import base64

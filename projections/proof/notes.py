@@ -2,8 +2,8 @@
 
 An empty line separates two notes. Their texts hold no empty lines, as in every checkpoint.
 
-The file is only appended to. So a write that a crash cut off stays in it, and the same note follows
-once more. Such a torn piece is skipped, wherever it stands.
+The file is only appended to. So if a crash cuts off a write, the piece stays in the file, and the whole note follows it. Such a
+piece is skipped, at the end of the file too.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,7 +18,7 @@ SIGNED_BY = DASH.encode()
 def notes_in(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """Yields the whole notes of a file in their order, each as it was signed.
 
-    `blocks` are the bytes of the file in pieces of any length. Nothing is verified. A note that stands there twice in a row
+    `blocks` are the bytes of the file in pieces of any length. Nothing is verified. A note that is in the file twice in a row
     is yielded once.
     """
     held: bytes | None = None

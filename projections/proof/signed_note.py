@@ -199,7 +199,7 @@ def open_note(data: bytes, trusted: Iterable[Verifier]) -> str:
 
 
 def is_key_name(name: str) -> bool:
-    """Says whether a key may have this name, and whether a log may have it as its origin."""
+    """Returns whether this name is valid for a key, and so as the origin of a log."""
     return bool(name) and len(name) <= MOST_KEY_CHARACTERS // 2 and name.isprintable() and not re.search(r"[\s+]", name)
 
 

@@ -11,6 +11,6 @@ processes.py     the processes that verify parts of the log at the same time
 ranges.py        divides the log into ranges, and reads a range in the form that is fast to check
 redactions.py    the signed notes about erased data, and the events that they are about
 since.py         verifies the events after an earlier verification on this machine
-state.py         the file that keeps how far this machine has verified the log
+state.py         the file that holds the result of this machine's last verification without a fault
 stored_bytes.py  a fast check that a history is sound and agrees with the view
 """

@@ -38,10 +38,9 @@ select count(*) as events, count(*) filter (where {SEALED}) as sealed,
 from job_events e where (e.xid, e.event_id) > ($7::text::xid8, $8::bigint)
 """
 
-# Finds events without a position that the service cannot have written. Either they stand at or before the sealer's cursor,
-# where the sealer has given every event a position. Or their transaction id does not exist yet in this snapshot. The check is
-# left out for a log that was restored from another cluster and not yet sealed here, because its transaction ids cannot be
-# compared.
+# Finds events without a position that the service cannot have written. Such an event is at or before the sealer's cursor,
+# where every event got a position, or its transaction id does not exist yet in this snapshot. The check is left out for a
+# log that was restored from another cluster and not yet sealed here, because its transaction ids cannot be compared.
 WITHOUT_POSITION = f"""
 select e.job_id, e.seq from job_events e, job_event_log_cursor c, pg_control_system() s
 where ((e.xid, e.event_id) <= (c.xid, c.event_id) or e.event_id <= c.floor or e.xid >= pg_snapshot_xmax(pg_current_snapshot()))

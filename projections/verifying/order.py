@@ -55,7 +55,7 @@ TILES_AT_ONCE = 20
 
 
 class Place(NamedTuple):
-    """A position, and the event that stands there. `job_id` has 16 bytes, or is None for an old position without an event."""
+    """A position and its event. `job_id` has 16 bytes, or is None for an old position without an event."""
 
     position: int
     job_id: bytes | None

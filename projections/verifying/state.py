@@ -1,4 +1,4 @@
-"""The file that keeps how far this machine has verified the log without a fault.
+"""The file that holds the result of this machine's last verification without a fault.
 
 `rireki audit verify --since-checkpoint` reads this file, and checks only later events. The file is under RIREKI_HOME, because a
 person who can change the database must not be able to change the file.

@@ -1,6 +1,6 @@
 """Knows whether a password is one of the most common ones.
 
-The passwords stand in `common_passwords.bloom` beside this file, as a Bloom filter: an array of
+The passwords are in `common_passwords.bloom` beside this file, as a Bloom filter: an array of
 bits in which each password has set `HASHES` bits. The file is mapped into memory for each check, so
 it takes no time at the start and no memory between checks. Of the passwords that are not in the
 list, one in 100,000 is wrongly taken for a common one.

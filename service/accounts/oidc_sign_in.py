@@ -3,8 +3,8 @@
 It holds what the service must remember between the browser's two requests.
 
 The authorization code flow with PKCE (RFC 7636, S256). `state` binds the answer to the browser,
-`nonce` binds the ID token to this sign-in, and the verifier binds the code to both. All three stand in a
-signed cookie that lives for `LIFE` seconds, so no table and no other process needs to know them.
+`nonce` binds the ID token to this sign-in, and the verifier binds the code to both. All three are in a signed cookie that lives
+for `LIFE` seconds, so they need no table, and every process can finish the sign-in.
 """
 
 import base64

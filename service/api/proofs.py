@@ -140,7 +140,7 @@ def _size_of(tile: Tile) -> int:
 
 
 def _all_is_shown(recorded: Recorded, data: bytes) -> bool:
-    """Says whether an event's document for non-admins shows all of the stored data."""
+    """Returns whether an event's document for non-admins shows all of the stored data."""
     if isinstance(recorded.event, Unreadable):
         return False
     return bool(orjson.loads(data) == event_json(recorded, with_stack=False)["data"])

@@ -28,7 +28,7 @@ from service.http.slow_readers import SlowReader, hold_little
 
 log = structlog.get_logger("rireki.http")
 
-# Bytes of the request line and the headers together. The same limit holds for the chunk sizes and trailers of a chunked body.
+# Bytes of the request line and the headers together. The same limit applies to the chunk sizes and trailers of a chunked body.
 MOST_OF_A_HEAD = 65_536
 MOST_HEADERS = 200
 LONGEST_ADDRESS = 16_384  # bytes

@@ -2,7 +2,7 @@
 
 clusters.py              PostgreSQL clusters that tests back up, restore and promote
 kill_witness.py          kills a witness at random moments: `python -m tests.checkpoints.kill_witness`
-kills.py                 kills processes that sign, and judges what they have signed (`python -m tests.checkpoints`)
+kills.py                 kills processes that sign, and checks what they have signed (`python -m tests.checkpoints`)
 logs.py                  a log in memory, and its signed checkpoints
 put_server.py            a server that takes PUT requests and can misbehave
 quick_signer.py          runs `rireki seal` so that it signs as often as it can

@@ -100,7 +100,7 @@ class Cluster:
             "--no-sync",
         )
         for socket in copy.data.glob(".s.PGSQL.5432*"):
-            socket.unlink()  # the socket stands in the data folder, so its lock file was copied too
+            socket.unlink()  # the data folder holds the socket, so the copy has the lock file of the socket too
         return copy
 
     def restore_to(self, point: str) -> None:

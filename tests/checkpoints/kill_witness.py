@@ -46,7 +46,7 @@ class Judge:
 
 
 async def kill_witness(home: Path, kills: int, seed: int) -> Judge:
-    """Returns the judge with its faults."""
+    """Returns the checked checkpoints and the faults."""
     random, files = Random(seed), new_witness(home)
     judge = Judge((Log(MOST), Log(MOST, face="other", same=SAME)))
     for _ in range(kills):

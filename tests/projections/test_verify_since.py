@@ -1,4 +1,4 @@
-"""A verification of what is new checks only that, and notices a changed beginning."""
+"""A verification of new events checks only these events, and the root of all earlier ones."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -34,7 +34,7 @@ async def sealing_beside(url: str, sealers: int) -> AsyncIterator[Published]:
 
 
 async def wrong_roots(url: str, published: Published) -> list[str]:
-    """Seals the rest of the log, and returns what is wrong with its positions and with the published roots."""
+    """Seals the rest of the log, and returns the faults in its positions and in the published roots."""
     database = Database(url, pool_size=2)
     await database.connect()
     try:

@@ -11,5 +11,6 @@ of_positions.py  tiles, the tail and the sealer's cursor
 of_signatures.py checkpoints, origins and notes about erased data
 of_view.py       the jobs view
 report.py        the table of the results
-world.py         the sound database of which each tamper gets a copy, its keys, and the copies outside
+world.py         the sound database, its keys, and the outside copies of its checkpoints; each tamper gets a copy of this
+database
 """

@@ -1,4 +1,4 @@
-"""The sound database of which each tamper gets a copy, its keys, and the copies of its checkpoints outside."""
+"""The sound database, its keys, and the outside copies of its checkpoints. Each tamper gets a copy of this database."""
 
 import contextlib
 import secrets
@@ -31,7 +31,7 @@ ADD = "insert into checkpoints (origin, size, root, note) values ($1, $2, $3, $4
 
 @dataclass(slots=True)
 class World:
-    """A server, the name of the sound database on it, the log's key, and the notes that were copied outside."""
+    """A server, its sound database, the log's key, and the notes that were copied outside."""
 
     server: str
     template: str
