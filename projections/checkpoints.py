@@ -187,7 +187,7 @@ class SignedCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A checkpoint that the tree must extend. `source` says in words where it comes from."""
+    """A checkpoint that the tree must extend. `source` names the place that it was read from."""
 
     checkpoint: Checkpoint
     source: str

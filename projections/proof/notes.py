@@ -23,7 +23,7 @@ def notes_in(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """
     held: bytes | None = None
     for note in _whole(blocks):
-        # A write that was cut off within the last signature looks like a note. The same note follows it.
+        # A note that was cut off within its last signature may look whole. So the next note may be the same one.
         if held is not None and not note.startswith(held.removesuffix(b"\n")):
             yield held
         held = note

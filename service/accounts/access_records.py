@@ -122,7 +122,7 @@ class BadCursor(ValueError):
 
 
 class AccessRecords:
-    """Writes and reads the record of access."""
+    """Writes and reads the record of who has read or changed what (`access_records`)."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

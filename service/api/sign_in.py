@@ -1,7 +1,7 @@
 """The limits, cookies and log lines that every way to sign in uses.
 
-One line in the log tells of each try: the address, the account as a keyed hash of the email, and
-the outcome. It never holds the email or the password.
+Each try writes one log line with the address, the account as a keyed hash of the email, and the outcome. The line never has the
+email or the password.
 """
 
 import contextlib

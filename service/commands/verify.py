@@ -104,7 +104,7 @@ def _keep(settings: Settings, state: VerifiedTo) -> None:
 
 
 def as_document(verified: Verified) -> dict[str, object]:
-    """Returns the JSON of --json."""
+    """Returns the document that --json prints."""
     document: dict[str, object] = {
         "jobs": verified.jobs,
         "events": verified.events,

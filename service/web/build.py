@@ -27,7 +27,7 @@ NOT_SOURCES = {".built", "biome.jsonc", ".openapi.json", "api-types.ts", "README
 
 
 class CannotBuildError(Exception):
-    """The page cannot be built. The message tells the person who ran make what is missing."""
+    """The page cannot be built. The message names what is missing, for the person who ran make."""
 
 
 def main() -> int:

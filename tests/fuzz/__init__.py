@@ -1,6 +1,6 @@
 """Fuzzing: sends hostile requests to the service, and hostile inputs to each parser.
 
-api.py                   requests that schemathesis makes from the OpenAPI document, and the judge of the answers
+api.py                   requests that schemathesis makes from the OpenAPI document, and checks of the answers
 __main__.py              `python -m tests.fuzz --requests N` or `--inputs N`
 inputs.py                runs the readers, and measures time and memory of each input
 mutate.py                makes hostile inputs from examples

@@ -1,4 +1,4 @@
-"""Sends generated requests to a running service, and judges every answer.
+"""Sends generated requests to a running service, and checks every answer.
 
 schemathesis makes the requests from the service's OpenAPI document.
 
@@ -140,7 +140,7 @@ class Observer:
 
 
 class Client:
-    """Sends a case as one role, and judges the answer."""
+    """Sends a case as one role, and checks the answer."""
 
     def __init__(self, service: FuzzedService, role: str, observer: Observer, most: int) -> None:
         self.tally = Tally(role)
@@ -261,7 +261,7 @@ def _follow_links(schema: Any, client: Client) -> None:
             return client.send(case)
 
         def validate_response(self, response: Any, case: Any, *checks: Any, **options: Any) -> None:
-            """Does nothing: the client has judged the answer."""
+            """Does nothing, because the client has checked the answer."""
 
     run_state_machine_as_test(Walk, settings=_settings(50, stateful_step_count=STEPS))
 

@@ -125,7 +125,7 @@ def read_a_proof(given: bytes) -> None:
 
 
 def read_an_exported_line(given: bytes) -> None:
-    """No other line tells the same event, except one with other spaces, another order of keys, or more keys."""
+    """Two lines of the same event differ only in spaces, the order of keys, or further keys."""
     event = read_line(given)
     if event.entry == read_entry(ENTRY):
         assert event.data == DATA

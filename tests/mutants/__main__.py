@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 LEFT_OUT = shutil.ignore_patterns(".venv", ".git", ".rireki", ".hypothesis", ".*_cache", "__pycache__", "node_modules")
 
 OF_A_TEST = 100  # seconds after which a test counts as hanging
-OF_A_RUN = 900  # seconds after which a run of the tests counts as hanging
+OF_A_RUN = 900  # seconds after which a whole run of the tests counts as hanging
 FAILED = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - (.*))?$", re.MULTILINE)
 
 HANGS = -1

@@ -177,7 +177,7 @@ def verified_directory(directory: Path, verifier: str) -> int:
 
 
 def check_events(entries: list[bytes], lines: list[str], origin: str, verifier: str) -> None:
-    """Checks that each line tells the event of its entry, with its data or with a signed note about their erasure."""
+    """Checks that each line has the event of its entry, with the data or with a signed note about their erasure."""
     assert len(lines) == len(entries)
     for position, (line, content) in enumerate(zip(lines, entries, strict=True), 1):
         event = json.loads(line)

@@ -18,7 +18,7 @@ SOON = Backoff(first=0.5, ceiling=3.0)
 
 
 class Script(Payload):
-    """The payload: a way to behave (one of `KINDS`), for how many seconds, and a number."""
+    """The payload: a way to behave (one of `KINDS`), its duration in seconds, and a number."""
 
     kind: str
     seconds: float = 0.0

@@ -36,7 +36,7 @@ class Process:
         self.frozen = False
         self.dead = False
         self.trouble_at = float("-inf")
-        """Until this time, a fault is an excuse for a process that does not react."""
+        """Until this time, a fault may explain that a process does not react."""
         self.asked_to_stop_at = float("-inf")
         self.ready: deque[asyncio.Handle] = deque()
         self.context = copy_context()

@@ -1,4 +1,4 @@
-"""The wire: tells the workers by hints which jobs are due. The workers claim the hints.
+"""The wire sends hints to the workers: each hint names a due job. The workers claim the hints.
 
 This file holds the values `Hint`, `Claim` and `Capacity`, the interface `Wire`, and `LocalWire` for
 one process. A hint that is lost, late or sent twice does no harm: the log decides whether an attempt

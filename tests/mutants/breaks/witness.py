@@ -13,7 +13,7 @@ DECIDES = "tests/checkpoints/test_witness.py::test_"
 BREAKS = (
     Break(
         "a witness cosigns without a proof",
-        "a log with two faces gets both cosigned",
+        "a log with two histories gets both cosigned",
         (Edit(WITNESS, "        if not is_consistent(", "        if False and not is_consistent("),),
         (f"{DECIDES}a_fork_is_refused_whatever_proof_it_brings",),
     ),
