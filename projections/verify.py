@@ -146,7 +146,7 @@ class _Log:
                 results = await self._run_since(run, rules, since, cursor)
         await self._check_positions(results, cursors, counts, guarded=not wrong, since=since)
         await self._check_tree(results, origins, cursor, since)
-        if not verified.count:
+        if not verified.count and not verified.unsigned:
             verified.state = await state_after(connection, origin, results, verified.last_position, since)
         return verified
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from events.audit_findings import FindingName
-from events.database import Connection
+from events.database import Connection, Record
 from projections.proof.checkpoint import BadCheckpoint, Checkpoint, read_checkpoint
 from projections.proof.cosignature import Witness, missing_witnesses
 from projections.proof.signed_note import BadNote, Verifier, open_note, read_note, verified_by
@@ -24,7 +24,14 @@ select l.origin, l.old_origin,
 from log_origins l order by l.number
 """
 
-CHECKPOINTS = "select origin, size, root, note, signed_at from checkpoints where size > $1 order by signed_at, size"
+# The checkpoints that are larger than a size, and the last one that is not.
+CHECKPOINTS = """
+select origin, size, root, note from checkpoints
+where size > $1 or size = (select max(size) from checkpoints where size <= $1)
+order by signed_at, size
+"""
+
+NEWEST = "select origin, size, root, note from checkpoints order by signed_at desc, size desc limit 20"
 
 IS_STORED = "select exists (select from checkpoints where origin = $1 and size = $2)"
 
@@ -122,24 +129,29 @@ async def read_marks(connection: Connection) -> list[Mark]:
 async def compare_stored(
     connection: Connection, tree: HasRoots | None, origins: Origins, trust: Trust, *, after: int = -1
 ) -> Compared:
-    """Checks the checkpoints of the database that are larger than `after`."""
+    """Checks the checkpoints of the database that are larger than `after`, and the last one that is not."""
     compared = Compared()
     async for row in connection.cursor(CHECKPOINTS, after, prefetch=100):
-        checkpoint = Checkpoint(row["origin"], row["size"], row["root"])
-        place = f"the checkpoint of size {row['size']}"
-        compared.checked += 1
-        if trust.keys:
-            signed = _signed(row["note"], trust, compared, place)
-            if signed is None:
-                continue
-            if (signed.origin, signed.size, signed.root) != (checkpoint.origin, checkpoint.size, checkpoint.root):
-                compared.findings.append(_wrong(row["size"], f"the row of {place} differs from its signed note"))
-            checkpoint = signed
-        else:
-            compared.unsigned += 1
-        if await _agrees(checkpoint, tree, origins, compared, place) and trust.keys:
+        checkpoint = _of_row(row, trust, compared)
+        if checkpoint is None:
+            continue
+        if await _agrees(checkpoint, tree, origins, compared, _place(row)) and trust.keys:
             compared.covers = _newer(compared.covers, Covers(checkpoint.size, checkpoint.root, None))
     return compared
+
+
+async def newest_signed(connection: Connection, origins: Origins, trust: Trust) -> tuple[Checkpoint | None, Compared]:
+    """Returns the newest checkpoint of the present log that a trusted key has signed, and the faults of newer ones."""
+    compared = Compared()
+    for row in await connection.fetch(NEWEST):
+        checkpoint = _of_row(row, trust, compared)
+        if checkpoint is None or not trust.keys:
+            continue
+        if checkpoint.origin not in origins.holds_to:
+            compared.findings.append(_foreign(checkpoint, _place(row)))
+        elif origins.holds_to[checkpoint.origin] is None:
+            return checkpoint, compared
+    return None, compared
 
 
 async def compare_copies(connection: Connection, tree: HasRoots | None, origins: Origins, trust: Trust) -> Compared:
@@ -181,8 +193,7 @@ async def compare_cosignatures(connection: Connection, trust: Trust) -> list[Fin
 
 async def _agrees(checkpoint: Checkpoint, tree: HasRoots | None, origins: Origins, compared: Compared, place: str) -> bool:
     if checkpoint.origin not in origins.holds_to:
-        detail = f"{place} is of another log, {checkpoint.origin}"
-        compared.findings.append(Finding(FindingName.INCONSISTENT, None, None, checkpoint.size, detail))
+        compared.findings.append(_foreign(checkpoint, place))
         return False
     if origins.abandoned(checkpoint) or tree is None:
         return False
@@ -199,6 +210,32 @@ async def _agrees(checkpoint: Checkpoint, tree: HasRoots | None, origins: Origin
         compared.findings.append(Finding(FindingName.INCONSISTENT, None, None, checkpoint.size, detail))
         return False
     return True
+
+
+def _of_row(row: Record, trust: Trust, compared: Compared) -> Checkpoint | None:
+    """Returns the checkpoint of a row: as its signed note says, or without a trusted key as its columns say."""
+    checkpoint = Checkpoint(row["origin"], row["size"], row["root"])
+    compared.checked += 1
+    if not trust.keys:
+        compared.unsigned += 1
+        return checkpoint
+    signed = _signed(row["note"], trust, compared, _place(row))
+    if signed is not None and (signed.origin, signed.size, signed.root) != (
+        checkpoint.origin,
+        checkpoint.size,
+        checkpoint.root,
+    ):
+        compared.findings.append(_wrong(row["size"], f"the row of {_place(row)} differs from its signed note"))
+    return signed
+
+
+def _place(row: Record) -> str:
+    return f"the checkpoint of size {row['size']}"
+
+
+def _foreign(checkpoint: Checkpoint, place: str) -> Finding:
+    detail = f"{place} is of another log, {checkpoint.origin}"
+    return Finding(FindingName.INCONSISTENT, None, None, checkpoint.size, detail)
 
 
 def _signed(note: str, trust: Trust, compared: Compared, place: str) -> Checkpoint | None:

@@ -102,7 +102,7 @@ class Verified:
     since: int = 0
     leaves: list[Leaf] = field(default_factory=list)
     state: VerifiedTo | None = None
-    """The part of the log that is verified now, or None if there is a fault."""
+    """How far the log is verified now, if there is no fault and all signatures could be checked."""
 
     @property
     def count(self) -> int:

@@ -3,22 +3,28 @@
 It reads only the rows of the job, and the few tiles that the proofs of its events need.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from events.audit_findings import FindingName
 from events.database import Connection, Record
 from events.positions import LAST_POSITION, POSITION
 from projections import tree
-from projections.proof.checkpoint import BadCheckpoint, Checkpoint, read_checkpoint
 from projections.proof.entry import ENTRY, LEAF
 from projections.proof.merkle import HASH_BYTES, is_included, leaf_hash
 from projections.proof.redaction import ERASED_SALT, Redaction
-from projections.proof.signed_note import BadNote, open_note
 from projections.rebuild import UniqueKey
-from projections.verifying.checkpoints import Trust, read_origins
+from projections.verifying.checkpoints import (
+    Origins,
+    Trust,
+    compare_copies,
+    compare_cosignatures,
+    newest_signed,
+    read_origins,
+)
 from projections.verifying.findings import Covers, Finding, Leaf, Verified
 from projections.verifying.histories import compare, side_by_side
 from projections.verifying.redactions import redactions
+from projections.verifying.since import StoredTree
 
 # The stored leaf is null if the event has no position, or if its position is not in a tile yet.
 LEAVES = f"""
@@ -34,11 +40,12 @@ from (
 order by e.seq
 """
 
-NEWEST = "select note from checkpoints order by signed_at desc, size desc limit 20"
-
 
 async def verify_job(connection: Connection, job_id: str, unique_key: UniqueKey, trust: Trust) -> Verified:
-    """Verifies a job. The result's `leaves` are the job's events, and its `covers` is the checkpoint of their proofs."""
+    """Verifies a job. `leaves` of the result has its events, and `covers` the checkpoint that their proofs lead to.
+
+    With copies of checkpoints from outside, the proofs must lead to the newest copy too, and `covers` is that copy.
+    """
     verified = Verified(last_position=await connection.fetchval(LAST_POSITION))
     origins = await read_origins(connection, trust.keys)
     rows = await connection.fetch(LEAVES, job_id)
@@ -50,8 +57,8 @@ async def verify_job(connection: Connection, job_id: str, unique_key: UniqueKey,
         verified.events += len(history)
         verified.add(compare(compared_id, history, shown, unique_key, erased))
     verified.add(_leaf_findings(job_id, rows, valid))
-    checkpoint = await _newest(connection, trust, origins.holds_to)
-    await _prove(connection, verified, job_id, rows, checkpoint)
+    covering = await _covering(connection, verified, origins, trust)
+    await _prove(connection, verified, job_id, rows, covering)
     return verified
 
 
@@ -73,35 +80,38 @@ def _erasure(row: Record, valid: Mapping[int, Redaction]) -> Redaction | None:
     return note if leaf_hash(row["entry"][:-HASH_BYTES] + note.data_hash) == row["stored"] else None
 
 
-async def _newest(connection: Connection, trust: Trust, origins: Mapping[str, int | None]) -> Checkpoint | None:
-    """Returns the newest checkpoint of the present log that a trusted key has signed."""
-    for row in await connection.fetch(NEWEST):
-        try:
-            checkpoint = read_checkpoint(open_note(row["note"].encode(), trust.keys))
-        except (BadNote, BadCheckpoint):
-            continue
-        if origins.get(checkpoint.origin, 0) is None:
-            return checkpoint
-    return None
+async def _covering(connection: Connection, verified: Verified, origins: Origins, trust: Trust) -> list[Covers]:
+    """Returns the newest signed checkpoints of the database and of the copies, and adds the faults of all that it looked at."""
+    newest, stored = await newest_signed(connection, origins, trust)
+    copied = await compare_copies(connection, StoredTree(connection, verified.last_position), origins, trust)
+    verified.add(stored.findings)
+    verified.add(copied.findings)
+    verified.add(await compare_cosignatures(connection, trust))
+    verified.unsigned = stored.unsigned
+    in_database = None if newest is None else Covers(newest.size, newest.root, None)
+    verified.covers = copied.covers if trust.copies else in_database
+    return [each for each in (in_database, copied.covers) if each is not None]
 
 
 async def _prove(
-    connection: Connection, verified: Verified, job_id: str, rows: list[Record], checkpoint: Checkpoint | None
+    connection: Connection, verified: Verified, job_id: str, rows: list[Record], covering: Sequence[Covers]
 ) -> None:
-    """Checks for each event that the tree of the checkpoint holds its leaf."""
+    """Checks for each event that the tree of each covering checkpoint holds its leaf."""
     for row in rows:
         included = None
-        if checkpoint is not None and row["position"] is not None and row["position"] <= checkpoint.size:
-            included = await _is_included(connection, row, checkpoint)
-            if included is False:
-                detail = f"its inclusion proof does not lead to the root of the checkpoint of size {checkpoint.size}"
+        for checkpoint in covering:
+            if row["position"] is None or row["position"] > checkpoint.size:
+                continue
+            proved = await _is_included(connection, row, checkpoint)
+            if proved is False:
+                of = f" of {checkpoint.against}" if checkpoint.against else ""
+                detail = f"its inclusion proof does not lead to the root of the checkpoint of size {checkpoint.size}{of}"
                 verified.add([Finding(FindingName.INCONSISTENT, job_id, row["seq"], row["position"], detail)])
+            included = proved if included is None else included and proved is not False
         verified.leaves.append(Leaf(row["seq"], row["position"], row["stored"] or row["leaf"], included))
-    if checkpoint is not None:
-        verified.covers = Covers(checkpoint.size, checkpoint.root, None)
 
 
-async def _is_included(connection: Connection, row: Record, checkpoint: Checkpoint) -> bool | None:
+async def _is_included(connection: Connection, row: Record, checkpoint: Covers) -> bool | None:
     index = row["position"] - 1
     try:
         proof = await tree.inclusion(connection, index, checkpoint.size)

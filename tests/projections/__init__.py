@@ -12,6 +12,8 @@ test_seal.py          positions of the log without gaps
 test_tiles.py         positions and events in tiles, their leaves, epochs
 test_tree.py          tiles, roots and proofs of every size, also while sealing goes on
 test_verify.py        the verification finds tampering, and nothing in a sound log
+test_verify_evidence.py keys, witnesses and copies count for the whole log and for one job
+test_verify_since.py  a verification of what is new
 tiled_logs.py         helpers: logs of many events, and what must hold of their tiles
 version_before.py     the sealer and the queries of the version before tiles
 """

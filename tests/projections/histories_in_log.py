@@ -28,8 +28,9 @@ from tests.histories import (
 
 TRIGGERS = """
 select tgrelid::regclass::text, tgname from pg_trigger
-where not tgisinternal and tgrelid::regclass::text = any('{job_events,log_tail,log_tiles,log_upper_tiles,log_strays}')
+where not tgisinternal and tgrelid::regclass::text = any($1)
 """
+TABLES = ("job_events", "log_tail", "log_tiles", "log_upper_tiles", "log_strays")
 
 
 def unique_key(type: str, payload: Any, user_id: str | None) -> str | None:
@@ -43,9 +44,9 @@ def keyed(key: str) -> NewJob:
 
 
 @asynccontextmanager
-async def unguarded(superuser: Connection) -> AsyncIterator[None]:
-    """Switches the triggers of the log off, as a tampering superuser would."""
-    triggers = await superuser.fetch(TRIGGERS)
+async def unguarded(superuser: Connection, *more: str) -> AsyncIterator[None]:
+    """Switches the triggers of the log off, as a tampering superuser would. `more` names further tables."""
+    triggers = await superuser.fetch(TRIGGERS, [*TABLES, *more])
     for table, _ in triggers:
         await superuser.execute(f"alter table {table} disable trigger all")
     yield
