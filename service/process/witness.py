@@ -31,6 +31,7 @@ from service.process.shutdown import Stop
 log = structlog.get_logger("rireki.witness")
 
 LONGEST_KEY_FILE = 4_096  # bytes
+ARRIVES_WITHIN = 10.0  # seconds for the whole body of a request
 MOST_AT_ONCE = 64  # requests that are answered at the same time; a further request gets 503
 
 
@@ -128,7 +129,11 @@ def witness_app(witness: Witness) -> ASGIApp:
         if busy.locked():
             return _text(503, "The witness is busy. Try again.", {"retry-after": "1"})
         async with busy:
-            body = await _body(request)
+            try:
+                async with asyncio.timeout(ARRIVES_WITHIN):
+                    body = await _body(request)
+            except TimeoutError:
+                return _text(408, f"A request must arrive within {ARRIVES_WITHIN:.0f} s.", {"connection": "close"})
             if body is None:
                 return _text(413, f"A request has at most {LONGEST_REQUEST} bytes.")
             try:

@@ -1,13 +1,18 @@
 """A witness as a process: over HTTP, without PostgreSQL and Redis."""
 
+import asyncio
 import stat
 from pathlib import Path
 
 import pytest
+from starlette.types import Message
 
 from projections.proof.cosignature import read_witness
 from projections.proof.signed_note import read_note
-from service.checkpoints.witness_state import origin_hash
+from service.checkpoints.witness import Witness
+from service.checkpoints.witness_state import WitnessState, origin_hash
+from service.process import witness as process_witness
+from service.process.witness import witness_app
 from tests.checkpoints.kill_witness import Judge, kill_witness
 from tests.checkpoints.logs import ORIGIN, SIGNER, Log
 from tests.checkpoints.witnesses import WitnessFiles, ask, is_cosigned, new_witness, running_witness
@@ -45,6 +50,28 @@ async def test_a_restarted_witness_remembers_and_refuses_the_other_face(tmp_path
         assert (await ask(client, FORK, 0, 30)).text == "30\n"
         assert (await ask(client, FORK, 30, 60)).status_code == 422
         assert is_cosigned(await ask(client, LOG, 30, 60), LOG, 60, files)
+
+
+async def test_requests_that_never_end_do_not_keep_a_witness_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process_witness, "ARRIVES_WITHIN", 0.05)
+    files, never = new_witness(tmp_path), asyncio.Event()
+    state = WitnessState.open(files.state, files.cosigner.witness)
+    app = witness_app(Witness(files.cosigner, [SIGNER.verifier], state))
+
+    async def receive() -> Message:
+        await never.wait()
+        raise AssertionError
+
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/add-checkpoint", "headers": [], "query_string": b""}
+    await asyncio.wait_for(app(scope, receive, send), 20)
+    state.close()
+
+    assert sent[0]["status"] == 408
 
 
 @pytest.mark.timeout(300)  # seconds; each start takes about one
