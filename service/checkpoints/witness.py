@@ -80,8 +80,8 @@ class Witness:
 
         `origin_hash` is the SHA-256 of the origin in hexadecimal.
         """
-        with self._lock:
-            seen = self._state.seen_by_hash(origin_hash)
+        # Without the lock, which is held while a disk is written to. The state changes only after that.
+        seen = self._state.seen_by_hash(origin_hash)
         return None if seen is None else seen.note
 
     def _signed_by_the_log(self, note: Note, origin: str) -> Note:
@@ -108,7 +108,7 @@ class Witness:
         # No cosignature is older than one that was given before, even if the clock was set back.
         at = max(int(self._clock()), 0 if seen is None else seen.at, 1)
         line = self._cosigner.cosign(note.text, at)
-        if seen is None or seen.size != checkpoint.size:
+        if seen is None or (seen.size, seen.at) != (checkpoint.size, at):
             whole = Note(note.text, [*note.signatures, line]).to_bytes().decode()
             self._state.remember(Seen(checkpoint.origin, checkpoint.size, checkpoint.root, at, whole))
         return WitnessAnswer(200, line.to_line())

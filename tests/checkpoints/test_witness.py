@@ -1,5 +1,6 @@
 """The requests that a witness cosigns, and those that it refuses (C2SP tlog-witness)."""
 
+import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -56,6 +57,31 @@ def test_the_same_checkpoint_is_cosigned_again(witness: Witness) -> None:
     witness.add_checkpoint(request(0, 9))
 
     assert is_cosigned(witness.add_checkpoint(request(9, 9)), LOG.note(9))
+
+
+def test_no_cosignature_is_older_than_one_given_before(folder: Path) -> None:
+    clock = [AT, AT + 50]
+    state = WitnessState.open(folder, COSIGNER.witness)
+    witness = Witness(COSIGNER, [SIGNER.verifier], state, lambda: clock.pop(0))
+    for old, size in ((0, 9), (9, 9)):
+        witness.add_checkpoint(request(old, size))
+    state.close()
+
+    # After a restart, the clock is set back.
+    opened(folder, at=AT + 20).add_checkpoint(request(9, 20))
+
+    note = read_note(_kept(folder).encode())
+    assert cosigned_at(note, COSIGNER.witness) == AT + 50
+
+
+def _kept(folder: Path) -> str:
+    return (folder / origin_hash(ORIGIN)).read_text()
+
+
+async def test_the_newest_checkpoint_is_read_while_the_disk_does_not_answer(witness: Witness) -> None:
+    witness.add_checkpoint(request(0, 9))
+    with witness._lock:
+        assert await asyncio.wait_for(asyncio.to_thread(witness.newest, origin_hash(ORIGIN)), 5)
 
 
 def test_an_empty_log_is_cosigned(witness: Witness) -> None:
