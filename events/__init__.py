@@ -1,6 +1,6 @@
 """The rules of a job, and the append-only log of the events of all jobs.
 
-audit_findings.py       the names of what a verification of the log may find
+audit_findings.py       the names of the findings of a verification of the log
 batch_writer.py         sends one batch of writes, again if it must, and writes each event once
 bus.py                  announces changes of jobs, in this process and over Redis
 concurrency.py          lasting tasks, shared deadlines, monotonic time

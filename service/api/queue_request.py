@@ -56,8 +56,8 @@ async def enqueue_for(
 ) -> Response:
     """Queues a job of the caller and answers 202 `{jobId, status}`.
 
-    It queues no new job if an earlier request with the same key has queued one, or if the type allows only one active job of
-    a kind and one is active. Then it answers with that job. `Prefer: wait` delays the response until the job has ended.
+    If an earlier request with the same idempotency key has queued a job, or an active job has the same unique key, the
+    answer is that job, and no new job is queued. `Prefer: wait` delays the response until the job has ended.
 
     If `payload` is a function, it is called only if no earlier request had the key. It may refuse the request, or return a
     response; then no job is queued. It must refuse a `job_type` that is not registered. `cause` is the cause of a new job.
@@ -87,8 +87,8 @@ async def retry_for(call: Call[Any, Any], job: Job) -> tuple[Job, dict[str, str]
     A repeated request with the same key queues nothing. `Prefer: wait` delays the return until the job has ended.
 
     Raises:
-        Problem: 403 if the caller may not queue this type, 400 for a bad key, 409 if the type allows only one active job of a
-            kind and another one is active.
+        Problem: 403 if the caller may not queue this type, 400 for a bad key, 409 if an active
+            job has the same unique key.
         KeyTaken: the key belongs to another request. The client gets 422.
         NotAllowed: the job is not failed or canceled.
         OverLimit: the job's owner has too many active jobs, or has queued too many paid ones.

@@ -105,7 +105,7 @@ class Stored:
 
 
 async def update_gaps(connection: Any, room_id: str, answer: MessagesAnswer, *, had_gaps: bool, job_id: str | None) -> None:
-    """Updates the stored gaps of a room by what an answer shows.
+    """Updates the stored gaps of a room with the messages of an answer.
 
     Call it before the answer's messages are stored, in the same transaction, with the room locked.
     """
