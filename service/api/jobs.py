@@ -305,7 +305,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         "GET", "/api/jobs/{id}/events", get_events, Who.SIGNED_IN,
-        "The history of a job. As server-sent events: after `Last-Event-ID`, live until the job ends.",
+        "The history of a job. A stream sends the events after `Last-Event-ID`, and new ones until the job ends.",
         {
             200: Answer(History, "The events in order.", streams=(EVENT_STREAM, NDJSON), links=PROOF_OF_THE_FIRST),
             204: Answer(None, "The job has ended, and no event is left to send."),
