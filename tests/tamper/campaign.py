@@ -57,7 +57,9 @@ def _misses(kind: Kind, alone: Verified, against: Verified) -> str:
         if kind.needs_copy and known is alone:
             if known.count:
                 return f"{judged}: {_names(known)} is found, so the kind needs no copy"
-        elif not kind.names <= found or (kind.one_of and not kind.one_of & found):
+        elif not (kind.names | (kind.with_copy if known is against else frozenset())) <= found or (
+            kind.one_of and not kind.one_of & found
+        ):
             return f"{judged}: only {_names(known) or 'nothing'} is found"
     return ""
 

@@ -14,12 +14,13 @@ Tamper = Callable[[Hand], Awaitable[None]]
 class Kind:
     """A kind of tamper. A verification must give all findings of `names`, and one of `one_of` if there are any.
 
-    If `needs_copy`, only a verification with a copy of the checkpoints from outside can find it.
+    With a copy of the checkpoints from outside it must give those of `with_copy` too. If `needs_copy`, it finds nothing without.
     """
 
     tamper: Tamper
     names: frozenset[FindingName]
     one_of: frozenset[FindingName] = frozenset()
+    with_copy: frozenset[FindingName] = frozenset()
     needs_copy: bool = False
 
     @property
@@ -27,11 +28,12 @@ class Kind:
         return f"{self.tamper.__module__.rpartition('.')[2].removeprefix('of_')}: {self.tamper.__name__.replace('_', ' ')}"
 
 
-def _all(names: str, *tampers: Tamper, one_of: str = "", needs_copy: bool = False) -> list[Kind]:
-    return [
-        Kind(tamper, frozenset(map(FindingName, names.split())), frozenset(map(FindingName, one_of.split())), needs_copy)
-        for tamper in tampers
-    ]
+def _all(names: str, *tampers: Tamper, one_of: str = "", with_copy: str = "", needs_copy: bool = False) -> list[Kind]:
+    return [Kind(tamper, _names(names), _names(one_of), _names(with_copy), needs_copy) for tamper in tampers]
+
+
+def _names(text: str) -> frozenset[FindingName]:
+    return frozenset(map(FindingName, text.split()))
 
 
 e, p, g, v, s = of_events, of_positions, of_guards, of_view, of_signatures
@@ -45,21 +47,17 @@ KINDS = [
     *_all("INSERTED", e.event_id, e.inserted_in_the_past, e.inserted_with_a_future_transaction),
     *_all("REORDERED", e.transaction, p.two_events_swapped, p.two_events_swapped_without_their_leaves),
     *_all("REORDERED", p.two_rows_of_the_tail_swapped),
+    *_all("MISSING", e.the_last_event_of_a_job_removed, e.a_range_removed),
+    *_all("MISSING SEQ_GAP", e.one_event_removed),
+    *_all("MODIFIED", e.one_event_removed_and_its_job_renumbered, one_of="MISSING TRUNCATED_TAIL"),
+    *_all("INCONSISTENT", e.changed_and_sealed_again, e.inserted_and_all_renumbered),
     *_all(
-        "", e.one_event_removed, e.one_event_removed_and_its_job_renumbered, e.a_range_removed,
-        one_of="MISSING TRUNCATED_TAIL",
-    ),
-    *_all(
-        "INCONSISTENT",
-        e.changed_and_sealed_again, e.inserted_and_all_renumbered,
-    ),
-    *_all(
-        "", e.one_event_removed_and_all_renumbered, e.a_job_removed_and_all_renumbered, e.a_range_removed_and_all_renumbered,
-        one_of="INCONSISTENT TRUNCATED_TAIL",
+        "INCONSISTENT TRUNCATED_TAIL", e.one_event_removed_and_all_renumbered, e.a_job_removed_and_all_renumbered,
+        e.a_range_removed_and_all_renumbered,
     ),
     *_all("TRUNCATED_TAIL", e.the_tail_removed, e.the_tail_removed_with_its_positions, e.everything_removed),
-    *_all("TRUNCATED_TAIL", e.the_tail_removed_with_its_checkpoints, needs_copy=True),
-    *_all("INCONSISTENT", e.changed_and_sealed_again_without_checkpoints, needs_copy=True),
+    *_all("TRUNCATED_TAIL MISSING", e.the_tail_removed_with_its_checkpoints, needs_copy=True),
+    *_all("INCONSISTENT MISSING", e.changed_and_sealed_again_without_checkpoints, needs_copy=True),
     *_all("BACKDATED", e.a_backdated_job),
     *_all("INSERTED", p.an_upper_tile_added, p.a_position_doubled, p.the_cursor_set_back, p.the_cursor_names_an_earlier_event),
     *_all("TRUNCATED_TAIL", p.the_cursor_set_forward, p.the_cursor_names_a_later_event, p.the_cursor_removed),
@@ -74,6 +72,6 @@ KINDS = [
         s.the_origin_renamed,
     ),
     *_all("MISSING", s.checkpoints_set_back, needs_copy=True),
-    *_all("BAD_SIGNATURE", s.a_later_log_invented),
+    *_all("BAD_SIGNATURE", s.a_later_log_invented, with_copy="TRUNCATED_TAIL MISSING"),
     *_all("BAD_SIGNATURE MODIFIED", s.erased_with_a_forged_note, s.changed_under_the_note_of_another_event),
 ]  # fmt: skip

@@ -7,6 +7,8 @@ from tests.tamper.hand import Hand
 
 NEW_JOB = "gen_random_uuid()"
 COMPLETED = "type = 'completed'"
+NEWEST_OF_ITS_JOB = "not exists (select from job_events n where n.job_id = e.job_id and n.seq > e.seq)"
+FOLLOWED = f"type = 'progress' and not {NEWEST_OF_ITS_JOB}"
 INSERT = """
 insert into job_events (event_id, job_id, seq, attempt, type, data, salt, actor, at, xid)
 select coalesce($3, nextval('job_event_ids')), job_id, seq + 1, attempt, 'progress', '{"result":1}', salt, actor, at,
@@ -111,17 +113,21 @@ async def erased_without_note(hand: Hand) -> None:
 
 
 async def one_event_removed(hand: Hand) -> None:
-    await _remove(hand, [await hand.event("type = 'progress'")])
+    await _remove(hand, [await hand.event(FOLLOWED)])
+
+
+async def the_last_event_of_a_job_removed(hand: Hand) -> None:
+    await _remove(hand, [await hand.event(f"{NEWEST_OF_ITS_JOB} and seq > 1 and position < 600")])
 
 
 async def one_event_removed_and_its_job_renumbered(hand: Hand) -> None:
-    event = await hand.event("type = 'progress'")
+    event = await hand.event(FOLLOWED)
     await _remove(hand, [event])
     await _renumber(hand, event)
 
 
 async def one_event_removed_and_all_renumbered(hand: Hand) -> None:
-    event = await hand.event("type = 'progress'")
+    event = await hand.event(f"{FOLLOWED} and position < 600")
     await _remove(hand, [event])
     await _renumber(hand, event)
     await hand.reseal()

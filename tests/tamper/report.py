@@ -28,6 +28,8 @@ def table(outcomes: Sequence[Outcome], clean: int, findings: Sequence[str], seed
         must = (
             ", ".join(sorted(kind.names)) + (" and " if kind.names and kind.one_of else "") + " or ".join(sorted(kind.one_of))
         )
+        if kind.with_copy:
+            must += f", with a copy {', '.join(sorted(kind.with_copy))}"
         lines.append(f"| {kind.name} | {tried[kind.name]} | {named[kind.name]} | {must} | {'yes' if kind.needs_copy else ''} |")
     return "\n".join(lines)
 
