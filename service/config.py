@@ -389,19 +389,20 @@ def secrets_of(settings: Settings) -> set[str]:
         if not isinstance(value, str):
             continue
         if "://" in value:
-            found |= _secrets_in_address(value)
+            found |= secrets_in_address(value)
         elif not field.repr:
             found |= {value, *value.splitlines()} if name == "audit_signing_key" else {value}
     for witness in settings.audit_witnesses:
-        found |= _secrets_in_address(witness.url)
+        found |= secrets_in_address(witness.url)
     return found - {""}
 
 
-def _secrets_in_address(address: str) -> set[str]:
+def secrets_in_address(address: str) -> set[str]:
+    """Returns the password of an address, and the secrets in its query. A text that is no address has none."""
     # `urlsplit` refuses a password with a bracket, which the drivers accept.
     place, _, query = address.partition("://")[2].partition("#")[0].partition("?")
     secrets = {value for name, value in parse_qsl(query) if name.lower() in SECRET_IN_A_QUERY}
-    return {place.partition("/")[0].rpartition("@")[0].partition(":")[2], *secrets}
+    return {place.partition("/")[0].rpartition("@")[0].partition(":")[2], *secrets} - {""}
 
 
 def load_settings(kind: type[Settings] = Settings, *, without: tuple[str, ...] = ()) -> Settings:

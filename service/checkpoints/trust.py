@@ -6,13 +6,15 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from events.database import Database
+from events.secret_redaction import hide
 from projections.proof.cosignature import Witness
 from projections.proof.notes import notes_in
 from projections.proof.signed_note import Verifier
 from projections.verifying.checkpoints import Copies, Trust, read_origins
+from service.checkpoint_url import SHAPE
 from service.checkpoints.copies import CopyFailed, open_copies
 from service.checkpoints.keys import trusted_keys
-from service.config import ConfigError, Settings
+from service.config import ConfigError, Settings, secrets_in_address
 
 BLOCK = 1 << 20  # bytes
 
@@ -54,7 +56,13 @@ async def trust_of(settings: Settings, database: Database, evidence: Evidence = 
 
 async def _given(settings: Settings, place: str, origins: Iterable[str]) -> Copies:
     """Returns all notes of a file, or the newest note of each log at an address."""
-    parts = urlsplit(place)
+    hide(secrets_in_address(place))
+    try:
+        parts = urlsplit(place)
+    except ValueError:
+        raise ConfigError(f"--against {SHAPE}") from None
+    if parts.scheme == "file" and parts.netloc not in ("", "localhost"):
+        raise ConfigError("--against must name a file of this machine by three slashes, as in file:///path/to/file")
     if parts.scheme in ("http", "https", "s3"):
         name = f"{parts.scheme}://{parts.hostname}{parts.path}"  # without a password
         notes = await _newest("--against", settings, place, origins)

@@ -15,6 +15,7 @@ test_copies_file.py      copies in a file that is only appended to
 test_copies_http.py      copies on a server that takes PUT requests
 test_copies_s3.py        copies in a bucket of a real S3-compatible server
 test_copies_url.py       the valid and invalid values of AUDIT_CHECKPOINT_URL
+test_evidence.py         the places of copies that somebody gives to a verification, if they are wrong
 test_keys.py             the settings of keys, and the errors for wrong ones
 test_kills.py            killed signers leave nothing inconsistent
 test_processes.py        real processes that sign, and workers, which never hold the key

@@ -16,7 +16,7 @@ from events.secret_redaction import scrubbed
 from events.stored import event_data, event_from
 from service.allowed_hosts import read_allowed_hosts
 from service.allowed_origins import read_allowed_origins
-from service.config import _secrets_in_address
+from service.config import secrets_in_address
 from service.limit_values import read_most, read_rate
 from service.redis_url import checked_redis_url
 from service.trusted_proxies import read_trusted_proxies
@@ -151,14 +151,14 @@ def read_a_database_url(given: bytes) -> None:
     url = given.decode("utf-8", "replace")
     read = read_database_url(with_service(url, None))
     assert isinstance(read.arguments["timeout"], float)
-    _secrets_in_address(url)
+    secrets_in_address(url)
 
 
 def read_a_redis_url(given: bytes) -> None:
     """Reads a Redis URL. Checks that redis-py takes each URL that `checked_redis_url` takes."""
     url = checked_redis_url(given.decode("utf-8", "replace"))
     ConnectionPool.from_url(url)
-    _secrets_in_address(url)
+    secrets_in_address(url)
 
 
 def read_proxies(given: bytes) -> None:
