@@ -41,7 +41,7 @@ from projections.verifying.order import Checked, Order, Rules, check_old_rows, c
 from projections.verifying.positions import boundary_findings, order_findings, tree_of, truncation, upper_findings
 from projections.verifying.processes import Folding, JobsPart, Runner, Snapshot, TilesPart, runner
 from projections.verifying.ranges import TILES_IN_A_RANGE, job_ranges
-from projections.verifying.redactions import redactions
+from projections.verifying.redactions import redactions, refused_findings
 from projections.verifying.since import (
     StoredTree,
     as_result,
@@ -153,10 +153,7 @@ class _Log:
     async def _prepare(self, unique_key: UniqueKey, origins: Origins) -> tuple[Folding, Rules]:
         connection = self._connection
         valid, refused = await redactions(connection, self._trust.keys, origins.holds_to)
-        self._verified.add(
-            Finding(FindingName.BAD_SIGNATURE, None, None, position, f"the note about erased data is not valid: {why}")
-            for position, why in refused
-        )
+        self._verified.add(refused_findings(refused))
         rows = await connection.fetch(ERASED, list(valid)) if valid else []
         erased = {row["job_id"]: row["seqs"] for row in rows}
         return Folding(unique_key, erased), Rules(self._tolerance, await read_marks(connection), valid)

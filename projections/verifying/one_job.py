@@ -23,7 +23,7 @@ from projections.verifying.checkpoints import (
 )
 from projections.verifying.findings import Covers, Finding, Leaf, Verified
 from projections.verifying.histories import compare, side_by_side
-from projections.verifying.redactions import redactions
+from projections.verifying.redactions import redactions, refused_findings
 from projections.verifying.since import StoredTree
 
 # The stored leaf is null if the event has no position, or if its position is not in a tile yet.
@@ -50,7 +50,8 @@ async def verify_job(connection: Connection, job_id: str, unique_key: UniqueKey,
     origins = await read_origins(connection, trust.keys)
     rows = await connection.fetch(LEAVES, job_id)
     positions = [row["position"] for row in rows if row["position"] is not None]
-    valid, _ = await redactions(connection, trust.keys, origins.holds_to, positions)
+    valid, refused = await redactions(connection, trust.keys, origins.holds_to, positions)
+    verified.add(refused_findings(refused))
     erased = [row["seq"] for row in rows if _erasure(row, valid) is not None]
     async for compared_id, history, shown in side_by_side(connection, [job_id]):
         verified.jobs += 1

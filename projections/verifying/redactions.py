@@ -4,11 +4,13 @@ An erased event no longer has the data whose hash is in its leaf. Its note names
 left. Without a note that a trusted key has signed for this log and this position, an erased event is a fault.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
+from events.audit_findings import FindingName
 from events.database import Connection
 from projections.proof.redaction import BadRedaction, Redaction, read_redaction
 from projections.proof.signed_note import BadNote, Verifier, open_note
+from projections.verifying.findings import Finding
 
 REDACTIONS = "select position, note from redactions where $1::bigint[] is null or position = any($1) order by position"
 
@@ -36,3 +38,9 @@ async def redactions(
             continue
         valid[redaction.position] = redaction
     return valid, wrong
+
+
+def refused_findings(refused: Sequence[tuple[int, str]]) -> Iterator[Finding]:
+    """Yields a finding for each note that is not valid, given by its position and its fault."""
+    for position, why in refused:
+        yield Finding(FindingName.BAD_SIGNATURE, None, None, position, f"the note about erased data is not valid: {why}")

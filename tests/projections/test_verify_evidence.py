@@ -83,6 +83,19 @@ async def test_without_a_key_the_signatures_of_a_job_count_as_unchecked(job: Job
 
 
 @pytest.mark.parametrize("one_job", [True, False])
+async def test_a_forged_note_about_erased_data_is_a_bad_signature(
+    job: Job, key: Verifier, database: Database, superuser: Connection, one_job: bool
+) -> None:
+    await superuser.execute(
+        "insert into redactions (position, note) select position, 'a note' from log_tail where job_id = $1 and seq = 2", job.id
+    )
+
+    verified = await verify(database, job_id=job.id if one_job else None, unique_key=unique_key, trust=Trust(keys=[key]))
+
+    assert names(verified) == {"BAD_SIGNATURE"}
+
+
+@pytest.mark.parametrize("one_job", [True, False])
 async def test_a_witness_must_have_cosigned(job: Job, key: Verifier, database: Database, one_job: bool) -> None:
     trust = Trust(keys=[key], witnesses=[read_witness(WITNESS)])
 
