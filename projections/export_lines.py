@@ -55,7 +55,10 @@ def read_time(text: str) -> int:
         return INFINITY if text == "infinity" else MINUS_INFINITY
     number, _, unit = text.partition(" ")
     if unit == "microseconds since 2000":
-        return int(number)
+        microseconds = int(number)
+        if not MINUS_INFINITY <= microseconds <= INFINITY:
+            raise ValueError("a time must have 64 bits")
+        return microseconds
     if not text.endswith("Z"):
         raise ValueError("a time must end in Z")
     return (datetime.fromisoformat(text) - SINCE_2000) // timedelta(microseconds=1)
@@ -130,6 +133,7 @@ def _whole(value: Any, *, most: int = 2**31 - 1) -> int:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise BadLine(f"{value!r} is not a text."[:100])
+    value.encode()  # raises ValueError for half of a surrogate pair, which Python's own parser lets through
     return value
 
 

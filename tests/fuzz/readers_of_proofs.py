@@ -127,6 +127,7 @@ def read_a_proof(given: bytes) -> None:
 def read_an_exported_line(given: bytes) -> None:
     """Two lines of the same event differ only in spaces, the order of keys, or further keys."""
     event = read_line(given)
+    assert read_entry(event.entry.to_bytes()) == event.entry
     if event.entry == read_entry(ENTRY):
         assert event.data == DATA
 
@@ -134,7 +135,7 @@ def read_an_exported_line(given: bytes) -> None:
 READERS = (
     Reader(
         "exported-line", read_an_exported_line, (BadLine,), [LINE, LINE_OF_TEXT],
-        pieces('{ } , : "data" "dataText" null 1e9 -1 ['),
+        pieces('{ } , : "data" "dataText" null 1e9 -1 [ \\ud800'),
     ),
     Reader(
         "proof", read_a_proof, (BadProof, FalseProof), [PROOF, PROOF_WITHOUT_DATA],

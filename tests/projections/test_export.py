@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -325,6 +326,25 @@ def test_tree_and_entries_changed_together_are_found(exported: tuple[Path, Verif
     (directory / "tile/0/000").write_bytes(leaves)
 
     assert names_of(directory, verifier) == {"MODIFIED": 1, "INCONSISTENT": 1}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("actor", '"\\ud800"'), ("requestId", '"\\udfff"'), ("redaction", '"\\ud800"'),
+        ("at", '"99999999999999999999 microseconds since 2000"'), ("seq", "4294967296"), ("position", "1e400"),
+    ],
+)  # fmt: skip
+def test_a_line_that_has_no_entry_is_a_finding(exported: tuple[Path, Verifier], key: str, value: str) -> None:
+    directory, verifier = exported
+    first, *others = lines_in(directory)
+    line = b'{"%s":%s,' % (key.encode(), value.encode()) + re.sub(rb'"%s":("[^"]*"|null|\d+),' % key.encode(), b"", first[1:])
+    (directory / "events.ndjson").write_bytes(b"".join([line, *others]))
+
+    found = verify_export(directory, [verifier]).findings
+
+    assert [(finding.name, finding.position) for finding in found] == [("MODIFIED", 1)]
+    assert "cannot be read" in found[0].detail
 
 
 def test_an_unfinished_or_foreign_directory_cannot_be_verified(exported: tuple[Path, Verifier], tmp_path: Path) -> None:
