@@ -56,7 +56,8 @@ def print_verified_proof(path: Path, keys: Sequence[Verifier], *, as_json: bool)
         with path.open("rb") as file:
             proved = verify_proof(file.read(MOST_BYTES + 1), keys)
     except (OSError, BadProof) as error:
-        print(f"rireki: {visible(str(path))} cannot be verified: {visible(str(error))}", file=sys.stderr)
+        why = error.strerror if isinstance(error, OSError) else error
+        print(f"rireki: {visible(str(path))} cannot be verified: {visible(str(why))}", file=sys.stderr)
         return 2
     except FalseProof as false:
         if as_json:

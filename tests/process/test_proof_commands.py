@@ -72,7 +72,8 @@ async def test_a_false_proof_and_an_unreadable_one_have_their_status(
         ended = await offline("audit", "verify-proof", str(file), *key)
         assert ended[0] == status, changed
         assert (ended[1] + ended[2]).startswith(told)
-    assert (await offline("audit", "verify-proof", str(tmp_path / "none"), *key))[0] == 2
+    unread = await offline("audit", "verify-proof", str(tmp_path / "none"), *key)
+    assert unread == (2, "", f"rireki: {tmp_path / 'none'} cannot be verified: No such file or directory\n")
     assert (await offline("audit", "verify-proof", str(file), "--key", "x"))[0] == 2
     assert (await offline("audit", "verify-proof", str(file)))[0] == 2
 
