@@ -85,7 +85,7 @@ TABLES = {
     "verifications": (
         "id uuid, started_at timestamp with time zone, last_seen timestamp with time zone, finished_at timestamp "
         "with time zone, actor text, jobs bigint, events bigint, last_position bigint, differences text[], "
-        "difference_count bigint, error text, findings json, unsealed bigint, covers json, finding_counts json"
+        "difference_count bigint, error text, findings json, covers json, unsealed bigint, finding_counts json"
     ),
     "workers": (
         "id text, host text, pid integer, job_types text[], slots integer, started_at timestamp with time zone, "

@@ -22,7 +22,8 @@ from projections.proof.signed_note import BadNote, read_note
 OWNER = "witness"
 EVIDENCE = ".two-trees"
 HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
-UNFINISHED = re.compile(r"\.[0-9a-z.-]+\.[0-9a-f]{8}\.new", re.ASCII)  # a write that was cut off when the process was killed
+# A write that was cut off when the process was killed.
+UNFINISHED = re.compile(r"\.[0-9a-z-]{1,64}(?:\.two-trees)?\.[0-9a-f]{8}\.new", re.ASCII)
 
 
 class BadState(Exception):

@@ -56,6 +56,7 @@ async def test_a_job_has_all_documented_fields(service: Service) -> None:
             "type": "chatwork_messages_sync",
             "status": "processing",
             "payload": {"roomId": "7"},
+            "description": [{"kind": "room", "roomId": "7", "name": None}],
             "result": {"totalRooms": 1, "processedRooms": 0},
             "error": None,
             "userId": service.admin.id,

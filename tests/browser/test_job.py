@@ -77,10 +77,10 @@ async def test_an_event_chosen_in_the_timeline_is_kept_in_the_address_and_can_be
     async with histories_of(idle_site) as store:
         job = await a_job(store, *STORY, user=idle_site.admin)
     page = await visit(idle_site, f"/jobs/{job.id}", user=idle_site.admin)
-    events = page.get_by_role("list", name="タイムライン").get_by_role("button")
-    await expect(events).to_have_count(EVENTS)
+    timeline = page.get_by_role("list", name="タイムライン")
+    await expect(timeline.get_by_role("button")).to_have_count(EVENTS)
 
-    await events.filter(has_text="#5").click()
+    await timeline.get_by_role("button", name="failed #5").click()
 
     await expect(page).to_have_url(re.compile(r"seq=5$"))
     await expect(field(state(page), "status")).to_contain_text("失敗")

@@ -48,7 +48,7 @@ def test_the_stranger_imports_nothing_of_ours() -> None:
         for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
     }
 
-    assert imported == {"base64", "hashlib", "datetime", "typing"}
+    assert imported == {"base64", "hashlib", "datetime", "json", "pathlib", "typing"}
 
 
 @pytest.mark.parametrize("event", VECTORS["entries"], ids=lambda event: event["type"])
