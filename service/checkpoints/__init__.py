@@ -4,6 +4,7 @@ copies.py           opens the copies of checkpoints at AUDIT_CHECKPOINT_URL
 copies_in_file.py   the copies in a file that is only appended to
 copies_in_store.py  the copies as objects: on a server that takes PUT requests, or in an S3 bucket
 copy_types.py       the interface of copies of checkpoints, and their errors
+exchange.py         sends one request to a store of copies or to a witness
 keys.py             the keys that sign and verify the log
 object_http.py      reads and writes objects over HTTP
 object_s3.py        reads, writes and lists objects in an S3 bucket

@@ -3,7 +3,6 @@
 Every answer is bounded in size and in time, because the server may be hostile.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import quote
 
@@ -11,9 +10,8 @@ import httpx2 as httpx
 
 from service.checkpoints.copies_in_store import Objects
 from service.checkpoints.copy_types import CopyFailed
-from workers.http_body import UnreadableBody, read_body
+from service.checkpoints.exchange import exchange
 from workers.outgoing_http import Outgoing
-from workers.outgoing_rules import OutgoingRefused
 
 ENDS_WITHIN = 10.0  # seconds for a request and its whole answer
 CONNECTS_WITHIN = 5.0  # seconds
@@ -47,20 +45,10 @@ class Requests:
 
         Raises `CopyFailed`.
         """
-        # Our own header asks for no compression, because a note is short.
-        sent = {"accept-encoding": "identity", **headers}
-        try:
-            async with (
-                asyncio.timeout(ENDS_WITHIN),
-                self._http.stream(method, path, content=body or None, headers=sent) as response,
-            ):
-                return response.status_code, await read_body(response, most) if response.is_success else b""
-        except UnreadableBody as error:
-            raise CopyFailed(f"The answer of the server with the copies {error}.") from None
-        except OutgoingRefused as error:
-            raise CopyFailed(str(error)) from None
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:
-            raise CopyFailed(f"The server with the copies does not answer ({type(error).__name__}).") from error
+        return await exchange(
+            self._http, method, path, body=body, headers=headers, within=ENDS_WITHIN, most=most,
+            wanted=httpx.codes.is_success, server="the server with the copies", failure=CopyFailed,
+        )  # fmt: skip
 
     async def close(self) -> None:
         await self._http.aclose()

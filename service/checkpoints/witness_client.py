@@ -24,9 +24,8 @@ from projections.proof.cosignature import Witness, read_cosignatures, read_witne
 from projections.proof.signed_note import BadNote, read_note
 from projections.proof.witness_request import CosignRequest
 from service.audit_values import WitnessAddress
-from workers.http_body import UnreadableBody, read_body
+from service.checkpoints.exchange import exchange
 from workers.outgoing_http import Outgoing
-from workers.outgoing_rules import OutgoingRefused
 
 log = structlog.get_logger(__name__)
 
@@ -107,20 +106,11 @@ class WitnessClient:
         return CosignRequest(old_size, proof, read_note(signed.note.encode()))
 
     async def _send(self, request: CosignRequest) -> tuple[int, bytes]:
-        headers = {"accept-encoding": "identity", "content-type": "text/plain; charset=utf-8"}
-        try:
-            async with (
-                asyncio.timeout(ENDS_WITHIN),
-                self._http.stream("POST", self._path, content=request.to_bytes(), headers=headers) as response,
-            ):
-                body = await read_body(response, LONGEST_ANSWER) if response.status_code in (200, 409) else b""
-                return response.status_code, body
-        except UnreadableBody as error:
-            raise WitnessFailed(f"The answer of the witness {error}.") from None
-        except OutgoingRefused as error:
-            raise WitnessFailed(str(error)) from None
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:
-            raise WitnessFailed(f"The witness does not answer ({type(error).__name__}).") from error
+        return await exchange(
+            self._http, "POST", self._path, body=request.to_bytes(), headers={"content-type": "text/plain; charset=utf-8"},
+            within=ENDS_WITHIN, most=LONGEST_ANSWER, wanted=lambda status: status in (200, 409), server="the witness",
+            failure=WitnessFailed,
+        )  # fmt: skip
 
     def _line(self, body: bytes, text: str) -> str:
         """Returns the cosignature in an answer. Lines by other keys are ignored."""
