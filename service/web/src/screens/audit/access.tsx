@@ -6,10 +6,11 @@ import { shortId } from "../../format";
 import { Cell, HeadCell, Rows } from "../../parts/rows";
 import { Loading, Plate, ProblemPlate } from "../../parts/states";
 import { Exact } from "../../parts/time";
-import { useNames, useUsers } from "../../people";
+import { useNames } from "../../people";
 import { addressWith, go, Link, usePlace } from "../../route";
 import { useWords } from "../../words/words";
 import { ACTIONS, actionWord, jobIn } from "./access-words";
+import { ActorFilter } from "./actor-filter";
 
 export function AccessSection() {
   const words = useWords();
@@ -33,22 +34,11 @@ export function AccessSection() {
 function AccessFilters() {
   const words = useWords();
   const place = usePlace();
-  const users = useUsers();
   const value = (name: string) => place.query.get(name) ?? "";
   const set = (changes: Record<string, string | null>) => go(addressWith(place, changes), { replace: true });
-  const actor = value("actor");
-  const known = actor === "" || users.some(({ id }) => actor === `user:${id}`);
   return (
     <div className="tools">
-      <select aria-label={words.actor} value={actor} onChange={(event) => set({ actor: event.target.value })}>
-        <option value="">{words.anyActor}</option>
-        {users.map((user) => (
-          <option key={user.id} value={`user:${user.id}`}>
-            {user.name || user.email}
-          </option>
-        ))}
-        {!known && <option value={actor}>{actor}</option>}
-      </select>
+      <ActorFilter />
       <select
         aria-label={words.action}
         value={value("action")}
@@ -61,7 +51,7 @@ function AccessFilters() {
           </option>
         ))}
       </select>
-      {(actor || value("action")) && (
+      {(value("actor") || value("action")) && (
         <button type="button" className="link" onClick={() => set({ actor: null, action: null })}>
           {words.clearFilters}
         </button>

@@ -4,9 +4,9 @@ import type { EventType, LogFilter } from "../../api";
 import { isShortId, isUuid } from "../../format";
 import { eventWord } from "../../job/naming";
 import { Icon } from "../../parts/icons";
-import { useUsers } from "../../people";
 import { addressWith, go, usePlace } from "../../route";
 import { useWords } from "../../words/words";
+import { ActorFilter } from "./actor-filter";
 import { LogTable } from "./log-table";
 
 const TYPES: EventType[] = ["queued", "started", "progress", "completed", "failed", "canceled"];
@@ -40,23 +40,12 @@ export function LogSection() {
 function LogFilters() {
   const words = useWords();
   const place = usePlace();
-  const users = useUsers();
   const value = (name: string) => place.query.get(name) ?? "";
   const set = (changes: Record<string, string | null>) => go(addressWith(place, changes), { replace: true });
-  const actor = value("actor");
   const filtered = ["actor", "type", "jobId"].some((name) => place.query.has(name));
-  const known = actor === "" || users.some(({ id }) => actor === `user:${id}`);
   return (
     <div className="tools">
-      <select aria-label={words.actor} value={actor} onChange={(event) => set({ actor: event.target.value })}>
-        <option value="">{words.anyActor}</option>
-        {users.map((user) => (
-          <option key={user.id} value={`user:${user.id}`}>
-            {user.name || user.email}
-          </option>
-        ))}
-        {!known && <option value={actor}>{actor}</option>}
-      </select>
+      <ActorFilter />
       <select aria-label={words.event} value={value("type")} onChange={(event) => set({ type: event.target.value })}>
         <option value="">{words.anyEvent}</option>
         {TYPES.map((type) => (
