@@ -253,13 +253,9 @@ async def newest_checkpoint(connection: Connection, origin: str) -> SignedCheckp
     return None if row is None else SignedCheckpoint(**row)
 
 
-async def published_note(connection: Connection, origin: str) -> str | None:
-    """Returns the newest note of a log, with the signature lines of its witnesses.
-
-    Returns None if the log has no note yet.
-    """
-    newest = await newest_checkpoint(connection, origin)
-    return None if newest is None else await with_cosignatures(connection, newest)
+async def newest_of_current_log(connection: Connection) -> SignedCheckpoint | None:
+    """Returns the newest checkpoint of the current log, or None if none is signed yet. Raises `NoLog`."""
+    return await newest_checkpoint(connection, await current_origin(connection))
 
 
 async def with_cosignatures(connection: Connection, signed: SignedCheckpoint) -> str:

@@ -25,7 +25,7 @@ import orjson
 
 from events.database import Database, Record
 from projections import tree
-from projections.checkpoints import SignedCheckpoint, current_origin, newest_checkpoint, with_cosignatures
+from projections.checkpoints import SignedCheckpoint, newest_of_current_log, with_cosignatures
 from projections.export import entry_in, line_in, rows_of
 from projections.proof.checkpoint import BadCheckpoint, read_checkpoint
 from projections.proof.signed_note import BadNote, read_note
@@ -67,7 +67,7 @@ async def export_directory(database: Database, directory: Path, *, after: int = 
     `tree.TreeDamaged`.
     """
     async with database.raw() as connection:
-        newest = await newest_checkpoint(connection, await current_origin(connection))
+        newest = await newest_of_current_log(connection)
         if newest is None:
             raise NothingSigned("the log has no signed checkpoint yet: `/readyz` of the service says whether it is signed")
         note = await with_cosignatures(connection, newest)

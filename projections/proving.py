@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from events.database import Connection
 from projections import tree
-from projections.checkpoints import current_origin, newest_checkpoint, with_cosignatures
+from projections.checkpoints import newest_of_current_log, with_cosignatures
 from projections.entries import sealed_event
 from projections.proof.log_proof import LogProof, Shown
 
@@ -35,7 +35,7 @@ async def prove_event(connection: Connection, job_id: str, seq: int, *, may_see:
     event = await sealed_event(connection, job_id, seq)
     if event is None:
         raise NoSuchEvent(f"the log has no event {seq} of job {job_id}")
-    newest = await newest_checkpoint(connection, await current_origin(connection))
+    newest = await newest_of_current_log(connection)
     if newest is None or event.position is None or event.position > newest.size:
         raise NotCovered(event.position, 0 if newest is None else newest.size)
     index = event.position - 1

@@ -6,7 +6,6 @@ A cosignature is a signature line of a note. It also holds the time at which it 
 covers that time. The ids of a witness's key and of a log's key are computed in different ways, so the keys cannot be mixed up.
 """
 
-import base64
 import secrets
 import struct
 from collections.abc import Iterable, Sequence
@@ -37,7 +36,7 @@ class Witness:
 
     def __str__(self) -> str:
         """Returns the key as text (vkey)."""
-        return f"{self.name}+{self.id.hex()}+{_base64(bytes((COSIGNATURE,)) + self.public_key)}"
+        return signed_note.key_text(self.name, self.id, COSIGNATURE, self.public_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ class Cosigner:
 
     def to_text(self) -> str:
         """Returns the private key as text."""
-        return f"{signed_note.PRIVATE}{self.name}+{self.witness.id.hex()}+{_base64(bytes((COSIGNATURE,)) + self.secret)}"
+        return signed_note.PRIVATE + signed_note.key_text(self.name, self.witness.id, COSIGNATURE, self.secret)
 
 
 def new_cosigner(name: str) -> Cosigner:
@@ -148,7 +147,3 @@ def _time_of(signature: Signature, text: str, witness: Witness) -> int:
 
 def _message(text: str, at: int) -> bytes:
     return f"cosignature/v1\ntime {at}\n{text}".encode()
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()

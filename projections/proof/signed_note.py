@@ -65,7 +65,7 @@ class Verifier:
 
     def __str__(self) -> str:
         """Returns the key as text (vkey)."""
-        return f"{self.name}+{self.id.hex()}+{_base64(bytes((ED25519,)) + self.public_key)}"
+        return key_text(self.name, self.id, ED25519, self.public_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Signer:
 
     def to_text(self) -> str:
         """Returns the private key as text."""
-        return f"{PRIVATE}{self.name}+{self.verifier.id.hex()}+{_base64(bytes((ED25519,)) + self.secret)}"
+        return PRIVATE + key_text(self.name, self.verifier.id, ED25519, self.secret)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +112,11 @@ class Note:
 
 def key_id(name: str, algorithm: int, public_key: bytes) -> bytes:
     return hashlib.sha256(name.encode() + b"\n" + bytes((algorithm,)) + public_key).digest()[:ID_BYTES]
+
+
+def key_text(name: str, named_id: bytes, algorithm: int, key: bytes) -> str:
+    """Returns a key as text. A private key has `PRIVATE` before it."""
+    return f"{name}+{named_id.hex()}+{_base64(bytes((algorithm,)) + key)}"
 
 
 def new_signer(name: str) -> Signer:

@@ -19,7 +19,6 @@ from events.job import JSON
 SECOND = 1_000_000
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 FIRST, LAST = -(10**9) * SECOND, 250 * 10**9 * SECOND  # between the years 1968 and 9922, which have four digits
-NEW = b'{"reason":"new","runAt":"'
 TIME = 27  # characters of a time
 NEW_KEYS = ["reason", "runAt", "maxAttempts", "type", "payload", "userId"]
 AGAIN_KEYS = ["reason", "runAt", "maxAttempts"]

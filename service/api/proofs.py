@@ -18,7 +18,7 @@ from typing_extensions import TypedDict
 from events.database import Connection
 from events.job import Recorded, Unreadable
 from projections import tree
-from projections.checkpoints import NoLog, SignedCheckpoint, current_origin, newest_checkpoint, with_cosignatures
+from projections.checkpoints import NoLog, SignedCheckpoint, newest_of_current_log, with_cosignatures
 from projections.entries import bundle_contents
 from projections.proof.tiles import ENTRIES, HEIGHT, WIDTH, Tile, tile_at
 from projections.proving import NoSuchEvent, NotCovered, prove_event
@@ -128,7 +128,7 @@ async def get_consistency(call: Call[ConsistencyQuery, Nothing]) -> Response:
 
 async def _newest(connection: Connection) -> SignedCheckpoint:
     with _tree_faults():
-        newest = await newest_checkpoint(connection, await current_origin(connection))
+        newest = await newest_of_current_log(connection)
     if newest is None:
         raise Problem(404, "The log has no signed checkpoint yet. `/readyz` says whether checkpoints are signed.")
     return newest

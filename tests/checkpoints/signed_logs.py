@@ -1,7 +1,15 @@
 """Signed logs in a database: events, their positions and their checkpoints."""
 
-from events.database import Database
-from projections.checkpoints import Known, SignedCheckpoint, current_origin, place_of_log, sign
+from events.database import Connection, Database
+from projections.checkpoints import (
+    Known,
+    SignedCheckpoint,
+    current_origin,
+    newest_checkpoint,
+    place_of_log,
+    sign,
+    with_cosignatures,
+)
 from projections.proof.signed_note import Signer
 from projections.proof.signed_note import sign as sign_note
 from tests.histories import give_positions
@@ -29,3 +37,9 @@ async def grow(database: Database, name: str, jobs: int, *, known: tuple[Known, 
 async def signer_of(database: Database) -> Signer:
     async with database.raw() as connection:
         return Signer(await current_origin(connection), SECRET)
+
+
+async def published_note(connection: Connection, origin: str) -> str | None:
+    """Returns the newest note of a log, with the signature lines of its witnesses. Returns None if there is no note."""
+    newest = await newest_checkpoint(connection, origin)
+    return None if newest is None else await with_cosignatures(connection, newest)

@@ -16,6 +16,7 @@ from service.checkpoints import signing
 from service.checkpoints.copies import CopyDiffers, CopyFailed, CopyUntrusted
 from service.checkpoints.copies_in_file import CopiesInFile
 from service.checkpoints.signing import CopiesUnread, Signing
+from tests.checkpoints.signed_logs import published_note
 from tests.checkpoints.signers import SignedLog, copies_in, signers_of, what_is_wrong
 from tests.histories import give_positions, until
 from tests.projections.tiled_logs import append, connected
@@ -39,7 +40,7 @@ async def test_a_checkpoint_covers_all_sealed_events_and_opens_with_the_logs_key
     assert (checkpoint.origin, checkpoint.size, checkpoint.extensions) == (log.key.name, 600, ())
     async with log.database.raw() as connection:
         assert checkpoint.root == await tree.root(connection, 600)
-        assert await checkpoints.published_note(connection, log.key.name) == signed.note
+        assert await published_note(connection, log.key.name) == signed.note
 
 
 async def test_a_log_without_sealed_events_is_not_signed(log: SignedLog) -> None:
@@ -511,7 +512,7 @@ async def test_cosignatures_follow_the_logs_own_signatures(log: SignedLog) -> No
         for witness, line in (("w2", "— w2 BBBB\n"), ("w1", "— w1 AAAA"), ("w1", "— w1 later")):
             await checkpoints.add_cosignature(connection, signed.origin, signed.size, witness, line)
 
-        note = await checkpoints.published_note(connection, signed.origin)
+        note = await published_note(connection, signed.origin)
     assert note == f"{signed.note}— w1 AAAA\n— w2 BBBB\n"
 
 

@@ -7,10 +7,10 @@ import httpx2 as httpx
 
 from events.database import Database
 from events.store import Store
-from projections.checkpoints import published_note
 from projections.proof.cosignature import cosigned_at, new_cosigner
 from projections.proof.signed_note import Signer, read_note, verified_by
 from service.readiness import late_witnesses
+from tests.checkpoints.signed_logs import published_note
 from tests.checkpoints.signers import SignedLog
 from tests.checkpoints.witnesses import WitnessFiles, new_witness, running_witness
 from tests.histories import new, until

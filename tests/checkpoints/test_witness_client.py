@@ -11,13 +11,12 @@ import asyncpg
 import pytest
 
 from events.database import Database
-from projections.checkpoints import published_note
 from projections.cosignatures import WitnessLag, witness_lags
 from projections.proof.cosignature import cosigned_at, new_cosigner
 from projections.proof.signed_note import read_note, verified_by
 from service.audit_values import WitnessAddress
 from service.checkpoints.witness_client import WitnessClient, Witnesses, WitnessFailed, WitnessRefuses
-from tests.checkpoints.signed_logs import grow, signer_of
+from tests.checkpoints.signed_logs import grow, published_note, signer_of
 from tests.checkpoints.witnesses import WitnessFiles, new_witness, running_witness
 from tests.conftest import administer, with_database
 from tests.histories import until
